@@ -1,0 +1,266 @@
+//! What a handler sees: the [`Event`] it is for, the [`Delivery`] it is given and the [`Outcome`] it returns.
+
+mod decode;
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub(crate) use decode::decode;
+pub use decode::{DecodeError, needs_object};
+
+/// An instant in UTC.
+pub type Timestamp = DateTime<Utc>;
+
+/// The number under which the inbox keeps a delivery; grows in the order of acceptance.
+pub type DeliveryId = i64;
+
+/// A typed payload model: everything that is known of one event, declared once.
+///
+/// Routes, dispatch, OpenAPI, the emitter's sample and the tests all read it from the
+/// [`Catalog`](crate::catalog::Catalog).
+pub trait Event: DeserializeOwned + utoipa::ToSchema + Send + 'static {
+    /// The sender's own name for the event, e.g. `OrderEvent`. Matched without regard to case.
+    const TYPE: &'static str;
+
+    /// Whose vocabulary the event belongs to.
+    const DIALECT: Dialect = Dialect::DirectScale;
+
+    /// The version of the model. A breaking change adds a new type with the next number and leaves this one alone.
+    const VERSION: u16 = 1;
+
+    /// Other names under which the sender announces the same event (numbers, former names).
+    const ALIASES: &'static [&'static str] = &[];
+
+    /// The top-level field that names the entity the event is about, if its deliveries must be handled in order.
+    ///
+    /// Deliveries with the same field and value are handled one at a time, in order of acceptance, whatever their type.
+    const ENTITY: Option<&'static str> = None;
+
+    /// A sample body as JSON text: the sender's documented one where there is one.
+    fn example() -> &'static str;
+}
+
+/// How a sender's deliveries look on the wire, and whose event names they use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// DirectScale: bearer key, `X-Directscale-*` headers, `EventType` in the body.
+    DirectScale,
+}
+
+impl Dialect {
+    /// The name in configuration, logs and the inbox.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Dialect::DirectScale => "directscale",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which of the sender's worlds a source belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Real customers and real money.
+    #[default]
+    Live,
+    /// The sender's test system.
+    Stage,
+}
+
+impl Environment {
+    /// The name in configuration, logs and the inbox.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Environment::Live => "live",
+            Environment::Stage => "stage",
+        }
+    }
+
+    /// The environment called `name`, as [`as_str`](Self::as_str) writes it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Environment::Live, Environment::Stage].into_iter().find(|e| e.as_str() == name)
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// All that is known of a delivery besides its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// The inbox's number for the delivery.
+    pub id: DeliveryId,
+    /// The configured source it came from.
+    pub source: String,
+    /// Whose vocabulary it speaks.
+    pub dialect: Dialect,
+    /// The source's environment.
+    pub environment: Environment,
+    /// The event's name: the catalog's, or the sender's own if the catalog does not know it.
+    pub event_type: String,
+    /// The version of the model it was addressed to.
+    pub version: u16,
+    /// The sender's id for the message, the same on every resend.
+    pub message_id: String,
+    /// Whether the sender gave no id, so that `message_id` is the SHA-256 of the bytes.
+    pub message_id_derived: bool,
+    /// The sender's id for the client account.
+    pub client_id: Option<String>,
+    /// The user who caused the event, if the sender knows one.
+    pub user: Option<String>,
+    /// When the sender says that the event happened.
+    pub event_time: Option<Timestamp>,
+    /// When the delivery was accepted.
+    pub received_at: Timestamp,
+    /// Which attempt this is, counted from 1 over the whole life of the delivery.
+    pub attempt: u32,
+    /// How many times a person has asked for the delivery to be handled again; 0 for the first run.
+    pub replay: u32,
+}
+
+impl Meta {
+    /// Whether this attempt was asked for by a person, after the delivery had already ended.
+    pub fn is_replay(&self) -> bool {
+        self.replay > 0
+    }
+}
+
+/// A delivery on its way to a handler. Dereferences to its payload.
+///
+/// Without a type parameter it is verified but not yet decoded.
+#[derive(Debug, Clone)]
+pub struct Delivery<T = ()> {
+    /// Ids, times and origin.
+    pub meta: Meta,
+    /// The typed body.
+    pub payload: T,
+    /// Top-level fields that the model does not know, as they came.
+    pub unknown: Map<String, Value>,
+    raw: Bytes,
+}
+
+impl Delivery {
+    pub(crate) fn new(meta: Meta, raw: Bytes) -> Self {
+        Delivery { meta, payload: (), unknown: Map::new(), raw }
+    }
+
+    /// Gives the body its type.
+    ///
+    /// # Errors
+    /// [`DecodeError`] with the JSON path of the first field that does not fit.
+    pub fn decode<T: Event>(self) -> Result<Delivery<T>, DecodeError> {
+        let (payload, unknown) = decode(&self.raw)?;
+        Ok(Delivery { meta: self.meta, payload, unknown, raw: self.raw })
+    }
+}
+
+impl<T: Event> Delivery<T> {
+    /// The event's own example as a delivery, for a handler's unit test. It cannot be put into an inbox.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the example does not fit the model.
+    pub fn example() -> Result<Self, DecodeError> {
+        Self::sample(T::example())
+    }
+
+    /// A delivery of the given JSON text, for a handler's unit test. It cannot be put into an inbox.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the text does not fit the model.
+    pub fn sample(json: &str) -> Result<Self, DecodeError> {
+        let meta = Meta {
+            id: 1,
+            source: "sample".into(),
+            dialect: T::DIALECT,
+            environment: Environment::Stage,
+            event_type: T::TYPE.into(),
+            version: T::VERSION,
+            message_id: "sample".into(),
+            message_id_derived: false,
+            client_id: None,
+            user: None,
+            event_time: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            attempt: 1,
+            replay: 0,
+        };
+        Delivery::new(meta, Bytes::copy_from_slice(json.as_bytes())).decode()
+    }
+}
+
+impl<T> Delivery<T> {
+    /// The body, byte for byte as it was received and verified.
+    pub fn raw(&self) -> &Bytes {
+        &self.raw
+    }
+}
+
+impl<T> Deref for Delivery<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.payload
+    }
+}
+
+/// What a handler returns: done, or why not.
+pub type Outcome = Result<(), Failure>;
+
+/// Why a handler did not finish, and whether trying again can help.
+///
+/// Any error turns into [`Failure::Retry`] through `?`. It is deliberately not an error type itself.
+#[derive(Debug)]
+pub enum Failure {
+    /// Try again later: on the configured schedule, or after `after`.
+    Retry {
+        /// What went wrong, for the log and the console.
+        reason: String,
+        /// Overrides the schedule's next delay.
+        after: Option<Duration>,
+    },
+    /// Trying again cannot help: dead letter at once.
+    Reject {
+        /// What went wrong, for the log and the console.
+        reason: String,
+    },
+}
+
+impl Failure {
+    /// A failure that the schedule's next attempt may cure.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Failure::Retry { reason: reason.into(), after: None }
+    }
+
+    /// A failure that an attempt after the given time may cure.
+    pub fn retry_after(after: Duration, reason: impl Into<String>) -> Self {
+        Failure::Retry { reason: reason.into(), after: Some(after) }
+    }
+
+    /// A failure that no further attempt can cure.
+    pub fn reject(reason: impl Into<String>) -> Self {
+        Failure::Reject { reason: reason.into() }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::retry(format!("{:#}", error.into()))
+    }
+}

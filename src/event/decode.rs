@@ -1,0 +1,253 @@
+//! From verified bytes to a model: keys without regard to case, unknown fields kept, failures with their path.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::forward_to_deserialize_any;
+use serde_json::{Map, Value};
+
+/// Why bytes are not the model they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message} (at {path})")]
+pub struct DecodeError {
+    /// Where in the document, e.g. `LineItems[0].ItemId`; `.` is the document itself.
+    pub path: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// Decodes `bytes` as `T` and returns the top-level fields that `T` does not name.
+///
+/// Path tracking costs time, so it is done in a second pass, only when the first has failed.
+pub(crate) fn decode<T: DeserializeOwned>(
+    bytes: &[u8],
+) -> Result<(T, Map<String, Value>), DecodeError> {
+    let mut unknown = Map::new();
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let decoded = Model::<T>::new(&mut unknown)
+        .deserialize(&mut json)
+        .and_then(|model| json.end().map(|()| model));
+    match decoded {
+        Ok(model) => Ok((model, unknown)),
+        Err(_) => Err(locate::<T>(bytes)),
+    }
+}
+
+/// Whether `T` is a struct, so that only a JSON object can be one.
+pub fn needs_object<T: DeserializeOwned>() -> bool {
+    fields::<T>().is_some()
+}
+
+fn locate<T: DeserializeOwned>(bytes: &[u8]) -> DecodeError {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let mut unknown = Map::new();
+    let error = Model::<T>::new(&mut unknown)
+        .deserialize(tracked)
+        .and_then(|_| json.end())
+        .err()
+        .map_or_else(|| "does not decode".to_owned(), |error| error.to_string());
+    DecodeError { path: track.path().to_string(), message: error }
+}
+
+/// The field names that `T`'s derived implementation asks for; `None` if it is not a plain struct.
+fn fields<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
+    let mut fields = None;
+    // The probe always ends in an error; what it saw on the way is the answer.
+    let _ = T::deserialize(Probe(&mut fields));
+    fields
+}
+
+struct Probe<'a>(&'a mut Option<&'static [&'static str]>);
+
+impl<'de> Deserializer<'de> for Probe<'_> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(Self::Error::custom("not a struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = Some(fields);
+        self.deserialize_any(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// Decodes one `T`; what it does not name goes to `unknown`.
+struct Model<'u, T> {
+    unknown: &'u mut Map<String, Value>,
+    model: PhantomData<T>,
+}
+
+impl<'u, T> Model<'u, T> {
+    fn new(unknown: &'u mut Map<String, Value>) -> Self {
+        Model { unknown, model: PhantomData }
+    }
+}
+
+impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Model<'_, T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        match fields::<T>() {
+            Some(fields) => deserializer.deserialize_map(Object {
+                fields,
+                unknown: self.unknown,
+                model: PhantomData,
+            }),
+            None => T::deserialize(deserializer),
+        }
+    }
+}
+
+struct Object<'u, T> {
+    fields: &'static [&'static str],
+    unknown: &'u mut Map<String, Value>,
+    model: PhantomData<T>,
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Object<'_, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(Fields {
+            map,
+            fields: self.fields,
+            unknown: self.unknown,
+        }))
+    }
+}
+
+/// The entries of an object under the model's own spelling; entries it does not name are put aside.
+struct Fields<'u, A> {
+    map: A,
+    fields: &'static [&'static str],
+    unknown: &'u mut Map<String, Value>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.map.next_key_seed(KeyIn(self.fields))? {
+            match key {
+                Key::Known(name) => {
+                    return seed.deserialize(StrDeserializer::new(name)).map(Some);
+                }
+                Key::Unknown(name) => {
+                    let value = self.map.next_value()?;
+                    self.unknown.insert(name, value);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+enum Key {
+    Known(&'static str),
+    Unknown(String),
+}
+
+struct KeyIn(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for KeyIn {
+    type Value = Key;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeyIn {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Key, E> {
+        let known = self
+            .0
+            .iter()
+            .find(|field| **field == name)
+            .or_else(|| self.0.iter().find(|field| field.eq_ignore_ascii_case(name)));
+        Ok(match known {
+            Some(field) => Key::Known(field),
+            None => Key::Unknown(name.to_owned()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "PascalCase")]
+    struct Order {
+        order_number: i64,
+        note: Option<String>,
+    }
+
+    fn order(json: &str) -> Result<(Order, Map<String, Value>), DecodeError> {
+        decode(json.as_bytes())
+    }
+
+    #[test]
+    fn unknown_fields_are_kept() {
+        let (order, unknown) = order(r#"{"OrderNumber":1,"New":{"a":[1,2]}}"#).unwrap();
+        assert_eq!(order, Order { order_number: 1, note: None });
+        assert_eq!(Value::Object(unknown), json!({"New": {"a": [1, 2]}}));
+    }
+
+    #[test]
+    fn keys_match_without_regard_to_case() {
+        let (order, unknown) = order(r#"{"orderNumber":1,"NOTE":"x"}"#).unwrap();
+        assert_eq!(order, Order { order_number: 1, note: Some("x".into()) });
+        assert!(unknown.is_empty());
+    }
+
+    #[test]
+    fn a_failure_names_its_path() {
+        let error = order(r#"{"OrderNumber":"one"}"#).unwrap_err();
+        assert_eq!(error.path, "OrderNumber");
+        assert!(error.message.contains("invalid type"), "{error}");
+        assert_eq!(order("[]").unwrap_err().path, ".");
+        assert!(order(r#"{"OrderNumber":1} x"#).is_err());
+    }
+
+    #[test]
+    fn only_structs_need_an_object() {
+        assert!(needs_object::<Order>());
+        assert!(!needs_object::<Value>());
+        assert_eq!(decode::<Value>(b"3").unwrap().0, json!(3));
+    }
+}

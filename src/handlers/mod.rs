@@ -1,0 +1,1 @@
+//! What this fork does with each event.

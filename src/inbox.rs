@@ -1,0 +1,314 @@
+//! The durable store of deliveries: accept, claim, finish, browse, replay.
+//!
+//! [`Inbox`] is the contract that every engine keeps; one conformance suite runs against all of them.
+
+mod recent;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::event::{Delivery, DeliveryId, Timestamp};
+use crate::source::Verified;
+
+pub use recent::Front;
+
+/// Why the inbox cannot serve. Every case means: come again later.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InboxError {
+    /// The queue in front of the writer is full.
+    #[error("the inbox has no room in its queue")]
+    Busy,
+    /// The engine failed; nothing of the call was kept.
+    #[error("the inbox is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// A result of an inbox call.
+pub type Result<T> = std::result::Result<T, InboxError>;
+
+/// The contract of an engine. Times are arguments, so that tests own the clock.
+#[async_trait]
+pub trait Inbox: Send + Sync + 'static {
+    /// Keeps a delivery, unless its (source, client id, message id) is known. When this returns, it is durable.
+    async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt>;
+
+    /// Takes up to `max` deliveries that are due, for no longer than `lease`.
+    ///
+    /// A delivery whose lease has run out is due again. Of deliveries with one ordering key only the oldest
+    /// unfinished one is ever due.
+    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Claim>>;
+
+    /// Ends an attempt. `false` if the lease was lost meanwhile: then somebody else's verdict counts.
+    async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool>;
+
+    /// When the next delivery will be due, if any will.
+    async fn next_due(&self) -> Result<Option<Timestamp>>;
+
+    /// Resolves when a delivery may have become due since the last call.
+    async fn woken(&self);
+
+    /// The deliveries that match, newest first.
+    async fn list(&self, filter: Filter) -> Result<Vec<Entry>>;
+
+    /// One delivery with its headers, body and attempts.
+    async fn show(&self, id: DeliveryId) -> Result<Option<Detail>>;
+
+    /// Makes the matching deliveries due again as a new run; returns how many. Deliveries that have not ended are left alone.
+    async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64>;
+
+    /// Deletes up to `limit` ended deliveries in `state` that ended before `before`; returns how many.
+    async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64>;
+
+    /// How many deliveries are in each state.
+    async fn count(&self) -> Result<Vec<(State, u64)>>;
+
+    /// Whether the engine can keep a delivery now.
+    async fn check(&self) -> Result<()>;
+}
+
+/// Which event a delivery is, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The catalog's name for the event, or the sender's if the catalog does not know it; empty if nobody said.
+    pub event_type: String,
+    /// The version of the model.
+    pub version: u16,
+    /// Whether a handler takes it; if not, it is kept as [`State::Unrouted`].
+    pub handled: bool,
+    /// Deliveries with the same key are handled one at a time, in order of acceptance.
+    pub ordering_key: Option<String>,
+}
+
+/// What became of an accepted delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The number of the delivery that is kept under this message id.
+    pub id: DeliveryId,
+    /// The message id.
+    pub message_id: String,
+    /// Whether it was new.
+    pub seen: Seen,
+}
+
+/// The answer of the insert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Never before: it is kept now.
+    New,
+    /// Before, with the same bytes.
+    Duplicate,
+    /// Before, with other bytes: the first are kept, these are not.
+    Conflict,
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waiting for its first or next attempt.
+    Ready,
+    /// Held by a worker, under a lease.
+    Running,
+    /// Handled.
+    Done,
+    /// Given up: kept until a person replays or deletes it.
+    Dead,
+    /// Authentic, but no handler takes its event: kept until one does and a person replays it.
+    Unrouted,
+}
+
+impl State {
+    /// All states.
+    pub const ALL: [State; 5] =
+        [State::Ready, State::Running, State::Done, State::Dead, State::Unrouted];
+
+    /// The name in listings and filters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Ready => "ready",
+            State::Running => "running",
+            State::Done => "done",
+            State::Dead => "dead",
+            State::Unrouted => "unrouted",
+        }
+    }
+
+    /// Whether nothing more happens to the delivery by itself.
+    pub const fn has_ended(self) -> bool {
+        matches!(self, State::Done | State::Dead | State::Unrouted)
+    }
+}
+
+/// A delivery that this process may work on until the lease runs out.
+#[derive(Debug)]
+pub struct Claim {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// How many attempts this run has had, this one included; a replay starts a new run.
+    pub run_attempt: u32,
+    /// The right to finish it; given back with the verdict.
+    pub lease: Lease,
+}
+
+/// The right to finish one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// The attempt that holds it. A later attempt's lease has another number.
+    pub attempt: u32,
+    /// When the attempt began.
+    pub started: Timestamp,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Handled.
+    Done,
+    /// Failed; to be tried again.
+    Retry {
+        /// Not before then.
+        at: Timestamp,
+        /// Why it failed.
+        reason: String,
+    },
+    /// Failed for good.
+    Dead {
+        /// Why it failed.
+        reason: String,
+    },
+    /// No handler takes it.
+    Unrouted,
+    /// Not tried after all: the worker is stopping. The attempt does not count.
+    Released,
+}
+
+/// Which deliveries. Every given condition must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// These numbers; empty for any.
+    pub ids: Vec<DeliveryId>,
+    /// In this state.
+    pub state: Option<State>,
+    /// From this source.
+    pub source: Option<String>,
+    /// Of this event type, without regard to case.
+    pub event_type: Option<String>,
+    /// With this message id.
+    pub message_id: Option<String>,
+    /// Accepted at this time or later.
+    pub since: Option<Timestamp>,
+    /// Accepted before this time.
+    pub until: Option<Timestamp>,
+    /// With at least one conflicting resend.
+    pub conflicts: bool,
+    /// With a smaller number: the cursor for the next page.
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The inbox's number.
+    pub id: DeliveryId,
+    /// The source it came from.
+    pub source: String,
+    /// The source's environment.
+    pub environment: String,
+    /// The event's name; empty if nobody said.
+    pub event_type: String,
+    /// The version of the model it was addressed to.
+    pub version: u16,
+    /// The sender's id, or the digest of the bytes.
+    pub message_id: String,
+    /// Whether the id is the digest.
+    pub message_id_derived: bool,
+    /// The sender's id for the client account.
+    pub client_id: Option<String>,
+    /// The user who caused it.
+    pub user: Option<String>,
+    /// Where it stands.
+    pub state: State,
+    /// How many attempts it has had.
+    pub attempts: u32,
+    /// How many replays were asked for.
+    pub replays: u32,
+    /// How many resends came with other bytes.
+    pub conflicts: u32,
+    /// When it happened, by the sender's word.
+    pub event_time: Option<Timestamp>,
+    /// When it was accepted.
+    pub received_at: Timestamp,
+    /// When it is due, or its lease ends.
+    pub due_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// The body's size in bytes.
+    pub size: u64,
+}
+
+/// A delivery with everything that is kept of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detail {
+    /// Its line in the listing.
+    pub entry: Entry,
+    /// Its ordering key, if it has one.
+    pub ordering_key: Option<String>,
+    /// The request's headers as a JSON list of pairs, secrets left out.
+    pub headers: String,
+    /// The body, byte for byte.
+    pub body: bytes::Bytes,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<AttemptEntry>,
+}
+
+/// One finished attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptEntry {
+    /// Its number in the life of the delivery.
+    pub attempt: u32,
+    /// The replay it belongs to; 0 for the first run.
+    pub replay: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// `done`, `retry`, `dead`, `unrouted` or `lost`.
+    pub outcome: String,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Opens the inbox that a URL names; the scheme chooses the engine.
+///
+/// # Errors
+/// With the URL and the reason, if there is no such engine or the store cannot be opened.
+pub fn open(url: &str, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => {
+            anyhow::bail!("{path} {options:?}")
+        }
+        _ => anyhow::bail!(
+            "inbox = {url:?} is not an inbox URL; write inbox = \"sqlite:data/inbox.db\""
+        ),
+    }
+}
+
+/// How an inbox is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many calls may wait for the writer; more are refused with [`InboxError::Busy`].
+    pub queue: usize,
+    /// Whether this process is the one receiver on the store: it alone claims, and takes over whatever its predecessor held.
+    pub exclusive: bool,
+}

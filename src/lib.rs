@@ -1,0 +1,22 @@
+//! A webhook receiver to fork: it authenticates a sender's deliveries, drops duplicates, keeps them durably, answers,
+//! and hands each one, typed, to a handler function.
+//!
+//! ```text
+//! bytes ──http──▶ bounded body ──source──▶ Verified ──inbox──▶ New | Duplicate ──▶ answer the sender
+//!                                                        │
+//!                                    claim ◀─────────────┘   (woken at once, or by the clock)
+//!                                      │
+//!                              Delivery ──catalog──▶ Delivery<T> ──handler──▶ Outcome ──inbox──▶ done | retry | dead
+//! ```
+//!
+//! Each arrow consumes the type on its left, and only the module named on it can make the type on its right.
+//! Dependencies point one way: `http → source`, `http → inbox`, `dispatch → catalog → event`, `dispatch → inbox`.
+//! The inbox calls nobody; the handlers know `event` and their own `Context`; the emitter knows nothing of `http`,
+//! `inbox` and `dispatch`.
+
+pub mod catalog;
+pub mod event;
+pub mod events;
+pub mod handlers;
+pub mod inbox;
+pub mod source;

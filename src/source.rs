@@ -1,0 +1,271 @@
+//! Configured senders: what proves that a request is theirs, and where it says what it is.
+//!
+//! A request becomes an [`Admitted`] on the strength of its headers and a [`Verified`] on the strength of its bytes.
+//! Both can only be made here.
+
+mod envelope;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::event::{Dialect, Environment, Timestamp};
+
+/// Headers whose values are secrets; they are kept out of the inbox and the log.
+const SECRET_HEADERS: [&str; 5] =
+    ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-directscale-callbacktoken"];
+
+/// Where a dialect puts what it says about a delivery. One row per [`Dialect`].
+struct Places {
+    dialect: Dialect,
+    message_id: &'static str,
+    client_id: &'static str,
+    user: &'static str,
+    event_type: &'static str,
+    event_time: &'static str,
+}
+
+const PLACES: [Places; 1] = [Places {
+    dialect: Dialect::DirectScale,
+    message_id: "x-directscale-message-id",
+    client_id: "x-directscale-client-id",
+    user: "x-directscale-user",
+    event_type: "EventType",
+    event_time: "EventDateUtc",
+}];
+
+/// A configured sender.
+#[derive(Debug)]
+pub struct Source {
+    /// The name in the configuration.
+    pub name: String,
+    /// How its deliveries look.
+    pub dialect: Dialect,
+    /// Which of the sender's worlds it is.
+    pub environment: Environment,
+    /// The path under which it is received, in lower case, without a slash at the end.
+    pub path: String,
+    /// The status of an accepted or duplicate delivery: 200 unless the sender wants another.
+    pub accepted_status: u16,
+    /// The client ids it may carry; empty for any.
+    pub client_ids: Vec<String>,
+    /// What proves that a request is the sender's.
+    pub auth: Auth,
+}
+
+/// What proves that a request comes from its sender.
+pub enum Auth {
+    /// Any of these bearer keys.
+    Bearer(Vec<Key>),
+    /// Nothing at all: the vendor's contract of 2018.
+    None,
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Auth::Bearer(keys) => write!(f, "Bearer({} keys)", keys.len()),
+            Auth::None => f.write_str("None"),
+        }
+    }
+}
+
+/// An accepted bearer key, kept as its digest only, so that comparing takes the same time whatever its length.
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// The key whose text is `secret`.
+    pub fn new(secret: &SecretString) -> Self {
+        Key(Sha256::digest(secret.expose_secret()).into())
+    }
+}
+
+/// Why a request is refused. For the log and the console; the sender learns only its [`kind`](Refusal::kind).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No `Authorization` header.
+    #[error("no Authorization header")]
+    NoAuthorization,
+    /// More than one `Authorization` header.
+    #[error("more than one Authorization header")]
+    AuthorizationTwice,
+    /// Another scheme than bearer.
+    #[error("the Authorization header does not say Bearer")]
+    NotBearer,
+    /// A bearer key that is none of the source's.
+    #[error("the bearer key is none of the {0} accepted by this source")]
+    WrongKey(usize),
+    /// A client id outside the source's list.
+    #[error("client id {0:?} is not in client_ids")]
+    ClientId(Option<String>),
+    /// Bytes that are not UTF-8.
+    #[error("the body is not UTF-8: {0}")]
+    NotUtf8(String),
+    /// Text that is not JSON.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// JSON, but not an object, for an event that is one.
+    #[error("the body is JSON, but {0} is an object")]
+    NotObject(String),
+}
+
+/// What a refused sender may learn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The request does not prove who sent it.
+    Unauthentic,
+    /// The request is the sender's, but it is not a delivery.
+    Malformed,
+}
+
+impl Refusal {
+    /// What the sender may learn of it.
+    pub fn kind(&self) -> RefusalKind {
+        match self {
+            Refusal::NotUtf8(_) | Refusal::NotJson(_) | Refusal::NotObject(_) => {
+                RefusalKind::Malformed
+            }
+            _ => RefusalKind::Unauthentic,
+        }
+    }
+}
+
+impl Source {
+    /// Checks what the headers alone can prove, before a byte of the body is read.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if the request does not carry an accepted key or client id.
+    pub fn admit(self: &Arc<Self>, headers: HeaderMap) -> Result<Admitted, Refusal> {
+        self.auth.check(&headers)?;
+        let client_id = text(&headers, self.places().client_id);
+        if !self.client_ids.is_empty()
+            && !client_id.as_ref().is_some_and(|id| self.client_ids.contains(id))
+        {
+            return Err(Refusal::ClientId(client_id));
+        }
+        Ok(Admitted { source: Arc::clone(self), client_id, headers })
+    }
+
+    fn places(&self) -> &'static Places {
+        PLACES.iter().find(|row| row.dialect == self.dialect).unwrap_or(&PLACES[0])
+    }
+}
+
+impl Auth {
+    fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let keys = match self {
+            Auth::Bearer(keys) => keys,
+            Auth::None => return Ok(()),
+        };
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let value = values.next().ok_or(Refusal::NoAuthorization)?.as_bytes();
+        if values.next().is_some() {
+            return Err(Refusal::AuthorizationTwice);
+        }
+        let presented = match value.split_at_checked(7) {
+            Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => key,
+            _ => return Err(Refusal::NotBearer),
+        };
+        let digest = Sha256::digest(presented);
+        let accepted =
+            keys.iter().fold(Choice::from(0), |any, key| any | key.0.ct_eq(digest.as_slice()));
+        if accepted.into() { Ok(()) } else { Err(Refusal::WrongKey(keys.len())) }
+    }
+}
+
+/// A request whose headers prove their sender; its body has not been read.
+#[derive(Debug)]
+pub struct Admitted {
+    source: Arc<Source>,
+    client_id: Option<String>,
+    headers: HeaderMap,
+}
+
+impl Admitted {
+    /// Checks the bytes and reads from them what the delivery says of itself.
+    ///
+    /// # Errors
+    /// A [`Refusal`] if the bytes are not JSON text.
+    pub fn verify(self, body: Bytes) -> Result<Verified, Refusal> {
+        let Admitted { source, client_id, headers } = self;
+        let places = source.places();
+        let envelope = envelope::read(&body, places.event_type, places.event_time)?;
+        let digest: [u8; 32] = Sha256::digest(&body).into();
+        let message_id = text(&headers, places.message_id);
+        Ok(Verified {
+            message_id_derived: message_id.is_none(),
+            message_id: message_id.unwrap_or_else(|| hex::encode(digest)),
+            client_id,
+            user: text(&headers, places.user),
+            event_type: envelope.event_type,
+            event_time: envelope.event_time,
+            is_object: envelope.is_object,
+            headers,
+            digest,
+            body,
+            source,
+        })
+    }
+}
+
+/// A delivery that is proven to be its sender's, byte for byte.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Verified {
+    /// Where it came from.
+    pub source: Arc<Source>,
+    /// The sender's id for the message, or the digest of the bytes.
+    pub message_id: String,
+    /// Whether the id is the digest.
+    pub message_id_derived: bool,
+    /// The sender's id for the client account.
+    pub client_id: Option<String>,
+    /// The user who caused the event.
+    pub user: Option<String>,
+    /// The event's name, if the body has one.
+    pub event_type: Option<String>,
+    /// When the sender says it happened, if it says so intelligibly.
+    pub event_time: Option<Timestamp>,
+    /// Whether the body is a JSON object.
+    pub is_object: bool,
+    /// SHA-256 of the body.
+    pub digest: [u8; 32],
+    /// The body, exactly as received.
+    pub body: Bytes,
+    headers: HeaderMap,
+}
+
+impl Verified {
+    /// The request's headers as a JSON list of name and value pairs, secrets left out.
+    pub fn headers_json(&self) -> String {
+        let pairs: Vec<(&str, std::borrow::Cow<'_, str>)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), shown(name, value.as_bytes())))
+            .collect();
+        serde_json::to_string(&pairs).unwrap_or_default()
+    }
+
+    /// The value of a top-level field of the body as text, if it is a string or a number.
+    pub fn field(&self, name: &str) -> Option<String> {
+        envelope::field(&self.body, name)
+    }
+}
+
+fn shown<'v>(name: &HeaderName, value: &'v [u8]) -> std::borrow::Cow<'v, str> {
+    if SECRET_HEADERS.contains(&name.as_str()) {
+        "[redacted]".into()
+    } else {
+        String::from_utf8_lossy(value)
+    }
+}
+
+/// A header's value, if it is there once, is text, and is not blank.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
