@@ -15,6 +15,7 @@
 //! `inbox` and `dispatch`.
 
 pub mod catalog;
+pub mod config;
 pub mod event;
 pub mod events;
 pub mod handlers;

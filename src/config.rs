@@ -1,0 +1,308 @@
+//! The settings: file < environment < flags. Every one of them stands, with its default, in `receiver.example.toml`.
+
+mod check;
+mod load;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use crate::event::{Dialect, Environment};
+
+pub use check::is_loopback;
+pub use load::{Overrides, load, parse};
+
+/// Why a configuration cannot be used: the setting, the reason and the line that mends it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The inbox's URL; its scheme chooses the engine.
+    pub inbox: String,
+    /// The senders, by name.
+    pub sources: BTreeMap<String, SourceConfig>,
+    /// What a request may cost.
+    pub limits: Limits,
+    /// How handlers are run.
+    pub dispatch: Dispatch,
+    /// How long an id is known.
+    pub dedup: Dedup,
+    /// How long ended deliveries are kept.
+    pub retention: Retention,
+    /// Who may read the documentation pages and the metrics.
+    pub docs: Docs,
+    /// What is logged and how.
+    pub log: Log,
+}
+
+/// One sender.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// How its deliveries look on the wire.
+    pub dialect: Dialect,
+    /// Which of the sender's worlds it is.
+    #[serde(default)]
+    pub environment: Environment,
+    /// The path under which it is received.
+    #[serde(default = "default_path")]
+    pub path: String,
+    /// What proves that a request is the sender's.
+    #[serde(default)]
+    pub auth: AuthKind,
+    /// Accepted bearer keys; several while one is being replaced.
+    #[serde(default, deserialize_with = "secrets")]
+    pub bearer_tokens: Vec<SecretString>,
+    /// Files that hold one accepted bearer key each.
+    #[serde(default)]
+    pub bearer_token_files: Vec<PathBuf>,
+    /// The client ids it may carry; empty for any.
+    #[serde(default)]
+    pub client_ids: Vec<String>,
+    /// The status of the answer to an accepted or duplicate delivery.
+    #[serde(default = "default_status")]
+    pub accepted_status: u16,
+    /// Deliveries per second; more are answered 429. Absent for no limit.
+    #[serde(default)]
+    pub rate_limit: Option<std::num::NonZeroU32>,
+}
+
+/// What proves that a request is the sender's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthKind {
+    /// A bearer key.
+    #[default]
+    Bearer,
+    /// Nothing.
+    None,
+}
+
+/// What a request may cost before it is answered 408, 413 or 503.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest body, in bytes.
+    pub max_body: usize,
+    /// The largest request head, in bytes.
+    pub max_head: usize,
+    /// How long a request's head may take, and how long a connection may stay idle.
+    #[serde(deserialize_with = "duration")]
+    pub head_timeout: Duration,
+    /// How long a body may take.
+    #[serde(deserialize_with = "duration")]
+    pub body_timeout: Duration,
+    /// How many deliveries may be on their way into the inbox at once.
+    pub concurrency: usize,
+    /// How many bytes of bodies may be held in memory at once.
+    pub buffered: usize,
+    /// How many connections may be open at once.
+    pub connections: usize,
+    /// How many calls may wait for the inbox's writer.
+    pub queue: usize,
+    /// How long a stop may take: open requests and running handlers are waited for.
+    #[serde(deserialize_with = "duration")]
+    pub drain: Duration,
+}
+
+/// How handlers are run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dispatch {
+    /// Accept and keep deliveries, but run no handlers.
+    pub paused: bool,
+    /// How many handlers may run at once.
+    pub concurrency: usize,
+    /// How long one attempt may take.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// The delay after the first, second, … failed attempt; after the last entry the delivery is dead.
+    #[serde(deserialize_with = "durations")]
+    pub schedule: Vec<Duration>,
+    /// The part of a delay, from 0 to 1, by which it is varied up or down at random.
+    pub jitter: f64,
+}
+
+/// How long an id is known.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dedup {
+    /// A resend within this time is recognised. Deliveries are kept at least as long.
+    #[serde(deserialize_with = "duration")]
+    pub window: Duration,
+    /// How many of the latest ids are remembered in memory, to answer their duplicates without a write.
+    pub remembered: usize,
+}
+
+/// How long ended deliveries are kept. Dead letters stay until a person replays or prunes them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Handled deliveries.
+    #[serde(deserialize_with = "duration")]
+    pub done: Duration,
+    /// Deliveries that no handler took.
+    #[serde(deserialize_with = "duration")]
+    pub unrouted: Duration,
+}
+
+/// Who may read the documentation pages and the metrics when the listener is not loopback.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Docs {
+    /// The user's name.
+    pub user: Option<String>,
+    /// The password's Argon2 hash, as `webhook-receiver secret --hash` prints it. Without it the pages are not served.
+    pub password_hash: Option<SecretString>,
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Readable lines or JSON.
+    pub format: LogFormat,
+    /// Which lines: a level, or directives such as `info,webhook_receiver::dispatch=debug`.
+    pub filter: String,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Readable on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Readable.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            inbox: "sqlite:data/inbox.db".into(),
+            sources: BTreeMap::new(),
+            limits: Limits::default(),
+            dispatch: Dispatch::default(),
+            dedup: Dedup::default(),
+            retention: Retention::default(),
+            docs: Docs::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_body: 1024 * 1024,
+            max_head: 32 * 1024,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            concurrency: 1024,
+            buffered: 64 * 1024 * 1024,
+            connections: 10_000,
+            queue: 4096,
+            drain: Duration::from_secs(25),
+        }
+    }
+}
+
+impl Default for Dispatch {
+    fn default() -> Self {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        Dispatch {
+            paused: false,
+            concurrency: 64,
+            timeout: Duration::from_secs(30),
+            schedule: [
+                10,
+                MINUTE,
+                5 * MINUTE,
+                30 * MINUTE,
+                2 * HOUR,
+                5 * HOUR,
+                10 * HOUR,
+                20 * HOUR,
+                35 * HOUR,
+            ]
+            .map(Duration::from_secs)
+            .to_vec(),
+            jitter: 0.2,
+        }
+    }
+}
+
+impl Default for Dedup {
+    fn default() -> Self {
+        Dedup { window: days(7), remembered: 65_536 }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention { done: days(30), unrouted: days(90) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: LogFormat::Auto, filter: "info".into() }
+    }
+}
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
+}
+
+fn default_path() -> String {
+    "/api/webhooks".into()
+}
+
+fn default_status() -> u16 {
+    200
+}
+
+/// One secret or a list. The message of a mismatch does not repeat the value.
+fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SecretString>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a string or a list of strings")]
+    enum OneOrMany {
+        One(SecretString),
+        Many(Vec<SecretString>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(secret) => vec![secret],
+        OneOrMany::Many(secrets) => secrets,
+    })
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    human(&String::deserialize(deserializer)?)
+}
+
+fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    Vec::<String>::deserialize(deserializer)?.iter().map(|text| human(text)).collect()
+}
+
+fn human<E: serde::de::Error>(text: &str) -> Result<Duration, E> {
+    humantime::parse_duration(text).map_err(|error| {
+        E::custom(format!(
+            "{text:?} is not a duration: {error}; write for example \"30s\" or \"7d\""
+        ))
+    })
+}

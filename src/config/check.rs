@@ -1,0 +1,196 @@
+//! What must hold before the receiver starts: from settings to sources, or the line that is missing.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{AuthKind, Config, ConfigError, Limits, SourceConfig};
+use crate::source::{Auth, Key, Source};
+
+/// The shortest path segment that is taken for a secret.
+const SECRET_SEGMENT: usize = 22;
+
+/// Whether only this machine can reach the address.
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+impl Config {
+    /// The configured sources.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if one of them proves nothing, or two share a path.
+    pub fn sources(&self) -> Result<Vec<Arc<Source>>, ConfigError> {
+        if self.sources.is_empty() {
+            return refuse(
+                "no source is configured; write for example\n\n\
+                 [sources.directscale]\ndialect = \"directscale\"\nbearer_tokens = [\"…\"]\n\n\
+                 with a key from `webhook-receiver secret`",
+            );
+        }
+        let mut sources: Vec<Arc<Source>> = Vec::new();
+        for (name, settings) in &self.sources {
+            let source = self.source(name, settings)?;
+            if let Some(other) = sources.iter().find(|other| overlap(&other.path, &source.path)) {
+                return refuse(format!(
+                    "[sources.{name}] and [sources.{}] have overlapping paths; give one of them another, e.g. path = \"/{}/api/webhooks\"",
+                    other.name, source.environment
+                ));
+            }
+            sources.push(Arc::new(source));
+        }
+        Ok(sources)
+    }
+
+    /// What is allowed but unwise; to be shown at every start.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self
+            .sources
+            .iter()
+            .filter(|(_, source)| source.auth == AuthKind::None)
+            .map(|(name, _)| {
+                format!("[sources.{name}] auth = \"none\": anyone who reaches it can post events")
+            })
+            .collect();
+        if !is_loopback(self.listen.ip()) && self.docs.password_hash.is_none() {
+            warnings.push(
+                "the documentation pages and the metrics are not served: set password_hash in [docs], made by `webhook-receiver secret --hash`".into(),
+            );
+        }
+        warnings
+    }
+
+    /// Checks what concerns no single source.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the setting that is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Limits { max_body, concurrency, buffered, connections, queue, .. } = self.limits;
+        let positive = [
+            ("max_body in [limits]", max_body),
+            ("concurrency in [limits]", concurrency),
+            ("connections in [limits]", connections),
+            ("queue in [limits]", queue),
+            ("concurrency in [dispatch]", self.dispatch.concurrency),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return refuse(format!("{name} must be at least 1"));
+        }
+        if buffered < max_body {
+            return refuse("buffered in [limits] must be at least max_body");
+        }
+        if self.limits.max_head < 8192 {
+            return refuse("max_head in [limits] must be at least 8192");
+        }
+        if !(0.0..=1.0).contains(&self.dispatch.jitter) {
+            return refuse("jitter in [dispatch] must be between 0 and 1");
+        }
+        if self.dispatch.timeout < Duration::from_millis(1) {
+            return refuse("timeout in [dispatch] must be at least 1ms");
+        }
+        if self.retention.done < self.dedup.window {
+            return refuse(
+                "done in [retention] is shorter than window in [dedup]: an id is known only as long as its delivery is kept",
+            );
+        }
+        Ok(())
+    }
+
+    fn source(&self, name: &str, settings: &SourceConfig) -> Result<Source, ConfigError> {
+        let path = normal_path(name, &settings.path)?;
+        if !(200..300).contains(&settings.accepted_status) {
+            return refuse(format!("[sources.{name}] accepted_status must be between 200 and 299"));
+        }
+        Ok(Source {
+            name: name.to_owned(),
+            dialect: settings.dialect,
+            environment: settings.environment,
+            auth: self.auth(name, settings, &path)?,
+            path,
+            accepted_status: settings.accepted_status,
+            client_ids: settings.client_ids.clone(),
+        })
+    }
+
+    fn auth(&self, name: &str, settings: &SourceConfig, path: &str) -> Result<Auth, ConfigError> {
+        let secrets = settings.secrets(name)?;
+        match settings.auth {
+            AuthKind::Bearer if secrets.is_empty() => refuse(format!(
+                "[sources.{name}] has no key; write bearer_tokens = [\"…\"] with a key from `webhook-receiver secret`, or bearer_token_files = [\"…\"]"
+            )),
+            AuthKind::Bearer => Ok(Auth::Bearer(secrets.iter().map(Key::new).collect())),
+            AuthKind::None if !secrets.is_empty() => refuse(format!(
+                "[sources.{name}] has keys and auth = \"none\"; remove one of the two"
+            )),
+            AuthKind::None if !is_loopback(self.listen.ip()) && !has_secret_segment(path) => {
+                refuse(format!(
+                    "[sources.{name}] auth = \"none\" on {} needs a secret path; write path = \"/api/webhooks/…\" with at least {SECRET_SEGMENT} random characters from `webhook-receiver secret`",
+                    self.listen
+                ))
+            }
+            AuthKind::None => Ok(Auth::None),
+        }
+    }
+}
+
+impl SourceConfig {
+    /// The accepted keys, those in files included. A line break at the end of a file is not part of its key.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for an empty key or a file that cannot be read.
+    pub fn secrets(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
+        let mut secrets = self.bearer_tokens.clone();
+        for file in &self.bearer_token_files {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                ConfigError(format!(
+                    "[sources.{name}] bearer_token_files: cannot read {}: {error}",
+                    file.display()
+                ))
+            })?;
+            secrets.push(text.trim_end_matches(['\r', '\n']).into());
+        }
+        for secret in &secrets {
+            let text = secret.expose_secret();
+            if text.trim().is_empty() {
+                return refuse(format!(
+                    "[sources.{name}] has an empty key; take one from `webhook-receiver secret`"
+                ));
+            }
+            if text.trim() != text || text.chars().any(char::is_control) {
+                return refuse(format!(
+                    "[sources.{name}] has a key with spaces around it or control characters in it, which no header can carry"
+                ));
+            }
+        }
+        Ok(secrets)
+    }
+}
+
+/// Whether a request could belong to both paths.
+fn overlap(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    long.strip_prefix(short).is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix('/').is_some_and(|event| !event.contains('/'))
+    })
+}
+
+fn normal_path(name: &str, path: &str) -> Result<String, ConfigError> {
+    let path = path.trim_end_matches('/').to_ascii_lowercase();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if !path.starts_with('/') || path.contains("//") || !path.chars().all(plain) {
+        return refuse(format!(
+            "[sources.{name}] path must begin with / and consist of letters, digits and - . _ ~ /, e.g. path = \"/api/webhooks\""
+        ));
+    }
+    Ok(path)
+}
+
+fn has_secret_segment(path: &str) -> bool {
+    path.split('/').any(|segment| segment.len() >= SECRET_SEGMENT)
+}
+
+fn refuse<T>(reason: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError(reason.into()))
+}
