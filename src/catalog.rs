@@ -109,9 +109,12 @@ impl<C: 'static> Catalog<C> {
     pub fn on<E, F, Fut>(mut self, handler: F) -> Self
     where
         E: Event,
+        C: Send,
         F: Fn(C, Delivery<E>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Outcome> + Send + 'static,
     {
+        let name = type_name::<F>();
+        let handler = Arc::new(handler);
         self.push(Row {
             dialect: E::DIALECT,
             name: E::TYPE,
@@ -119,13 +122,14 @@ impl<C: 'static> Catalog<C> {
             aliases: E::ALIASES,
             entity: E::ENTITY,
             example: E::example(),
-            handler: type_name::<F>(),
+            handler: name,
             needs_object: event::needs_object::<E>(),
             schema: || (E::name().into_owned(), E::schema()),
             referred: |schemas| E::schemas(schemas),
             check: |body| event::decode::<E>(body).map(|(_, unknown)| unknown),
             start: Arc::new(move |context, delivery| {
-                Ok(handler(context, delivery.decode()?).boxed())
+                let (handler, delivery) = (Arc::clone(&handler), delivery.decode()?);
+                Ok(async move { handler(context, delivery).await }.boxed())
             }),
         });
         self

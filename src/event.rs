@@ -62,6 +62,11 @@ impl Dialect {
             Dialect::DirectScale => "directscale",
         }
     }
+
+    /// The dialect called `name`, as [`as_str`](Self::as_str) writes it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Dialect::DirectScale].into_iter().find(|dialect| dialect.as_str() == name)
+    }
 }
 
 impl fmt::Display for Dialect {

@@ -16,8 +16,12 @@
 
 pub mod catalog;
 pub mod config;
+pub mod dispatch;
 pub mod event;
 pub mod events;
 pub mod handlers;
+pub mod http;
 pub mod inbox;
+pub mod serve;
 pub mod source;
+pub mod telemetry;

@@ -1,1 +1,146 @@
-//! The embedded engine.
+//! The embedded engine: one writer thread with group commit, write-ahead log, full sync.
+//!
+//! Calls that arrive while a transaction is being synced share the next one. Reading needs no turn of the writer.
+
+mod browse;
+mod rows;
+mod schema;
+mod writer;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::Notify;
+
+use super::{
+    Claim, Detail, Entry, Filter, Inbox, InboxError, Lease, Options, Receipt, Result, Route, State,
+    Verdict,
+};
+use crate::event::{DeliveryId, Timestamp};
+use crate::source::Verified;
+use writer::Writer;
+
+/// The inbox in a SQLite file.
+pub struct Sqlite {
+    writer: Writer,
+    reader: Arc<Mutex<Connection>>,
+    wake: Arc<Notify>,
+    /// Held for as long as this process is the file's one receiver.
+    _lock: Option<File>,
+}
+
+impl Sqlite {
+    /// Opens the file, or makes it with its folder.
+    ///
+    /// # Errors
+    /// If it cannot be written, is no inbox, is damaged, comes from a newer version, or is in use by another receiver.
+    pub fn open(path: &Path, options: Options) -> anyhow::Result<Self> {
+        let shown = path.display();
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the inbox's folder {}", folder.display()))?;
+        }
+        let lock = if options.exclusive { Some(lock(path)?) } else { None };
+        let db = schema::open(path).with_context(|| format!("cannot open the inbox {shown}"))?;
+        if options.exclusive {
+            rows::orphan_leases(&db).with_context(|| format!("cannot write the inbox {shown}"))?;
+        }
+        let reader = schema::connect(path).with_context(|| format!("cannot read {shown}"))?;
+        let wake = Arc::new(Notify::new());
+        Ok(Sqlite {
+            writer: Writer::spawn(db, options.queue, Arc::clone(&wake))?,
+            reader: Arc::new(Mutex::new(reader)),
+            wake,
+            _lock: lock,
+        })
+    }
+
+    /// Runs a query beside the writer.
+    async fn read<T, F>(&self, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let reader = Arc::clone(&self.reader);
+        let query = move || query(&reader.lock().unwrap_or_else(PoisonError::into_inner));
+        match tokio::task::spawn_blocking(query).await {
+            Ok(result) => result.map_err(InboxError::from),
+            Err(error) => Err(InboxError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl Inbox for Sqlite {
+    async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt> {
+        let headers = delivery.headers_json();
+        self.writer.call(move |tx| rows::accept(tx, delivery, &headers, &route, now)).await
+    }
+
+    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Claim>> {
+        self.writer.call(move |tx| rows::claim(tx, max, lease, now)).await
+    }
+
+    async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool> {
+        self.writer.call(move |tx| rows::finish(tx, &lease, &verdict, now)).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.read(browse::next_due).await
+    }
+
+    async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    async fn list(&self, filter: Filter) -> Result<Vec<Entry>> {
+        self.read(move |db| browse::list(db, &filter)).await
+    }
+
+    async fn show(&self, id: DeliveryId) -> Result<Option<Detail>> {
+        self.read(move |db| browse::show(db, id)).await
+    }
+
+    async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64> {
+        self.writer.call(move |tx| rows::replay(tx, &filter, now)).await
+    }
+
+    async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64> {
+        self.writer.call(move |tx| rows::prune(tx, state, before, limit)).await
+    }
+
+    async fn count(&self) -> Result<Vec<(State, u64)>> {
+        self.read(browse::count).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.writer.call(|_| Ok(())).await
+    }
+}
+
+impl From<rusqlite::Error> for InboxError {
+    fn from(error: rusqlite::Error) -> Self {
+        InboxError::Unavailable(error.to_string())
+    }
+}
+
+/// Makes this process the one receiver on the file, until it ends.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let beside = PathBuf::from(beside);
+    let file = File::create(&beside)
+        .with_context(|| format!("cannot write beside the inbox: {}", beside.display()))?;
+    if file.try_lock().is_err() {
+        bail!(
+            "another receiver is running on the inbox {}; stop it, or give this one another with --inbox",
+            path.display()
+        );
+    }
+    Ok(file)
+}

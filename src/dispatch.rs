@@ -1,0 +1,274 @@
+//! Claim, decode, call, finish: what happens to a delivery after its sender has been answered.
+
+mod schedule;
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::catalog::{Attempt, Catalog};
+use crate::event::{Failure, Meta, Outcome, Timestamp};
+use crate::inbox::{Claim, Inbox, InboxError, Lease, Verdict};
+use crate::telemetry::{Clock, Metrics};
+
+pub use schedule::Schedule;
+
+/// The longest sleep without looking for deliveries that another process may have made due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How much longer a lease is than the longest attempt, so that a verdict has time to be written.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// Runs handlers on the inbox's deliveries. `C` is the fork's context, cloned for every attempt.
+pub struct Dispatcher<C> {
+    inbox: Arc<dyn Inbox>,
+    catalog: Arc<Catalog<C>>,
+    context: C,
+    schedule: Schedule,
+    timeout: Duration,
+    slots: Arc<Semaphore>,
+    concurrency: usize,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// What a dispatcher needs besides the inbox and the catalog.
+pub struct Parts {
+    /// When a failed delivery is tried again.
+    pub schedule: Schedule,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How many handlers may run at once.
+    pub concurrency: usize,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Counts the attempts.
+    pub metrics: Arc<Metrics>,
+}
+
+impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
+    /// A dispatcher at rest: [`step`](Self::step) and [`run`](Self::run) move it.
+    pub fn new(
+        inbox: Arc<dyn Inbox>,
+        catalog: Arc<Catalog<C>>,
+        context: C,
+        parts: Parts,
+    ) -> Arc<Self> {
+        let Parts { schedule, timeout, concurrency, clock, metrics } = parts;
+        let slots = Arc::new(Semaphore::new(concurrency));
+        Arc::new(Dispatcher {
+            inbox,
+            catalog,
+            context,
+            schedule,
+            timeout,
+            slots,
+            concurrency,
+            clock,
+            metrics,
+        })
+    }
+
+    /// Handles what is due now, up to the concurrency, and returns how many attempts that were.
+    ///
+    /// # Errors
+    /// If nothing could be claimed.
+    pub async fn step(&self) -> Result<usize, InboxError> {
+        let claims = self.claim(self.concurrency).await?;
+        let attempts = claims.len();
+        futures_util::future::join_all(claims.into_iter().map(|claim| self.attempt(claim))).await;
+        Ok(attempts)
+    }
+
+    /// Handles whatever becomes due until `stop`; then waits up to `drain` for what is running, and gives the rest back.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken, drain: Duration) {
+        let tasks = TaskTracker::new();
+        let abandon = CancellationToken::new();
+        loop {
+            let slot = tokio::select! {
+                () = stop.cancelled() => break,
+                Ok(slot) = Arc::clone(&self.slots).acquire_owned() => slot,
+            };
+            if self.start(slot, &tasks, &abandon).await {
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.rest() => {}
+            }
+        }
+        tasks.close();
+        if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+            warn!(
+                attempts = tasks.len(),
+                "handlers still running at the end of the drain time are given back"
+            );
+            abandon.cancel();
+            tasks.wait().await;
+        }
+    }
+
+    /// Claims as much as there are slots and starts it. Whether there may be more.
+    async fn start(
+        self: &Arc<Self>,
+        first: OwnedSemaphorePermit,
+        tasks: &TaskTracker,
+        abandon: &CancellationToken,
+    ) -> bool {
+        let mut slots = vec![first];
+        slots.extend(std::iter::from_fn(|| Arc::clone(&self.slots).try_acquire_owned().ok()));
+        let claims = self.claim(slots.len()).await.unwrap_or_else(|error| {
+            warn!(%error, "cannot claim deliveries");
+            Vec::new()
+        });
+        let more = claims.len() == slots.len();
+        for (claim, slot) in claims.into_iter().zip(slots) {
+            let (dispatcher, abandon) = (Arc::clone(self), abandon.clone());
+            tasks.spawn(async move { dispatcher.hold(claim, slot, abandon).await });
+        }
+        more
+    }
+
+    async fn hold(&self, claim: Claim, slot: OwnedSemaphorePermit, abandon: CancellationToken) {
+        let lease = claim.lease.clone();
+        let verdict = tokio::select! {
+            verdict = self.handle(claim) => verdict,
+            () = abandon.cancelled() => Verdict::Released,
+        };
+        drop(slot);
+        self.finish(lease, verdict).await;
+    }
+
+    /// Until the inbox wakes us, or the next delivery is due by the clock.
+    async fn rest(&self) {
+        let until_due = match self.inbox.next_due().await {
+            Ok(Some(due)) => (due - (self.clock)()).to_std().unwrap_or_default(),
+            _ => LONGEST_SLEEP,
+        };
+        let _ = tokio::time::timeout(until_due.min(LONGEST_SLEEP), self.inbox.woken()).await;
+    }
+
+    async fn claim(&self, max: usize) -> Result<Vec<Claim>, InboxError> {
+        self.inbox.claim(max, self.timeout + LEASE_MARGIN, (self.clock)()).await
+    }
+
+    async fn attempt(&self, claim: Claim) {
+        let lease = claim.lease.clone();
+        let verdict = self.handle(claim).await;
+        self.finish(lease, verdict).await;
+    }
+
+    /// Runs the handler and logs the attempt's one line.
+    async fn handle(&self, claim: Claim) -> Verdict {
+        let started = tokio::time::Instant::now();
+        let Claim { delivery, run_attempt, .. } = claim;
+        let meta = delivery.meta.clone();
+        let row = self.catalog.get(meta.dialect, meta.version, &meta.event_type);
+        let event = row.map_or("", |row| row.name);
+        let verdict = match row {
+            None => Verdict::Unrouted,
+            Some(row) => match row.start(self.context.clone(), delivery) {
+                Err(error) => {
+                    Verdict::Dead { reason: format!("the body is not the model: {error}") }
+                }
+                Ok(attempt) => match self.call(attempt).await {
+                    Ok(()) => Verdict::Done,
+                    Err(Failure::Reject { reason }) => Verdict::Dead { reason },
+                    Err(Failure::Retry { reason, after }) => {
+                        self.schedule.verdict(run_attempt, after, reason, (self.clock)())
+                    }
+                },
+            },
+        };
+        self.metrics.attempt(event, outcome(&verdict), started.elapsed());
+        log(&meta, &verdict, started.elapsed());
+        verdict
+    }
+
+    /// The handler's own outcome, or what a panic or the time limit makes of it.
+    async fn call(&self, attempt: Attempt) -> Outcome {
+        match tokio::time::timeout(self.timeout, AssertUnwindSafe(attempt).catch_unwind()).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => {
+                Err(Failure::retry(format!("the handler panicked: {}", text(&*panic))))
+            }
+            Err(_) => Err(Failure::retry(format!(
+                "the handler took longer than {}",
+                humantime::format_duration(self.timeout)
+            ))),
+        }
+    }
+
+    /// A verdict that cannot be written is dropped: the lease runs out, and the delivery is handled again.
+    async fn finish(&self, lease: Lease, verdict: Verdict) {
+        let id = lease.id;
+        let mut pause = Duration::from_millis(50);
+        for _ in 0..6 {
+            match self.inbox.finish(lease.clone(), verdict.clone(), (self.clock)()).await {
+                Ok(true) => return,
+                Ok(false) => {
+                    return warn!(
+                        delivery.id = id,
+                        "the lease was lost before the attempt ended; the delivery is handled again"
+                    );
+                }
+                Err(error) => warn!(delivery.id = id, %error, "cannot write the verdict"),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+}
+
+/// The verdict's name in the log and the metrics.
+fn outcome(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Done => "done",
+        Verdict::Retry { .. } => "retry",
+        Verdict::Dead { .. } => "dead",
+        Verdict::Unrouted => "unrouted",
+        Verdict::Released => "released",
+    }
+}
+
+fn log(meta: &Meta, verdict: &Verdict, took: Duration) {
+    let (reason, next): (Option<&str>, Option<Timestamp>) = match verdict {
+        Verdict::Retry { reason, at } => (Some(reason), Some(*at)),
+        Verdict::Dead { reason } => (Some(reason), None),
+        _ => (None, None),
+    };
+    let failed = reason.is_some();
+    macro_rules! line {
+        ($level:ident) => {
+            $level!(
+                delivery.id = meta.id,
+                message.id = meta.message_id,
+                event.r#type = meta.event_type,
+                source = meta.source,
+                attempt = meta.attempt,
+                replay = meta.replay,
+                outcome = outcome(verdict),
+                duration_us = took.as_micros() as u64,
+                error = reason,
+                next = next.map(tracing::field::display),
+                "attempt"
+            )
+        };
+    }
+    if failed { line!(warn) } else { line!(info) }
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}

@@ -1,0 +1,102 @@
+//! The only place where HTTP is spoken: routes, limits, problems, login, documentation.
+
+pub mod answer;
+mod body;
+mod connections;
+mod endpoint;
+pub mod problem;
+mod receive;
+mod record;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Catalog;
+use crate::config::Limits;
+use crate::inbox::{Front, Inbox};
+use crate::source::Source;
+use crate::telemetry::{Clock, Metrics};
+use problem::Problem;
+
+pub use connections::serve;
+pub use endpoint::{Endpoint, versioned};
+
+/// What the routes need.
+pub struct Parts<C> {
+    /// The configured senders, each with its rate limit.
+    pub sources: Vec<(Arc<Source>, Option<std::num::NonZeroU32>)>,
+    /// The events and their handlers.
+    pub catalog: Arc<Catalog<C>>,
+    /// The inbox behind its memory of recent ids.
+    pub front: Front,
+    /// The inbox itself, for readiness.
+    pub inbox: Arc<dyn Inbox>,
+    /// What a request may cost.
+    pub limits: Limits,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Counts the requests.
+    pub metrics: Arc<Metrics>,
+    /// Fires when the process is to stop: from then on nothing is accepted.
+    pub stop: CancellationToken,
+}
+
+/// All routes: receiving, health and metrics; `pages` are the documentation's.
+pub fn router<C: Send + Sync + 'static>(parts: Parts<C>, pages: Pages) -> Router {
+    let metrics = Arc::clone(&parts.metrics);
+    let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
+    let receiver = Arc::new(receive::Receiver::new(parts));
+    Router::new()
+        .fallback(receive::receive::<C>)
+        .with_state(receiver)
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readiness).with_state(health))
+        .merge(pages.router)
+        .layer(middleware::from_fn_with_state(metrics, record::record))
+}
+
+/// The documentation's routes, and the metrics if they may be read.
+pub struct Pages {
+    /// The routes.
+    pub router: Router,
+}
+
+/// `GET /metrics` in the OpenMetrics text format.
+pub fn metrics_route(metrics: Arc<Metrics>) -> Router {
+    let text = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    Router::new().route("/metrics", get(async move || (text, metrics.text())))
+}
+
+#[derive(Clone)]
+struct Health {
+    inbox: Arc<dyn Inbox>,
+    stop: CancellationToken,
+}
+
+/// Whether deliveries can be accepted now.
+async fn readiness(State(health): State<Health>) -> Response {
+    if health.stop.is_cancelled() {
+        return unready("stopping");
+    }
+    match tokio::time::timeout(Duration::from_secs(5), health.inbox.check()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n").into_response(),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            unready("the inbox is unavailable")
+        }
+        Err(_) => unready("the inbox does not answer"),
+    }
+}
+
+fn unready(why: &str) -> Response {
+    Problem::unavailable(Duration::from_secs(1)).detail(why).into_response()
+}

@@ -1,0 +1,118 @@
+//! Which source and event a path belongs to.
+
+use std::borrow::Cow;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use percent_encoding::percent_decode_str;
+
+use crate::source::Source;
+
+/// A path under which a source is received, in one version of its models.
+pub struct Endpoint {
+    /// The source.
+    pub source: Arc<Source>,
+    /// The version of the models.
+    pub version: u16,
+    prefix: String,
+    rate: Option<Arc<DefaultDirectRateLimiter>>,
+}
+
+impl Endpoint {
+    /// The endpoints of a source: its own path, which stays at version 1 for ever, and one for each version.
+    pub fn of(source: &Arc<Source>, rate: Option<NonZeroU32>, versions: &[u16]) -> Vec<Self> {
+        let rate = rate.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate))));
+        let endpoint = |version, prefix| Endpoint {
+            source: Arc::clone(source),
+            version,
+            prefix,
+            rate: rate.clone(),
+        };
+        let twins = versions.iter().map(|v| endpoint(*v, versioned(&source.path, *v)));
+        std::iter::once(endpoint(1, source.path.clone())).chain(twins).collect()
+    }
+
+    /// The event that `path` names, if the path is this endpoint's: empty for the one URL that takes all events.
+    pub fn event<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
+        let (prefix, rest) = path.split_at_checked(self.prefix.len())?;
+        if !prefix.eq_ignore_ascii_case(&self.prefix) {
+            return None;
+        }
+        let event = match rest.strip_prefix('/') {
+            Some(event) => event.strip_suffix('/').unwrap_or(event),
+            None if rest.is_empty() => "",
+            None => return None,
+        };
+        (!event.contains('/')).then(|| percent_decode_str(event).decode_utf8_lossy())
+    }
+
+    /// Takes one delivery's turn, or says how long to wait for it.
+    pub(super) fn admit_rate(&self) -> Result<(), std::time::Duration> {
+        match self.rate.as_ref().map(|rate| rate.check()) {
+            Some(Err(early)) => Err(early.wait_time_from(DefaultClock::default().now())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A source's path for one version: the version follows the first `/api`, or else ends the path.
+///
+/// `/api/webhooks` becomes `/api/v2/webhooks`, `/hooks` becomes `/hooks/v2`.
+pub fn versioned(path: &str, version: u16) -> String {
+    match path.find("/api/") {
+        Some(place) => {
+            let (before, after) = path.split_at(place + "/api".len());
+            format!("{before}/v{version}{after}")
+        }
+        None => format!("{path}/v{version}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Dialect, Environment};
+    use crate::source::Auth;
+
+    fn event(prefix: &str, path: &str) -> Option<String> {
+        let source = Arc::new(Source {
+            name: "s".into(),
+            dialect: Dialect::DirectScale,
+            environment: Environment::Live,
+            path: prefix.into(),
+            accepted_status: 200,
+            client_ids: Vec::new(),
+            auth: Auth::None,
+        });
+        Endpoint::of(&source, None, &[1])
+            .iter()
+            .find_map(|endpoint| endpoint.event(path).map(Cow::into_owned))
+    }
+
+    #[test]
+    fn paths_match_without_regard_to_case() {
+        assert_eq!(
+            event("/api/webhooks", "/api/WebHooks/OrderEvent").as_deref(),
+            Some("OrderEvent")
+        );
+        assert_eq!(event("/api/webhooks", "/API/V1/webhooks/x").as_deref(), Some("x"));
+        assert_eq!(event("/api/webhooks", "/api/webhooks").as_deref(), Some(""));
+        assert_eq!(event("/api/webhooks", "/api/webhooks/").as_deref(), Some(""));
+        assert_eq!(event("/api/webhooks", "/api/webhooks/a%20b/").as_deref(), Some("a b"));
+    }
+
+    #[test]
+    fn other_paths_do_not_match() {
+        for path in ["/", "/api", "/api/webhooksx", "/api/webhooks/a/b", "/api/v2/webhooks/a"] {
+            assert_eq!(event("/api/webhooks", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_version_follows_api_or_ends_the_path() {
+        assert_eq!(versioned("/stage/api/webhooks", 1), "/stage/api/v1/webhooks");
+        assert_eq!(versioned("/hooks", 2), "/hooks/v2");
+    }
+}

@@ -1,0 +1,267 @@
+//! From a request to an answer: admit, read, verify, keep.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::Parts;
+use super::answer::{Answer, Status};
+use super::body::{Reader, Unread};
+use super::endpoint::Endpoint;
+use super::problem::{
+    BAD_REQUEST, CONTENT_TOO_LARGE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, REQUEST_TIMEOUT,
+    UNSUPPORTED_MEDIA_TYPE,
+};
+use super::record::Facts;
+use crate::catalog::Catalog;
+use crate::inbox::{Front, InboxError, Receipt, Route, Seen};
+use crate::source::{Refusal, RefusalKind, Verified};
+use crate::telemetry::Clock;
+
+/// When a sender that met a full receiver should come again.
+const SOON: Duration = Duration::from_secs(1);
+
+/// When a sender that met a receiver without an inbox should come again.
+const LATER: Duration = Duration::from_secs(10);
+
+/// Accepts deliveries. `C` is the fork's context, which only dispatch uses.
+pub(super) struct Receiver<C> {
+    endpoints: Vec<Endpoint>,
+    catalog: Arc<Catalog<C>>,
+    front: Front,
+    reader: Reader,
+    turns: Semaphore,
+    clock: Clock,
+    stop: CancellationToken,
+}
+
+/// Why a request is not accepted: what the sender may know, and what the owner should.
+struct Refused {
+    problem: Box<Problem>,
+    reason: Cow<'static, str>,
+}
+
+/// The route for everything that no other route takes.
+pub(super) async fn receive<C: Send + Sync + 'static>(
+    State(receiver): State<Arc<Receiver<C>>>,
+    request: Request,
+) -> Response {
+    let path = request.uri().path();
+    let found = receiver.endpoints.iter().find_map(|e| e.event(path).map(|event| (e, event)));
+    let Some((endpoint, event)) = found else {
+        return Problem::new(&NOT_FOUND).into_response();
+    };
+    let event = event.into_owned();
+    let mut facts = Facts { source: Some(endpoint.source.name.clone()), ..Facts::default() };
+    if request.method() != Method::POST {
+        return not_post(facts);
+    }
+    let mut response = match receiver.accept(endpoint, &event, request, &mut facts).await {
+        Ok(answer) => {
+            let status = StatusCode::from_u16(endpoint.source.accepted_status);
+            answer.respond(status.unwrap_or(StatusCode::OK))
+        }
+        Err(refused) => {
+            facts.reason = Some(refused.reason.into_owned());
+            refused.problem.into_response()
+        }
+    };
+    response.extensions_mut().insert(facts);
+    response
+}
+
+fn not_post(facts: Facts) -> Response {
+    let mut response = Problem::new(&METHOD_NOT_ALLOWED).into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    let reason = Some("only POST is received".into());
+    response.extensions_mut().insert(Facts { reason, ..facts });
+    response
+}
+
+impl<C: 'static> Receiver<C> {
+    pub(super) fn new(parts: Parts<C>) -> Self {
+        let mut versions: Vec<u16> = parts.catalog.iter().map(|row| row.version).collect();
+        versions.push(1);
+        versions.sort_unstable();
+        versions.dedup();
+        let limits = &parts.limits;
+        Receiver {
+            endpoints: parts
+                .sources
+                .iter()
+                .flat_map(|(source, rate)| Endpoint::of(source, *rate, &versions))
+                .collect(),
+            reader: Reader::new(limits.max_body, limits.body_timeout, limits.buffered),
+            turns: Semaphore::new(limits.concurrency),
+            catalog: parts.catalog,
+            front: parts.front,
+            clock: parts.clock,
+            stop: parts.stop,
+        }
+    }
+
+    async fn accept(
+        &self,
+        endpoint: &Endpoint,
+        event: &str,
+        request: Request,
+        facts: &mut Facts,
+    ) -> Result<Answer, Refused> {
+        if self.stop.is_cancelled() {
+            return Err(unavailable(SOON, "stopping"));
+        }
+        let _turn = self.turns.try_acquire().map_err(|_| unavailable(SOON, "overloaded"))?;
+        let (head, body) = request.into_parts();
+        let content = check_content(&head.headers);
+        let admitted = endpoint.source.admit(head.headers)?;
+        endpoint.admit_rate().map_err(too_fast)?;
+        content?;
+        let (body, _memory) = self.reader.read(body).await?;
+        let verified = admitted.verify(body)?;
+        let route = self.route(endpoint.version, event, &verified)?;
+        facts.event_type = Some(route.event_type.clone());
+        facts.message_id = Some(verified.message_id.clone());
+        let handled = route.handled;
+        let receipt = self.front.accept(verified, route, (self.clock)()).await?;
+        facts.delivery = Some(receipt.id);
+        facts.outcome = Some(match receipt.seen {
+            Seen::New if handled => "new",
+            Seen::New => "unrouted",
+            Seen::Duplicate => "duplicate",
+            Seen::Conflict => "conflict",
+        });
+        if receipt.seen == Seen::Conflict {
+            facts.reason = Some("seen before with other bytes; the first are kept".into());
+        }
+        Ok(receipt.into())
+    }
+
+    /// The event that the body names, if the catalog knows it; else the one that the path names.
+    fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, Refused> {
+        let dialect = delivery.source.dialect;
+        let said = delivery.event_type.as_deref();
+        let row = said
+            .and_then(|said| self.catalog.get(dialect, version, said))
+            .or_else(|| self.catalog.get(dialect, version, path));
+        let Some(row) = row else {
+            let event_type = said.unwrap_or(path).to_owned();
+            return Ok(Route { event_type, version, handled: false, ordering_key: None });
+        };
+        if row.needs_object && !delivery.is_object {
+            return Err(Refusal::NotObject(row.name.to_owned()).into());
+        }
+        let entity = row.entity.and_then(|field| Some((field, delivery.field(field)?)));
+        Ok(Route {
+            event_type: row.name.to_owned(),
+            version,
+            handled: true,
+            ordering_key: entity.map(|(field, value)| format!("{field}={value}")),
+        })
+    }
+}
+
+/// The content type must be JSON in UTF-8, not compressed.
+fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
+    let encoding = headers.get(CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(unsupported("the body is compressed"));
+    }
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = value.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+    if media != "application/json"
+        && !(media.starts_with("application/") && media.ends_with("+json"))
+    {
+        return Err(unsupported("the content type is not application/json"));
+    }
+    let charset = parts
+        .filter_map(|parameter| parameter.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
+        .map(|(_, charset)| charset.trim().trim_matches('"'));
+    match charset {
+        Some(charset)
+            if !["utf-8", "utf8", "us-ascii"].iter().any(|c| c.eq_ignore_ascii_case(charset)) =>
+        {
+            Err(malformed(format!("the charset is {charset}, not UTF-8")))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Refused {
+    fn new(problem: Problem, reason: impl Into<Cow<'static, str>>) -> Self {
+        Refused { problem: Box::new(problem), reason: reason.into() }
+    }
+}
+
+fn unavailable(after: Duration, reason: impl Into<Cow<'static, str>>) -> Refused {
+    Refused::new(Problem::unavailable(after), reason)
+}
+
+fn too_fast(after: Duration) -> Refused {
+    Refused::new(Problem::too_many_requests(after), "faster than the source's rate_limit")
+}
+
+fn unsupported(reason: &'static str) -> Refused {
+    Refused::new(Problem::new(&UNSUPPORTED_MEDIA_TYPE).detail(reason), reason)
+}
+
+fn malformed(reason: String) -> Refused {
+    Refused::new(Problem::new(&BAD_REQUEST).detail(reason.clone()), reason)
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let reason = refusal.to_string();
+        match refusal.kind() {
+            RefusalKind::Malformed => malformed(reason),
+            RefusalKind::Unauthentic => Refused::new(Problem::unauthorized("Bearer"), reason),
+        }
+    }
+}
+
+impl From<Unread> for Refused {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => {
+                Refused::new(Problem::new(&CONTENT_TOO_LARGE), "the body is larger than max_body")
+            }
+            Unread::TooSlow => Refused::new(
+                Problem::new(&REQUEST_TIMEOUT),
+                "the body took longer than body_timeout",
+            ),
+            Unread::NoMemory => unavailable(SOON, "the memory for bodies is used up"),
+            Unread::Broken(error) => malformed(format!("the body broke off: {error}")),
+        }
+    }
+}
+
+impl From<InboxError> for Refused {
+    fn from(error: InboxError) -> Self {
+        let after = match error {
+            InboxError::Busy => SOON,
+            InboxError::Unavailable(_) => LATER,
+        };
+        unavailable(after, error.to_string())
+    }
+}
+
+impl From<Receipt> for Answer {
+    fn from(receipt: Receipt) -> Self {
+        Answer {
+            status: match receipt.seen {
+                Seen::New => Status::Accepted,
+                Seen::Duplicate | Seen::Conflict => Status::Duplicate,
+            },
+            delivery_id: receipt.id,
+            message_id: receipt.message_id,
+        }
+    }
+}

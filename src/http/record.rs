@@ -1,0 +1,104 @@
+//! One log line a request, written from what the route left in its response.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue, StatusCode};
+use tracing::{info, warn};
+
+use super::problem::{INTERNAL, Problem};
+use crate::event::DeliveryId;
+use crate::telemetry::Metrics;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What receiving found out about a request; the rest of the line is the response's.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    pub(super) source: Option<String>,
+    pub(super) event_type: Option<String>,
+    pub(super) message_id: Option<String>,
+    pub(super) delivery: Option<DeliveryId>,
+    pub(super) outcome: Option<&'static str>,
+    /// Why it was refused, in words for the owner.
+    pub(super) reason: Option<String>,
+}
+
+/// Gives the request an id, turns a panic into a 500, counts, and logs.
+pub(super) async fn record(
+    State(metrics): State<Arc<Metrics>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let id = request_id();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response =
+        answered.unwrap_or_else(|_| Problem::new(&INTERNAL).instance(id.as_str()).into_response());
+    let facts = response.extensions_mut().remove::<Facts>();
+    let status = response.status();
+    let took = started.elapsed();
+    match &facts {
+        Some(Facts { source: Some(source), outcome: Some(outcome), .. }) => {
+            metrics.delivery(source, outcome, took);
+        }
+        _ if status.is_client_error() || status.is_server_error() => {
+            metrics.refusal(status.as_u16());
+        }
+        _ => {}
+    }
+    match facts {
+        // The path of a delivery may be a secret; its source says enough.
+        Some(facts) => log_delivery(&id, status, took, &facts),
+        None => info!(
+            request.id = id,
+            %method,
+            path,
+            status = status.as_u16(),
+            duration_us = micros(took),
+            "request"
+        ),
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn log_delivery(id: &str, status: StatusCode, took: Duration, facts: &Facts) {
+    macro_rules! line {
+        ($level:ident) => {
+            $level!(
+                request.id = id,
+                source = facts.source,
+                event.r#type = facts.event_type,
+                message.id = facts.message_id,
+                delivery.id = facts.delivery,
+                outcome = facts.outcome.unwrap_or("refused"),
+                reason = facts.reason,
+                status = status.as_u16(),
+                duration_us = micros(took),
+                "request"
+            )
+        };
+    }
+    if facts.reason.is_some() { line!(warn) } else { line!(info) }
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Sixteen random hexadecimal digits: enough to find a line, not meant to be a secret.
+fn request_id() -> String {
+    let mut id = String::with_capacity(16);
+    // Writing to a string cannot fail.
+    let _ = write!(id, "{:016x}", fastrand::u64(..));
+    id
+}

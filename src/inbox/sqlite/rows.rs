@@ -1,0 +1,328 @@
+//! Everything that changes a row.
+
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::super::{Claim, Filter, Lease, Receipt, Route, Seen, State, Verdict};
+use super::browse::{self, dialect, environment, millis, state_number, timestamp};
+use super::writer::Tx;
+use crate::event::{Delivery, DeliveryId, Meta, Timestamp};
+use crate::source::Verified;
+
+/// The insert is the dedup: it changes one row for a new delivery and none for a known one.
+pub(super) fn accept(
+    tx: &Tx<'_>,
+    delivery: Verified,
+    headers: &str,
+    route: &Route,
+    now: Timestamp,
+) -> rusqlite::Result<Receipt> {
+    let mut insert = tx.db.prepare_cached(
+        "INSERT INTO delivery (source, client_id, message_id, message_id_derived, dialect, environment,
+             event_type, version, user, event_time, received_at, digest, headers, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         ON CONFLICT (source, client_id, message_id) DO NOTHING",
+    )?;
+    let inserted = insert.execute(params![
+        delivery.source.name,
+        delivery.client_id.as_deref().unwrap_or_default(),
+        delivery.message_id,
+        delivery.message_id_derived,
+        delivery.source.dialect.as_str(),
+        delivery.source.environment.as_str(),
+        route.event_type,
+        route.version,
+        delivery.user,
+        delivery.event_time.map(millis),
+        millis(now),
+        delivery.digest.as_slice(),
+        headers,
+        delivery.body.as_ref(),
+    ])?;
+    if inserted == 0 {
+        return known(tx, delivery);
+    }
+    let id = tx.db.last_insert_rowid();
+    enqueue(tx, id, route, now)?;
+    Ok(Receipt { id, message_id: delivery.message_id, seen: Seen::New })
+}
+
+fn known(tx: &Tx<'_>, delivery: Verified) -> rusqlite::Result<Receipt> {
+    let mut find = tx.db.prepare_cached(
+        "SELECT id, digest FROM delivery WHERE source = ?1 AND client_id = ?2 AND message_id = ?3",
+    )?;
+    let key = params![
+        delivery.source.name,
+        delivery.client_id.as_deref().unwrap_or_default(),
+        delivery.message_id
+    ];
+    let (id, digest): (DeliveryId, Vec<u8>) =
+        find.query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let seen = if digest == delivery.digest { Seen::Duplicate } else { Seen::Conflict };
+    if seen == Seen::Conflict {
+        tx.db
+            .prepare_cached("UPDATE work SET conflicts = conflicts + 1 WHERE id = ?1")?
+            .execute([id])?;
+    }
+    Ok(Receipt { id, message_id: delivery.message_id, seen })
+}
+
+fn enqueue(tx: &Tx<'_>, id: DeliveryId, route: &Route, now: Timestamp) -> rusqlite::Result<()> {
+    let key = route.ordering_key.as_deref();
+    let due = route.handled && !is_behind(tx, key, id)?;
+    let state = if route.handled { State::Ready } else { State::Unrouted };
+    tx.db
+        .prepare_cached(
+            "INSERT INTO work (id, state, due_at, ordering_key, ended_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            id,
+            state_number(state),
+            due.then(|| millis(now)),
+            key,
+            (!route.handled).then(|| millis(now)),
+        ])?;
+    if due {
+        tx.wake();
+    }
+    Ok(())
+}
+
+/// Whether another unfinished delivery has the same ordering key.
+fn is_behind(tx: &Tx<'_>, key: Option<&str>, id: DeliveryId) -> rusqlite::Result<bool> {
+    let Some(key) = key else { return Ok(false) };
+    tx.db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM work WHERE ordering_key = ?1 AND state < 2 AND id <> ?2)",
+        )?
+        .query_row(params![key, id], |row| row.get(0))
+}
+
+pub(super) fn claim(
+    tx: &Tx<'_>,
+    max: usize,
+    lease: Duration,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Claim>> {
+    let mut due = tx.db.prepare_cached(
+        "SELECT d.id, d.source, d.client_id, d.message_id, d.message_id_derived, d.dialect, d.environment,
+                d.event_type, d.version, d.user, d.event_time, d.received_at, d.body,
+                w.state, w.attempts, w.run_attempts, w.replays, w.started_at
+         FROM work w JOIN delivery d ON d.id = w.id
+         WHERE w.due_at <= ?1 ORDER BY w.due_at, w.id LIMIT ?2",
+    )?;
+    let due: Vec<Due> = due
+        .query_map(params![millis(now), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
+            due_row(row, now)
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut take = tx.db.prepare_cached(
+        "UPDATE work SET state = 1, due_at = ?2, started_at = ?3, attempts = attempts + 1,
+             run_attempts = run_attempts + 1 WHERE id = ?1",
+    )?;
+    let until = millis(now).saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
+    let mut claims = Vec::with_capacity(due.len());
+    for Due { claim, lost } in due {
+        take.execute(params![claim.lease.id, until, millis(now)])?;
+        if let Some(started) = lost {
+            let lost = Lease { attempt: claim.lease.attempt - 1, started, ..claim.lease };
+            record(tx, &lost, claim.delivery.meta.replay, "lost", Some("its worker stopped"), now)?;
+        }
+        claims.push(claim);
+    }
+    Ok(claims)
+}
+
+struct Due {
+    claim: Claim,
+    /// When the attempt began whose lease has run out.
+    lost: Option<Timestamp>,
+}
+
+fn due_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Due> {
+    let client_id: String = row.get(2)?;
+    let attempt = row.get::<_, u32>(14)? + 1;
+    let meta = Meta {
+        id: row.get(0)?,
+        source: row.get(1)?,
+        client_id: (!client_id.is_empty()).then_some(client_id),
+        message_id: row.get(3)?,
+        message_id_derived: row.get(4)?,
+        dialect: dialect(row, 5)?,
+        environment: environment(row, 6)?,
+        event_type: row.get(7)?,
+        version: row.get(8)?,
+        user: row.get(9)?,
+        event_time: row.get::<_, Option<i64>>(10)?.map(timestamp),
+        received_at: timestamp(row.get(11)?),
+        attempt,
+        replay: row.get(16)?,
+    };
+    let was_running = row.get::<_, i64>(13)? == state_number(State::Running);
+    let started: Option<i64> = row.get(17)?;
+    Ok(Due {
+        lost: started.filter(|_| was_running).map(timestamp),
+        claim: Claim {
+            run_attempt: row.get::<_, u32>(15)? + 1,
+            lease: Lease { id: meta.id, attempt, started: now },
+            delivery: Delivery::new(meta, row.get::<_, Vec<u8>>(12)?.into()),
+        },
+    })
+}
+
+pub(super) fn finish(
+    tx: &Tx<'_>,
+    lease: &Lease,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let held = tx
+        .db
+        .prepare_cached(
+            "SELECT replays, ordering_key FROM work WHERE id = ?1 AND state = 1 AND attempts = ?2",
+        )?
+        .query_row(params![lease.id, lease.attempt], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))
+        })
+        .optional()?;
+    let Some((replay, key)) = held else { return Ok(false) };
+    let (state, due_at, outcome, error) = match verdict {
+        Verdict::Done => (State::Done, None, "done", None),
+        Verdict::Retry { at, reason } => (State::Ready, Some(*at), "retry", Some(reason.as_str())),
+        Verdict::Dead { reason } => (State::Dead, None, "dead", Some(reason.as_str())),
+        Verdict::Unrouted => (State::Unrouted, None, "unrouted", None),
+        Verdict::Released => return release(tx, lease, now),
+    };
+    tx.db
+        .prepare_cached(
+            "UPDATE work SET state = ?2, due_at = ?3, ended_at = ?4, last_error = ?5 WHERE id = ?1",
+        )?
+        .execute(params![
+            lease.id,
+            state_number(state),
+            due_at.map(millis),
+            state.has_ended().then(|| millis(now)),
+            error,
+        ])?;
+    record(tx, lease, replay, outcome, error, now)?;
+    if state.has_ended() {
+        promote(tx, key.as_deref(), now)?;
+    } else {
+        tx.wake();
+    }
+    Ok(true)
+}
+
+fn release(tx: &Tx<'_>, lease: &Lease, now: Timestamp) -> rusqlite::Result<bool> {
+    tx.db
+        .prepare_cached(
+            "UPDATE work SET state = 0, due_at = ?2, attempts = attempts - 1,
+                 run_attempts = run_attempts - 1 WHERE id = ?1",
+        )?
+        .execute(params![lease.id, millis(now)])?;
+    Ok(true)
+}
+
+fn record(
+    tx: &Tx<'_>,
+    lease: &Lease,
+    replay: u32,
+    outcome: &str,
+    error: Option<&str>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached(
+            "INSERT OR REPLACE INTO attempt (delivery, attempt, replay, started_at, ended_at, outcome, error)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            lease.id,
+            lease.attempt,
+            replay,
+            millis(lease.started),
+            millis(now),
+            outcome,
+            error
+        ])?;
+    Ok(())
+}
+
+/// Makes the oldest unfinished delivery of the key due, now that the one before it has ended.
+fn promote(tx: &Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Result<()> {
+    let Some(key) = key else { return Ok(()) };
+    let promoted = tx
+        .db
+        .prepare_cached(
+            "UPDATE work SET due_at = ?2 WHERE due_at IS NULL AND id =
+                 (SELECT min(id) FROM work WHERE ordering_key = ?1 AND state < 2)",
+        )?
+        .execute(params![key, millis(now)])?;
+    if promoted > 0 {
+        tx.wake();
+    }
+    Ok(())
+}
+
+pub(super) fn replay(tx: &Tx<'_>, filter: &Filter, now: Timestamp) -> rusqlite::Result<u64> {
+    let (condition, values) = browse::condition(filter);
+    let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let query = format!(
+        "SELECT w.id, w.ordering_key FROM work w JOIN delivery d ON d.id = w.id
+         WHERE w.state >= 2 AND {condition} ORDER BY w.id LIMIT {limit}"
+    );
+    let ended: Vec<(DeliveryId, Option<String>)> = tx
+        .db
+        .prepare(&query)?
+        .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut restart = tx.db.prepare_cached(
+        "UPDATE work SET state = 0, due_at = ?2, ended_at = NULL, replays = replays + 1,
+             run_attempts = 0 WHERE id = ?1",
+    )?;
+    for (id, key) in &ended {
+        let due = !is_behind(tx, key.as_deref(), *id)?;
+        restart.execute(params![id, due.then(|| millis(now))])?;
+    }
+    if !ended.is_empty() {
+        tx.wake();
+    }
+    Ok(ended.len() as u64)
+}
+
+/// The newest delivery is never pruned, so that its number is never given out again.
+pub(super) fn prune(
+    tx: &Tx<'_>,
+    state: State,
+    before: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<u64> {
+    if !state.has_ended() {
+        return Ok(0);
+    }
+    let ids: Vec<Value> = tx
+        .db
+        .prepare_cached(
+            "SELECT id FROM work WHERE state = ?1 AND ended_at < ?2 AND ended_at IS NOT NULL
+                 AND id <> (SELECT max(id) FROM delivery) ORDER BY ended_at LIMIT ?3",
+        )?
+        .query_map(
+            params![state_number(state), millis(before), i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| row.get(0),
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    for table in ["attempt WHERE delivery", "work WHERE id", "delivery WHERE id"] {
+        let mut delete = tx.db.prepare_cached(&format!("DELETE FROM {table} = ?1"))?;
+        for id in &ids {
+            delete.execute([id])?;
+        }
+    }
+    Ok(ids.len() as u64)
+}
+
+/// Makes everything due that a predecessor held when it ended.
+pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
+    db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
+}

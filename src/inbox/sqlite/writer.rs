@@ -1,0 +1,135 @@
+//! The one thread that writes: whatever waits for it shares a transaction, and so an fsync.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::super::{InboxError, Result};
+
+/// The most calls that share one transaction.
+const BATCH: usize = 512;
+
+/// The handle to the writing thread. Dropping it lets the thread finish what is queued, then closes the file.
+pub(super) struct Writer {
+    queue: Option<mpsc::Sender<Box<dyn Task>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The open transaction, as a call sees it.
+pub(super) struct Tx<'c> {
+    pub(super) db: &'c Connection,
+    due: Cell<bool>,
+}
+
+impl Tx<'_> {
+    /// Says that a delivery becomes due with this transaction, so that the workers must be woken.
+    pub(super) fn wake(&self) {
+        self.due.set(true);
+    }
+}
+
+impl Writer {
+    pub(super) fn spawn(db: Connection, queue: usize, wake: Arc<Notify>) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::channel(queue);
+        let thread = std::thread::Builder::new()
+            .name("inbox-writer".into())
+            .spawn(move || run(db, receiver, &wake))?;
+        Ok(Writer { queue: Some(sender), thread: Some(thread) })
+    }
+
+    /// Runs `work` in a transaction; when this returns, the transaction is on disk.
+    pub(super) async fn call<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || InboxError::Unavailable("its writer has stopped".into());
+        let call = Call { work: Some(work), result: None, reply };
+        match self.queue.as_ref().ok_or_else(stopped)?.try_send(Box::new(call)) {
+            Ok(()) => answer.await.map_err(|_| stopped())?,
+            Err(TrySendError::Full(_)) => Err(InboxError::Busy),
+            Err(TrySendError::Closed(_)) => Err(stopped()),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A writer that panicked has already failed every call since.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut db: Connection, mut queue: mpsc::Receiver<Box<dyn Task>>, wake: &Notify) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Some(first) = queue.blocking_recv() {
+        batch.push(first);
+        while batch.len() < BATCH
+            && let Ok(next) = queue.try_recv()
+        {
+            batch.push(next);
+        }
+        let committed = commit(&mut db, &mut batch);
+        for task in batch.drain(..) {
+            task.reply(committed.as_ref().err());
+        }
+        if let Ok(true) = committed {
+            wake.notify_one();
+        }
+    }
+}
+
+/// Runs the batch in one transaction: all of it is on disk, or none. Says whether a delivery became due.
+fn commit(db: &mut Connection, batch: &mut [Box<dyn Task>]) -> Result<bool> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let tx = Tx { db: &transaction, due: Cell::new(false) };
+    for task in batch {
+        task.run(&tx)?;
+    }
+    let due = tx.due.get();
+    transaction.commit()?;
+    Ok(due)
+}
+
+/// A call with its types forgotten.
+trait Task: Send {
+    fn run(&mut self, tx: &Tx<'_>) -> rusqlite::Result<()>;
+    fn reply(self: Box<Self>, failure: Option<&InboxError>);
+}
+
+struct Call<T, F> {
+    work: Option<F>,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Task for Call<T, F>
+where
+    T: Send,
+    F: FnOnce(&Tx<'_>) -> rusqlite::Result<T> + Send,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> rusqlite::Result<()> {
+        if let Some(work) = self.work.take() {
+            self.result = Some(work(tx)?);
+        }
+        Ok(())
+    }
+
+    fn reply(self: Box<Self>, failure: Option<&InboxError>) {
+        let result = match (failure, self.result) {
+            (None, Some(result)) => Ok(result),
+            (Some(failure), _) => Err(failure.clone()),
+            (None, None) => Err(InboxError::Unavailable("the call was not run".into())),
+        };
+        // Nobody waits any more: the sender hung up, and will come again.
+        let _ = self.reply.send(result);
+    }
+}

@@ -1,0 +1,136 @@
+//! The receiver, put together: inbox, dispatcher, routes, retention, and the order in which they stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::TimeDelta;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::dispatch::{self, Dispatcher, Schedule};
+use crate::http;
+use crate::inbox::{self, Front, Inbox, Options, State};
+use crate::telemetry::{Clock, Metrics};
+
+/// How many deliveries one pruning step deletes, so that accepts do not wait long behind it.
+const PRUNE_STEP: usize = 200;
+
+/// How often retention and the backlog's metrics are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// Runs the receiver on `listener` until `stop`, then drains.
+///
+/// # Errors
+/// If the settings cannot be used or the inbox cannot be opened.
+pub async fn serve<C: Clone + Send + Sync + 'static>(
+    config: Config,
+    catalog: Catalog<C>,
+    context: C,
+    listener: TcpListener,
+    clock: Clock,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    config.check()?;
+    let sources = config.sources()?;
+    config.warnings().iter().for_each(|warning| warn!("{warning}"));
+    let catalog = Arc::new(catalog.checked()?);
+    let metrics = Arc::new(Metrics::default());
+    allow_many_connections(config.limits.connections);
+    let inbox = open(&config).await?;
+    let pages = http::Pages { router: http::metrics_route(Arc::clone(&metrics)) };
+    let rates = config.sources.values().map(|source| source.rate_limit);
+    let router = http::router(
+        http::Parts {
+            sources: sources.into_iter().zip(rates).collect(),
+            catalog: Arc::clone(&catalog),
+            front: Front::new(
+                Arc::clone(&inbox),
+                config.dedup.remembered,
+                TimeDelta::from_std(config.dedup.window).unwrap_or(TimeDelta::MAX),
+            ),
+            inbox: Arc::clone(&inbox),
+            limits: config.limits.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            stop: stop.clone(),
+        },
+        pages,
+    );
+    let parts = dispatch::Parts {
+        schedule: Schedule::new(config.dispatch.schedule.clone(), config.dispatch.jitter),
+        timeout: config.dispatch.timeout,
+        concurrency: config.dispatch.concurrency,
+        clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+    };
+    let dispatcher = Dispatcher::new(Arc::clone(&inbox), catalog, context, parts);
+    let drain = config.limits.drain;
+    info!(address = %listener.local_addr()?, inbox = config.inbox, "receiving");
+    let dispatching = async {
+        if config.dispatch.paused {
+            warn!("paused = true in [dispatch]: deliveries are kept, but not handled");
+        } else {
+            dispatcher.run(stop.clone(), drain).await;
+        }
+    };
+    let keeping_house = keep_house(&config, inbox.as_ref(), &clock, &metrics, stop.clone());
+    tokio::join!(
+        http::serve(listener, router, &config.limits, stop.clone()),
+        dispatching,
+        keeping_house
+    );
+    info!("stopped");
+    Ok(())
+}
+
+async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {
+    let (url, queue) = (config.inbox.clone(), config.limits.queue);
+    let open = move || inbox::open(&url, Options { queue, exclusive: true });
+    tokio::task::spawn_blocking(open).await.context("opening the inbox")?
+}
+
+/// Prunes what is past its time in small steps, and keeps the backlog's metrics current.
+async fn keep_house(
+    config: &Config,
+    inbox: &dyn Inbox,
+    clock: &Clock,
+    metrics: &Metrics,
+    stop: CancellationToken,
+) {
+    let kept = [
+        (State::Done, config.retention.done.max(config.dedup.window)),
+        (State::Unrouted, config.retention.unrouted.max(config.dedup.window)),
+    ];
+    while !stop.is_cancelled() {
+        for (state, kept) in kept {
+            let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
+            let Some(before) = clock().checked_sub_signed(kept) else { continue };
+            while let Ok(pruned @ 1..) = inbox.prune(state, before, PRUNE_STEP).await {
+                info!(state = state.as_str(), pruned, "pruned");
+                if stop.is_cancelled() {
+                    break;
+                }
+            }
+        }
+        if let Ok(counts) = inbox.count().await {
+            metrics.backlog(&counts);
+        }
+        let _ = tokio::time::timeout(HOUSEKEEPING, stop.cancelled()).await;
+    }
+}
+
+/// Every connection is a file descriptor, and the usual soft limit of 1,024 is far below what is allowed.
+fn allow_many_connections(connections: usize) {
+    let wanted = connections as u64 + 256;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(allowed) if allowed < wanted => {
+            warn!(allowed, wanted, "the limit of open files is below connections in [limits]");
+        }
+        Ok(_) => {}
+        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+    }
+}

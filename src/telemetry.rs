@@ -1,0 +1,170 @@
+//! The log, the metrics and the clock.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+use crate::event::Timestamp;
+use crate::inbox::State;
+
+/// Tells the time; an argument wherever time matters, so that tests own it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The machine's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(Utc::now)
+}
+
+/// Starts the log on standard error. Keep the guard until the end: it writes out the last lines.
+///
+/// Lines are written by a thread of their own; when it falls far behind, lines are lost rather than requests delayed.
+///
+/// # Errors
+/// If the filter cannot be read.
+pub fn start_log(log: &Log) -> anyhow::Result<WorkerGuard> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
+        anyhow::anyhow!("filter = {:?} in [log] cannot be read: {error}", log.filter)
+    })?;
+    let terminal = std::io::stderr().is_terminal();
+    let (writer, guard) = NonBlockingBuilder::default().finish(std::io::stderr());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match log.format {
+        LogFormat::Pretty => lines.with_ansi(terminal).with_target(false).init(),
+        LogFormat::Auto if terminal => lines.with_target(false).init(),
+        LogFormat::Auto | LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(place = panic.location().map(tracing::field::display), "panic");
+    }));
+    Ok(guard)
+}
+
+/// What is counted, for `/metrics`.
+pub struct Metrics {
+    registry: Registry,
+    deliveries: Family<DeliveryLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    accept: Histogram,
+    attempts: Family<AttemptLabels, Counter>,
+    handling: Histogram,
+    backlog: Family<StateLabels, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    source: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    event: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+/// Upper bounds in seconds, from a tenth of a millisecond to half a minute.
+const BUCKETS: [f64; 14] =
+    [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("webhook");
+        let metrics = Metrics {
+            deliveries: Family::default(),
+            refusals: Family::default(),
+            accept: Histogram::new(BUCKETS),
+            attempts: Family::default(),
+            handling: Histogram::new(BUCKETS),
+            backlog: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "deliveries",
+            "Authentic deliveries by outcome: new, duplicate, conflict, unrouted",
+            metrics.deliveries.clone(),
+        );
+        registry.register("refusals", "Requests not accepted, by status", metrics.refusals.clone());
+        registry.register_with_unit(
+            "accept",
+            "From the request's head to its answer, for accepted deliveries",
+            Unit::Seconds,
+            metrics.accept.clone(),
+        );
+        registry.register(
+            "attempts",
+            "Runs of a handler by outcome: done, retry, dead, unrouted",
+            metrics.attempts.clone(),
+        );
+        registry.register_with_unit(
+            "handling",
+            "How long a handler ran",
+            Unit::Seconds,
+            metrics.handling.clone(),
+        );
+        registry.register(
+            "inbox_deliveries",
+            "Deliveries in the inbox that are not done, by state",
+            metrics.backlog.clone(),
+        );
+        Metrics { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Counts an authentic delivery.
+    pub fn delivery(&self, source: &str, outcome: &'static str, took: Duration) {
+        let labels = DeliveryLabels { source: source.to_owned(), outcome };
+        self.deliveries.get_or_create(&labels).inc();
+        self.accept.observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that was not accepted.
+    pub fn refusal(&self, status: u16) {
+        self.refusals.get_or_create(&RefusalLabels { status }).inc();
+    }
+
+    /// Counts a run of a handler.
+    pub fn attempt(&self, event: &str, outcome: &'static str, took: Duration) {
+        let labels = AttemptLabels { event: event.to_owned(), outcome };
+        self.attempts.get_or_create(&labels).inc();
+        self.handling.observe(took.as_secs_f64());
+    }
+
+    /// Notes what is in the inbox.
+    pub fn backlog(&self, counts: &[(State, u64)]) {
+        for (state, count) in counts {
+            let labels = StateLabels { state: state.as_str() };
+            self.backlog.get_or_create(&labels).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
