@@ -1,6 +1,10 @@
 //! What a handler sees: the [`Event`] it is for, the [`Delivery`] it is given and the [`Outcome`] it returns.
 
 mod decode;
+mod id;
+mod money;
+mod net_date_time;
+pub(crate) mod scalar;
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,6 +18,9 @@ use serde_json::{Map, Value};
 
 pub(crate) use decode::decode;
 pub use decode::{DecodeError, needs_object};
+pub use id::Id;
+pub use money::Money;
+pub use net_date_time::NetDateTime;
 
 /// An instant in UTC.
 pub type Timestamp = DateTime<Utc>;
