@@ -3,6 +3,8 @@
 //! Calls that arrive while a transaction is being synced share the next one. Reading needs no turn of the writer.
 
 mod browse;
+mod checkpoint;
+mod dedup;
 mod rows;
 mod schema;
 mod writer;
@@ -23,12 +25,16 @@ use super::{
 };
 use crate::event::{DeliveryId, Timestamp};
 use crate::source::Verified;
+use checkpoint::Checkpointer;
+use dedup::Dedup;
 use writer::Writer;
 
 /// The inbox in a SQLite file.
 pub struct Sqlite {
-    writer: Writer,
+    // Dropped in this order: the writer ends last, with the file's last connection, which empties the log.
+    _checkpointer: Option<Checkpointer>,
     reader: Arc<Mutex<Connection>>,
+    writer: Writer,
     wake: Arc<Notify>,
     /// Held for as long as this process is the file's one receiver.
     _lock: Option<File>,
@@ -47,14 +53,19 @@ impl Sqlite {
         }
         let lock = if options.exclusive { Some(lock(path)?) } else { None };
         let db = schema::open(path).with_context(|| format!("cannot open the inbox {shown}"))?;
+        let mut dedup = None;
+        let mut checkpointer = None;
         if options.exclusive {
             rows::orphan_leases(&db).with_context(|| format!("cannot write the inbox {shown}"))?;
+            dedup = Some(Dedup::load(&db).with_context(|| format!("cannot read {shown}"))?);
+            checkpointer = Some(Checkpointer::spawn(path)?);
         }
         let reader = schema::connect(path).with_context(|| format!("cannot read {shown}"))?;
         let wake = Arc::new(Notify::new());
         Ok(Sqlite {
-            writer: Writer::spawn(db, options.queue, Arc::clone(&wake))?,
+            _checkpointer: checkpointer,
             reader: Arc::new(Mutex::new(reader)),
+            writer: Writer::spawn(db, dedup, options.queue, Arc::clone(&wake))?,
             wake,
             _lock: lock,
         })

@@ -2,30 +2,35 @@
 
 use std::time::Duration;
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::{Claim, Filter, Lease, Receipt, Route, Seen, State, Verdict};
 use super::browse::{self, dialect, environment, millis, state_number, timestamp};
+use super::dedup::{self, Identity};
 use super::writer::Tx;
 use crate::event::{Delivery, DeliveryId, Meta, Timestamp};
 use crate::source::Verified;
 
-/// The insert is the dedup: it changes one row for a new delivery and none for a known one.
+/// Looking and inserting are one transaction of the one writer, so that of equal deliveries exactly one is new.
 pub(super) fn accept(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     delivery: Verified,
     headers: &str,
     route: &Route,
     now: Timestamp,
 ) -> rusqlite::Result<Receipt> {
-    let mut insert = tx.db.prepare_cached(
+    let db = tx.db;
+    let identity = Identity::of(&delivery);
+    if let Some(id) = tx.dedup()?.find(db, &identity)? {
+        let seen = compare(tx, id, &delivery.digest)?;
+        return Ok(Receipt { id, message_id: delivery.message_id, seen });
+    }
+    let mut insert = db.prepare_cached(
         "INSERT INTO delivery (source, client_id, message_id, message_id_derived, dialect, environment,
              event_type, version, user, event_time, received_at, digest, headers, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-         ON CONFLICT (source, client_id, message_id) DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
-    let inserted = insert.execute(params![
+    insert.execute(params![
         delivery.source.name,
         delivery.client_id.as_deref().unwrap_or_default(),
         delivery.message_id,
@@ -41,32 +46,25 @@ pub(super) fn accept(
         headers,
         delivery.body.as_ref(),
     ])?;
-    if inserted == 0 {
-        return known(tx, delivery);
-    }
-    let id = tx.db.last_insert_rowid();
+    let id = db.last_insert_rowid();
+    tx.dedup()?.insert(db, &identity, id)?;
     enqueue(tx, id, route, now)?;
     Ok(Receipt { id, message_id: delivery.message_id, seen: Seen::New })
 }
 
-fn known(tx: &Tx<'_>, delivery: Verified) -> rusqlite::Result<Receipt> {
-    let mut find = tx.db.prepare_cached(
-        "SELECT id, digest FROM delivery WHERE source = ?1 AND client_id = ?2 AND message_id = ?3",
-    )?;
-    let key = params![
-        delivery.source.name,
-        delivery.client_id.as_deref().unwrap_or_default(),
-        delivery.message_id
-    ];
-    let (id, digest): (DeliveryId, Vec<u8>) =
-        find.query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let seen = if digest == delivery.digest { Seen::Duplicate } else { Seen::Conflict };
-    if seen == Seen::Conflict {
-        tx.db
-            .prepare_cached("UPDATE work SET conflicts = conflicts + 1 WHERE id = ?1")?
-            .execute([id])?;
+/// Whether a known delivery came with the same bytes; if not, that is noted.
+fn compare(tx: &Tx<'_>, id: DeliveryId, digest: &[u8; 32]) -> rusqlite::Result<Seen> {
+    let kept: Vec<u8> = tx
+        .db
+        .prepare_cached("SELECT digest FROM delivery WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    if kept == digest {
+        return Ok(Seen::Duplicate);
     }
-    Ok(Receipt { id, message_id: delivery.message_id, seen })
+    tx.db
+        .prepare_cached("UPDATE work SET conflicts = conflicts + 1 WHERE id = ?1")?
+        .execute([id])?;
+    Ok(Seen::Conflict)
 }
 
 fn enqueue(tx: &Tx<'_>, id: DeliveryId, route: &Route, now: Timestamp) -> rusqlite::Result<()> {
@@ -302,7 +300,7 @@ pub(super) fn prune(
     if !state.has_ended() {
         return Ok(0);
     }
-    let ids: Vec<Value> = tx
+    let ids: Vec<DeliveryId> = tx
         .db
         .prepare_cached(
             "SELECT id FROM work WHERE state = ?1 AND ended_at < ?2 AND ended_at IS NOT NULL
@@ -313,11 +311,11 @@ pub(super) fn prune(
             |row| row.get(0),
         )?
         .collect::<rusqlite::Result<_>>()?;
-    for table in ["attempt WHERE delivery", "work WHERE id", "delivery WHERE id"] {
-        let mut delete = tx.db.prepare_cached(&format!("DELETE FROM {table} = ?1"))?;
-        for id in &ids {
-            delete.execute([id])?;
-        }
+    for id in &ids {
+        dedup::forget(tx.db, *id)?;
+        tx.db.prepare_cached("DELETE FROM attempt WHERE delivery = ?1")?.execute([id])?;
+        tx.db.prepare_cached("DELETE FROM work WHERE id = ?1")?.execute([id])?;
+        tx.db.prepare_cached("DELETE FROM delivery WHERE id = ?1")?.execute([id])?;
     }
     Ok(ids.len() as u64)
 }

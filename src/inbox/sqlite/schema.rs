@@ -11,6 +11,9 @@ const APPLICATION_ID: i32 = 0x7768_7278;
 /// One step a version. A step is never edited once it has shipped; a change is a new step.
 const MIGRATIONS: [&str; 1] = [include_str!("v1.sql")];
 
+/// The pages that the write-ahead log may have before the writer stops to move them into the file: 256 MiB.
+pub(super) const LONGEST_LOG: u32 = 65_536;
+
 /// Files up to this many pages are checked for damage at every start.
 const CHECKED_PAGES: i64 = 16_384;
 
@@ -40,14 +43,14 @@ pub(super) fn connect(path: &Path) -> anyhow::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;
-    db.execute_batch(
+    db.execute_batch(&format!(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA cache_size = -65536;
-         PRAGMA wal_autocheckpoint = 16384;
-         PRAGMA journal_size_limit = 268435456;
-         PRAGMA temp_store = MEMORY;",
-    )?;
+         PRAGMA wal_autocheckpoint = {LONGEST_LOG};
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA temp_store = MEMORY;"
+    ))?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }

@@ -2,7 +2,7 @@
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY,
     source TEXT NOT NULL,
-    client_id TEXT NOT NULL,          -- '' if the sender gave none: NULL would be unlike itself in the unique index
+    client_id TEXT NOT NULL,
     message_id TEXT NOT NULL,
     message_id_derived INTEGER NOT NULL,
     dialect TEXT NOT NULL,
@@ -17,8 +17,21 @@ CREATE TABLE delivery (
     body BLOB NOT NULL
 ) STRICT;
 
--- The dedup: the insert itself says whether a delivery is new.
-CREATE UNIQUE INDEX delivery_identity ON delivery (source, client_id, message_id);
+-- The dedup: (source, client, message) is unique. The writer looks in the generations whose filters say that they may
+-- hold it and inserts in the newest, all in one transaction; see dedup.rs for why there are generations.
+CREATE TABLE identity (
+    generation INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    client_id TEXT NOT NULL,          -- '' if the sender gave none
+    message_id TEXT NOT NULL,
+    delivery INTEGER NOT NULL,
+    PRIMARY KEY (generation, source, client_id, message_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE filter (
+    generation INTEGER PRIMARY KEY,
+    bits BLOB NOT NULL
+) STRICT;
 
 -- Where each delivery stands. Small rows, so that a change of state does not rewrite the body.
 CREATE TABLE work (

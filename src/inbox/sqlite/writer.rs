@@ -9,6 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::super::{InboxError, Result};
+use super::dedup::Dedup;
 
 /// The most calls that share one transaction.
 const BATCH: usize = 512;
@@ -22,6 +23,7 @@ pub(super) struct Writer {
 /// The open transaction, as a call sees it.
 pub(super) struct Tx<'c> {
     pub(super) db: &'c Connection,
+    dedup: Option<&'c mut Dedup>,
     due: Cell<bool>,
 }
 
@@ -30,14 +32,24 @@ impl Tx<'_> {
     pub(super) fn wake(&self) {
         self.due.set(true);
     }
+
+    /// The known identities, if this process is the one that may add to them.
+    pub(super) fn dedup(&mut self) -> rusqlite::Result<&mut Dedup> {
+        self.dedup.as_deref_mut().ok_or(rusqlite::Error::InvalidQuery)
+    }
 }
 
 impl Writer {
-    pub(super) fn spawn(db: Connection, queue: usize, wake: Arc<Notify>) -> std::io::Result<Self> {
+    pub(super) fn spawn(
+        db: Connection,
+        dedup: Option<Dedup>,
+        queue: usize,
+        wake: Arc<Notify>,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(queue);
         let thread = std::thread::Builder::new()
             .name("inbox-writer".into())
-            .spawn(move || run(db, receiver, &wake))?;
+            .spawn(move || run(db, dedup, receiver, &wake))?;
         Ok(Writer { queue: Some(sender), thread: Some(thread) })
     }
 
@@ -45,7 +57,7 @@ impl Writer {
     pub(super) async fn call<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let stopped = || InboxError::Unavailable("its writer has stopped".into());
@@ -68,7 +80,12 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut db: Connection, mut queue: mpsc::Receiver<Box<dyn Task>>, wake: &Notify) {
+fn run(
+    mut db: Connection,
+    mut dedup: Option<Dedup>,
+    mut queue: mpsc::Receiver<Box<dyn Task>>,
+    wake: &Notify,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(first) = queue.blocking_recv() {
         batch.push(first);
@@ -77,7 +94,7 @@ fn run(mut db: Connection, mut queue: mpsc::Receiver<Box<dyn Task>>, wake: &Noti
         {
             batch.push(next);
         }
-        let committed = commit(&mut db, &mut batch);
+        let committed = commit(&mut db, dedup.as_mut(), &mut batch);
         for task in batch.drain(..) {
             task.reply(committed.as_ref().err());
         }
@@ -88,11 +105,15 @@ fn run(mut db: Connection, mut queue: mpsc::Receiver<Box<dyn Task>>, wake: &Noti
 }
 
 /// Runs the batch in one transaction: all of it is on disk, or none. Says whether a delivery became due.
-fn commit(db: &mut Connection, batch: &mut [Box<dyn Task>]) -> Result<bool> {
+fn commit(
+    db: &mut Connection,
+    dedup: Option<&mut Dedup>,
+    batch: &mut [Box<dyn Task>],
+) -> Result<bool> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let tx = Tx { db: &transaction, due: Cell::new(false) };
+    let mut tx = Tx { db: &transaction, dedup, due: Cell::new(false) };
     for task in batch {
-        task.run(&tx)?;
+        task.run(&mut tx)?;
     }
     let due = tx.due.get();
     transaction.commit()?;
@@ -101,7 +122,7 @@ fn commit(db: &mut Connection, batch: &mut [Box<dyn Task>]) -> Result<bool> {
 
 /// A call with its types forgotten.
 trait Task: Send {
-    fn run(&mut self, tx: &Tx<'_>) -> rusqlite::Result<()>;
+    fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
     fn reply(self: Box<Self>, failure: Option<&InboxError>);
 }
 
@@ -114,9 +135,9 @@ struct Call<T, F> {
 impl<T, F> Task for Call<T, F>
 where
     T: Send,
-    F: FnOnce(&Tx<'_>) -> rusqlite::Result<T> + Send,
+    F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send,
 {
-    fn run(&mut self, tx: &Tx<'_>) -> rusqlite::Result<()> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
         if let Some(work) = self.work.take() {
             self.result = Some(work(tx)?);
         }
