@@ -1,3 +1,47 @@
 //! The commands.
 
-fn main() {}
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Receives webhooks: authenticates, drops duplicates, keeps, answers, and hands each event to a typed handler.
+#[derive(Parser)]
+#[command(version, about, after_help = "Start with `webhook-receiver dev`: it needs no settings at all.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try everything on this machine: no settings, generated keys, Swagger
+    Dev(commands::dev::Args),
+    /// Run the receiver from its settings
+    Serve(commands::serve::Args),
+    /// Look into the inbox: list, show, replay, prune, export
+    Inbox(commands::inbox::Args),
+    /// Print the OpenAPI document
+    Openapi(commands::openapi::Args),
+    /// Ask a running receiver whether it is ready; exit code 0 if it is
+    Healthcheck(commands::healthcheck::Args),
+    /// Make a strong key, or the hash of a password
+    Secret(commands::secret::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Dev(args) => commands::dev::run(args).await,
+        Command::Serve(args) => commands::serve::run(args).await,
+        Command::Inbox(args) => commands::inbox::run(args).await,
+        Command::Openapi(args) => commands::openapi::run(args),
+        Command::Healthcheck(args) => commands::healthcheck::run(args).await,
+        Command::Secret(args) => commands::secret::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -1,0 +1,48 @@
+//! `healthcheck`: asks a running receiver whether it is ready, for containers without curl.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use webhook_receiver::config::{self, Overrides};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `healthcheck`'s own flags.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    settings: Overrides,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let address = reachable(config::load(&args.settings)?.listen);
+    let status = tokio::time::timeout(TIMEOUT, status(address))
+        .await
+        .with_context(|| format!("no answer from {address} in {} s", TIMEOUT.as_secs()))?
+        .with_context(|| format!("no receiver answers on {address}"))?;
+    println!("{status}");
+    Ok(if status == "200" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn status(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.split(' ').nth(1).unwrap_or("no status").to_owned())
+}
+
+/// An address that listens on all interfaces is asked on loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}

@@ -1,0 +1,73 @@
+//! `serve`: the receiver, from its settings, until it is told to stop.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use webhook_receiver::config::{self, Config, LogFormat, Overrides};
+use webhook_receiver::handlers::{self, Context};
+use webhook_receiver::telemetry::{start_log, system_clock};
+
+/// `serve`'s own flags.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    settings: Overrides,
+    /// How log lines look
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log: Option<LogFormat>,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut config = config::load(&args.settings)?;
+    if let Some(format) = args.log {
+        config.log.format = format;
+    }
+    let listener = bind(&config).await?;
+    serve(config, listener).await
+}
+
+/// Binds before anything is opened or printed, so that a taken port is the first thing said.
+pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.listen).await.with_context(|| {
+        format!("cannot listen on {}; choose another address with --listen", config.listen)
+    })
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+pub(crate) async fn serve(config: Config, listener: TcpListener) -> anyhow::Result<ExitCode> {
+    let _log = start_log(&config.log)?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone())?);
+    let receiver = webhook_receiver::serve::serve(
+        config,
+        handlers::catalog(),
+        Context::default(),
+        listener,
+        system_clock(),
+        stop,
+    );
+    receiver.await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A first signal drains; a second one ends the process at once.
+fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        info!(signal = next().await, "stopping; once more ends at once");
+        stop.cancel();
+        next().await;
+        std::process::exit(130);
+    })
+}
