@@ -19,5 +19,7 @@ pub mod config;
 pub mod event;
 pub mod events;
 pub mod handlers;
+pub mod http;
 pub mod inbox;
+pub mod openapi;
 pub mod source;
