@@ -1,6 +1,10 @@
 //! What a handler sees: the [`Event`] it is for, the [`Delivery`] it is given and the [`Outcome`] it returns.
 
 mod decode;
+mod id;
+mod money;
+mod net_date_time;
+pub(crate) mod scalar;
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,6 +18,9 @@ use serde_json::{Map, Value};
 
 pub(crate) use decode::decode;
 pub use decode::{DecodeError, needs_object};
+pub use id::Id;
+pub use money::Money;
+pub use net_date_time::NetDateTime;
 
 /// An instant in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -140,6 +147,26 @@ impl Meta {
     pub fn is_replay(&self) -> bool {
         self.replay > 0
     }
+
+    /// What a test's delivery says of itself.
+    pub(crate) fn sample(dialect: Dialect, event_type: &str, version: u16) -> Self {
+        Meta {
+            id: 1,
+            source: "sample".into(),
+            dialect,
+            environment: Environment::Stage,
+            event_type: event_type.into(),
+            version,
+            message_id: "sample".into(),
+            message_id_derived: false,
+            client_id: None,
+            user: None,
+            event_time: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            attempt: 1,
+            replay: 0,
+        }
+    }
 }
 
 /// A delivery on its way to a handler. Dereferences to its payload.
@@ -185,22 +212,7 @@ impl<T: Event> Delivery<T> {
     /// # Errors
     /// [`DecodeError`] if the text does not fit the model.
     pub fn sample(json: &str) -> Result<Self, DecodeError> {
-        let meta = Meta {
-            id: 1,
-            source: "sample".into(),
-            dialect: T::DIALECT,
-            environment: Environment::Stage,
-            event_type: T::TYPE.into(),
-            version: T::VERSION,
-            message_id: "sample".into(),
-            message_id_derived: false,
-            client_id: None,
-            user: None,
-            event_time: None,
-            received_at: Timestamp::UNIX_EPOCH,
-            attempt: 1,
-            replay: 0,
-        };
+        let meta = Meta::sample(T::DIALECT, T::TYPE, T::VERSION);
         Delivery::new(meta, Bytes::copy_from_slice(json.as_bytes())).decode()
     }
 }

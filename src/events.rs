@@ -1,1 +1,3 @@
 //! The vendors' payload models.
+
+pub mod directscale;

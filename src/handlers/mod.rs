@@ -1,1 +1,247 @@
 //! What this fork does with each event.
+//!
+//! A new event of a family is one more function and one more `.on(…)` in the family's file. A new family is one more
+//! file and two lines here; `loyalty.rs` is the one to copy.
+
+pub mod associate;
+pub mod client;
+pub mod daily;
+pub mod enrollment;
+pub mod inventory;
+pub mod loyalty;
+pub mod order;
+pub mod order_lifecycle;
+pub mod stock;
+pub mod subscription;
+
+use crate::catalog::Catalog;
+
+/// What every handler is given: the fork's own connections and clients.
+///
+/// It is cloned for each delivery, so its fields are cheap to clone: a pool, a client, an `Arc`. A field added here is
+/// set where `main` makes the context, and reaches every handler.
+#[derive(Debug, Clone, Default)]
+pub struct Context {}
+
+/// Every event that is handled, with its handler.
+pub fn catalog() -> Catalog<Context> {
+    Catalog::new()
+        .merge(associate::catalog())
+        .merge(client::catalog())
+        .merge(daily::catalog())
+        .merge(enrollment::catalog())
+        .merge(inventory::catalog())
+        .merge(loyalty::catalog())
+        .merge(order::catalog())
+        .merge(order_lifecycle::catalog())
+        .merge(stock::catalog())
+        .merge(subscription::catalog())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::catalog::Row;
+    use crate::event::{Delivery, Dialect, Event, Meta, Outcome};
+
+    fn example<C>(row: &Row<C>) -> Value {
+        serde_json::from_str(row.example).unwrap()
+    }
+
+    /// The example with `change` made to it; only of events that are objects.
+    fn changed<C>(row: &Row<C>, change: impl FnOnce(&mut Map<String, Value>)) -> String {
+        let mut body = example(row);
+        change(body.as_object_mut().unwrap());
+        body.to_string()
+    }
+
+    fn objects() -> Vec<Row<Context>> {
+        catalog().iter().filter(|row| row.needs_object).cloned().collect()
+    }
+
+    /// The schemas by name, as the document holds them, or the name that stands for two of them.
+    ///
+    /// Two types that agree in name, fields and descriptions are one schema, and no reader can be misled.
+    fn schemas<C: 'static>(catalog: &Catalog<C>) -> Result<BTreeMap<String, Value>, String> {
+        let mut schemas = BTreeMap::new();
+        for row in catalog.iter() {
+            let (name, schema) = (row.schema)();
+            if schemas.insert(name.clone(), json!(schema)).is_some() {
+                return Err(name);
+            }
+        }
+        for row in catalog.iter() {
+            let mut referred = Vec::new();
+            (row.referred)(&mut referred);
+            for (name, schema) in referred {
+                let schema = json!(schema);
+                if *schemas.entry(name.clone()).or_insert_with(|| schema.clone()) != schema {
+                    return Err(name);
+                }
+            }
+        }
+        Ok(schemas)
+    }
+
+    /// The schema of the row's own fields: a model that two events share is behind a reference.
+    fn model(row: &Row<Context>) -> Value {
+        let schemas = schemas(&catalog()).unwrap();
+        let own = &schemas[&(row.schema)().0];
+        match own["$ref"].as_str() {
+            Some(path) => schemas[path.rsplit('/').next().unwrap()].clone(),
+            None => own.clone(),
+        }
+    }
+
+    #[test]
+    fn no_event_is_claimed_twice() {
+        assert!(catalog().checked().is_ok());
+    }
+
+    #[tokio::test]
+    async fn every_example_is_known_to_its_model_and_handled() {
+        for row in catalog().iter() {
+            assert_eq!((row.check)(row.example.as_bytes()), Ok(Map::new()), "{}", row.name);
+            let meta = Meta::sample(row.dialect, row.name, row.version);
+            let delivery = Delivery::new(meta, Bytes::from_static(row.example.as_bytes()));
+            let outcome = row.start(Context::default(), delivery).unwrap().await;
+            assert!(outcome.is_ok(), "{}: {outcome:?}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_example_is_routed_to_its_own_row_by_its_event_type() {
+        let catalog = catalog();
+        for row in catalog.iter() {
+            if let Some(event_type) = example(row).get("EventType") {
+                let name = event_type.as_str().unwrap();
+                let found = catalog.get(row.dialect, row.version, name);
+                assert_eq!(found.map(|row| row.name), Some(row.name));
+            }
+        }
+    }
+
+    #[test]
+    fn every_documented_alias_finds_its_event() {
+        for (alias, name) in [
+            ("0", "EnrollmentEvent"),
+            ("1", "OrderEvent"),
+            ("2", "CreateAssociateEvent"),
+            ("3", "UpdateAssociateEvent"),
+            ("4", "CreateSubscriptionEvent"),
+            ("5", "UpdateSubscriptionEvent"),
+            ("OrderCreated", "CreateOrderEvent"),
+            ("CreateorderEvent", "CreateOrderEvent"),
+        ] {
+            let catalog = catalog();
+            let found = catalog.get(Dialect::DirectScale, 1, alias);
+            assert_eq!(found.map(|row| row.name), Some(name), "{alias}");
+        }
+    }
+
+    #[test]
+    fn the_entity_is_a_field_of_the_model() {
+        for row in catalog().iter() {
+            if let Some(entity) = row.entity {
+                assert!(model(row)["properties"][entity].is_object(), "{}: {entity}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_schema_has_a_name_of_its_own() {
+        assert_eq!(schemas(&catalog()).err(), None);
+    }
+
+    #[test]
+    fn one_schema_name_for_two_types_is_found() {
+        mod other {
+            /// Another model.
+            #[derive(serde::Deserialize, utoipa::ToSchema)]
+            pub(super) struct DailyEvent {}
+        }
+
+        impl Event for other::DailyEvent {
+            const TYPE: &'static str = "AnotherDailyEvent";
+
+            fn example() -> &'static str {
+                "{}"
+            }
+        }
+
+        async fn ticked(_: Context, _: Delivery<other::DailyEvent>) -> Outcome {
+            Ok(())
+        }
+
+        assert_eq!(schemas(&catalog().on(ticked)).err().as_deref(), Some("DailyEvent"));
+    }
+
+    #[test]
+    fn every_event_and_every_field_is_described() {
+        for (name, schema) in schemas(&catalog()).unwrap() {
+            assert!(schema["description"].is_string(), "{name}");
+            let properties = schema["properties"].as_object().into_iter().flatten();
+            for (field, property) in properties {
+                let described =
+                    property.get("description").or(property.pointer("/oneOf/0/description"));
+                assert!(described.is_some(), "{name}.{field}: {property}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_required_may_be_null_or_missing() {
+        for row in objects() {
+            let required = model(&row)["required"].as_array().cloned().unwrap_or_default();
+            for field in example(&row).as_object().unwrap().keys() {
+                let null = changed(&row, |body| drop(body.insert(field.clone(), Value::Null)));
+                let missing = changed(&row, |body| drop(body.shift_remove(field)));
+                for body in [null, missing] {
+                    let decodes = (row.check)(body.as_bytes()).is_ok();
+                    assert_eq!(decodes, !required.contains(&json!(field)), "{}: {body}", row.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_may_be_a_number_or_a_string() {
+        for row in objects() {
+            for field in example(&row).as_object().unwrap().keys() {
+                if ["Id", "ID", "Number"].iter().any(|end| field.ends_with(end)) {
+                    for id in [json!(7), json!("7")] {
+                        let body = changed(&row, |body| drop(body.insert(field.clone(), id)));
+                        assert!((row.check)(body.as_bytes()).is_ok(), "{}: {body}", row.name);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_known_in_any_case() {
+        for row in objects() {
+            for spell in [str::to_ascii_lowercase, str::to_ascii_uppercase] {
+                let body = changed(&row, |body| {
+                    *body = std::mem::take(body).into_iter().map(|(k, v)| (spell(&k), v)).collect();
+                });
+                assert_eq!((row.check)(body.as_bytes()), Ok(Map::new()), "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_no_model_knows_is_kept() {
+        for row in objects() {
+            let body =
+                changed(&row, |body| drop(body.insert("AddedLater".into(), json!([1, null]))));
+            let unknown = (row.check)(body.as_bytes()).unwrap();
+            assert_eq!(Value::Object(unknown), json!({"AddedLater": [1, null]}), "{}", row.name);
+        }
+    }
+}

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDateTime};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Refusal;
-use crate::event::Timestamp;
+use crate::event::{NetDateTime, Timestamp, scalar};
 
 /// What a body says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,21 +39,12 @@ pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
 
 /// A string's content or a number's digits; nothing for blank text and for anything else.
 fn scalar(value: &RawValue) -> Option<String> {
-    let json = value.get();
-    let text = match json.as_bytes().first()? {
-        b'"' => serde_json::from_str(json).ok()?,
-        b'-' | b'0'..=b'9' => json.to_owned(),
-        _ => return None,
-    };
-    (!text.trim().is_empty()).then_some(text)
+    scalar::text(value).filter(|text| !text.trim().is_empty())
 }
 
-/// An instant in RFC 3339; without an offset it is taken as UTC, as the field's name promises.
+/// The instant of a .NET date, if it is one and was ever set.
 fn instant(text: &str) -> Option<Timestamp> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|time| time.to_utc())
-        .or_else(|_| text.parse::<NaiveDateTime>().map(|time| time.and_utc()))
-        .ok()
+    text.parse::<NetDateTime>().ok()?.to_utc()
 }
 
 type Found<'de, const N: usize> = Option<[Option<&'de RawValue>; N]>;
@@ -192,6 +182,7 @@ mod tests {
     #[test]
     fn a_time_without_offset_is_utc() {
         assert_eq!(instant("2021-10-12T18:07:26.497"), instant("2021-10-12T20:07:26.497+02:00"));
+        assert_eq!(instant("0001-01-01T00:00:00"), None);
         assert_eq!(instant("yesterday"), None);
     }
 }

@@ -1,0 +1,168 @@
+//! An amount of money, exact to the last digit.
+
+use std::fmt;
+use std::ops::Deref;
+
+use rust_decimal::Decimal;
+use serde::de::{Deserialize, Deserializer, Error};
+use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::scalar;
+
+/// A decimal amount, read from a JSON number or a numeric string without passing through floating point.
+///
+/// Trailing zeros are kept (`1.50`). What does not fit, which is some 28 digits, is an error and never rounded.
+/// The currency is a field beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Money(Decimal);
+
+impl Deref for Money {
+    type Target = Decimal;
+
+    fn deref(&self) -> &Decimal {
+        &self.0
+    }
+}
+
+impl From<Decimal> for Money {
+    fn from(amount: Decimal) -> Self {
+        Money(amount)
+    }
+}
+
+impl From<Money> for Decimal {
+    fn from(amount: Money) -> Self {
+        amount.0
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Money {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = scalar::read(deserializer, "an amount (number or numeric string)")?;
+        exact(&text).map(Money).map_err(D::Error::custom)
+    }
+}
+
+/// The decimal that `text` stands for.
+///
+/// The parser of scientific notation rounds a mantissa that is too long, so the mantissa is first parsed exactly.
+fn exact(text: &str) -> Result<Decimal, String> {
+    if !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
+        return Err("an amount has digits, a sign, a point and an exponent only".to_owned());
+    }
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    Decimal::from_str_exact(mantissa)
+        .and_then(|plain| match mantissa.len() == text.len() {
+            true => Ok(plain),
+            false => Decimal::from_scientific(text),
+        })
+        .map_err(|error| format!("not an amount that can be held exactly: {error}"))
+}
+
+impl PartialSchema for Money {
+    fn schema() -> RefOr<Schema> {
+        Object::builder()
+            .schema_type(Type::Number)
+            .description(Some(
+                "An exact decimal amount of up to 28 digits; a numeric string is taken too.",
+            ))
+            .examples([serde_json::json!(49.95)])
+            .into()
+    }
+}
+
+impl ToSchema for Money {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::decode;
+
+    fn money(json: &str) -> Result<Money, String> {
+        decode::<Money>(json.as_bytes()).map(|(money, _)| money).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn amounts_are_exact_to_the_digit() {
+        for digits in
+            ["1.50", "12345678901234567.89", "0.1", "-3", "20.0", "1234567890123456789012345.678"]
+        {
+            assert_eq!(money(digits).unwrap().to_string(), digits);
+            assert_eq!(money(&format!("\"{digits}\"")).unwrap().to_string(), digits);
+        }
+    }
+
+    #[test]
+    fn scientific_notation_is_exact_too() {
+        for (json, value) in
+            [("1.5e3", "1500"), ("15E-1", "1.5"), ("1e+2", "100"), ("-2.50e1", "-25.0")]
+        {
+            assert_eq!(money(json).unwrap().to_string(), value, "{json}");
+        }
+    }
+
+    #[test]
+    fn too_many_digits_are_an_error_and_not_a_rounding() {
+        for json in [
+            "12345678901234567890123456789.1",
+            "0.12345678901234567890123456789",
+            "1.2345678901234567890123456789012e0",
+            "1e-29",
+            "1e29",
+        ] {
+            assert!(money(json).unwrap_err().contains("exactly"), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_amount_says_so() {
+        for json in
+            ["null", "true", "[]", "\"\"", "\"ten\"", "\"1_000\"", "\"1,5\"", "\"1e2e3\"", "\".\""]
+        {
+            assert!(money(json).unwrap_err().contains("amount"), "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_decimal_comes_back(mantissa in -(1i128 << 95)..(1i128 << 95), scale in 0u32..=28) {
+            let amount = Decimal::from_i128_with_scale(mantissa, scale);
+            let read = money(&amount.to_string()).unwrap();
+            prop_assert_eq!((read.mantissa(), read.scale()), (amount.mantissa(), amount.scale()));
+        }
+
+        #[test]
+        fn an_exponent_moves_the_point_and_nothing_else(mantissa: i64, power in -9i32..=9) {
+            let ten = i128::pow(10, power.unsigned_abs());
+            let expected = match power < 0 {
+                true => Decimal::from_i128_with_scale(mantissa.into(), power.unsigned_abs()),
+                false => Decimal::from_i128_with_scale(i128::from(mantissa) * ten, 0),
+            };
+            prop_assert_eq!(*money(&format!("{mantissa}e{power}")).unwrap(), expected);
+        }
+
+        #[test]
+        fn long_numbers_are_held_exactly_or_refused(digits in "-?(0|[1-9][0-9]{0,30})\\.[0-9]{1,30}") {
+            if let Ok(money) = money(&digits) {
+                prop_assert_eq!(money.abs().to_string(), digits.trim_start_matches('-'));
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in "\\PC*", digits in "[-+0-9.eE_]{0,40}") {
+            let _ = money(&text);
+            let _ = money(&format!("\"{digits}\""));
+            let _ = money(&digits);
+        }
+    }
+}

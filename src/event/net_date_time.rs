@@ -1,0 +1,200 @@
+//! A date as .NET writes it: with an offset, without one, or never set.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat};
+use serde::de::{Deserialize, Deserializer, Error};
+use utoipa::openapi::schema::{KnownFormat, Object, SchemaFormat, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::Timestamp;
+
+/// A .NET `DateTime` in ISO 8601, with any number of fractional digits.
+///
+/// Parsing yields [`Unset`](Self::Unset) for .NET's default value, so it is never taken for an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NetDateTime {
+    /// `2021-10-12T18:07:26.557768Z`: an instant.
+    WithOffset(DateTime<FixedOffset>),
+    /// `2021-10-12T18:07:26.557768`: a clock reading; the sender does not say where.
+    WithoutOffset(NaiveDateTime),
+    /// `0001-01-01T00:00:00`, whatever the offset: .NET's value of a date that nobody has set.
+    Unset,
+}
+
+const UNSET: NaiveDateTime = NaiveDate::from_ymd_opt(1, 1, 1)
+    .expect("the first day of year 1 exists")
+    .and_time(NaiveTime::MIN);
+
+impl NetDateTime {
+    /// The instant in UTC, if the date is set. Without an offset it is taken as UTC, as the fields' names promise.
+    pub fn to_utc(&self) -> Option<Timestamp> {
+        match self {
+            NetDateTime::WithOffset(date) => Some(date.to_utc()),
+            NetDateTime::WithoutOffset(date) => Some(date.and_utc()),
+            NetDateTime::Unset => None,
+        }
+    }
+
+    /// Whether the date is not .NET's default value.
+    pub fn is_set(&self) -> bool {
+        *self != NetDateTime::Unset
+    }
+}
+
+impl fmt::Display for NetDateTime {
+    /// ISO 8601 of the same kind: an offset is written only if there was one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NetDateTime::WithOffset(date) => {
+                f.write_str(&date.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+            }
+            NetDateTime::WithoutOffset(date) => write!(f, "{date:?}"),
+            NetDateTime::Unset => write!(f, "{UNSET:?}"),
+        }
+    }
+}
+
+impl FromStr for NetDateTime {
+    type Err = chrono::ParseError;
+
+    /// The two parsers refuse each other's input, so their order does not matter.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (date, clock) = match DateTime::parse_from_rfc3339(text) {
+            Ok(date) => (NetDateTime::WithOffset(date), date.naive_local()),
+            Err(_) => text.parse().map(|clock| (NetDateTime::WithoutOffset(clock), clock))?,
+        };
+        Ok(if clock == UNSET { NetDateTime::Unset } else { date })
+    }
+}
+
+impl<'de> Deserialize<'de> for NetDateTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .map_err(|error| D::Error::custom(format_args!("not an ISO 8601 date: {error}")))
+    }
+}
+
+impl PartialSchema for NetDateTime {
+    fn schema() -> RefOr<Schema> {
+        Object::builder()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some(
+                "ISO 8601 with up to 7 fractional digits. Without an offset it is taken as UTC; \
+                 `0001-01-01T00:00:00` means that the date was never set.",
+            ))
+            .examples(["2021-10-12T18:07:26.557768Z"])
+            .into()
+    }
+}
+
+impl ToSchema for NetDateTime {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::decode;
+
+    fn date(text: &str) -> NetDateTime {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn utc(text: &str) -> String {
+        date(text).to_utc().unwrap().to_rfc3339_opts(SecondsFormat::Nanos, true)
+    }
+
+    #[test]
+    fn an_offset_is_honoured_and_its_absence_is_utc() {
+        assert_eq!(utc("2022-03-04T12:00:00+02:00"), "2022-03-04T10:00:00.000000000Z");
+        assert_eq!(utc("2022-03-04T12:00:00Z"), "2022-03-04T12:00:00.000000000Z");
+        assert_eq!(utc("2022-03-04T12:00:00"), "2022-03-04T12:00:00.000000000Z");
+    }
+
+    #[test]
+    fn any_number_of_fractional_digits_is_read() {
+        for digits in 1..=9 {
+            let fraction = &"123456789"[..digits];
+            let expected = format!("2022-03-04T12:00:00.{fraction:0<9}Z");
+            assert_eq!(utc(&format!("2022-03-04T12:00:00.{fraction}")), expected);
+            assert_eq!(utc(&format!("2022-03-04T12:00:00.{fraction}Z")), expected);
+        }
+    }
+
+    #[test]
+    fn the_default_value_is_unset_whatever_its_offset() {
+        for text in
+            ["0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00.0000000-07:00"]
+        {
+            assert_eq!(date(text), NetDateTime::Unset);
+            assert_eq!(date(text).to_utc(), None);
+        }
+        assert!(date("0001-01-01T00:00:00.0000001").is_set());
+    }
+
+    #[test]
+    fn the_largest_value_is_a_date_like_any_other() {
+        assert_eq!(utc("9999-12-31T23:59:59.9999999"), "9999-12-31T23:59:59.999999900Z");
+        assert_eq!(utc("9999-12-31T23:59:59.9999999Z"), "9999-12-31T23:59:59.999999900Z");
+        assert!(date("9999-12-31T23:59:59.9999999-07:00").to_utc().is_some());
+    }
+
+    #[test]
+    fn what_is_no_date_says_so() {
+        for json in [
+            "\"\"",
+            "\"yesterday\"",
+            "\"2022-03-04\"",
+            "\"2022-13-04T00:00:00\"",
+            "1646395200",
+            "null",
+        ] {
+            assert!(decode::<NetDateTime>(json.as_bytes()).is_err(), "{json}");
+        }
+    }
+
+    prop_compose! {
+        fn clock()(
+            (year, month, day) in (1i32..=9999, 1u32..=12, 1u32..=28),
+            seconds in 0u32..86_400,
+            ticks in 0u32..10_000_000,
+        ) -> NaiveDateTime {
+            let time = NaiveTime::from_num_seconds_from_midnight_opt(seconds, ticks * 100).unwrap();
+            NaiveDate::from_ymd_opt(year, month, day).unwrap().and_time(time)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_date_means_the_same_when_written_and_read(clock in clock(), minutes in -840i32..=840) {
+            let without = clock.format("%Y-%m-%dT%H:%M:%S%.9f").to_string();
+            let without = &without[..without.len() - 2];
+            let (sign, distance) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
+            let with = format!("{without}{sign}{:02}:{:02}", distance / 60, distance % 60);
+            for text in [without, &with] {
+                prop_assert_eq!(date(&date(text).to_string()), date(text));
+            }
+            if date(&with).is_set() {
+                let instant = date(&with).to_utc().unwrap().naive_utc();
+                prop_assert_eq!((clock - instant).num_minutes(), i64::from(minutes));
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(
+            text in "\\PC*",
+            digits in "[+-]?[0-9]{1,6}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,12})?(Z|[+-][0-9]{2}:[0-9]{2})?",
+        ) {
+            for text in [text, digits] {
+                if let Ok(date) = text.parse::<NetDateTime>() {
+                    let _ = (date.to_utc(), date.to_string());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The text of a JSON number or string, digit for digit: what ids and money are read from.
+
+use serde::de::{Deserialize, Deserializer, Error, Unexpected};
+use serde_json::value::RawValue;
+
+/// Reads a number or a string as its text; `expected` ends the message if the value is neither.
+pub(crate) fn read<'de, D>(deserializer: D, expected: &str) -> Result<String, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let json = Box::<RawValue>::deserialize(deserializer)?;
+    text(&json).ok_or_else(|| D::Error::invalid_type(kind(&json), &expected))
+}
+
+/// A string's content or a number's digits; nothing for any other value.
+pub(crate) fn text(json: &RawValue) -> Option<String> {
+    let json = json.get();
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(json).ok(),
+        b'-' | b'0'..=b'9' => Some(json.to_owned()),
+        _ => None,
+    }
+}
+
+fn kind(json: &RawValue) -> Unexpected<'static> {
+    match json.get().as_bytes().first() {
+        Some(b'{') => Unexpected::Map,
+        Some(b'[') => Unexpected::Seq,
+        Some(b't') => Unexpected::Bool(true),
+        Some(b'f') => Unexpected::Bool(false),
+        Some(b'n') => Unexpected::Unit,
+        _ => Unexpected::Other("string that is not Unicode"),
+    }
+}
