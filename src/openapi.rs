@@ -127,7 +127,7 @@ fn info() -> Info {
 fn tags<C: 'static>(catalog: &Catalog<C>, sites: &[Site<'_>]) -> Vec<Tag> {
     let mut names: Vec<String> = Vec::new();
     for site in sites {
-        let families = site.rows(catalog).map(|row| site.tag(family(row)));
+        let families = site.rows(catalog).map(|row| site.tag(&family(row)));
         for name in families.chain([site.tag(operations::ANY)]) {
             if !names.contains(&name) {
                 names.push(name);
@@ -195,7 +195,7 @@ fn components<C: 'static>(
 }
 
 /// The events that belong together: those whose handlers share a file under `handlers/`, else a whole dialect's.
-fn family<C>(row: &Row<C>) -> &'static str {
+fn family<C>(row: &Row<C>) -> String {
     let file = row.handler.split_once("::handlers::").and_then(|(_, rest)| rest.split_once("::"));
-    file.map_or(row.dialect.as_str(), |(file, _)| file)
+    file.map_or(row.dialect.as_str(), |(file, _)| file).replace('_', " ")
 }

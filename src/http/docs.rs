@@ -62,7 +62,7 @@ fn swagger() -> Config<'static> {
         .display_request_duration(true)
         .doc_expansion("list")
         .default_models_expand_depth(0)
-        .filter(true)
+        .use_base_layout()
 }
 
 async fn index(State(config): State<Arc<Config<'static>>>) -> Response {

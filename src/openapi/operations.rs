@@ -26,8 +26,8 @@ pub(super) const OPERATION: &str = "operation";
 pub(super) fn receive<C>(site: &Site<'_>, row: &Row<C>) -> PathItem {
     let description = shared::description(row);
     let name = shared::name(row);
-    let operation = delivery(site, &name, &name)
-        .tag(site.tag(family(row)))
+    let operation = delivery(OperationBuilder::new(), site, &name, &name)
+        .tag(site.tag(&family(row)))
         .summary(Some(first_sentence(&description)))
         .description(Some(description));
     PathItem::new(HttpMethod::Post, operation)
@@ -35,7 +35,8 @@ pub(super) fn receive<C>(site: &Site<'_>, row: &Row<C>) -> PathItem {
 
 /// Any event of any version at the single URL.
 pub(super) fn receive_any(site: &Site<'_>) -> PathItem {
-    let operation = delivery(site, &shared::any_name(site.source.dialect, None), "any")
+    let body = shared::any_name(site.source.dialect, None);
+    let operation = delivery(OperationBuilder::new(), site, &body, "any")
         .tag(site.tag(ANY))
         .summary(Some("Any event, told apart by its body"))
         .description(Some("The body's `EventType` says which event it is. A type that no handler takes is kept all the same."));
@@ -44,7 +45,7 @@ pub(super) fn receive_any(site: &Site<'_>) -> PathItem {
 
 /// Any event of one version at that version's single URL.
 pub(super) fn receive_any_of(site: &Site<'_>, version: u16) -> PathItem {
-    let operation = versioned(site, version, "any")
+    let operation = versioned(OperationBuilder::new(), site, version, "any")
         .summary(Some(format!("Any event in version {version}, told apart by its body")));
     PathItem::new(HttpMethod::Post, operation)
 }
@@ -57,27 +58,36 @@ pub(super) fn receive_named(site: &Site<'_>, version: u16, names: &[&str]) -> Pa
         .build();
     let event = path_parameter("event", "The event's name, matched without regard to case.")
         .schema(Some(event));
-    let operation = versioned(site, version, "named")
-        .parameter(event)
+    let operation = versioned(OperationBuilder::new().parameter(event), site, version, "named")
         .summary(Some(format!("One event in version {version}")))
         .description(Some("The same as the event's own path, with the version pinned."));
     PathItem::new(HttpMethod::Post, operation)
 }
 
-fn versioned(site: &Site<'_>, version: u16, id: &str) -> OperationBuilder {
+fn versioned(
+    operation: OperationBuilder,
+    site: &Site<'_>,
+    version: u16,
+    id: &str,
+) -> OperationBuilder {
     let body = shared::any_name(site.source.dialect, Some(version));
-    delivery(site, &body, &format!("{id}.v{version}")).tag(site.tag(ANY))
+    delivery(operation, site, &body, &format!("{id}_v{version}")).tag(site.tag(ANY))
 }
 
 /// What every delivery has: keys, headers, a body, the answers.
-fn delivery(site: &Site<'_>, body: &str, id: &str) -> OperationBuilder {
-    let operation = exchange(body)
-        .operation_id(Some(format!("{}.{id}", site.source.name)))
-        .responses(answers(site.source.accepted_status));
+fn delivery(
+    operation: OperationBuilder,
+    site: &Site<'_>,
+    body: &str,
+    id: &str,
+) -> OperationBuilder {
     let operation = site.keys.iter().fold(operation, |operation, key| {
         let key = path_parameter(key, "The secret part of the path.").schema(Some(shared::text()));
         operation.parameter(key)
     });
+    let operation = exchange(operation, body)
+        .operation_id(Some(format!("{}_{id}", site.source.name)))
+        .responses(answers(site.source.accepted_status));
     match site.source.auth {
         Auth::Bearer(_) => operation.security(requirement(&site.source.name)),
         Auth::None => operation,
@@ -85,8 +95,8 @@ fn delivery(site: &Site<'_>, body: &str, id: &str) -> OperationBuilder {
 }
 
 /// The headers and the body of a delivery.
-fn exchange(body: &str) -> OperationBuilder {
-    let operation = OperationBuilder::new().request_body_ref(Some(shared::body_ref(body)));
+fn exchange(operation: OperationBuilder, body: &str) -> OperationBuilder {
+    let operation = operation.request_body_ref(Some(shared::body_ref(body)));
     shared::parameter_refs().into_iter().fold(operation, OperationBuilder::parameter_ref)
 }
 
@@ -120,8 +130,8 @@ pub(super) fn send<C>(row: &Row<C>) -> PathItem {
         .response("200", Response::new("Delivered; it is not sent again."))
         .response("default", Response::new("Not delivered; it is sent again later."))
         .build();
-    let operation = exchange(&name)
-        .operation_id(Some(format!("send.{name}")))
+    let operation = exchange(OperationBuilder::new(), &name)
+        .operation_id(Some(format!("send_{name}")))
         .tag(SENT)
         .summary(Some(first_sentence(&description)))
         .responses(responses);

@@ -58,15 +58,15 @@ const HEADERS: [(&str, &str, &str, Option<&str>); 3] = [
 pub(super) fn name<C>(row: &Row<C>) -> String {
     match row.version {
         super::FIRST => row.name.to_owned(),
-        version => format!("{}.v{version}", row.name),
+        version => format!("{}_v{version}", row.name),
     }
 }
 
 /// The name of the body that may be any event of a dialect in a version.
 pub(super) fn any_name(dialect: Dialect, version: Option<u16>) -> String {
     match version {
-        None => format!("{dialect}.any"),
-        Some(version) => format!("{dialect}.any.v{version}"),
+        None => format!("{dialect}_any"),
+        Some(version) => format!("{dialect}_any_v{version}"),
     }
 }
 
@@ -194,13 +194,17 @@ fn example<C>(row: &Row<C>) -> Value {
 
 /// One answer for each kind of refusal, and the one for success.
 pub(super) fn responses() -> BTreeMap<String, RefOr<Response>> {
-    let refusals = REFUSALS.map(|kind| (kind.title.replace(' ', ""), refusal(kind).into()));
+    let refusals = REFUSALS.map(|kind| (refusal_name(kind), refusal(kind).into()));
     refusals.into_iter().chain([("Accepted".to_owned(), accepted().into())]).collect()
 }
 
 /// The reference to the answer for a kind of refusal.
 pub(super) fn refusal_ref(kind: &Kind) -> Ref {
-    Ref::from_response_name(kind.title.replace(' ', ""))
+    Ref::from_response_name(refusal_name(kind))
+}
+
+fn refusal_name(kind: &Kind) -> String {
+    kind.status.canonical_reason().unwrap_or(kind.title).replace(' ', "")
 }
 
 /// The reference to the answer for success.

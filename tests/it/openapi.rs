@@ -2,38 +2,9 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::Value;
-use webhook_receiver::catalog::Catalog;
-use webhook_receiver::event::{Delivery, Event, Outcome};
+use webhook_receiver::handlers::catalog;
 use webhook_receiver::openapi::{default_source, document};
-
-/// An order is created.
-///
-/// Any source.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[allow(dead_code)]
-pub(crate) struct OrderEvent {
-    /// The order's number.
-    order_number: i64,
-}
-
-impl Event for OrderEvent {
-    const TYPE: &'static str = "OrderEvent";
-
-    fn example() -> &'static str {
-        r#"{"order_number":1,"EventType":"OrderEvent"}"#
-    }
-}
-
-async fn order(_: (), _: Delivery<OrderEvent>) -> Outcome {
-    Ok(())
-}
-
-/// The events that the tests of the pages use.
-pub(crate) fn catalog() -> Catalog<()> {
-    Catalog::new().on(order)
-}
 
 fn built() -> String {
     let document = document(&catalog(), &[default_source()]).unwrap();

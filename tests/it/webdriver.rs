@@ -92,7 +92,7 @@ impl Browser {
         self.post("/execute/sync", json!({"script": script, "args": arguments})).await.unwrap()
     }
 
-    /// The addresses of all requests since the last call, those that were blocked included.
+    /// The addresses of all requests to hosts since the last call, those that were blocked included.
     pub(crate) async fn requested(&self) -> Vec<String> {
         let entries = self.log("performance").await;
         let request = |entry: Value| {
@@ -100,7 +100,9 @@ impl Browser {
             let sent = event["message"]["method"] == "Network.requestWillBeSent";
             sent.then(|| event["message"]["params"]["request"]["url"].as_str().map(str::to_owned))?
         };
-        entries.into_iter().filter_map(request).collect()
+        // The empty page that the browser starts with loads itself from `chrome:`.
+        let to_a_host = |url: &String| url.starts_with("http") || url.starts_with("ws");
+        entries.into_iter().filter_map(request).filter(to_a_host).collect()
     }
 
     /// What the browser's console shows since the last call: errors and violations of the page's policy.
