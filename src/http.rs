@@ -3,7 +3,9 @@
 pub mod answer;
 mod body;
 mod connections;
+pub mod docs;
 mod endpoint;
+pub mod login;
 pub mod problem;
 mod receive;
 mod record;
@@ -28,7 +30,6 @@ use crate::telemetry::{Clock, Metrics};
 use problem::Problem;
 
 pub use connections::serve;
-pub use endpoint::{Endpoint, versioned};
 
 /// What the routes need.
 pub struct Parts<C> {
@@ -50,8 +51,8 @@ pub struct Parts<C> {
     pub stop: CancellationToken,
 }
 
-/// All routes: receiving, health and metrics; `pages` are the documentation's.
-pub fn router<C: Send + Sync + 'static>(parts: Parts<C>, pages: Pages) -> Router {
+/// All routes: receiving and health, and `pages` beside them.
+pub fn router<C: Send + Sync + 'static>(parts: Parts<C>, pages: Router) -> Router {
     let metrics = Arc::clone(&parts.metrics);
     let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
     let receiver = Arc::new(receive::Receiver::new(parts));
@@ -60,18 +61,12 @@ pub fn router<C: Send + Sync + 'static>(parts: Parts<C>, pages: Pages) -> Router
         .with_state(receiver)
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(health))
-        .merge(pages.router)
+        .merge(pages)
         .layer(middleware::from_fn_with_state(metrics, record::record))
 }
 
-/// The documentation's routes, and the metrics if they may be read.
-pub struct Pages {
-    /// The routes.
-    pub router: Router,
-}
-
 /// `GET /metrics` in the OpenMetrics text format.
-pub fn metrics_route(metrics: Arc<Metrics>) -> Router {
+pub fn metrics(metrics: Arc<Metrics>) -> Router {
     let text = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     Router::new().route("/metrics", get(async move || (text, metrics.text())))
 }

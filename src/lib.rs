@@ -22,6 +22,7 @@ pub mod events;
 pub mod handlers;
 pub mod http;
 pub mod inbox;
+pub mod openapi;
 pub mod serve;
 pub mod source;
 pub mod telemetry;

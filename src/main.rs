@@ -8,7 +8,11 @@ use clap::{Parser, Subcommand};
 
 /// Receives webhooks: authenticates, drops duplicates, keeps, answers, and hands each event to a typed handler.
 #[derive(Parser)]
-#[command(version, about, after_help = "Start with `webhook-receiver dev`: it needs no settings at all.")]
+#[command(
+    version,
+    about,
+    after_help = "Start with `webhook-receiver dev`: it needs no settings at all."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{Config, is_loopback};
 use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::http;
+use crate::http::login::{Login, require_login};
 use crate::inbox::{self, Front, Inbox, Options, State};
+use crate::openapi;
+use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 
 /// How many deliveries one pruning step deletes, so that accepts do not wait long behind it.
@@ -41,7 +46,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let metrics = Arc::new(Metrics::default());
     allow_many_connections(config.limits.connections);
     let inbox = open(&config).await?;
-    let pages = http::Pages { router: http::metrics_route(Arc::clone(&metrics)) };
+    let pages = pages(&config, &catalog, &sources, &metrics)?;
     let rates = config.sources.values().map(|source| source.rate_limit);
     let router = http::router(
         http::Parts {
@@ -85,6 +90,26 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     );
     info!("stopped");
     Ok(())
+}
+
+/// Swagger, the OpenAPI document and the metrics: open on loopback, elsewhere behind the login or not at all.
+fn pages<C: 'static>(
+    config: &Config,
+    catalog: &Catalog<C>,
+    sources: &[Arc<Source>],
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Router> {
+    let login = Login::new(&config.docs)?;
+    if login.is_none() && !is_loopback(config.listen.ip()) {
+        return Ok(Router::new());
+    }
+    let document = openapi::document(catalog, sources)?;
+    let metrics = http::metrics(Arc::clone(metrics));
+    let metrics = match login.clone() {
+        Some(login) => metrics.layer(from_fn_with_state(login, require_login)),
+        None => metrics,
+    };
+    Ok(http::docs::router(&document, login)?.merge(metrics))
 }
 
 async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {

@@ -57,6 +57,20 @@ pub struct Source {
     pub auth: Auth,
 }
 
+/// The shortest path segment that is taken for a secret where nothing else proves the sender.
+pub const SECRET_SEGMENT: usize = 22;
+
+/// The path under which a version is received: the version comes after the first `/api`, or else at the end.
+///
+/// `/api/webhooks` becomes `/api/v2/webhooks`, `/hooks` becomes `/hooks/v2`.
+pub fn versioned(path: &str, version: u16) -> String {
+    let mut segments: Vec<&str> = path.split('/').collect();
+    let place = segments.iter().position(|&segment| segment == "api");
+    let version = format!("v{version}");
+    segments.insert(place.map_or(segments.len(), |api| api + 1), &version);
+    segments.join("/")
+}
+
 /// What proves that a request comes from its sender.
 pub enum Auth {
     /// Any of these bearer keys.

@@ -65,7 +65,8 @@ fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output 
                 _ = interrupt.recv() => "SIGINT",
             }
         };
-        info!(signal = next().await, "stopping; once more ends at once");
+        let signal = next().await;
+        info!(signal, "stopping; once more ends at once");
         stop.cancel();
         next().await;
         std::process::exit(130);

@@ -7,10 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{AuthKind, Config, ConfigError, Limits, SourceConfig};
-use crate::source::{Auth, Key, Source};
-
-/// The shortest path segment that is taken for a secret.
-const SECRET_SEGMENT: usize = 22;
+use crate::source::{Auth, Key, SECRET_SEGMENT, Source};
 
 /// Whether only this machine can reach the address.
 pub fn is_loopback(address: IpAddr) -> bool {

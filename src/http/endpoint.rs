@@ -8,21 +8,25 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use percent_encoding::percent_decode_str;
 
-use crate::source::Source;
+use crate::source::{Source, versioned};
 
 /// A path under which a source is received, in one version of its models.
-pub struct Endpoint {
+pub(super) struct Endpoint {
     /// The source.
-    pub source: Arc<Source>,
+    pub(super) source: Arc<Source>,
     /// The version of the models.
-    pub version: u16,
+    pub(super) version: u16,
     prefix: String,
     rate: Option<Arc<DefaultDirectRateLimiter>>,
 }
 
 impl Endpoint {
     /// The endpoints of a source: its own path, which stays at version 1 for ever, and one for each version.
-    pub fn of(source: &Arc<Source>, rate: Option<NonZeroU32>, versions: &[u16]) -> Vec<Self> {
+    pub(super) fn of(
+        source: &Arc<Source>,
+        rate: Option<NonZeroU32>,
+        versions: &[u16],
+    ) -> Vec<Self> {
         let rate = rate.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate))));
         let endpoint = |version, prefix| Endpoint {
             source: Arc::clone(source),
@@ -35,7 +39,7 @@ impl Endpoint {
     }
 
     /// The event that `path` names, if the path is this endpoint's: empty for the one URL that takes all events.
-    pub fn event<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
+    pub(super) fn event<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
         let (prefix, rest) = path.split_at_checked(self.prefix.len())?;
         if !prefix.eq_ignore_ascii_case(&self.prefix) {
             return None;
@@ -54,19 +58,6 @@ impl Endpoint {
             Some(Err(early)) => Err(early.wait_time_from(DefaultClock::default().now())),
             _ => Ok(()),
         }
-    }
-}
-
-/// A source's path for one version: the version follows the first `/api`, or else ends the path.
-///
-/// `/api/webhooks` becomes `/api/v2/webhooks`, `/hooks` becomes `/hooks/v2`.
-pub fn versioned(path: &str, version: u16) -> String {
-    match path.find("/api/") {
-        Some(place) => {
-            let (before, after) = path.split_at(place + "/api".len());
-            format!("{before}/v{version}{after}")
-        }
-        None => format!("{path}/v{version}"),
     }
 }
 

@@ -1,0 +1,293 @@
+//! `inbox`: looks into the inbox and changes what a person may change, beside a running receiver or without one.
+
+mod print;
+
+use std::fs::File;
+use std::io::{BufWriter, Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde_json::{Value, json};
+use webhook_receiver::config::{self, Overrides};
+use webhook_receiver::event::{DeliveryId, Timestamp};
+use webhook_receiver::inbox::{self, Detail, Entry, Filter, Inbox, Options, State};
+
+/// How many deliveries are read or changed in one step, so that a running receiver never waits long.
+const STEP: usize = 500;
+
+/// `inbox`'s own flags.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    webhook-receiver inbox list --state dead\n  \
+    webhook-receiver inbox show 42\n  \
+    webhook-receiver inbox replay --state dead --event OrderEvent --since 2h\n  \
+    webhook-receiver inbox export --since 2026-01-01 > deliveries.jsonl\n  \
+    webhook-receiver inbox prune --state done --older-than 30d\n\n\
+    All of them work beside a running receiver, which takes replayed deliveries up within a second.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List deliveries, newest first
+    List {
+        #[command(flatten)]
+        selection: Selection,
+        /// How many lines
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: usize,
+        /// Only those with a smaller number: the next page
+        #[arg(long, value_name = "ID")]
+        before: Option<DeliveryId>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show one delivery: headers, body, attempts
+    Show {
+        /// The delivery's number
+        id: DeliveryId,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Hand ended deliveries to their handlers again
+    Replay {
+        /// The deliveries' numbers
+        ids: Vec<DeliveryId>,
+        #[command(flatten)]
+        selection: Selection,
+        /// Only say how many it would be
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Delete ended deliveries; a resend of a deleted one is new again
+    Prune {
+        /// In this state: done, dead or unrouted
+        #[arg(long, value_enum)]
+        state: State,
+        /// Ended longer ago than this, e.g. 30d
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]
+        older_than: std::time::Duration,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Write deliveries as JSON lines, bodies in base64
+    Export {
+        #[command(flatten)]
+        selection: Selection,
+        /// The file to write; standard output without it
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Which inbox, and how to print.
+#[derive(clap::Args)]
+struct Place {
+    #[command(flatten)]
+    settings: Overrides,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which deliveries; all conditions must hold.
+#[derive(clap::Args, Clone)]
+struct Selection {
+    /// In this state
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    /// From this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Of this event, in any case
+    #[arg(long, value_name = "EVENT")]
+    event: Option<String>,
+    /// With this message id
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// Accepted at or after: 2h (ago), 2026-01-31 or 2026-01-31T12:00:00Z
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Accepted before: as --since
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Resent with other bytes under the same id
+    #[arg(long)]
+    conflicts: bool,
+}
+
+impl Selection {
+    fn filter(self) -> Filter {
+        let Selection { state, source, event, message_id, since, until, conflicts } = self;
+        Filter {
+            state,
+            source,
+            event_type: event,
+            message_id,
+            since,
+            until,
+            conflicts,
+            ..Filter::default()
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::List { selection, limit, before, place } => {
+            let filter = Filter { limit: Some(limit), before, ..selection.filter() };
+            print::list(&place.open()?.list(filter).await?, place.json)?;
+        }
+        Command::Show { id, place } => match place.open()?.show(id).await? {
+            Some(detail) => print::detail(&detail, &json_of(&detail), place.json)?,
+            None => bail!("there is no delivery {id} in the inbox"),
+        },
+        Command::Replay { ids, selection, dry_run, place } => {
+            let filter = Filter { ids, ..selection.filter() };
+            if filter == Filter::default() {
+                bail!("say which: numbers, or a filter such as --state dead");
+            }
+            replay(place.open()?.as_ref(), filter, dry_run, place.json).await?;
+        }
+        Command::Prune { state, older_than, place } => {
+            if !state.has_ended() {
+                bail!("only ended deliveries can be pruned: --state done, dead or unrouted");
+            }
+            prune(place.open()?.as_ref(), state, older_than, place.json).await?;
+        }
+        Command::Export { selection, output, place } => {
+            export(place.open()?.as_ref(), selection.filter(), output).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Place {
+    fn open(&self) -> anyhow::Result<Arc<dyn Inbox>> {
+        let url = config::load(&self.settings)?.inbox;
+        if let Some(path) = url.strip_prefix("sqlite:")
+            && !std::path::Path::new(path).exists()
+        {
+            bail!("there is no inbox at {path}; name it with --inbox sqlite:PATH or --config FILE");
+        }
+        inbox::open(&url, Options { queue: 16, exclusive: false })
+    }
+}
+
+async fn replay(
+    inbox: &dyn Inbox,
+    filter: Filter,
+    dry_run: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    let mut replayed = 0;
+    let mut pages = Pages::new(filter);
+    while let Some(page) = pages.next(inbox).await? {
+        let ids: Vec<_> = page.iter().filter(|e| e.state.has_ended()).map(|e| e.id).collect();
+        if dry_run {
+            replayed += ids.len() as u64;
+        } else if !ids.is_empty() {
+            replayed += inbox.replay(Filter { ids, ..Filter::default() }, Utc::now()).await?;
+        }
+    }
+    match (json, dry_run) {
+        (true, _) => println!("{}", json!({ "replayed": replayed, "dryRun": dry_run })),
+        (false, true) => println!("{replayed} deliveries would be replayed"),
+        (false, false) => println!("{replayed} deliveries are due again"),
+    }
+    Ok(())
+}
+
+async fn prune(
+    inbox: &dyn Inbox,
+    state: State,
+    older_than: std::time::Duration,
+    json: bool,
+) -> anyhow::Result<()> {
+    let age = TimeDelta::from_std(older_than).context("--older-than is too long")?;
+    let before = Utc::now().checked_sub_signed(age).context("--older-than is too long")?;
+    let mut pruned = 0;
+    while let step @ 1.. = inbox.prune(state, before, STEP).await? {
+        pruned += step;
+    }
+    match json {
+        true => println!("{}", json!({ "pruned": pruned })),
+        false => println!("{pruned} deliveries deleted"),
+    }
+    Ok(())
+}
+
+async fn export(inbox: &dyn Inbox, filter: Filter, output: Option<PathBuf>) -> anyhow::Result<()> {
+    let mut lines: Box<dyn Write + Send> = match &output {
+        Some(file) => Box::new(
+            File::create(file).with_context(|| format!("cannot write {}", file.display()))?,
+        ),
+        None => Box::new(stdout()),
+    };
+    let mut lines = BufWriter::new(&mut lines);
+    let mut pages = Pages::new(filter);
+    while let Some(page) = pages.next(inbox).await? {
+        for entry in page {
+            if let Some(detail) = inbox.show(entry.id).await? {
+                writeln!(lines, "{}", json_of(&detail))?;
+            }
+        }
+    }
+    Ok(lines.flush()?)
+}
+
+/// Walks through a listing, newest first, in steps.
+struct Pages {
+    filter: Option<Filter>,
+}
+
+impl Pages {
+    fn new(filter: Filter) -> Self {
+        Pages { filter: Some(Filter { limit: Some(STEP), ..filter }) }
+    }
+
+    async fn next(&mut self, inbox: &dyn Inbox) -> anyhow::Result<Option<Vec<Entry>>> {
+        let Some(filter) = self.filter.take() else { return Ok(None) };
+        let page = inbox.list(filter.clone()).await?;
+        if let Some(last) = page.last().filter(|_| page.len() == STEP) {
+            self.filter = Some(Filter { before: Some(last.id), ..filter });
+        }
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+}
+
+/// A delivery as one JSON object. The body is there as base64, byte for byte, and as text if it is text.
+fn json_of(detail: &Detail) -> Value {
+    let mut object = serde_json::to_value(&detail.entry).unwrap_or_default();
+    object["orderingKey"] = json!(detail.ordering_key);
+    object["headers"] = serde_json::from_str(&detail.headers).unwrap_or_default();
+    object["attemptLog"] = json!(detail.attempts);
+    object["body"] = json!(std::str::from_utf8(&detail.body).ok());
+    object["bodyBase64"] = json!(STANDARD.encode(&detail.body));
+    object
+}
+
+/// A time, a day, or how long ago.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        let ago = TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
+        return Utc::now().checked_sub_signed(ago).ok_or_else(|| "too long ago".to_owned());
+    }
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .map_err(|_| "write 2h, 2026-01-31 or 2026-01-31T12:00:00Z".to_owned())
+}

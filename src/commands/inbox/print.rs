@@ -1,0 +1,132 @@
+//! Deliveries for people: tables and text.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use serde_json::Value;
+use webhook_receiver::event::Timestamp;
+use webhook_receiver::inbox::{Detail, Entry};
+
+pub(super) fn list(entries: &[Entry], json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(entries)?);
+    } else if entries.is_empty() {
+        println!("no deliveries");
+    } else {
+        println!("{}", table(entries));
+    }
+    Ok(())
+}
+
+fn table(entries: &[Entry]) -> Table {
+    let mut table = plain();
+    table.set_header([
+        "ID",
+        "STATE",
+        "SOURCE",
+        "EVENT",
+        "MESSAGE ID",
+        "ACCEPTED",
+        "ATTEMPTS",
+        "NOTE",
+    ]);
+    table.add_rows(entries.iter().map(|entry| {
+        [
+            entry.id.to_string(),
+            entry.state.as_str().to_owned(),
+            entry.source.clone(),
+            named(&entry.event_type),
+            entry.message_id.clone(),
+            time(entry.received_at),
+            entry.attempts.to_string(),
+            note(entry),
+        ]
+    }));
+    table
+}
+
+/// The last error, and what else is out of the ordinary.
+fn note(entry: &Entry) -> String {
+    let mut notes = Vec::new();
+    if entry.conflicts > 0 {
+        notes.push(format!("{} resends with other bytes", entry.conflicts));
+    }
+    if entry.replays > 0 {
+        notes.push(format!("{} replays", entry.replays));
+    }
+    notes.extend(entry.last_error.clone());
+    notes.join("; ")
+}
+
+pub(super) fn detail(detail: &Detail, json: &Value, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(json)?);
+        return Ok(());
+    }
+    println!("{}\n", facts(detail));
+    if !detail.attempts.is_empty() {
+        println!("{}\n", attempts(detail));
+    }
+    for header in json["headers"].as_array().into_iter().flatten() {
+        println!("{}: {}", text(&header[0]), text(&header[1]));
+    }
+    println!("\n{}", String::from_utf8_lossy(&detail.body));
+    Ok(())
+}
+
+fn facts(detail: &Detail) -> Table {
+    let entry = &detail.entry;
+    let derived = if entry.message_id_derived { " (digest: the sender gave none)" } else { "" };
+    let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
+    let at = |value: Option<Timestamp>| value.map_or_else(|| "-".into(), time);
+    let mut table = plain();
+    table.add_rows([
+        ["delivery", &entry.id.to_string()],
+        ["state", entry.state.as_str()],
+        ["source", &format!("{} ({})", entry.source, entry.environment)],
+        ["event", &format!("{} v{}", named(&entry.event_type), entry.version)],
+        ["message id", &format!("{}{derived}", entry.message_id)],
+        ["client id", &optional(&entry.client_id)],
+        ["user", &optional(&entry.user)],
+        ["happened", &at(entry.event_time)],
+        ["accepted", &time(entry.received_at)],
+        ["due", &at(entry.due_at)],
+        ["ended", &at(entry.ended_at)],
+        ["ordering key", &optional(&detail.ordering_key)],
+        ["note", &note(entry)],
+    ]);
+    table
+}
+
+fn attempts(detail: &Detail) -> Table {
+    let mut table = plain();
+    table.set_header(["ATTEMPT", "REPLAY", "STARTED", "MS", "OUTCOME", "ERROR"]);
+    table.add_rows(detail.attempts.iter().map(|attempt| {
+        [
+            attempt.attempt.to_string(),
+            attempt.replay.to_string(),
+            time(attempt.started_at),
+            (attempt.ended_at - attempt.started_at).num_milliseconds().to_string(),
+            attempt.outcome.clone(),
+            attempt.error.clone().unwrap_or_default(),
+        ]
+    }));
+    table
+}
+
+fn plain() -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn named(event_type: &str) -> String {
+    if event_type.is_empty() { "(not named)".into() } else { event_type.to_owned() }
+}
+
+fn time(time: Timestamp) -> String {
+    time.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,171 @@
+//! The operations of the document: what the receiver takes, what it says of itself, what the emitter sends.
+
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::{
+    ContentBuilder, PathItem, Required, Response, ResponseBuilder, Responses, ResponsesBuilder,
+    SecurityRequirement, Type,
+};
+
+use super::shared::{self, REFUSALS};
+use super::{Site, family};
+use crate::catalog::Row;
+use crate::http::problem;
+use crate::source::Auth;
+
+/// The tag of paths that take any event.
+pub(super) const ANY: &str = "any event";
+
+/// The tag of the emitter's side.
+pub(super) const SENT: &str = "sent by the emitter";
+
+/// The tag of what a machine's keeper looks at.
+pub(super) const OPERATION: &str = "operation";
+
+/// One event at its own path.
+pub(super) fn receive<C>(site: &Site<'_>, row: &Row<C>) -> PathItem {
+    let description = shared::description(row);
+    let name = shared::name(row);
+    let operation = delivery(OperationBuilder::new(), site, &name, &name)
+        .tag(site.tag(&family(row)))
+        .summary(Some(first_sentence(&description)))
+        .description(Some(description));
+    PathItem::new(HttpMethod::Post, operation)
+}
+
+/// Any event of any version at the single URL.
+pub(super) fn receive_any(site: &Site<'_>) -> PathItem {
+    let body = shared::any_name(site.source.dialect, None);
+    let operation = delivery(OperationBuilder::new(), site, &body, "any")
+        .tag(site.tag(ANY))
+        .summary(Some("Any event, told apart by its body"))
+        .description(Some("The body's `EventType` says which event it is. A type that no handler takes is kept all the same."));
+    PathItem::new(HttpMethod::Post, operation)
+}
+
+/// Any event of one version at that version's single URL.
+pub(super) fn receive_any_of(site: &Site<'_>, version: u16) -> PathItem {
+    let operation = versioned(OperationBuilder::new(), site, version, "any")
+        .summary(Some(format!("Any event in version {version}, told apart by its body")));
+    PathItem::new(HttpMethod::Post, operation)
+}
+
+/// Any event of one version at its own path, as a template.
+pub(super) fn receive_named(site: &Site<'_>, version: u16, names: &[&str]) -> PathItem {
+    let event = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(names.iter().copied()))
+        .build();
+    let event = path_parameter("event", "The event's name, matched without regard to case.")
+        .schema(Some(event));
+    let operation = versioned(OperationBuilder::new().parameter(event), site, version, "named")
+        .summary(Some(format!("One event in version {version}")))
+        .description(Some("The same as the event's own path, with the version pinned."));
+    PathItem::new(HttpMethod::Post, operation)
+}
+
+fn versioned(
+    operation: OperationBuilder,
+    site: &Site<'_>,
+    version: u16,
+    id: &str,
+) -> OperationBuilder {
+    let body = shared::any_name(site.source.dialect, Some(version));
+    delivery(operation, site, &body, &format!("{id}_v{version}")).tag(site.tag(ANY))
+}
+
+/// What every delivery has: keys, headers, a body, the answers.
+fn delivery(
+    operation: OperationBuilder,
+    site: &Site<'_>,
+    body: &str,
+    id: &str,
+) -> OperationBuilder {
+    let operation = site.keys.iter().fold(operation, |operation, key| {
+        let key = path_parameter(key, "The secret part of the path.").schema(Some(shared::text()));
+        operation.parameter(key)
+    });
+    let operation = exchange(operation, body)
+        .operation_id(Some(format!("{}_{id}", site.source.name)))
+        .responses(answers(site.source.accepted_status));
+    match site.source.auth {
+        Auth::Bearer(_) => operation.security(requirement(&site.source.name)),
+        Auth::None => operation,
+    }
+}
+
+/// The headers and the body of a delivery.
+fn exchange(operation: OperationBuilder, body: &str) -> OperationBuilder {
+    let operation = operation.request_body_ref(Some(shared::body_ref(body)));
+    shared::parameter_refs().into_iter().fold(operation, OperationBuilder::parameter_ref)
+}
+
+fn answers(accepted: u16) -> Responses {
+    let answers = ResponsesBuilder::new().response(accepted.to_string(), shared::accepted_ref());
+    REFUSALS
+        .iter()
+        .fold(answers, |answers, kind| {
+            answers.response(kind.status.as_str(), shared::refusal_ref(kind))
+        })
+        .build()
+}
+
+fn requirement(scheme: &str) -> SecurityRequirement {
+    SecurityRequirement::new(scheme, std::iter::empty::<String>())
+}
+
+fn path_parameter(name: &str, says: &str) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(says))
+}
+
+/// What the emitter sends for an event, and what it makes of the answer.
+pub(super) fn send<C>(row: &Row<C>) -> PathItem {
+    let description = shared::description(row);
+    let name = shared::name(row);
+    let responses = ResponsesBuilder::new()
+        .response("200", Response::new("Delivered; it is not sent again."))
+        .response("default", Response::new("Not delivered; it is sent again later."))
+        .build();
+    let operation = exchange(OperationBuilder::new(), &name)
+        .operation_id(Some(format!("send_{name}")))
+        .tag(SENT)
+        .summary(Some(first_sentence(&description)))
+        .responses(responses);
+    PathItem::new(HttpMethod::Post, operation)
+}
+
+/// The paths that belong to no source.
+pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
+    let unavailable = (problem::UNAVAILABLE.status, shared::refusal_ref(&problem::UNAVAILABLE));
+    let login = (problem::UNAUTHORIZED.status, shared::refusal_ref(&problem::UNAUTHORIZED));
+    let plain = |id: &str, summary: &str, says: &str| {
+        let ok = ResponseBuilder::new()
+            .description(says)
+            .content("text/plain", ContentBuilder::new().schema(Some(shared::text())).build());
+        OperationBuilder::new()
+            .operation_id(Some(id))
+            .tag(OPERATION)
+            .summary(Some(summary))
+            .response("200", ok)
+    };
+    let get = |operation: OperationBuilder| PathItem::new(HttpMethod::Get, operation);
+    let healthz = plain("healthz", "Is the process alive?", "It is.");
+    let readyz = plain("readyz", "Can deliveries be kept?", "They can.")
+        .response(unavailable.0.as_str(), unavailable.1);
+    let metrics = plain("metrics", "Counters and timings for Prometheus", "The metrics as text.")
+        .description(Some("Behind the login of these pages, unless the listener is loopback."))
+        .response(login.0.as_str(), login.1);
+    [("/healthz", get(healthz)), ("/readyz", get(readyz)), ("/metrics", get(metrics))]
+}
+
+/// The first sentence of a description, without its full stop and line breaks.
+fn first_sentence(description: &str) -> String {
+    let paragraph = description.split("\n\n").next().unwrap_or_default();
+    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let sentence = line.split(". ").next().unwrap_or_default();
+    sentence.trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,280 @@
+//! What the operations refer to by name: schemas, bodies, headers, answers, keys.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::schema::{AnyOfBuilder, SchemaType};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ContentBuilder, Object, Ref, RefOr, Required, Response, ResponseBuilder, Schema, Type,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::SchemaClash;
+use crate::catalog::{Catalog, Row};
+use crate::event::Dialect;
+use crate::http::answer::Answer;
+use crate::http::problem::{self, Kind, Problem};
+use crate::source::Source;
+
+const JSON: &str = "application/json";
+
+const SAMPLE_MESSAGE_ID: &str = "5f0c4a52-8d3e-4d43-9d0c-2f1f3c7f8f11";
+
+/// The answers to a delivery besides success.
+pub(super) const REFUSALS: [&Kind; 8] = [
+    &problem::BAD_REQUEST,
+    &problem::UNAUTHORIZED,
+    &problem::METHOD_NOT_ALLOWED,
+    &problem::REQUEST_TIMEOUT,
+    &problem::CONTENT_TOO_LARGE,
+    &problem::UNSUPPORTED_MEDIA_TYPE,
+    &problem::TOO_MANY_REQUESTS,
+    &problem::UNAVAILABLE,
+];
+
+/// The headers of a delivery: component name, header, what it says, an example.
+const HEADERS: [(&str, &str, &str, Option<&str>); 3] = [
+    (
+        "MessageId",
+        "X-Directscale-Message-Id",
+        "The sender's id for the message, the same on every resend: duplicates are recognised by it. Without it the SHA-256 of the body is the id.",
+        Some(SAMPLE_MESSAGE_ID),
+    ),
+    (
+        "ClientId",
+        "X-Directscale-Client-Id",
+        "The sender's id for the client account. Required if the source lists the client ids it takes.",
+        None,
+    ),
+    ("User", "X-Directscale-User", "The user who caused the event, if there is one.", None),
+];
+
+/// The name of an event's components: the event's own, with the version from the second on.
+pub(super) fn name<C>(row: &Row<C>) -> String {
+    match row.version {
+        super::FIRST => row.name.to_owned(),
+        version => format!("{}_v{version}", row.name),
+    }
+}
+
+/// The name of the body that may be any event of a dialect in a version.
+pub(super) fn any_name(dialect: Dialect, version: Option<u16>) -> String {
+    match version {
+        None => format!("{dialect}_any"),
+        Some(version) => format!("{dialect}_any_v{version}"),
+    }
+}
+
+/// What the model's doc comment says.
+pub(super) fn description<C>(row: &Row<C>) -> String {
+    let (_, schema) = (row.schema)();
+    let schema = serde_json::to_value(schema).unwrap_or_default();
+    schema["description"].as_str().unwrap_or(row.name).to_owned()
+}
+
+type Schemas = BTreeMap<String, RefOr<Schema>>;
+
+pub(super) fn schemas<C: 'static>(catalog: &Catalog<C>) -> Result<Schemas, SchemaClash> {
+    let mut found = Found::default();
+    found.add_type::<Answer>("the answers")?;
+    found.add_type::<Problem>("the problems")?;
+    for row in catalog.iter() {
+        let owner = format!("{} (handled by {})", row.name, row.handler);
+        let mut schemas = vec![(row.schema)()];
+        (row.referred)(&mut schemas);
+        found.add(&owner, schemas)?;
+    }
+    Ok(found.schemas)
+}
+
+#[derive(Default)]
+struct Found {
+    schemas: Schemas,
+    owners: BTreeMap<String, String>,
+}
+
+impl Found {
+    fn add_type<T: ToSchema>(&mut self, owner: &str) -> Result<(), SchemaClash> {
+        let mut schemas = vec![(T::name().into_owned(), <T as PartialSchema>::schema())];
+        T::schemas(&mut schemas);
+        self.add(owner, schemas)
+    }
+
+    fn add(&mut self, owner: &str, new: Vec<(String, RefOr<Schema>)>) -> Result<(), SchemaClash> {
+        for (name, schema) in new {
+            if self.schemas.get(&name).is_some_and(|known| *known != schema) {
+                let first = self.owners.remove(&name).unwrap_or_default();
+                return Err(SchemaClash { schema: name, first, second: owner.to_owned() });
+            }
+            self.owners.entry(name.clone()).or_insert_with(|| owner.to_owned());
+            self.schemas.insert(name, schema);
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn parameters() -> BTreeMap<String, RefOr<Parameter>> {
+    HEADERS
+        .map(|(name, header, says, example)| {
+            let parameter = ParameterBuilder::new()
+                .name(header)
+                .parameter_in(ParameterIn::Header)
+                .required(Required::False)
+                .description(Some(says))
+                .schema(Some(text()))
+                .example(example.map(Value::from))
+                .build();
+            (name.to_owned(), parameter.into())
+        })
+        .into()
+}
+
+/// References to all [`parameters`].
+pub(super) fn parameter_refs() -> [Ref; 3] {
+    HEADERS.map(|(name, ..)| reference("parameters", name))
+}
+
+/// One body for each event, and one for any of them.
+pub(super) fn bodies<C: 'static>(catalog: &Catalog<C>) -> BTreeMap<String, RefOr<RequestBody>> {
+    let mut bodies: BTreeMap<String, RefOr<RequestBody>> =
+        catalog.iter().map(|row| (name(row), body(row).into())).collect();
+    for row in catalog.iter() {
+        for version in [None, Some(row.version)] {
+            bodies.entry(any_name(row.dialect, version)).or_insert_with(|| {
+                let same = |other: &&Row<C>| {
+                    other.dialect == row.dialect
+                        && version.is_none_or(|version| other.version == version)
+                };
+                any_body(catalog.iter().filter(same)).into()
+            });
+        }
+    }
+    bodies
+}
+
+fn body<C>(row: &Row<C>) -> RequestBody {
+    let content =
+        ContentBuilder::new().schema(Some(schema_of(row))).example(Some(example(row))).build();
+    required(content)
+}
+
+fn any_body<'a, C: 'a>(rows: impl Iterator<Item = &'a Row<C>>) -> RequestBody {
+    let mut schema = AnyOfBuilder::new();
+    let mut examples = Vec::new();
+    for row in rows {
+        schema = schema.item(schema_of(row));
+        let example = ExampleBuilder::new().value(Some(example(row))).build();
+        examples.push((name(row), example));
+    }
+    required(
+        ContentBuilder::new()
+            .schema(Some(Schema::AnyOf(schema.build())))
+            .examples_from_iter(examples)
+            .build(),
+    )
+}
+
+fn required(content: utoipa::openapi::Content) -> RequestBody {
+    RequestBodyBuilder::new().required(Some(Required::True)).content(JSON, content).build()
+}
+
+fn schema_of<C>(row: &Row<C>) -> Ref {
+    Ref::from_schema_name((row.schema)().0)
+}
+
+/// The sample; as text if it is not JSON.
+fn example<C>(row: &Row<C>) -> Value {
+    serde_json::from_str(row.example).unwrap_or_else(|_| row.example.into())
+}
+
+/// One answer for each kind of refusal, and the one for success.
+pub(super) fn responses() -> BTreeMap<String, RefOr<Response>> {
+    let refusals = REFUSALS.map(|kind| (refusal_name(kind), refusal(kind).into()));
+    refusals.into_iter().chain([("Accepted".to_owned(), accepted().into())]).collect()
+}
+
+/// The reference to the answer for a kind of refusal.
+pub(super) fn refusal_ref(kind: &Kind) -> Ref {
+    Ref::from_response_name(refusal_name(kind))
+}
+
+fn refusal_name(kind: &Kind) -> String {
+    kind.status.canonical_reason().unwrap_or(kind.title).replace(' ', "")
+}
+
+/// The reference to the answer for success.
+pub(super) fn accepted_ref() -> Ref {
+    Ref::from_response_name("Accepted")
+}
+
+/// The reference to a body.
+pub(super) fn body_ref(name: &str) -> Ref {
+    reference("requestBodies", name)
+}
+
+fn accepted() -> Response {
+    let example = |status: &str, summary: &str| {
+        let value = json!({"status": status, "deliveryId": 1, "messageId": SAMPLE_MESSAGE_ID});
+        let example = ExampleBuilder::new().summary(summary).value(Some(value)).build();
+        (status.to_owned(), example)
+    };
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Answer::name())))
+        .examples_from_iter([
+            example("accepted", "Seen for the first time"),
+            example("duplicate", "Seen before"),
+        ])
+        .build();
+    ResponseBuilder::new()
+        .description("The delivery is kept; it need not be sent again.")
+        .content(JSON, content)
+        .build()
+}
+
+fn refusal(kind: &Kind) -> Response {
+    let status = kind.status.as_u16();
+    let example = json!({"type": kind.uri, "title": kind.title, "status": status});
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Problem::name())))
+        .example(Some(example))
+        .build();
+    let response =
+        ResponseBuilder::new().description(kind.when).content(problem::CONTENT_TYPE, content);
+    match kind.header {
+        Some(header) => response.header(header, header_of(header)).build(),
+        None => response.build(),
+    }
+}
+
+fn header_of(name: &str) -> utoipa::openapi::Header {
+    let (schema, says) = match name {
+        "Retry-After" => (Type::Integer, "After how many seconds to send it again."),
+        "Allow" => (Type::String, "The methods that the path takes."),
+        _ => (Type::String, "What would prove the sender."),
+    };
+    let schema = Object::with_type(SchemaType::new(schema));
+    HeaderBuilder::new().schema(Some(schema)).description(Some(says)).build()
+}
+
+pub(super) fn bearer(source: &Source) -> SecurityScheme {
+    let says = format!(
+        "A bearer key of the source `{}` ({}, {}).",
+        source.name, source.dialect, source.environment
+    );
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(says)).build();
+    SecurityScheme::Http(scheme)
+}
+
+/// The schema of plain text.
+pub(super) fn text() -> Object {
+    Object::with_type(Type::String)
+}
+
+fn reference(kind: &str, name: &str) -> Ref {
+    Ref::new(format!("#/components/{kind}/{name}"))
+}

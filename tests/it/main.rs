@@ -1,0 +1,5 @@
+//! The integration tests, one module for each theme.
+
+mod browser;
+mod openapi;
+mod webdriver;
