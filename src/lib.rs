@@ -16,6 +16,7 @@
 
 pub mod catalog;
 pub mod config;
+pub mod emitter;
 pub mod event;
 pub mod events;
 pub mod handlers;
