@@ -21,8 +21,8 @@ Examples:
     webhook-receiver emit --all --count 5000 --rate 200 --concurrency 64 --json
 
   A body of your own to another machine; look at the request first, then send it:
-    webhook-receiver emit OrderEvent --data order.json --to https://hooks.example.com/api/webhooks/ \\
-        --token-file stage.key --dry-run
+    webhook-receiver emit OrderEvent --data order.json --token-file stage.key \\
+        --to https://hooks.example.com/api/webhooks/ --dry-run
 
 Exit code: 0 if every message was answered 2xx, 1 if any was not, 2 if nothing could be sent.";
 

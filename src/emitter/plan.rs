@@ -171,12 +171,12 @@ fn is_segment(name: &str) -> bool {
 
 /// The nearest known name, or all of them.
 fn hint<C>(name: &str, known: &[&Row<C>]) -> String {
-    let wanted = name.to_lowercase();
+    let wanted = stem(name);
     let nearest = known
         .iter()
         .flat_map(|row| std::iter::once(row.name).chain(row.aliases.iter().copied()))
-        .map(|known| (strsim::jaro_winkler(&wanted, &known.to_lowercase()), known))
-        .filter(|(likeness, _)| *likeness > 0.7)
+        .map(|known| (strsim::jaro_winkler(&wanted, &stem(known)), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((_, nearest)) => format!("did you mean `{nearest}`?"),
@@ -185,4 +185,10 @@ fn hint<C>(name: &str, known: &[&Row<C>]) -> String {
             format!("known are {}.", names.join(", "))
         }
     }
+}
+
+/// The part of a name that tells it from the others.
+fn stem(name: &str) -> String {
+    let name = name.to_lowercase();
+    name.strip_suffix("event").unwrap_or(&name).to_owned()
 }

@@ -1,0 +1,5 @@
+//! The integration tests, by theme.
+
+#![allow(clippy::unwrap_used)]
+
+mod emit;
