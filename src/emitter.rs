@@ -54,7 +54,7 @@ pub async fn run<C: 'static>(
     config: &Config,
 ) -> anyhow::Result<Verdict> {
     let plan = Plan::new(&args, catalog, config)?;
-    for warning in &plan.warnings {
+    for warning in plan.warnings() {
         eprintln!("warning: {warning}");
     }
     if args.dry_run {

@@ -38,7 +38,7 @@ Print one JSON object instead of text
 Keys: planned, sent, accepted, interrupted; answers [{status, answer, count, example}], where answer is the `status` field of the \
 body and example the first body of a status that is not 2xx; errors [{cause, count}]; latency_ms {p50, p90, p99, max} or \
 null; seconds; rate (sent per second); max_lag_ms (the furthest a message fell behind its schedule); message {event, id, url, \
-status, body, error} if only one was planned, or null. With --dry-run: requests [{method, url, headers, body}].";
+status, body, error} if only one was planned, or null. With --dry-run: requests [{method, url, headers, body}], the body as text.";
 
 /// Send events as their sender would: samples or your own, once or many times
 #[derive(Debug, clap::Args)]

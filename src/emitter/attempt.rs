@@ -14,6 +14,9 @@ use super::message::Message;
 /// As much of an answer as is read.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
+/// How long a connection is kept for the next message: shorter than a receiver keeps it, so that none is lost on it.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// What came of one request.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -51,6 +54,7 @@ pub(super) fn client(https: bool, timeout: Duration) -> anyhow::Result<Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder()
         .timeout(timeout)
+        .pool_idle_timeout(IDLE)
         .redirect(reqwest::redirect::Policy::none())
         .http1_title_case_headers();
     let client = if https { client } else { client.no_proxy().tls_certs_only([]) };

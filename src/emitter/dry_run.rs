@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::message::{Message, shown};
 use super::plan::Plan;
-use super::summary::body_json;
 
 impl Plan {
     /// The plan as `--dry-run --json` prints it, keys hidden.
@@ -24,12 +23,13 @@ impl fmt::Display for Plan {
             }
             writeln!(f, "\n{}\n", String::from_utf8_lossy(&draft.body))?;
         }
-        let Plan { count, duplicate, .. } = self;
         match self.total() {
             1 => Ok(()),
             total => writeln!(
                 f,
-                "{total} requests in all: {count} messages of each event, each followed by {duplicate} duplicates"
+                "{total} requests in all: {} messages of each event, each sent {} times",
+                self.count,
+                self.duplicate.saturating_add(1)
             ),
         }
     }
@@ -42,6 +42,6 @@ fn request(message: &Message) -> Value {
         "method": "POST",
         "url": message.url.as_str(),
         "headers": headers,
-        "body": body_json(&message.body),
+        "body": String::from_utf8_lossy(&message.body),
     })
 }

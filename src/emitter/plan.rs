@@ -28,7 +28,7 @@ pub struct Plan {
     pub(super) rate: Option<Rate>,
     pub(super) concurrency: usize,
     pub(super) timeout: Duration,
-    pub(super) warnings: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Plan {
@@ -69,6 +69,11 @@ impl Plan {
         self.count
             .saturating_mul(self.drafts.len() as u64)
             .saturating_mul(self.duplicate.saturating_add(1))
+    }
+
+    /// What is unusual about it but allowed.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The messages in the order of sending: every event in turn, each followed by its duplicates.

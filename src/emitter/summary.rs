@@ -117,7 +117,7 @@ fn message_json(attempt: &Attempt) -> Value {
 }
 
 /// A body as JSON if it is, otherwise as text.
-pub(super) fn body_json(body: &[u8]) -> Value {
+fn body_json(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into())
 }
 

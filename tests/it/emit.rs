@@ -327,6 +327,19 @@ fn a_body_that_is_not_the_model_is_refused_with_its_path() {
 }
 
 #[test]
+fn fields_that_the_model_does_not_know_are_a_warning() {
+    let warnings = |line: &[&str]| {
+        let plan = Plan::new(&args(line), &catalog(), &config("127.0.0.1:1")).unwrap();
+        plan.warnings().to_vec()
+    };
+    assert_eq!(
+        warnings(&["PingEvent", "--set", "New=1"]),
+        ["the model of PingEvent does not know New"]
+    );
+    assert!(warnings(&["PingEvent", "--set", "Id=3"]).is_empty());
+}
+
+#[test]
 fn an_unknown_event_is_answered_with_the_nearest() {
     assert!(refusal(&["pin"]).contains("did you mean `PingEvent`?"));
     assert!(refusal(&["xyz"]).contains("known are PingEvent, PongEvent"));
