@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use crate::event::{Dialect, Environment};
 
 pub use check::is_loopback;
+pub(crate) use load::EMIT_TOKEN;
 pub use load::{Overrides, load, parse};
 
 /// Why a configuration cannot be used: the setting, the reason and the line that mends it.

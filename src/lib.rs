@@ -17,6 +17,7 @@
 pub mod catalog;
 pub mod config;
 pub mod dispatch;
+pub mod emitter;
 pub mod event;
 pub mod events;
 pub mod handlers;

@@ -5,6 +5,9 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use webhook_receiver::config::{self, Overrides};
+use webhook_receiver::emitter::{self, EmitArgs};
+use webhook_receiver::handlers;
 
 /// Receives webhooks: authenticates, drops duplicates, keeps, answers, and hands each event to a typed handler.
 #[derive(Parser)]
@@ -24,6 +27,13 @@ enum Command {
     Dev(commands::dev::Args),
     /// Run the receiver from its settings
     Serve(commands::serve::Args),
+    /// Send events as the sender would, correctly or not
+    Emit {
+        #[command(flatten)]
+        settings: Overrides,
+        #[command(flatten)]
+        args: EmitArgs,
+    },
     /// Look into the inbox: list, show, replay, prune, export
     Inbox(commands::inbox::Args),
     /// Print the OpenAPI document
@@ -39,6 +49,7 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Dev(args) => commands::dev::run(args).await,
         Command::Serve(args) => commands::serve::run(args).await,
+        Command::Emit { settings, args } => emit(&settings, args).await,
         Command::Inbox(args) => commands::inbox::run(args).await,
         Command::Openapi(args) => commands::openapi::run(args),
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,
@@ -48,4 +59,9 @@ async fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::from(2)
     })
+}
+
+async fn emit(settings: &Overrides, args: EmitArgs) -> anyhow::Result<ExitCode> {
+    let config = config::load(settings)?;
+    Ok(emitter::run(args, &handlers::catalog().checked()?, &config).await?.into())
 }

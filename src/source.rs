@@ -4,6 +4,7 @@
 //! Both can only be made here.
 
 mod envelope;
+mod places;
 
 use std::sync::Arc;
 
@@ -15,28 +16,11 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::event::{Dialect, Environment, Timestamp};
 
+pub(crate) use places::Places;
+
 /// Headers whose values are secrets; they are kept out of the inbox and the log.
 const SECRET_HEADERS: [&str; 5] =
     ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-directscale-callbacktoken"];
-
-/// Where a dialect puts what it says about a delivery. One row per [`Dialect`].
-struct Places {
-    dialect: Dialect,
-    message_id: &'static str,
-    client_id: &'static str,
-    user: &'static str,
-    event_type: &'static str,
-    event_time: &'static str,
-}
-
-const PLACES: [Places; 1] = [Places {
-    dialect: Dialect::DirectScale,
-    message_id: "x-directscale-message-id",
-    client_id: "x-directscale-client-id",
-    user: "x-directscale-user",
-    event_type: "EventType",
-    event_time: "EventDateUtc",
-}];
 
 /// A configured sender.
 #[derive(Debug)]
@@ -165,7 +149,7 @@ impl Source {
     }
 
     fn places(&self) -> &'static Places {
-        PLACES.iter().find(|row| row.dialect == self.dialect).unwrap_or(&PLACES[0])
+        Places::of(self.dialect)
     }
 }
 

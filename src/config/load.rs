@@ -12,6 +12,11 @@ const PREFIX: &str = "RECEIVER_";
 /// Names the file itself, so it is no setting.
 const CONFIG_FILE: &str = "RECEIVER_CONFIG";
 
+/// Holds the emitter's key, so it is no setting.
+pub(crate) const EMIT_TOKEN: &str = "RECEIVER_EMIT_TOKEN";
+
+const NOT_SETTINGS: [&str; 2] = [CONFIG_FILE, EMIT_TOKEN];
+
 /// Settings from the command line; they win over all others.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Overrides {
@@ -59,8 +64,10 @@ pub fn parse(
     name: &str,
 ) -> Result<Config, ConfigError> {
     let config = toml::from_str::<Config>(text).map_err(|error| in_file(text, name, &error))?;
-    let vars: Vec<_> =
-        vars.into_iter().filter(|(key, _)| key.starts_with(PREFIX) && key != CONFIG_FILE).collect();
+    let vars: Vec<_> = vars
+        .into_iter()
+        .filter(|(key, _)| key.starts_with(PREFIX) && !NOT_SETTINGS.contains(&key.as_str()))
+        .collect();
     if vars.is_empty() {
         return Ok(config);
     }

@@ -1,5 +1,8 @@
 //! The integration tests, one module for each theme.
 
+#![allow(clippy::unwrap_used)]
+
 mod browser;
+mod emit;
 mod openapi;
 mod webdriver;

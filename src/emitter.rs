@@ -1,0 +1,83 @@
+//! The sender's half: posts events to a receiver exactly as their vendor would, once or many times.
+//!
+//! It shares the catalog's samples and the dialects' header names with the receiver, and none of its code.
+
+mod args;
+mod attempt;
+mod body;
+mod dry_run;
+mod message;
+mod plan;
+mod report;
+mod schedule;
+mod set;
+mod summary;
+mod target;
+mod volley;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::catalog::Catalog;
+use crate::config::Config;
+
+pub use args::EmitArgs;
+pub use plan::Plan;
+pub use report::Report;
+pub use volley::send;
+
+/// Whether everything that was to be sent was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every message was answered 2xx, or nothing was to be sent.
+    Accepted,
+    /// At least one message was answered otherwise, not answered or not sent.
+    NotAccepted,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        ExitCode::from(match verdict {
+            Verdict::Accepted => 0,
+            Verdict::NotAccepted => 1,
+        })
+    }
+}
+
+/// Sends what the arguments ask for and prints what came of it. An error means that nothing was sent: exit code 2.
+///
+/// # Errors
+/// If the plan does not hold, no client can be set up or the output cannot be written.
+pub async fn run<C: 'static>(
+    args: EmitArgs,
+    catalog: &Catalog<C>,
+    config: &Config,
+) -> anyhow::Result<Verdict> {
+    let plan = Plan::new(&args, catalog, config)?;
+    for warning in plan.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    if args.dry_run {
+        print(if args.json { plan.json().to_string() } else { plan.to_string() })?;
+        return Ok(Verdict::Accepted);
+    }
+    let report = send(&plan, interrupt()).await?;
+    print(if args.json { report.json().to_string() } else { report.to_string() })?;
+    Ok(if report.is_accepted() { Verdict::Accepted } else { Verdict::NotAccepted })
+}
+
+/// Ready at the first Ctrl-C; the second ends the process.
+async fn interrupt() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return std::future::pending().await;
+    }
+    eprintln!("stopping: waiting for open requests; Ctrl-C again to leave at once");
+    tokio::spawn(async {
+        let _ = tokio::signal::ctrl_c().await;
+        std::process::exit(130);
+    });
+}
+
+fn print(text: String) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{}", text.trim_end())
+}

@@ -1,0 +1,199 @@
+//! What will be sent, decided and checked before the first byte leaves.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::message::{Message, fresh_id};
+use super::schedule::Rate;
+use super::target::Named;
+use super::{EmitArgs, body, target};
+use crate::catalog::{Catalog, Row};
+use crate::config::Config;
+use crate::event::Dialect;
+use crate::source::Places;
+
+/// The version of the models that a source's own path takes.
+const VERSION: u16 = 1;
+
+/// The messages to send and their pace.
+#[derive(Debug)]
+pub struct Plan {
+    /// One message of each event; the others are the same under new ids.
+    pub(super) drafts: Vec<Message>,
+    pub(super) count: u64,
+    pub(super) duplicate: u64,
+    pub(super) rate: Option<Rate>,
+    pub(super) concurrency: usize,
+    pub(super) timeout: Duration,
+    warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The plan that the arguments ask for.
+    ///
+    /// # Errors
+    /// The first thing that does not hold: an unknown event, a body that is not its model, an unsafe target.
+    pub fn new<C: 'static>(
+        args: &EmitArgs,
+        catalog: &Catalog<C>,
+        config: &Config,
+    ) -> anyhow::Result<Plan> {
+        let source = target::source(args, config)?;
+        let dialect = source.map_or(Dialect::DirectScale, |(_, source)| source.dialect);
+        let events = events(args, catalog, dialect)?;
+        let alone = events.len() == 1;
+        ensure!(alone || args.data.is_none(), "--data is the body of one event, not of several");
+        ensure!(
+            args.message_id.is_none() || (alone && args.count == 1),
+            "--message-id names one message; to send it again with the same id use --duplicate"
+        );
+        let mut warnings = Vec::new();
+        let drafts = drafts(args, config, source, dialect, &events, &mut warnings)?;
+        let default_concurrency = if alone && args.count == 1 { 1 } else { 16 };
+        Ok(Plan {
+            drafts,
+            count: args.count,
+            duplicate: args.duplicate,
+            rate: args.rate,
+            concurrency: args.concurrency.unwrap_or(default_concurrency) as usize,
+            timeout: args.timeout,
+            warnings,
+        })
+    }
+
+    /// How many requests that makes.
+    pub fn total(&self) -> u64 {
+        self.count
+            .saturating_mul(self.drafts.len() as u64)
+            .saturating_mul(self.duplicate.saturating_add(1))
+    }
+
+    /// What is unusual about it but allowed.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The messages in the order of sending: every event in turn, each followed by its duplicates.
+    pub(super) fn messages(&self) -> impl Iterator<Item = Message> + '_ {
+        let repeats = self.duplicate.saturating_add(1);
+        (0..self.count)
+            .flat_map(|round| self.drafts.iter().map(move |draft| (round, draft)))
+            .map(|(round, draft)| if round == 0 { draft.clone() } else { draft.renewed() })
+            .flat_map(move |message| (0..repeats).map(move |_| message.clone()))
+    }
+}
+
+/// An event's name and, unless it is sent raw, its row.
+type Chosen<'r, C> = (String, Option<&'r Row<C>>);
+
+fn events<'r, C: 'static>(
+    args: &EmitArgs,
+    catalog: &'r Catalog<C>,
+    dialect: Dialect,
+) -> anyhow::Result<Vec<Chosen<'r, C>>> {
+    let known = || catalog.iter().filter(|row| row.dialect == dialect && row.version == VERSION);
+    if args.all {
+        ensure!(known().next().is_some(), "the catalog has no {dialect} event");
+        return Ok(known().map(|row| (row.name.to_owned(), Some(row))).collect());
+    }
+    let choose = |name: &String| match catalog.get(dialect, VERSION, name) {
+        Some(row) => Ok((row.name.to_owned(), Some(row))),
+        None if args.raw && is_segment(name) => Ok((name.clone(), None)),
+        None if args.raw => bail!("an event's name is letters, digits and - . _ ~, not {name:?}"),
+        None => {
+            let known: Vec<_> = known().collect();
+            bail!(
+                "there is no {dialect} event `{name}`; {} --raw sends any name",
+                hint(name, &known)
+            )
+        }
+    };
+    args.events.iter().map(choose).collect()
+}
+
+fn drafts<C>(
+    args: &EmitArgs,
+    config: &Config,
+    source: Option<Named<'_>>,
+    dialect: Dialect,
+    events: &[Chosen<'_, C>],
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Vec<Message>> {
+    let places = Places::of(dialect);
+    let urls = events
+        .iter()
+        .map(|(event, _)| target::url(args, config.listen, source, event))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let key = target::key(args, config.listen, source, &urls)?;
+    let authorization = key.as_ref().map(bearer).transpose()?;
+    let client_id = args
+        .client_id
+        .as_deref()
+        .or(source.and_then(|(_, source)| source.client_ids.first().map(String::as_str)))
+        .unwrap_or("emitter");
+    let client_id = value(places.client_id, client_id)?;
+    let user = args.user.as_deref().map(|user| value(places.user, user)).transpose()?;
+    let data = body::data(args)?;
+    let mut drafts = Vec::new();
+    for ((event, row), url) in events.iter().zip(urls) {
+        let message_id = args.message_id.as_deref().map(|id| value(places.message_id, id));
+        drafts.push(Message {
+            event: event.as_str().into(),
+            dialect,
+            url,
+            authorization: authorization.clone(),
+            message_id: message_id.transpose()?.unwrap_or_else(fresh_id),
+            client_id: client_id.clone(),
+            user: user.clone(),
+            body: body::body(args, event, *row, data.as_ref(), warnings)?,
+        });
+    }
+    Ok(drafts)
+}
+
+fn bearer(key: &SecretString) -> anyhow::Result<HeaderValue> {
+    target::check_key(key)?;
+    let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
+        .ok()
+        .context("the key has characters in it that no header can carry")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn value(header: &str, text: &str) -> anyhow::Result<HeaderValue> {
+    ensure!(!text.trim().is_empty(), "{header} would be empty");
+    HeaderValue::from_str(text).with_context(|| format!("{header} cannot carry {text:?}"))
+}
+
+/// Whether a name can stand in a path as it is.
+fn is_segment(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    !name.is_empty() && name.chars().all(plain) && !name.chars().all(|c| c == '.')
+}
+
+/// The nearest known name, or all of them.
+fn hint<C>(name: &str, known: &[&Row<C>]) -> String {
+    let wanted = stem(name);
+    let nearest = known
+        .iter()
+        .flat_map(|row| std::iter::once(row.name).chain(row.aliases.iter().copied()))
+        .map(|known| (strsim::jaro_winkler(&wanted, &stem(known)), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, nearest)) => format!("did you mean `{nearest}`?"),
+        None => {
+            let names: Vec<&str> = known.iter().map(|row| row.name).collect();
+            format!("known are {}.", names.join(", "))
+        }
+    }
+}
+
+/// The part of a name that tells it from the others.
+fn stem(name: &str) -> String {
+    let name = name.to_lowercase();
+    name.strip_suffix("event").unwrap_or(&name).to_owned()
+}

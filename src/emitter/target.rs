@@ -1,0 +1,217 @@
+//! Where messages go, and which key may go there.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::{Context as _, bail, ensure};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::EmitArgs;
+use crate::config::{AuthKind, Config, SourceConfig, is_loopback};
+
+/// A configured source and its name.
+pub(super) type Named<'c> = (&'c str, &'c SourceConfig);
+
+/// The source to speak for: the one that is named, or the only one. None is needed if the target and the key are given.
+pub(super) fn source<'c>(args: &EmitArgs, config: &'c Config) -> anyhow::Result<Option<Named<'c>>> {
+    let names = || config.sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if let Some(wanted) = &args.source {
+        let found =
+            config.sources.get_key_value(wanted).map(|(name, source)| (name.as_str(), source));
+        ensure!(found.is_some(), "there is no source `{wanted}`; configured: {}", names());
+        return Ok(found);
+    }
+    let mut sources = config.sources.iter();
+    match (sources.next(), sources.next()) {
+        (Some(_), Some(_)) => {
+            bail!("several sources are configured; choose one with --source: {}", names())
+        }
+        (Some((name, source)), None) => Ok(Some((name, source))),
+        (None, _) if args.to.is_some() => Ok(None),
+        (None, _) => bail!(
+            "no source is configured; give the target with --to and its key with --token-file"
+        ),
+    }
+}
+
+/// The URL for one event, if it is safe to send there.
+pub(super) fn url(
+    args: &EmitArgs,
+    listen: SocketAddr,
+    source: Option<Named<'_>>,
+    event: &str,
+) -> anyhow::Result<Url> {
+    let url = match (&args.to, source) {
+        (Some(to), _) => address(to, event)?,
+        (None, Some((_, source))) => address(&default_address(listen, &source.path)?, event)?,
+        (None, None) => bail!("no source is configured; give the target with --to"),
+    };
+    check(&url, args.allow_http)?;
+    Ok(url)
+}
+
+/// The bearer key: the one that is given, or the source's first, which goes to the configured listener only.
+pub(super) fn key(
+    args: &EmitArgs,
+    listen: SocketAddr,
+    source: Option<Named<'_>>,
+    urls: &[Url],
+) -> anyhow::Result<Option<SecretString>> {
+    const HOW: &str = "give one with --token-file, --token or RECEIVER_EMIT_TOKEN";
+    if let Some(file) = &args.token_file {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read --token-file {}", file.display()))?;
+        return Ok(Some(text.trim_end_matches(['\r', '\n']).into()));
+    }
+    if let Some(token) = &args.token {
+        return Ok(Some(token.clone()));
+    }
+    let Some((name, source)) = source else { bail!("no key: {HOW}") };
+    if source.auth == AuthKind::None {
+        return Ok(None);
+    }
+    if let Some(url) = urls.iter().find(|url| !is_listener(url, listen)) {
+        bail!(
+            "the configured key of [sources.{name}] goes to the configured listener {listen} only, and {} is another address; {HOW}",
+            url.authority()
+        );
+    }
+    let first = source.secrets(name)?.into_iter().next();
+    Ok(Some(first.with_context(|| format!("[sources.{name}] has no key; {HOW}"))?))
+}
+
+/// Whether a header can carry the key; the reason does not repeat it.
+pub(super) fn check_key(key: &SecretString) -> anyhow::Result<()> {
+    let text = key.expose_secret();
+    ensure!(!text.is_empty(), "the key is empty");
+    ensure!(
+        text.trim() == text && !text.chars().any(char::is_control),
+        "the key has spaces around it or control characters in it, which no header can carry"
+    );
+    Ok(())
+}
+
+fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
+    ensure!(listen.port() != 0, "`listen` has port 0; give the target with --to");
+    ensure!(path.starts_with('/'), "the source's path {path:?} does not begin with /");
+    let reachable = SocketAddr::new(reachable(listen.ip()), listen.port());
+    Ok(format!("http://{reachable}{}/", path.trim_end_matches('/')))
+}
+
+/// An address to connect to for one to listen on.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}
+
+/// The rule of `--to`: a `/` at the end and `{event}` ask for the event's name.
+fn address(to: &str, event: &str) -> anyhow::Result<Url> {
+    let name = if to.ends_with('/') { event } else { "" };
+    let text = to.replace("{event}", event) + name;
+    Url::parse(&text).with_context(|| format!("{to:?} is not a URL"))
+}
+
+fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
+    ensure!(
+        url.username().is_empty() && url.password().is_none(),
+        "the URL has a user or password in it; keys go into --token-file, --token or RECEIVER_EMIT_TOKEN"
+    );
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if allow_http || is_local(url) => Ok(()),
+        "http" => bail!(
+            "http:// to {} would show the key to anyone on the way; use https://, or --allow-http if that is meant",
+            url.authority()
+        ),
+        other => bail!("a target is http:// or https://, not {other}:"),
+    }
+}
+
+fn is_local(url: &Url) -> bool {
+    ip(url).map_or_else(|| url.host_str() == Some("localhost"), is_loopback)
+}
+
+fn is_listener(url: &Url, listen: SocketAddr) -> bool {
+    let host = match ip(url) {
+        Some(ip) if listen.ip().is_unspecified() => is_loopback(ip),
+        Some(ip) => ip == listen.ip(),
+        None => is_local(url) && is_loopback(reachable(listen.ip())),
+    };
+    host && url.port_or_known_default() == Some(listen.port())
+}
+
+fn ip(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_matches(['[', ']']).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_default_target_is_the_listener() {
+        let of = |listener, path| default_address(listen(listener), path).unwrap();
+        assert_eq!(of("127.0.0.1:8080", "/api/webhooks"), "http://127.0.0.1:8080/api/webhooks/");
+        assert_eq!(of("0.0.0.0:80", "/hooks/"), "http://127.0.0.1:80/hooks/");
+        assert_eq!(of("[::]:8080", "/"), "http://[::1]:8080/");
+        assert_eq!(of("10.1.2.3:8080", "/a"), "http://10.1.2.3:8080/a/");
+        assert!(default_address(listen("127.0.0.1:0"), "/a").is_err());
+        assert!(default_address(listen("127.0.0.1:80"), "@example.com/").is_err());
+    }
+
+    #[test]
+    fn a_slash_or_a_placeholder_asks_for_the_name() {
+        let to = |to| address(to, "OrderEvent").unwrap().to_string();
+        assert_eq!(to("https://x.test/hooks/"), "https://x.test/hooks/OrderEvent");
+        assert_eq!(to("https://x.test/{event}/in?v=1"), "https://x.test/OrderEvent/in?v=1");
+        assert_eq!(to("https://x.test/hooks"), "https://x.test/hooks");
+        assert!(address("x.test/hooks", "OrderEvent").is_err());
+    }
+
+    #[test]
+    fn only_loopback_is_reached_over_http_unasked() {
+        let ok = |url, allow| check(&Url::parse(url).unwrap(), allow).is_ok();
+        for url in ["http://127.0.0.1:1/", "http://[::1]/", "http://localhost/", "https://x.test/"]
+        {
+            assert!(ok(url, false), "{url}");
+        }
+        for url in ["http://x.test/", "http://10.0.0.1/", "http://localhost.x.test/"] {
+            assert!(!ok(url, false), "{url}");
+            assert!(ok(url, true), "{url}");
+        }
+        for url in ["ftp://127.0.0.1/", "https://user@x.test/", "http://127.0.0.1:80@x.test/"] {
+            assert!(!ok(url, true), "{url}");
+        }
+    }
+
+    #[test]
+    fn only_the_configured_address_is_the_listener() {
+        let is = |url, address| is_listener(&Url::parse(url).unwrap(), listen(address));
+        assert!(is("http://127.0.0.1:8080/x", "127.0.0.1:8080"));
+        assert!(is("http://localhost:8080/x", "127.0.0.1:8080"));
+        assert!(is("http://127.0.0.1/x", "0.0.0.0:80"));
+        assert!(is("http://[::1]:8080/x", "[::]:8080"));
+        assert!(is("http://10.0.0.1:8080/x", "10.0.0.1:8080"));
+        assert!(!is("http://127.0.0.1:8081/x", "127.0.0.1:8080"));
+        assert!(!is("http://10.0.0.2:8080/x", "10.0.0.1:8080"));
+        assert!(!is("http://10.0.0.2:8080/x", "0.0.0.0:8080"));
+        assert!(!is("http://localhost:8080/x", "10.0.0.1:8080"));
+        assert!(!is("https://x.test:8080/x", "127.0.0.1:8080"));
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_carry_is_refused_without_repeating_it() {
+        for key in ["", " k3y", "k3y\n", "k\u{7}3y"] {
+            let error = check_key(&key.into()).unwrap_err().to_string();
+            assert!(!error.contains("k3y"), "{error}");
+        }
+        assert!(check_key(&"!@%$^ k".into()).is_ok());
+    }
+}
