@@ -199,3 +199,136 @@ fn family<C>(row: &Row<C>) -> String {
     let file = row.handler.split_once("::handlers::").and_then(|(_, rest)| rest.split_once("::"));
     file.map_or(row.dialect.as_str(), |(file, _)| file).replace('_', " ")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::Value;
+    use utoipa::ToSchema;
+
+    use super::*;
+    use crate::event::{Delivery, Event, Outcome};
+
+    /// It rings. Twice.
+    #[derive(Deserialize, ToSchema)]
+    struct Ring {}
+
+    impl Event for Ring {
+        const TYPE: &'static str = "RingEvent";
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    /// It rings louder.
+    #[derive(Deserialize, ToSchema)]
+    struct LoudRing {}
+
+    impl Event for LoudRing {
+        const TYPE: &'static str = "RingEvent";
+        const VERSION: u16 = 2;
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    mod other {
+        /// Another model under the same name.
+        #[derive(serde::Deserialize, utoipa::ToSchema)]
+        pub(super) struct Ring {}
+    }
+
+    impl Event for other::Ring {
+        const TYPE: &'static str = "OtherEvent";
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    async fn ring(_: (), _: Delivery<Ring>) -> Outcome {
+        Ok(())
+    }
+
+    async fn loud_ring(_: (), _: Delivery<LoudRing>) -> Outcome {
+        Ok(())
+    }
+
+    async fn other_ring(_: (), _: Delivery<other::Ring>) -> Outcome {
+        Ok(())
+    }
+
+    fn source(name: &str, path: &str, auth: Auth) -> Arc<Source> {
+        let Some(source) = Arc::into_inner(default_source()) else { unreachable!() };
+        Arc::new(Source { name: name.into(), path: path.into(), auth, ..source })
+    }
+
+    fn json(catalog: &Catalog<()>, sources: &[Arc<Source>]) -> Value {
+        serde_json::to_value(document(catalog, sources).unwrap()).unwrap()
+    }
+
+    fn paths(document: &Value) -> Vec<&str> {
+        document["paths"].as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_version_comes_after_the_first_api() {
+        assert_eq!(versioned("/api/webhooks", 1), "/api/v1/webhooks");
+        assert_eq!(versioned("/stage/api/hooks/api", 2), "/stage/api/v2/hooks/api");
+        assert_eq!(versioned("/apis/in", 1), "/apis/in/v1");
+    }
+
+    #[test]
+    fn the_first_version_has_the_short_path_and_a_later_one_only_its_own() {
+        let document = json(&Catalog::new().on(ring).on(loud_ring), &[default_source()]);
+        let events: Vec<_> = paths(&document).into_iter().filter(|p| p.contains("Ring")).collect();
+        assert_eq!(events, ["/api/v2/webhooks/RingEvent", "/api/webhooks/RingEvent"]);
+        let twin = &document["paths"]["/api/v1/webhooks/{event}"]["post"]["parameters"][0];
+        assert_eq!(twin["schema"]["enum"], serde_json::json!(["RingEvent"]));
+        assert!(document["webhooks"]["RingEvent_v2"].is_object());
+    }
+
+    #[test]
+    fn the_doc_comment_describes_the_event() {
+        let document = json(&Catalog::new().on(ring), &[default_source()]);
+        let operation = &document["paths"]["/api/webhooks/RingEvent"]["post"];
+        assert_eq!(operation["summary"], "It rings");
+        assert_eq!(operation["description"], "It rings. Twice.");
+    }
+
+    #[test]
+    fn each_source_has_its_paths_and_its_key() {
+        let live = source("live", "/api/webhooks", Auth::Bearer(Vec::new()));
+        let stage = source("stage", "/stage", Auth::Bearer(Vec::new()));
+        let document = json(&Catalog::new().on(ring), &[live, stage]);
+        let operation = &document["paths"]["/stage/RingEvent"]["post"];
+        assert_eq!(operation["security"], serde_json::json!([{"stage": []}]));
+        assert_eq!(operation["tags"][0], "stage: directscale");
+        assert!(document["paths"]["/stage/v1/{event}"].is_object());
+        assert!(document["components"]["securitySchemes"]["live"].is_object());
+    }
+
+    #[test]
+    fn a_secret_path_is_not_written_down() {
+        let secret = "h7Yq2LwPz0x9KcVbN4mRt6";
+        let open = source("open", &format!("/api/{secret}/in"), Auth::None);
+        let document = json(&Catalog::new().on(ring), &[open]);
+        assert!(!document.to_string().contains(secret));
+        let operation = &document["paths"]["/api/{key1}/in/RingEvent"]["post"];
+        assert_eq!(operation["parameters"][0]["name"], "key1");
+        assert_eq!(operation["security"], Value::Null);
+    }
+
+    #[test]
+    fn two_types_of_one_name_are_refused_with_both_handlers() {
+        let catalog = Catalog::new().on(ring).on(other_ring);
+        let clash = document(&catalog, &[default_source()]).err().unwrap();
+        assert_eq!(clash.schema, "Ring");
+        assert!(
+            clash.first.contains("::ring)") && clash.second.contains("::other_ring)"),
+            "{clash}"
+        );
+    }
+}
