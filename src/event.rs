@@ -178,7 +178,7 @@ pub struct Delivery<T = ()> {
     pub meta: Meta,
     /// The typed body.
     pub payload: T,
-    /// Top-level fields that the model does not know, as they came.
+    /// Top-level fields that the model does not know; [`raw`](Self::raw) has them digit for digit.
     pub unknown: Map<String, Value>,
     raw: Bytes,
 }

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// Why bytes are not the model they should be.
@@ -155,7 +156,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
                     return seed.deserialize(StrDeserializer::new(name)).map(Some);
                 }
                 Key::Unknown(name) => {
-                    let value = self.map.next_value()?;
+                    let value = lenient(&self.map.next_value::<Box<RawValue>>()?);
                     self.unknown.insert(name, value);
                 }
             }
@@ -166,6 +167,11 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
         self.map.next_value_seed(seed)
     }
+}
+
+/// The value, or its JSON text if it is valid JSON that a [`Value`] cannot hold, such as `1e999`.
+fn lenient(json: &RawValue) -> Value {
+    serde_json::from_str(json.get()).unwrap_or_else(|_| Value::String(json.get().to_owned()))
 }
 
 enum Key {
@@ -242,6 +248,14 @@ mod tests {
         assert!(error.message.contains("invalid type"), "{error}");
         assert_eq!(order("[]").unwrap_err().path, ".");
         assert!(order(r#"{"OrderNumber":1} x"#).is_err());
+    }
+
+    #[test]
+    fn no_unknown_field_can_fail_a_delivery() {
+        for value in ["1e999", r#""\ud800""#] {
+            let (_, unknown) = order(&format!(r#"{{"OrderNumber":1,"New":{value}}}"#)).unwrap();
+            assert_eq!(unknown["New"], value);
+        }
     }
 
     #[test]

@@ -19,16 +19,40 @@ pub mod subscription;
 mod tests {
     use serde_json::json;
 
+    use super::associate::{CreateAssociateEvent, UpdateAssociateEvent};
     use super::client::ClientEvent;
     use super::enrollment::EnrollmentEvent;
     use super::order::OrderEvent;
     use super::order_lifecycle::{CreateOrderEvent, CreateOrderPaymentEvent};
     use super::order_type::OrderType;
     use super::stock::StockLevelEvent;
-    use crate::event::{Delivery, Event, NetDateTime};
+    use super::subscription::{CreateSubscriptionEvent, UpdateSubscriptionEvent};
+    use crate::event::{Delivery, Event, NetDateTime, needs_object};
 
     fn event<T: Event>(json: &str) -> Delivery<T> {
         Delivery::sample(json).unwrap_or_else(|error| panic!("{json}: {error}"))
+    }
+
+    #[test]
+    fn old_events_have_numbers_and_one_has_a_former_name() {
+        let names = [
+            (EnrollmentEvent::ALIASES, "0"),
+            (OrderEvent::ALIASES, "1"),
+            (CreateAssociateEvent::ALIASES, "2"),
+            (UpdateAssociateEvent::ALIASES, "3"),
+            (CreateSubscriptionEvent::ALIASES, "4"),
+            (UpdateSubscriptionEvent::ALIASES, "5"),
+            (CreateOrderEvent::ALIASES, "OrderCreated"),
+        ];
+        for (aliases, name) in names {
+            assert_eq!(aliases, [name]);
+        }
+    }
+
+    #[test]
+    fn an_event_around_a_shared_model_is_an_object_too() {
+        assert!(needs_object::<UpdateAssociateEvent>() && needs_object::<CreateOrderEvent>());
+        assert!(!needs_object::<ClientEvent>());
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub(super) fn catalog() -> Catalog<Context> {
 }
 
 async fn enrolled(_: Context, enrollment: Delivery<EnrollmentEvent>) -> Outcome {
-    info!(distributor.id = %enrollment.distributor_id, sponsor.id = enrollment.sponsor_id.as_ref().map(Id::as_str), "distributor enrolled");
+    info!(
+        distributor.id = %enrollment.distributor_id,
+        sponsor.id = enrollment.sponsor_id.as_ref().map(Id::as_str),
+        "distributor enrolled"
+    );
     Ok(())
 }

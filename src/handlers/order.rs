@@ -12,6 +12,10 @@ pub(super) fn catalog() -> Catalog<Context> {
 }
 
 async fn placed(_: Context, order: Delivery<OrderEvent>) -> Outcome {
-    info!(order.number = %order.order_id, order.status = order.order_status.as_deref(), "order placed");
+    info!(
+        order.number = %order.order_id,
+        order.status = order.order_status.as_deref(),
+        "order placed"
+    );
     Ok(())
 }

@@ -12,11 +12,19 @@ pub(super) fn catalog() -> Catalog<Context> {
 }
 
 async fn created(_: Context, subscription: Delivery<CreateSubscriptionEvent>) -> Outcome {
-    info!(subscription.id = %subscription.subscription_id, subscription.void = subscription.is_void, "subscription created");
+    info!(
+        subscription.id = %subscription.subscription_id,
+        subscription.void = subscription.is_void,
+        "subscription created"
+    );
     Ok(())
 }
 
 async fn updated(_: Context, subscription: Delivery<UpdateSubscriptionEvent>) -> Outcome {
-    info!(subscription.id = %subscription.subscription_id, subscription.void = subscription.is_void, "subscription updated");
+    info!(
+        subscription.id = %subscription.subscription_id,
+        subscription.void = subscription.is_void,
+        "subscription updated"
+    );
     Ok(())
 }
