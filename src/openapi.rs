@@ -1,7 +1,7 @@
 //! The OpenAPI document, built from the catalog: what the receiver takes, and what the emitter sends.
 
+mod components;
 mod operations;
-mod shared;
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ const ABOUT: &str = "\
 Receives webhooks: authenticates them, drops duplicates, keeps them durably, answers, and hands each one to its handler.
 
 Press **Authorize**, enter the bearer key of a source, open an event and press **Execute**. \
-Executed again with the same message id, the same request is answered `duplicate`.";
+Executed again, the same request is answered `duplicate`: change the message id to send another event.";
 
 /// Two different schemas under one name. OpenAPI knows types by name only, so one would silently replace the other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -134,7 +134,7 @@ fn tags<C: 'static>(catalog: &Catalog<C>, sites: &[Site<'_>]) -> Vec<Tag> {
             }
         }
     }
-    names.extend([operations::SENT, operations::OPERATION].map(str::to_owned));
+    names.extend([operations::SENT, operations::HEALTH].map(str::to_owned));
     names.iter().map(Tag::new).collect()
 }
 
@@ -153,29 +153,34 @@ fn paths<C: 'static>(catalog: &Catalog<C>, sites: &[Site<'_>]) -> Paths {
 
 /// Each event by its name; the single URL; and both once more for the first version, as a template.
 fn site_paths<C: 'static>(catalog: &Catalog<C>, site: &Site<'_>) -> Vec<(String, PathItem)> {
-    let twin = versioned(&site.path, FIRST);
-    let event = |row: &Row<C>| {
-        let base = if row.version == FIRST {
-            site.path.clone()
-        } else {
-            versioned(&site.path, row.version)
-        };
-        (format!("{base}/{}", row.name), operations::receive(site, row))
-    };
-    let mut paths: Vec<(String, PathItem)> = site.rows(catalog).map(event).collect();
-    let names: Vec<&str> =
-        site.rows(catalog).filter(|row| row.version == FIRST).map(|row| row.name).collect();
-    paths.push((site.path.clone(), operations::receive_any(site)));
-    paths.push((twin.clone(), operations::receive_any_of(site, FIRST)));
-    paths.push((format!("{twin}/{{event}}"), operations::receive_named(site, FIRST, &names)));
+    let mut paths: Vec<_> = site.rows(catalog).map(|row| event_path(site, row)).collect();
+    if !paths.is_empty() {
+        paths.push((site.path.clone(), operations::receive_any(site)));
+    }
+    let first = site.rows(catalog).filter(|row| row.version == FIRST);
+    let names: Vec<&str> = first.map(|row| row.name).collect();
+    if !names.is_empty() {
+        let twin = versioned(&site.path, FIRST);
+        let named = operations::receive_named(site, FIRST, &names);
+        paths.push((format!("{twin}/{{event}}"), named));
+        paths.push((twin, operations::receive_any_of(site, FIRST)));
+    }
     paths
+}
+
+fn event_path<C>(site: &Site<'_>, row: &Row<C>) -> (String, PathItem) {
+    let base = match row.version {
+        FIRST => site.path.clone(),
+        later => versioned(&site.path, later),
+    };
+    (format!("{base}/{}", row.name), operations::receive(site, row))
 }
 
 fn webhooks<C: 'static>(catalog: &Catalog<C>) -> Paths {
     let webhooks = PathsBuilder::new();
     catalog
         .iter()
-        .fold(webhooks, |webhooks, row| webhooks.path(shared::name(row), operations::send(row)))
+        .fold(webhooks, |webhooks, row| webhooks.path(components::name(row), operations::send(row)))
         .build()
 }
 
@@ -184,12 +189,12 @@ fn components<C: 'static>(
     sources: &[Arc<Source>],
 ) -> Result<Components, SchemaClash> {
     let mut components = Components::new();
-    components.schemas = shared::schemas(catalog)?;
-    components.parameters = shared::parameters();
-    components.request_bodies = shared::bodies(catalog);
-    components.responses = shared::responses();
+    components.schemas = components::schemas(catalog)?;
+    components.parameters = components::parameters();
+    components.request_bodies = components::bodies(catalog);
+    components.responses = components::responses();
     for source in sources.iter().filter(|source| matches!(source.auth, Auth::Bearer(_))) {
-        components.add_security_scheme(&source.name, shared::bearer(source));
+        components.add_security_scheme(&source.name, components::bearer(source));
     }
     Ok(components)
 }
@@ -288,6 +293,14 @@ mod tests {
         let twin = &document["paths"]["/api/v1/webhooks/{event}"]["post"]["parameters"][0];
         assert_eq!(twin["schema"]["enum"], serde_json::json!(["RingEvent"]));
         assert!(document["webhooks"]["RingEvent_v2"].is_object());
+    }
+
+    #[test]
+    fn what_has_no_events_has_no_paths() {
+        let document = json(&Catalog::new(), &[default_source()]);
+        assert_eq!(paths(&document), ["/healthz", "/metrics", "/readyz"]);
+        let document = json(&Catalog::new().on(loud_ring), &[default_source()]);
+        assert_eq!(document["paths"]["/api/v1/webhooks"], Value::Null);
     }
 
     #[test]
