@@ -1,7 +1,7 @@
 //! The OpenAPI document, built from the catalog: what the receiver takes, and what the emitter sends.
 
+mod components;
 mod operations;
-mod shared;
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const ABOUT: &str = "\
 Receives webhooks: authenticates them, drops duplicates, keeps them durably, answers, and hands each one to its handler.
 
 Press **Authorize**, enter the bearer key of a source, open an event and press **Execute**. \
-Executed again with the same message id, the same request is answered `duplicate`.";
+Executed again, the same request is answered `duplicate`: change the message id to send another event.";
 
 /// Two different schemas under one name. OpenAPI knows types by name only, so one would silently replace the other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,7 +122,7 @@ fn tags<C: 'static>(catalog: &Catalog<C>, sites: &[Site<'_>]) -> Vec<Tag> {
             }
         }
     }
-    names.extend([operations::SENT, operations::OPERATION].map(str::to_owned));
+    names.extend([operations::SENT, operations::HEALTH].map(str::to_owned));
     names.iter().map(Tag::new).collect()
 }
 
@@ -141,29 +141,34 @@ fn paths<C: 'static>(catalog: &Catalog<C>, sites: &[Site<'_>]) -> Paths {
 
 /// Each event by its name; the single URL; and both once more for the first version, as a template.
 fn site_paths<C: 'static>(catalog: &Catalog<C>, site: &Site<'_>) -> Vec<(String, PathItem)> {
-    let twin = versioned(&site.path, FIRST);
-    let event = |row: &Row<C>| {
-        let base = if row.version == FIRST {
-            site.path.clone()
-        } else {
-            versioned(&site.path, row.version)
-        };
-        (format!("{base}/{}", row.name), operations::receive(site, row))
-    };
-    let mut paths: Vec<(String, PathItem)> = site.rows(catalog).map(event).collect();
-    let names: Vec<&str> =
-        site.rows(catalog).filter(|row| row.version == FIRST).map(|row| row.name).collect();
-    paths.push((site.path.clone(), operations::receive_any(site)));
-    paths.push((twin.clone(), operations::receive_any_of(site, FIRST)));
-    paths.push((format!("{twin}/{{event}}"), operations::receive_named(site, FIRST, &names)));
+    let mut paths: Vec<_> = site.rows(catalog).map(|row| event_path(site, row)).collect();
+    if !paths.is_empty() {
+        paths.push((site.path.clone(), operations::receive_any(site)));
+    }
+    let first = site.rows(catalog).filter(|row| row.version == FIRST);
+    let names: Vec<&str> = first.map(|row| row.name).collect();
+    if !names.is_empty() {
+        let twin = versioned(&site.path, FIRST);
+        let named = operations::receive_named(site, FIRST, &names);
+        paths.push((format!("{twin}/{{event}}"), named));
+        paths.push((twin, operations::receive_any_of(site, FIRST)));
+    }
     paths
+}
+
+fn event_path<C>(site: &Site<'_>, row: &Row<C>) -> (String, PathItem) {
+    let base = match row.version {
+        FIRST => site.path.clone(),
+        later => versioned(&site.path, later),
+    };
+    (format!("{base}/{}", row.name), operations::receive(site, row))
 }
 
 fn webhooks<C: 'static>(catalog: &Catalog<C>) -> Paths {
     let webhooks = PathsBuilder::new();
     catalog
         .iter()
-        .fold(webhooks, |webhooks, row| webhooks.path(shared::name(row), operations::send(row)))
+        .fold(webhooks, |webhooks, row| webhooks.path(components::name(row), operations::send(row)))
         .build()
 }
 
@@ -172,12 +177,12 @@ fn components<C: 'static>(
     sources: &[Arc<Source>],
 ) -> Result<Components, SchemaClash> {
     let mut components = Components::new();
-    components.schemas = shared::schemas(catalog)?;
-    components.parameters = shared::parameters();
-    components.request_bodies = shared::bodies(catalog);
-    components.responses = shared::responses();
+    components.schemas = components::schemas(catalog)?;
+    components.parameters = components::parameters();
+    components.request_bodies = components::bodies(catalog);
+    components.responses = components::responses();
     for source in sources.iter().filter(|source| matches!(source.auth, Auth::Bearer(_))) {
-        components.add_security_scheme(&source.name, shared::bearer(source));
+        components.add_security_scheme(&source.name, components::bearer(source));
     }
     Ok(components)
 }
@@ -186,4 +191,145 @@ fn components<C: 'static>(
 fn family<C>(row: &Row<C>) -> String {
     let file = row.handler.split_once("::handlers::").and_then(|(_, rest)| rest.split_once("::"));
     file.map_or(row.dialect.as_str(), |(file, _)| file).replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::Value;
+    use utoipa::ToSchema;
+
+    use super::*;
+    use crate::event::{Delivery, Event, Outcome};
+
+    /// It rings. Twice.
+    #[derive(Deserialize, ToSchema)]
+    struct Ring {}
+
+    impl Event for Ring {
+        const TYPE: &'static str = "RingEvent";
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    /// It rings louder.
+    #[derive(Deserialize, ToSchema)]
+    struct LoudRing {}
+
+    impl Event for LoudRing {
+        const TYPE: &'static str = "RingEvent";
+        const VERSION: u16 = 2;
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    mod other {
+        /// Another model under the same name.
+        #[derive(serde::Deserialize, utoipa::ToSchema)]
+        pub(super) struct Ring {}
+    }
+
+    impl Event for other::Ring {
+        const TYPE: &'static str = "OtherEvent";
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    async fn ring(_: (), _: Delivery<Ring>) -> Outcome {
+        Ok(())
+    }
+
+    async fn loud_ring(_: (), _: Delivery<LoudRing>) -> Outcome {
+        Ok(())
+    }
+
+    async fn other_ring(_: (), _: Delivery<other::Ring>) -> Outcome {
+        Ok(())
+    }
+
+    fn source(name: &str, path: &str, auth: Auth) -> Arc<Source> {
+        let Some(source) = Arc::into_inner(default_source()) else { unreachable!() };
+        Arc::new(Source { name: name.into(), path: path.into(), auth, ..source })
+    }
+
+    fn json(catalog: &Catalog<()>, sources: &[Arc<Source>]) -> Value {
+        serde_json::to_value(document(catalog, sources).unwrap()).unwrap()
+    }
+
+    fn paths(document: &Value) -> Vec<&str> {
+        document["paths"].as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_version_comes_after_the_first_api() {
+        assert_eq!(versioned("/api/webhooks", 1), "/api/v1/webhooks");
+        assert_eq!(versioned("/stage/api/hooks/api", 2), "/stage/api/v2/hooks/api");
+        assert_eq!(versioned("/apis/in", 1), "/apis/in/v1");
+    }
+
+    #[test]
+    fn the_first_version_has_the_short_path_and_a_later_one_only_its_own() {
+        let document = json(&Catalog::new().on(ring).on(loud_ring), &[default_source()]);
+        let events: Vec<_> = paths(&document).into_iter().filter(|p| p.contains("Ring")).collect();
+        assert_eq!(events, ["/api/v2/webhooks/RingEvent", "/api/webhooks/RingEvent"]);
+        let twin = &document["paths"]["/api/v1/webhooks/{event}"]["post"]["parameters"][0];
+        assert_eq!(twin["schema"]["enum"], serde_json::json!(["RingEvent"]));
+        assert!(document["webhooks"]["RingEvent_v2"].is_object());
+    }
+
+    #[test]
+    fn what_has_no_events_has_no_paths() {
+        let document = json(&Catalog::new(), &[default_source()]);
+        assert_eq!(paths(&document), ["/healthz", "/metrics", "/readyz"]);
+        let document = json(&Catalog::new().on(loud_ring), &[default_source()]);
+        assert_eq!(document["paths"]["/api/v1/webhooks"], Value::Null);
+    }
+
+    #[test]
+    fn the_doc_comment_describes_the_event() {
+        let document = json(&Catalog::new().on(ring), &[default_source()]);
+        let operation = &document["paths"]["/api/webhooks/RingEvent"]["post"];
+        assert_eq!(operation["summary"], "It rings");
+        assert_eq!(operation["description"], "It rings. Twice.");
+    }
+
+    #[test]
+    fn each_source_has_its_paths_and_its_key() {
+        let live = source("live", "/api/webhooks", Auth::Bearer(Vec::new()));
+        let stage = source("stage", "/stage", Auth::Bearer(Vec::new()));
+        let document = json(&Catalog::new().on(ring), &[live, stage]);
+        let operation = &document["paths"]["/stage/RingEvent"]["post"];
+        assert_eq!(operation["security"], serde_json::json!([{"stage": []}]));
+        assert_eq!(operation["tags"][0], "stage: directscale");
+        assert!(document["paths"]["/stage/v1/{event}"].is_object());
+        assert!(document["components"]["securitySchemes"]["live"].is_object());
+    }
+
+    #[test]
+    fn a_secret_path_is_not_written_down() {
+        let secret = "h7Yq2LwPz0x9KcVbN4mRt6";
+        let open = source("open", &format!("/api/{secret}/in"), Auth::None);
+        let document = json(&Catalog::new().on(ring), &[open]);
+        assert!(!document.to_string().contains(secret));
+        let operation = &document["paths"]["/api/{key1}/in/RingEvent"]["post"];
+        assert_eq!(operation["parameters"][0]["name"], "key1");
+        assert_eq!(operation["security"], Value::Null);
+    }
+
+    #[test]
+    fn two_types_of_one_name_are_refused_with_both_handlers() {
+        let catalog = Catalog::new().on(ring).on(other_ring);
+        let clash = document(&catalog, &[default_source()]).err().unwrap();
+        assert_eq!(clash.schema, "Ring");
+        assert!(
+            clash.first.contains("::ring)") && clash.second.contains("::other_ring)"),
+            "{clash}"
+        );
+    }
 }

@@ -18,7 +18,7 @@ pub struct Answer {
     #[schema(value_type = i64, example = 1)]
     pub delivery_id: DeliveryId,
     /// The sender's id for the message, or the SHA-256 of the body if it gave none.
-    #[schema(example = "5f0c4a52-8d3e-4d43-9d0c-2f1f3c7f8f11")]
+    #[schema(example = "OrderEvent-1")]
     pub message_id: String,
 }
 

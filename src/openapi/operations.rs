@@ -7,7 +7,7 @@ use utoipa::openapi::{
     SecurityRequirement, Type,
 };
 
-use super::shared::{self, REFUSALS};
+use super::components::{self, REFUSALS};
 use super::{Site, family};
 use crate::catalog::Row;
 use crate::http::problem;
@@ -19,13 +19,13 @@ pub(super) const ANY: &str = "any event";
 /// The tag of the emitter's side.
 pub(super) const SENT: &str = "sent by the emitter";
 
-/// The tag of what a machine's keeper looks at.
-pub(super) const OPERATION: &str = "operation";
+/// The tag of what the receiver says of itself.
+pub(super) const HEALTH: &str = "health and metrics";
 
 /// One event at its own path.
 pub(super) fn receive<C>(site: &Site<'_>, row: &Row<C>) -> PathItem {
-    let description = shared::description(row);
-    let name = shared::name(row);
+    let description = components::description(row);
+    let name = components::name(row);
     let operation = delivery(OperationBuilder::new(), site, &name, &name)
         .tag(site.tag(&family(row)))
         .summary(Some(first_sentence(&description)))
@@ -35,7 +35,7 @@ pub(super) fn receive<C>(site: &Site<'_>, row: &Row<C>) -> PathItem {
 
 /// Any event of any version at the single URL.
 pub(super) fn receive_any(site: &Site<'_>) -> PathItem {
-    let body = shared::any_name(site.source.dialect, None);
+    let body = components::any_name(site.source.dialect, None);
     let operation = delivery(OperationBuilder::new(), site, &body, "any")
         .tag(site.tag(ANY))
         .summary(Some("Any event, told apart by its body"))
@@ -70,7 +70,7 @@ fn versioned(
     version: u16,
     id: &str,
 ) -> OperationBuilder {
-    let body = shared::any_name(site.source.dialect, Some(version));
+    let body = components::any_name(site.source.dialect, Some(version));
     delivery(operation, site, &body, &format!("{id}_v{version}")).tag(site.tag(ANY))
 }
 
@@ -82,10 +82,11 @@ fn delivery(
     id: &str,
 ) -> OperationBuilder {
     let operation = site.keys.iter().fold(operation, |operation, key| {
-        let key = path_parameter(key, "The secret part of the path.").schema(Some(shared::text()));
+        let key =
+            path_parameter(key, "The secret part of the path.").schema(Some(components::text()));
         operation.parameter(key)
     });
-    let operation = exchange(operation, body)
+    let operation = exchange(operation, body, id)
         .operation_id(Some(format!("{}_{id}", site.source.name)))
         .responses(answers(site.source.accepted_status));
     match site.source.auth {
@@ -95,17 +96,20 @@ fn delivery(
 }
 
 /// The headers and the body of a delivery.
-fn exchange(operation: OperationBuilder, body: &str) -> OperationBuilder {
-    let operation = operation.request_body_ref(Some(shared::body_ref(body)));
-    shared::parameter_refs().into_iter().fold(operation, OperationBuilder::parameter_ref)
+fn exchange(operation: OperationBuilder, body: &str, id: &str) -> OperationBuilder {
+    let operation = operation
+        .request_body_ref(Some(components::body_ref(body)))
+        .parameter(components::message_id(&format!("{id}-1")));
+    components::parameter_refs().into_iter().fold(operation, OperationBuilder::parameter_ref)
 }
 
 fn answers(accepted: u16) -> Responses {
-    let answers = ResponsesBuilder::new().response(accepted.to_string(), shared::accepted_ref());
+    let answers =
+        ResponsesBuilder::new().response(accepted.to_string(), components::accepted_ref());
     REFUSALS
         .iter()
         .fold(answers, |answers, kind| {
-            answers.response(kind.status.as_str(), shared::refusal_ref(kind))
+            answers.response(kind.status.as_str(), components::refusal_ref(kind))
         })
         .build()
 }
@@ -124,13 +128,13 @@ fn path_parameter(name: &str, says: &str) -> ParameterBuilder {
 
 /// What the emitter sends for an event, and what it makes of the answer.
 pub(super) fn send<C>(row: &Row<C>) -> PathItem {
-    let description = shared::description(row);
-    let name = shared::name(row);
+    let description = components::description(row);
+    let name = components::name(row);
     let responses = ResponsesBuilder::new()
         .response("200", Response::new("Delivered; it is not sent again."))
         .response("default", Response::new("Not delivered; it is sent again later."))
         .build();
-    let operation = exchange(OperationBuilder::new(), &name)
+    let operation = exchange(OperationBuilder::new(), &name, &name)
         .operation_id(Some(format!("send_{name}")))
         .tag(SENT)
         .summary(Some(first_sentence(&description)))
@@ -140,15 +144,15 @@ pub(super) fn send<C>(row: &Row<C>) -> PathItem {
 
 /// The paths that belong to no source.
 pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
-    let unavailable = (problem::UNAVAILABLE.status, shared::refusal_ref(&problem::UNAVAILABLE));
-    let login = (problem::UNAUTHORIZED.status, shared::refusal_ref(&problem::UNAUTHORIZED));
+    let unavailable = (problem::UNAVAILABLE.status, components::refusal_ref(&problem::UNAVAILABLE));
+    let login = (problem::UNAUTHORIZED.status, components::refusal_ref(&problem::UNAUTHORIZED));
     let plain = |id: &str, summary: &str, says: &str| {
         let ok = ResponseBuilder::new()
             .description(says)
-            .content("text/plain", ContentBuilder::new().schema(Some(shared::text())).build());
+            .content("text/plain", ContentBuilder::new().schema(Some(components::text())).build());
         OperationBuilder::new()
             .operation_id(Some(id))
-            .tag(OPERATION)
+            .tag(HEALTH)
             .summary(Some(summary))
             .response("200", ok)
     };
@@ -166,6 +170,19 @@ pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
 fn first_sentence(description: &str) -> String {
     let paragraph = description.split("\n\n").next().unwrap_or_default();
     let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-    let sentence = line.split(". ").next().unwrap_or_default();
-    sentence.trim_end_matches('.').to_owned()
+    // A full stop before a small letter ends an abbreviation.
+    let ends = |stop: &usize| line[stop + 2..].starts_with(|next: char| !next.is_lowercase());
+    let end = line.match_indices(". ").map(|(stop, _)| stop).find(ends).unwrap_or(line.len());
+    line[..end].trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_the_first_sentence() {
+        assert_eq!(first_sentence("It rings\nonce. Then not."), "It rings once");
+        assert_eq!(first_sentence("A ring, e.g. a bell.\n\nMore."), "A ring, e.g. a bell");
+    }
 }

@@ -1,4 +1,6 @@
-//! The integration tests, one module for each theme.
+//! The integration tests, by theme.
+
+#![allow(clippy::unwrap_used)]
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,7 +1,7 @@
 //! A browser for the page tests: headless Chromium, driven through chromedriver's own protocol.
 
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -114,10 +114,12 @@ impl Browser {
             .collect()
     }
 
-    /// The page as a PNG file in the folder named by `SCREENSHOTS`, if that is set.
-    pub(crate) async fn screenshot(&self, name: &str) {
+    /// The page around an element, as a PNG file in the folder named by `SCREENSHOTS`, if that is set.
+    pub(crate) async fn screenshot(&self, name: &str, selector: &str) {
         use base64::{Engine, prelude::BASE64_STANDARD};
         let Some(folder) = std::env::var_os("SCREENSHOTS") else { return };
+        let script = "document.querySelector(arguments[0]).scrollIntoView({block: 'center'})";
+        self.run(script, json!([selector])).await;
         let png = self.get("/screenshot").await;
         let png = BASE64_STANDARD.decode(png.as_str().unwrap()).unwrap();
         std::fs::write(std::path::Path::new(&folder).join(name).with_extension("png"), png)
@@ -159,10 +161,20 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver closes its browser when it is asked to end, not when it is killed.
-        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
+        // The browser ends with its session; the driver alone would leave it running.
+        let _ = end(&self.session);
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Deletes the session without the asynchronous client, which a panic may have taken down.
+fn end(session: &str) -> Option<()> {
+    let (host, path) = session.strip_prefix("http://")?.split_once('/')?;
+    let mut driver = TcpStream::connect(host).ok()?;
+    driver.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(driver, "DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    driver.read(&mut [0; 1024]).ok().map(drop)
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Result<Value, String> {

@@ -23,8 +23,6 @@ use crate::source::Source;
 
 const JSON: &str = "application/json";
 
-const SAMPLE_MESSAGE_ID: &str = "5f0c4a52-8d3e-4d43-9d0c-2f1f3c7f8f11";
-
 /// The answers to a delivery besides success.
 pub(super) const REFUSALS: [&Kind; 8] = [
     &problem::BAD_REQUEST,
@@ -37,21 +35,16 @@ pub(super) const REFUSALS: [&Kind; 8] = [
     &problem::UNAVAILABLE,
 ];
 
-/// The headers of a delivery: component name, header, what it says, an example.
-const HEADERS: [(&str, &str, &str, Option<&str>); 3] = [
-    (
-        "MessageId",
-        "X-Directscale-Message-Id",
-        "The sender's id for the message, the same on every resend: duplicates are recognised by it. Without it the SHA-256 of the body is the id.",
-        Some(SAMPLE_MESSAGE_ID),
-    ),
+const MESSAGE_ID: &str = "The sender's id for the message, the same on every resend: duplicates are recognised by it. Without it the SHA-256 of the body is the id.";
+
+/// The headers that mean the same for every event: component, header, what it says.
+const HEADERS: [(&str, &str, &str); 2] = [
     (
         "ClientId",
         "X-Directscale-Client-Id",
         "The sender's id for the client account. Required if the source lists the client ids it takes.",
-        None,
     ),
-    ("User", "X-Directscale-User", "The user who caused the event, if there is one.", None),
+    ("User", "X-Directscale-User", "The user who caused the event, if there is one."),
 ];
 
 /// The name of an event's components: the event's own, with the version from the second on.
@@ -118,25 +111,31 @@ impl Found {
     }
 }
 
+/// The header with the message id. Each operation has its own sample, lest one event be taken for another's duplicate.
+pub(super) fn message_id(sample: &str) -> ParameterBuilder {
+    header_parameter("X-Directscale-Message-Id", MESSAGE_ID).example(Some(sample.into()))
+}
+
 pub(super) fn parameters() -> BTreeMap<String, RefOr<Parameter>> {
     HEADERS
-        .map(|(name, header, says, example)| {
-            let parameter = ParameterBuilder::new()
-                .name(header)
-                .parameter_in(ParameterIn::Header)
-                .required(Required::False)
-                .description(Some(says))
-                .schema(Some(text()))
-                .example(example.map(Value::from))
-                .build();
-            (name.to_owned(), parameter.into())
+        .map(|(name, header, says)| {
+            (name.to_owned(), header_parameter(header, says).build().into())
         })
         .into()
 }
 
 /// References to all [`parameters`].
-pub(super) fn parameter_refs() -> [Ref; 3] {
+pub(super) fn parameter_refs() -> [Ref; 2] {
     HEADERS.map(|(name, ..)| reference("parameters", name))
+}
+
+fn header_parameter(header: &str, says: &str) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(header)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(says))
+        .schema(Some(text()))
 }
 
 /// One body for each event, and one for any of them.
@@ -219,7 +218,7 @@ pub(super) fn body_ref(name: &str) -> Ref {
 
 fn accepted() -> Response {
     let example = |status: &str, summary: &str| {
-        let value = json!({"status": status, "deliveryId": 1, "messageId": SAMPLE_MESSAGE_ID});
+        let value = json!({"status": status, "deliveryId": 1, "messageId": "OrderEvent-1"});
         let example = ExampleBuilder::new().summary(summary).value(Some(value)).build();
         (status.to_owned(), example)
     };
