@@ -142,14 +142,17 @@ pub(super) fn send<C>(row: &Row<C>) -> PathItem {
     PathItem::new(HttpMethod::Post, operation)
 }
 
+const TEXT: &str = "text/plain";
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
 /// The paths that belong to no source.
 pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
     let unavailable = (problem::UNAVAILABLE.status, components::refusal_ref(&problem::UNAVAILABLE));
     let login = (problem::UNAUTHORIZED.status, components::refusal_ref(&problem::UNAUTHORIZED));
-    let plain = |id: &str, summary: &str, says: &str| {
+    let plain = |id: &str, media: &str, summary: &str, says: &str| {
         let ok = ResponseBuilder::new()
             .description(says)
-            .content("text/plain", ContentBuilder::new().schema(Some(components::text())).build());
+            .content(media, ContentBuilder::new().schema(Some(components::text())).build());
         OperationBuilder::new()
             .operation_id(Some(id))
             .tag(HEALTH)
@@ -157,12 +160,17 @@ pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
             .response("200", ok)
     };
     let get = |operation: OperationBuilder| PathItem::new(HttpMethod::Get, operation);
-    let healthz = plain("healthz", "Is the process alive?", "It is.");
-    let readyz = plain("readyz", "Can deliveries be kept?", "They can.")
+    let healthz = plain("healthz", TEXT, "Is the process alive?", "It is.");
+    let readyz = plain("readyz", TEXT, "Can deliveries be kept?", "They can.")
         .response(unavailable.0.as_str(), unavailable.1);
-    let metrics = plain("metrics", "Counters and timings for Prometheus", "The metrics as text.")
-        .description(Some("Behind the login of these pages, unless the listener is loopback."))
-        .response(login.0.as_str(), login.1);
+    let metrics = plain(
+        "metrics",
+        OPEN_METRICS,
+        "Counters and timings for Prometheus",
+        "The metrics as text.",
+    )
+    .description(Some("Behind the login of these pages, unless the listener is loopback."))
+    .response(login.0.as_str(), login.1);
     [("/healthz", get(healthz)), ("/readyz", get(readyz)), ("/metrics", get(metrics))]
 }
 

@@ -1,6 +1,4 @@
-//! The integration tests, by theme.
-
-#![allow(clippy::unwrap_used)]
+//! The integration tests, one module for each theme.
 
 #![allow(clippy::unwrap_used)]
 
