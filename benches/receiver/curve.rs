@@ -2,15 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, params};
-use webhook_receiver::inbox::{Options, Sqlite};
+use anyhow::bail;
+use chrono::Utc;
+use http::HeaderMap;
+use tokio::task::JoinSet;
+use webhook_receiver::config;
+use webhook_receiver::inbox::{Inbox, Options, Route, Sqlite};
+use webhook_receiver::source::{Source, Verified};
 
 use crate::process::{Server, median};
 
-/// Rows of one filling transaction.
-const STEP: u64 = 50_000;
+/// How many deliveries are filled in at once.
+const PRODUCERS: usize = 512;
 
 struct Run {
     rate: f64,
@@ -71,7 +78,7 @@ fn once(store: &Path, length: Duration) -> anyhow::Result<Run> {
     })
 }
 
-/// An inbox with so many handled deliveries, as the receiver itself would have left them. Kept for the next run.
+/// An inbox with so many deliveries, kept for the next run. No handler took them, so that nothing is left to do.
 fn fill(folder: &Path, rows: u64) -> anyhow::Result<PathBuf> {
     let store = folder.join(format!("{rows}.db"));
     if store.exists() {
@@ -82,39 +89,49 @@ fn fill(folder: &Path, rows: u64) -> anyhow::Result<PathBuf> {
     for suffix in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{suffix}", unfinished.display()));
     }
-    drop(Sqlite::open(&unfinished, Options { queue: 1, exclusive: false })?);
-    let mut db = Connection::open(&unfinished)?;
-    db.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -524288;")?;
-    let body = vec![b'x'; 1024];
-    for first in (1..=rows).step_by(STEP as usize) {
-        let tx = db.transaction()?;
-        for id in first..=rows.min(first + STEP - 1) {
-            insert(&tx, i64::try_from(id)?, &body)?;
-        }
-        tx.commit()?;
-        eprint!("\rfilling {rows}: {} %", first * 100 / rows);
-    }
-    db.close().map_err(|(_, error)| error)?;
+    accept(&unfinished, rows)?;
     fs::rename(&unfinished, &store)?;
     eprintln!("\rfilled {rows} rows in {:.0?}", started.elapsed());
     Ok(store)
 }
 
-fn insert(db: &Connection, id: i64, body: &[u8]) -> rusqlite::Result<()> {
-    let message_id = uuid::Uuid::new_v4().to_string();
-    let headers = r#"[["host","127.0.0.1:8080"],["content-type","application/json; charset=UTF-8"],["authorization","[redacted]"],["x-directscale-client-id","acme"]]"#;
-    db.prepare_cached(
-        "INSERT INTO delivery VALUES (?1, 'directscale', 'acme', ?2, 0, 'directscale', 'live', 'CreateOrderEvent', 1, NULL, 0, 0, ?3, ?4, ?5)",
-    )?
-    .execute(params![id, message_id, [0_u8; 32].as_slice(), headers, body])?;
-    db.prepare_cached("INSERT INTO identity VALUES (?1, 'directscale', 'acme', ?2, ?3)")?
-        .execute(params![id >> 17, message_id, id])?;
-    // Ended in the future, so that retention leaves them alone.
-    db.prepare_cached(
-        "INSERT INTO work (id, state, attempts, run_attempts, started_at, ended_at) VALUES (?1, 2, 1, 1, 0, 9000000000000)",
-    )?
-    .execute([id])?;
-    db.prepare_cached("INSERT INTO attempt VALUES (?1, 1, 0, 0, 0, 'done', NULL)")?
-        .execute([id])?;
+#[tokio::main]
+async fn accept(store: &Path, rows: u64) -> anyhow::Result<()> {
+    let inbox = Arc::new(Sqlite::open(store, Options { queue: PRODUCERS, exclusive: true })?);
+    let left = Arc::new(AtomicI64::new(i64::try_from(rows)?));
+    let open = "sources.directscale = { dialect = \"directscale\", auth = \"none\" }";
+    let [source] = &config::parse(open, [], "curve")?.sources()?[..] else { bail!("one source") };
+    let mut producers = JoinSet::new();
+    for _ in 0..PRODUCERS {
+        let (inbox, left, source) = (Arc::clone(&inbox), Arc::clone(&left), Arc::clone(source));
+        producers.spawn(async move {
+            while left.fetch_sub(1, Ordering::Relaxed) > 0 {
+                inbox.accept(delivery(&source)?, route(), Utc::now()).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(producer) = producers.join_next().await {
+        producer??;
+        eprint!("\rfilling {rows}: {} left   ", left.load(Ordering::Relaxed).max(0));
+    }
     Ok(())
+}
+
+fn delivery(source: &Arc<Source>) -> anyhow::Result<Verified> {
+    let message_id = uuid::Uuid::new_v4().to_string();
+    let headers = [
+        ("host", "127.0.0.1:8080"),
+        ("content-type", "application/json; charset=UTF-8"),
+        ("x-directscale-client-id", "acme"),
+        ("x-directscale-message-id", &message_id),
+    ];
+    let headers = headers.map(|(name, value)| Ok((name.parse()?, value.parse()?)));
+    let headers: HeaderMap = headers.into_iter().collect::<anyhow::Result<_>>()?;
+    let body = format!(r#"{{"Note":"{:x<1013}"}}"#, "");
+    Ok(source.admit(headers)?.verify(body.into())?)
+}
+
+fn route() -> Route {
+    Route { event_type: "Stored".into(), version: 1, handled: false, ordering_key: None }
 }
