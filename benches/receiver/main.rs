@@ -49,6 +49,9 @@ enum Role {
     /// A server that appends to a file and answers after a group fdatasync (a process of its own)
     #[command(hide = true)]
     Append { file: PathBuf },
+    /// The receiver's checks in front of such a file (a process of its own)
+    #[command(hide = true)]
+    Checked { settings: PathBuf, file: PathBuf },
     /// The load (a process of its own)
     #[command(hide = true)]
     Load(load::Load),
@@ -62,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
         Role::Echo => baseline::echo(),
         Role::Append { file } => baseline::append(&file),
+        Role::Checked { settings, file } => baseline::checked(&settings, &file),
         Role::Load(load) => load.run(),
     }
 }

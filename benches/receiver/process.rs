@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,14 @@ pub(crate) struct Server {
 impl Server {
     /// One of this program's own roles; it prints its address.
     pub(crate) fn role(arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::spawn(arguments, Stdio::inherit())
+    }
+
+    fn spawn(arguments: &[&str], log: Stdio) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
@@ -35,15 +40,7 @@ impl Server {
     /// The receiver itself, as it ships, on the inbox in `folder`; its log goes to a file there.
     pub(crate) fn receiver(folder: &Path, paused: bool) -> anyhow::Result<Self> {
         let address = free_address()?;
-        let config = folder.join("receiver.toml");
-        let inbox = folder.join("inbox.db");
-        fs::write(
-            &config,
-            format!(
-                "listen = \"{address}\"\ninbox = \"sqlite:{}\"\n[sources.directscale]\ndialect = \"directscale\"\nbearer_tokens = [\"{TOKEN}\"]\n[dispatch]\npaused = {paused}\n",
-                inbox.display()
-            ),
-        )?;
+        let config = settings(folder, address, paused)?;
         let child = Command::new(env!("CARGO_BIN_EXE_webhook-receiver"))
             .args(["serve", "--config"])
             .arg(&config)
@@ -52,6 +49,14 @@ impl Server {
         let mut server = Server { child, address };
         server.wait()?;
         Ok(server)
+    }
+
+    /// The receiver's checks in front of a file that is appended to.
+    pub(crate) fn checked(folder: &Path) -> anyhow::Result<Self> {
+        let settings = settings(folder, free_address()?, true)?;
+        let log = File::create(folder.join("log"))?;
+        let file = folder.join("appended");
+        Self::spawn(&["checked", &settings.to_string_lossy(), &file.to_string_lossy()], log.into())
     }
 
     fn wait(&mut self) -> anyhow::Result<()> {
@@ -121,6 +126,25 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn settings(folder: &Path, address: SocketAddr, paused: bool) -> anyhow::Result<PathBuf> {
+    let file = folder.join("receiver.toml");
+    let inbox = folder.join("inbox.db");
+    let text = format!(
+        r#"
+listen = "{address}"
+inbox = "sqlite:{}"
+[sources.directscale]
+dialect = "directscale"
+bearer_tokens = ["{TOKEN}"]
+[dispatch]
+paused = {paused}
+"#,
+        inbox.display()
+    );
+    fs::write(&file, text)?;
+    Ok(file)
 }
 
 fn free_address() -> anyhow::Result<SocketAddr> {
