@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod config;
 mod emit;
 mod openapi;
 mod webdriver;
