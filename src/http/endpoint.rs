@@ -21,7 +21,9 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoints of a source: its own path, which stays at version 1 for ever, and one for each version.
+    /// The endpoints of a source: one for each version, and its own path, which stays at version 1 for ever.
+    ///
+    /// Its own path comes last, because it would take `/hooks/v2` for an event called `v2`.
     pub(super) fn of(
         source: &Arc<Source>,
         rate: Option<NonZeroU32>,
@@ -35,7 +37,7 @@ impl Endpoint {
             rate: rate.clone(),
         };
         let twins = versions.iter().map(|v| endpoint(*v, versioned(&source.path, *v)));
-        std::iter::once(endpoint(1, source.path.clone())).chain(twins).collect()
+        twins.chain([endpoint(1, source.path.clone())]).collect()
     }
 
     /// The event that `path` names, if the path is this endpoint's: empty for the one URL that takes all events.

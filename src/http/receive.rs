@@ -169,8 +169,8 @@ impl<C: 'static> Receiver<C> {
 
 /// The content type must be JSON in UTF-8, not compressed.
 fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
-    let encoding = headers.get(CONTENT_ENCODING);
-    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
         return Err(unsupported("the body is compressed"));
     }
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -6,4 +6,6 @@ mod browser;
 mod config;
 mod emit;
 mod openapi;
+mod receive;
+mod receiver;
 mod webdriver;
