@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if !config::is_loopback(args.listen.ip()) {
         bail!("dev listens on loopback only; use `serve` with its own keys for {}", args.listen);
     }
-    let token = args.data.join("token");
+    let token = std::path::absolute(args.data.join("token"))?;
     keep_token(&token)?;
     let config = settings(&args)?;
     let listener = bind(&config).await?;
@@ -65,6 +65,7 @@ fn keep_token(file: &Path) -> anyhow::Result<()> {
 }
 
 fn welcome(address: SocketAddr, token: &Path) -> String {
+    let quoted = format!("'{}'", token.display().to_string().replace('\'', r"'\''"));
     let token = token.display();
     format!(
         r#"
@@ -75,7 +76,7 @@ fn welcome(address: SocketAddr, token: &Path) -> String {
   Send the vendor's own sample, twice: the second answer says duplicate.
 
 curl http://{address}/api/webhooks/CreateOrderEvent \
-  -H "Authorization: Bearer $(cat {token})" \
+  -H "Authorization: Bearer $(cat {quoted})" \
   -H 'Content-Type: application/json; charset=UTF-8' \
   -H 'X-Directscale-Message-Id: first-try' \
   -d '{{"OrderNumber":1,"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent"}}'

@@ -13,6 +13,9 @@ use crate::source::{Auth, Key, SECRET_SEGMENT, Source, versioned};
 const RESERVED: [&str; 6] =
     ["/swagger", "/openapi.json", "/healthz", "/readyz", "/metrics", "/api/hooks"];
 
+/// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
+const PLACEHOLDER: &str = "…";
+
 /// More than any machine can use of what is counted: connections, handlers, calls.
 const MANY: usize = 1_000_000;
 
@@ -176,9 +179,9 @@ impl SourceConfig {
         }
         for secret in &secrets {
             let text = secret.expose_secret();
-            if text.trim().is_empty() {
+            if text.trim().is_empty() || text == PLACEHOLDER {
                 return refuse(format!(
-                    "[sources.{name}] has an empty key; write one from `webhook-receiver secret`"
+                    "[sources.{name}] has an empty key or the placeholder of one; write one from `webhook-receiver secret`"
                 ));
             }
             if text.trim() != text || text.chars().any(char::is_control) {

@@ -8,7 +8,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use percent_encoding::percent_decode_str;
 
-use crate::source::{Source, versioned};
+use crate::source::{Auth, SECRET_SEGMENT, Source, versioned};
 
 /// A path under which a source is received, in one version of its models.
 pub(super) struct Endpoint {
@@ -54,6 +54,14 @@ impl Endpoint {
         (!event.contains('/')).then(|| percent_decode_str(event).decode_utf8_lossy())
     }
 
+    /// Whether `path` holds a segment of the source's path that is all that proves its sender.
+    pub(super) fn is_revealed_by(&self, path: &str) -> bool {
+        let path = path.to_ascii_lowercase();
+        let mut segments = self.source.path.split('/');
+        matches!(self.source.auth, Auth::None)
+            && segments.any(|own| own.len() >= SECRET_SEGMENT && path.contains(own))
+    }
+
     /// Takes one delivery's turn, or says how long to wait for it.
     pub(super) fn admit_rate(&self) -> Result<(), std::time::Duration> {
         match self.rate.as_ref().map(|rate| rate.check()) {
@@ -67,7 +75,6 @@ impl Endpoint {
 mod tests {
     use super::*;
     use crate::event::{Dialect, Environment};
-    use crate::source::Auth;
 
     fn event(prefix: &str, path: &str) -> Option<String> {
         let source = Arc::new(Source {

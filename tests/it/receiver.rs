@@ -95,9 +95,7 @@ impl Receiver {
 
     /// Sends a request and reads the answer.
     pub(crate) async fn send(&self, request: &Request) -> Answer {
-        let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        stream.write_all(&request.bytes()).await.unwrap();
-        Answer::read(&mut stream).await
+        request.send(&self.address).await
     }
 }
 
@@ -193,6 +191,13 @@ impl Request {
     pub(crate) fn expecting(self) -> Vec<u8> {
         let bytes = self.clone().set("Expect", "100-continue").bytes();
         bytes[..bytes.len() - self.body.len()].to_vec()
+    }
+
+    /// Sends it and reads the answer.
+    pub(crate) async fn send(&self, address: &str) -> Answer {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&self.bytes()).await.unwrap();
+        Answer::read(&mut stream).await
     }
 
     fn bytes(&self) -> Vec<u8> {
