@@ -72,10 +72,10 @@ pub fn parse(
     for (key, value) in &vars {
         set(&mut table, &key[PREFIX.len()..], typed(value));
     }
-    overlaid(table, &vars).or_else(|error| match toml::from_str::<Config>(text) {
+    overlaid(table, &vars).map_err(|error| match toml::from_str::<Config>(text) {
         // What is wrong in the file itself is told with its line.
-        Err(in_text) if error.variable.is_none() => Err(in_file(text, name, &in_text)),
-        _ => Err(ConfigError(error.to_string())),
+        Err(in_text) if error.variable.is_none() => in_file(text, name, &in_text),
+        _ => ConfigError(error.to_string()),
     })
 }
 
