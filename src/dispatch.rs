@@ -148,6 +148,9 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
 
     /// Until the inbox wakes us, or the next delivery is due by the clock.
     async fn rest(&self) {
+        if self.inbox.woken().now_or_never().is_some() {
+            return;
+        }
         let until_due = match self.inbox.next_due().await {
             Ok(Some(due)) => (due - (self.clock)()).to_std().unwrap_or_default(),
             _ => LONGEST_SLEEP,

@@ -1,6 +1,6 @@
 //! The log, the metrics and the clock.
 
-use std::io::IsTerminal;
+use std::io::{BufWriter, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +38,9 @@ pub fn start_log(log: &Log) -> anyhow::Result<WorkerGuard> {
         anyhow::anyhow!("filter = {:?} in [log] cannot be read: {error}", log.filter)
     })?;
     let terminal = std::io::stderr().is_terminal();
-    let (writer, guard) = NonBlockingBuilder::default().finish(std::io::stderr());
+    // Flushed whenever no line waits, so that many lines share a system call.
+    let lines = BufWriter::with_capacity(64 * 1024, std::io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default().finish(lines);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match log.format {
         LogFormat::Pretty => lines.with_ansi(terminal).with_target(false).init(),

@@ -1,4 +1,4 @@
-//! `dev`: everything on this machine, without settings. Keys are generated once and kept in the data folder.
+//! `dev`: everything on this machine, without settings. What it generates is kept in the data folder.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use webhook_receiver::config::{self, Config};
+use webhook_receiver::config::{self, Overrides};
 
 use super::secret;
 use super::serve::{bind, serve};
@@ -16,35 +16,49 @@ use super::serve::{bind, serve};
 /// `dev`'s own flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Address to listen on; loopback only
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-    /// Where the inbox and the generated key are kept
+    /// Address to listen on, loopback only [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where the inbox, the generated key and the settings file are kept
     #[arg(long, value_name = "FOLDER", default_value = "data/dev")]
     data: PathBuf,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if !config::is_loopback(args.listen.ip()) {
-        bail!("dev listens on loopback only; use `serve` with its own keys for {}", args.listen);
-    }
-    let token = std::path::absolute(args.data.join("token"))?;
+    // Before anything is made; the settings file may say otherwise later.
+    args.listen.map_or(Ok(()), stay_here)?;
+    // What is printed must work in any folder.
+    let data = std::path::absolute(&args.data)?;
+    let (token, file) = (data.join("token"), data.join("receiver.toml"));
     keep_token(&token)?;
-    let config = settings(&args)?;
+    keep_settings(&file, &data)?;
+    let overrides = Overrides { config: Some(file.clone()), listen: args.listen, inbox: None };
+    let config = config::load(&overrides)?;
+    stay_here(config.listen)?;
     let listener = bind(&config).await?;
-    println!("{}", welcome(listener.local_addr()?, &token));
+    println!("{}", welcome(listener.local_addr()?, &token, &file));
     serve(config, listener).await
 }
 
-fn settings(args: &Args) -> anyhow::Result<Config> {
-    let file = format!(
-        "inbox = {:?}\n[sources.directscale]\ndialect = \"directscale\"\nenvironment = \"stage\"\nbearer_token_files = [{:?}]\n",
-        format!("sqlite:{}", args.data.join("inbox.db").display()),
-        args.data.join("token").display().to_string(),
+fn stay_here(listen: SocketAddr) -> anyhow::Result<()> {
+    if !config::is_loopback(listen.ip()) {
+        bail!("dev listens on loopback only; use `serve` with its own keys for {listen}");
+    }
+    Ok(())
+}
+
+/// A settings file like any other, so that every other command can be pointed at it.
+fn keep_settings(file: &Path, data: &Path) -> anyhow::Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    let inbox = format!("sqlite:{}", data.join("inbox.db").display());
+    let token = data.join("token").display().to_string();
+    let settings = format!(
+        "# Written by `dev`; yours to change.\nlisten = \"127.0.0.1:8080\"\ninbox = {inbox:?}\n\n\
+         [sources.directscale]\ndialect = \"directscale\"\nenvironment = \"stage\"\nbearer_token_files = [{token:?}]\n"
     );
-    let mut config = config::parse(&file, [], "dev")?;
-    config.listen = args.listen;
-    Ok(config)
+    fs::write(file, settings).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Makes the key at the first start; only its owner can read it.
@@ -64,22 +78,31 @@ fn keep_token(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn welcome(address: SocketAddr, token: &Path) -> String {
-    let quoted = format!("'{}'", token.display().to_string().replace('\'', r"'\''"));
-    let token = token.display();
+fn welcome(address: SocketAddr, token: &Path, file: &Path) -> String {
+    let (token, file) = (quoted(token), quoted(file));
     format!(
         r#"
   Swagger    http://{address}/swagger
   Key        in {token}; paste it after Authorize in Swagger
+  Settings   {file}; other commands take them with --config {file}
   Stop       Ctrl-C
 
-  Send the vendor's own sample, twice: the second answer says duplicate.
+  Send every event once, look at what arrived, and send the vendor's own sample by hand
+  (twice: the second answer says duplicate):
+
+cargo run -- emit --all --config {file} --listen {address}
+cargo run -- inbox list --config {file}
 
 curl http://{address}/api/webhooks/CreateOrderEvent \
-  -H "Authorization: Bearer $(cat {quoted})" \
+  -H "Authorization: Bearer $(cat {token})" \
   -H 'Content-Type: application/json; charset=UTF-8' \
   -H 'X-Directscale-Message-Id: first-try' \
   -d '{{"OrderNumber":1,"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent"}}'
 "#
     )
+}
+
+/// The path as one word of a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

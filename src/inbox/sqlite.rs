@@ -90,7 +90,12 @@ impl Sqlite {
 impl Inbox for Sqlite {
     async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt> {
         let headers = delivery.headers_json();
-        self.writer.call(move |tx| rows::accept(tx, delivery, &headers, &route, now)).await
+        let call = self.writer.call(move |tx| {
+            let receipt = rows::accept(tx, &delivery, &headers, &route, now)?;
+            // Handed back to be freed by the thread that allocated it: the writer has better things to do.
+            Ok((receipt, (delivery, headers, route)))
+        });
+        call.await.map(|(receipt, _)| receipt)
     }
 
     async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Claim>> {

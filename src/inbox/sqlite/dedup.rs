@@ -1,11 +1,11 @@
-//! Who has been here before: the index of identities, cut into generations so that it costs the same at any size.
+//! Who has been here before. The one writer asks and adds within its transaction, so the answer is atomic.
 //!
-//! One index over millions of random ids would dirty a page of its own for every delivery. So each run of
-//! [`GENERATION`] deliveries has its own part of the table, small enough to stay in memory while it is written, and
-//! older parts are only read. A Bloom filter in memory tells which parts can hold an id at all: nearly always none.
-//! A filter never misses an id that is there; if it names one that is not, the table decides.
+//! An index over millions of random ids would dirty a page of its own for every delivery. So the latest identities are
+//! held in memory, where a start finds them again in the deliveries themselves, and every [`RUN`] of them are written
+//! at once as a *run* that never changes. A Bloom filter tells which runs can hold an identity at all: nearly always
+//! none. Whatever is found is compared with the delivery's own columns, so a hash decides nothing alone.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
@@ -13,23 +13,26 @@ use sha2::{Digest, Sha256};
 use crate::event::DeliveryId;
 use crate::source::Verified;
 
-/// How many deliveries share a generation, as a power of two.
-const GENERATION: u32 = 17;
+/// How many identities make a run.
+const RUN: usize = 1 << 16;
 
-/// Sixteen bits a delivery, in blocks of one cache line.
-const BLOCKS: usize = (1 << GENERATION) * 16 / (8 * BLOCK);
-const BLOCK: usize = 64;
+/// A run is kept in parts, so that looking into it reads one page.
+const PARTS: u16 = 512;
 
-/// Bits set for each id, all in one block.
-const PROBES: usize = 8;
+/// A hash and a delivery's number, in bytes.
+const ENTRY: usize = 16 + 8;
 
 /// What makes two deliveries the same.
 pub(super) struct Identity<'d> {
     source: &'d str,
     client_id: &'d str,
     message_id: &'d str,
-    hash: [u8; 32],
+    hash: Hash,
 }
+
+/// Fixed for ever, since runs and filters are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Hash([u8; 16]);
 
 impl<'d> Identity<'d> {
     pub(super) fn of(delivery: &'d Verified) -> Self {
@@ -37,42 +40,68 @@ impl<'d> Identity<'d> {
         Self::new(&delivery.source.name, client_id, &delivery.message_id)
     }
 
-    /// The hash is fixed for ever, since filters are stored. Lengths keep the parts apart.
+    /// The lengths keep the parts apart.
     fn new(source: &'d str, client_id: &'d str, message_id: &'d str) -> Self {
-        let mut hash = Sha256::new();
+        let mut digest = Sha256::new();
         for part in [source, client_id, message_id] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
         }
-        Identity { source, client_id, message_id, hash: hash.finalize().into() }
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&digest.finalize()[..16]);
+        Identity { source, client_id, message_id, hash: Hash(hash) }
     }
 }
 
-/// The filters of all generations. Only one process may add to a file, or they would not know all.
+impl Hash {
+    fn number(self) -> u128 {
+        u128::from_le_bytes(self.0)
+    }
+
+    /// The part of a run that would hold it.
+    fn part(self) -> u16 {
+        (self.number() % u128::from(PARTS)) as u16
+    }
+}
+
+/// All known identities. Only one process may add to a file, or it would not know all.
 pub(super) struct Dedup {
-    filters: BTreeMap<i64, Filter>,
+    /// Those that are in no run yet.
+    latest: HashMap<Hash, DeliveryId>,
+    /// Those of the open transaction.
+    added: Vec<Hash>,
+    /// The run that the open transaction writes.
+    sealing: Option<Run>,
+    runs: Vec<Run>,
+}
+
+struct Run {
+    number: i64,
+    filter: Filter,
 }
 
 impl Dedup {
-    /// Reads the stored filters; builds those that are missing, of the last generation at least, from the table.
+    /// Reads the filters, and the latest identities from the deliveries that are in no run.
     pub(super) fn load(db: &Connection) -> rusqlite::Result<Self> {
-        let mut filters = BTreeMap::new();
-        let mut next = db.prepare(
-            "SELECT min(g.generation), f.bits FROM (SELECT min(generation) AS generation FROM identity
-                 WHERE generation > ?1) g LEFT JOIN filter f ON f.generation = g.generation",
+        db.execute("DELETE FROM run WHERE last < (SELECT min(id) FROM delivery)", [])?;
+        db.execute("DELETE FROM run_part WHERE run NOT IN (SELECT run FROM run)", [])?;
+        let runs = db
+            .prepare("SELECT run, filter FROM run ORDER BY run")?
+            .query_map([], |row| {
+                Ok(Run { number: row.get(0)?, filter: Filter(row.get::<_, Vec<u8>>(1)?) })
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut latest = HashMap::new();
+        let mut rows = db.prepare(
+            "SELECT source, client_id, message_id, id FROM delivery
+             WHERE id > (SELECT coalesce(max(last), 0) FROM run)",
         )?;
-        let mut last = -1;
-        loop {
-            let (generation, stored): (Option<i64>, Option<Vec<u8>>) =
-                next.query_row([last], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let Some(generation) = generation else { return Ok(Dedup { filters }) };
-            let filter = match stored.and_then(Filter::from_bytes) {
-                Some(filter) => filter,
-                None => Filter::build(db, generation)?,
-            };
-            filters.insert(generation, filter);
-            last = generation;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+            latest.insert(Identity::new(text(0)?, text(1)?, text(2)?).hash, row.get(3)?);
         }
+        Ok(Dedup { latest, added: Vec::new(), sealing: None, runs })
     }
 
     /// The delivery that is kept under this identity.
@@ -81,122 +110,135 @@ impl Dedup {
         db: &Connection,
         identity: &Identity<'_>,
     ) -> rusqlite::Result<Option<DeliveryId>> {
-        let candidates = self.filters.iter().rev().filter(|(_, f)| f.may_hold(&identity.hash));
-        for (generation, _) in candidates {
-            let mut find = db.prepare_cached(
-                "SELECT delivery FROM identity
-                 WHERE generation = ?1 AND source = ?2 AND client_id = ?3 AND message_id = ?4",
-            )?;
-            let Identity { source, client_id, message_id, .. } = identity;
-            let key = params![generation, source, client_id, message_id];
-            let found = find.query_row(key, |row| row.get(0)).optional()?;
-            if found.is_some() {
-                return Ok(found);
+        if let Some(id) = self.latest.get(&identity.hash)
+            && is(db, *id, identity)?
+        {
+            return Ok(Some(*id));
+        }
+        for run in self.runs.iter().rev().filter(|run| run.filter.may_hold(identity.hash)) {
+            let part: Option<Vec<u8>> = db
+                .prepare_cached("SELECT entries FROM run_part WHERE run = ?1 AND part = ?2")?
+                .query_row(params![run.number, identity.hash.part()], |row| row.get(0))
+                .optional()?;
+            for id in part.iter().flat_map(|part| entries(part, identity.hash)) {
+                if is(db, id, identity)? {
+                    return Ok(Some(id));
+                }
             }
         }
         Ok(None)
     }
 
-    /// Keeps an identity that [`find`](Self::find) did not find, in the same transaction.
-    ///
-    /// If the transaction fails, the filter keeps a bit too many, which costs a look and decides nothing.
-    pub(super) fn insert(
-        &mut self,
-        db: &Connection,
-        identity: &Identity<'_>,
-        delivery: DeliveryId,
-    ) -> rusqlite::Result<()> {
-        let generation = delivery >> GENERATION;
-        let Identity { source, client_id, message_id, .. } = identity;
-        db.prepare_cached(
-            "INSERT INTO identity (generation, source, client_id, message_id, delivery)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![generation, source, client_id, message_id, delivery])?;
-        if !self.filters.contains_key(&generation) {
-            self.seal(db)?;
+    /// Adds an identity that [`find`](Self::find) did not find. It counts from now on, unless the transaction fails.
+    pub(super) fn add(&mut self, identity: &Identity<'_>, delivery: DeliveryId) {
+        self.latest.insert(identity.hash, delivery);
+        self.added.push(identity.hash);
+    }
+
+    /// Writes the latest identities as a run, once there are enough; to be called before the commit.
+    pub(super) fn seal(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        if self.latest.len() >= RUN {
+            let number = self.runs.last().map_or(1, |run| run.number + 1);
+            self.sealing = Some(Run::write(db, number, &self.latest)?);
         }
-        self.filters.entry(generation).or_insert_with(Filter::empty).add(&identity.hash);
         Ok(())
     }
 
-    /// Stores the newest filter, whose generation is complete.
-    fn seal(&self, db: &Connection) -> rusqlite::Result<()> {
-        if let Some((generation, filter)) = self.filters.last_key_value() {
-            db.prepare_cached("INSERT OR REPLACE INTO filter (generation, bits) VALUES (?1, ?2)")?
-                .execute(params![generation, filter.to_bytes()])?;
+    /// The open transaction is on disk.
+    pub(super) fn committed(&mut self) {
+        self.added.clear();
+        if let Some(run) = self.sealing.take() {
+            self.runs.push(run);
+            self.latest = HashMap::new();
         }
-        Ok(())
+    }
+
+    /// The open transaction never was.
+    pub(super) fn rolled_back(&mut self) {
+        self.sealing = None;
+        for hash in self.added.drain(..) {
+            self.latest.remove(&hash);
+        }
     }
 }
 
-/// Forgets the identity of a delivery that is deleted.
-pub(super) fn forget(db: &Connection, delivery: DeliveryId) -> rusqlite::Result<()> {
+/// Whether the delivery is there and is this one. It may have been pruned since.
+fn is(db: &Connection, id: DeliveryId, identity: &Identity<'_>) -> rusqlite::Result<bool> {
+    let Identity { source, client_id, message_id, .. } = identity;
     db.prepare_cached(
-        "DELETE FROM identity WHERE (generation, source, client_id, message_id) =
-             (SELECT ?2, source, client_id, message_id FROM delivery WHERE id = ?1)",
+        "SELECT EXISTS (SELECT 1 FROM delivery
+             WHERE id = ?1 AND source = ?2 AND client_id = ?3 AND message_id = ?4)",
     )?
-    .execute(params![delivery, delivery >> GENERATION])?;
-    Ok(())
+    .query_row(params![id, source, client_id, message_id], |row| row.get(0))
 }
 
-/// A blocked Bloom filter: about one id in a thousand is taken for one that is there.
-struct Filter {
-    blocks: Box<[[u8; BLOCK]]>,
+impl Run {
+    fn write(
+        db: &Connection,
+        number: i64,
+        latest: &HashMap<Hash, DeliveryId>,
+    ) -> rusqlite::Result<Self> {
+        let mut filter = Filter::for_entries(latest.len());
+        let mut parts = vec![Vec::new(); usize::from(PARTS)];
+        for (hash, id) in latest {
+            filter.add(*hash);
+            let part = &mut parts[usize::from(hash.part())];
+            part.extend_from_slice(&hash.0);
+            part.extend_from_slice(&id.to_le_bytes());
+        }
+        let mut insert =
+            db.prepare_cached("INSERT INTO run_part (run, part, entries) VALUES (?1, ?2, ?3)")?;
+        for (part, entries) in (0..PARTS).zip(&parts) {
+            insert.execute(params![number, part, entries])?;
+        }
+        db.prepare_cached("INSERT INTO run (run, last, filter) VALUES (?1, ?2, ?3)")?
+            .execute(params![number, latest.values().max(), filter.0])?;
+        Ok(Run { number, filter })
+    }
 }
+
+/// The numbers of the deliveries that a part has under this hash.
+fn entries(part: &[u8], hash: Hash) -> impl Iterator<Item = DeliveryId> + '_ {
+    let (entries, _) = part.as_chunks::<ENTRY>();
+    entries.iter().filter(move |entry| entry.starts_with(&hash.0)).map(|entry| {
+        let mut id = [0; 8];
+        id.copy_from_slice(&entry[16..]);
+        DeliveryId::from_le_bytes(id)
+    })
+}
+
+/// A blocked Bloom filter, sixteen bits for each entry: it misses none, and takes about one in five hundred for an entry
+/// that is none.
+struct Filter(Vec<u8>);
+
+/// One cache line, in bytes.
+const BLOCK: usize = 64;
+
+/// Bits that are set for each entry, all in one block.
+const PROBES: u32 = 7;
 
 impl Filter {
-    fn empty() -> Self {
-        Filter { blocks: vec![[0; BLOCK]; BLOCKS].into_boxed_slice() }
+    fn for_entries(entries: usize) -> Self {
+        Filter(vec![0; (entries * 2).next_multiple_of(BLOCK)])
     }
 
-    fn build(db: &Connection, generation: i64) -> rusqlite::Result<Self> {
-        let mut filter = Filter::empty();
-        let mut rows =
-            db.prepare("SELECT source, client_id, message_id FROM identity WHERE generation = ?1")?;
-        let mut rows = rows.query([generation])?;
-        while let Some(row) = rows.next()? {
-            let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-            filter.add(&Identity::new(text(0)?, text(1)?, text(2)?).hash);
-        }
-        Ok(filter)
+    fn add(&mut self, hash: Hash) {
+        bits(self.0.len(), hash).for_each(|(byte, bit)| self.0[byte] |= bit);
     }
 
-    fn add(&mut self, hash: &[u8; 32]) {
-        let block = &mut self.blocks[place(hash)];
-        bits(hash).for_each(|(byte, bit)| block[byte] |= bit);
-    }
-
-    fn may_hold(&self, hash: &[u8; 32]) -> bool {
-        let block = &self.blocks[place(hash)];
-        bits(hash).all(|(byte, bit)| block[byte] & bit != 0)
-    }
-
-    fn to_bytes(&self) -> &[u8] {
-        self.blocks.as_flattened()
-    }
-
-    /// `None` if the bytes are not a filter of this size: then it is built anew.
-    fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
-        let (blocks, []) = bytes.as_chunks::<BLOCK>() else { return None };
-        (blocks.len() == BLOCKS).then(|| Filter { blocks: blocks.into() })
+    fn may_hold(&self, hash: Hash) -> bool {
+        bits(self.0.len(), hash).all(|(byte, bit)| self.0[byte] & bit != 0)
     }
 }
 
-/// The block of a hash: its first eight bytes choose it.
-fn place(hash: &[u8; 32]) -> usize {
-    let number = u64::from_le_bytes([
-        hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7],
-    ]);
-    // The remainder is below BLOCKS, which is a usize.
-    (number % BLOCKS as u64) as usize
-}
-
-/// The bits of a hash in its block: each of the next pairs of bytes chooses one of 512.
-fn bits(hash: &[u8; 32]) -> impl Iterator<Item = (usize, u8)> + '_ {
-    hash[8..].chunks_exact(2).take(PROBES).map(|pair| {
-        let bit = usize::from(u16::from_le_bytes([pair[0], pair[1]])) % (BLOCK * 8);
-        (bit / 8, 1 << (bit % 8))
+/// The places of a hash in a filter of so many bytes: half of the hash chooses the block, the other half the bits.
+fn bits(bytes: usize, hash: Hash) -> impl Iterator<Item = (usize, u8)> {
+    let blocks = (bytes / BLOCK).max(1) as u64;
+    let number = hash.number();
+    let block = ((number >> 64) as u64 % blocks) as usize * BLOCK;
+    (0..PROBES).map(move |probe| {
+        let bit = (number >> (9 * probe)) as usize % (BLOCK * 8);
+        (block + bit / 8, 1 << (bit % 8))
     })
 }
 
@@ -204,32 +246,24 @@ fn bits(hash: &[u8; 32]) -> impl Iterator<Item = (usize, u8)> + '_ {
 mod tests {
     use super::*;
 
-    fn hash(message_id: &str) -> [u8; 32] {
+    fn hash(message_id: &str) -> Hash {
         Identity::new("source", "client", message_id).hash
     }
 
     #[test]
     fn a_full_filter_misses_nothing_and_rarely_errs() {
-        let mut filter = Filter::empty();
-        let full = 1 << GENERATION;
-        (0..full).for_each(|n| filter.add(&hash(&n.to_string())));
-        assert!((0..full).all(|n| filter.may_hold(&hash(&n.to_string()))));
-        let errors = (full..2 * full).filter(|n| filter.may_hold(&hash(&n.to_string()))).count();
-        assert!(errors < full / 200, "{errors} of {full}");
-    }
-
-    #[test]
-    fn a_stored_filter_is_the_same_filter() {
-        let mut filter = Filter::empty();
-        filter.add(&hash("a"));
-        let stored = Filter::from_bytes(filter.to_bytes().to_vec()).unwrap();
-        assert!(stored.may_hold(&hash("a")) && !stored.may_hold(&hash("b")));
-        assert!(Filter::from_bytes(vec![0; 7]).is_none());
+        let mut filter = Filter::for_entries(RUN);
+        (0..RUN).for_each(|n| filter.add(hash(&n.to_string())));
+        assert!((0..RUN).all(|n| filter.may_hold(hash(&n.to_string()))));
+        let errors = (RUN..2 * RUN).filter(|n| filter.may_hold(hash(&n.to_string()))).count();
+        assert!(errors < RUN / 300, "{errors} of {RUN}");
     }
 
     #[test]
     fn the_hash_keeps_the_parts_apart_and_never_changes() {
-        assert_ne!(Identity::new("a", "bc", "d").hash, Identity::new("ab", "c", "d").hash);
-        assert_eq!(hex::encode(&hash("m")[..8]), "9730416d0c17ce3c");
+        let of = |a, b, c| Identity::new(a, b, c).hash;
+        assert_ne!(of("a", "bc", "d"), of("ab", "c", "d"));
+        // Computed apart from this program.
+        assert_eq!(hex::encode(&hash("m").0[..8]), "9730416d0c17ce3c");
     }
 }

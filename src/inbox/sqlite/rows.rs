@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::{Claim, Filter, Lease, Receipt, Route, Seen, State, Verdict};
 use super::browse::{self, dialect, environment, millis, state_number, timestamp};
-use super::dedup::{self, Identity};
+use super::dedup::Identity;
 use super::writer::Tx;
 use crate::event::{Delivery, DeliveryId, Meta, Timestamp};
 use crate::source::Verified;
@@ -14,16 +14,16 @@ use crate::source::Verified;
 /// Looking and inserting are one transaction of the one writer, so that of equal deliveries exactly one is new.
 pub(super) fn accept(
     tx: &mut Tx<'_>,
-    delivery: Verified,
+    delivery: &Verified,
     headers: &str,
     route: &Route,
     now: Timestamp,
 ) -> rusqlite::Result<Receipt> {
     let db = tx.db;
-    let identity = Identity::of(&delivery);
+    let identity = Identity::of(delivery);
     if let Some(id) = tx.dedup()?.find(db, &identity)? {
         let seen = compare(tx, id, &delivery.digest)?;
-        return Ok(Receipt { id, message_id: delivery.message_id, seen });
+        return Ok(Receipt { id, message_id: delivery.message_id.clone(), seen });
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO delivery (source, client_id, message_id, message_id_derived, dialect, environment,
@@ -47,9 +47,9 @@ pub(super) fn accept(
         delivery.body.as_ref(),
     ])?;
     let id = db.last_insert_rowid();
-    tx.dedup()?.insert(db, &identity, id)?;
+    tx.dedup()?.add(&identity, id);
     enqueue(tx, id, route, now)?;
-    Ok(Receipt { id, message_id: delivery.message_id, seen: Seen::New })
+    Ok(Receipt { id, message_id: delivery.message_id.clone(), seen: Seen::New })
 }
 
 /// Whether a known delivery came with the same bytes; if not, that is noted.
@@ -176,16 +176,6 @@ pub(super) fn finish(
     verdict: &Verdict,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
-    let held = tx
-        .db
-        .prepare_cached(
-            "SELECT replays, ordering_key FROM work WHERE id = ?1 AND state = 1 AND attempts = ?2",
-        )?
-        .query_row(params![lease.id, lease.attempt], |row| {
-            Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))
-        })
-        .optional()?;
-    let Some((replay, key)) = held else { return Ok(false) };
     let (state, due_at, outcome, error) = match verdict {
         Verdict::Done => (State::Done, None, "done", None),
         Verdict::Retry { at, reason } => (State::Ready, Some(*at), "retry", Some(reason.as_str())),
@@ -193,17 +183,25 @@ pub(super) fn finish(
         Verdict::Unrouted => (State::Unrouted, None, "unrouted", None),
         Verdict::Released => return release(tx, lease, now),
     };
-    tx.db
+    let held = tx
+        .db
         .prepare_cached(
-            "UPDATE work SET state = ?2, due_at = ?3, ended_at = ?4, last_error = ?5 WHERE id = ?1",
+            "UPDATE work SET state = ?3, due_at = ?4, ended_at = ?5, last_error = ?6
+             WHERE id = ?1 AND state = 1 AND attempts = ?2 RETURNING replays, ordering_key",
         )?
-        .execute(params![
-            lease.id,
-            state_number(state),
-            due_at.map(millis),
-            state.has_ended().then(|| millis(now)),
-            error,
-        ])?;
+        .query_row(
+            params![
+                lease.id,
+                lease.attempt,
+                state_number(state),
+                due_at.map(millis),
+                state.has_ended().then(|| millis(now)),
+                error,
+            ],
+            |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?)),
+        )
+        .optional()?;
+    let Some((replay, key)) = held else { return Ok(false) };
     record(tx, lease, replay, outcome, error, now)?;
     if state.has_ended() {
         promote(tx, key.as_deref(), now)?;
@@ -214,13 +212,14 @@ pub(super) fn finish(
 }
 
 fn release(tx: &Tx<'_>, lease: &Lease, now: Timestamp) -> rusqlite::Result<bool> {
-    tx.db
+    let released = tx
+        .db
         .prepare_cached(
-            "UPDATE work SET state = 0, due_at = ?2, attempts = attempts - 1,
-                 run_attempts = run_attempts - 1 WHERE id = ?1",
+            "UPDATE work SET state = 0, due_at = ?3, attempts = attempts - 1,
+                 run_attempts = run_attempts - 1 WHERE id = ?1 AND state = 1 AND attempts = ?2",
         )?
-        .execute(params![lease.id, millis(now)])?;
-    Ok(true)
+        .execute(params![lease.id, lease.attempt, millis(now)])?;
+    Ok(released > 0)
 }
 
 fn record(
@@ -312,7 +311,6 @@ pub(super) fn prune(
         )?
         .collect::<rusqlite::Result<_>>()?;
     for id in &ids {
-        dedup::forget(tx.db, *id)?;
         tx.db.prepare_cached("DELETE FROM attempt WHERE delivery = ?1")?.execute([id])?;
         tx.db.prepare_cached("DELETE FROM work WHERE id = ?1")?.execute([id])?;
         tx.db.prepare_cached("DELETE FROM delivery WHERE id = ?1")?.execute([id])?;

@@ -46,9 +46,9 @@ pub(super) fn connect(path: &Path) -> anyhow::Result<Connection> {
     db.execute_batch(&format!(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
-         PRAGMA cache_size = -65536;
+         PRAGMA cache_size = -32768;
          PRAGMA wal_autocheckpoint = {LONGEST_LOG};
-         PRAGMA journal_size_limit = 67108864;
+         PRAGMA journal_size_limit = 268435456;
          PRAGMA temp_store = MEMORY;"
     ))?;
     db.set_prepared_statement_cache_capacity(64);

@@ -2,7 +2,7 @@
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY,
     source TEXT NOT NULL,
-    client_id TEXT NOT NULL,
+    client_id TEXT NOT NULL,          -- '' if the sender gave none
     message_id TEXT NOT NULL,
     message_id_derived INTEGER NOT NULL,
     dialect TEXT NOT NULL,
@@ -17,21 +17,19 @@ CREATE TABLE delivery (
     body BLOB NOT NULL
 ) STRICT;
 
--- The dedup: (source, client, message) is unique. The writer looks in the generations whose filters say that they may
--- hold it and inserts in the newest, all in one transaction; see dedup.rs for why there are generations.
-CREATE TABLE identity (
-    generation INTEGER NOT NULL,
-    source TEXT NOT NULL,
-    client_id TEXT NOT NULL,          -- '' if the sender gave none
-    message_id TEXT NOT NULL,
-    delivery INTEGER NOT NULL,
-    PRIMARY KEY (generation, source, client_id, message_id)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE filter (
-    generation INTEGER PRIMARY KEY,
-    bits BLOB NOT NULL
+-- The dedup: (source, client_id, message_id) is unique. The writer sees to it; dedup.rs says how and why.
+CREATE TABLE run (
+    run INTEGER PRIMARY KEY,
+    last INTEGER NOT NULL,            -- the newest delivery in it: later ones are in no run yet
+    filter BLOB NOT NULL
 ) STRICT;
+
+CREATE TABLE run_part (
+    run INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    entries BLOB NOT NULL,            -- a hash of 16 bytes and a delivery's number of 8, again and again
+    PRIMARY KEY (run, part)
+) STRICT, WITHOUT ROWID;
 
 -- Where each delivery stands. Small rows, so that a change of state does not rewrite the body.
 CREATE TABLE work (

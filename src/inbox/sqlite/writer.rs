@@ -107,13 +107,30 @@ fn run(
 /// Runs the batch in one transaction: all of it is on disk, or none. Says whether a delivery became due.
 fn commit(
     db: &mut Connection,
-    dedup: Option<&mut Dedup>,
+    mut dedup: Option<&mut Dedup>,
     batch: &mut [Box<dyn Task>],
 ) -> Result<bool> {
+    let committed = transact(db, dedup.as_deref_mut(), batch);
+    match (&committed, dedup) {
+        (Ok(_), Some(dedup)) => dedup.committed(),
+        (Err(_), Some(dedup)) => dedup.rolled_back(),
+        (_, None) => {}
+    }
+    Ok(committed?)
+}
+
+fn transact(
+    db: &mut Connection,
+    dedup: Option<&mut Dedup>,
+    batch: &mut [Box<dyn Task>],
+) -> rusqlite::Result<bool> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut tx = Tx { db: &transaction, dedup, due: Cell::new(false) };
     for task in batch {
         task.run(&mut tx)?;
+    }
+    if let Some(dedup) = &mut tx.dedup {
+        dedup.seal(tx.db)?;
     }
     let due = tx.due.get();
     transaction.commit()?;

@@ -1,0 +1,67 @@
+//! What the receiver can take, beside the physical limit of the same machine, in one run.
+//!
+//! `cargo bench` prints the rates of four servers and the latencies at a fixed rate;
+//! `cargo bench -- curve` prints what a delivery costs with more and more rows in the inbox.
+//! Load goes to loopback, from a process of its own.
+
+mod baseline;
+mod curve;
+mod load;
+mod process;
+mod rates;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    role: Option<Role>,
+    /// Rounds of every row; the median is printed
+    #[arg(long, default_value_t = 3, global = true)]
+    rounds: usize,
+    /// Seconds of load in every round
+    #[arg(long, default_value_t = 5, global = true)]
+    seconds: u64,
+    /// Given by cargo
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Rates and latencies of the four servers (the default)
+    Rates,
+    /// What a delivery costs as the inbox grows
+    Curve {
+        /// How many rows are stored before
+        #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
+        rows: Vec<u64>,
+        /// Where the filled inboxes are kept for the next run; about 1.6 KB a row
+        #[arg(long, default_value = "target/bench-curve")]
+        folder: PathBuf,
+    },
+    /// A bare axum echo (a process of its own)
+    #[command(hide = true)]
+    Echo,
+    /// A server that appends to a file and answers after a group fdatasync (a process of its own)
+    #[command(hide = true)]
+    Append { file: PathBuf },
+    /// The load (a process of its own)
+    #[command(hide = true)]
+    Load(load::Load),
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let length = Duration::from_secs(cli.seconds);
+    match cli.role.unwrap_or(Role::Rates) {
+        Role::Rates => rates::run(cli.rounds, length),
+        Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
+        Role::Echo => baseline::echo(),
+        Role::Append { file } => baseline::append(&file),
+        Role::Load(load) => load.run(),
+    }
+}

@@ -1,0 +1,134 @@
+//! Processes under measurement: the servers and the load.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::load::Seen;
+
+/// The key of the receiver under load.
+const TOKEN: &str = "bench!key@with%punctuation$0123456789abcdef";
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// One of this program's own roles; it prints its address.
+    pub(crate) fn role(arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+        Ok(Server { child, address: line.trim().parse()? })
+    }
+
+    /// The receiver itself, as it ships, on the inbox in `folder`; its log goes to a file there.
+    pub(crate) fn receiver(folder: &Path, paused: bool) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let config = folder.join("receiver.toml");
+        let inbox = folder.join("inbox.db");
+        fs::write(
+            &config,
+            format!(
+                "listen = \"{address}\"\ninbox = \"sqlite:{}\"\n[sources.directscale]\ndialect = \"directscale\"\nbearer_tokens = [\"{TOKEN}\"]\n[dispatch]\npaused = {paused}\n",
+                inbox.display()
+            ),
+        )?;
+        let child = Command::new(env!("CARGO_BIN_EXE_webhook-receiver"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stderr(File::create(folder.join("log"))?)
+            .spawn()?;
+        let mut server = Server { child, address };
+        server.wait()?;
+        Ok(server)
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let end = Instant::now() + Duration::from_secs(120);
+        while TcpStream::connect(self.address).is_err() || !self.ready() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the receiver ended: {status}");
+            }
+            if Instant::now() > end {
+                bail!("the receiver does not listen");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The address is bound before the inbox is open; an answer says that it is.
+    fn ready(&self) -> bool {
+        use std::io::{Read, Write};
+        let Ok(mut stream) = TcpStream::connect(self.address) else { return false };
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let mut answer = String::new();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").is_ok()
+            && stream.read_to_string(&mut answer).is_ok()
+            && answer.starts_with("HTTP/1.1 200")
+    }
+
+    /// Processor time so far, user and system.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields = stat.rsplit_once(") ").context("no process name")?.1;
+        let ticks: u64 =
+            fields.split(' ').skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+        // The kernel counts in hundredths of a second on every platform that Rust supports.
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Memory now, in MiB.
+    pub(crate) fn memory(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
+        let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kib / 1024.0)
+    }
+
+    /// Loads the server from another process.
+    pub(crate) fn load(&self, length: Duration, rate: Option<f64>) -> anyhow::Result<Seen> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["load", "--connections", "64", "--token", TOKEN])
+            .args(["--to", &self.address.to_string()])
+            .args(["--millis", &length.as_millis().to_string()]);
+        if let Some(rate) = rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
+        let output = command.stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            bail!("the load failed");
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
