@@ -292,7 +292,7 @@ fn shell(line: &str) -> Output {
 }
 
 #[tokio::test]
-async fn the_line_that_dev_prints_works_as_printed_twice() {
+async fn the_lines_that_dev_prints_work_as_printed() {
     if !shell("command -v curl").status.success() {
         assert!(!std::env::var("CI").is_ok_and(|value| value == "true"), "curl is needed in CI");
         // Not `eprintln`, which the test harness swallows.
@@ -312,6 +312,12 @@ async fn the_line_that_dev_prints_works_as_printed_twice() {
         assert_eq!(json_of(&answer)["status"], expected);
     }
     dev.wait_for(|line| line["outcome"] == "done");
+    let others: Vec<_> = welcome.lines().filter_map(|l| l.strip_prefix("cargo run -- ")).collect();
+    assert!(others.iter().any(|line| line.starts_with("emit --all")), "{welcome}");
+    for line in others {
+        let output = shell(&format!("{} {line}", env!("CARGO_BIN_EXE_webhook-receiver")));
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
     let key = std::fs::read_to_string(folder.path().join("it's here/token")).unwrap();
     assert!(!welcome.contains(key.trim_end()), "the key stays in its file");
     let swagger = Request::get("/swagger/").send(&dev.address).await;
