@@ -1,6 +1,8 @@
 //! The settings: file < environment < flags. Every one of them stands, with its default, in `receiver.example.toml`.
 
 mod check;
+#[cfg(test)]
+mod example;
 mod load;
 
 use std::collections::BTreeMap;
@@ -9,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::event::{Dialect, Environment};
@@ -62,13 +65,13 @@ pub struct SourceConfig {
     #[serde(default)]
     pub auth: AuthKind,
     /// Accepted bearer keys; several while one is being replaced.
-    #[serde(default, deserialize_with = "secrets")]
+    #[serde(default, deserialize_with = "one_or_many")]
     pub bearer_tokens: Vec<SecretString>,
     /// Files that hold one accepted bearer key each.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_many")]
     pub bearer_token_files: Vec<PathBuf>,
     /// The client ids it may carry; empty for any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_many")]
     pub client_ids: Vec<String>,
     /// The status of the answer to an accepted or duplicate delivery.
     #[serde(default = "default_status")]
@@ -278,32 +281,42 @@ fn default_status() -> u16 {
     200
 }
 
-/// One secret or a list. The message of a mismatch does not repeat the value.
-fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SecretString>, D::Error> {
+/// One value or a list. The message of a mismatch does not repeat the value.
+fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a string or a list of strings")]
-    enum OneOrMany {
-        One(SecretString),
-        Many(Vec<SecretString>),
+    enum OneOrMany<T> {
+        One(T),
+        Many(Vec<T>),
     }
     Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(secret) => vec![secret],
-        OneOrMany::Many(secrets) => secrets,
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
     })
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    human(&String::deserialize(deserializer)?)
+    Ok(Time::deserialize(deserializer)?.0)
 }
 
 fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
-    Vec::<String>::deserialize(deserializer)?.iter().map(|text| human(text)).collect()
+    Ok(Vec::<Time>::deserialize(deserializer)?.into_iter().map(|time| time.0).collect())
 }
 
-fn human<E: serde::de::Error>(text: &str) -> Result<Duration, E> {
-    humantime::parse_duration(text).map_err(|error| {
-        E::custom(format!(
-            "{text:?} is not a duration: {error}; write for example \"30s\" or \"7d\""
-        ))
-    })
+/// A duration as people write it.
+struct Time(Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer).ok();
+        text.and_then(|text| humantime::parse_duration(&text).ok()).map(Time).ok_or_else(|| {
+            D::Error::custom(
+                "not a time with its unit; write for example \"30s\", \"10m\" or \"7d\"",
+            )
+        })
+    }
 }

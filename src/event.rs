@@ -16,8 +16,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(crate) use decode::decode;
+#[cfg(test)]
+pub(crate) use decode::fields;
 pub use decode::{DecodeError, needs_object};
+pub(crate) use decode::{decode, without_value};
 pub use id::Id;
 pub use money::Money;
 pub use net_date_time::NetDateTime;

@@ -38,7 +38,7 @@ enum Command {
     Inbox(commands::inbox::Args),
     /// Print the OpenAPI document
     Openapi(commands::openapi::Args),
-    /// Ask a running receiver whether it is ready; exit code 0 if it is
+    /// Ask a running receiver whether it is ready; exit code 0 if it is, 1 if not
     Healthcheck(commands::healthcheck::Args),
     /// Make a strong key, or the hash of a password
     Secret(commands::secret::Args),
@@ -56,9 +56,18 @@ async fn main() -> ExitCode {
         Command::Secret(args) => commands::secret::run(args),
     };
     result.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("error: {error:#}");
         ExitCode::from(2)
     })
+}
+
+/// Whether whoever read the output, such as `head`, has had enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 async fn emit(settings: &Overrides, args: EmitArgs) -> anyhow::Result<ExitCode> {

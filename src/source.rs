@@ -264,6 +264,8 @@ fn shown<'v>(name: &HeaderName, value: &'v [u8]) -> std::borrow::Cow<'v, str> {
 
 /// A header's value, if it is there once, is text, and is not blank.
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?.to_str().ok()?.trim();
+    let mut values = headers.get_all(name).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let value = std::str::from_utf8(value.as_bytes()).ok()?.trim();
     (!value.is_empty()).then(|| value.to_owned())
 }

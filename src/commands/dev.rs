@@ -25,17 +25,26 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (token, file) = (args.data.join("token"), args.data.join("receiver.toml"));
+    // Before anything is made; the settings file may say otherwise later.
+    args.listen.map_or(Ok(()), stay_here)?;
+    // What is printed must work in any folder.
+    let data = std::path::absolute(&args.data)?;
+    let (token, file) = (data.join("token"), data.join("receiver.toml"));
     keep_token(&token)?;
-    keep_settings(&file, &args.data)?;
+    keep_settings(&file, &data)?;
     let overrides = Overrides { config: Some(file.clone()), listen: args.listen, inbox: None };
     let config = config::load(&overrides)?;
-    if !config::is_loopback(config.listen.ip()) {
-        bail!("dev listens on loopback only; use `serve` with its own keys for {}", config.listen);
-    }
+    stay_here(config.listen)?;
     let listener = bind(&config).await?;
     println!("{}", welcome(listener.local_addr()?, &token, &file));
     serve(config, listener).await
+}
+
+fn stay_here(listen: SocketAddr) -> anyhow::Result<()> {
+    if !config::is_loopback(listen.ip()) {
+        bail!("dev listens on loopback only; use `serve` with its own keys for {listen}");
+    }
+    Ok(())
 }
 
 /// A settings file like any other, so that every other command can be pointed at it.
@@ -70,7 +79,7 @@ fn keep_token(file: &Path) -> anyhow::Result<()> {
 }
 
 fn welcome(address: SocketAddr, token: &Path, file: &Path) -> String {
-    let (token, file) = (token.display(), file.display());
+    let (token, file) = (quoted(token), quoted(file));
     format!(
         r#"
   Swagger    http://{address}/swagger
@@ -81,7 +90,7 @@ fn welcome(address: SocketAddr, token: &Path, file: &Path) -> String {
   Send every event once, look at what arrived, and send the vendor's own sample by hand
   (twice: the second answer says duplicate):
 
-cargo run -- emit --all --config {file}
+cargo run -- emit --all --config {file} --listen {address}
 cargo run -- inbox list --config {file}
 
 curl http://{address}/api/webhooks/CreateOrderEvent \
@@ -91,4 +100,9 @@ curl http://{address}/api/webhooks/CreateOrderEvent \
   -d '{{"OrderNumber":1,"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent"}}'
 "#
     )
+}
+
+/// The path as one word of a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use webhook_receiver::config::{self, Overrides};
@@ -20,12 +19,21 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let address = reachable(config::load(&args.settings)?.listen);
-    let status = tokio::time::timeout(TIMEOUT, status(address))
-        .await
-        .with_context(|| format!("no answer from {address} in {} s", TIMEOUT.as_secs()))?
-        .with_context(|| format!("no receiver answers on {address}"))?;
-    println!("{status}");
-    Ok(if status == "200" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // Docker gives exit codes other than 0 and 1 no meaning.
+    Ok(match tokio::time::timeout(TIMEOUT, status(address)).await {
+        Ok(Ok(status)) => {
+            println!("{status}");
+            if status == "200" { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Ok(Err(error)) => {
+            eprintln!("no receiver answers on {address}: {error}");
+            ExitCode::FAILURE
+        }
+        Err(_) => {
+            eprintln!("no answer from {address} in {} s", TIMEOUT.as_secs());
+            ExitCode::FAILURE
+        }
+    })
 }
 
 async fn status(address: SocketAddr) -> std::io::Result<String> {

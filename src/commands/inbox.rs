@@ -201,11 +201,11 @@ async fn replay(
             replayed += inbox.replay(Filter { ids, ..Filter::default() }, Utc::now()).await?;
         }
     }
-    match (json, dry_run) {
-        (true, _) => println!("{}", json!({ "replayed": replayed, "dryRun": dry_run })),
-        (false, true) => println!("{replayed} deliveries would be replayed"),
-        (false, false) => println!("{replayed} deliveries are due again"),
-    }
+    super::print(match (json, dry_run) {
+        (true, _) => json!({ "replayed": replayed, "dryRun": dry_run }).to_string(),
+        (false, true) => format!("{replayed} deliveries would be replayed"),
+        (false, false) => format!("{replayed} deliveries are due again"),
+    })?;
     Ok(())
 }
 
@@ -221,10 +221,10 @@ async fn prune(
     while let step @ 1.. = inbox.prune(state, before, STEP).await? {
         pruned += step;
     }
-    match json {
-        true => println!("{}", json!({ "pruned": pruned })),
-        false => println!("{pruned} deliveries deleted"),
-    }
+    super::print(match json {
+        true => json!({ "pruned": pruned }).to_string(),
+        false => format!("{pruned} deliveries deleted"),
+    })?;
     Ok(())
 }
 

@@ -21,6 +21,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         false => vec![openapi::default_source()],
     };
     let document = openapi::document(&handlers::catalog().checked()?, &sources)?;
-    println!("{}", document.to_pretty_json()?);
+    super::print(document.to_pretty_json()?)?;
     Ok(ExitCode::SUCCESS)
 }

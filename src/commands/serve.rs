@@ -25,6 +25,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(format) = args.log {
         config.log.format = format;
     }
+    // What is missing in the settings is said before a taken port.
+    config.check()?;
+    config.sources()?;
     let listener = bind(&config).await?;
     serve(config, listener).await
 }

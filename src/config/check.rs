@@ -6,8 +6,28 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{AuthKind, Config, ConfigError, Limits, SourceConfig};
-use crate::source::{Auth, Key, SECRET_SEGMENT, Source};
+use super::{AuthKind, Config, ConfigError, SourceConfig};
+use crate::source::{Auth, Key, SECRET_SEGMENT, Source, versioned};
+
+/// What the receiver serves itself, so that no source can have it.
+const RESERVED: [&str; 6] =
+    ["/swagger", "/openapi.json", "/healthz", "/readyz", "/metrics", "/api/hooks"];
+
+/// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
+const PLACEHOLDER: &str = "…";
+
+/// More than any machine can use of what is counted: connections, handlers, calls.
+const MANY: usize = 1_000_000;
+
+const NO_SOURCE: &str = "\
+no source is configured, so there is nobody to receive from. Write to the file receiver.toml (or the one that --config names):
+
+[sources.directscale]
+dialect = \"directscale\"
+bearer_tokens = [\"…\"]
+
+with a key from `webhook-receiver secret`, and give the sender the same key. Every setting is explained in \
+receiver.example.toml. To only try it, without settings: `webhook-receiver dev`";
 
 /// Whether only this machine can reach the address.
 pub fn is_loopback(address: IpAddr) -> bool {
@@ -21,11 +41,7 @@ impl Config {
     /// [`ConfigError`] if one of them proves nothing, or two share a path.
     pub fn sources(&self) -> Result<Vec<Arc<Source>>, ConfigError> {
         if self.sources.is_empty() {
-            return refuse(
-                "no source is configured; write for example\n\n\
-                 [sources.directscale]\ndialect = \"directscale\"\nbearer_tokens = [\"…\"]\n\n\
-                 with a key from `webhook-receiver secret`",
-            );
+            return refuse(NO_SOURCE);
         }
         let mut sources: Vec<Arc<Source>> = Vec::new();
         for (name, settings) in &self.sources {
@@ -64,33 +80,44 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with the setting that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let Limits { max_body, concurrency, buffered, connections, queue, .. } = self.limits;
-        let positive = [
-            ("max_body in [limits]", max_body),
-            ("concurrency in [limits]", concurrency),
-            ("connections in [limits]", connections),
-            ("queue in [limits]", queue),
-            ("concurrency in [dispatch]", self.dispatch.concurrency),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return refuse(format!("{name} must be at least 1"));
+        let (limits, dispatch) = (&self.limits, &self.dispatch);
+        for (name, value, least, most) in [
+            ("max_body in [limits]", limits.max_body, 1, usize::MAX),
+            ("buffered in [limits]", limits.buffered, limits.max_body, usize::MAX),
+            ("max_head in [limits]", limits.max_head, 8192, usize::MAX),
+            ("concurrency in [limits]", limits.concurrency, 1, MANY),
+            ("connections in [limits]", limits.connections, 1, MANY),
+            ("queue in [limits]", limits.queue, 1, MANY),
+            ("concurrency in [dispatch]", dispatch.concurrency, 1, MANY),
+            ("remembered in [dedup]", self.dedup.remembered, 0, 10 * MANY),
+        ] {
+            if value < least {
+                return refuse(format!("{name} must be at least {least}"));
+            }
+            if value > most {
+                return refuse(format!("{name} must be at most {most}"));
+            }
         }
-        if buffered < max_body {
-            return refuse("buffered in [limits] must be at least max_body");
-        }
-        if self.limits.max_head < 8192 {
-            return refuse("max_head in [limits] must be at least 8192");
+        for (name, time) in [
+            ("head_timeout in [limits]", limits.head_timeout),
+            ("body_timeout in [limits]", limits.body_timeout),
+            ("timeout in [dispatch]", dispatch.timeout),
+        ] {
+            if time < Duration::from_millis(1) {
+                return refuse(format!("{name} must be at least \"1ms\""));
+            }
         }
         if !(0.0..=1.0).contains(&self.dispatch.jitter) {
             return refuse("jitter in [dispatch] must be between 0 and 1");
         }
-        if self.dispatch.timeout < Duration::from_millis(1) {
-            return refuse("timeout in [dispatch] must be at least 1ms");
-        }
-        if self.retention.done < self.dedup.window {
-            return refuse(
-                "done in [retention] is shorter than window in [dedup]: an id is known only as long as its delivery is kept",
-            );
+        let window = self.dedup.window;
+        for (name, kept) in [("done", self.retention.done), ("unrouted", self.retention.unrouted)] {
+            if kept < window {
+                let days = window.as_secs().div_ceil(24 * 60 * 60);
+                return refuse(format!(
+                    "{name} in [retention] is shorter than window in [dedup], but an id is known only as long as its delivery is kept; write {name} = \"{days}d\" or more"
+                ));
+            }
         }
         Ok(())
     }
@@ -98,7 +125,9 @@ impl Config {
     fn source(&self, name: &str, settings: &SourceConfig) -> Result<Source, ConfigError> {
         let path = normal_path(name, &settings.path)?;
         if !(200..300).contains(&settings.accepted_status) {
-            return refuse(format!("[sources.{name}] accepted_status must be between 200 and 299"));
+            return refuse(format!(
+                "[sources.{name}] accepted_status must be between 200 and 299; write accepted_status = 200"
+            ));
         }
         Ok(Source {
             name: name.to_owned(),
@@ -119,7 +148,7 @@ impl Config {
             )),
             AuthKind::Bearer => Ok(Auth::Bearer(secrets.iter().map(Key::new).collect())),
             AuthKind::None if !secrets.is_empty() => refuse(format!(
-                "[sources.{name}] has keys and auth = \"none\"; remove one of the two"
+                "[sources.{name}] has keys and auth = \"none\"; remove the keys, or write auth = \"bearer\""
             )),
             AuthKind::None if !is_loopback(self.listen.ip()) && !has_secret_segment(path) => {
                 refuse(format!(
@@ -150,9 +179,9 @@ impl SourceConfig {
         }
         for secret in &secrets {
             let text = secret.expose_secret();
-            if text.trim().is_empty() {
+            if text.trim().is_empty() || text == PLACEHOLDER {
                 return refuse(format!(
-                    "[sources.{name}] has an empty key; take one from `webhook-receiver secret`"
+                    "[sources.{name}] has an empty key or the placeholder of one; write one from `webhook-receiver secret`"
                 ));
             }
             if text.trim() != text || text.chars().any(char::is_control) {
@@ -165,12 +194,34 @@ impl SourceConfig {
     }
 }
 
-/// Whether a request could belong to both paths.
+/// Whether a request could belong to both paths, or to a versioned twin of one.
 fn overlap(a: &str, b: &str) -> bool {
+    let versions: Vec<u16> = a.split('/').chain(b.split('/')).filter_map(version).collect();
+    let ways = |path: &str| -> Vec<String> {
+        let twins = versions.iter().map(|&v| versioned(path, v));
+        std::iter::once(path.to_owned()).chain(twins).collect()
+    };
+    let others = ways(b);
+    ways(a).iter().any(|a| others.iter().any(|b| meet(a, b)))
+}
+
+/// The version that a path's segment names, as `v2` does.
+fn version(segment: &str) -> Option<u16> {
+    segment.strip_prefix('v')?.parse().ok()
+}
+
+/// Whether one path is the other, or the other with one event's name behind it.
+fn meet(a: &str, b: &str) -> bool {
     let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
     long.strip_prefix(short).is_some_and(|rest| {
         rest.is_empty() || rest.strip_prefix('/').is_some_and(|event| !event.contains('/'))
     })
+}
+
+/// The receiver's own route that a source under `path` would be in the way of.
+fn taken(path: &str) -> Option<&'static str> {
+    let within = |own: &str| path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/'));
+    RESERVED.into_iter().find(|own| meet(path, own) || within(own))
 }
 
 fn normal_path(name: &str, path: &str) -> Result<String, ConfigError> {
@@ -178,7 +229,12 @@ fn normal_path(name: &str, path: &str) -> Result<String, ConfigError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
     if !path.starts_with('/') || path.contains("//") || !path.chars().all(plain) {
         return refuse(format!(
-            "[sources.{name}] path must begin with / and consist of letters, digits and - . _ ~ /, e.g. path = \"/api/webhooks\""
+            "[sources.{name}] path must be / and at least one name, of letters, digits and - . _ ~; write for example path = \"/api/webhooks\""
+        ));
+    }
+    if let Some(own) = taken(&path) {
+        return refuse(format!(
+            "[sources.{name}] path is in the way of {own}, which the receiver serves itself; write for example path = \"/api/webhooks\""
         ));
     }
     Ok(path)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::{Config, ConfigError};
+use crate::event::without_value;
 
 const PREFIX: &str = "RECEIVER_";
 
@@ -42,7 +43,7 @@ pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
         None => String::new(),
     };
     let file = overrides.config.as_deref().unwrap_or(Path::new("receiver.toml"));
-    let mut config = parse(&text, std::env::vars(), &file.display().to_string())?;
+    let mut config = parse(&text, variables()?, &file.display().to_string())?;
     if let Some(listen) = overrides.listen {
         config.listen = listen;
     }
@@ -63,23 +64,35 @@ pub fn parse(
     vars: impl IntoIterator<Item = (String, String)>,
     name: &str,
 ) -> Result<Config, ConfigError> {
-    let config = toml::from_str::<Config>(text).map_err(|error| in_file(text, name, &error))?;
-    let vars: Vec<_> = vars
-        .into_iter()
-        .filter(|(key, _)| key.starts_with(PREFIX) && !NOT_SETTINGS.contains(&key.as_str()))
-        .collect();
+    let vars: Vec<_> = vars.into_iter().filter(|(key, _)| is_setting(key)).collect();
     if vars.is_empty() {
-        return Ok(config);
+        return toml::from_str(text).map_err(|error| in_file(text, name, &error));
     }
     let mut table: Table = toml::from_str(text).map_err(|error| in_file(text, name, &error))?;
-    let mut config = config;
-    for (key, value) in vars {
-        set(&mut table, &key[PREFIX.len()..], value);
-        config = table.clone().try_into().map_err(|error: toml::de::Error| {
-            ConfigError(format!("environment variable {key}: {}", hint(error.message())))
-        })?;
+    for (key, value) in &vars {
+        set(&mut table, &key[PREFIX.len()..], typed(value));
     }
-    Ok(config)
+    overlaid(table, &vars).map_err(|error| match toml::from_str::<Config>(text) {
+        // What is wrong in the file itself is told with its line.
+        Err(in_text) if error.variable.is_none() => in_file(text, name, &in_text),
+        _ => ConfigError(error.to_string()),
+    })
+}
+
+fn is_setting(key: &str) -> bool {
+    key.starts_with(PREFIX) && !NOT_SETTINGS.contains(&key)
+}
+
+/// The environment's settings. Other variables may hold any bytes.
+fn variables() -> Result<Vec<(String, String)>, ConfigError> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
+        .filter(|(key, _)| is_setting(key))
+        .map(|(key, value)| match value.into_string() {
+            Ok(value) => Ok((key, value)),
+            Err(_) => Err(ConfigError(format!("environment variable {key}: not UTF-8"))),
+        })
+        .collect()
 }
 
 fn read(file: &Path) -> Result<String, ConfigError> {
@@ -88,31 +101,116 @@ fn read(file: &Path) -> Result<String, ConfigError> {
     })
 }
 
+/// What is wrong with the file and the variables together.
+struct Misfit<'v> {
+    /// The variable at fault; none if the file is.
+    variable: Option<&'v str>,
+    path: String,
+    message: String,
+}
+
+impl std::fmt::Display for Misfit<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.variable {
+            Some(key) => write!(f, "environment variable {key}: {}", self.message),
+            None if is_missing(&self.message) => write!(
+                f,
+                "[{}]: {}, or set {PREFIX}{}__DIALECT=directscale",
+                self.path,
+                self.message,
+                as_variable(&self.path)
+            ),
+            None => write!(f, "{}: {}", self.path, self.message),
+        }
+    }
+}
+
+/// The settings of the file and the variables together, whatever the variables' order.
+fn overlaid<'v>(mut table: Table, vars: &'v [(String, String)]) -> Result<Config, Misfit<'v>> {
+    let mut texts = Vec::new();
+    loop {
+        let error = match serde_path_to_error::deserialize(Value::Table(table.clone())) {
+            Ok(config) => return Ok(config),
+            Err(error) => error,
+        };
+        let path = error.path().to_string();
+        let message = error.inner().message();
+        let culprit = vars.iter().find(|(key, _)| sets(key, &path) && !is_missing(message));
+        match culprit {
+            // A key or a name may consist of digits: what does not fit as a number is text.
+            Some((key, value)) if is_scalar(value) && !texts.contains(key) => {
+                set(&mut table, &key[PREFIX.len()..], Value::String(value.clone()));
+                texts.push(key.clone());
+            }
+            _ => {
+                let variable = culprit.map(|(key, _)| key.as_str());
+                return Err(Misfit { variable, path, message: hint(message) });
+            }
+        }
+    }
+}
+
+/// Whether the variable is the setting at `path` or inside it.
+fn sets(key: &str, path: &str) -> bool {
+    let setting = as_variable(path);
+    key[PREFIX.len()..]
+        .to_uppercase()
+        .strip_prefix(&setting)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
+}
+
+/// `limits.max_body` as it stands in a variable's name.
+fn as_variable(path: &str) -> String {
+    let path = path.split('[').next().unwrap_or_default();
+    path.replace('.', "__").replace('-', "_").to_uppercase()
+}
+
 /// The reason without the line's text, which may hold a secret.
 fn in_file(text: &str, name: &str, error: &toml::de::Error) -> ConfigError {
     let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
     ConfigError(format!("{name}, line {line}: {}", hint(error.message())))
 }
 
-/// Adds the nearest known name to serde's message about an unknown one.
+/// Serde's message without the value at fault, and with what would mend it.
 fn hint(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let nearest = match (message.starts_with("unknown "), quoted.next()) {
-        (true, Some(unknown)) => quoted
-            .map(|known| (strsim::jaro_winkler(&unknown.to_lowercase(), known), known))
-            .filter(|(likeness, _)| *likeness > 0.7)
-            .max_by(|a, b| a.0.total_cmp(&b.0)),
-        _ => None,
-    };
     let message = message.trim_end();
-    match nearest {
-        Some((_, known)) => format!("{message}; did you mean `{known}`?"),
-        None => message.to_owned(),
+    if is_missing(message) {
+        return format!("{message}; write for example dialect = \"directscale\"");
+    }
+    let Some((wrong, known)) =
+        message.strip_prefix("unknown ").and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return without_value(message);
+    };
+    let (kind, wrong) = wrong.split_once(' ').unwrap_or((wrong, ""));
+    let nearest = nearest(wrong.trim_matches('`'), known);
+    match (kind, nearest) {
+        (_, Some(nearest)) => format!("{message}; did you mean `{nearest}`?"),
+        ("field", None) => message.to_owned(),
+        // A value that is like none of the known ones may be a key in the wrong place.
+        (_, None) => format!("unknown value, expected {known}"),
     }
 }
 
-/// Puts a variable's value at its place. What reads as a TOML number, boolean or list is one; the rest is text.
-fn set(table: &mut Table, path: &str, value: String) {
+fn is_missing(message: &str) -> bool {
+    message.starts_with("missing field")
+}
+
+/// The name in backticks in `known` that is most like `wrong`, if one is.
+fn nearest<'k>(wrong: &str, known: &'k str) -> Option<&'k str> {
+    let wrong = wrong.to_lowercase();
+    known
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|known| (strsim::jaro_winkler(&wrong, known), known))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+/// Puts a variable's value at its place.
+fn set(table: &mut Table, path: &str, value: Value) {
     let (key, rest) = match path.split_once("__") {
         Some((key, rest)) => (key, Some(rest)),
         None => (path, None),
@@ -120,7 +218,7 @@ fn set(table: &mut Table, path: &str, value: String) {
     let key = existing(table, key).unwrap_or_else(|| key.to_lowercase());
     match rest {
         None => {
-            table.insert(key, typed(value));
+            table.insert(key, value);
         }
         Some(rest) => {
             let inner = table.entry(key).or_insert_with(|| Value::Table(Table::new()));
@@ -139,14 +237,15 @@ fn existing(table: &Table, key: &str) -> Option<String> {
     table.keys().find(|known| known.replace('-', "_").eq_ignore_ascii_case(key)).cloned()
 }
 
-fn typed(text: String) -> Value {
-    match toml::from_str::<Table>(&format!("value = {text}"))
-        .ok()
-        .and_then(|mut t| t.remove("value"))
-    {
-        Some(
-            value @ (Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Array(_)),
-        ) => value,
-        _ => Value::String(text),
+/// What reads as a TOML number, boolean or list is one; the rest is text.
+fn typed(text: &str) -> Value {
+    match text.parse::<Value>() {
+        Ok(value) if value.is_array() || is_scalar(text) => value,
+        _ => Value::String(text.to_owned()),
     }
+}
+
+fn is_scalar(text: &str) -> bool {
+    text.parse::<Value>()
+        .is_ok_and(|value| value.is_integer() || value.is_float() || value.is_bool())
 }

@@ -51,11 +51,23 @@ fn locate<T: DeserializeOwned>(bytes: &[u8]) -> DecodeError {
         .and_then(|_| json.end())
         .err()
         .map_or_else(|| "does not decode".to_owned(), |error| error.to_string());
-    DecodeError { path: track.path().to_string(), message: error }
+    DecodeError { path: track.path().to_string(), message: without_value(&error) }
+}
+
+/// A message of serde's without the value it quotes, which may be a secret or a customer's.
+pub(crate) fn without_value(message: &str) -> String {
+    ["invalid type: ", "invalid value: "]
+        .into_iter()
+        .find_map(|prefix| {
+            let (found, expected) = message.strip_prefix(prefix)?.rsplit_once(", expected ")?;
+            let kind = found.split(['"', '`']).next()?.trim_end();
+            Some(format!("{prefix}{kind}, expected {expected}"))
+        })
+        .unwrap_or_else(|| message.to_owned())
 }
 
 /// The field names that `T`'s derived implementation asks for; `None` if it is not a plain struct.
-fn fields<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
+pub(crate) fn fields<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
     let mut fields = None;
     // The probe always ends in an error; what it saw on the way is the answer.
     let _ = T::deserialize(Probe(&mut fields));
@@ -248,6 +260,15 @@ mod tests {
         assert!(error.message.contains("invalid type"), "{error}");
         assert_eq!(order("[]").unwrap_err().path, ".");
         assert!(order(r#"{"OrderNumber":1} x"#).is_err());
+    }
+
+    #[test]
+    fn a_failure_does_not_repeat_the_value() {
+        for value in [r#""4111, expected `x`""#, "4111.5", "[4111]"] {
+            let error = order(&format!(r#"{{"OrderNumber":{value}}}"#)).unwrap_err();
+            assert!(error.message.contains("expected i64"), "{error}");
+            assert!(!error.to_string().contains("4111"), "{error}");
+        }
     }
 
     #[test]

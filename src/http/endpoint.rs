@@ -8,7 +8,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use percent_encoding::percent_decode_str;
 
-use crate::source::{Source, versioned};
+use crate::source::{Auth, SECRET_SEGMENT, Source, versioned};
 
 /// A path under which a source is received, in one version of its models.
 pub(super) struct Endpoint {
@@ -21,7 +21,9 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoints of a source: its own path, which stays at version 1 for ever, and one for each version.
+    /// The endpoints of a source: one for each version, and its own path, which stays at version 1 for ever.
+    ///
+    /// Its own path comes last, because it would take `/hooks/v2` for an event called `v2`.
     pub(super) fn of(
         source: &Arc<Source>,
         rate: Option<NonZeroU32>,
@@ -35,7 +37,7 @@ impl Endpoint {
             rate: rate.clone(),
         };
         let twins = versions.iter().map(|v| endpoint(*v, versioned(&source.path, *v)));
-        std::iter::once(endpoint(1, source.path.clone())).chain(twins).collect()
+        twins.chain([endpoint(1, source.path.clone())]).collect()
     }
 
     /// The event that `path` names, if the path is this endpoint's: empty for the one URL that takes all events.
@@ -52,6 +54,14 @@ impl Endpoint {
         (!event.contains('/')).then(|| percent_decode_str(event).decode_utf8_lossy())
     }
 
+    /// Whether `path` holds a segment of the source's path that is all that proves its sender.
+    pub(super) fn is_revealed_by(&self, path: &str) -> bool {
+        let path = path.to_ascii_lowercase();
+        let mut segments = self.source.path.split('/');
+        matches!(self.source.auth, Auth::None)
+            && segments.any(|own| own.len() >= SECRET_SEGMENT && path.contains(own))
+    }
+
     /// Takes one delivery's turn, or says how long to wait for it.
     pub(super) fn admit_rate(&self) -> Result<(), std::time::Duration> {
         match self.rate.as_ref().map(|rate| rate.check()) {
@@ -65,7 +75,6 @@ impl Endpoint {
 mod tests {
     use super::*;
     use crate::event::{Dialect, Environment};
-    use crate::source::Auth;
 
     fn event(prefix: &str, path: &str) -> Option<String> {
         let source = Arc::new(Source {

@@ -56,7 +56,7 @@ pub(super) async fn receive<C: Send + Sync + 'static>(
     let path = request.uri().path();
     let found = receiver.endpoints.iter().find_map(|e| e.event(path).map(|event| (e, event)));
     let Some((endpoint, event)) = found else {
-        return Problem::new(&NOT_FOUND).into_response();
+        return receiver.not_found(path);
     };
     let event = event.into_owned();
     let mut facts = Facts { source: Some(endpoint.source.name.clone()), ..Facts::default() };
@@ -105,6 +105,23 @@ impl<C: 'static> Receiver<C> {
             clock: parts.clock,
             stop: parts.stop,
         }
+    }
+
+    /// Nothing is served there. If the path holds a source's secret one, the log names the source instead.
+    fn not_found(&self, path: &str) -> Response {
+        let mut response = Problem::new(&NOT_FOUND).into_response();
+        if let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.is_revealed_by(path))
+        {
+            response.extensions_mut().insert(Facts {
+                source: Some(endpoint.source.name.clone()),
+                reason: Some(
+                    "the path holds the source's secret, but is not its path and an event's name"
+                        .into(),
+                ),
+                ..Facts::default()
+            });
+        }
+        response
     }
 
     async fn accept(
@@ -169,8 +186,8 @@ impl<C: 'static> Receiver<C> {
 
 /// The content type must be JSON in UTF-8, not compressed.
 fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
-    let encoding = headers.get(CONTENT_ENCODING);
-    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
         return Err(unsupported("the body is compressed"));
     }
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -8,6 +8,9 @@ use serde_json::value::RawValue;
 use super::Refusal;
 use crate::event::{NetDateTime, Timestamp, scalar};
 
+/// The longest name of an event, in bytes. Names are logged, so what is longer counts as content and not as a name.
+const LONGEST_NAME: usize = 200;
+
 /// What a body says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Envelope {
@@ -25,7 +28,7 @@ pub(super) fn read(body: &[u8], event_type: &str, event_time: &str) -> Result<En
         Err(error) => return Err(Refusal::NotJson(error.to_string())),
     };
     Ok(Envelope {
-        event_type: kind.and_then(scalar),
+        event_type: kind.and_then(scalar).filter(|name| name.len() <= LONGEST_NAME),
         event_time: time.and_then(scalar).and_then(|time| instant(&time)),
         is_object: true,
     })
@@ -161,6 +164,13 @@ mod tests {
         assert_eq!(envelope(r#"{"EventType":3}"#).event_type.as_deref(), Some("3"));
         assert_eq!(envelope(r#"{"EventType":" "}"#).event_type, None);
         assert_eq!(envelope(r#"{"EventType":null}"#).event_type, None);
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_name_is_none() {
+        let named = |length| envelope(&format!(r#"{{"EventType":"{}"}}"#, "x".repeat(length)));
+        assert!(named(LONGEST_NAME).event_type.is_some());
+        assert_eq!(named(LONGEST_NAME + 1).event_type, None);
     }
 
     #[test]

@@ -1,30 +1,17 @@
 //! The documentation pages as a person sees them, in a real browser.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use webhook_receiver::handlers::{Context, catalog};
+use webhook_receiver::http::login::hash;
+use webhook_receiver::inbox::State;
 
-use axum::Router;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use http::{HeaderMap, StatusCode};
-use webhook_receiver::config::Docs;
-use webhook_receiver::handlers::catalog;
-use webhook_receiver::http::answer::{Answer, Status};
-use webhook_receiver::http::docs;
-use webhook_receiver::http::login::{Login, hash};
-use webhook_receiver::http::problem::Problem;
-use webhook_receiver::openapi::{default_source, document};
-
+use super::receiver::{KEY, Receiver, SOURCES};
 use super::webdriver::Browser;
-
-/// With the punctuation that real keys have.
-const KEY: &str = "Ab!c@d%e$f^g&h";
 
 #[tokio::test]
 async fn swagger_sends_an_event_with_the_key_and_shows_the_answer() {
     let Some(browser) = Browser::open().await else { return };
-    let server = serve(None).await;
+    let receiver = serve("").await;
+    let server = format!("http://{}", receiver.address);
     browser.go(&server).await;
     browser.click(&format!("{OPERATION} .opblock-summary-control")).await;
     execute(&browser).await;
@@ -41,16 +28,21 @@ async fn swagger_sends_an_event_with_the_key_and_shows_the_answer() {
     browser.wait_for_text(&shown(".response-col_description"), "duplicate").await;
     browser.screenshot("duplicate", &shown("")).await;
     assert_only_from(&browser, &server).await;
+
+    let kept = receiver.finish().await.deliveries().await;
+    let ends: Vec<_> = kept.iter().map(|d| (d.entry.event_type.as_str(), d.entry.state)).collect();
+    assert_eq!(ends, [("OrderEvent", State::Done)]);
 }
 
 #[tokio::test]
 async fn behind_a_login_swagger_still_loads_its_document() {
     let Some(browser) = Browser::open().await else { return };
-    let password_hash = Some(hash(&"secret".into()).unwrap().into());
-    let login = Login::new(&Docs { user: Some("docs".into()), password_hash }).unwrap();
-    let server = serve(login).await;
-    browser.go(&server.replace("http://", "http://docs:secret@")).await;
-    browser.go(&server).await;
+    let hash = hash(&"secret".into()).unwrap();
+    let docs =
+        format!("listen = \"0.0.0.0:0\"\n[docs]\nuser = \"docs\"\npassword_hash = \"{hash}\"\n");
+    let receiver = serve(&docs).await;
+    browser.go(&format!("http://docs:secret@{}", receiver.address)).await;
+    browser.go(&format!("http://{}", receiver.address)).await;
     browser.wait_for_text(OPERATION, "/api/webhooks/OrderEvent").await;
 }
 
@@ -85,29 +77,9 @@ async fn assert_only_from(browser: &Browser, server: &str) {
     assert!(violations.is_empty(), "{violations:?}");
 }
 
-/// The pages and a stand-in for the receiver; returns the address.
-async fn serve(login: Option<Login>) -> String {
-    let document = document(&catalog(), &[default_source()]).unwrap();
-    let seen = Arc::new(Mutex::new(HashSet::new()));
-    let app = Router::new()
-        .route("/api/webhooks/{event}", post(receive))
-        .with_state(seen)
-        .merge(docs::router(&document, login).unwrap());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    format!("http://{address}")
-}
-
-type Seen = Arc<Mutex<HashSet<String>>>;
-
-async fn receive(State(seen): State<Seen>, headers: HeaderMap, _: String) -> Response {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if text("authorization") != format!("Bearer {KEY}") {
-        return Problem::unauthorized("Bearer").into_response();
-    }
-    let message_id = text("x-directscale-message-id").to_owned();
-    let new = seen.lock().unwrap().insert(message_id.clone());
-    let status = if new { Status::Accepted } else { Status::Duplicate };
-    Answer { status, delivery_id: 1, message_id }.respond(StatusCode::OK)
+/// The real receiver with its events and one source.
+async fn serve(settings: &str) -> Receiver {
+    let one_source =
+        SOURCES.split("[sources.stage]").next().unwrap().replace("live", "directscale");
+    Receiver::start(&format!("{settings}{one_source}"), catalog(), Context::default()).await
 }

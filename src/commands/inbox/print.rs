@@ -6,13 +6,15 @@ use serde_json::Value;
 use webhook_receiver::event::Timestamp;
 use webhook_receiver::inbox::{Detail, Entry};
 
+use crate::commands::print;
+
 pub(super) fn list(entries: &[Entry], json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(entries)?);
+        print(serde_json::to_string_pretty(entries)?)?;
     } else if entries.is_empty() {
-        println!("no deliveries");
+        print("no deliveries")?;
     } else {
-        println!("{}", table(entries));
+        print(table(entries))?;
     }
     Ok(())
 }
@@ -30,7 +32,7 @@ fn table(entries: &[Entry]) -> Table {
         "NOTE",
     ]);
     table.add_rows(entries.iter().map(|entry| {
-        [
+        cells([
             entry.id.to_string(),
             entry.state.as_str().to_owned(),
             entry.source.clone(),
@@ -39,7 +41,7 @@ fn table(entries: &[Entry]) -> Table {
             time(entry.received_at),
             entry.attempts.to_string(),
             note(entry),
-        ]
+        ])
     }));
     table
 }
@@ -59,18 +61,33 @@ fn note(entry: &Entry) -> String {
 
 pub(super) fn detail(detail: &Detail, json: &Value, as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        println!("{}", serde_json::to_string_pretty(json)?);
+        print(serde_json::to_string_pretty(json)?)?;
         return Ok(());
     }
-    println!("{}\n", facts(detail));
+    let mut text = format!("{}\n\n", facts(detail));
     if !detail.attempts.is_empty() {
-        println!("{}\n", attempts(detail));
+        text += &format!("{}\n\n", attempts(detail));
     }
     for header in json["headers"].as_array().into_iter().flatten() {
-        println!("{}: {}", text(&header[0]), text(&header[1]));
+        let [name, value] = [0, 1].map(|part| header[part].as_str().unwrap_or_default());
+        text += &format!("{name}: {}\n", visible(value, &['\t']));
     }
-    println!("\n{}", String::from_utf8_lossy(&detail.body));
-    Ok(())
+    text += "\n";
+    text += &visible(&String::from_utf8_lossy(&detail.body), &['\n', '\t']);
+    Ok(print(text)?)
+}
+
+/// The text without what could steer a terminal: names, ids and bodies are the sender's.
+fn visible(text: &str, kept: &[char]) -> String {
+    let steers = |c: char| c.is_control() && !kept.contains(&c);
+    text.chars()
+        .map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+/// A table's row, each cell on a line of its own.
+fn cells<const N: usize>(row: [String; N]) -> [String; N] {
+    row.map(|cell| visible(&cell, &[]))
 }
 
 fn facts(detail: &Detail) -> Table {
@@ -79,7 +96,7 @@ fn facts(detail: &Detail) -> Table {
     let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
     let at = |value: Option<Timestamp>| value.map_or_else(|| "-".into(), time);
     let mut table = plain();
-    table.add_rows([
+    let rows = [
         ["delivery", &entry.id.to_string()],
         ["state", entry.state.as_str()],
         ["source", &format!("{} ({})", entry.source, entry.environment)],
@@ -93,7 +110,8 @@ fn facts(detail: &Detail) -> Table {
         ["ended", &at(entry.ended_at)],
         ["ordering key", &optional(&detail.ordering_key)],
         ["note", &note(entry)],
-    ]);
+    ];
+    table.add_rows(rows.map(|row| cells(row.map(str::to_owned))));
     table
 }
 
@@ -101,14 +119,14 @@ fn attempts(detail: &Detail) -> Table {
     let mut table = plain();
     table.set_header(["ATTEMPT", "REPLAY", "STARTED", "MS", "OUTCOME", "ERROR"]);
     table.add_rows(detail.attempts.iter().map(|attempt| {
-        [
+        cells([
             attempt.attempt.to_string(),
             attempt.replay.to_string(),
             time(attempt.started_at),
             (attempt.ended_at - attempt.started_at).num_milliseconds().to_string(),
             attempt.outcome.clone(),
             attempt.error.clone().unwrap_or_default(),
-        ]
+        ])
     }));
     table
 }
@@ -125,8 +143,4 @@ fn named(event_type: &str) -> String {
 
 fn time(time: Timestamp) -> String {
     time.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
