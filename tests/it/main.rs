@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod conformance;
+mod deliveries;
 mod emit;
+mod model;
 mod openapi;
 mod webdriver;

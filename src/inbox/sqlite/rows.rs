@@ -179,9 +179,10 @@ pub(super) fn finish(
     let held = tx
         .db
         .prepare_cached(
-            "SELECT replays, ordering_key FROM work WHERE id = ?1 AND state = 1 AND attempts = ?2",
+            "SELECT replays, ordering_key FROM work
+             WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?3",
         )?
-        .query_row(params![lease.id, lease.attempt], |row| {
+        .query_row(params![lease.id, lease.attempt, millis(lease.started)], |row| {
             Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))
         })
         .optional()?;
