@@ -5,7 +5,11 @@
 mod browser;
 mod conformance;
 mod deliveries;
+mod dispatch;
 mod emit;
+mod front;
+mod jobs;
 mod model;
 mod openapi;
+mod watched;
 mod webdriver;

@@ -120,8 +120,13 @@ impl Dedup {
         Ok(())
     }
 
-    /// Stores the newest filter, whose generation is complete.
+    /// Stores the newest filter, whose generation is complete, and deletes those whose generation is pruned away.
     fn seal(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached(
+            "DELETE FROM filter WHERE NOT EXISTS
+                 (SELECT 1 FROM identity WHERE identity.generation = filter.generation)",
+        )?
+        .execute([])?;
         if let Some((generation, filter)) = self.filters.last_key_value() {
             db.prepare_cached("INSERT OR REPLACE INTO filter (generation, bits) VALUES (?1, ?2)")?
                 .execute(params![generation, filter.to_bytes()])?;
@@ -231,5 +236,100 @@ mod tests {
     fn the_hash_keeps_the_parts_apart_and_never_changes() {
         assert_ne!(Identity::new("a", "bc", "d").hash, Identity::new("ab", "c", "d").hash);
         assert_eq!(hex::encode(&hash("m")[..8]), "9730416d0c17ce3c");
+    }
+
+    /// The tables of an inbox, in memory.
+    fn database() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(include_str!("v1.sql")).unwrap();
+        db
+    }
+
+    fn identity(message_id: &str) -> Identity<'_> {
+        Identity::new("source", "client", message_id)
+    }
+
+    /// Keeps identities under these delivery numbers, each with its number as message id.
+    fn insert(dedup: &mut Dedup, db: &Connection, deliveries: &[DeliveryId]) {
+        for delivery in deliveries {
+            dedup.insert(db, &identity(&delivery.to_string()), *delivery).unwrap();
+        }
+    }
+
+    fn assert_known(dedup: &Dedup, db: &Connection, deliveries: &[DeliveryId]) {
+        for delivery in deliveries {
+            let found = dedup.find(db, &identity(&delivery.to_string())).unwrap();
+            assert_eq!(found, Some(*delivery));
+        }
+        assert_eq!(dedup.find(db, &identity("unknown")).unwrap(), None);
+    }
+
+    fn stored_filters(db: &Connection) -> Vec<i64> {
+        let mut stored = db.prepare("SELECT generation FROM filter ORDER BY 1").unwrap();
+        stored.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    const FULL: DeliveryId = 1 << GENERATION;
+
+    /// Two at each end of the first three generations, and one in the ninth.
+    const SPREAD: [DeliveryId; 8] =
+        [1, 2, FULL - 1, FULL, 2 * FULL - 1, 2 * FULL, 3 * FULL - 1, 8 * FULL + 5];
+
+    #[test]
+    fn ids_are_known_across_the_boundary_of_generations() {
+        let db = database();
+        let mut dedup = Dedup::load(&db).unwrap();
+        insert(&mut dedup, &db, &SPREAD);
+        assert_known(&dedup, &db, &SPREAD);
+        assert_eq!(dedup.filters.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 8]);
+        assert_eq!(stored_filters(&db), [0, 1, 2]);
+    }
+
+    #[test]
+    fn reopening_knows_all_ids_with_and_without_stored_filters() {
+        let db = database();
+        insert(&mut Dedup::load(&db).unwrap(), &db, &SPREAD);
+        assert_known(&Dedup::load(&db).unwrap(), &db, &SPREAD);
+        db.execute("UPDATE filter SET bits = x'00' WHERE generation = 1", []).unwrap();
+        db.execute("DELETE FROM filter WHERE generation = 2", []).unwrap();
+        assert_known(&Dedup::load(&db).unwrap(), &db, &SPREAD);
+        db.execute("DELETE FROM filter", []).unwrap();
+        let mut reopened = Dedup::load(&db).unwrap();
+        assert_known(&reopened, &db, &SPREAD);
+        insert(&mut reopened, &db, &[9 * FULL]);
+        assert_eq!(stored_filters(&db), [8]);
+    }
+
+    #[test]
+    fn a_stored_filter_is_used_as_it_is() {
+        let db = database();
+        insert(&mut Dedup::load(&db).unwrap(), &db, &SPREAD);
+        let empty = Filter::empty();
+        db.execute("UPDATE filter SET bits = ?1 WHERE generation = 0", [empty.to_bytes()]).unwrap();
+        assert_eq!(Dedup::load(&db).unwrap().find(&db, &identity("1")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_boundary_that_is_rolled_back_loses_no_id() {
+        let mut db = database();
+        let mut dedup = Dedup::load(&db).unwrap();
+        insert(&mut dedup, &db, &[FULL - 2]);
+        let tx = db.transaction().unwrap();
+        insert(&mut dedup, &tx, &[FULL - 1, FULL]);
+        tx.rollback().unwrap();
+        insert(&mut dedup, &db, &[FULL - 1, FULL]);
+        for dedup in [dedup, Dedup::load(&db).unwrap()] {
+            assert_known(&dedup, &db, &[FULL - 2, FULL - 1, FULL]);
+        }
+    }
+
+    #[test]
+    fn the_filter_of_a_pruned_generation_is_deleted() {
+        let db = database();
+        let mut dedup = Dedup::load(&db).unwrap();
+        insert(&mut dedup, &db, &SPREAD);
+        db.execute("DELETE FROM identity WHERE generation = 1", []).unwrap();
+        insert(&mut dedup, &db, &[9 * FULL]);
+        assert_eq!(stored_filters(&db), [0, 2, 8]);
     }
 }
