@@ -325,3 +325,17 @@ pub(super) fn prune(
 pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
 }
+
+/// The generation of a filter that no identity has.
+const NO_GENERATION: i64 = -1;
+
+/// Writes what a large delivery would.
+pub(super) fn take_room(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    let filter = "INSERT OR REPLACE INTO filter (generation, bits) VALUES (?1, zeroblob(65536))";
+    tx.db.execute(filter, [NO_GENERATION]).map(drop)
+}
+
+/// Takes it back.
+pub(super) fn give_room(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    tx.db.execute("DELETE FROM filter WHERE generation = ?1", [NO_GENERATION]).map(drop)
+}
