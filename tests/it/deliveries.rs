@@ -92,6 +92,10 @@ impl Store {
         Store { url, _folder: folder }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// As the receiver opens it. Whatever was opened so before must be gone, as after the end of a process.
     pub(crate) fn open(&self) -> Arc<dyn Inbox> {
         inbox::open(&self.url, Options { queue: 1024, exclusive: true }).unwrap()

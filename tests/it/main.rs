@@ -6,6 +6,7 @@ mod browser;
 mod conformance;
 mod deliveries;
 mod dispatch;
+mod drain;
 mod emit;
 mod front;
 mod jobs;

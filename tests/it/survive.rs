@@ -33,7 +33,7 @@ impl Book {
     /// An id to send: a resend every other time, as long as there are some to resend.
     fn next(&self) -> String {
         let n = self.sent.fetch_add(1, Ordering::Relaxed);
-        let again = if n % 2 == 0 { self.unanswered.lock().unwrap().pop() } else { None };
+        let again = if n.is_multiple_of(2) { self.unanswered.lock().unwrap().pop() } else { None };
         again.unwrap_or_else(|| format!("message-{n}"))
     }
 
