@@ -3,14 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Body;
+use chrono::TimeDelta;
+use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use webhook_receiver::config::parse;
+use tower_service::Service;
+use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
-use webhook_receiver::inbox::{Detail, Filter, Inbox, State};
+use webhook_receiver::http::{Parts, router};
+use webhook_receiver::inbox::{Detail, Filter, Front, Inbox, State};
 use webhook_receiver::serve::serve;
-use webhook_receiver::telemetry::system_clock;
+use webhook_receiver::telemetry::{Metrics, system_clock};
 
 use super::deliveries::{PATIENCE, Store};
 use super::jobs::{Watcher, catalog, job};
@@ -29,9 +35,7 @@ struct Fixture {
 impl Fixture {
     async fn start(settings: &str) -> Self {
         let store = Store::sqlite();
-        let sources = "[sources.one]\ndialect = \"directscale\"\nauth = \"none\"\n";
-        let text = format!("inbox = {:?}\n{sources}{settings}", store.url());
-        let config = parse(&text, [], "test").unwrap();
+        let config = config(&store, settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (watcher, stop) = (Watcher::new(), CancellationToken::new());
@@ -60,6 +64,12 @@ impl Fixture {
         served.expect("it stops").unwrap().unwrap();
         self.inbox
     }
+}
+
+fn config(store: &Store, settings: &str) -> Config {
+    let sources = "[sources.one]\ndialect = \"directscale\"\nauth = \"none\"\n";
+    let text = format!("inbox = {:?}\n{sources}{settings}", store.url());
+    parse(&text, [], "test").unwrap()
 }
 
 fn with_type(act: &str) -> String {
@@ -123,4 +133,42 @@ async fn a_stopping_receiver_accepts_nothing_more() {
     assert_eq!(started.answer().await.unwrap().status, 200);
     let inbox = receiver.ended().await;
     assert_eq!(inbox.list(Filter::default()).await.unwrap().len(), 1);
+}
+
+/// The routes alone: a connection that is being drained may still bring a request.
+fn routes(store: &Store, inbox: &Arc<dyn Inbox>, stop: &CancellationToken) -> Router {
+    let config = config(store, "");
+    let parts = Parts {
+        sources: config.sources().unwrap().into_iter().map(|source| (source, None)).collect(),
+        catalog: Arc::new(catalog()),
+        front: Front::new(Arc::clone(inbox), 0, TimeDelta::MAX),
+        inbox: Arc::clone(inbox),
+        limits: config.limits,
+        clock: system_clock(),
+        metrics: Arc::new(Metrics::default()),
+        stop: stop.clone(),
+    };
+    router(parts, Router::new())
+}
+
+async fn call(routes: &mut Router, method: &str, path: &str) -> Response<Body> {
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header("content-type", "application/json").body(Body::from("{}"));
+    routes.call(request.unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_request_that_begins_after_the_stop_is_told_to_come_again() {
+    let (store, stop) = (Store::sqlite(), CancellationToken::new());
+    let inbox = store.open();
+    let mut routes = routes(&store, &inbox, &stop);
+    assert_eq!(call(&mut routes, "GET", "/readyz").await.status(), 200);
+    stop.cancel();
+    let refused = call(&mut routes, "POST", "/api/webhooks/JobEvent").await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
+    assert_eq!(call(&mut routes, "GET", "/readyz").await.status(), 503);
+    assert!(inbox.list(Filter::default()).await.unwrap().is_empty());
 }

@@ -332,4 +332,22 @@ mod tests {
         insert(&mut dedup, &db, &[9 * FULL]);
         assert_eq!(stored_filters(&db), [0, 2, 8]);
     }
+
+    #[test]
+    fn where_a_filter_errs_the_table_keeps_the_parts_apart() {
+        let db = database();
+        insert(&mut Dedup::load(&db).unwrap(), &db, &SPREAD);
+        let holds_all = vec![0xFF; BLOCKS * BLOCK];
+        db.execute("UPDATE filter SET bits = ?1", [holds_all]).unwrap();
+        let dedup = Dedup::load(&db).unwrap();
+        assert_known(&dedup, &db, &SPREAD);
+        for other in [
+            Identity::new("source", "other", "1"),
+            Identity::new("other", "client", "1"),
+            Identity::new("source", "", "1"),
+            Identity::new("sourceclient", "", "1"),
+        ] {
+            assert_eq!(dedup.find(&db, &other).unwrap(), None);
+        }
+    }
 }
