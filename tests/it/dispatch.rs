@@ -58,7 +58,9 @@ impl Fixture {
     }
 
     async fn step(&self) -> usize {
-        self.dispatcher(8).step().await.unwrap()
+        let dispatcher = self.dispatcher(8);
+        let step = tokio::time::timeout(PATIENCE, dispatcher.step()).await;
+        step.expect("it ends").unwrap()
     }
 
     async fn step_at(&self, seconds: i64) -> usize {
