@@ -96,12 +96,13 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
                 () = stop.cancelled() => break,
                 Ok(slot) = Arc::clone(&self.slots).acquire_owned() => slot,
             };
-            if self.start(slot, &tasks, &abandon).await {
+            let started = self.start(slot, &tasks, &abandon).await;
+            if let Ok(true) = started {
                 continue;
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.rest() => {}
+                () = self.rest(started.is_err()) => {}
             }
         }
         tasks.close();
@@ -121,19 +122,17 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         first: OwnedSemaphorePermit,
         tasks: &TaskTracker,
         abandon: &CancellationToken,
-    ) -> bool {
+    ) -> Result<bool, InboxError> {
         let mut slots = vec![first];
         slots.extend(std::iter::from_fn(|| Arc::clone(&self.slots).try_acquire_owned().ok()));
-        let claims = self.claim(slots.len()).await.unwrap_or_else(|error| {
-            warn!(%error, "cannot claim deliveries");
-            Vec::new()
-        });
+        let claims = self.claim(slots.len()).await;
+        let claims = claims.inspect_err(|error| warn!(%error, "cannot claim deliveries"))?;
         let more = claims.len() == slots.len();
         for (claim, slot) in claims.into_iter().zip(slots) {
             let (dispatcher, abandon) = (Arc::clone(self), abandon.clone());
             tasks.spawn(async move { dispatcher.hold(claim, slot, abandon).await });
         }
-        more
+        Ok(more)
     }
 
     async fn hold(&self, claim: Claim, slot: OwnedSemaphorePermit, abandon: CancellationToken) {
@@ -146,13 +145,13 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         self.finish(lease, verdict).await;
     }
 
-    /// Until the inbox wakes us, or the next delivery is due by the clock.
-    async fn rest(&self) {
-        if self.inbox.woken().now_or_never().is_some() {
+    /// Until the inbox wakes us, or the next delivery is due by the clock. What is due in a broken inbox has to wait.
+    async fn rest(&self, broken: bool) {
+        if !broken && self.inbox.woken().now_or_never().is_some() {
             return;
         }
         let until_due = match self.inbox.next_due().await {
-            Ok(Some(due)) => (due - (self.clock)()).to_std().unwrap_or_default(),
+            Ok(Some(due)) if !broken => (due - (self.clock)()).to_std().unwrap_or_default(),
             _ => LONGEST_SLEEP,
         };
         let _ = tokio::time::timeout(until_due.min(LONGEST_SLEEP), self.inbox.woken()).await;
@@ -177,6 +176,9 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         let event = row.map_or("", |row| row.name);
         let verdict = match row {
             None => Verdict::Unrouted,
+            Some(_) if self.schedule.is_over(run_attempt) => Verdict::Dead {
+                reason: "its worker stopped during the last attempt; it is not tried again".into(),
+            },
             Some(row) => match row.start(self.context.clone(), delivery) {
                 Err(error) => {
                     Verdict::Dead { reason: format!("the body is not the model: {error}") }

@@ -160,9 +160,9 @@ pub struct Claim {
 pub struct Lease {
     /// The delivery.
     pub id: DeliveryId,
-    /// The attempt that holds it. A later attempt's lease has another number.
+    /// The attempt that holds it. A later attempt's lease has another number, unless this one is released.
     pub attempt: u32,
-    /// When the attempt began.
+    /// When the attempt began, which tells a released attempt from the one that takes its number.
     pub started: Timestamp,
 }
 

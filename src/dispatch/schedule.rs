@@ -39,6 +39,11 @@ impl Schedule {
         }
     }
 
+    /// Whether the last attempt has been before this one. Its verdict was never written: it took its worker with it.
+    pub(super) fn is_over(&self, attempt: u32) -> bool {
+        usize::try_from(attempt).unwrap_or(usize::MAX) > self.delays.len() + 1
+    }
+
     fn vary(&self, delay: Duration) -> Duration {
         delay.mul_f64(1.0 + self.jitter * (2.0 * fastrand::f64() - 1.0))
     }

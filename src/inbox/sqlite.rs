@@ -11,6 +11,7 @@ mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct Sqlite {
     reader: Arc<Mutex<Connection>>,
     writer: Writer,
     wake: Arc<Notify>,
+    /// Whether the last delivery could not be kept.
+    failing: AtomicBool,
     /// Held for as long as this process is the file's one receiver.
     _lock: Option<File>,
 }
@@ -67,6 +70,7 @@ impl Sqlite {
             reader: Arc::new(Mutex::new(reader)),
             writer: Writer::spawn(db, dedup, options.queue, Arc::clone(&wake))?,
             wake,
+            failing: AtomicBool::new(false),
             _lock: lock,
         })
     }
@@ -90,12 +94,14 @@ impl Sqlite {
 impl Inbox for Sqlite {
     async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt> {
         let headers = delivery.headers_json();
-        let call = self.writer.call(move |tx| {
+        let kept = self.writer.call(move |tx| {
             let receipt = rows::accept(tx, &delivery, &headers, &route, now)?;
             // Handed back to be freed by the thread that allocated it: the writer has better things to do.
             Ok((receipt, (delivery, headers, route)))
         });
-        call.await.map(|(receipt, _)| receipt)
+        let kept = kept.await.map(|(receipt, _)| receipt);
+        self.failing.store(matches!(kept, Err(InboxError::Unavailable(_))), Ordering::Relaxed);
+        kept
     }
 
     async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Claim>> {
@@ -134,7 +140,13 @@ impl Inbox for Sqlite {
         self.read(browse::count).await
     }
 
+    /// After a failure, room is made sure of by taking it; otherwise a turn of the writer is proof enough.
     async fn check(&self) -> Result<()> {
+        if self.failing.load(Ordering::Relaxed) {
+            self.writer.call(|tx| rows::take_room(tx)).await?;
+            self.writer.call(|tx| rows::give_room(tx)).await?;
+            self.failing.store(false, Ordering::Relaxed);
+        }
         self.writer.call(|_| Ok(())).await
     }
 }

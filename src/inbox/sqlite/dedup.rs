@@ -73,6 +73,7 @@ pub(super) struct Dedup {
     /// The run that the open transaction writes.
     sealing: Option<Run>,
     runs: Vec<Run>,
+    run_length: usize,
 }
 
 struct Run {
@@ -101,7 +102,7 @@ impl Dedup {
             let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
             latest.insert(Identity::new(text(0)?, text(1)?, text(2)?).hash, row.get(3)?);
         }
-        Ok(Dedup { latest, added: Vec::new(), sealing: None, runs })
+        Ok(Dedup { latest, added: Vec::new(), sealing: None, runs, run_length: RUN })
     }
 
     /// The delivery that is kept under this identity.
@@ -137,7 +138,7 @@ impl Dedup {
 
     /// Writes the latest identities as a run, once there are enough; to be called before the commit.
     pub(super) fn seal(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        if self.latest.len() >= RUN {
+        if self.latest.len() >= self.run_length {
             let number = self.runs.last().map_or(1, |run| run.number + 1);
             self.sealing = Some(Run::write(db, number, &self.latest)?);
         }
@@ -265,5 +266,125 @@ mod tests {
         assert_ne!(of("a", "bc", "d"), of("ab", "c", "d"));
         // Computed apart from this program.
         assert_eq!(hex::encode(&hash("m").0[..8]), "9730416d0c17ce3c");
+    }
+
+    /// An inbox of which a run has four deliveries.
+    struct Inbox {
+        db: Connection,
+        dedup: Dedup,
+    }
+
+    impl Inbox {
+        fn new() -> Self {
+            let db = Connection::open_in_memory().unwrap();
+            db.execute_batch(include_str!("v1.sql")).unwrap();
+            let dedup = Dedup { run_length: 4, ..Dedup::load(&db).unwrap() };
+            Inbox { db, dedup }
+        }
+
+        fn reopened(self) -> Self {
+            let dedup = Dedup { run_length: 4, ..Dedup::load(&self.db).unwrap() };
+            Inbox { dedup, ..self }
+        }
+
+        /// Keeps deliveries one by one, each with its number as message id.
+        fn keep(&mut self, deliveries: impl IntoIterator<Item = DeliveryId>) {
+            for delivery in deliveries {
+                self.write([delivery]);
+                self.dedup.committed();
+            }
+        }
+
+        /// What a transaction does before it ends.
+        fn write(&mut self, deliveries: impl IntoIterator<Item = DeliveryId>) {
+            for id in deliveries {
+                self.db
+                    .execute(
+                        "INSERT INTO delivery VALUES (?1, 'source', 'client', ?1, 0, '', '', '', 1, NULL, NULL, 0, x'', '', x'')",
+                        [id],
+                    )
+                    .unwrap();
+                self.dedup.add(&identity(&id.to_string()), id);
+            }
+            self.dedup.seal(&self.db).unwrap();
+        }
+
+        fn find(&self, identity: &Identity<'_>) -> Option<DeliveryId> {
+            self.dedup.find(&self.db, identity).unwrap()
+        }
+
+        fn runs(&self) -> usize {
+            let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            let stored = self.db.query_row("SELECT count(*) FROM run", [], count).unwrap();
+            assert_eq!(usize::try_from(stored).unwrap(), self.dedup.runs.len());
+            self.dedup.runs.len()
+        }
+
+        #[track_caller]
+        fn assert_knows(&self, deliveries: impl IntoIterator<Item = DeliveryId>) {
+            for delivery in deliveries {
+                assert_eq!(self.find(&identity(&delivery.to_string())), Some(delivery));
+            }
+            assert_eq!(self.find(&identity("unknown")), None);
+        }
+    }
+
+    fn identity(message_id: &str) -> Identity<'_> {
+        Identity::new("source", "client", message_id)
+    }
+
+    #[test]
+    fn ids_are_known_within_and_beyond_runs_and_after_reopening() {
+        let mut inbox = Inbox::new();
+        inbox.keep(1..=10);
+        assert_eq!(inbox.runs(), 2);
+        inbox.assert_knows(1..=10);
+        let mut inbox = inbox.reopened();
+        assert_eq!((inbox.runs(), inbox.dedup.latest.len()), (2, 2));
+        inbox.assert_knows(1..=10);
+        inbox.keep(11..=12);
+        assert_eq!(inbox.runs(), 3);
+        inbox.reopened().assert_knows(1..=12);
+    }
+
+    #[test]
+    fn a_transaction_that_fails_is_forgotten_with_its_run() {
+        let mut inbox = Inbox::new();
+        inbox.keep(1..=3);
+        inbox.db.execute_batch("BEGIN").unwrap();
+        inbox.write(4..=5);
+        inbox.db.execute_batch("ROLLBACK").unwrap();
+        inbox.dedup.rolled_back();
+        assert_eq!((inbox.runs(), inbox.find(&identity("4"))), (0, None));
+        inbox.keep(4..=5);
+        assert_eq!(inbox.runs(), 1);
+        inbox.assert_knows(1..=5);
+        inbox.reopened().assert_knows(1..=5);
+    }
+
+    #[test]
+    fn a_pruned_delivery_is_unknown_and_its_run_goes_with_the_last_of_it() {
+        let mut inbox = Inbox::new();
+        inbox.keep(1..=8);
+        inbox.db.execute("DELETE FROM delivery WHERE id = 2", []).unwrap();
+        assert_eq!(inbox.find(&identity("2")), None);
+        inbox.db.execute("DELETE FROM delivery WHERE id < 5", []).unwrap();
+        let inbox = inbox.reopened();
+        assert_eq!(inbox.runs(), 1);
+        inbox.assert_knows(5..=8);
+    }
+
+    #[test]
+    fn where_a_filter_errs_the_columns_keep_the_parts_apart() {
+        let mut inbox = Inbox::new();
+        inbox.keep(1..=8);
+        inbox.dedup.runs.iter_mut().for_each(|run| run.filter.0.fill(0xFF));
+        inbox.assert_knows(1..=8);
+        for (source, client) in [("source", "other"), ("other", "client"), ("source", "")] {
+            assert_eq!(inbox.find(&Identity::new(source, client, "1")), None);
+        }
+        // Even if the hashes were the same.
+        let hash = identity("1").hash;
+        assert_eq!(inbox.find(&Identity { hash, ..Identity::new("source", "other", "1") }), None);
     }
 }

@@ -187,7 +187,8 @@ pub(super) fn finish(
         .db
         .prepare_cached(
             "UPDATE work SET state = ?3, due_at = ?4, ended_at = ?5, last_error = ?6
-             WHERE id = ?1 AND state = 1 AND attempts = ?2 RETURNING replays, ordering_key",
+             WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?7
+             RETURNING replays, ordering_key",
         )?
         .query_row(
             params![
@@ -197,6 +198,7 @@ pub(super) fn finish(
                 due_at.map(millis),
                 state.has_ended().then(|| millis(now)),
                 error,
+                millis(lease.started),
             ],
             |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?)),
         )
@@ -216,9 +218,10 @@ fn release(tx: &Tx<'_>, lease: &Lease, now: Timestamp) -> rusqlite::Result<bool>
         .db
         .prepare_cached(
             "UPDATE work SET state = 0, due_at = ?3, attempts = attempts - 1,
-                 run_attempts = run_attempts - 1 WHERE id = ?1 AND state = 1 AND attempts = ?2",
+                 run_attempts = run_attempts - 1
+             WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?4",
         )?
-        .execute(params![lease.id, lease.attempt, millis(now)])?;
+        .execute(params![lease.id, lease.attempt, millis(now), millis(lease.started)])?;
     Ok(released > 0)
 }
 
@@ -321,4 +324,18 @@ pub(super) fn prune(
 /// Makes everything due that a predecessor held when it ended.
 pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
+}
+
+/// The generation of a filter that no identity has.
+const NO_GENERATION: i64 = -1;
+
+/// Writes what a large delivery would.
+pub(super) fn take_room(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    let filter = "INSERT OR REPLACE INTO filter (generation, bits) VALUES (?1, zeroblob(65536))";
+    tx.db.execute(filter, [NO_GENERATION]).map(drop)
+}
+
+/// Takes it back.
+pub(super) fn give_room(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    tx.db.execute("DELETE FROM filter WHERE generation = ?1", [NO_GENERATION]).map(drop)
 }

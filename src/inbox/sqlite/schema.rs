@@ -19,9 +19,10 @@ const CHECKED_PAGES: i64 = 16_384;
 
 /// Opens the file for writing and brings its tables up to date.
 pub(super) fn open(path: &Path) -> anyhow::Result<Connection> {
-    let mut db = connect(path)?;
+    let mut db = bare(path)?;
     ensure!(!db.is_readonly("main")?, "the file is read-only");
     let version = version(&db)?;
+    set_up(&db)?;
     if version == MIGRATIONS.len() {
         check_for_damage(&db)?;
         return Ok(db);
@@ -38,11 +39,22 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Connection> {
 
 /// A connection with the settings that durability and speed rest on.
 pub(super) fn connect(path: &Path) -> anyhow::Result<Connection> {
+    let db = bare(path)?;
+    set_up(&db)?;
+    Ok(db)
+}
+
+/// A connection that has not changed anything yet: the file may turn out to be somebody else's.
+fn bare(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(db)
+}
+
+fn set_up(db: &Connection) -> anyhow::Result<()> {
     db.execute_batch(&format!(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
@@ -52,7 +64,7 @@ pub(super) fn connect(path: &Path) -> anyhow::Result<Connection> {
          PRAGMA temp_store = MEMORY;"
     ))?;
     db.set_prepared_statement_cache_capacity(64);
-    Ok(db)
+    Ok(())
 }
 
 /// How many migration steps the file has seen.

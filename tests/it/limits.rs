@@ -1,0 +1,176 @@
+//! The real binary and those who take their time, say too much, or come in crowds.
+
+use std::io;
+use std::time::Duration;
+
+use super::program::{Home, Receiver};
+use super::wire::{Answer, Wire, head, is_end};
+
+/// Shorter than every limit here, so that it is never the single pause that is too long.
+const PAUSE: Duration = Duration::from_millis(20);
+
+async fn strict() -> (Home, Receiver) {
+    let home = Home::new(
+        "[limits]\nhead_timeout = \"300ms\"\nbody_timeout = \"300ms\"\nmax_body = 10000\n",
+    );
+    let receiver = home.start().await;
+    (home, receiver)
+}
+
+/// The connection is ended, with this answer if the answer gets through.
+fn assert_cut_off(answer: io::Result<Answer>, status: u16) {
+    match answer {
+        Ok(answer) => assert_eq!(answer.status, status, "{answer:?}"),
+        Err(error) => assert!(is_end(&error), "{error}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_never_ends_is_cut_off() {
+    let (_home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    wire.send("POST /api/webhooks HTTP/1.1\r\n").await.unwrap();
+    assert_cut_off(wire.answer_to_endless("X-Slow: 1\r\n", PAUSE).await, 408);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_without_bounds_is_cut_off() {
+    let home = Home::new("[limits]\nmax_head = 8192\n");
+    let receiver = home.start().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    wire.send("POST /api/webhooks HTTP/1.1\r\n").await.unwrap();
+    let line = format!("X-Large: {}\r\n", "x".repeat(1000));
+    assert_cut_off(wire.answer_to_endless(&line, Duration::ZERO).await, 431);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_connects_and_says_nothing_is_cut_off() {
+    let (_home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    wire.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stays_after_the_answer_and_says_nothing_more_is_cut_off() {
+    let (_home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    for id in ["1", "2"] {
+        assert_eq!(wire.post(id, "{}").await.unwrap().status, 200);
+    }
+    wire.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_comes_too_slowly_is_answered_408_and_not_kept() {
+    let (home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    wire.send(&format!("{}Content-Length: 9000\r\n\r\n", head("m"))).await.unwrap();
+    let answer = wire.answer_to_endless("1", PAUSE).await.unwrap();
+    assert_eq!(answer.status, 408, "{answer:?}");
+    wire.closed().await;
+    assert!(home.deliveries().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_come_too_slowly_are_answered_408() {
+    let (_home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    wire.send(&format!("{}Transfer-Encoding: chunked\r\n\r\n", head("m"))).await.unwrap();
+    let answer = wire.answer_to_endless("1\r\n1\r\n", PAUSE).await.unwrap();
+    assert_eq!(answer.status, 408, "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_without_end_are_cut_off() {
+    let (home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    wire.send(&format!("{}Transfer-Encoding: chunked\r\n\r\n", head("m"))).await.unwrap();
+    let chunk = format!("3e8\r\n{}\r\n", "1".repeat(1000));
+    assert_cut_off(wire.answer_to_endless(&chunk, Duration::ZERO).await, 413);
+    assert!(home.deliveries().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_are_too_many_are_answered_413() {
+    let (_home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    wire.send(&format!("{}Transfer-Encoding: chunked\r\n\r\n", head("m"))).await.unwrap();
+    wire.send(&format!("3e8\r\n{}\r\n", "1".repeat(1000)).repeat(10)).await.unwrap();
+    wire.send("1\r\n1\r\n").await.unwrap();
+    assert_eq!(wire.answer().await.unwrap().status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_announced_too_large_is_answered_413_unread() {
+    let (_home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    wire.send(&format!("{}Content-Length: 10001\r\n\r\n", head("m"))).await.unwrap();
+    assert_eq!(wire.answer().await.unwrap().status, 413);
+    wire.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nobody_reads_does_not_keep_the_connection_open() {
+    let (_home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    let head = "POST /nowhere HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    wire.send(head).await.unwrap();
+    assert_eq!(wire.answer_to_endless("1\r\n1\r\n", PAUSE).await.unwrap().status, 404);
+    let after = wire.answer_to_endless("1\r\n1\r\n", PAUSE).await;
+    assert!(is_end(&after.unwrap_err()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_over_the_limit_is_answered_503_and_the_next_one_served() {
+    let home = Home::new("[limits]\nconnections = 2\n");
+    let receiver = home.start().await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut wire = Wire::connect(receiver.address).await.unwrap();
+        assert_eq!(wire.get("/healthz").await.unwrap().status, 200);
+        open.push(wire);
+    }
+    for _ in 0..20 {
+        let mut wire = Wire::connect(receiver.address).await.unwrap();
+        let answer = wire.post("m", "{}").await.unwrap();
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.head.contains("\r\nretry-after: 1\r\n"), "{answer:?}");
+        wire.closed().await;
+    }
+    let mut leaving = open.remove(0);
+    leaving.send("GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert_eq!(leaving.answer().await.unwrap().status, 200);
+    leaving.closed().await;
+    let served = async {
+        loop {
+            let mut wire = Wire::connect(receiver.address).await.unwrap();
+            if wire.get("/healthz").await.is_ok_and(|answer| answer.status == 200) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(super::deliveries::PATIENCE, served).await.expect("its place is free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_idle_connections_do_not_starve_one_that_works() {
+    const IDLE: usize = 2000;
+    rlimit::increase_nofile_limit(IDLE as u64 + 500).unwrap();
+    let home = Home::new("");
+    let receiver = home.start().await;
+    let mut idle = Vec::with_capacity(IDLE);
+    for _ in 0..IDLE {
+        let mut wire = Wire::connect(receiver.address).await.unwrap();
+        wire.send("POST /api/webhooks/").await.unwrap();
+        idle.push(wire);
+    }
+    let mut working = Wire::connect(receiver.address).await.unwrap();
+    for n in 0..200 {
+        let answer = working.post(&n.to_string(), "{}").await.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    for wire in [0, IDLE / 2, IDLE - 1] {
+        idle[wire].send("ClientEvent HTTP/1.1\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        assert_eq!(idle[wire].answer().await.unwrap().status, 415);
+    }
+}

@@ -1,0 +1,109 @@
+//! An inbox that is watched, and that can be broken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use webhook_receiver::event::{DeliveryId, Timestamp};
+use webhook_receiver::inbox::{
+    Claim, Detail, Entry, Filter, Inbox, InboxError, Lease, Receipt, Result, Route, State, Verdict,
+};
+use webhook_receiver::source::Verified;
+
+/// Passes every call on, unless it is broken: then whatever writes fails.
+pub(crate) struct Watched {
+    inbox: Arc<dyn Inbox>,
+    broken: AtomicBool,
+    writes: AtomicUsize,
+    written: tokio::sync::Notify,
+}
+
+impl Watched {
+    pub(crate) fn new(inbox: Arc<dyn Inbox>) -> Arc<Self> {
+        Arc::new(Watched {
+            inbox,
+            broken: false.into(),
+            writes: 0.into(),
+            written: tokio::sync::Notify::new(),
+        })
+    }
+
+    pub(crate) fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::SeqCst);
+    }
+
+    /// How many calls have tried to write.
+    pub(crate) fn writes(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many calls have tried to write.
+    pub(crate) async fn wrote(&self, calls: usize) {
+        while self.writes() < calls {
+            self.written.notified().await;
+        }
+    }
+
+    fn write(&self) -> Result<()> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.written.notify_one();
+        match self.broken.load(Ordering::SeqCst) {
+            true => Err(InboxError::Unavailable("broken".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Inbox for Watched {
+    async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt> {
+        self.write()?;
+        self.inbox.accept(delivery, route, now).await
+    }
+
+    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Claim>> {
+        self.write()?;
+        self.inbox.claim(max, lease, now).await
+    }
+
+    async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool> {
+        self.write()?;
+        self.inbox.finish(lease, verdict, now).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.inbox.next_due().await
+    }
+
+    async fn woken(&self) {
+        self.inbox.woken().await;
+    }
+
+    async fn list(&self, filter: Filter) -> Result<Vec<Entry>> {
+        self.inbox.list(filter).await
+    }
+
+    async fn show(&self, id: DeliveryId) -> Result<Option<Detail>> {
+        self.inbox.show(id).await
+    }
+
+    async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64> {
+        self.write()?;
+        self.inbox.replay(filter, now).await
+    }
+
+    async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64> {
+        self.write()?;
+        self.inbox.prune(state, before, limit).await
+    }
+
+    async fn count(&self) -> Result<Vec<(State, u64)>> {
+        self.inbox.count().await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.write()?;
+        self.inbox.check().await
+    }
+}
