@@ -326,16 +326,17 @@ pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
 }
 
-/// The generation of a filter that no identity has.
-const NO_GENERATION: i64 = -1;
+/// The number that no run of identities has.
+const NO_RUN: i64 = 0;
 
 /// Writes what a large delivery would.
 pub(super) fn take_room(tx: &Tx<'_>) -> rusqlite::Result<()> {
-    let filter = "INSERT OR REPLACE INTO filter (generation, bits) VALUES (?1, zeroblob(65536))";
-    tx.db.execute(filter, [NO_GENERATION]).map(drop)
+    let room =
+        "INSERT OR REPLACE INTO run_part (run, part, entries) VALUES (?1, 0, zeroblob(65536))";
+    tx.db.execute(room, [NO_RUN]).map(drop)
 }
 
 /// Takes it back.
 pub(super) fn give_room(tx: &Tx<'_>) -> rusqlite::Result<()> {
-    tx.db.execute("DELETE FROM filter WHERE generation = ?1", [NO_GENERATION]).map(drop)
+    tx.db.execute("DELETE FROM run_part WHERE run = ?1", [NO_RUN]).map(drop)
 }
