@@ -21,7 +21,7 @@ pub struct ShipmentEvent {
     /// The number of the order that was shipped.
     pub order_number: Id,
     /// The carrier's number of the parcel.
-    pub tracking_number: Option<String>,
+    pub tracking_number: Option<Id>,
     /// When the event happened, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name.
@@ -38,13 +38,13 @@ impl Event for ShipmentEvent {
 }
 
 async fn sent(_: Context, parcel: Delivery<ShipmentEvent>) -> Outcome {
-    let Some(tracking) = parcel.tracking_number.as_deref() else {
+    let Some(tracking) = &parcel.tracking_number else {
         return Err(Failure::reject("no tracking number: nothing to tell the customer"));
     };
-    if tracking == "pending" {
+    if tracking.as_str() == "pending" {
         return Err(Failure::retry_after(Duration::from_secs(600), "no number yet"));
     }
-    info!(order.number = %parcel.order_number, parcel.tracking = tracking, "parcel sent");
+    info!(order.number = %parcel.order_number, parcel.tracking = %tracking, "parcel sent");
     Ok(())
 }
 
