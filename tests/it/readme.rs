@@ -6,7 +6,7 @@ mod order;
 mod shipment;
 
 use webhook_receiver::config::parse;
-use webhook_receiver::handlers::{Context, catalog};
+use webhook_receiver::handlers::Context;
 
 const README: &str = include_str!("../../README.md");
 
@@ -37,12 +37,9 @@ fn every_settings_block_is_read() {
 }
 
 #[test]
-fn a_new_family_stands_beside_the_shipped_ones() {
-    let mut names = Vec::new();
-    for catalog in [catalog().merge(shipment::catalog()), order::catalog()] {
-        names.extend(catalog.checked().unwrap().iter().map(|row| row.name));
-    }
-    for name in ["ShipmentEvent", "OrderHeldEvent"] {
-        assert!(names.contains(&name), "{name}");
-    }
+fn the_example_families_are_registered() {
+    // Not beside the shipped ones: a fork that has followed the README has these among its own.
+    let catalog = order::catalog().merge(shipment::catalog()).checked().unwrap();
+    let names: Vec<_> = catalog.iter().map(|row| row.name).collect();
+    assert_eq!(names, ["OrderEvent", "OrderHeldEvent", "ShipmentEvent"]);
 }
