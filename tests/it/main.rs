@@ -18,9 +18,13 @@ mod model;
 mod openapi;
 mod process;
 mod program;
+mod readme;
 mod receive;
 mod receiver;
 mod survive;
 mod watched;
 mod webdriver;
 mod wire;
+
+// The README's files name these modules as they do inside the crate.
+use webhook_receiver::{catalog, event, events};

@@ -1,0 +1,45 @@
+//! What the README prints: its Rust is compiled and tested here, its settings are read.
+
+#[allow(dead_code, unreachable_pub, reason = "as in a fork's file, whose models are public")]
+mod order;
+#[allow(dead_code, unreachable_pub, reason = "as in a fork's file, whose models are public")]
+mod shipment;
+
+use webhook_receiver::config::parse;
+use webhook_receiver::handlers::Context;
+
+const README: &str = include_str!("../../README.md");
+
+/// The README's blocks in one language.
+fn blocks(language: &str) -> impl Iterator<Item = &'static str> {
+    let after_fences = README.split(&format!("\n```{language}\n")).skip(1).collect::<Vec<_>>();
+    after_fences.into_iter().map(|text| text.split("\n```").next().unwrap_or(text))
+}
+
+#[test]
+fn every_rust_block_is_an_excerpt_of_a_tested_file() {
+    let files = [include_str!("readme/order.rs"), include_str!("readme/shipment.rs")];
+    for file in files {
+        assert!(blocks("rust").any(|block| block.trim() == file.trim()), "not printed:\n{file}");
+    }
+    for block in blocks("rust") {
+        assert!(files.iter().any(|file| file.contains(block)), "not tested:\n{block}");
+    }
+}
+
+#[test]
+fn every_settings_block_is_read() {
+    assert!(blocks("toml").count() > 0);
+    for block in blocks("toml") {
+        let settings = parse(block, [], "README.md").map(|settings| settings.check());
+        assert_eq!(settings, Ok(Ok(())), "{block}");
+    }
+}
+
+#[test]
+fn the_example_families_are_registered() {
+    // Not beside the shipped ones: a fork that has followed the README has these among its own.
+    let catalog = order::catalog().merge(shipment::catalog()).checked().unwrap();
+    let names: Vec<_> = catalog.iter().map(|row| row.name).collect();
+    assert_eq!(names, ["OrderEvent", "OrderHeldEvent", "ShipmentEvent"]);
+}
