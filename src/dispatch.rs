@@ -93,6 +93,7 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         let abandon = CancellationToken::new();
         loop {
             let slot = tokio::select! {
+                biased; // a slot that comes free with the stop is no reason to claim once more
                 () = stop.cancelled() => break,
                 Ok(slot) = Arc::clone(&self.slots).acquire_owned() => slot,
             };

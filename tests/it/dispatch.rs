@@ -24,7 +24,7 @@ struct Fixture {
     inbox: Arc<Watched>,
     seconds: Arc<AtomicI64>,
     timeout: Duration,
-    _store: Store,
+    store: Store,
 }
 
 impl Fixture {
@@ -35,7 +35,7 @@ impl Fixture {
             inbox: Watched::new(store.open()),
             seconds: Arc::default(),
             timeout: PATIENCE,
-            _store: store,
+            store,
         }
     }
 
@@ -316,7 +316,7 @@ async fn what_another_process_made_due_is_found_by_the_clock() {
     fixture.step().await;
     fixture.watcher.call().await;
     let running = fixture.run(4, PATIENCE);
-    let beside = fixture._store.open_beside();
+    let beside = fixture.store.open_beside();
     beside.replay(Filter { ids: vec![id], ..Filter::default() }, at(0)).await.unwrap();
     assert_eq!(fixture.watcher.call_id().await, id);
     running.stop().await;
