@@ -105,11 +105,11 @@ impl Inbox for Sqlite {
     }
 
     async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Claim>> {
-        self.writer.call(move |tx| rows::claim(tx, max, lease, now)).await
+        self.writer.call_soon(move |tx| rows::claim(tx, max, lease, now)).await
     }
 
     async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool> {
-        self.writer.call(move |tx| rows::finish(tx, &lease, &verdict, now)).await
+        self.writer.call_soon(move |tx| rows::finish(tx, &lease, &verdict, now)).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

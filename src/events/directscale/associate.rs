@@ -61,7 +61,6 @@ impl Deref for CreateAssociateEvent {
 impl Event for CreateAssociateEvent {
     const TYPE: &'static str = "CreateAssociateEvent";
     const ALIASES: &'static [&'static str] = &["2"];
-    const ENTITY: Option<&'static str> = Some("AssociateId");
 
     fn example() -> &'static str {
         r#"{"AssociateId":2,"Username":"jdoe","FirstName":"Jane","LastName":"Doe","CompanyName":"Example Ltd","EmailAddress":"jane.doe@example.com","AssociateStatus":1,"AssociateType":1,"WebAliases":["jdoe"],"BackOfficeId":"A2F","ExternalReferenceId":"EXT-2","EventDateUtc":"2021-10-12T18:01:39.5127343Z","EventType":"CreateAssociateEvent"}"#
@@ -86,7 +85,6 @@ impl Deref for UpdateAssociateEvent {
 impl Event for UpdateAssociateEvent {
     const TYPE: &'static str = "UpdateAssociateEvent";
     const ALIASES: &'static [&'static str] = &["3"];
-    const ENTITY: Option<&'static str> = Some("AssociateId");
 
     fn example() -> &'static str {
         r#"{"AssociateId":2,"Username":"jdoe","FirstName":"Jane","LastName":"Doe","CompanyName":null,"EmailAddress":"jane.doe@example.com","AssociateStatus":1,"AssociateType":1,"WebAliases":["jdoe","jane"],"BackOfficeId":"A2F","ExternalReferenceId":"EXT-2","EventDateUtc":"2021-10-13T09:12:04.0310277Z","EventType":"UpdateAssociateEvent"}"#

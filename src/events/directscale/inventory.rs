@@ -29,7 +29,6 @@ pub struct CreateInventoryItemEvent {
 
 impl Event for CreateInventoryItemEvent {
     const TYPE: &'static str = "CreateInventoryItemEvent";
-    const ENTITY: Option<&'static str> = Some("ItemId");
 
     fn example() -> &'static str {
         r#"{"ItemId":4,"Sku":"TST_EVT","TrackStock":true,"HasOptions":true,"EventDateUtc":"2021-10-12T17:58:02.1180432Z","EventCategory":"OrderEvents","EventType":"CreateInventoryItemEvent"}"#
@@ -60,7 +59,6 @@ pub struct DeleteInventoryItemEvent {
 
 impl Event for DeleteInventoryItemEvent {
     const TYPE: &'static str = "DeleteInventoryItemEvent";
-    const ENTITY: Option<&'static str> = Some("ItemId");
 
     fn example() -> &'static str {
         r#"{"ItemId":4,"Sku":"TST_EVT","TrackStock":true,"HasOptions":true,"EventDateUtc":"2021-10-12T18:01:39.5127343Z","EventCategory":"OrderEvents","EventType":"DeleteInventoryItemEvent"}"#

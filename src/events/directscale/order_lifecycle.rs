@@ -50,7 +50,6 @@ impl Deref for CreateOrderEvent {
 impl Event for CreateOrderEvent {
     const TYPE: &'static str = "CreateOrderEvent";
     const ALIASES: &'static [&'static str] = &["OrderCreated"];
-    const ENTITY: Option<&'static str> = Some("OrderNumber");
 
     fn example() -> &'static str {
         r#"{"OrderNumber":1,"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent"}"#
@@ -74,7 +73,6 @@ impl Deref for FinalizeOrderEvent {
 
 impl Event for FinalizeOrderEvent {
     const TYPE: &'static str = "FinalizeOrderEvent";
-    const ENTITY: Option<&'static str> = Some("OrderNumber");
 
     fn example() -> &'static str {
         r#"{"OrderNumber":1,"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.497Z","OrderStatus":"Paid","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:27.8181496Z","EventCategory":"OrderEvents","EventType":"FinalizeOrderEvent"}"#
@@ -109,7 +107,6 @@ pub struct CreateOrderPaymentEvent {
 
 impl Event for CreateOrderPaymentEvent {
     const TYPE: &'static str = "CreateOrderPaymentEvent";
-    const ENTITY: Option<&'static str> = Some("OrderNumber");
 
     fn example() -> &'static str {
         r#"{"OrderNumber":1,"OrderPaymentId":1,"PaymentStatus":"Paid","PaymentType":"Charge","Amount":20.0,"CurrencyCode":"USD","EventDateUtc":"2021-10-12T18:07:27.8181496Z","EventCategory":"OrderEvents","EventType":"CreateOrderPaymentEvent"}"#

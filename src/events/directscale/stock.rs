@@ -34,7 +34,6 @@ pub struct StockLevelEvent {
 
 impl Event for StockLevelEvent {
     const TYPE: &'static str = "StockLevelEvent";
-    const ENTITY: Option<&'static str> = Some("ItemID");
 
     fn example() -> &'static str {
         r#"{"ItemID":7901,"WarehouseID":2,"Available":188,"Status":"In Stock","StatusIndex":3,"EventDateUtc":"2021-10-12T18:01:39.5127343Z","EventType":"StockLevelEvent"}"#

@@ -51,7 +51,6 @@ impl Deref for CreateSubscriptionEvent {
 impl Event for CreateSubscriptionEvent {
     const TYPE: &'static str = "CreateSubscriptionEvent";
     const ALIASES: &'static [&'static str] = &["4"];
-    const ENTITY: Option<&'static str> = Some("SubscriptionId");
 
     fn example() -> &'static str {
         r#"{"AssociateId":2,"BackOfficeId":"A2F","SubscriptionId":31,"SubscriptionName":"Back Office","ExpirationDateUtc":"2021-11-12T18:01:39.5127343Z","IsVoid":false,"EventDateUtc":"2021-10-12T18:01:39.5127343Z","EventType":"CreateSubscriptionEvent"}"#
@@ -76,7 +75,6 @@ impl Deref for UpdateSubscriptionEvent {
 impl Event for UpdateSubscriptionEvent {
     const TYPE: &'static str = "UpdateSubscriptionEvent";
     const ALIASES: &'static [&'static str] = &["5"];
-    const ENTITY: Option<&'static str> = Some("SubscriptionId");
 
     fn example() -> &'static str {
         r#"{"AssociateId":2,"BackOfficeId":"A2F","SubscriptionId":31,"SubscriptionName":"Back Office","ExpirationDateUtc":"2021-12-12T18:01:39.5127343Z","IsVoid":false,"EventDateUtc":"2021-11-12T18:01:40.1180432Z","EventType":"UpdateSubscriptionEvent"}"#

@@ -59,9 +59,27 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.enqueue(work, true).await
+    }
+
+    /// As [`call`](Self::call), for what may be lost with the power, though not with the process: it does not wait for
+    /// the disk, which has it at the next [`call`](Self::call) or checkpoint.
+    pub(super) async fn call_soon<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.enqueue(work, false).await
+    }
+
+    async fn enqueue<T, F>(&self, work: F, durable: bool) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let stopped = || InboxError::Unavailable("its writer has stopped".into());
-        let call = Call { work: Some(work), result: None, reply };
+        let call = Call { work: Some(work), result: None, durable, reply };
         match self.queue.as_ref().ok_or_else(stopped)?.try_send(Box::new(call)) {
             Ok(()) => answer.await.map_err(|_| stopped())?,
             Err(TrySendError::Full(_)) => Err(InboxError::Busy),
@@ -89,11 +107,7 @@ fn run(
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(first) = queue.blocking_recv() {
         batch.push(first);
-        while batch.len() < BATCH
-            && let Ok(next) = queue.try_recv()
-        {
-            batch.push(next);
-        }
+        gather(&mut batch, &mut queue);
         let committed = commit(&mut db, dedup.as_mut(), &mut batch);
         for task in batch.drain(..) {
             task.reply(committed.as_ref().err());
@@ -101,6 +115,16 @@ fn run(
         if let Ok(true) = committed {
             wake.notify_one();
         }
+    }
+}
+
+/// Takes what waits, and gives way for as long as that brings more: a sync costs far more than the moment.
+fn gather(batch: &mut Vec<Box<dyn Task>>, queue: &mut mpsc::Receiver<Box<dyn Task>>) {
+    let mut gathered = 0;
+    while batch.len() > gathered && batch.len() < BATCH {
+        gathered = batch.len();
+        std::thread::yield_now();
+        batch.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH - gathered));
     }
 }
 
@@ -124,6 +148,13 @@ fn transact(
     dedup: Option<&mut Dedup>,
     batch: &mut [Box<dyn Task>],
 ) -> rusqlite::Result<bool> {
+    let durable = batch.iter().any(|task| task.durable());
+    db.prepare_cached(if durable {
+        "PRAGMA synchronous = FULL"
+    } else {
+        "PRAGMA synchronous = NORMAL"
+    })?
+    .execute([])?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut tx = Tx { db: &transaction, dedup, due: Cell::new(false) };
     for task in batch {
@@ -139,6 +170,7 @@ fn transact(
 
 /// A call with its types forgotten.
 trait Task: Send {
+    fn durable(&self) -> bool;
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
     fn reply(self: Box<Self>, failure: Option<&InboxError>);
 }
@@ -146,6 +178,7 @@ trait Task: Send {
 struct Call<T, F> {
     work: Option<F>,
     result: Option<T>,
+    durable: bool,
     reply: oneshot::Sender<Result<T>>,
 }
 
@@ -154,6 +187,10 @@ where
     T: Send,
     F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send,
 {
+    fn durable(&self) -> bool {
+        self.durable
+    }
+
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
         if let Some(work) = self.work.take() {
             self.result = Some(work(tx)?);
