@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::super::{InboxError, Result};
 use super::dedup::Dedup;
@@ -14,9 +15,12 @@ use super::dedup::Dedup;
 /// The most calls that share one transaction.
 const BATCH: usize = 512;
 
+/// How long a call that need not wait for the disk may wait for one that must.
+const RIDE: Duration = Duration::from_micros(500);
+
 /// The handle to the writing thread. Dropping it lets the thread finish what is queued, then closes the file.
 pub(super) struct Writer {
-    queue: Option<mpsc::Sender<Box<dyn Task>>>,
+    queue: Option<SyncSender<Box<dyn Task>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -46,7 +50,7 @@ impl Writer {
         queue: usize,
         wake: Arc<Notify>,
     ) -> std::io::Result<Self> {
-        let (sender, receiver) = mpsc::channel(queue);
+        let (sender, receiver) = sync_channel(queue);
         let thread = std::thread::Builder::new()
             .name("inbox-writer".into())
             .spawn(move || run(db, dedup, receiver, &wake))?;
@@ -83,7 +87,7 @@ impl Writer {
         match self.queue.as_ref().ok_or_else(stopped)?.try_send(Box::new(call)) {
             Ok(()) => answer.await.map_err(|_| stopped())?,
             Err(TrySendError::Full(_)) => Err(InboxError::Busy),
-            Err(TrySendError::Closed(_)) => Err(stopped()),
+            Err(TrySendError::Disconnected(_)) => Err(stopped()),
         }
     }
 }
@@ -101,13 +105,13 @@ impl Drop for Writer {
 fn run(
     mut db: Connection,
     mut dedup: Option<Dedup>,
-    mut queue: mpsc::Receiver<Box<dyn Task>>,
+    queue: Receiver<Box<dyn Task>>,
     wake: &Notify,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
-    while let Some(first) = queue.blocking_recv() {
+    while let Ok(first) = queue.recv() {
         batch.push(first);
-        gather(&mut batch, &mut queue);
+        gather(&mut batch, &queue);
         let committed = commit(&mut db, dedup.as_mut(), &mut batch);
         for task in batch.drain(..) {
             task.reply(committed.as_ref().err());
@@ -118,13 +122,22 @@ fn run(
     }
 }
 
-/// Takes what waits, and gives way for as long as that brings more: a sync costs far more than the moment.
-fn gather(batch: &mut Vec<Box<dyn Task>>, queue: &mut mpsc::Receiver<Box<dyn Task>>) {
-    let mut gathered = 0;
-    while batch.len() > gathered && batch.len() < BATCH {
-        gathered = batch.len();
-        std::thread::yield_now();
-        batch.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH - gathered));
+/// Takes what waits, and gives way for as long as that brings more: a transaction costs far more than the moment.
+///
+/// What need not be on disk at once waits a little for something that must be, and shares its transaction.
+fn gather(batch: &mut Vec<Box<dyn Task>>, queue: &Receiver<Box<dyn Task>>) {
+    let end = Instant::now() + RIDE;
+    loop {
+        let gathered = batch.len();
+        if batch.iter().any(|task| task.durable()) {
+            std::thread::yield_now();
+        } else if let Ok(next) = queue.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            batch.push(next);
+        }
+        batch.extend(queue.try_iter().take(BATCH.saturating_sub(batch.len())));
+        if batch.len() == gathered || batch.len() >= BATCH {
+            return;
+        }
     }
 }
 
