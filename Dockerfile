@@ -2,6 +2,7 @@ FROM rust:1.95-slim-trixie AS build
 WORKDIR /build
 
 # The dependencies first, around empty sources: this layer is built anew only when Cargo.toml or Cargo.lock changes.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/receiver \
     && touch src/lib.rs \

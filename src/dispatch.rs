@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::catalog::{Attempt, Catalog};
-use crate::event::{Failure, Meta, Outcome, Timestamp};
+use crate::catalog::{Attempt, Catalog, Row};
+use crate::event::{DecodeError, Delivery, Failure, Meta, Outcome, Timestamp};
 use crate::inbox::{Claim, Inbox, InboxError, Lease, Verdict};
 use crate::telemetry::{Clock, Metrics};
 
@@ -180,7 +180,7 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
             Some(_) if self.schedule.is_over(run_attempt) => Verdict::Dead {
                 reason: "its worker stopped during the last attempt; it is not tried again".into(),
             },
-            Some(row) => match row.start(self.context.clone(), delivery) {
+            Some(row) => match self.begin(row, delivery) {
                 Err(error) => {
                     Verdict::Dead { reason: format!("the body is not the model: {error}") }
                 }
@@ -196,6 +196,15 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         self.metrics.attempt(event, outcome(&verdict), started.elapsed());
         log(&meta, &verdict, started.elapsed());
         verdict
+    }
+
+    /// Decodes the delivery; a model that panics at it has not been able to read it.
+    fn begin(&self, row: &Row<C>, delivery: Delivery) -> Result<Attempt, DecodeError> {
+        let begin = || row.start(self.context.clone(), delivery);
+        std::panic::catch_unwind(AssertUnwindSafe(begin)).unwrap_or_else(|panic| {
+            let message = format!("the model panicked: {}", text(&*panic));
+            Err(DecodeError { path: ".".into(), message })
+        })
     }
 
     /// The handler's own outcome, or what a panic or the time limit makes of it.

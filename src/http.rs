@@ -33,8 +33,8 @@ pub use connections::serve;
 
 /// What the routes need.
 pub struct Parts<C> {
-    /// The configured senders, each with its rate limit.
-    pub sources: Vec<(Arc<Source>, Option<std::num::NonZeroU32>)>,
+    /// The configured senders.
+    pub sources: Vec<Arc<Source>>,
     /// The events and their handlers.
     pub catalog: Arc<Catalog<C>>,
     /// The inbox behind its memory of recent ids.

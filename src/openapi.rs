@@ -63,6 +63,7 @@ pub fn default_source() -> Arc<Source> {
         path: "/api/webhooks".into(),
         accepted_status: 200,
         client_ids: Vec::new(),
+        rate_limit: None,
         auth: Auth::Bearer(Vec::new()),
     })
 }

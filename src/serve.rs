@@ -47,10 +47,9 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     allow_many_connections(config.limits.connections);
     let inbox = open(&config).await?;
     let pages = pages(&config, &catalog, &sources, &metrics)?;
-    let rates = config.sources.values().map(|source| source.rate_limit);
     let router = http::router(
         http::Parts {
-            sources: sources.into_iter().zip(rates).collect(),
+            sources,
             catalog: Arc::clone(&catalog),
             front: Front::new(
                 Arc::clone(&inbox),

@@ -6,6 +6,7 @@
 mod envelope;
 mod places;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,6 +38,8 @@ pub struct Source {
     pub accepted_status: u16,
     /// The client ids it may carry; empty for any.
     pub client_ids: Vec<String>,
+    /// Deliveries per second; more are to come again later.
+    pub rate_limit: Option<NonZeroU32>,
     /// What proves that a request is the sender's.
     pub auth: Auth,
 }
@@ -95,7 +98,7 @@ pub enum Refusal {
     #[error("the Authorization header does not say Bearer")]
     NotBearer,
     /// A bearer key that is none of the source's.
-    #[error("the bearer key is none of the {0} accepted by this source")]
+    #[error("the bearer key is not accepted by this source, which has {0}")]
     WrongKey(usize),
     /// A client id outside the source's list.
     #[error("client id {0:?} is not in client_ids")]

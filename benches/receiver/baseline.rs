@@ -49,7 +49,7 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
     let _log = start_log(&config.log)?;
     let inbox: Arc<dyn Inbox> = Arc::new(AppendFile::open(file)?);
     let parts = http::Parts {
-        sources: config.sources()?.into_iter().map(|source| (source, None)).collect(),
+        sources: config.sources()?,
         catalog: Arc::new(handlers::catalog()),
         front: Front::new(Arc::clone(&inbox), config.dedup.remembered, TimeDelta::days(7)),
         inbox,

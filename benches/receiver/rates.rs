@@ -51,11 +51,13 @@ pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
 
 fn measure(rounds: usize, length: Duration, rate: Option<f64>) -> anyhow::Result<Vec<Vec<Run>>> {
     let mut runs: Vec<Vec<Run>> = ROWS.iter().map(|_| Vec::new()).collect();
-    for _ in 0..rounds {
-        for ((_, kind), runs) in ROWS.iter().zip(&mut runs) {
+    for round in 1..=rounds {
+        for ((name, kind), runs) in ROWS.iter().zip(&mut runs) {
+            eprint!("\r\x1b[Kround {round} of {rounds}: {name}");
             runs.push(once(*kind, length, rate)?);
         }
     }
+    eprint!("\r\x1b[K");
     Ok(runs)
 }
 

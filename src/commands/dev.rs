@@ -79,7 +79,7 @@ fn keep_token(file: &Path) -> anyhow::Result<()> {
 }
 
 fn welcome(address: SocketAddr, token: &Path, file: &Path) -> String {
-    let (token, file) = (quoted(token), quoted(file));
+    let (token, file, id) = (quoted(token), quoted(file), uuid::Uuid::new_v4());
     format!(
         r#"
   Swagger    http://{address}/swagger
@@ -96,7 +96,7 @@ cargo run -- inbox list --config {file}
 curl http://{address}/api/webhooks/CreateOrderEvent \
   -H "Authorization: Bearer $(cat {token})" \
   -H 'Content-Type: application/json; charset=UTF-8' \
-  -H 'X-Directscale-Message-Id: first-try' \
+  -H 'X-Directscale-Message-Id: {id}' \
   -d '{{"OrderNumber":1,"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent"}}'
 "#
     )

@@ -68,7 +68,7 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Delete ended deliveries; a resend of a deleted one is new again
+    /// Delete ended deliveries, but never the newest. A resend of a deleted one is new again, once a running receiver has forgotten its id
     Prune {
         /// In this state: done, dead or unrouted
         #[arg(long, value_enum)]
@@ -154,11 +154,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             None => bail!("there is no delivery {id} in the inbox"),
         },
         Command::Replay { ids, selection, dry_run, place } => {
-            let filter = Filter { ids, ..selection.filter() };
+            let filter = Filter { ids: ids.clone(), ..selection.filter() };
             if filter == Filter::default() {
                 bail!("say which: numbers, or a filter such as --state dead");
             }
-            replay(place.open()?.as_ref(), filter, dry_run, place.json).await?;
+            let inbox = place.open()?;
+            let replayed = replay(inbox.as_ref(), filter, dry_run).await?;
+            print::replayed(replayed, dry_run, place.json)?;
+            if replayed < ids.len() as u64 {
+                bail!("{}", not_replayed(inbox.as_ref(), &ids, replayed).await?);
+            }
         }
         Command::Prune { state, older_than, place } => {
             if !state.has_ended() {
@@ -185,12 +190,7 @@ impl Place {
     }
 }
 
-async fn replay(
-    inbox: &dyn Inbox,
-    filter: Filter,
-    dry_run: bool,
-    json: bool,
-) -> anyhow::Result<()> {
+async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Result<u64> {
     let mut replayed = 0;
     let mut pages = Pages::new(filter);
     while let Some(page) = pages.next(inbox).await? {
@@ -201,12 +201,25 @@ async fn replay(
             replayed += inbox.replay(Filter { ids, ..Filter::default() }, Utc::now()).await?;
         }
     }
-    super::print(match (json, dry_run) {
-        (true, _) => json!({ "replayed": replayed, "dryRun": dry_run }).to_string(),
-        (false, true) => format!("{replayed} deliveries would be replayed"),
-        (false, false) => format!("{replayed} deliveries are due again"),
-    })?;
-    Ok(())
+    Ok(replayed)
+}
+
+/// Why fewer deliveries were replayed than were named.
+async fn not_replayed(
+    inbox: &dyn Inbox,
+    ids: &[DeliveryId],
+    replayed: u64,
+) -> anyhow::Result<String> {
+    let known = inbox.list(Filter { ids: ids.to_vec(), ..Filter::default() }).await?;
+    let missing = ids.iter().filter(|id| known.iter().all(|entry| entry.id != **id));
+    let missing: Vec<String> = missing.map(ToString::to_string).collect();
+    Ok(match missing.is_empty() {
+        false => format!("not in the inbox: {}", missing.join(", ")),
+        true => format!(
+            "{} of the named deliveries were left alone: only ended ones are replayed, which the conditions must match",
+            ids.len() as u64 - replayed
+        ),
+    })
 }
 
 async fn prune(

@@ -137,6 +137,7 @@ impl Config {
             path,
             accepted_status: settings.accepted_status,
             client_ids: settings.client_ids.clone(),
+            rate_limit: settings.rate_limit,
         })
     }
 

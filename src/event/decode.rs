@@ -11,12 +11,21 @@ use serde_json::{Map, Value};
 
 /// Why bytes are not the model they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message} (at {path})")]
+#[error("{message}{}", At(path))]
 pub struct DecodeError {
     /// Where in the document, e.g. `LineItems[0].ItemId`; `.` is the document itself.
     pub path: String,
     /// What is wrong there.
     pub message: String,
+}
+
+/// The place in a message; the document itself needs none.
+struct At<'p>(&'p str);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == "." { Ok(()) } else { write!(f, " (at {})", self.0) }
+    }
 }
 
 /// Decodes `bytes` as `T` and returns the top-level fields that `T` does not name.

@@ -15,13 +15,24 @@ pub mod stock;
 pub mod subscription;
 
 use crate::catalog::Catalog;
+use crate::config::Config;
 
 /// What every handler is given: the fork's own connections and clients.
 ///
-/// It is cloned for each delivery, so its fields are cheap to clone: a pool, a client, an `Arc`. A field added here is
-/// set where `main` makes the context, and reaches every handler.
+/// It is cloned for each delivery, so its fields are cheap to clone: a pool, a client, an `Arc`. The default is what
+/// tests give to handlers.
 #[derive(Debug, Clone, Default)]
 pub struct Context {}
+
+impl Context {
+    /// Makes the context, once, before anything is received.
+    ///
+    /// # Errors
+    /// If what the handlers need is not there; the receiver then does not start.
+    pub async fn connect(_: &Config) -> anyhow::Result<Self> {
+        Ok(Context {})
+    }
+}
 
 /// Every event that is handled, with its handler.
 pub fn catalog() -> Catalog<Context> {

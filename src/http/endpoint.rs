@@ -1,7 +1,6 @@
 //! Which source and event a path belongs to.
 
 use std::borrow::Cow;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use governor::clock::{Clock as _, DefaultClock};
@@ -24,12 +23,9 @@ impl Endpoint {
     /// The endpoints of a source: one for each version, and its own path, which stays at version 1 for ever.
     ///
     /// Its own path comes last, because it would take `/hooks/v2` for an event called `v2`.
-    pub(super) fn of(
-        source: &Arc<Source>,
-        rate: Option<NonZeroU32>,
-        versions: &[u16],
-    ) -> Vec<Self> {
-        let rate = rate.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate))));
+    pub(super) fn of(source: &Arc<Source>, versions: &[u16]) -> Vec<Self> {
+        let rate =
+            source.rate_limit.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate))));
         let endpoint = |version, prefix| Endpoint {
             source: Arc::clone(source),
             version,
@@ -84,9 +80,10 @@ mod tests {
             path: prefix.into(),
             accepted_status: 200,
             client_ids: Vec::new(),
+            rate_limit: None,
             auth: Auth::None,
         });
-        Endpoint::of(&source, None, &[1])
+        Endpoint::of(&source, &[1])
             .iter()
             .find_map(|endpoint| endpoint.event(path).map(Cow::into_owned))
     }

@@ -59,7 +59,11 @@ pub(super) async fn receive<C: Send + Sync + 'static>(
         return receiver.not_found(path);
     };
     let event = event.into_owned();
-    let mut facts = Facts { source: Some(endpoint.source.name.clone()), ..Facts::default() };
+    let mut facts = Facts {
+        source: Some(endpoint.source.name.clone()),
+        event_type: Some(event.clone()),
+        ..Facts::default()
+    };
     if request.method() != Method::POST {
         return not_post(facts);
     }
@@ -96,7 +100,7 @@ impl<C: 'static> Receiver<C> {
             endpoints: parts
                 .sources
                 .iter()
-                .flat_map(|(source, rate)| Endpoint::of(source, *rate, &versions))
+                .flat_map(|source| Endpoint::of(source, &versions))
                 .collect(),
             reader: Reader::new(limits.max_body, limits.body_timeout, limits.buffered),
             turns: Semaphore::new(limits.concurrency),
@@ -179,9 +183,14 @@ impl<C: 'static> Receiver<C> {
             event_type: row.name.to_owned(),
             version,
             handled: true,
-            ordering_key: entity.map(|(field, value)| format!("{field}={value}")),
+            ordering_key: entity.map(|(field, value)| ordering_key(delivery, field, &value)),
         })
     }
+}
+
+/// One entity of one source: live and stage have the same numbers for different orders.
+fn ordering_key(delivery: &Verified, field: &str, value: &str) -> String {
+    format!("{} {field}={value}", delivery.source.name)
 }
 
 /// The content type must be JSON in UTF-8, not compressed.

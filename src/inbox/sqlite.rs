@@ -9,7 +9,8 @@ mod rows;
 mod schema;
 mod writer;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,9 +52,13 @@ impl Sqlite {
     pub fn open(path: &Path, options: Options) -> anyhow::Result<Self> {
         let shown = path.display();
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
                 .with_context(|| format!("cannot make the inbox's folder {}", folder.display()))?;
         }
+        only_ours(path)?;
         let lock = if options.exclusive { Some(lock(path)?) } else { None };
         let db = schema::open(path).with_context(|| format!("cannot open the inbox {shown}"))?;
         let mut dedup = None;
@@ -154,6 +159,17 @@ impl Inbox for Sqlite {
 impl From<rusqlite::Error> for InboxError {
     fn from(error: rusqlite::Error) -> Self {
         InboxError::Unavailable(error.to_string())
+    }
+}
+
+/// Makes a new file that nobody else may read: it will hold personal data. What SQLite puts beside it is like it.
+fn only_ours(path: &Path) -> anyhow::Result<()> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot open the inbox {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

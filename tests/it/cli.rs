@@ -100,7 +100,7 @@ async fn a_replay_beside_the_running_receiver_is_handled_by_it() {
     let mut process = filled(folder.path()).await;
     let replay = |args: &[&str]| inbox(folder.path(), &[&["replay"], args].concat());
     let unrouted = ["--state", "unrouted", "--dry-run"];
-    assert_eq!(replay(&unrouted), "1 deliveries would be replayed\n");
+    assert_eq!(replay(&unrouted), "to be replayed: 1\n");
     let dry = json!({"replayed": 1, "dryRun": true});
     assert_eq!(json_of(&replay(&[&unrouted[..], &["--json"]].concat())), dry);
     let wet = json_of(&replay(&["--message-id", "odd", "--json"]));

@@ -57,6 +57,7 @@ impl Message {
             path: "/api/webhooks".into(),
             accepted_status: 200,
             client_ids: Vec::new(),
+            rate_limit: None,
             auth: Auth::None,
         });
         let admitted = source.admit(self.headers.clone()).unwrap();

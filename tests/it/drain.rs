@@ -139,7 +139,7 @@ async fn a_stopping_receiver_accepts_nothing_more() {
 fn routes(store: &Store, inbox: &Arc<dyn Inbox>, stop: &CancellationToken) -> Router {
     let config = config(store, "");
     let parts = Parts {
-        sources: config.sources().unwrap().into_iter().map(|source| (source, None)).collect(),
+        sources: config.sources().unwrap(),
         catalog: Arc::new(catalog()),
         front: Front::new(Arc::clone(inbox), 0, TimeDelta::MAX),
         inbox: Arc::clone(inbox),

@@ -553,7 +553,7 @@ fn routes<C: Send + Sync + 'static>(
 ) -> Router {
     let config = parse(SOURCES, [], "test").unwrap();
     let parts = Parts {
-        sources: config.sources().unwrap().into_iter().map(|source| (source, None)).collect(),
+        sources: config.sources().unwrap(),
         catalog: Arc::new(catalog),
         front: Front::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
         inbox,
@@ -680,7 +680,7 @@ async fn a_handler_is_given_all_that_is_known_of_a_delivery() {
     assert_eq!(unknown.keys().collect::<Vec<_>>(), ["New", "EventDateUtc"]);
     assert_eq!(raw, body);
     let detail = receiver.stop().await.deliveries().await.remove(0);
-    assert_eq!(detail.ordering_key.as_deref(), Some("Id=1"));
+    assert_eq!(detail.ordering_key.as_deref(), Some("stage Id=1"), "live has its own number 1");
     assert_eq!(detail.entry.received_at, meta.received_at);
 }
 

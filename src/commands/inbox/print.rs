@@ -2,7 +2,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
-use serde_json::Value;
+use serde_json::{Value, json};
 use webhook_receiver::event::Timestamp;
 use webhook_receiver::inbox::{Detail, Entry};
 
@@ -57,6 +57,15 @@ fn note(entry: &Entry) -> String {
     }
     notes.extend(entry.last_error.clone());
     notes.join("; ")
+}
+
+pub(super) fn replayed(number: u64, dry_run: bool, json: bool) -> anyhow::Result<()> {
+    super::super::print(match (json, dry_run) {
+        (true, _) => json!({ "replayed": number, "dryRun": dry_run }).to_string(),
+        (false, true) => format!("to be replayed: {number}"),
+        (false, false) => format!("due again: {number}"),
+    })?;
+    Ok(())
 }
 
 pub(super) fn detail(detail: &Detail, json: &Value, as_json: bool) -> anyhow::Result<()> {
