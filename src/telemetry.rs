@@ -1,6 +1,8 @@
 //! The log, the metrics and the clock.
 
-use std::io::{BufWriter, IsTerminal};
+mod lines;
+
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +14,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 use crate::event::Timestamp;
 use crate::inbox::State;
+use lines::Lines;
+
+pub use lines::LogGuard;
 
 /// Tells the time; an argument wherever time matters, so that tests own it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -33,14 +37,13 @@ pub fn system_clock() -> Clock {
 ///
 /// # Errors
 /// If the filter cannot be read.
-pub fn start_log(log: &Log) -> anyhow::Result<WorkerGuard> {
+pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
         anyhow::anyhow!("filter = {:?} in [log] cannot be read: {error}", log.filter)
     })?;
     let terminal = std::io::stderr().is_terminal();
-    // Flushed whenever no line waits, so that many lines share a system call.
-    let lines = BufWriter::with_capacity(64 * 1024, std::io::stderr());
-    let (writer, guard) = NonBlockingBuilder::default().finish(lines);
+    let writer = Lines::default();
+    let guard = writer.clone().write_to(std::io::stderr())?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match log.format {
         LogFormat::Pretty => lines.with_ansi(terminal).with_target(false).init(),

@@ -102,6 +102,13 @@ impl Server {
         Ok(kib / 1024.0)
     }
 
+    /// Asks the server to stop, and waits until it has: then its store is whole.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Loads the server from another process.
     pub(crate) fn load(&self, length: Duration, rate: Option<f64>) -> anyhow::Result<Seen> {
         let mut command = Command::new(std::env::current_exe()?);

@@ -160,10 +160,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             let inbox = place.open()?;
             let replayed = replay(inbox.as_ref(), filter, dry_run).await?;
-            print::replayed(replayed, dry_run, place.json)?;
             if replayed < ids.len() as u64 {
-                bail!("{}", not_replayed(inbox.as_ref(), &ids, replayed).await?);
+                let left = not_replayed(inbox.as_ref(), &ids, replayed).await?;
+                bail!("due again: {replayed}; {left}");
             }
+            print::replayed(replayed, dry_run, place.json)?;
         }
         Command::Prune { state, older_than, place } => {
             if !state.has_ended() {

@@ -108,8 +108,12 @@ async fn a_replay_beside_the_running_receiver_is_handled_by_it() {
     let line = process.wait_for(|line| line["message"] == "attempt" && line["message.id"] == "odd");
     assert_eq!((&line["replay"], &line["outcome"]), (&json!(1), &json!("unrouted")));
     process.stop();
-    assert_eq!(replay(&["1", "2"]), "2 deliveries are due again\n", "without a receiver too");
+    assert_eq!(replay(&["1", "2"]), "due again: 2\n", "without a receiver too");
     assert_eq!(listed(folder.path(), &[]), ["odd unrouted", "bad ready", "good ready"]);
+    let again = complaint(run(folder.path(), &["inbox", "replay", "1"]));
+    assert!(again.contains("due again: 0; 1 of the named deliveries were left alone"), "{again}");
+    let unknown = complaint(run(folder.path(), &["inbox", "replay", "3", "77"]));
+    assert!(unknown.contains("due again: 1; not in the inbox: 77"), "{unknown}");
     let all = complaint(run(folder.path(), &["inbox", "replay"]));
     assert!(all.contains("--state dead"), "{all}");
 }

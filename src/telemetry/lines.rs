@@ -1,0 +1,167 @@
+//! Log lines on their way to standard error: collected, then written together by a thread of their own.
+//!
+//! A line costs the request that writes it a copy and nothing else. If standard error takes nothing, lines are lost
+//! and counted, but no request waits.
+
+use std::io::{self, Write};
+use std::mem::take;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How long lines are collected.
+const COLLECT: Duration = Duration::from_millis(20);
+
+/// How much is collected at most, in bytes.
+const LIMIT: usize = 8 * 1024 * 1024;
+
+/// Where lines are written to.
+#[derive(Clone, Default)]
+pub(super) struct Lines(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    collected: Mutex<Collected>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Collected {
+    bytes: Vec<u8>,
+    lost: usize,
+    closed: bool,
+}
+
+/// Keeps the log going; dropped, it writes out the last lines.
+pub struct LogGuard {
+    lines: Lines,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Lines {
+    /// Starts to write what is collected to `out`.
+    pub(super) fn write_to(self, out: impl Write + Send + 'static) -> io::Result<LogGuard> {
+        let lines = self.clone();
+        let thread = std::thread::Builder::new().name("log".into()).spawn(move || self.run(out))?;
+        Ok(LogGuard { lines, thread: Some(thread) })
+    }
+
+    fn run(&self, mut out: impl Write) {
+        loop {
+            let waiting = |collected: &mut Collected| {
+                collected.bytes.is_empty() && collected.lost == 0 && !collected.closed
+            };
+            let collected = self.0.changed.wait_while(self.lock(), waiting);
+            if !collected.unwrap_or_else(PoisonError::into_inner).closed {
+                std::thread::sleep(COLLECT);
+            }
+            let (bytes, lost, closed) = {
+                let mut collected = self.lock();
+                (take(&mut collected.bytes), take(&mut collected.lost), collected.closed)
+            };
+            // Where the log cannot be written, there is nowhere to say so.
+            let _ = out.write_all(&bytes);
+            if lost > 0 {
+                let _ = writeln!(
+                    out,
+                    "{{\"level\":\"WARN\",\"message\":\"log lines lost\",\"lost\":{lost}}}"
+                );
+            }
+            let _ = out.flush();
+            if closed && bytes.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Collected> {
+        self.0.collected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.lines.lock().closed = true;
+        self.lines.0.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A log that panicked has nothing left to write.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<'l> MakeWriter<'l> for Lines {
+    type Writer = &'l Lines;
+
+    fn make_writer(&'l self) -> &'l Lines {
+        self
+    }
+}
+
+impl Write for &Lines {
+    /// Takes a whole line, or loses it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut collected = self.lock();
+        let first = collected.bytes.is_empty();
+        if collected.bytes.len() + line.len() > LIMIT {
+            collected.lost += 1;
+        } else {
+            collected.bytes.extend_from_slice(line);
+        }
+        drop(collected);
+        if first {
+            self.0.changed.notify_one();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes nothing until it is told to.
+    struct Stuck(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_line_is_written_in_order_before_the_guard_is_gone() {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let lines = Lines::default();
+        let guard = lines.clone().write_to(Stuck(Arc::clone(&out))).unwrap();
+        (0..1000).for_each(|n| writeln!(&lines, "{n}").unwrap());
+        drop(guard);
+        let expected: String = (0..1000).map(|n| format!("{n}\n")).collect();
+        assert_eq!(String::from_utf8(out.lock().unwrap().clone()).unwrap(), expected);
+    }
+
+    #[test]
+    fn lines_over_the_limit_are_counted_and_nobody_waits() {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let lines = Lines::default();
+        let held = out.lock().unwrap();
+        let guard = lines.clone().write_to(Stuck(Arc::clone(&out))).unwrap();
+        let line = [b'x'; 1024];
+        // Thrice the limit: one part may be on its way out while the other is collected.
+        (0..3 * LIMIT / 1024).for_each(|_| (&lines).write_all(&line).unwrap());
+        drop(held);
+        drop(guard);
+        let text = String::from_utf8(out.lock().unwrap().clone()).unwrap();
+        assert!(text.len() <= 2 * LIMIT + 200 && text.contains("\"lost\":"), "{}", text.len());
+    }
+}
