@@ -26,6 +26,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How much longer a lease is than the longest attempt, so that a verdict has time to be written.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
+/// How much of a handler's reason is kept, in bytes.
+const LONGEST_REASON: usize = 4096;
+
 /// Runs handlers on the inbox's deliveries. `C` is the fork's context, cloned for every attempt.
 pub struct Dispatcher<C> {
     inbox: Arc<dyn Inbox>,
@@ -83,7 +86,8 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
     pub async fn step(&self) -> Result<usize, InboxError> {
         let claims = self.claim(self.concurrency).await?;
         let attempts = claims.len();
-        futures_util::future::join_all(claims.into_iter().map(|claim| self.attempt(claim))).await;
+        let attempt = |claim| self.attempt(claim, None, CancellationToken::new());
+        futures_util::future::join_all(claims.into_iter().map(attempt)).await;
         Ok(attempts)
     }
 
@@ -131,71 +135,72 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         let more = claims.len() == slots.len();
         for (claim, slot) in claims.into_iter().zip(slots) {
             let (dispatcher, abandon) = (Arc::clone(self), abandon.clone());
-            tasks.spawn(async move { dispatcher.hold(claim, slot, abandon).await });
+            tasks.spawn(async move { dispatcher.attempt(claim, Some(slot), abandon).await });
         }
         Ok(more)
     }
 
-    async fn hold(&self, claim: Claim, slot: OwnedSemaphorePermit, abandon: CancellationToken) {
-        let lease = claim.lease.clone();
-        let verdict = tokio::select! {
-            verdict = self.handle(claim) => verdict,
-            () = abandon.cancelled() => Verdict::Released,
-        };
-        drop(slot);
-        self.finish(lease, verdict).await;
-    }
-
     /// Until the inbox wakes us, or the next delivery is due by the clock. What is due in a broken inbox has to wait.
     async fn rest(&self, broken: bool) {
-        if !broken && self.inbox.woken().now_or_never().is_some() {
-            return;
-        }
-        let until_due = match self.inbox.next_due().await {
-            Ok(Some(due)) if !broken => (due - (self.clock)()).to_std().unwrap_or_default(),
-            _ => LONGEST_SLEEP,
+        let due = async {
+            let until_due = match self.inbox.next_due().await {
+                Ok(Some(due)) if !broken => (due - (self.clock)()).to_std().unwrap_or_default(),
+                _ => LONGEST_SLEEP,
+            };
+            tokio::time::sleep(until_due.min(LONGEST_SLEEP)).await;
         };
-        let _ = tokio::time::timeout(until_due.min(LONGEST_SLEEP), self.inbox.woken()).await;
+        tokio::select! {
+            biased;
+            () = self.inbox.woken(), if !broken => {}
+            () = due => {}
+        }
     }
 
     async fn claim(&self, max: usize) -> Result<Vec<Claim>, InboxError> {
         self.inbox.claim(max, self.timeout + LEASE_MARGIN, (self.clock)()).await
     }
 
-    async fn attempt(&self, claim: Claim) {
-        let lease = claim.lease.clone();
-        let verdict = self.handle(claim).await;
+    /// Handles a claimed delivery, logs the attempt's one line, and writes the verdict.
+    async fn attempt(
+        &self,
+        claim: Claim,
+        slot: Option<OwnedSemaphorePermit>,
+        abandon: CancellationToken,
+    ) {
+        let started = tokio::time::Instant::now();
+        let (lease, meta) = (claim.lease.clone(), claim.delivery.meta.clone());
+        let row = self.catalog.get(meta.dialect, meta.version, &meta.event_type);
+        let verdict = tokio::select! {
+            verdict = self.handle(row, claim) => shortened(verdict),
+            () = abandon.cancelled() => Verdict::Released,
+        };
+        drop(slot);
+        let event = row.map_or("", |row| row.name);
+        self.metrics.attempt(event, outcome(&verdict), started.elapsed());
+        log(&meta, &verdict, started.elapsed());
         self.finish(lease, verdict).await;
     }
 
-    /// Runs the handler and logs the attempt's one line.
-    async fn handle(&self, claim: Claim) -> Verdict {
-        let started = tokio::time::Instant::now();
+    async fn handle(&self, row: Option<&Row<C>>, claim: Claim) -> Verdict {
         let Claim { delivery, run_attempt, .. } = claim;
-        let meta = delivery.meta.clone();
-        let row = self.catalog.get(meta.dialect, meta.version, &meta.event_type);
-        let event = row.map_or("", |row| row.name);
-        let verdict = match row {
-            None => Verdict::Unrouted,
-            Some(_) if self.schedule.is_over(run_attempt) => Verdict::Dead {
-                reason: "its worker stopped during the last attempt; it is not tried again".into(),
-            },
-            Some(row) => match self.begin(row, delivery) {
-                Err(error) => {
-                    Verdict::Dead { reason: format!("the body is not the model: {error}") }
-                }
-                Ok(attempt) => match self.call(attempt).await {
-                    Ok(()) => Verdict::Done,
-                    Err(Failure::Reject { reason }) => Verdict::Dead { reason },
-                    Err(Failure::Retry { reason, after }) => {
-                        self.schedule.verdict(run_attempt, after, reason, (self.clock)())
-                    }
-                },
-            },
+        let Some(row) = row else { return Verdict::Unrouted };
+        if self.schedule.is_over(run_attempt) {
+            let reason = "its worker stopped during the last attempt; it is not tried again";
+            return Verdict::Dead { reason: reason.into() };
+        }
+        let attempt = match self.begin(row, delivery) {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                return Verdict::Dead { reason: format!("the body is not the model: {error}") };
+            }
         };
-        self.metrics.attempt(event, outcome(&verdict), started.elapsed());
-        log(&meta, &verdict, started.elapsed());
-        verdict
+        match self.call(attempt).await {
+            Ok(()) => Verdict::Done,
+            Err(Failure::Reject { reason }) => Verdict::Dead { reason },
+            Err(Failure::Retry { reason, after }) => {
+                self.schedule.verdict(run_attempt, after, reason, (self.clock)())
+            }
+        }
     }
 
     /// Decodes the delivery; a model that panics at it has not been able to read it.
@@ -240,6 +245,17 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
             pause *= 2;
         }
     }
+}
+
+/// A reason is kept for every attempt, so it has its limit.
+fn shortened(mut verdict: Verdict) -> Verdict {
+    if let Verdict::Retry { reason, .. } | Verdict::Dead { reason } = &mut verdict
+        && reason.len() > LONGEST_REASON
+    {
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        reason.push('…');
+    }
+    verdict
 }
 
 /// The verdict's name in the log and the metrics.

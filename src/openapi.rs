@@ -11,7 +11,7 @@ use utoipa::openapi::{
 
 use crate::catalog::{Catalog, Row};
 use crate::event::{Dialect, Environment};
-use crate::source::{Auth, SECRET_SEGMENT, Source, versioned};
+use crate::source::{Auth, Source, is_secret, versioned};
 
 /// The version that a path without one stands for.
 const FIRST: u16 = 1;
@@ -83,7 +83,7 @@ impl<'a> Site<'a> {
     fn new(source: &'a Source, sources: usize) -> Self {
         let mut keys = Vec::new();
         let mut public = |segment: &str| {
-            if matches!(source.auth, Auth::Bearer(_)) || segment.len() < SECRET_SEGMENT {
+            if matches!(source.auth, Auth::Bearer(_)) || !is_secret(segment) {
                 return segment.to_owned();
             }
             keys.push(format!("key{}", keys.len() + 1));

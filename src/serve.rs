@@ -22,7 +22,10 @@ use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 
 /// How many deliveries one pruning step deletes, so that accepts do not wait long behind it.
-const PRUNE_STEP: usize = 200;
+const PRUNE_STEP: usize = 100;
+
+/// How long accepts have the writer for themselves between two steps.
+const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often retention and the backlog's metrics are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -133,11 +136,15 @@ async fn keep_house(
         for (state, kept) in kept {
             let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
             let Some(before) = clock().checked_sub_signed(kept) else { continue };
-            while let Ok(pruned @ 1..) = inbox.prune(state, before, PRUNE_STEP).await {
+            let mut pruned = 0;
+            while let Ok(step @ 1..) = inbox.prune(state, before, PRUNE_STEP).await
+                && !stop.is_cancelled()
+            {
+                pruned += step;
+                tokio::time::sleep(PRUNE_PAUSE).await;
+            }
+            if pruned > 0 {
                 info!(state = state.as_str(), pruned, "pruned");
-                if stop.is_cancelled() {
-                    break;
-                }
             }
         }
         if let Ok(counts) = inbox.count().await {

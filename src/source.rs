@@ -44,8 +44,19 @@ pub struct Source {
     pub auth: Auth,
 }
 
+/// The longest id or name that a header may carry, in bytes. They are kept in memory and in every log line.
+const LONGEST_ID: usize = 512;
+
 /// The shortest path segment that is taken for a secret where nothing else proves the sender.
 pub const SECRET_SEGMENT: usize = 22;
+
+/// Whether a path segment looks like a random key and not like words: long, letters and digits mixed, nothing else.
+pub fn is_secret(segment: &str) -> bool {
+    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    segment.len() >= SECRET_SEGMENT
+        && segment.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && digits >= 4
+}
 
 /// The path under which a version is received: the version comes after the first `/api`, or else at the end.
 ///
@@ -103,6 +114,9 @@ pub enum Refusal {
     /// A client id outside the source's list.
     #[error("client id {0:?} is not in client_ids")]
     ClientId(Option<String>),
+    /// An id or a name in a header that is too long to be one.
+    #[error("{0} is longer than {LONGEST_ID} bytes")]
+    LongId(&'static str),
     /// Bytes that are not UTF-8.
     #[error("the body is not UTF-8: {0}")]
     NotUtf8(String),
@@ -127,9 +141,10 @@ impl Refusal {
     /// What the sender may learn of it.
     pub fn kind(&self) -> RefusalKind {
         match self {
-            Refusal::NotUtf8(_) | Refusal::NotJson(_) | Refusal::NotObject(_) => {
-                RefusalKind::Malformed
-            }
+            Refusal::LongId(_)
+            | Refusal::NotUtf8(_)
+            | Refusal::NotJson(_)
+            | Refusal::NotObject(_) => RefusalKind::Malformed,
             _ => RefusalKind::Unauthentic,
         }
     }
@@ -142,7 +157,7 @@ impl Source {
     /// A [`Refusal`] if the request does not carry an accepted key or client id.
     pub fn admit(self: &Arc<Self>, headers: HeaderMap) -> Result<Admitted, Refusal> {
         self.auth.check(&headers)?;
-        let client_id = text(&headers, self.places().client_id);
+        let client_id = text(&headers, self.places().client_id)?;
         if !self.client_ids.is_empty()
             && !client_id.as_ref().is_some_and(|id| self.client_ids.contains(id))
         {
@@ -196,12 +211,12 @@ impl Admitted {
         let places = source.places();
         let envelope = envelope::read(&body, places.event_type, places.event_time)?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
-        let message_id = text(&headers, places.message_id);
+        let message_id = text(&headers, places.message_id)?;
         Ok(Verified {
             message_id_derived: message_id.is_none(),
             message_id: message_id.unwrap_or_else(|| hex::encode(digest)),
             client_id,
-            user: text(&headers, places.user),
+            user: text(&headers, places.user)?,
             event_type: envelope.event_type,
             event_time: envelope.event_time,
             is_object: envelope.is_object,
@@ -215,7 +230,6 @@ impl Admitted {
 
 /// A delivery that is proven to be its sender's, byte for byte.
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Verified {
     /// Where it came from.
     pub source: Arc<Source>,
@@ -266,9 +280,13 @@ fn shown<'v>(name: &HeaderName, value: &'v [u8]) -> std::borrow::Cow<'v, str> {
 }
 
 /// A header's value, if it is there once, is text, and is not blank.
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+fn text(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Refusal> {
     let mut values = headers.get_all(name).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    let value = std::str::from_utf8(value.as_bytes()).ok()?.trim();
-    (!value.is_empty()).then(|| value.to_owned())
+    let (Some(value), None) = (values.next(), values.next()) else { return Ok(None) };
+    let Ok(value) = std::str::from_utf8(value.as_bytes()) else { return Ok(None) };
+    match value.trim() {
+        "" => Ok(None),
+        value if value.len() > LONGEST_ID => Err(Refusal::LongId(name)),
+        value => Ok(Some(value.to_owned())),
+    }
 }

@@ -2,8 +2,9 @@
 
 mod print;
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{BufWriter, Write, stdout};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -153,7 +154,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Some(detail) => print::detail(&detail, &json_of(&detail), place.json)?,
             None => bail!("there is no delivery {id} in the inbox"),
         },
-        Command::Replay { ids, selection, dry_run, place } => {
+        Command::Replay { mut ids, selection, dry_run, place } => {
+            ids.sort_unstable();
+            ids.dedup();
             let filter = Filter { ids: ids.clone(), ..selection.filter() };
             if filter == Filter::default() {
                 bail!("say which: numbers, or a filter such as --state dead");
@@ -162,7 +165,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let replayed = replay(inbox.as_ref(), filter, dry_run).await?;
             if replayed < ids.len() as u64 {
                 let left = not_replayed(inbox.as_ref(), &ids, replayed).await?;
-                bail!("due again: {replayed}; {left}");
+                let what = if dry_run { "to be replayed" } else { "due again" };
+                bail!("{what}: {replayed}; {left}");
             }
             print::replayed(replayed, dry_run, place.json)?;
         }
@@ -191,16 +195,21 @@ impl Place {
     }
 }
 
+/// Oldest first, so that the deliveries of one entity keep their order.
 async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Result<u64> {
-    let mut replayed = 0;
-    let mut pages = Pages::new(filter);
+    let mut ended = Vec::new();
+    let mut pages = Pages::new(filter.clone());
     while let Some(page) = pages.next(inbox).await? {
-        let ids: Vec<_> = page.iter().filter(|e| e.state.has_ended()).map(|e| e.id).collect();
-        if dry_run {
-            replayed += ids.len() as u64;
-        } else if !ids.is_empty() {
-            replayed += inbox.replay(Filter { ids, ..Filter::default() }, Utc::now()).await?;
-        }
+        ended.extend(page.iter().filter(|entry| entry.state.has_ended()).map(|entry| entry.id));
+    }
+    if dry_run {
+        return Ok(ended.len() as u64);
+    }
+    ended.reverse();
+    let mut replayed = 0;
+    for ids in ended.chunks(STEP) {
+        let step = Filter { ids: ids.to_vec(), limit: None, ..filter.clone() };
+        replayed += inbox.replay(step, Utc::now()).await?;
     }
     Ok(replayed)
 }
@@ -245,7 +254,13 @@ async fn prune(
 async fn export(inbox: &dyn Inbox, filter: Filter, output: Option<PathBuf>) -> anyhow::Result<()> {
     let mut lines: Box<dyn Write + Send> = match &output {
         Some(file) => Box::new(
-            File::create(file).with_context(|| format!("cannot write {}", file.display()))?,
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(file)
+                .with_context(|| format!("cannot write {}", file.display()))?,
         ),
         None => Box::new(stdout()),
     };

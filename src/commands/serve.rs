@@ -42,7 +42,7 @@ pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 /// Serves until SIGTERM or SIGINT, then drains.
 pub(crate) async fn serve(config: Config, listener: TcpListener) -> anyhow::Result<ExitCode> {
     let _log = start_log(&config.log)?;
-    let context = Context::connect(&config).await?;
+    let context = Context::connect().await?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone())?);
     let receiver = webhook_receiver::serve::serve(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{AuthKind, Config, ConfigError, SourceConfig};
-use crate::source::{Auth, Key, SECRET_SEGMENT, Source, versioned};
+use crate::source::{Auth, Key, SECRET_SEGMENT, Source, is_secret, versioned};
 
 /// What the receiver serves itself, so that no source can have it.
 const RESERVED: [&str; 6] =
@@ -153,7 +153,7 @@ impl Config {
             )),
             AuthKind::None if !is_loopback(self.listen.ip()) && !has_secret_segment(path) => {
                 refuse(format!(
-                    "[sources.{name}] auth = \"none\" on {} needs a secret path; write path = \"/api/webhooks/…\" with at least {SECRET_SEGMENT} random characters from `webhook-receiver secret`",
+                    "[sources.{name}] auth = \"none\" on {} needs a secret path; write path = \"/api/webhooks/…\" with at least {SECRET_SEGMENT} random letters and digits from `webhook-receiver secret`",
                     self.listen
                 ))
             }
@@ -242,7 +242,7 @@ fn normal_path(name: &str, path: &str) -> Result<String, ConfigError> {
 }
 
 fn has_secret_segment(path: &str) -> bool {
-    path.split('/').any(|segment| segment.len() >= SECRET_SEGMENT)
+    path.split('/').any(is_secret)
 }
 
 fn refuse<T>(reason: impl Into<String>) -> Result<T, ConfigError> {

@@ -15,7 +15,6 @@ pub mod stock;
 pub mod subscription;
 
 use crate::catalog::Catalog;
-use crate::config::Config;
 
 /// What every handler is given: the fork's own connections and clients.
 ///
@@ -29,7 +28,7 @@ impl Context {
     ///
     /// # Errors
     /// If what the handlers need is not there; the receiver then does not start.
-    pub async fn connect(_: &Config) -> anyhow::Result<Self> {
+    pub async fn connect() -> anyhow::Result<Self> {
         Ok(Context {})
     }
 }

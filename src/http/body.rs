@@ -38,8 +38,8 @@ impl Reader {
         Reader { max, timeout, memory: Arc::new(Semaphore::new(buffered.div_ceil(UNIT))) }
     }
 
-    /// The body, and its share of the memory: keep it as long as the bytes.
-    pub(super) async fn read(&self, body: Body) -> Result<(Bytes, OwnedSemaphorePermit), Unread> {
+    /// The body. Its share of the memory is given back when the last of its bytes is let go, wherever that is.
+    pub(super) async fn read(&self, body: Body) -> Result<Bytes, Unread> {
         let announced = body.size_hint().exact().unwrap_or(0);
         let announced = usize::try_from(announced).unwrap_or(usize::MAX);
         if announced > self.max {
@@ -48,7 +48,7 @@ impl Reader {
         let mut share = self.reserve(announced)?;
         let collected = self.collect(announced, body, &mut share);
         match tokio::time::timeout(self.timeout, collected).await {
-            Ok(bytes) => Ok((bytes?, share)),
+            Ok(bytes) => Ok(Bytes::from_owner(Counted { bytes: bytes?, _share: share })),
             Err(_) => Err(Unread::TooSlow),
         }
     }
@@ -86,6 +86,18 @@ impl Reader {
     }
 }
 
+/// Bytes that count as long as they live.
+struct Counted {
+    bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 async fn next(body: &mut Body) -> Result<Option<Bytes>, Unread> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Unread::Broken(error.to_string()))?;
@@ -117,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_chunked_body_is_bounded_too() {
-        let (body, _share) = reader().read(chunks(4)).await.unwrap();
+        let body = reader().read(chunks(4)).await.unwrap();
         assert_eq!(body.len(), 4000);
         assert_eq!(reader().read(chunks(5)).await.unwrap_err(), Unread::TooLarge);
     }

@@ -7,7 +7,10 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use percent_encoding::percent_decode_str;
 
-use crate::source::{Auth, SECRET_SEGMENT, Source, versioned};
+use crate::source::{Auth, Source, is_secret, versioned};
+
+/// The longest name of an event, in bytes.
+const LONGEST_NAME: usize = 200;
 
 /// A path under which a source is received, in one version of its models.
 pub(super) struct Endpoint {
@@ -47,7 +50,8 @@ impl Endpoint {
             None if rest.is_empty() => "",
             None => return None,
         };
-        (!event.contains('/')).then(|| percent_decode_str(event).decode_utf8_lossy())
+        (!event.contains('/') && event.len() <= LONGEST_NAME)
+            .then(|| percent_decode_str(event).decode_utf8_lossy())
     }
 
     /// Whether `path` holds a segment of the source's path that is all that proves its sender.
@@ -55,7 +59,7 @@ impl Endpoint {
         let path = path.to_ascii_lowercase();
         let mut segments = self.source.path.split('/');
         matches!(self.source.auth, Auth::None)
-            && segments.any(|own| own.len() >= SECRET_SEGMENT && path.contains(own))
+            && segments.any(|own| is_secret(own) && path.contains(own))
     }
 
     /// Takes one delivery's turn, or says how long to wait for it.

@@ -144,7 +144,7 @@ impl<C: 'static> Receiver<C> {
         let admitted = endpoint.source.admit(head.headers)?;
         endpoint.admit_rate().map_err(too_fast)?;
         content?;
-        let (body, _memory) = self.reader.read(body).await?;
+        let body = self.reader.read(body).await?;
         let verified = admitted.verify(body)?;
         let route = self.route(endpoint.version, event, &verified)?;
         facts.event_type = Some(route.event_type.clone());

@@ -9,7 +9,7 @@ mod rows;
 mod schema;
 mod writer;
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,6 +59,9 @@ impl Sqlite {
                 .with_context(|| format!("cannot make the inbox's folder {}", folder.display()))?;
         }
         only_ours(path)?;
+        // One file has one lock, by whatever name it is opened.
+        let path =
+            &path.canonicalize().with_context(|| format!("cannot open the inbox {shown}"))?;
         let lock = if options.exclusive { Some(lock(path)?) } else { None };
         let db = schema::open(path).with_context(|| format!("cannot open the inbox {shown}"))?;
         let mut dedup = None;
@@ -180,11 +183,14 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     let beside = PathBuf::from(beside);
     let file = File::create(&beside)
         .with_context(|| format!("cannot write beside the inbox: {}", beside.display()))?;
-    if file.try_lock().is_err() {
-        bail!(
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
             "another receiver is running on the inbox {}; stop it, or give this one another with --inbox",
             path.display()
-        );
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", beside.display()))
+        }
     }
-    Ok(file)
 }

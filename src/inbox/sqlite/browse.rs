@@ -64,7 +64,7 @@ pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     Ok(due.map(timestamp))
 }
 
-/// Every query here is answered by an index that holds only the rows it counts.
+/// Ended deliveries are counted by their index, due ones in theirs; handled ones are too many to count.
 pub(super) fn count(db: &Connection) -> rusqlite::Result<Vec<(State, u64)>> {
     const DUE: &str = "SELECT count(*) FROM work WHERE due_at IS NOT NULL AND state = ?1";
     const BEHIND: &str = "SELECT count(*) FROM work

@@ -3,7 +3,8 @@
 //! An index over millions of random ids would dirty a page of its own for every delivery. So the latest identities are
 //! held in memory, where a start finds them again in the deliveries themselves, and every [`RUN`] of them are written
 //! at once as a *run* that never changes. A Bloom filter tells which runs can hold an identity at all: nearly always
-//! none. Whatever is found is compared with the delivery's own columns, so a hash decides nothing alone.
+//! none. Whatever is found is compared with the delivery's own columns. A run of which little is left, because its
+//! deliveries were pruned, gives that to the next run and goes.
 
 use std::collections::HashMap;
 
@@ -21,6 +22,15 @@ const PARTS: u16 = 512;
 
 /// A hash and a delivery's number, in bytes.
 const ENTRY: usize = 16 + 8;
+
+/// How many parts tell whether a run is worth keeping.
+const SAMPLE: u16 = 1;
+
+/// How many runs may go when one comes.
+const RETIRE: usize = 2;
+
+/// What is kept of an identity.
+type Entry = (Hash, DeliveryId);
 
 /// What makes two deliveries the same.
 pub(super) struct Identity<'d> {
@@ -68,11 +78,13 @@ impl Hash {
 pub(super) struct Dedup {
     /// Those that are in no run yet.
     latest: HashMap<Hash, DeliveryId>,
-    /// Those of the open transaction.
-    added: Vec<Hash>,
+    runs: Vec<Run>,
+    /// Those of the open transaction, each with what it replaces.
+    added: Vec<(Hash, Option<DeliveryId>)>,
     /// The run that the open transaction writes.
     sealing: Option<Run>,
-    runs: Vec<Run>,
+    /// The runs that it deletes.
+    retiring: Vec<i64>,
     run_length: usize,
 }
 
@@ -84,7 +96,6 @@ struct Run {
 impl Dedup {
     /// Reads the filters, and the latest identities from the deliveries that are in no run.
     pub(super) fn load(db: &Connection) -> rusqlite::Result<Self> {
-        db.execute("DELETE FROM run WHERE last < (SELECT min(id) FROM delivery)", [])?;
         db.execute("DELETE FROM run_part WHERE run NOT IN (SELECT run FROM run)", [])?;
         let runs = db
             .prepare("SELECT run, filter FROM run ORDER BY run")?
@@ -102,7 +113,14 @@ impl Dedup {
             let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
             latest.insert(Identity::new(text(0)?, text(1)?, text(2)?).hash, row.get(3)?);
         }
-        Ok(Dedup { latest, added: Vec::new(), sealing: None, runs, run_length: RUN })
+        Ok(Dedup {
+            latest,
+            runs,
+            added: Vec::new(),
+            sealing: None,
+            retiring: Vec::new(),
+            run_length: RUN,
+        })
     }
 
     /// The delivery that is kept under this identity.
@@ -132,16 +150,25 @@ impl Dedup {
 
     /// Adds an identity that [`find`](Self::find) did not find. It counts from now on, unless the transaction fails.
     pub(super) fn add(&mut self, identity: &Identity<'_>, delivery: DeliveryId) {
-        self.latest.insert(identity.hash, delivery);
-        self.added.push(identity.hash);
+        let replaced = self.latest.insert(identity.hash, delivery);
+        self.added.push((identity.hash, replaced));
     }
 
     /// Writes the latest identities as a run, once there are enough; to be called before the commit.
     pub(super) fn seal(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        if self.latest.len() >= self.run_length {
-            let number = self.runs.last().map_or(1, |run| run.number + 1);
-            self.sealing = Some(Run::write(db, number, &self.latest)?);
+        if self.latest.len() < self.run_length {
+            return Ok(());
         }
+        let mut entries: Vec<Entry> = self.latest.iter().map(|(hash, id)| (*hash, *id)).collect();
+        for run in &self.runs {
+            if self.retiring.len() < RETIRE && run.is_mostly_pruned(db)? {
+                run.entries(db, |entry| entries.push(entry))?;
+                run.delete(db)?;
+                self.retiring.push(run.number);
+            }
+        }
+        let number = self.runs.last().map_or(1, |run| run.number + 1);
+        self.sealing = Some(Run::write(db, number, &entries)?);
         Ok(())
     }
 
@@ -149,7 +176,9 @@ impl Dedup {
     pub(super) fn committed(&mut self) {
         self.added.clear();
         if let Some(run) = self.sealing.take() {
+            self.runs.retain(|run| !self.retiring.contains(&run.number));
             self.runs.push(run);
+            self.retiring.clear();
             self.latest = HashMap::new();
         }
     }
@@ -157,8 +186,12 @@ impl Dedup {
     /// The open transaction never was.
     pub(super) fn rolled_back(&mut self) {
         self.sealing = None;
-        for hash in self.added.drain(..) {
-            self.latest.remove(&hash);
+        self.retiring.clear();
+        for (hash, replaced) in self.added.drain(..).rev() {
+            match replaced {
+                Some(id) => self.latest.insert(hash, id),
+                None => self.latest.remove(&hash),
+            };
         }
     }
 }
@@ -174,14 +207,10 @@ fn is(db: &Connection, id: DeliveryId, identity: &Identity<'_>) -> rusqlite::Res
 }
 
 impl Run {
-    fn write(
-        db: &Connection,
-        number: i64,
-        latest: &HashMap<Hash, DeliveryId>,
-    ) -> rusqlite::Result<Self> {
-        let mut filter = Filter::for_entries(latest.len());
+    fn write(db: &Connection, number: i64, entries: &[Entry]) -> rusqlite::Result<Self> {
+        let mut filter = Filter::for_entries(entries.len());
         let mut parts = vec![Vec::new(); usize::from(PARTS)];
-        for (hash, id) in latest {
+        for (hash, id) in entries {
             filter.add(*hash);
             let part = &mut parts[usize::from(hash.part())];
             part.extend_from_slice(&hash.0);
@@ -193,18 +222,67 @@ impl Run {
             insert.execute(params![number, part, entries])?;
         }
         db.prepare_cached("INSERT INTO run (run, last, filter) VALUES (?1, ?2, ?3)")?
-            .execute(params![number, latest.values().max(), filter.0])?;
+            .execute(params![number, entries.iter().map(|(_, id)| id).max(), filter.0])?;
         Ok(Run { number, filter })
     }
+
+    fn delete(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("DELETE FROM run_part WHERE run = ?1")?.execute([self.number])?;
+        db.prepare_cached("DELETE FROM run WHERE run = ?1")?.execute([self.number])?;
+        Ok(())
+    }
+
+    /// Whether an eighth or less of it is left, by a sample.
+    fn is_mostly_pruned(&self, db: &Connection) -> rusqlite::Result<bool> {
+        let (mut sampled, mut left) = (0, 0);
+        for part in self.parts(db, SAMPLE)? {
+            for (_, id) in all_entries(&part) {
+                sampled += 1;
+                left += usize::from(exists(db, id)?);
+            }
+        }
+        Ok(sampled > 0 && left * 8 <= sampled)
+    }
+
+    /// Gives every entry whose delivery is still there.
+    fn entries(&self, db: &Connection, mut give: impl FnMut(Entry)) -> rusqlite::Result<()> {
+        for part in self.parts(db, PARTS)? {
+            for entry in all_entries(&part) {
+                if exists(db, entry.1)? {
+                    give(entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first parts that hold anything.
+    fn parts(&self, db: &Connection, most: u16) -> rusqlite::Result<Vec<Vec<u8>>> {
+        db.prepare_cached(
+            "SELECT entries FROM run_part WHERE run = ?1 AND length(entries) > 0 ORDER BY part LIMIT ?2",
+        )?
+        .query_map(params![self.number, most], |row| row.get(0))?
+        .collect()
+    }
+}
+
+fn exists(db: &Connection, id: DeliveryId) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM delivery WHERE id = ?1)")?
+        .query_row([id], |row| row.get(0))
 }
 
 /// The numbers of the deliveries that a part has under this hash.
 fn entries(part: &[u8], hash: Hash) -> impl Iterator<Item = DeliveryId> + '_ {
+    all_entries(part).filter(move |entry| entry.0 == hash).map(|(_, id)| id)
+}
+
+fn all_entries(part: &[u8]) -> impl Iterator<Item = Entry> + '_ {
     let (entries, _) = part.as_chunks::<ENTRY>();
-    entries.iter().filter(move |entry| entry.starts_with(&hash.0)).map(|entry| {
-        let mut id = [0; 8];
+    entries.iter().map(|entry| {
+        let (mut hash, mut id) = ([0; 16], [0; 8]);
+        hash.copy_from_slice(&entry[..16]);
         id.copy_from_slice(&entry[16..]);
-        DeliveryId::from_le_bytes(id)
+        (Hash(hash), DeliveryId::from_le_bytes(id))
     })
 }
 
@@ -268,7 +346,7 @@ mod tests {
         assert_eq!(hex::encode(&hash("m").0[..8]), "9730416d0c17ce3c");
     }
 
-    /// An inbox of which a run has four deliveries.
+    /// An inbox with small runs.
     struct Inbox {
         db: Connection,
         dedup: Dedup,
@@ -276,14 +354,19 @@ mod tests {
 
     impl Inbox {
         fn new() -> Self {
+            Self::of(4)
+        }
+
+        fn of(run_length: usize) -> Self {
             let db = Connection::open_in_memory().unwrap();
             db.execute_batch(include_str!("v1.sql")).unwrap();
-            let dedup = Dedup { run_length: 4, ..Dedup::load(&db).unwrap() };
+            let dedup = Dedup { run_length, ..Dedup::load(&db).unwrap() };
             Inbox { db, dedup }
         }
 
         fn reopened(self) -> Self {
-            let dedup = Dedup { run_length: 4, ..Dedup::load(&self.db).unwrap() };
+            let run_length = self.dedup.run_length;
+            let dedup = Dedup { run_length, ..Dedup::load(&self.db).unwrap() };
             Inbox { dedup, ..self }
         }
 
@@ -369,9 +452,37 @@ mod tests {
         inbox.db.execute("DELETE FROM delivery WHERE id = 2", []).unwrap();
         assert_eq!(inbox.find(&identity("2")), None);
         inbox.db.execute("DELETE FROM delivery WHERE id < 5", []).unwrap();
-        let inbox = inbox.reopened();
-        assert_eq!(inbox.runs(), 1);
-        inbox.assert_knows(5..=8);
+        inbox.keep(9..=12);
+        assert_eq!(inbox.runs(), 2);
+        inbox.assert_knows(5..=12);
+        inbox.reopened().assert_knows(5..=12);
+    }
+
+    #[test]
+    fn what_is_left_of_a_pruned_run_moves_to_the_next() {
+        let mut inbox = Inbox::of(64);
+        inbox.keep(1..=128);
+        inbox.db.execute("DELETE FROM delivery WHERE id < 128 AND id <> 7", []).unwrap();
+        inbox
+            .dedup
+            .runs
+            .iter()
+            .for_each(|run| assert!(run.parts(&inbox.db, PARTS).unwrap().len() > 1));
+        (129..=640).for_each(|id| inbox.keep([id]));
+        assert_eq!(inbox.runs(), 8, "ten less the two that were pruned");
+        inbox.assert_knows([7].into_iter().chain(128..=640));
+        inbox.reopened().assert_knows([7].into_iter().chain(128..=640));
+    }
+
+    #[test]
+    fn a_failed_transaction_gives_back_what_it_replaced() {
+        let mut inbox = Inbox::new();
+        inbox.keep(1..=1);
+        inbox.db.execute_batch("BEGIN").unwrap();
+        inbox.dedup.add(&identity("1"), 2);
+        inbox.db.execute_batch("ROLLBACK").unwrap();
+        inbox.dedup.rolled_back();
+        inbox.assert_knows(1..=1);
     }
 
     #[test]

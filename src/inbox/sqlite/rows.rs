@@ -111,9 +111,9 @@ pub(super) fn claim(
          FROM work w JOIN delivery d ON d.id = w.id
          WHERE w.due_at <= ?1 ORDER BY w.due_at, w.id LIMIT ?2",
     )?;
-    let due: Vec<Due> = due
+    let due: Vec<(DeliveryId, rusqlite::Result<Due>)> = due
         .query_map(params![millis(now), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
-            due_row(row, now)
+            Ok((row.get(0)?, due_row(row, now)))
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut take = tx.db.prepare_cached(
@@ -122,7 +122,14 @@ pub(super) fn claim(
     )?;
     let until = millis(now).saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
     let mut claims = Vec::with_capacity(due.len());
-    for Due { claim, lost } in due {
+    for (id, due) in due {
+        let Due { claim, lost } = match due {
+            Ok(due) => due,
+            Err(error) => {
+                give_up(tx, id, &error, now)?;
+                continue;
+            }
+        };
         take.execute(params![claim.lease.id, until, millis(now)])?;
         if let Some(started) = lost {
             let lost = Lease { attempt: claim.lease.attempt - 1, started, ..claim.lease };
@@ -131,6 +138,21 @@ pub(super) fn claim(
         claims.push(claim);
     }
     Ok(claims)
+}
+
+/// A delivery that this program cannot read, since a newer one wrote it, must not stand before all others.
+fn give_up(
+    tx: &Tx<'_>,
+    id: DeliveryId,
+    error: &rusqlite::Error,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    tx.db
+        .prepare_cached(
+            "UPDATE work SET state = 3, due_at = NULL, ended_at = ?2, last_error = ?3 WHERE id = ?1",
+        )?
+        .execute(params![id, millis(now), format!("this program cannot read it: {error}")])?;
+    Ok(())
 }
 
 struct Due {

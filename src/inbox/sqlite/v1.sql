@@ -46,7 +46,7 @@ CREATE TABLE work (
     last_error TEXT
 ) STRICT;
 
-CREATE INDEX work_due ON work (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX work_due ON work (due_at, state) WHERE due_at IS NOT NULL;
 CREATE INDEX work_order ON work (ordering_key, id) WHERE ordering_key IS NOT NULL AND state < 2;
 CREATE INDEX work_ended ON work (state, ended_at) WHERE ended_at IS NOT NULL;
 

@@ -161,13 +161,8 @@ fn transact(
     dedup: Option<&mut Dedup>,
     batch: &mut [Box<dyn Task>],
 ) -> rusqlite::Result<bool> {
-    let durable = batch.iter().any(|task| task.durable());
-    db.prepare_cached(if durable {
-        "PRAGMA synchronous = FULL"
-    } else {
-        "PRAGMA synchronous = NORMAL"
-    })?
-    .execute([])?;
+    let level = if batch.iter().any(|task| task.durable()) { "FULL" } else { "NORMAL" };
+    db.pragma_update(None, "synchronous", level)?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut tx = Tx { db: &transaction, dedup, due: Cell::new(false) };
     for task in batch {
@@ -219,5 +214,25 @@ where
         };
         // Nobody waits any more: the sender hung up, and will come again.
         let _ = self.reply.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a transaction waits for: 2 is the disk.
+    fn level(tx: &mut Tx<'_>) -> rusqlite::Result<i64> {
+        tx.db.pragma_query_value(None, "synchronous", |row| row.get(0))
+    }
+
+    #[tokio::test]
+    async fn a_call_waits_for_the_disk_also_after_one_that_does_not() {
+        let db = Connection::open_in_memory().unwrap();
+        let writer = Writer::spawn(db, None, 4, Arc::new(Notify::new())).unwrap();
+        for _ in 0..2 {
+            assert_eq!(writer.call(level).await.unwrap(), 2);
+            assert_eq!(writer.call_soon(level).await.unwrap(), 1);
+        }
     }
 }
