@@ -241,8 +241,14 @@ fn auth_none_needs_loopback_or_a_secret_path_and_is_warned_of() {
         with(&text, &[]).unwrap()
     };
     for listen in ["0.0.0.0", "[::]", "192.168.1.1"] {
-        let error = open(listen, "/api/webhooks").sources().unwrap_err().to_string();
-        assert!(error.contains("needs a secret path; write path = "), "{error}");
+        for guessable in [
+            "/api/webhooks",
+            "/api/webhooks-for-our-live-directscale",
+            "/api/abcdefghijklmnopqrstuvwxyz",
+        ] {
+            let error = open(listen, guessable).sources().unwrap_err().to_string();
+            assert!(error.contains("needs a secret path; write path = "), "{error}");
+        }
         let secret = open(listen, "/api/webhooks/0123456789abcdefghijkl");
         assert!(secret.sources().is_ok());
         assert!(secret.warnings()[0].starts_with("[sources.one] auth = \"none\""));

@@ -659,6 +659,15 @@ async fn bytes_are_kept_exactly_and_secrets_are_not_kept() {
 }
 
 #[tokio::test]
+async fn an_id_that_is_too_long_is_no_id() {
+    let (receiver, _given) = start(SOURCES).await;
+    let sent = async |id: &str| receiver.send(&Request::live(PING, BODY).id(id)).await;
+    sent(&"x".repeat(512)).await.kept();
+    let detail = sent(&"x".repeat(513)).await.problem(400, "bad-request").unwrap();
+    assert_eq!(detail, "X-Directscale-Message-Id is longer than 512 bytes");
+}
+
+#[tokio::test]
 async fn a_handler_is_given_all_that_is_known_of_a_delivery() {
     let (receiver, mut given) = start(SOURCES).await;
     let body = r#"{"Id":1,"New":{"a":[1.50]},"EventDateUtc":"2021-10-12T18:07:27.8181496Z"}"#;
