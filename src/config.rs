@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::event::{Dialect, Environment};
 
-pub use check::is_loopback;
+pub use check::{is_loopback, reachable};
 pub(crate) use load::EMIT_TOKEN;
 pub use load::{Overrides, load, parse};
 

@@ -1,6 +1,6 @@
 //! `healthcheck`: asks a running receiver whether it is ready, for containers without curl.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let address = reachable(config::load(&args.settings)?.listen);
+    let address = config::reachable(config::load(&args.settings)?.listen);
     // Docker gives exit codes other than 0 and 1 no meaning.
     Ok(match tokio::time::timeout(TIMEOUT, status(address)).await {
         Ok(Ok(status)) => {
@@ -43,14 +43,4 @@ async fn status(address: SocketAddr) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer.split(' ').nth(1).unwrap_or("no status").to_owned())
-}
-
-/// An address that listens on all interfaces is asked on loopback.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
 }

@@ -1,13 +1,13 @@
 //! Where messages go, and which key may go there.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, bail, ensure};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::EmitArgs;
-use crate::config::{AuthKind, Config, SourceConfig, is_loopback};
+use crate::config::{AuthKind, Config, SourceConfig, is_loopback, reachable};
 
 /// A configured source and its name.
 pub(super) type Named<'c> = (&'c str, &'c SourceConfig);
@@ -94,17 +94,7 @@ pub(super) fn check_key(key: &SecretString) -> anyhow::Result<()> {
 fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
     ensure!(listen.port() != 0, "`listen` has port 0; give the target with --to");
     ensure!(path.starts_with('/'), "the source's path {path:?} does not begin with /");
-    let reachable = SocketAddr::new(reachable(listen.ip()), listen.port());
-    Ok(format!("http://{reachable}{}/", path.trim_end_matches('/')))
-}
-
-/// An address to connect to for one to listen on.
-fn reachable(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    }
+    Ok(format!("http://{}{}/", reachable(listen), path.trim_end_matches('/')))
 }
 
 /// The rule of `--to`: a `/` at the end and `{event}` ask for the event's name.
@@ -138,7 +128,7 @@ fn is_listener(url: &Url, listen: SocketAddr) -> bool {
     let host = match ip(url) {
         Some(ip) if listen.ip().is_unspecified() => is_loopback(ip),
         Some(ip) => ip == listen.ip(),
-        None => is_local(url) && is_loopback(reachable(listen.ip())),
+        None => is_local(url) && is_loopback(reachable(listen).ip()),
     };
     host && url.port_or_known_default() == Some(listen.port())
 }

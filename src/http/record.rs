@@ -38,7 +38,9 @@ pub(super) async fn record(
     let started = Instant::now();
     let id = request_id();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut unanswered = Unanswered(Some(&id));
     let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    unanswered.0 = None;
     let mut response =
         answered.unwrap_or_else(|_| Problem::new(&INTERNAL).instance(id.as_str()).into_response());
     let facts = response.extensions_mut().remove::<Facts>();
@@ -69,6 +71,17 @@ pub(super) async fn record(
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// Logs the request whose sender hangs up first: then nobody waits for its answer any more, and it is dropped.
+struct Unanswered<'i>(Option<&'i str>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.0 {
+            warn!(request.id = id, reason = "the sender hung up before its answer", "request");
+        }
+    }
 }
 
 fn log_delivery(id: &str, status: StatusCode, took: Duration, facts: &Facts) {

@@ -63,7 +63,8 @@ impl Sqlite {
         let path =
             &path.canonicalize().with_context(|| format!("cannot open the inbox {shown}"))?;
         let lock = if options.exclusive { Some(lock(path)?) } else { None };
-        let db = schema::open(path).with_context(|| format!("cannot open the inbox {shown}"))?;
+        let db = schema::open(path, options.exclusive)
+            .with_context(|| format!("cannot open the inbox {shown}"))?;
         let mut dedup = None;
         let mut checkpointer = None;
         if options.exclusive {

@@ -171,3 +171,20 @@ async fn a_source_without_a_key_is_warned_of_at_every_start() {
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0]["level"], "WARN");
 }
+
+#[tokio::test]
+async fn a_sender_that_hangs_up_before_its_answer_leaves_a_line() {
+    use tokio::io::AsyncWriteExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::serve(folder.path(), SETTINGS);
+    let mut stream = tokio::net::TcpStream::connect(&process.address).await.unwrap();
+    let head = format!(
+        "POST /api/webhooks/OrderEvent HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    drop(stream);
+    let line = process.wait_for(|line| line["message"] == "request");
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.contains("hung up") || reason.contains("broke off"), "{line}");
+    process.stop();
+}

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::schema;
 
 /// How often the log is moved. The writer does it itself if the log outgrows [`schema::LONGEST_LOG`] before.
-const EVERY: Duration = Duration::from_millis(200);
+const EVERY: Duration = Duration::from_secs(2);
 
 /// The handle to the moving thread. Dropping it stops the thread.
 pub(super) struct Checkpointer {

@@ -351,7 +351,7 @@ pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
 /// The number that no run of identities has.
 const NO_RUN: i64 = 0;
 
-/// Writes what a large delivery would.
+/// Writes more than most deliveries would.
 pub(super) fn take_room(tx: &Tx<'_>) -> rusqlite::Result<()> {
     let room =
         "INSERT OR REPLACE INTO run_part (run, part, entries) VALUES (?1, 0, zeroblob(65536))";

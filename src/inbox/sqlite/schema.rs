@@ -17,8 +17,8 @@ pub(super) const LONGEST_LOG: u32 = 65_536;
 /// Files up to this many pages are checked for damage at every start.
 const CHECKED_PAGES: i64 = 16_384;
 
-/// Opens the file for writing and brings its tables up to date.
-pub(super) fn open(path: &Path) -> anyhow::Result<Connection> {
+/// Opens the file for writing and brings its tables up to date, if it is the receiver that opens it.
+pub(super) fn open(path: &Path, receiver: bool) -> anyhow::Result<Connection> {
     let mut db = bare(path)?;
     ensure!(!db.is_readonly("main")?, "the file is read-only");
     let version = version(&db)?;
@@ -27,6 +27,10 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Connection> {
         check_for_damage(&db)?;
         return Ok(db);
     }
+    ensure!(
+        receiver || version == 0,
+        "it was written by an older version of this program; start the receiver once, which brings it up to date"
+    );
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for step in &MIGRATIONS[version..] {
         tx.execute_batch(step)?;
