@@ -121,11 +121,18 @@ async fn accept(store: &Path, rows: u64) -> anyhow::Result<()> {
             anyhow::Ok(())
         });
     }
-    while let Some(producer) = producers.join_next().await {
-        producer??;
-        eprint!("\rfilling {rows}: {} left   ", left.load(Ordering::Relaxed).max(0));
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            ended = producers.join_next() => match ended {
+                Some(producer) => producer??,
+                None => return Ok(()),
+            },
+            _ = tick.tick() => {
+                eprint!("\rfilling {rows}: {} left   ", left.load(Ordering::Relaxed).max(0));
+            }
+        }
     }
-    Ok(())
 }
 
 fn delivery(source: &Arc<Source>) -> anyhow::Result<Verified> {
