@@ -121,6 +121,22 @@ async fn a_body_that_nobody_reads_does_not_keep_the_connection_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_never_reads_the_answers_is_cut_off() {
+    let (_home, receiver) = strict().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let cut_off = async {
+        loop {
+            if let Err(error) = wire.send(&requests).await {
+                return error;
+            }
+        }
+    };
+    let error = tokio::time::timeout(Duration::from_secs(20), cut_off).await.unwrap();
+    assert!(is_end(&error), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_over_the_limit_is_answered_503_and_the_next_one_served() {
     let home = Home::new("[limits]\nconnections = 2\n");
     let receiver = home.start().await;
