@@ -14,9 +14,10 @@ use tracing::{info, warn};
 use crate::catalog::Catalog;
 use crate::config::{Config, is_loopback};
 use crate::dispatch::{self, Dispatcher, Schedule};
+use crate::event::Timestamp;
 use crate::http;
 use crate::http::login::{Login, require_login};
-use crate::inbox::{self, Front, Inbox, Options, State};
+use crate::inbox::{self, Front, Inbox, InboxError, Options, State};
 use crate::openapi;
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
@@ -136,15 +137,10 @@ async fn keep_house(
         for (state, kept) in kept {
             let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
             let Some(before) = clock().checked_sub_signed(kept) else { continue };
-            let mut pruned = 0;
-            while let Ok(step @ 1..) = inbox.prune(state, before, PRUNE_STEP).await
-                && !stop.is_cancelled()
-            {
-                pruned += step;
-                tokio::time::sleep(PRUNE_PAUSE).await;
-            }
-            if pruned > 0 {
-                info!(state = state.as_str(), pruned, "pruned");
+            match prune(inbox, state, before, &stop).await {
+                Ok(0) => {}
+                Ok(pruned) => info!(state = state.as_str(), pruned, "pruned"),
+                Err(error) => warn!(state = state.as_str(), %error, "cannot prune"),
             }
         }
         if let Ok(counts) = inbox.count().await {
@@ -152,6 +148,24 @@ async fn keep_house(
         }
         let _ = tokio::time::timeout(HOUSEKEEPING, stop.cancelled()).await;
     }
+}
+
+/// Deletes what ended before, and returns how many deliveries that were.
+async fn prune(
+    inbox: &dyn Inbox,
+    state: State,
+    before: Timestamp,
+    stop: &CancellationToken,
+) -> Result<u64, InboxError> {
+    let mut pruned = 0;
+    while !stop.is_cancelled() {
+        match inbox.prune(state, before, PRUNE_STEP).await? {
+            0 => break,
+            step => pruned += step,
+        }
+        tokio::time::sleep(PRUNE_PAUSE).await;
+    }
+    Ok(pruned)
 }
 
 /// Every connection is a file descriptor, and the usual soft limit of 1,024 is far below what is allowed.

@@ -21,6 +21,7 @@ mod program;
 mod readme;
 mod receive;
 mod receiver;
+mod retention;
 mod sqlite;
 mod survive;
 mod watched;
