@@ -15,6 +15,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::event::{Dialect, Environment};
+use crate::signature::CustomScheme;
 
 pub use check::{is_loopback, reachable};
 pub(crate) use load::EMIT_TOKEN;
@@ -61,15 +62,36 @@ pub struct SourceConfig {
     /// The path under which it is received.
     #[serde(default = "default_path")]
     pub path: String,
-    /// What proves that a request is the sender's.
+    /// What proves that a request is the sender's; absent for what the dialect's senders do.
     #[serde(default)]
-    pub auth: AuthKind,
+    pub auth: Option<AuthKind>,
     /// Accepted bearer keys; several while one is being replaced.
     #[serde(default, deserialize_with = "one_or_many")]
     pub bearer_tokens: Vec<SecretString>,
     /// Files that hold one accepted bearer key each.
     #[serde(default, deserialize_with = "one_or_many")]
     pub bearer_token_files: Vec<PathBuf>,
+    /// Keys that the sender may sign with; several while one is being replaced.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub signing_keys: Vec<SecretString>,
+    /// Files that hold one such key each.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub signing_key_files: Vec<PathBuf>,
+    /// Former keys of either sort. They are accepted no more; a request that still comes with one is told to the owner.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub retired_keys: Vec<SecretString>,
+    /// Files that hold one such key each.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub retired_key_files: Vec<PathBuf>,
+    /// How the sender signs, by name; absent for what the dialect's senders do.
+    #[serde(default)]
+    pub scheme: Option<String>,
+    /// How the sender signs, in full, if its scheme has no name.
+    #[serde(default)]
+    pub signature: Option<CustomScheme>,
+    /// How old or how early a signed timestamp may be.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub tolerance: Option<Duration>,
     /// The client ids it may carry; empty for any.
     #[serde(default, deserialize_with = "one_or_many")]
     pub client_ids: Vec<String>,
@@ -82,14 +104,29 @@ pub struct SourceConfig {
 }
 
 /// What proves that a request is the sender's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AuthKind {
     /// A bearer key.
-    #[default]
     Bearer,
+    /// A signature.
+    Signature,
+    /// A bearer key and a signature.
+    BearerAndSignature,
     /// Nothing.
     None,
+}
+
+impl AuthKind {
+    /// Whether a bearer key is asked for.
+    pub const fn has_bearer(self) -> bool {
+        matches!(self, AuthKind::Bearer | AuthKind::BearerAndSignature)
+    }
+
+    /// Whether a signature is asked for.
+    pub const fn has_signature(self) -> bool {
+        matches!(self, AuthKind::Signature | AuthKind::BearerAndSignature)
+    }
 }
 
 /// What a request may cost before it is answered 408, 413 or 503.
@@ -301,6 +338,10 @@ where
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     Ok(Time::deserialize(deserializer)?.0)
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
 }
 
 fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Each arrow consumes the type on its left, and only the module named on it can make the type on its right.
-//! Dependencies point one way: `http → source`, `http → inbox`, `dispatch → catalog → event`, `dispatch → inbox`.
+//! Dependencies point one way: `http → source → signature`, `http → inbox`, `dispatch → catalog → event`, `dispatch → inbox`.
 //! The inbox calls nobody; the handlers know `event` and their own `Context`; the emitter knows nothing of `http`,
 //! `inbox` and `dispatch`.
 
@@ -25,5 +25,6 @@ pub mod http;
 pub mod inbox;
 pub mod openapi;
 pub mod serve;
+pub mod signature;
 pub mod source;
 pub mod telemetry;

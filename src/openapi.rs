@@ -11,7 +11,7 @@ use utoipa::openapi::{
 
 use crate::catalog::{Catalog, Row};
 use crate::event::{Dialect, Environment};
-use crate::source::{Auth, Source, is_secret, versioned};
+use crate::source::{Accepted, Auth, Source, is_secret, versioned};
 
 /// The version that a path without one stands for.
 const FIRST: u16 = 1;
@@ -64,7 +64,7 @@ pub fn default_source() -> Arc<Source> {
         accepted_status: 200,
         client_ids: Vec::new(),
         rate_limit: None,
-        auth: Auth::Bearer(Vec::new()),
+        auth: Auth::bearer([Accepted::bearer(&"key".into())]),
     })
 }
 
@@ -83,7 +83,7 @@ impl<'a> Site<'a> {
     fn new(source: &'a Source, sources: usize) -> Self {
         let mut keys = Vec::new();
         let mut public = |segment: &str| {
-            if matches!(source.auth, Auth::Bearer(_)) || !is_secret(segment) {
+            if !source.auth.is_none() || !is_secret(segment) {
                 return segment.to_owned();
             }
             keys.push(format!("key{}", keys.len() + 1));
@@ -182,7 +182,7 @@ fn components<C: 'static>(
     components.parameters = components::parameters();
     components.request_bodies = components::bodies(catalog);
     components.responses = components::responses();
-    for source in sources.iter().filter(|source| matches!(source.auth, Auth::Bearer(_))) {
+    for source in sources.iter().filter(|source| !source.auth.bearer.is_empty()) {
         components.add_security_scheme(&source.name, components::bearer(source));
     }
     Ok(components)
@@ -267,6 +267,10 @@ mod tests {
         document["paths"].as_object().unwrap().keys().map(String::as_str).collect()
     }
 
+    fn bearer() -> Auth {
+        Auth::bearer([Accepted::bearer(&"key".into())])
+    }
+
     #[test]
     fn the_version_comes_after_the_first_api() {
         assert_eq!(versioned("/api/webhooks", 1), "/api/v1/webhooks");
@@ -302,8 +306,8 @@ mod tests {
 
     #[test]
     fn each_source_has_its_paths_and_its_key() {
-        let live = source("live", "/api/webhooks", Auth::Bearer(Vec::new()));
-        let stage = source("stage", "/stage", Auth::Bearer(Vec::new()));
+        let live = source("live", "/api/webhooks", bearer());
+        let stage = source("stage", "/stage", bearer());
         let document = json(&Catalog::new().on(ring), &[live, stage]);
         let operation = &document["paths"]["/stage/RingEvent"]["post"];
         assert_eq!(operation["security"], serde_json::json!([{"stage": []}]));
@@ -315,7 +319,7 @@ mod tests {
     #[test]
     fn a_secret_path_is_not_written_down() {
         let secret = "h7Yq2LwPz0x9KcVbN4mRt6";
-        let open = source("open", &format!("/api/{secret}/in"), Auth::None);
+        let open = source("open", &format!("/api/{secret}/in"), Auth::default());
         let document = json(&Catalog::new().on(ring), &[open]);
         assert!(!document.to_string().contains(secret));
         let operation = &document["paths"]["/api/{key1}/in/RingEvent"]["post"];

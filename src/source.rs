@@ -3,6 +3,7 @@
 //! A request becomes an [`Admitted`] on the strength of its headers and a [`Verified`] on the strength of its bytes.
 //! Both can only be made here.
 
+mod auth;
 mod envelope;
 mod places;
 
@@ -10,13 +11,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
-use secrecy::{ExposeSecret, SecretString};
+use http::header::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
 
 use crate::event::{Dialect, Environment, Timestamp};
+use crate::signature::{Fingerprint, Unproven};
 
+pub use auth::{Accepted, Auth, BearerKey, Signed};
 pub(crate) use places::Places;
 
 /// Headers whose values are secrets; they are kept out of the inbox and the log.
@@ -69,33 +70,6 @@ pub fn versioned(path: &str, version: u16) -> String {
     segments.join("/")
 }
 
-/// What proves that a request comes from its sender.
-pub enum Auth {
-    /// Any of these bearer keys.
-    Bearer(Vec<Key>),
-    /// Nothing at all: the vendor's contract of 2018.
-    None,
-}
-
-impl std::fmt::Debug for Auth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Auth::Bearer(keys) => write!(f, "Bearer({} keys)", keys.len()),
-            Auth::None => f.write_str("None"),
-        }
-    }
-}
-
-/// An accepted bearer key, kept as its digest only, so that comparing takes the same time whatever its length.
-pub struct Key([u8; 32]);
-
-impl Key {
-    /// The key whose text is `secret`.
-    pub fn new(secret: &SecretString) -> Self {
-        Key(Sha256::digest(secret.expose_secret()).into())
-    }
-}
-
 /// Why a request is refused. For the log and the console; the sender learns only its [`kind`](Refusal::kind).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -111,6 +85,12 @@ pub enum Refusal {
     /// A bearer key that is none of the source's.
     #[error("the bearer key is not accepted by this source, which has {0}")]
     WrongKey(usize),
+    /// A key in the query and one in the header, so nobody can say which counts.
+    #[error("a key in the Authorization header and another in the query")]
+    KeyTwice,
+    /// No signature of the source's.
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
     /// A client id outside the source's list.
     #[error("client id {0:?} is not in client_ids")]
     ClientId(Option<String>),
@@ -154,16 +134,22 @@ impl Source {
     /// Checks what the headers alone can prove, before a byte of the body is read.
     ///
     /// # Errors
-    /// A [`Refusal`] if the request does not carry an accepted key or client id.
-    pub fn admit(self: &Arc<Self>, headers: HeaderMap) -> Result<Admitted, Refusal> {
-        self.auth.check(&headers)?;
+    /// A [`Refusal`] if the request does not carry an accepted key, a signature of the right form and time, or a client
+    /// id that may come in.
+    pub fn admit(
+        self: &Arc<Self>,
+        headers: HeaderMap,
+        query: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Admitted, Refusal> {
+        let proof = self.auth.admit(&headers, query, now)?;
         let client_id = text(&headers, self.places().client_id)?;
         if !self.client_ids.is_empty()
             && !client_id.as_ref().is_some_and(|id| self.client_ids.contains(id))
         {
             return Err(Refusal::ClientId(client_id));
         }
-        Ok(Admitted { source: Arc::clone(self), client_id, headers })
+        Ok(Admitted { source: Arc::clone(self), proof, client_id, headers, now })
     }
 
     fn places(&self) -> &'static Places {
@@ -171,43 +157,24 @@ impl Source {
     }
 }
 
-impl Auth {
-    fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let keys = match self {
-            Auth::Bearer(keys) => keys,
-            Auth::None => return Ok(()),
-        };
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or(Refusal::NoAuthorization)?.as_bytes();
-        if values.next().is_some() {
-            return Err(Refusal::AuthorizationTwice);
-        }
-        let presented = match value.split_at_checked(7) {
-            Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => key,
-            _ => return Err(Refusal::NotBearer),
-        };
-        let digest = Sha256::digest(presented);
-        let accepted =
-            keys.iter().fold(Choice::from(0), |any, key| any | key.0.ct_eq(digest.as_slice()));
-        if accepted.into() { Ok(()) } else { Err(Refusal::WrongKey(keys.len())) }
-    }
-}
-
 /// A request whose headers prove their sender; its body has not been read.
 #[derive(Debug)]
 pub struct Admitted {
     source: Arc<Source>,
+    proof: auth::Proof,
     client_id: Option<String>,
     headers: HeaderMap,
+    now: Timestamp,
 }
 
 impl Admitted {
     /// Checks the bytes and reads from them what the delivery says of itself.
     ///
     /// # Errors
-    /// A [`Refusal`] if the bytes are not JSON text.
+    /// A [`Refusal`] if the bytes are not what was signed, or not JSON text.
     pub fn verify(self, body: Bytes) -> Result<Verified, Refusal> {
-        let Admitted { source, client_id, headers } = self;
+        let Admitted { source, proof, client_id, headers, now } = self;
+        let key = source.auth.verify(proof, &body, now)?;
         let places = source.places();
         let envelope = envelope::read(&body, places.event_type, places.event_time)?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
@@ -223,6 +190,7 @@ impl Admitted {
             headers,
             digest,
             body,
+            key,
             source,
         })
     }
@@ -251,6 +219,8 @@ pub struct Verified {
     pub digest: [u8; 32],
     /// The body, exactly as received.
     pub body: Bytes,
+    /// The key that proved it: the one that signed it, if it is signed.
+    pub key: Option<Fingerprint>,
     headers: HeaderMap,
 }
 

@@ -7,7 +7,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use percent_encoding::percent_decode_str;
 
-use crate::source::{Auth, Source, is_secret, versioned};
+use crate::source::{Source, is_secret, versioned};
 
 /// The longest name of an event, in bytes.
 const LONGEST_NAME: usize = 200;
@@ -58,7 +58,7 @@ impl Endpoint {
     pub(super) fn is_revealed_by(&self, path: &str) -> bool {
         let path = path.to_ascii_lowercase();
         let mut segments = self.source.path.split('/');
-        matches!(self.source.auth, Auth::None)
+        self.source.auth.is_none()
             && segments.any(|own| is_secret(own) && path.contains(own))
     }
 
@@ -75,6 +75,7 @@ impl Endpoint {
 mod tests {
     use super::*;
     use crate::event::{Dialect, Environment};
+    use crate::source::Auth;
 
     fn event(prefix: &str, path: &str) -> Option<String> {
         let source = Arc::new(Source {
@@ -85,7 +86,7 @@ mod tests {
             accepted_status: 200,
             client_ids: Vec::new(),
             rate_limit: None,
-            auth: Auth::None,
+            auth: Auth::default(),
         });
         Endpoint::of(&source, &[1])
             .iter()

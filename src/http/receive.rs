@@ -141,7 +141,8 @@ impl<C: 'static> Receiver<C> {
         let _turn = self.turns.try_acquire().map_err(|_| unavailable(SOON, "overloaded"))?;
         let (head, body) = request.into_parts();
         let content = check_content(&head.headers);
-        let admitted = endpoint.source.admit(head.headers)?;
+        let admitted =
+            endpoint.source.admit(head.headers, head.uri.query(), (self.clock)())?;
         endpoint.admit_rate().map_err(too_fast)?;
         content?;
         let body = self.reader.read(body).await?;
@@ -149,6 +150,7 @@ impl<C: 'static> Receiver<C> {
         let route = self.route(endpoint.version, event, &verified)?;
         facts.event_type = Some(route.event_type.clone());
         facts.message_id = Some(verified.message_id.clone());
+        facts.key = verified.key;
         let handled = route.handled;
         let receipt = self.front.accept(verified, route, (self.clock)()).await?;
         facts.delivery = Some(receipt.id);

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::problem::{INTERNAL, Problem};
 use crate::event::DeliveryId;
+use crate::signature::Fingerprint;
 use crate::telemetry::Metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,6 +26,8 @@ pub(super) struct Facts {
     pub(super) message_id: Option<String>,
     pub(super) delivery: Option<DeliveryId>,
     pub(super) outcome: Option<&'static str>,
+    /// The fingerprint of the key that proved it.
+    pub(super) key: Option<Fingerprint>,
     /// Why it was refused, in words for the owner.
     pub(super) reason: Option<String>,
 }
@@ -93,6 +96,7 @@ fn log_delivery(id: &str, status: StatusCode, took: Duration, facts: &Facts) {
                 event.r#type = facts.event_type,
                 message.id = facts.message_id,
                 delivery.id = facts.delivery,
+                key = facts.key.map(tracing::field::display),
                 outcome = facts.outcome.unwrap_or("refused"),
                 reason = facts.reason,
                 status = status.as_u16(),

@@ -89,10 +89,10 @@ fn delivery(
     let operation = exchange(operation, body, id)
         .operation_id(Some(format!("{}_{id}", site.source.name)))
         .responses(answers(site.source.accepted_status));
-    match site.source.auth {
-        Auth::Bearer(_) => operation.security(requirement(&site.source.name)),
-        Auth::None => operation,
+    if site.source.auth.bearer.is_empty() {
+        return operation;
     }
+    operation.security(requirement(&site.source.name))
 }
 
 /// The headers and the body of a delivery.

@@ -37,10 +37,7 @@ fn source(settings: &str) -> String {
 }
 
 fn keys(config: &Config) -> usize {
-    match &config.sources().unwrap()[0].auth {
-        Auth::Bearer(keys) => keys.len(),
-        Auth::None => 0,
-    }
+    config.sources().unwrap()[0].auth.bearer.len()
 }
 
 #[test]

@@ -58,9 +58,9 @@ impl Message {
             accepted_status: 200,
             client_ids: Vec::new(),
             rate_limit: None,
-            auth: Auth::None,
+            auth: Auth::default(),
         });
-        let admitted = source.admit(self.headers.clone()).unwrap();
+        let admitted = source.admit(self.headers.clone(), None, chrono::Utc::now()).unwrap();
         admitted.verify(self.body.clone().into()).unwrap()
     }
 }

@@ -1,0 +1,191 @@
+//! What proves that a request is its sender's: a bearer key, a signature, or both.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::DateTime;
+use http::header::{AUTHORIZATION, HeaderMap};
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::Refusal;
+use crate::event::Timestamp;
+use crate::signature::{Fingerprint, Key, Presented, Scheme};
+
+/// What a source accepts as proof. Everything it holds is asked for; if it holds nothing, anyone can send.
+#[derive(Debug, Default)]
+pub struct Auth {
+    /// Any of these bearer keys.
+    pub bearer: Vec<Accepted<BearerKey>>,
+    /// Whether the bearer key may come as `access_token` in the query, as CloudEvents asks for.
+    pub query: bool,
+    /// A signature.
+    pub signature: Option<Signed>,
+}
+
+/// Any of some keys' signatures.
+#[derive(Debug)]
+pub struct Signed {
+    /// How the sender signs.
+    pub scheme: Scheme,
+    /// The keys it may sign with.
+    pub keys: Vec<Accepted<Key>>,
+    /// How old or how early a timestamp may be, in seconds.
+    pub tolerance: u64,
+}
+
+/// A bearer key, kept as its digest only, so that comparing takes the same time whatever its length.
+pub struct BearerKey([u8; 32]);
+
+impl BearerKey {
+    fn of(text: &[u8]) -> Self {
+        BearerKey(Sha256::digest(text).into())
+    }
+}
+
+impl fmt::Debug for BearerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("****")
+    }
+}
+
+/// A key that a source accepts, and when it last did.
+#[derive(Debug)]
+pub struct Accepted<K> {
+    /// What stands for the key in logs.
+    pub fingerprint: Fingerprint,
+    key: K,
+    /// Milliseconds since 1970; the least number if it has not been used since the start.
+    last_used: AtomicI64,
+}
+
+impl<K> Accepted<K> {
+    fn with(fingerprint: Fingerprint, key: K) -> Self {
+        Accepted { fingerprint, key, last_used: AtomicI64::new(i64::MIN) }
+    }
+
+    /// When it last proved a request of this process.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        DateTime::from_timestamp_millis(self.last_used.load(Ordering::Relaxed))
+    }
+
+    fn used(&self, now: Timestamp) -> Fingerprint {
+        self.last_used.fetch_max(now.timestamp_millis(), Ordering::Relaxed);
+        self.fingerprint
+    }
+}
+
+impl Accepted<BearerKey> {
+    /// The bearer key whose text is `secret`.
+    pub fn bearer(secret: &SecretString) -> Self {
+        let key = BearerKey::of(secret.expose_secret().as_bytes());
+        Accepted::with(Fingerprint::of(secret), key)
+    }
+}
+
+impl Accepted<Key> {
+    /// A key of a scheme.
+    pub fn signing(key: Key) -> Self {
+        Accepted::with(key.fingerprint, key)
+    }
+}
+
+/// What a request's headers have proved so far.
+#[derive(Debug)]
+pub(super) struct Proof {
+    bearer: Option<Fingerprint>,
+    presented: Option<Presented>,
+}
+
+impl Auth {
+    /// Any of these bearer keys, and nothing else.
+    pub fn bearer(keys: impl IntoIterator<Item = Accepted<BearerKey>>) -> Self {
+        Auth { bearer: keys.into_iter().collect(), ..Auth::default() }
+    }
+
+    /// Whether anyone can send.
+    pub fn is_none(&self) -> bool {
+        self.bearer.is_empty() && self.signature.is_none()
+    }
+
+    /// Every key, and when this process last saw it used.
+    pub fn keys(&self) -> impl Iterator<Item = (Fingerprint, Option<Timestamp>)> {
+        let bearer = self.bearer.iter().map(|key| (key.fingerprint, key.last_used()));
+        let signing = self.signature.iter().flat_map(|signed| &signed.keys);
+        bearer.chain(signing.map(|key| (key.fingerprint, key.last_used())))
+    }
+
+    /// What the headers alone can prove.
+    pub(super) fn admit(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Proof, Refusal> {
+        let bearer = if self.bearer.is_empty() {
+            None
+        } else {
+            Some(self.bearer_key(headers, query)?.used(now))
+        };
+        let presented = match &self.signature {
+            Some(signed) => Some(signed.scheme.present(headers, signed.tolerance, now)?),
+            None => None,
+        };
+        Ok(Proof { bearer, presented })
+    }
+
+    /// What the bytes prove: the key that signed them, else the bearer key that came with them.
+    pub(super) fn verify(
+        &self,
+        proof: Proof,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<Fingerprint>, Refusal> {
+        let (Some(signed), Some(presented)) = (&self.signature, &proof.presented) else {
+            return Ok(proof.bearer);
+        };
+        let keys = signed.keys.iter().map(|key| &key.key);
+        let number = signed.scheme.verify(presented, body, keys)?;
+        Ok(Some(signed.keys[number].used(now)))
+    }
+
+    fn bearer_key(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Result<&Accepted<BearerKey>, Refusal> {
+        let query = query.filter(|_| self.query).and_then(access_token);
+        let presented = match (in_header(headers), query) {
+            (Ok(_), Some(_)) => return Err(Refusal::KeyTwice),
+            (Err(Refusal::NoAuthorization), Some(token)) => BearerKey::of(&token),
+            (token, _) => BearerKey::of(token?),
+        };
+        let mut accepted = None;
+        for key in &self.bearer {
+            let equal: Choice = key.key.0.ct_eq(&presented.0);
+            accepted = if equal.into() { Some(key) } else { accepted };
+        }
+        accepted.ok_or(Refusal::WrongKey(self.bearer.len()))
+    }
+}
+
+fn in_header(headers: &HeaderMap) -> Result<&[u8], Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(Refusal::NoAuthorization)?.as_bytes();
+    if values.next().is_some() {
+        return Err(Refusal::AuthorizationTwice);
+    }
+    match value.split_at_checked(7) {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => Ok(key),
+        _ => Err(Refusal::NotBearer),
+    }
+}
+
+/// The value of `access_token` in a query.
+fn access_token(query: &str) -> Option<Vec<u8>> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let token = pairs.filter(|(name, _)| *name == "access_token").map(|(_, value)| value).next()?;
+    Some(percent_decode_str(token).collect())
+}
