@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 #[cfg(test)]
@@ -57,24 +57,83 @@ pub trait Event: DeserializeOwned + utoipa::ToSchema + Send + 'static {
 }
 
 /// How a sender's deliveries look on the wire, and whose event names they use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dialect {
     /// DirectScale: bearer key, `X-Directscale-*` headers, `EventType` in the body.
     DirectScale,
+    /// EvolutionX: everything in the body, `event_type` with a dot in it.
+    EvolutionX,
+    /// Standard Webhooks and Svix: `webhook-id`, and `type` and `timestamp` in the body.
+    StandardWebhooks,
+    /// GitHub: `X-GitHub-Event` and `X-GitHub-Delivery`.
+    GitHub,
+    /// Stripe: `id`, `type` and `created` in the body.
+    Stripe,
+    /// Shopify: `X-Shopify-*` headers.
+    Shopify,
+    /// Slack's Events API: an envelope with the event inside.
+    Slack,
+    /// CloudEvents over HTTP: `ce-*` headers, or the same attributes in the body.
+    CloudEvents,
+    /// Any other sender: the places are named in the configuration.
+    Generic,
 }
 
 impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Dialect; 9] = [
+        Dialect::DirectScale,
+        Dialect::EvolutionX,
+        Dialect::StandardWebhooks,
+        Dialect::GitHub,
+        Dialect::Stripe,
+        Dialect::Shopify,
+        Dialect::Slack,
+        Dialect::CloudEvents,
+        Dialect::Generic,
+    ];
+
+    const NAMES: [&'static str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut place = 0;
+        while place < names.len() {
+            names[place] = Self::ALL[place].as_str();
+            place += 1;
+        }
+        names
+    };
+
     /// The name in configuration, logs and the inbox.
     pub const fn as_str(self) -> &'static str {
         match self {
             Dialect::DirectScale => "directscale",
+            Dialect::EvolutionX => "evolutionx",
+            Dialect::StandardWebhooks => "standard-webhooks",
+            Dialect::GitHub => "github",
+            Dialect::Stripe => "stripe",
+            Dialect::Shopify => "shopify",
+            Dialect::Slack => "slack",
+            Dialect::CloudEvents => "cloudevents",
+            Dialect::Generic => "generic",
         }
     }
 
     /// The dialect called `name`, as [`as_str`](Self::as_str) writes it.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Dialect::DirectScale].into_iter().find(|dialect| dialect.as_str() == name)
+        Self::ALL.into_iter().find(|dialect| dialect.as_str() == name)
+    }
+}
+
+impl Serialize for Dialect {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Dialect {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Dialect::from_name(&name).ok_or_else(|| D::Error::unknown_variant(&name, &Self::NAMES))
     }
 }
 
@@ -281,5 +340,21 @@ impl Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Failure::retry(format!("{:#}", error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialect_has_one_name_everywhere() {
+        for dialect in Dialect::ALL {
+            assert_eq!(Dialect::from_name(dialect.as_str()), Some(dialect));
+            let json = serde_json::to_string(&dialect).unwrap();
+            assert_eq!(json, format!("\"{dialect}\""));
+            assert_eq!(serde_json::from_str::<Dialect>(&json).unwrap(), dialect);
+        }
+        assert_eq!(Dialect::from_name("DirectScale"), None);
     }
 }

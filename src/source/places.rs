@@ -25,6 +25,8 @@ impl Places {
     pub(crate) fn of(dialect: Dialect) -> &'static Places {
         match dialect {
             Dialect::DirectScale => &DIRECTSCALE,
+            // Read like DirectScale's until their own places are in the table.
+            _ => &DIRECTSCALE,
         }
     }
 }
