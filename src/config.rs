@@ -4,6 +4,7 @@ mod check;
 #[cfg(test)]
 mod example;
 mod load;
+mod proof;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

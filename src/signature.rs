@@ -3,6 +3,8 @@
 mod custom;
 mod key;
 mod sign;
+#[cfg(test)]
+mod vectors;
 mod verify;
 
 pub use custom::{CustomError, CustomScheme};

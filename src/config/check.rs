@@ -4,17 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-
 use super::{AuthKind, Config, ConfigError, SourceConfig};
-use crate::source::{Auth, Key, SECRET_SEGMENT, Source, is_secret, versioned};
+use crate::source::{Auth, SECRET_SEGMENT, Source, is_secret, versioned};
 
 /// What the receiver serves itself, so that no source can have it.
 const RESERVED: [&str; 6] =
     ["/swagger", "/openapi.json", "/healthz", "/readyz", "/metrics", "/api/hooks"];
-
-/// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
-const PLACEHOLDER: &str = "…";
 
 /// More than any machine can use of what is counted: connections, handlers, calls.
 const MANY: usize = 1_000_000;
@@ -72,7 +67,7 @@ impl Config {
         let mut warnings: Vec<String> = self
             .sources
             .iter()
-            .filter(|(_, source)| source.auth == AuthKind::None)
+            .filter(|(_, source)| source.auth == Some(AuthKind::None))
             .map(|(name, _)| {
                 format!("[sources.{name}] auth = \"none\": anyone who reaches it can post events")
             })
@@ -152,56 +147,14 @@ impl Config {
     }
 
     fn auth(&self, name: &str, settings: &SourceConfig, path: &str) -> Result<Auth, ConfigError> {
-        let secrets = settings.secrets(name)?;
-        match settings.auth {
-            AuthKind::Bearer if secrets.is_empty() => refuse(format!(
-                "[sources.{name}] has no key; write bearer_tokens = [\"…\"] with a key from `webhook-receiver secret`, or bearer_token_files = [\"…\"]"
-            )),
-            AuthKind::Bearer => Ok(Auth::Bearer(secrets.iter().map(Key::new).collect())),
-            AuthKind::None if !secrets.is_empty() => refuse(format!(
-                "[sources.{name}] has keys and auth = \"none\"; remove the keys, or write auth = \"bearer\""
-            )),
-            AuthKind::None if !is_loopback(self.listen.ip()) && !has_secret_segment(path) => {
-                refuse(format!(
-                    "[sources.{name}] auth = \"none\" on {} needs a secret path; write path = \"/api/webhooks/…\" with at least {SECRET_SEGMENT} random letters and digits from `webhook-receiver secret`",
-                    self.listen
-                ))
-            }
-            AuthKind::None => Ok(Auth::None),
+        let is_open = settings.auth == Some(AuthKind::None);
+        if is_open && !is_loopback(self.listen.ip()) && !has_secret_segment(path) {
+            return refuse(format!(
+                "[sources.{name}] auth = \"none\" on {} needs a secret path; write path = \"/api/webhooks/…\" with at least {SECRET_SEGMENT} random letters and digits from `webhook-receiver secret`",
+                self.listen
+            ));
         }
-    }
-}
-
-impl SourceConfig {
-    /// The accepted keys, those in files included. A line break at the end of a file is not part of its key.
-    ///
-    /// # Errors
-    /// [`ConfigError`] for an empty key or a file that cannot be read.
-    pub fn secrets(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
-        let mut secrets = self.bearer_tokens.clone();
-        for file in &self.bearer_token_files {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                ConfigError(format!(
-                    "[sources.{name}] bearer_token_files: cannot read {}: {error}",
-                    file.display()
-                ))
-            })?;
-            secrets.push(text.trim_end_matches(['\r', '\n']).into());
-        }
-        for secret in &secrets {
-            let text = secret.expose_secret();
-            if text.trim().is_empty() || text == PLACEHOLDER {
-                return refuse(format!(
-                    "[sources.{name}] has an empty key or the placeholder of one; write one from `webhook-receiver secret`"
-                ));
-            }
-            if text.trim() != text || text.chars().any(char::is_control) {
-                return refuse(format!(
-                    "[sources.{name}] has a key with spaces around it or control characters in it, which no header can carry"
-                ));
-            }
-        }
-        Ok(secrets)
+        settings.proof(name, self.dedup.window.as_secs())
     }
 }
 
@@ -255,6 +208,6 @@ fn has_secret_segment(path: &str) -> bool {
     path.split('/').any(is_secret)
 }
 
-fn refuse<T>(reason: impl Into<String>) -> Result<T, ConfigError> {
+pub(super) fn refuse<T>(reason: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError(reason.into()))
 }

@@ -67,7 +67,7 @@ pub(super) fn key(
         return Ok(Some(token.clone()));
     }
     let Some((name, source)) = source else { bail!("no key: {HOW}") };
-    if source.auth == AuthKind::None {
+    if source.auth == Some(AuthKind::None) {
         return Ok(None);
     }
     if let Some(url) = urls.iter().find(|url| !is_listener(url, listen)) {
@@ -76,7 +76,7 @@ pub(super) fn key(
             url.authority()
         );
     }
-    let first = source.secrets(name)?.into_iter().next();
+    let first = source.bearer_keys(name)?.into_iter().next();
     Ok(Some(first.with_context(|| format!("[sources.{name}] has no key; {HOW}"))?))
 }
 

@@ -58,8 +58,7 @@ impl Endpoint {
     pub(super) fn is_revealed_by(&self, path: &str) -> bool {
         let path = path.to_ascii_lowercase();
         let mut segments = self.source.path.split('/');
-        self.source.auth.is_none()
-            && segments.any(|own| is_secret(own) && path.contains(own))
+        self.source.auth.is_none() && segments.any(|own| is_secret(own) && path.contains(own))
     }
 
     /// Takes one delivery's turn, or says how long to wait for it.

@@ -141,8 +141,7 @@ impl<C: 'static> Receiver<C> {
         let _turn = self.turns.try_acquire().map_err(|_| unavailable(SOON, "overloaded"))?;
         let (head, body) = request.into_parts();
         let content = check_content(&head.headers);
-        let admitted =
-            endpoint.source.admit(head.headers, head.uri.query(), (self.clock)())?;
+        let admitted = endpoint.source.admit(head.headers, head.uri.query(), (self.clock)())?;
         endpoint.admit_rate().map_err(too_fast)?;
         content?;
         let body = self.reader.read(body).await?;

@@ -11,7 +11,6 @@ use super::components::{self, REFUSALS};
 use super::{Site, family};
 use crate::catalog::Row;
 use crate::http::problem;
-use crate::source::Auth;
 
 /// The tag of paths that take any event.
 pub(super) const ANY: &str = "any event";

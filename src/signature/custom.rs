@@ -72,8 +72,8 @@ impl CustomScheme {
     /// [`CustomError`] if it signs no body, or something that stands nowhere, or names no header.
     pub fn scheme(&self) -> Result<Scheme, CustomError> {
         self.check()?;
-        let entry = self.timestamp_prefix.clone().map(|label| TimePlace::Entry(label));
-        let header = self.timestamp_header.clone().map(|name| TimePlace::Header(name));
+        let entry = self.timestamp_prefix.clone().map(TimePlace::Entry);
+        let header = self.timestamp_header.clone().map(TimePlace::Header);
         let headers = Headers {
             signature: self.header.clone(),
             timestamp: header.or(entry),

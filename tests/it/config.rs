@@ -5,7 +5,6 @@ use std::time::Duration;
 use proptest::prelude::*;
 use webhook_receiver::config::{AuthKind, Config, ConfigError, LogFormat, Overrides, load, parse};
 use webhook_receiver::http::login::Login;
-use webhook_receiver::source::Auth;
 
 const KEY: &str = "k3y!@%$^";
 
@@ -254,7 +253,7 @@ fn auth_none_needs_loopback_or_a_secret_path_and_is_warned_of() {
         assert!(open(listen, "/api/webhooks").sources().is_ok(), "{listen}");
     }
     let bearer = with(ONE, &[]).unwrap();
-    assert_eq!((bearer.sources["one"].auth, bearer.warnings()), (AuthKind::Bearer, vec![]));
+    assert_eq!((bearer.sources["one"].auth_kind(), bearer.warnings()), (AuthKind::Bearer, vec![]));
 }
 
 #[test]

@@ -1,0 +1,234 @@
+//! From a source's keys to what it accepts as proof, or the line that is missing.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::check::refuse;
+use super::{AuthKind, ConfigError, SourceConfig};
+use crate::event::Dialect;
+use crate::signature::{Key, Scheme, TOLERANCE, schemes};
+use crate::source::{Accepted, Auth, Signed};
+
+/// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
+const PLACEHOLDER: &str = "…";
+
+/// The scheme by which a dialect's senders sign, if they do.
+fn scheme_of(dialect: Dialect) -> Option<&'static str> {
+    match dialect {
+        Dialect::DirectScale | Dialect::CloudEvents | Dialect::Generic => None,
+        signing => Some(signing.as_str()),
+    }
+}
+
+impl SourceConfig {
+    /// What has to prove a request: what the settings say, else what the dialect's senders do and whatever has a key.
+    pub fn auth_kind(&self) -> AuthKind {
+        if let Some(kind) = self.auth {
+            return kind;
+        }
+        let bearer = !self.bearer_tokens.is_empty() || !self.bearer_token_files.is_empty();
+        let signs = scheme_of(self.dialect).is_some()
+            || self.scheme.is_some()
+            || self.signature.is_some()
+            || !self.signing_keys.is_empty()
+            || !self.signing_key_files.is_empty();
+        match (bearer, signs) {
+            (true, true) => AuthKind::BearerAndSignature,
+            (false, true) => AuthKind::Signature,
+            (_, false) => AuthKind::Bearer,
+        }
+    }
+
+    /// The accepted bearer keys, those in files included. A line break at the end of a file is not part of its key.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for an empty key or a file that cannot be read.
+    pub fn bearer_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
+        let files = ("bearer_token_files", self.bearer_token_files.as_slice());
+        keys(name, &self.bearer_tokens, files)
+    }
+
+    /// The keys that the sender may sign with, those in files included.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for an empty key or a file that cannot be read.
+    pub fn signing_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
+        keys(name, &self.signing_keys, ("signing_key_files", self.signing_key_files.as_slice()))
+    }
+
+    /// The keys that were once accepted, those in files included.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for an empty key or a file that cannot be read.
+    pub fn retired_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
+        keys(name, &self.retired_keys, ("retired_key_files", self.retired_key_files.as_slice()))
+    }
+
+    /// How the sender signs, if it does.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the scheme is unknown, or described in a way that signs nothing.
+    pub fn scheme(&self, name: &str) -> Result<Option<Scheme>, ConfigError> {
+        let named = self.scheme.as_deref().or(scheme_of(self.dialect));
+        if let Some(custom) = &self.signature {
+            if self.scheme.is_some() {
+                return refuse(format!(
+                    "[sources.{name}] has both scheme and [sources.{name}.signature]; remove one of them"
+                ));
+            }
+            let scheme = custom.scheme();
+            return scheme
+                .map(Some)
+                .map_err(|error| ConfigError(format!("[sources.{name}.signature] {error}")));
+        }
+        let Some(named) = named else { return Ok(None) };
+        match Scheme::named(named) {
+            Some(scheme) => Ok(Some(scheme)),
+            None => refuse(format!(
+                "[sources.{name}] scheme = {named:?} is unknown; write one of {}, or describe the sender's own in [sources.{name}.signature]",
+                schemes().iter().map(|scheme| scheme.name.as_str()).collect::<Vec<_>>().join(", ")
+            )),
+        }
+    }
+
+    /// What the source accepts as proof.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a key is missing, unusable or superfluous, or a timestamp's window is longer than `window`
+    /// seconds, in which ids are known.
+    pub(super) fn proof(&self, name: &str, window: u64) -> Result<Auth, ConfigError> {
+        let kind = self.auth_kind();
+        let bearer = self.bearer_keys(name)?;
+        let signing = self.signing_keys(name)?;
+        self.check_sorts(name, kind, &bearer, &signing)?;
+        let signature = match kind.has_signature() {
+            true => Some(self.signed(name, &signing, window)?),
+            false => None,
+        };
+        Ok(Auth {
+            bearer: bearer.iter().map(Accepted::bearer).collect(),
+            query: self.dialect == Dialect::CloudEvents,
+            signature,
+        })
+    }
+
+    /// Every sort of key that is asked for is there, and no other.
+    fn check_sorts(
+        &self,
+        name: &str,
+        kind: AuthKind,
+        bearer: &[SecretString],
+        signing: &[SecretString],
+    ) -> Result<(), ConfigError> {
+        if kind == AuthKind::None && !(bearer.is_empty() && signing.is_empty()) {
+            return refuse(format!(
+                "[sources.{name}] has keys and auth = \"none\"; remove the keys, or that line"
+            ));
+        }
+        let sorts = [
+            (kind.has_bearer(), bearer, "bearer_tokens", "a key from `webhook-receiver secret`"),
+            (
+                kind.has_signature(),
+                signing,
+                "signing_keys",
+                "the key that the sender shows for this webhook",
+            ),
+        ];
+        for (is_asked, keys, setting, origin) in sorts {
+            if is_asked && keys.is_empty() {
+                let files = setting.trim_end_matches('s');
+                return refuse(format!(
+                    "[sources.{name}] has no key; write {setting} = [\"…\"] with {origin}, or {files}_files = [\"…\"]"
+                ));
+            }
+            if !is_asked && !keys.is_empty() {
+                return refuse(format!(
+                    "[sources.{name}] has {setting}, but its auth does not ask for them; remove them, or write auth = \"bearer-and-signature\""
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn signed(
+        &self,
+        name: &str,
+        secrets: &[SecretString],
+        window: u64,
+    ) -> Result<Signed, ConfigError> {
+        let Some(scheme) = self.scheme(name)? else {
+            return refuse(format!(
+                "[sources.{name}] does not say how its sender signs; write scheme = \"…\" with one of {}, or describe it in [sources.{name}.signature]",
+                schemes().iter().map(|scheme| scheme.name.as_str()).collect::<Vec<_>>().join(", ")
+            ));
+        };
+        let tolerance = self.tolerance.map_or(TOLERANCE, |tolerance| tolerance.as_secs());
+        self.check_tolerance(name, &scheme, tolerance, window)?;
+        let key = |secret| match Key::new(&scheme, secret) {
+            Ok(key) => Ok(Accepted::signing(key)),
+            Err(error) => refuse(format!(
+                "[sources.{name}] has a signing key that {} cannot use: {error}; copy it again from the sender",
+                scheme.name
+            )),
+        };
+        let keys = secrets.iter().map(key).collect::<Result<_, _>>()?;
+        Ok(Signed { scheme, keys, tolerance })
+    }
+
+    fn check_tolerance(
+        &self,
+        name: &str,
+        scheme: &Scheme,
+        tolerance: u64,
+        window: u64,
+    ) -> Result<(), ConfigError> {
+        if self.tolerance.is_some() && !scheme.is_timed() {
+            return refuse(format!(
+                "[sources.{name}] has a tolerance, but {} signs no time; remove the line",
+                scheme.name
+            ));
+        }
+        if scheme.is_timed() && tolerance == 0 {
+            return refuse(format!(
+                "[sources.{name}] tolerance must be at least \"1s\"; write tolerance = \"5m\""
+            ));
+        }
+        if scheme.is_timed() && tolerance > window {
+            return refuse(format!(
+                "[sources.{name}] tolerance is longer than window in [dedup], so that a delivery could be replayed after its id is forgotten; write tolerance = \"5m\""
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The keys in the settings and in the files; each must be one that a header can carry.
+fn keys(
+    name: &str,
+    given: &[SecretString],
+    (setting, files): (&str, &[PathBuf]),
+) -> Result<Vec<SecretString>, ConfigError> {
+    let mut keys = given.to_vec();
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            let file = file.display();
+            ConfigError(format!("[sources.{name}] {setting}: cannot read {file}: {error}"))
+        })?;
+        keys.push(text.trim_end_matches(['\r', '\n']).into());
+    }
+    for key in &keys {
+        let text = key.expose_secret();
+        if text.trim().is_empty() || text == PLACEHOLDER {
+            return refuse(format!(
+                "[sources.{name}] has an empty key or the placeholder of one; write one from `webhook-receiver secret`"
+            ));
+        }
+        if text.trim() != text || text.chars().any(char::is_control) {
+            return refuse(format!(
+                "[sources.{name}] has a key with spaces around it or control characters in it, which no header can carry"
+            ));
+        }
+    }
+    Ok(keys)
+}
