@@ -32,6 +32,7 @@ fn settings() -> BTreeSet<String> {
     names::<Config>("")
         .filter(|name| !sections.contains(&name.as_str()))
         .chain(names::<SourceConfig>("sources."))
+        .chain(names::<CustomScheme>("sources.signature."))
         .chain(names::<Limits>("limits."))
         .chain(names::<Dispatch>("dispatch."))
         .chain(names::<Dedup>("dedup."))
@@ -55,8 +56,11 @@ fn named(text: &str) -> BTreeSet<String> {
                 continue;
             }
         };
-        let keys = tables.into_iter().flat_map(toml::Table::keys);
-        names.extend(keys.map(|key| format!("{section}.{key}")));
+        for (key, value) in tables.into_iter().flatten() {
+            names.insert(format!("{section}.{key}"));
+            let inner = value.as_table().into_iter().flat_map(toml::Table::keys);
+            names.extend(inner.map(|inner| format!("{section}.{key}.{inner}")));
+        }
     }
     names
 }
@@ -78,10 +82,11 @@ fn the_example_parses_as_printed_and_lacks_only_a_key() {
 fn the_example_parses_with_every_setting_switched_on() {
     let config = parsed(&switched_on());
     assert_eq!(config.check(), Ok(()));
-    assert_eq!(config.sources.len(), 2);
+    assert_eq!(config.sources.len(), 3);
     let live = &config.sources["directscale"];
     assert_eq!((live.bearer_tokens.len(), live.bearer_token_files.len()), (1, 1));
     assert!(live.rate_limit.is_some());
+    assert!(config.sources["acme"].signature.is_some());
     assert!(config.docs.user.is_some() && config.docs.password_hash.is_some());
 }
 
