@@ -22,6 +22,7 @@ mod readme;
 mod receive;
 mod receiver;
 mod retention;
+mod signed;
 mod sqlite;
 mod survive;
 mod watched;

@@ -182,6 +182,10 @@ impl Request {
         self
     }
 
+    pub(crate) fn body(self, body: impl AsRef<[u8]>) -> Request {
+        Request { body: body.as_ref().to_vec(), ..self }
+    }
+
     /// Sends the body in chunks, without its length.
     pub(crate) fn chunked(self) -> Request {
         Request { chunked: true, ..self }
