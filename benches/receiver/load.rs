@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use webhook_receiver::signature::{Key, Scheme, Stamp};
 
 /// The size of every body, in bytes.
 const BODY: usize = 1024;
@@ -23,9 +24,24 @@ pub(crate) struct Load {
     pub(crate) connections: usize,
     #[arg(long)]
     pub(crate) millis: u64,
+    /// Sign with this key as EvolutionX does, instead of sending the token
+    #[arg(long)]
+    pub(crate) sign: Option<String>,
+    /// Send what must be refused
+    #[arg(long, value_enum)]
+    pub(crate) forge: Option<Forgery>,
     /// Requests per second over all connections; as many as are answered if absent
     #[arg(long)]
     pub(crate) rate: Option<f64>,
+}
+
+/// What is wrong with a request that must be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Forgery {
+    /// No key and no signature.
+    Unsigned,
+    /// A signature in good form that no key has made.
+    Forged,
 }
 
 /// What a load saw. Latencies are in microseconds.
@@ -70,6 +86,8 @@ impl Load {
         let mut stream = TcpStream::connect(self.to).await?;
         stream.set_nodelay(true)?;
         let end = started + Duration::from_millis(self.millis);
+        let key = self.sign.as_deref().map(signing_key).transpose()?;
+        let expected = if self.forge.is_some() { "HTTP/1.1 401" } else { "HTTP/1.1 200" };
         let (mut latencies, mut request, mut answer) = (histogram(), Vec::new(), vec![0; 8192]);
         for turn in 0.. {
             let begin = match self.due(place, turn, started) {
@@ -84,9 +102,9 @@ impl Load {
             if begin >= end {
                 break;
             }
-            self.write(&mut request, place, turn);
+            self.write(&mut request, key.as_ref(), place, turn)?;
             stream.write_all(&request).await?;
-            read(&mut stream, &mut answer).await?;
+            read(&mut stream, &mut answer, expected).await?;
             latencies.record(u64::try_from(begin.elapsed().as_micros())?)?;
         }
         Ok(latencies)
@@ -98,23 +116,58 @@ impl Load {
         self.rate.map(|rate| started + Duration::from_secs_f64(number / rate))
     }
 
-    fn write(&self, request: &mut Vec<u8>, place: usize, turn: usize) {
+    fn write(
+        &self,
+        request: &mut Vec<u8>,
+        key: Option<&(Scheme, Key)>,
+        place: usize,
+        turn: usize,
+    ) -> anyhow::Result<()> {
         let mut body = format!(
             r#"{{"OrderNumber":{},"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent","Note":""#,
             place * 100_000_000 + turn
         );
         body.extend(std::iter::repeat_n('x', BODY - 2 - body.len()));
         body.push_str("\"}");
-        let (to, token, id) = (self.to, &self.token, uuid::Uuid::new_v4());
+        let (to, id) = (self.to, uuid::Uuid::new_v4());
+        let proof = self.proof(key, &body)?;
         *request = format!(
-            "POST /api/webhooks/CreateOrderEvent HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json; charset=UTF-8\r\nAuthorization: Bearer {token}\r\nX-Directscale-Client-Id: acme\r\nX-Directscale-Message-Id: {id}\r\nContent-Length: {BODY}\r\n\r\n{body}"
+            "POST /api/webhooks/CreateOrderEvent HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json; charset=UTF-8\r\n{proof}X-Directscale-Client-Id: acme\r\nX-Directscale-Message-Id: {id}\r\nContent-Length: {BODY}\r\n\r\n{body}"
         )
         .into_bytes();
+        Ok(())
+    }
+
+    /// The headers that prove the request, or do not.
+    fn proof(&self, key: Option<&(Scheme, Key)>, body: &str) -> anyhow::Result<String> {
+        let forged = "0".repeat(64);
+        match (self.forge, key) {
+            (Some(Forgery::Unsigned), _) => Ok(String::new()),
+            (None, None) => Ok(format!("Authorization: Bearer {}\r\n", self.token)),
+            (Some(Forgery::Forged), _) => {
+                let now = chrono::Utc::now().timestamp();
+                Ok(format!("Evox-Time: {now}\r\nEvox-Signature: {forged}\r\n"))
+            }
+            (None, Some((scheme, key))) => {
+                let stamp = Stamp { id: "", time: chrono::Utc::now() };
+                let headers = scheme.sign(&[key], stamp, body.as_bytes())?;
+                let line = |(name, value): (String, http::HeaderValue)| {
+                    Ok(format!("{name}: {}\r\n", value.to_str()?))
+                };
+                headers.into_iter().map(line).collect()
+            }
+        }
     }
 }
 
-/// Reads one whole answer; anything but 200 ends the load.
-async fn read(stream: &mut TcpStream, answer: &mut [u8]) -> anyhow::Result<()> {
+fn signing_key(secret: &str) -> anyhow::Result<(Scheme, Key)> {
+    let scheme = Scheme::named("evolutionx").context("no such scheme")?;
+    let key = Key::new(&scheme, &secret.into())?;
+    Ok((scheme, key))
+}
+
+/// Reads one whole answer; anything but the expected status ends the load.
+async fn read(stream: &mut TcpStream, answer: &mut [u8], expected: &str) -> anyhow::Result<()> {
     let mut length = 0;
     loop {
         let read = stream.read(&mut answer[length..]).await?;
@@ -122,7 +175,7 @@ async fn read(stream: &mut TcpStream, answer: &mut [u8]) -> anyhow::Result<()> {
         length += read;
         let text = std::str::from_utf8(&answer[..length])?;
         let Some(head) = text.find("\r\n\r\n") else { continue };
-        if !text.starts_with("HTTP/1.1 200") {
+        if !text.starts_with(expected) {
             bail!("{text}");
         }
         let announced = text[..head]

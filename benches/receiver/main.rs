@@ -1,13 +1,17 @@
 //! What the receiver can take, beside the physical limit of the same machine, in one run.
 //!
 //! `cargo bench` prints the rates of four servers and the latencies at a fixed rate;
-//! `cargo bench -- curve` prints what a delivery costs with more and more rows in the inbox.
+//! `cargo bench -- curve` prints what a delivery costs with more and more rows in the inbox;
+//! `cargo bench -- proof` prints what it costs to check who sent it, and
+//! `cargo bench -- flood` what a flood of forgeries leaves of the rate of genuine deliveries.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
 mod curve;
+mod flood;
 mod load;
 mod process;
+mod proof;
 mod rates;
 
 use std::path::PathBuf;
@@ -43,6 +47,10 @@ enum Role {
         #[arg(long, default_value = "target/bench-curve")]
         folder: PathBuf,
     },
+    /// What the proof of a delivery costs, from none to an ed25519 signature
+    Proof,
+    /// The rate of genuine deliveries, alone and under a flood of forgeries
+    Flood,
     /// A bare axum echo (a process of its own)
     #[command(hide = true)]
     Echo,
@@ -63,6 +71,8 @@ fn main() -> anyhow::Result<()> {
     match cli.role.unwrap_or(Role::Rates) {
         Role::Rates => rates::run(cli.rounds, length),
         Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
+        Role::Proof => proof::run(cli.rounds),
+        Role::Flood => flood::run(cli.rounds, length),
         Role::Echo => baseline::echo(),
         Role::Append { file } => baseline::append(&file),
         Role::Checked { settings, file } => baseline::checked(&settings, &file),

@@ -41,9 +41,23 @@ impl Server {
     pub(crate) fn receiver(folder: &Path, paused: bool) -> anyhow::Result<Self> {
         let address = free_address()?;
         let config = settings(folder, address, paused)?;
+        Self::serving(folder, address, &config)
+    }
+
+    /// The receiver with one source that signs, handlers running.
+    pub(crate) fn signed(folder: &Path) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let source = format!(
+            "dialect = \"evolutionx\"\npath = \"/api/webhooks\"\nsigning_keys = [\"{TOKEN}\"]"
+        );
+        let config = write_settings(folder, address, false, &source)?;
+        Self::serving(folder, address, &config)
+    }
+
+    fn serving(folder: &Path, address: SocketAddr, config: &Path) -> anyhow::Result<Self> {
         let child = Command::new(env!("CARGO_BIN_EXE_webhook-receiver"))
             .args(["serve", "--config"])
-            .arg(&config)
+            .arg(config)
             .stderr(File::create(folder.join("log"))?)
             .spawn()?;
         let mut server = Server { child, address };
@@ -111,15 +125,32 @@ impl Server {
 
     /// Loads the server from another process.
     pub(crate) fn load(&self, length: Duration, rate: Option<f64>) -> anyhow::Result<Seen> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command
+        match rate {
+            Some(rate) => self.load_with(length, &["--rate", &rate.to_string()]),
+            None => self.load_with(length, &[]),
+        }
+    }
+
+    /// Loads it with signed deliveries, or with forgeries.
+    pub(crate) fn load_signed(
+        &self,
+        length: Duration,
+        forge: Option<&str>,
+    ) -> anyhow::Result<Seen> {
+        match forge {
+            Some(forgery) => self.load_with(length, &["--forge", forgery]),
+            None => self.load_with(length, &["--sign", TOKEN]),
+        }
+    }
+
+    fn load_with(&self, length: Duration, more: &[&str]) -> anyhow::Result<Seen> {
+        let output = Command::new(std::env::current_exe()?)
             .args(["load", "--connections", "64", "--token", TOKEN])
             .args(["--to", &self.address.to_string()])
-            .args(["--millis", &length.as_millis().to_string()]);
-        if let Some(rate) = rate {
-            command.args(["--rate", &rate.to_string()]);
-        }
-        let output = command.stderr(Stdio::inherit()).output()?;
+            .args(["--millis", &length.as_millis().to_string()])
+            .args(more)
+            .stderr(Stdio::inherit())
+            .output()?;
         if !output.status.success() {
             bail!("the load failed");
         }
@@ -136,15 +167,24 @@ impl Drop for Server {
 }
 
 fn settings(folder: &Path, address: SocketAddr, paused: bool) -> anyhow::Result<PathBuf> {
+    let source = format!("dialect = \"directscale\"\nbearer_tokens = [\"{TOKEN}\"]");
+    write_settings(folder, address, paused, &source)
+}
+
+fn write_settings(
+    folder: &Path,
+    address: SocketAddr,
+    paused: bool,
+    source: &str,
+) -> anyhow::Result<PathBuf> {
     let file = folder.join("receiver.toml");
     let inbox = folder.join("inbox.db");
     let text = format!(
         r#"
 listen = "{address}"
 inbox = "sqlite:{}"
-[sources.directscale]
-dialect = "directscale"
-bearer_tokens = ["{TOKEN}"]
+[sources.bench]
+{source}
 [dispatch]
 paused = {paused}
 "#,
