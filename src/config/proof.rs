@@ -173,7 +173,7 @@ impl SourceConfig {
             )),
         };
         let keys = secrets.iter().map(key).collect::<Result<_, _>>()?;
-        Ok(Signed { scheme, keys, tolerance })
+        Ok(Signed::new(scheme, keys, tolerance))
     }
 
     fn check_tolerance(

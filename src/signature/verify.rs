@@ -118,7 +118,8 @@ impl Scheme {
         Ok(presented)
     }
 
-    /// The number of the key that made one of the signatures. All keys are tried.
+    /// The number of the first key that made one of the signatures. All keys are tried until one did: how long that takes
+    /// tells only a sender who has one of them.
     ///
     /// # Errors
     /// [`Unproven::WrongSignature`] if none did.
@@ -129,14 +130,14 @@ impl Scheme {
         keys: impl Iterator<Item = &'k Key>,
     ) -> Result<usize, Unproven> {
         let parts = presented.parts(body);
-        let (mut tried, mut made) = (0, None);
-        for (number, key) in keys.enumerate() {
-            tried += 1;
+        let mut tried = 0;
+        for key in keys {
             if key.has_made(self, &parts, presented.of_kind(key.kind)) {
-                made = made.or(Some(number));
+                return Ok(tried);
             }
+            tried += 1;
         }
-        made.ok_or(Unproven::WrongSignature(tried))
+        Err(Unproven::WrongSignature(tried))
     }
 
     /// The proof without a look at the clock.

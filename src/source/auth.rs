@@ -1,7 +1,7 @@
 //! What proves that a request is its sender's: a bearer key, a signature, or both.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use chrono::DateTime;
 use http::header::{AUTHORIZATION, HeaderMap};
@@ -12,7 +12,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::Refusal;
 use crate::event::Timestamp;
-use crate::signature::{Fingerprint, Key, Presented, Scheme};
+use crate::signature::{Fingerprint, Key, Presented, Scheme, Unproven};
 
 /// What a source accepts as proof. Everything it holds is asked for; if it holds nothing, anyone can send.
 #[derive(Debug, Default)]
@@ -34,6 +34,28 @@ pub struct Signed {
     pub keys: Vec<Accepted<Key>>,
     /// How old or how early a timestamp may be, in seconds.
     pub tolerance: u64,
+    /// The number of the key that was used last; it is tried first.
+    latest: AtomicUsize,
+}
+
+impl Signed {
+    /// A scheme and the keys that it is verified with.
+    pub fn new(scheme: Scheme, keys: Vec<Accepted<Key>>, tolerance: u64) -> Self {
+        Signed { scheme, keys, tolerance, latest: AtomicUsize::new(0) }
+    }
+
+    /// The key that signed the body.
+    fn verify(&self, presented: &Presented, body: &[u8]) -> Result<&Accepted<Key>, Unproven> {
+        let latest = self.latest.load(Ordering::Relaxed);
+        let (before, from) = self.keys.split_at(latest);
+        let keys = || from.iter().chain(before);
+        let place = self.scheme.verify(presented, body, keys().map(|key| &key.key))?;
+        let number = (latest + place) % self.keys.len();
+        if place > 0 {
+            self.latest.store(number, Ordering::Relaxed);
+        }
+        Ok(&self.keys[number])
+    }
 }
 
 /// A bearer key, kept as its digest only, so that comparing takes the same time whatever its length.
@@ -146,9 +168,7 @@ impl Auth {
         let (Some(signed), Some(presented)) = (&self.signature, &proof.presented) else {
             return Ok(proof.bearer);
         };
-        let keys = signed.keys.iter().map(|key| &key.key);
-        let number = signed.scheme.verify(presented, body, keys)?;
-        Ok(Some(signed.keys[number].used(now)))
+        Ok(Some(signed.verify(presented, body)?.used(now)))
     }
 
     fn bearer_key(
