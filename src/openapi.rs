@@ -11,7 +11,7 @@ use utoipa::openapi::{
 
 use crate::catalog::{Catalog, Row};
 use crate::event::{Dialect, Environment};
-use crate::source::{Auth, Source, is_secret, versioned};
+use crate::source::{Auth, Places, Source, is_secret, versioned};
 
 /// The version that a path without one stands for.
 const FIRST: u16 = 1;
@@ -64,6 +64,8 @@ pub fn default_source() -> Arc<Source> {
         accepted_status: 200,
         client_ids: Vec::new(),
         rate_limit: None,
+        places: Places::of(Dialect::DirectScale),
+        allowed_origins: Vec::new(),
         auth: Auth::Bearer(Vec::new()),
     })
 }

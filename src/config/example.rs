@@ -31,7 +31,8 @@ fn settings() -> BTreeSet<String> {
     let sections = ["sources", "limits", "dispatch", "dedup", "retention", "docs", "log"];
     names::<Config>("")
         .filter(|name| !sections.contains(&name.as_str()))
-        .chain(names::<SourceConfig>("sources."))
+        .chain(names::<SourceConfig>("sources.").filter(|name| name != "sources.places"))
+        .chain(names::<PlacesConfig>("sources.places."))
         .chain(names::<Limits>("limits."))
         .chain(names::<Dispatch>("dispatch."))
         .chain(names::<Dedup>("dedup."))
@@ -45,20 +46,30 @@ fn settings() -> BTreeSet<String> {
 fn named(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (section, value) in text.parse::<toml::Table>().unwrap() {
-        let tables: Vec<&toml::Table> = match &value {
+        match &value {
             toml::Value::Table(sources) if section == "sources" => {
-                sources.values().filter_map(toml::Value::as_table).collect()
+                sources.values().for_each(|source| collect(&section, source, &mut names));
             }
-            toml::Value::Table(table) => vec![table],
-            _ => {
-                names.insert(section.clone());
-                continue;
-            }
-        };
-        let keys = tables.into_iter().flat_map(toml::Table::keys);
-        names.extend(keys.map(|key| format!("{section}.{key}")));
+            value => collect(&section, value, &mut names),
+        }
     }
     names
+}
+
+fn collect(name: &str, value: &toml::Value, names: &mut BTreeSet<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            table.iter().for_each(|(key, value)| collect(&format!("{name}.{key}"), value, names));
+        }
+        _ => drop(names.insert(name.to_owned())),
+    }
+}
+
+#[test]
+fn the_example_names_every_dialect() {
+    for dialect in Dialect::ALL {
+        assert!(EXAMPLE.contains(&format!("\"{dialect}\"")), "{dialect}");
+    }
 }
 
 #[test]
@@ -78,7 +89,8 @@ fn the_example_parses_as_printed_and_lacks_only_a_key() {
 fn the_example_parses_with_every_setting_switched_on() {
     let config = parsed(&switched_on());
     assert_eq!(config.check(), Ok(()));
-    assert_eq!(config.sources.len(), 2);
+    assert_eq!(config.sources.len(), 4);
+    assert!(config.sources["acme"].places("acme").is_ok());
     let live = &config.sources["directscale"];
     assert_eq!((live.bearer_tokens.len(), live.bearer_token_files.len()), (1, 1));
     assert!(live.rate_limit.is_some());
