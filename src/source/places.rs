@@ -188,6 +188,8 @@ impl fmt::Display for Path {
 pub struct Places {
     pub(crate) content_type: &'static str,
     places: PerFact<Vec<Place>>,
+    /// Those without which a request is no delivery.
+    pub(crate) required: &'static [Fact],
 }
 
 impl Places {
@@ -229,6 +231,7 @@ impl Places {
                 .with(Fact::EventType, [path(&["event", "type"]), path(&["type"])])
                 .with(Fact::EventTime, [path(&["event_time"])]),
             Dialect::CloudEvents => Places::new(JSON)
+                .requiring(&[Fact::MessageId, Fact::ClientId, Fact::EventType, Fact::SpecVersion])
                 .with(Fact::MessageId, [encoded("ce-id"), path(&["id"])])
                 .with(Fact::ClientId, [encoded("ce-source"), path(&["source"])])
                 .with(Fact::EventType, [encoded("ce-type"), path(&["type"])])
@@ -239,7 +242,7 @@ impl Places {
     }
 
     fn new(content_type: &'static str) -> Self {
-        Places { content_type, places: PerFact::default() }
+        Places { content_type, places: PerFact::default(), required: &[] }
     }
 
     /// The same with these places for a fact.
@@ -247,6 +250,18 @@ impl Places {
     pub(crate) fn with(mut self, fact: Fact, places: impl Into<Vec<Place>>) -> Self {
         self.places[fact] = places.into();
         self
+    }
+
+    fn requiring(self, required: &'static [Fact]) -> Self {
+        Places { required, ..self }
+    }
+
+    /// The header in which the fact stands, if its places have one.
+    pub(crate) fn header(&self, fact: Fact) -> Option<&Header> {
+        self.at(fact).iter().find_map(|place| match place {
+            Place::Header(header) => Some(header),
+            Place::Body(_) => None,
+        })
     }
 
     /// Where the fact may stand, tried in order.

@@ -54,6 +54,15 @@ impl Reading {
         Ok(None)
     }
 
+    /// The name of the place where a fact should have been.
+    fn place(self, places: &[Place]) -> String {
+        let read = |place: &&Place| match place {
+            Place::Header(_) => self != Reading::Body,
+            Place::Body(_) => self != Reading::Headers,
+        };
+        places.iter().find(read).map(ToString::to_string).unwrap_or_default()
+    }
+
     /// The places that come before what was heard, or all of them; those in the body are still to be looked at.
     pub(super) fn left<'p>(self, places: &'p [Place], heard: Option<&Heard>) -> &'p [Place] {
         match (self, heard) {
@@ -106,7 +115,10 @@ pub(super) fn read(
             facts[fact] = Some(text);
         }
     }
-    Ok(Said { facts, is_object: envelope.is_object })
+    match places.required.iter().find(|fact| facts[**fact].is_none()) {
+        Some(missing) => Err(Refusal::Missing(reading.place(places.at(*missing)))),
+        None => Ok(Said { facts, is_object: envelope.is_object }),
+    }
 }
 
 /// The text if it can be the fact; an id that is too long is refused.
