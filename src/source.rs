@@ -177,7 +177,7 @@ impl Source {
         let places = self.places.at(Fact::ClientId);
         let client = reading.heard(Fact::ClientId, places, &headers)?;
         let left = reading.left(places, client.as_ref());
-        if !left.iter().any(|place| matches!(place, Place::Body(_))) {
+        if !places[..left].iter().any(|place| matches!(place, Place::Body(_))) {
             self.check_client(client.as_ref().map(|client| client.text.as_str()))?;
         }
         Ok(Admitted { source: Arc::clone(self), reading, client, headers })

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::value::RawValue;
 
 use super::Refusal;
-use super::places::{Fact, Path, PerFact, Place, Step};
+use super::places::{PerFact, Step, Watched};
 use crate::event::scalar;
 
 /// What a body says of itself.
@@ -17,15 +17,19 @@ pub(super) struct Envelope {
     pub(super) is_object: bool,
 }
 
-/// Checks that `body` is JSON text and looks at the given places in it, all in one pass.
+/// Checks that `body` is JSON text and looks for facts in it, all in one pass: for each in its first places, so many
+/// as `ranks` says.
 ///
 /// A place deeper than the top level costs another look at the value that it leads into, and at nothing else.
-pub(super) fn read(body: &[u8], places: &PerFact<&[Place]>) -> Result<Envelope, Refusal> {
+pub(super) fn read(
+    body: &[u8],
+    watched: &[Watched],
+    ranks: &PerFact<usize>,
+) -> Result<Envelope, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::NotUtf8(error.to_string()))?;
-    let mut found = PerFact::default();
-    let is_object = scan(text, &mut Places { places, found: &mut found })
-        .map_err(|error| Refusal::NotJson(error.to_string()))?;
-    Ok(Envelope { found, is_object })
+    let mut facts = Facts { watched, ranks, found: PerFact::default() };
+    let is_object = scan(text, &mut facts).map_err(|error| Refusal::NotJson(error.to_string()))?;
+    Ok(Envelope { found: facts.found, is_object })
 }
 
 /// The value of a top-level field as text, if `body` is an object and the value a string or a number.
@@ -49,41 +53,30 @@ trait Watch<'de> {
 }
 
 /// Looks for all facts at once.
-struct Places<'a> {
-    places: &'a PerFact<&'a [Place]>,
-    found: &'a mut PerFact<Option<(usize, String)>>,
+struct Facts<'a> {
+    watched: &'a [Watched],
+    ranks: &'a PerFact<usize>,
+    found: PerFact<Option<(usize, String)>>,
 }
 
-impl<'a> Places<'a> {
-    /// The places in the body that begin with this step, with their facts and numbers.
-    fn behind<'s>(
-        &self,
-        step: Step<'s>,
-    ) -> impl Iterator<Item = (Fact, usize, &'a Path)> + use<'a, 's> {
-        let places = self.places;
-        Fact::ALL.into_iter().flat_map(move |fact| {
-            places[fact].iter().enumerate().filter_map(move |(rank, place)| match place {
-                Place::Body(path) if path.begins_with(step) => Some((fact, rank, path)),
-                _ => None,
-            })
-        })
-    }
-}
-
-impl<'de> Watch<'de> for Places<'_> {
+impl<'de> Watch<'de> for Facts<'_> {
     fn wants(&self, step: Step<'_>) -> bool {
-        self.behind(step).next().is_some()
+        self.watched.iter().any(|one| one.path.begins_with(step))
     }
 
     fn take(&mut self, step: Step<'_>, value: &'de RawValue) {
-        for (fact, rank, path) in self.behind(step) {
-            let nearer = self.found[fact].as_ref().is_some_and(|(known, _)| *known < rank);
-            if nearer {
+        for Watched { fact, rank, path } in self.watched {
+            if !path.begins_with(step) {
+                continue;
+            }
+            let nearest =
+                self.found[*fact].as_ref().map_or(self.ranks[*fact], |(known, _)| known + 1);
+            if *rank >= nearest {
                 continue;
             }
             let inner = path.rest().try_fold(value, |value, is| child(value.get(), is));
             if let Some(text) = inner.and_then(scalar) {
-                self.found[fact] = Some((rank, text));
+                self.found[*fact] = Some((*rank, text));
             }
         }
     }
@@ -210,7 +203,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::places::Places;
+    use super::super::places::{Fact, Place, Places};
     use super::*;
     use crate::event::Dialect;
 
@@ -220,9 +213,9 @@ mod tests {
     }
 
     fn read_all(places: &Places, body: &[u8]) -> Result<Envelope, Refusal> {
-        let mut all = PerFact::<&[Place]>::default();
-        Fact::ALL.into_iter().for_each(|fact| all[fact] = places.at(fact));
-        read(body, &all)
+        let mut all = PerFact::default();
+        Fact::ALL.into_iter().for_each(|fact| all[fact] = places.at(fact).len());
+        read(body, places.watched(), &all)
     }
 
     fn said(dialect: Dialect, fact: Fact, body: &str) -> Option<String> {

@@ -77,8 +77,8 @@ pub(crate) struct Header {
 /// A way into a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path {
-    /// The keys from the top down; never empty.
-    keys: Vec<String>,
+    first: String,
+    rest: Vec<String>,
     /// Whether the case of the keys does not matter.
     any_case: bool,
 }
@@ -122,8 +122,9 @@ impl Place {
             return Ok(Place::Header(Header { name: known, spelling, encoded: false }));
         }
         let keys = text.strip_prefix('/').ok_or(NoPlace::Form)?.split('/');
-        let keys = keys.map(|key| unescaped(key).ok_or(NoPlace::Escape)).collect::<Result<_, _>>();
-        Ok(Place::Body(Path { keys: keys?, any_case: false }))
+        let mut keys = keys.map(|key| unescaped(key).ok_or(NoPlace::Escape));
+        let first = keys.next().ok_or(NoPlace::Form)??;
+        Ok(Place::Body(Path { first, rest: keys.collect::<Result<_, _>>()?, any_case: false }))
     }
 }
 
@@ -148,17 +149,17 @@ impl fmt::Display for Place {
 impl Path {
     /// The keys from the top down.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(String::as_str)
+        std::iter::once(&self.first).chain(&self.rest).map(String::as_str)
     }
 
     /// Whether the step is the path's first; the rest of the path then leads on from there.
     pub(super) fn begins_with(&self, step: Step<'_>) -> bool {
-        self.keys.first().is_some_and(|key| self.is(key, step))
+        self.is(&self.first, step)
     }
 
     /// The steps after the first.
     pub(super) fn rest(&self) -> impl Iterator<Item = impl Fn(Step<'_>) -> bool> {
-        self.keys.iter().skip(1).map(|key| |step: Step<'_>| self.is(key, step))
+        self.rest.iter().map(|key| |step: Step<'_>| self.is(key, step))
     }
 
     fn is(&self, key: &str, step: Step<'_>) -> bool {
@@ -175,12 +176,28 @@ impl Path {
 impl fmt::Display for Path {
     /// A field as its vendor writes it, a longer path as a JSON pointer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let ([key], true) = (self.keys.as_slice(), self.any_case) {
-            return f.write_str(key);
+        if self.any_case {
+            return f.write_str(&self.first);
         }
         let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
         self.keys().try_for_each(|key| write!(f, "/{}", escaped(key)))
     }
+}
+
+/// A place in the body and the fact that may stand there.
+#[derive(Debug, Clone)]
+pub(super) struct Watched {
+    pub(super) fact: Fact,
+    /// Which of the fact's places it is.
+    pub(super) rank: usize,
+    pub(super) path: Path,
+}
+
+fn watched(fact: Fact, places: &[Place]) -> impl Iterator<Item = Watched> {
+    places.iter().enumerate().filter_map(move |(rank, place)| match place {
+        Place::Body(path) => Some(Watched { fact, rank, path: path.clone() }),
+        Place::Header(_) => None,
+    })
 }
 
 /// One dialect's places: for each fact those where it may stand, tried in order.
@@ -188,6 +205,7 @@ impl fmt::Display for Path {
 pub struct Places {
     pub(crate) content_type: &'static str,
     places: PerFact<Vec<Place>>,
+    watched: Vec<Watched>,
     /// Those without which a request is no delivery.
     pub(crate) required: &'static [Fact],
 }
@@ -208,48 +226,55 @@ impl Places {
                 .with(Fact::EventType, [field("event_type")]),
             Dialect::StandardWebhooks => Places::new(JSON)
                 .with(Fact::MessageId, [header("webhook-id"), header("svix-id")])
-                .with(Fact::EventType, [path(&["type"])])
-                .with(Fact::EventTime, [path(&["timestamp"])]),
+                .with(Fact::EventType, [path("type", &[])])
+                .with(Fact::EventTime, [path("timestamp", &[])]),
             Dialect::GitHub => Places::new(JSON)
                 .with(Fact::MessageId, [header("X-GitHub-Delivery")])
-                .with(Fact::User, [path(&["sender", "login"])])
+                .with(Fact::User, [path("sender", &["login"])])
                 .with(Fact::EventType, [header("X-GitHub-Event")]),
             Dialect::Stripe => Places::new("application/json; charset=utf-8")
-                .with(Fact::MessageId, [path(&["id"])])
-                .with(Fact::ClientId, [path(&["account"])])
-                .with(Fact::EventType, [path(&["type"])])
-                .with(Fact::EventTime, [path(&["created"])]),
+                .with(Fact::MessageId, [path("id", &[])])
+                .with(Fact::ClientId, [path("account", &[])])
+                .with(Fact::EventType, [path("type", &[])])
+                .with(Fact::EventTime, [path("created", &[])]),
             Dialect::Shopify => Places::new(JSON)
                 .with(Fact::MessageId, [header("X-Shopify-Event-Id")])
                 .with(Fact::ClientId, [header("X-Shopify-Shop-Domain")])
                 .with(Fact::EventType, [header("X-Shopify-Topic")])
                 .with(Fact::EventTime, [header("X-Shopify-Triggered-At")]),
             Dialect::Slack => Places::new(JSON)
-                .with(Fact::MessageId, [path(&["event_id"])])
-                .with(Fact::ClientId, [path(&["team_id"])])
-                .with(Fact::User, [path(&["event", "user"])])
-                .with(Fact::EventType, [path(&["event", "type"]), path(&["type"])])
-                .with(Fact::EventTime, [path(&["event_time"])]),
+                .with(Fact::MessageId, [path("event_id", &[])])
+                .with(Fact::ClientId, [path("team_id", &[])])
+                .with(Fact::User, [path("event", &["user"])])
+                .with(Fact::EventType, [path("event", &["type"]), path("type", &[])])
+                .with(Fact::EventTime, [path("event_time", &[])]),
             Dialect::CloudEvents => Places::new(JSON)
                 .requiring(&[Fact::MessageId, Fact::ClientId, Fact::EventType, Fact::SpecVersion])
-                .with(Fact::MessageId, [encoded("ce-id"), path(&["id"])])
-                .with(Fact::ClientId, [encoded("ce-source"), path(&["source"])])
-                .with(Fact::EventType, [encoded("ce-type"), path(&["type"])])
-                .with(Fact::EventTime, [encoded("ce-time"), path(&["time"])])
-                .with(Fact::SpecVersion, [encoded("ce-specversion"), path(&["specversion"])]),
+                .with(Fact::MessageId, [encoded("ce-id"), path("id", &[])])
+                .with(Fact::ClientId, [encoded("ce-source"), path("source", &[])])
+                .with(Fact::EventType, [encoded("ce-type"), path("type", &[])])
+                .with(Fact::EventTime, [encoded("ce-time"), path("time", &[])])
+                .with(Fact::SpecVersion, [encoded("ce-specversion"), path("specversion", &[])]),
             Dialect::Generic => Places::new(JSON),
         }
     }
 
     fn new(content_type: &'static str) -> Self {
-        Places { content_type, places: PerFact::default(), required: &[] }
+        Places { content_type, places: PerFact::default(), watched: Vec::new(), required: &[] }
     }
 
     /// The same with these places for a fact.
     #[must_use]
     pub(crate) fn with(mut self, fact: Fact, places: impl Into<Vec<Place>>) -> Self {
         self.places[fact] = places.into();
+        self.watched =
+            Fact::ALL.into_iter().flat_map(|fact| watched(fact, &self.places[fact])).collect();
         self
+    }
+
+    /// All places in bodies.
+    pub(super) fn watched(&self) -> &[Watched] {
+        &self.watched
     }
 
     fn requiring(self, required: &'static [Fact]) -> Self {
@@ -286,11 +311,12 @@ fn encoded(spelling: &'static str) -> Place {
 
 /// A top-level field in any case.
 fn field(name: &str) -> Place {
-    Place::Body(Path { keys: vec![name.to_owned()], any_case: true })
+    Place::Body(Path { first: name.to_owned(), rest: Vec::new(), any_case: true })
 }
 
-fn path(keys: &[&str]) -> Place {
-    Place::Body(Path { keys: keys.iter().map(|&key| key.to_owned()).collect(), any_case: false })
+fn path(first: &str, rest: &[&str]) -> Place {
+    let rest = rest.iter().map(|&key| key.to_owned()).collect();
+    Place::Body(Path { first: first.to_owned(), rest, any_case: false })
 }
 
 #[cfg(test)]

@@ -63,12 +63,12 @@ impl Reading {
         places.iter().find(read).map(ToString::to_string).unwrap_or_default()
     }
 
-    /// The places that come before what was heard, or all of them; those in the body are still to be looked at.
-    pub(super) fn left<'p>(self, places: &'p [Place], heard: Option<&Heard>) -> &'p [Place] {
+    /// How many places come before what was heard; those in the body are still to be looked at.
+    pub(super) fn left(self, places: &[Place], heard: Option<&Heard>) -> usize {
         match (self, heard) {
-            (Reading::Headers, _) => &[],
-            (_, Some(heard)) => &places[..heard.rank],
-            (_, None) => places,
+            (Reading::Headers, _) => 0,
+            (_, Some(heard)) => heard.rank,
+            (_, None) => places.len(),
         }
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn read(
     body: &[u8],
 ) -> Result<Said, Refusal> {
     let mut facts = PerFact::default();
-    let mut left = PerFact::<&[Place]>::default();
+    let mut left = PerFact::default();
     for fact in Fact::ALL {
         let places = places.at(fact);
         let heard = match fact {
@@ -107,10 +107,11 @@ pub(super) fn read(
         left[fact] = reading.left(places, heard.as_ref());
         facts[fact] = heard.map(|heard| heard.text);
     }
-    let mut envelope = envelope::read(body, &left)?;
+    let watched = if reading == Reading::Headers { &[] } else { places.watched() };
+    let mut envelope = envelope::read(body, watched, &left)?;
     for fact in Fact::ALL {
         if let Some((rank, text)) = envelope.found[fact].take()
-            && let Some(text) = fit(fact, &left[fact][rank], text)?
+            && let Some(text) = fit(fact, &places.at(fact)[rank], text)?
         {
             facts[fact] = Some(text);
         }
