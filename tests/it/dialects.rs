@@ -15,7 +15,7 @@ use webhook_receiver::inbox::{Detail, Entry, State};
 use super::receiver::{Answer, Receiver, Request};
 
 /// One open source for each dialect, under the dialect's name.
-fn sources() -> String {
+pub(crate) fn open_sources() -> String {
     let one = |dialect| {
         format!(
             "[sources.{dialect}]\ndialect = \"{dialect}\"\npath = \"/in/{dialect}\"\nauth = \"none\"\n"
@@ -42,7 +42,7 @@ fn with(request: Request, headers: &[(&'static str, &str)]) -> Request {
 }
 
 async fn kept(requests: &[Request]) -> Vec<Detail> {
-    let receiver = Receiver::start(&sources(), Catalog::<()>::new(), ()).await;
+    let receiver = Receiver::start(&open_sources(), Catalog::<()>::new(), ()).await;
     for request in requests {
         receiver.send(request).await.kept();
     }
@@ -50,7 +50,7 @@ async fn kept(requests: &[Request]) -> Vec<Detail> {
 }
 
 async fn answer(request: Request) -> Answer {
-    Receiver::start(&sources(), Catalog::<()>::new(), ()).await.send(&request).await
+    Receiver::start(&open_sources(), Catalog::<()>::new(), ()).await.send(&request).await
 }
 
 /// Type, id, account, user and time of a delivery.
@@ -168,7 +168,7 @@ async fn without_an_id_the_digest_is_one_in_every_dialect() {
 
 #[tokio::test]
 async fn an_account_in_the_body_is_checked_like_one_in_a_header() {
-    let settings = sources()
+    let settings = open_sources()
         .replace("[sources.slack]\n", "[sources.slack]\nclient_ids = [\"T1\"]\n")
         .replace("[sources.cloudevents]\n", "[sources.cloudevents]\nclient_ids = [\"/shop\"]\n");
     let receiver = Receiver::start(&settings, Catalog::<()>::new(), ()).await;
@@ -287,7 +287,7 @@ async fn shipped(given: Given, event: Delivery<Shipped>) -> Outcome {
 async fn one_handler_serves_both_modes_of_cloud_events() {
     let given = Given::default();
     let catalog = Catalog::new().on(shipped);
-    let receiver = Receiver::start(&sources(), catalog, Arc::clone(&given)).await;
+    let receiver = Receiver::start(&open_sources(), catalog, Arc::clone(&given)).await;
     let event = |id: &str, data: &str| {
         format!(
             r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"parcel.shipped",{data}}}"#
@@ -326,7 +326,7 @@ async fn a_sender_of_cloud_events_gets_consent_if_it_is_configured() {
     const RATE: &str = "webhook-allowed-rate";
     let consents = |origins: &str| {
         let more = format!("[sources.cloudevents]\nallowed_origins = {origins}\n");
-        let settings = sources().replace("[sources.cloudevents]\n", &more);
+        let settings = open_sources().replace("[sources.cloudevents]\n", &more);
         async move {
             let receiver = Receiver::start(&settings, Catalog::<()>::new(), ()).await;
             let asked = asking(Dialect::CloudEvents).set("WebHook-Request-Rate", "120");
@@ -343,7 +343,7 @@ async fn a_sender_of_cloud_events_gets_consent_if_it_is_configured() {
         assert_eq!(consents(none).await, Default::default(), "{none}");
     }
     let more = "[sources.cloudevents]\nallowed_origins = \"*\"\nrate_limit = 2\n";
-    let settings = sources().replace("[sources.cloudevents]\n", more);
+    let settings = open_sources().replace("[sources.cloudevents]\n", more);
     let receiver = Receiver::start(&settings, Catalog::<()>::new(), ()).await;
     let asked = asking(Dialect::CloudEvents);
     assert_eq!(receiver.send(&asked).await.header(RATE), "", "only if it is asked for");
@@ -364,7 +364,7 @@ async fn nobody_else_is_asked() {
 
 #[tokio::test]
 async fn slacks_challenge_is_repeated_and_not_kept() {
-    let receiver = Receiver::start(&sources(), Catalog::<()>::new(), ()).await;
+    let receiver = Receiver::start(&open_sources(), Catalog::<()>::new(), ()).await;
     let asked = r#"{"token":"t","challenge":"3eZbrw1a","type":"url_verification"}"#;
     let answer = receiver.send(&post(Dialect::Slack, asked)).await;
     assert_eq!((answer.status, answer.json()), (200, json!({"challenge": "3eZbrw1a"})));
@@ -385,7 +385,7 @@ struct Cli {
 }
 
 fn plan<C: 'static>(line: &[&str], catalog: &Catalog<C>) -> Plan {
-    let config: Config = parse(&sources(), [], "test").unwrap();
+    let config: Config = parse(&open_sources(), [], "test").unwrap();
     let args = Cli::try_parse_from([&["emit"], line].concat()).unwrap();
     Plan::new(&args.emit, catalog, &config).unwrap_or_else(|error| panic!("{line:?}: {error:#}"))
 }
@@ -394,7 +394,8 @@ fn plan<C: 'static>(line: &[&str], catalog: &Catalog<C>) -> Plan {
 async fn every_event_of_the_catalog_is_emitted_received_and_handled() {
     for dialect in [Dialect::DirectScale, Dialect::EvolutionX, Dialect::GitHub] {
         let source = dialect.as_str();
-        let receiver = Receiver::start(&sources(), handlers::catalog(), Context::default()).await;
+        let receiver =
+            Receiver::start(&open_sources(), handlers::catalog(), Context::default()).await;
         let to = format!("http://{}/in/{source}", receiver.address);
         let line = ["--all", "--source", source, "--to", &to, "--count", "2", "--duplicate", "1"];
         // A URL without the event's name: the message itself has to say it.
