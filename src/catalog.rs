@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 
@@ -65,6 +66,12 @@ impl<C> Clone for Row<C> {
     fn clone(&self) -> Self {
         Row { start: Arc::clone(&self.start), ..*self }
     }
+}
+
+/// An event's name as one segment of a path: senders may have `/` in their names.
+pub(crate) fn segment(name: &str) -> String {
+    const OTHERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(name, OTHERS).to_string()
 }
 
 /// Two handlers that claim the same event.

@@ -4,6 +4,7 @@ mod check;
 #[cfg(test)]
 mod example;
 mod load;
+mod places;
 mod proof;
 
 use std::collections::BTreeMap;
@@ -102,6 +103,33 @@ pub struct SourceConfig {
     /// Deliveries per second; more are answered 429. Absent for no limit.
     #[serde(default)]
     pub rate_limit: Option<std::num::NonZeroU32>,
+    /// Where the deliveries of a generic source say what they are.
+    #[serde(default)]
+    pub places: Option<PlacesConfig>,
+    /// The origins that may send CloudEvents once they have asked; `*` for any.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub allowed_origins: Vec<String>,
+}
+
+/// Where a delivery says what it is: `header:` and a name, or a JSON pointer into the body; several are tried in order.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlacesConfig {
+    /// The sender's id for the message.
+    #[serde(deserialize_with = "one_or_many")]
+    pub message_id: Vec<String>,
+    /// The event's name.
+    #[serde(deserialize_with = "one_or_many")]
+    pub event_type: Vec<String>,
+    /// When the event happened.
+    #[serde(deserialize_with = "one_or_many")]
+    pub event_time: Vec<String>,
+    /// Who caused the event.
+    #[serde(deserialize_with = "one_or_many")]
+    pub user: Vec<String>,
+    /// The account that the message is about.
+    #[serde(deserialize_with = "one_or_many")]
+    pub client_id: Vec<String>,
 }
 
 /// What proves that a request is the sender's.

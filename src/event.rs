@@ -1,11 +1,13 @@
 //! What a handler sees: the [`Event`] it is for, the [`Delivery`] it is given and the [`Outcome`] it returns.
 
+mod cloudevents;
 mod decode;
 mod id;
 mod money;
 mod net_date_time;
 pub(crate) mod scalar;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
@@ -249,6 +251,14 @@ pub struct Delivery<T = ()> {
     raw: Bytes,
 }
 
+/// The part of a body that is the event's model: all of it, but for a CloudEvent that comes in one piece.
+///
+/// # Errors
+/// [`DecodeError`] if there is such a part and its encoding is broken.
+pub(crate) fn payload(dialect: Dialect, body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
+    Ok(cloudevents::data(dialect, body)?.map_or(Cow::Borrowed(body), |data| data.bytes))
+}
+
 impl Delivery {
     pub(crate) fn new(meta: Meta, raw: Bytes) -> Self {
         Delivery { meta, payload: (), unknown: Map::new(), raw }
@@ -259,7 +269,10 @@ impl Delivery {
     /// # Errors
     /// [`DecodeError`] with the JSON path of the first field that does not fit.
     pub fn decode<T: Event>(self) -> Result<Delivery<T>, DecodeError> {
-        let (payload, unknown) = decode(&self.raw)?;
+        let (payload, unknown) = match cloudevents::data(self.meta.dialect, &self.raw)? {
+            None => decode(&self.raw)?,
+            Some(data) => decode(&data.bytes).map_err(|error| error.within(data.name))?,
+        };
         Ok(Delivery { meta: self.meta, payload, unknown, raw: self.raw })
     }
 }

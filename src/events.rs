@@ -1,3 +1,5 @@
 //! The vendors' payload models.
 
 pub mod directscale;
+pub mod evolutionx;
+pub mod github;

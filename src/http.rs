@@ -5,6 +5,7 @@ mod body;
 mod connections;
 pub mod docs;
 mod endpoint;
+mod handshake;
 pub mod login;
 pub mod problem;
 mod receive;

@@ -9,9 +9,9 @@ use utoipa::openapi::{
     Components, Info, License, OpenApi, OpenApiBuilder, PathItem, Paths, PathsBuilder, Tag,
 };
 
-use crate::catalog::{Catalog, Row};
+use crate::catalog::{Catalog, Row, segment};
 use crate::event::{Dialect, Environment};
-use crate::source::{Accepted, Auth, Source, is_secret, versioned};
+use crate::source::{Accepted, Auth, Places, Source, is_secret, versioned};
 
 /// The version that a path without one stands for.
 const FIRST: u16 = 1;
@@ -64,6 +64,8 @@ pub fn default_source() -> Arc<Source> {
         accepted_status: 200,
         client_ids: Vec::new(),
         rate_limit: None,
+        places: Places::of(Dialect::DirectScale),
+        allowed_origins: Vec::new(),
         auth: Auth::bearer([Accepted::bearer(&"key".into())]),
     })
 }
@@ -162,7 +164,7 @@ fn event_path<C>(site: &Site<'_>, row: &Row<C>) -> (String, PathItem) {
         FIRST => site.path.clone(),
         later => versioned(&site.path, later),
     };
-    (format!("{base}/{}", row.name), operations::receive(site, row))
+    (format!("{base}/{}", segment(row.name)), operations::receive(site, row))
 }
 
 fn webhooks<C: 'static>(catalog: &Catalog<C>) -> Paths {
@@ -179,7 +181,9 @@ fn components<C: 'static>(
 ) -> Result<Components, SchemaClash> {
     let mut components = Components::new();
     components.schemas = components::schemas(catalog)?;
-    components.parameters = components::parameters();
+    let dialects: Vec<Places> = catalog.iter().map(|row| Places::of(row.dialect)).collect();
+    let configured = sources.iter().map(|source| &source.places);
+    components.parameters = components::parameters(dialects.iter().chain(configured));
     components.request_bodies = components::bodies(catalog);
     components.responses = components::responses();
     for source in sources.iter().filter(|source| !source.auth.bearer.is_empty()) {
@@ -202,6 +206,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Delivery, Event, Outcome};
+    use crate::events::github::Push;
 
     /// It rings. Twice.
     #[derive(Deserialize, ToSchema)]
@@ -242,6 +247,23 @@ mod tests {
         }
     }
 
+    /// It happened.
+    #[derive(Deserialize, ToSchema)]
+    struct Happened {}
+
+    impl Event for Happened {
+        const TYPE: &'static str = "a/b";
+        const DIALECT: Dialect = Dialect::CloudEvents;
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    async fn happened(_: (), _: Delivery<Happened>) -> Outcome {
+        Ok(())
+    }
+
     async fn ring(_: (), _: Delivery<Ring>) -> Outcome {
         Ok(())
     }
@@ -257,6 +279,28 @@ mod tests {
     fn source(name: &str, path: &str, auth: Auth) -> Arc<Source> {
         let Some(source) = Arc::into_inner(default_source()) else { unreachable!() };
         Arc::new(Source { name: name.into(), path: path.into(), auth, ..source })
+    }
+
+    /// The default source, but for its dialect.
+    fn speaking(dialect: Dialect) -> Arc<Source> {
+        let Some(source) = Arc::into_inner(default_source()) else { unreachable!() };
+        Arc::new(Source { dialect, places: Places::of(dialect), ..source })
+    }
+
+    /// The headers of an operation: name, whether it is required, and its sample.
+    fn headers(document: &Value, path: &str) -> Vec<(String, bool, Value)> {
+        let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
+        let resolved = parameters.iter().map(|parameter| match parameter["$ref"].as_str() {
+            Some(reference) => document.pointer(&reference[1..]).unwrap(),
+            None => parameter,
+        });
+        let headers = resolved.filter(|parameter| parameter["in"] == "header");
+        headers
+            .map(|p| {
+                let name = p["name"].as_str().unwrap().to_owned();
+                (name, p["required"] == true, p["example"].clone())
+            })
+            .collect()
     }
 
     fn json(catalog: &Catalog<()>, sources: &[Arc<Source>]) -> Value {
@@ -285,7 +329,7 @@ mod tests {
         assert_eq!(events, ["/api/v2/webhooks/RingEvent", "/api/webhooks/RingEvent"]);
         let twin = &document["paths"]["/api/v1/webhooks/{event}"]["post"]["parameters"][0];
         assert_eq!(twin["schema"]["enum"], serde_json::json!(["RingEvent"]));
-        assert!(document["webhooks"]["RingEvent_v2"].is_object());
+        assert!(document["webhooks"]["directscale_RingEvent_v2"].is_object());
     }
 
     #[test]
@@ -325,6 +369,30 @@ mod tests {
         let operation = &document["paths"]["/api/{key1}/in/RingEvent"]["post"];
         assert_eq!(operation["parameters"][0]["name"], "key1");
         assert_eq!(operation["security"], Value::Null);
+    }
+
+    #[test]
+    fn a_source_has_the_events_and_headers_of_its_dialect() {
+        async fn pushed(_: (), _: Delivery<Push>) -> Outcome {
+            Ok(())
+        }
+        let catalog = Catalog::new().on(ring).on(pushed).on(happened);
+        let text = |text: &str| Value::from(text);
+        let github = json(&catalog, &[speaking(Dialect::GitHub)]);
+        assert!(github["paths"]["/api/webhooks/RingEvent"].is_null());
+        let expected = [
+            ("X-GitHub-Delivery".to_owned(), false, text("push-1")),
+            ("X-GitHub-Event".to_owned(), false, text("push")),
+        ];
+        assert_eq!(headers(&github, "/api/webhooks/push"), expected);
+        assert!(github["webhooks"]["directscale_RingEvent"].is_object());
+        let events = json(&catalog, &[speaking(Dialect::CloudEvents)]);
+        let required: Vec<String> = headers(&events, "/api/webhooks/a%2Fb")
+            .into_iter()
+            .filter_map(|(name, required, sample)| (required && !sample.is_null()).then_some(name))
+            .collect();
+        assert_eq!(required, ["ce-id", "ce-type", "ce-source", "ce-specversion"]);
+        assert!(events["components"]["requestBodies"]["cloudevents_a.b"].is_object());
     }
 
     #[test]

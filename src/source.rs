@@ -4,8 +4,10 @@
 //! Both can only be made here.
 
 mod auth;
+mod cloudevents;
 mod envelope;
 mod places;
+mod said;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,11 +16,13 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
-use crate::event::{Dialect, Environment, Timestamp};
+use crate::event::{self, Dialect, Environment, Timestamp};
 use crate::signature::{Fingerprint, Unproven};
+use said::{Heard, LONGEST_ID, Reading};
 
 pub use auth::{Accepted, Auth, BearerKey, Signed};
-pub(crate) use places::Places;
+pub use places::Places;
+pub(crate) use places::{Fact, Header, NoPlace, Place};
 
 /// Headers whose values are secrets; they are kept out of the inbox and the log.
 const SECRET_HEADERS: [&str; 5] =
@@ -41,12 +45,16 @@ pub struct Source {
     pub client_ids: Vec<String>,
     /// Deliveries per second; more are to come again later.
     pub rate_limit: Option<NonZeroU32>,
+    /// Where its deliveries say what they are: the dialect's places, or the configured ones.
+    pub places: Places,
+    /// The origins that may send CloudEvents, or `*` for any; they ask before they send.
+    pub allowed_origins: Vec<String>,
     /// What proves that a request is the sender's.
     pub auth: Auth,
 }
 
-/// The longest id or name that a header may carry, in bytes. They are kept in memory and in every log line.
-const LONGEST_ID: usize = 512;
+/// The type of the request that Slack sends when a URL is entered.
+const SLACK_HANDSHAKE: &str = "url_verification";
 
 /// The shortest path segment that is taken for a secret where nothing else proves the sender.
 pub const SECRET_SEGMENT: usize = 22;
@@ -94,9 +102,15 @@ pub enum Refusal {
     /// A client id outside the source's list.
     #[error("client id {0:?} is not in client_ids")]
     ClientId(Option<String>),
-    /// An id or a name in a header that is too long to be one.
+    /// An id or a name that is too long to be one.
     #[error("{0} is longer than {LONGEST_ID} bytes")]
-    LongId(&'static str),
+    LongId(String),
+    /// A header whose percent-encoding does not hold text.
+    #[error("{0} is not percent-encoded UTF-8")]
+    BadEncoding(String),
+    /// A fact without which a delivery of the dialect is none.
+    #[error("{0} is missing")]
+    Missing(String),
     /// Bytes that are not UTF-8.
     #[error("the body is not UTF-8: {0}")]
     NotUtf8(String),
@@ -122,6 +136,8 @@ impl Refusal {
     pub fn kind(&self) -> RefusalKind {
         match self {
             Refusal::LongId(_)
+            | Refusal::BadEncoding(_)
+            | Refusal::Missing(_)
             | Refusal::NotUtf8(_)
             | Refusal::NotJson(_)
             | Refusal::NotObject(_) => RefusalKind::Malformed,
@@ -143,17 +159,22 @@ impl Source {
         now: Timestamp,
     ) -> Result<Admitted, Refusal> {
         let proof = self.auth.admit(&headers, query, now)?;
-        let client_id = text(&headers, self.places().client_id)?;
-        if !self.client_ids.is_empty()
-            && !client_id.as_ref().is_some_and(|id| self.client_ids.contains(id))
-        {
-            return Err(Refusal::ClientId(client_id));
+        let reading = Reading::of(self.dialect, &headers);
+        let places = self.places.at(Fact::ClientId);
+        let client = reading.heard(Fact::ClientId, places, &headers)?;
+        let left = reading.left(places, client.as_ref());
+        if !places[..left].iter().any(|place| matches!(place, Place::Body(_))) {
+            self.check_client(client.as_ref().map(|client| client.text.as_str()))?;
         }
-        Ok(Admitted { source: Arc::clone(self), proof, client_id, headers, now })
+        Ok(Admitted { source: Arc::clone(self), proof, reading, client, headers, now })
     }
 
-    fn places(&self) -> &'static Places {
-        Places::of(self.dialect)
+    fn check_client(&self, id: Option<&str>) -> Result<(), Refusal> {
+        let known = |id| self.client_ids.iter().any(|known| known == id);
+        if self.client_ids.is_empty() || id.is_some_and(known) {
+            return Ok(());
+        }
+        Err(Refusal::ClientId(id.map(str::to_owned)))
     }
 }
 
@@ -162,7 +183,8 @@ impl Source {
 pub struct Admitted {
     source: Arc<Source>,
     proof: auth::Proof,
-    client_id: Option<String>,
+    reading: Reading,
+    client: Option<Heard>,
     headers: HeaderMap,
     now: Timestamp,
 }
@@ -173,20 +195,24 @@ impl Admitted {
     /// # Errors
     /// A [`Refusal`] if the bytes are not what was signed, or not JSON text.
     pub fn verify(self, body: Bytes) -> Result<Verified, Refusal> {
-        let Admitted { source, proof, client_id, headers, now } = self;
+        let Admitted { source, proof, reading, client, headers, now } = self;
         let key = source.auth.verify(proof, &body, now)?;
-        let places = source.places();
-        let envelope = envelope::read(&body, places.event_type, places.event_time)?;
+        let mut said = said::read(&source.places, reading, client, &headers, &body)?;
+        source.check_client(said.facts[Fact::ClientId].as_deref())?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
-        let message_id = text(&headers, places.message_id)?;
+        let message_id = said.facts[Fact::MessageId].take();
+        let is_object = match reading {
+            Reading::Body => is_object(&event::payload(source.dialect, &body).unwrap_or_default()),
+            _ => said.is_object,
+        };
         Ok(Verified {
             message_id_derived: message_id.is_none(),
             message_id: message_id.unwrap_or_else(|| hex::encode(digest)),
-            client_id,
-            user: text(&headers, places.user)?,
-            event_type: envelope.event_type,
-            event_time: envelope.event_time,
-            is_object: envelope.is_object,
+            client_id: said.facts[Fact::ClientId].take(),
+            user: said.facts[Fact::User].take(),
+            event_type: said.facts[Fact::EventType].take(),
+            event_time: said.facts[Fact::EventTime].take().and_then(|time| said::instant(&time)),
+            is_object,
             headers,
             digest,
             body,
@@ -213,7 +239,7 @@ pub struct Verified {
     pub event_type: Option<String>,
     /// When the sender says it happened, if it says so intelligibly.
     pub event_time: Option<Timestamp>,
-    /// Whether the body is a JSON object.
+    /// Whether the payload is a JSON object.
     pub is_object: bool,
     /// SHA-256 of the body.
     pub digest: [u8; 32],
@@ -235,10 +261,24 @@ impl Verified {
         serde_json::to_string(&pairs).unwrap_or_default()
     }
 
-    /// The value of a top-level field of the body as text, if it is a string or a number.
+    /// The value of a top-level field of the payload as text, if it is a string or a number.
     pub fn field(&self, name: &str) -> Option<String> {
-        envelope::field(&self.body, name)
+        let payload = event::payload(self.source.dialect, &self.body).ok()?;
+        envelope::field(&payload, name)
     }
+
+    /// What to answer if this is no delivery but Slack's question whether anyone is there.
+    pub fn challenge(&self) -> Option<String> {
+        let asks = self.source.dialect == Dialect::Slack
+            && self.event_type.as_deref() == Some(SLACK_HANDSHAKE)
+            && self.field("type").as_deref() == Some(SLACK_HANDSHAKE);
+        asks.then(|| self.field("challenge")).flatten()
+    }
+}
+
+/// Whether a payload that is known to be JSON is an object.
+fn is_object(payload: &[u8]) -> bool {
+    payload.trim_ascii_start().starts_with(b"{")
 }
 
 fn shown<'v>(name: &HeaderName, value: &'v [u8]) -> std::borrow::Cow<'v, str> {
@@ -246,17 +286,5 @@ fn shown<'v>(name: &HeaderName, value: &'v [u8]) -> std::borrow::Cow<'v, str> {
         "[redacted]".into()
     } else {
         String::from_utf8_lossy(value)
-    }
-}
-
-/// A header's value, if it is there once, is text, and is not blank.
-fn text(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return Ok(None) };
-    let Ok(value) = std::str::from_utf8(value.as_bytes()) else { return Ok(None) };
-    match value.trim() {
-        "" => Ok(None),
-        value if value.len() > LONGEST_ID => Err(Refusal::LongId(name)),
-        value => Ok(Some(value.to_owned())),
     }
 }

@@ -143,6 +143,8 @@ impl Config {
             accepted_status: settings.accepted_status,
             client_ids: settings.client_ids.clone(),
             rate_limit: settings.rate_limit,
+            places: settings.places(name)?,
+            allowed_origins: settings.origins(name)?,
         })
     }
 

@@ -29,9 +29,11 @@ fn names<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
 /// Every setting there is, as `section.name`.
 fn settings() -> BTreeSet<String> {
     let sections = ["sources", "limits", "dispatch", "dedup", "retention", "docs", "log"];
+    let tables = ["sources.places", "sources.signature"];
     names::<Config>("")
         .filter(|name| !sections.contains(&name.as_str()))
-        .chain(names::<SourceConfig>("sources."))
+        .chain(names::<SourceConfig>("sources.").filter(|name| !tables.contains(&name.as_str())))
+        .chain(names::<PlacesConfig>("sources.places."))
         .chain(names::<CustomScheme>("sources.signature."))
         .chain(names::<Limits>("limits."))
         .chain(names::<Dispatch>("dispatch."))
@@ -46,23 +48,30 @@ fn settings() -> BTreeSet<String> {
 fn named(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (section, value) in text.parse::<toml::Table>().unwrap() {
-        let tables: Vec<&toml::Table> = match &value {
+        match &value {
             toml::Value::Table(sources) if section == "sources" => {
-                sources.values().filter_map(toml::Value::as_table).collect()
+                sources.values().for_each(|source| collect(&section, source, &mut names));
             }
-            toml::Value::Table(table) => vec![table],
-            _ => {
-                names.insert(section.clone());
-                continue;
-            }
-        };
-        for (key, value) in tables.into_iter().flatten() {
-            names.insert(format!("{section}.{key}"));
-            let inner = value.as_table().into_iter().flat_map(toml::Table::keys);
-            names.extend(inner.map(|inner| format!("{section}.{key}.{inner}")));
+            value => collect(&section, value, &mut names),
         }
     }
     names
+}
+
+fn collect(name: &str, value: &toml::Value, names: &mut BTreeSet<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            table.iter().for_each(|(key, value)| collect(&format!("{name}.{key}"), value, names));
+        }
+        _ => drop(names.insert(name.to_owned())),
+    }
+}
+
+#[test]
+fn the_example_names_every_dialect() {
+    for dialect in Dialect::ALL {
+        assert!(EXAMPLE.contains(&format!("\"{dialect}\"")), "{dialect}");
+    }
 }
 
 #[test]
@@ -82,7 +91,8 @@ fn the_example_parses_as_printed_and_lacks_only_a_key() {
 fn the_example_parses_with_every_setting_switched_on() {
     let config = parsed(&switched_on());
     assert_eq!(config.check(), Ok(()));
-    assert_eq!(config.sources.len(), 3);
+    assert_eq!(config.sources.len(), 4);
+    assert!(config.sources["acme"].places("acme").is_ok());
     let live = &config.sources["directscale"];
     assert_eq!((live.bearer_tokens.len(), live.bearer_token_files.len()), (1, 1));
     assert!(live.rate_limit.is_some());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(5);
 pub(super) struct Attempt {
     pub(super) event: Arc<str>,
     pub(super) url: Url,
-    pub(super) message_id: HeaderValue,
+    pub(super) message_id: Arc<str>,
     pub(super) took: Duration,
     /// The answer, or why there is none.
     pub(super) result: Result<Answer, String>,

@@ -1,29 +1,84 @@
 //! One message, and the one function that makes a request of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Method, Request, Url};
 use uuid::Uuid;
 
-use crate::event::Dialect;
-use crate::source::Places;
+use super::set;
+use crate::source::{Fact, Header, Place, Places};
+
+/// What a header that is percent-encoded cannot carry as it is, besides what is not ASCII.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// A message to one endpoint, ready to be sent any number of times.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) event: Arc<str>,
-    pub(super) dialect: Dialect,
     pub(super) url: Url,
     pub(super) authorization: Option<HeaderValue>,
-    pub(super) message_id: HeaderValue,
-    pub(super) client_id: HeaderValue,
-    pub(super) user: Option<HeaderValue>,
+    pub(super) message_id: Arc<str>,
     pub(super) body: Bytes,
+    places: Arc<Places>,
+    /// What the message says of itself outside its body, under the vendor's names.
+    said: Vec<(Cow<'static, str>, HeaderValue)>,
 }
 
 impl Message {
+    /// A message that does not say anything of itself yet but what its body says.
+    pub(super) fn new(event: &str, url: Url, places: Arc<Places>, body: Bytes) -> Self {
+        Message {
+            event: event.into(),
+            url,
+            authorization: None,
+            message_id: "".into(),
+            body,
+            places,
+            said: Vec::new(),
+        }
+    }
+
+    /// Puts a fact where the receiver looks for it first; nowhere if the dialect has no place for it.
+    ///
+    /// # Errors
+    /// If the text cannot stand there; the message is then as before.
+    pub(super) fn say(&mut self, fact: Fact, text: &str) -> anyhow::Result<()> {
+        ensure!(!text.trim().is_empty(), "{} would be empty", self.place(fact));
+        match self.places.at(fact).first() {
+            None => {}
+            Some(Place::Header(header)) => {
+                let new = (header.spelling.clone(), value(header, text)?);
+                match self.said.iter_mut().find(|(name, _)| *name == new.0) {
+                    Some(old) => *old = new,
+                    None => self.said.push(new),
+                }
+            }
+            Some(place @ Place::Body(path)) => {
+                let keys: Vec<&str> = path.keys().collect();
+                self.body =
+                    put(&self.body, &keys, text).with_context(|| format!("cannot set {place}"))?;
+            }
+        }
+        if fact == Fact::MessageId {
+            self.message_id = text.into();
+        }
+        Ok(())
+    }
+
+    /// Whether the fact stands in the body.
+    pub(super) fn has_in_body(&self, fact: Fact) -> bool {
+        matches!(self.places.at(fact).first(), Some(Place::Body(_)))
+    }
+
+    fn place(&self, fact: Fact) -> String {
+        self.places.at(fact).first().map_or_else(|| "what is given".to_owned(), ToString::to_string)
+    }
+
     /// The request that the vendor would make.
     pub(super) fn request(&self) -> Request {
         let mut request = Request::new(Method::POST, self.url.clone());
@@ -36,28 +91,40 @@ impl Message {
     }
 
     /// The headers as the vendor spells them.
-    pub(super) fn headers(&self) -> Vec<(&'static str, HeaderValue)> {
-        let places = Places::of(self.dialect);
-        let content_type = HeaderValue::from_static(places.content_type);
-        let mut headers = vec![("Content-Type", content_type)];
-        headers.extend(self.authorization.clone().map(|value| ("Authorization", value)));
-        headers.push((places.client_id, self.client_id.clone()));
-        headers.push((places.message_id, self.message_id.clone()));
-        headers.extend(self.user.clone().map(|value| (places.user, value)));
+    pub(super) fn headers(&self) -> Vec<(Cow<'static, str>, HeaderValue)> {
+        let content_type = HeaderValue::from_static(self.places.content_type);
+        let mut headers = vec![("Content-Type".into(), content_type)];
+        headers.extend(self.authorization.clone().map(|value| ("Authorization".into(), value)));
+        headers.extend(self.said.iter().cloned());
         headers
     }
 
-    /// The same content as a message of its own.
+    /// The same content as a message of its own. A body that has no room for an id stays as it is.
     pub(super) fn renewed(&self) -> Message {
-        Message { message_id: fresh_id(), ..self.clone() }
+        let mut renewed = self.clone();
+        let _ = renewed.say(Fact::MessageId, &fresh_id());
+        renewed
     }
 }
 
 /// An id that no other message has.
-pub(super) fn fresh_id() -> HeaderValue {
-    let mut text = Uuid::encode_buffer();
-    let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
-    HeaderValue::from_str(text).expect("a UUID is visible ASCII")
+pub(super) fn fresh_id() -> String {
+    Uuid::new_v4().to_string()
+}
+
+fn value(header: &Header, text: &str) -> anyhow::Result<HeaderValue> {
+    let carried: Cow<'_, str> = match header.encoded {
+        true => utf8_percent_encode(text, ENCODED).into(),
+        false => text.into(),
+    };
+    HeaderValue::from_str(&carried)
+        .with_context(|| format!("{} cannot carry {text:?}", header.spelling))
+}
+
+/// The body with a text at the end of the path, every other byte unchanged.
+fn put(body: &Bytes, path: &[&str], text: &str) -> anyhow::Result<Bytes> {
+    let json = serde_json::Value::from(text).to_string();
+    Ok(set::put(std::str::from_utf8(body)?, path, &json)?.into())
 }
 
 /// A header's value as it may be shown.

@@ -1,8 +1,10 @@
 //! What will be sent, decided and checked before the first byte leaves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use chrono::{SecondsFormat, Utc};
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -13,7 +15,7 @@ use super::{EmitArgs, body, target};
 use crate::catalog::{Catalog, Row};
 use crate::config::Config;
 use crate::event::Dialect;
-use crate::source::Places;
+use crate::source::{Fact, Places};
 
 /// The version of the models that a source's own path takes.
 const VERSION: u16 = 1;
@@ -122,36 +124,53 @@ fn drafts<C>(
     events: &[Chosen<'_, C>],
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Vec<Message>> {
-    let places = Places::of(dialect);
+    let places = Arc::new(match source {
+        Some((name, source)) => source.places(name)?,
+        None => Places::of(dialect),
+    });
     let urls = events
         .iter()
         .map(|(event, _)| target::url(args, config.listen, source, event))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let key = target::key(args, config.listen, source, &urls)?;
     let authorization = key.as_ref().map(bearer).transpose()?;
-    let client_id = args
-        .client_id
-        .as_deref()
-        .or(source.and_then(|(_, source)| source.client_ids.first().map(String::as_str)))
-        .unwrap_or("emitter");
-    let client_id = value(places.client_id, client_id)?;
-    let user = args.user.as_deref().map(|user| value(places.user, user)).transpose()?;
     let data = body::data(args)?;
     let mut drafts = Vec::new();
     for ((event, row), url) in events.iter().zip(urls) {
-        let message_id = args.message_id.as_deref().map(|id| value(places.message_id, id));
-        drafts.push(Message {
-            event: event.as_str().into(),
-            dialect,
-            url,
-            authorization: authorization.clone(),
-            message_id: message_id.transpose()?.unwrap_or_else(fresh_id),
-            client_id: client_id.clone(),
-            user: user.clone(),
-            body: body::body(args, event, *row, data.as_ref(), warnings)?,
-        });
+        let body = body::body(args, event, *row, data.as_ref(), warnings)?;
+        let mut draft = Message::new(event, url, Arc::clone(&places), body);
+        draft.authorization.clone_from(&authorization);
+        for (fact, text) in facts(args, source, event, &draft) {
+            match draft.say(fact, &text) {
+                Err(error) if args.raw => warnings.push(format!("{error:#}")),
+                said => said?,
+            }
+        }
+        drafts.push(draft);
     }
     Ok(drafts)
+}
+
+/// What a message says of itself. What only the body has room for, the body says, unless something else is asked for.
+fn facts(
+    args: &EmitArgs,
+    source: Option<Named<'_>>,
+    event: &str,
+    draft: &Message,
+) -> Vec<(Fact, String)> {
+    let configured = || source.and_then(|(_, source)| source.client_ids.first().cloned());
+    let usual = |fact, text: &str| (!draft.has_in_body(fact)).then(|| text.to_owned());
+    let now = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let client_id = args.client_id.clone().or_else(configured);
+    let said = [
+        (Fact::ClientId, client_id.or_else(|| usual(Fact::ClientId, "emitter"))),
+        (Fact::MessageId, Some(args.message_id.clone().unwrap_or_else(fresh_id))),
+        (Fact::User, args.user.clone()),
+        (Fact::EventType, usual(Fact::EventType, event)),
+        (Fact::EventTime, usual(Fact::EventTime, &now)),
+        (Fact::SpecVersion, usual(Fact::SpecVersion, "1.0")),
+    ];
+    said.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
 }
 
 fn bearer(key: &SecretString) -> anyhow::Result<HeaderValue> {
@@ -161,11 +180,6 @@ fn bearer(key: &SecretString) -> anyhow::Result<HeaderValue> {
         .context("the key has characters in it that no header can carry")?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn value(header: &str, text: &str) -> anyhow::Result<HeaderValue> {
-    ensure!(!text.trim().is_empty(), "{header} would be empty");
-    HeaderValue::from_str(text).with_context(|| format!("{header} cannot carry {text:?}"))
 }
 
 /// Whether a name can stand in a path as it is.

@@ -106,7 +106,7 @@ mod tests {
         Attempt {
             event: "PingEvent".into(),
             url: "http://127.0.0.1/".parse().unwrap(),
-            message_id: http::HeaderValue::from_static("m-1"),
+            message_id: "m-1".into(),
             took,
             result: Ok(Answer { status, body: body.into() }),
         }

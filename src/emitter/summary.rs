@@ -96,7 +96,7 @@ impl fmt::Display for Report {
 
 fn write_single(f: &mut fmt::Formatter<'_>, attempt: &Attempt) -> fmt::Result {
     writeln!(f, "POST {}", attempt.url)?;
-    writeln!(f, "{} {}", attempt.event, String::from_utf8_lossy(attempt.message_id.as_bytes()))?;
+    writeln!(f, "{} {}", attempt.event, attempt.message_id)?;
     let took = millis(attempt.took);
     match &attempt.result {
         Ok(answer) => writeln!(f, "{} in {took} ms\n{}", answer.status, printable(&answer.body)),
@@ -108,7 +108,7 @@ fn message_json(attempt: &Attempt) -> Value {
     let answer = attempt.result.as_ref().ok();
     json!({
         "event": &*attempt.event,
-        "id": String::from_utf8_lossy(attempt.message_id.as_bytes()),
+        "id": &*attempt.message_id,
         "url": attempt.url.as_str(),
         "status": answer.map(|answer| answer.status.as_u16()),
         "body": answer.map(|answer| body_json(&answer.body)),

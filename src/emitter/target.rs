@@ -7,6 +7,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::EmitArgs;
+use crate::catalog::segment;
 use crate::config::{AuthKind, Config, SourceConfig, is_loopback, reachable};
 
 /// A configured source and its name.
@@ -99,8 +100,9 @@ fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
 
 /// The rule of `--to`: a `/` at the end and `{event}` ask for the event's name.
 fn address(to: &str, event: &str) -> anyhow::Result<Url> {
-    let name = if to.ends_with('/') { event } else { "" };
-    let text = to.replace("{event}", event) + name;
+    let event = segment(event);
+    let name = if to.ends_with('/') { event.as_str() } else { "" };
+    let text = to.replace("{event}", &event) + name;
     Url::parse(&text).with_context(|| format!("{to:?} is not a URL"))
 }
 
@@ -163,6 +165,8 @@ mod tests {
         assert_eq!(to("https://x.test/{event}/in?v=1"), "https://x.test/OrderEvent/in?v=1");
         assert_eq!(to("https://x.test/hooks"), "https://x.test/hooks");
         assert!(address("x.test/hooks", "OrderEvent").is_err());
+        let topic = address("https://x.test/", "orders/create").unwrap();
+        assert_eq!(topic.as_str(), "https://x.test/orders%2Fcreate");
     }
 
     #[test]

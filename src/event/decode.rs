@@ -19,6 +19,18 @@ pub struct DecodeError {
     pub message: String,
 }
 
+impl DecodeError {
+    /// The same as seen from the document in which the decoded one is a member.
+    pub(super) fn within(self, member: &str) -> Self {
+        let path = match self.path.as_str() {
+            "." => member.to_owned(),
+            inner if inner.starts_with('[') => format!("{member}{inner}"),
+            inner => format!("{member}.{inner}"),
+        };
+        DecodeError { path, ..self }
+    }
+}
+
 /// The place in a message; the document itself needs none.
 struct At<'p>(&'p str);
 

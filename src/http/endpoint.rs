@@ -74,7 +74,7 @@ impl Endpoint {
 mod tests {
     use super::*;
     use crate::event::{Dialect, Environment};
-    use crate::source::Auth;
+    use crate::source::{Auth, Places};
 
     fn event(prefix: &str, path: &str) -> Option<String> {
         let source = Arc::new(Source {
@@ -85,6 +85,8 @@ mod tests {
             accepted_status: 200,
             client_ids: Vec::new(),
             rate_limit: None,
+            places: Places::of(Dialect::DirectScale),
+            allowed_origins: Vec::new(),
             auth: Auth::default(),
         });
         Endpoint::of(&source, &[1])

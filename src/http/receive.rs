@@ -15,11 +15,12 @@ use super::Parts;
 use super::answer::{Answer, Status};
 use super::body::{Reader, Unread};
 use super::endpoint::Endpoint;
+use super::handshake;
 use super::problem::{
     BAD_REQUEST, CONTENT_TOO_LARGE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, REQUEST_TIMEOUT,
     UNSUPPORTED_MEDIA_TYPE,
 };
-use super::record::Facts;
+use super::record::{Facts, HANDSHAKE};
 use crate::catalog::Catalog;
 use crate::inbox::{Front, InboxError, Receipt, Route, Seen};
 use crate::source::{Refusal, RefusalKind, Verified};
@@ -40,6 +41,14 @@ pub(super) struct Receiver<C> {
     turns: Semaphore,
     clock: Clock,
     stop: CancellationToken,
+}
+
+/// What has come of an authentic request.
+enum Accepted {
+    /// A delivery that is in the inbox.
+    Kept(Answer),
+    /// The sender only asked to have its challenge repeated.
+    Challenge(String),
 }
 
 /// Why a request is not accepted: what the sender may know, and what the owner should.
@@ -64,14 +73,22 @@ pub(super) async fn receive<C: Send + Sync + 'static>(
         event_type: Some(event.clone()),
         ..Facts::default()
     };
+    if request.method() == Method::OPTIONS
+        && let Some(mut response) = handshake::consent(&endpoint.source, request.headers())
+    {
+        facts.outcome = Some(HANDSHAKE);
+        response.extensions_mut().insert(facts);
+        return response;
+    }
     if request.method() != Method::POST {
         return not_post(facts);
     }
     let mut response = match receiver.accept(endpoint, &event, request, &mut facts).await {
-        Ok(answer) => {
+        Ok(Accepted::Kept(answer)) => {
             let status = StatusCode::from_u16(endpoint.source.accepted_status);
             answer.respond(status.unwrap_or(StatusCode::OK))
         }
+        Ok(Accepted::Challenge(challenge)) => handshake::echo(&challenge),
         Err(refused) => {
             facts.reason = Some(refused.reason.into_owned());
             refused.problem.into_response()
@@ -134,7 +151,7 @@ impl<C: 'static> Receiver<C> {
         event: &str,
         request: Request,
         facts: &mut Facts,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Accepted, Refused> {
         if self.stop.is_cancelled() {
             return Err(unavailable(SOON, "stopping"));
         }
@@ -146,6 +163,10 @@ impl<C: 'static> Receiver<C> {
         content?;
         let body = self.reader.read(body).await?;
         let verified = admitted.verify(body)?;
+        if let Some(challenge) = verified.challenge() {
+            facts.outcome = Some(HANDSHAKE);
+            return Ok(Accepted::Challenge(challenge));
+        }
         let route = self.route(endpoint.version, event, &verified)?;
         facts.event_type = Some(route.event_type.clone());
         facts.message_id = Some(verified.message_id.clone());
@@ -162,7 +183,7 @@ impl<C: 'static> Receiver<C> {
         if receipt.seen == Seen::Conflict {
             facts.reason = Some("seen before with other bytes; the first are kept".into());
         }
-        Ok(receipt.into())
+        Ok(Accepted::Kept(receipt.into()))
     }
 
     /// The event that the body names, if the catalog knows it; else the one that the path names.
@@ -203,6 +224,9 @@ fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
     let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+    if media.starts_with("application/cloudevents-batch") {
+        return Err(unsupported("batches of CloudEvents are not received; send each event alone"));
+    }
     if media != "application/json"
         && !(media.starts_with("application/") && media.ends_with("+json"))
     {

@@ -18,6 +18,9 @@ use crate::telemetry::Metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The outcome of a request that only asked whether it may send; it is no delivery.
+pub(super) const HANDSHAKE: &str = "handshake";
+
 /// What receiving found out about a request; the rest of the line is the response's.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
@@ -50,6 +53,7 @@ pub(super) async fn record(
     let status = response.status();
     let took = started.elapsed();
     match &facts {
+        Some(Facts { outcome: Some(HANDSHAKE), .. }) => {}
         Some(Facts { source: Some(source), outcome: Some(outcome), .. }) => {
             metrics.delivery(source, outcome, took);
         }

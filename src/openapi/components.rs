@@ -19,7 +19,7 @@ use crate::catalog::{Catalog, Row};
 use crate::event::Dialect;
 use crate::http::answer::Answer;
 use crate::http::problem::{self, Kind, Problem};
-use crate::source::Source;
+use crate::source::{Fact, Header, Places, Source};
 
 const JSON: &str = "application/json";
 
@@ -35,23 +35,38 @@ pub(super) const REFUSALS: [&Kind; 8] = [
     &problem::UNAVAILABLE,
 ];
 
-const MESSAGE_ID: &str = "The sender's id for the message, the same on every resend: duplicates are recognised by it. Without it the SHA-256 of the body is the id.";
+/// What a header says.
+fn says(fact: Fact) -> &'static str {
+    match fact {
+        Fact::MessageId => {
+            "The sender's id for the message, the same on every resend: duplicates are recognised by it. Without it the SHA-256 of the body is the id."
+        }
+        Fact::ClientId => {
+            "The sender's id for the client account. Required if the source lists the client ids it takes."
+        }
+        Fact::User => "The user who caused the event, if there is one.",
+        Fact::EventType => "The event's name.",
+        Fact::EventTime => "When the event happened.",
+        Fact::SpecVersion => "The version of the format.",
+    }
+}
 
-/// The headers that mean the same for every event: component, header, what it says.
-const HEADERS: [(&str, &str, &str); 2] = [
-    (
-        "ClientId",
-        "X-Directscale-Client-Id",
-        "The sender's id for the client account. Required if the source lists the client ids it takes.",
-    ),
-    ("User", "X-Directscale-User", "The user who caused the event, if there is one."),
-];
-
-/// The name of an event's components: the event's own, with the version from the second on.
+/// What an event is called where dialects meet: its dialect and its name, with the version from the second on.
 pub(super) fn name<C>(row: &Row<C>) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '.' };
+    let name: String = row.name.chars().map(plain).collect();
+    format!("{}_{name}{}", row.dialect, suffix(row))
+}
+
+/// What an event is called within its dialect.
+pub(super) fn short_name<C>(row: &Row<C>) -> String {
+    format!("{}{}", row.name, suffix(row))
+}
+
+fn suffix<C>(row: &Row<C>) -> String {
     match row.version {
-        super::FIRST => row.name.to_owned(),
-        version => format!("{}_v{version}", row.name),
+        super::FIRST => String::new(),
+        version => format!("_v{version}"),
     }
 }
 
@@ -111,30 +126,59 @@ impl Found {
     }
 }
 
-/// The header with the message id. Each operation has its own sample, lest one event be taken for another's duplicate.
-pub(super) fn message_id(sample: &str) -> ParameterBuilder {
-    header_parameter("X-Directscale-Message-Id", MESSAGE_ID).example(Some(sample.into()))
+/// The headers of a delivery: those that differ from event to event in full, the others by reference.
+///
+/// Each operation has an id of its own as its sample, lest one event be taken for another's duplicate.
+pub(super) fn headers(
+    places: &Places,
+    id: &str,
+    event: Option<&str>,
+) -> (Vec<ParameterBuilder>, Vec<Ref>) {
+    let (mut own, mut shared) = (Vec::new(), Vec::new());
+    for fact in Fact::ALL {
+        let Some(header) = places.header(fact) else { continue };
+        let parameter = header_parameter(places, fact, header);
+        match (fact, event) {
+            (Fact::MessageId, _) => own.push(parameter.example(Some(format!("{id}-1").into()))),
+            (Fact::EventType, Some(event)) => own.push(parameter.example(Some(event.into()))),
+            _ => shared.push(reference("parameters", &parameter_name(fact, header))),
+        }
+    }
+    (own, shared)
 }
 
-pub(super) fn parameters() -> BTreeMap<String, RefOr<Parameter>> {
-    HEADERS
-        .map(|(name, header, says)| {
-            (name.to_owned(), header_parameter(header, says).build().into())
+/// The headers of these places under the names by which [`headers`] refers to them.
+pub(super) fn parameters<'p>(
+    all: impl Iterator<Item = &'p Places>,
+) -> BTreeMap<String, RefOr<Parameter>> {
+    all.flat_map(|places| {
+        let facts = Fact::ALL.into_iter().filter(|fact| *fact != Fact::MessageId);
+        facts.filter_map(|fact| {
+            let header = places.header(fact)?;
+            let parameter = header_parameter(places, fact, header).build();
+            Some((parameter_name(fact, header), parameter.into()))
         })
-        .into()
+    })
+    .collect()
 }
 
-/// References to all [`parameters`].
-pub(super) fn parameter_refs() -> [Ref; 2] {
-    HEADERS.map(|(name, ..)| reference("parameters", name))
+/// Two sources may read different facts from headers of one name.
+fn parameter_name(fact: Fact, header: &Header) -> String {
+    format!("{fact:?}_{}", header.name)
 }
 
-fn header_parameter(header: &str, says: &str) -> ParameterBuilder {
+fn header_parameter(places: &Places, fact: Fact, header: &Header) -> ParameterBuilder {
+    let required = places.required.contains(&fact);
     ParameterBuilder::new()
-        .name(header)
+        .name(&*header.spelling)
         .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some(says))
+        .required(if required { Required::True } else { Required::False })
+        .description(Some(says(fact)))
+        .example(match fact {
+            Fact::SpecVersion => Some("1.0".into()),
+            Fact::ClientId if required => Some("/example".into()),
+            _ => None,
+        })
         .schema(Some(text()))
 }
 

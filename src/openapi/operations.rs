@@ -11,6 +11,7 @@ use super::components::{self, REFUSALS};
 use super::{Site, family};
 use crate::catalog::Row;
 use crate::http::problem;
+use crate::source::{Fact, Place, Places};
 
 /// The tag of paths that take any event.
 pub(super) const ANY: &str = "any event";
@@ -24,8 +25,8 @@ pub(super) const HEALTH: &str = "health and metrics";
 /// One event at its own path.
 pub(super) fn receive<C>(site: &Site<'_>, row: &Row<C>) -> PathItem {
     let description = components::description(row);
-    let name = components::name(row);
-    let operation = delivery(OperationBuilder::new(), site, &name, &name)
+    let (body, id) = (components::name(row), components::short_name(row));
+    let operation = delivery(OperationBuilder::new(), site, &body, &id, Some(row.name))
         .tag(site.tag(&family(row)))
         .summary(Some(first_sentence(&description)))
         .description(Some(description));
@@ -35,17 +36,31 @@ pub(super) fn receive<C>(site: &Site<'_>, row: &Row<C>) -> PathItem {
 /// Any event of any version at the single URL.
 pub(super) fn receive_any(site: &Site<'_>) -> PathItem {
     let body = components::any_name(site.source.dialect, None);
-    let operation = delivery(OperationBuilder::new(), site, &body, "any")
+    let operation = delivery(OperationBuilder::new(), site, &body, "any", None)
         .tag(site.tag(ANY))
-        .summary(Some("Any event, told apart by its body"))
-        .description(Some("The body's `EventType` says which event it is. A type that no handler takes is kept all the same."));
+        .summary(Some("Any event, told apart by its name"))
+        .description(Some(naming(&site.source.places)));
     PathItem::new(HttpMethod::Post, operation)
+}
+
+/// Where the name of an event is looked for.
+fn naming(places: &Places) -> String {
+    let named = places.at(Fact::EventType).iter().map(|place| match place {
+        Place::Header(header) => format!("the header `{}`", header.spelling),
+        Place::Body(path) => format!("`{path}` in the body"),
+    });
+    match named.collect::<Vec<_>>().join(" or else ").as_str() {
+        "" => "Nothing says which event it is: it is kept for whoever looks at the inbox.".into(),
+        named => {
+            format!("The event's name is {named}. One that no handler takes is kept all the same.")
+        }
+    }
 }
 
 /// Any event of one version at that version's single URL.
 pub(super) fn receive_any_of(site: &Site<'_>, version: u16) -> PathItem {
     let operation = versioned(OperationBuilder::new(), site, version, "any")
-        .summary(Some(format!("Any event in version {version}, told apart by its body")));
+        .summary(Some(format!("Any event in version {version}, told apart by its name")));
     PathItem::new(HttpMethod::Post, operation)
 }
 
@@ -70,7 +85,7 @@ fn versioned(
     id: &str,
 ) -> OperationBuilder {
     let body = components::any_name(site.source.dialect, Some(version));
-    delivery(operation, site, &body, &format!("{id}_v{version}")).tag(site.tag(ANY))
+    delivery(operation, site, &body, &format!("{id}_v{version}"), None).tag(site.tag(ANY))
 }
 
 /// What every delivery has: keys, headers, a body, the answers.
@@ -79,13 +94,14 @@ fn delivery(
     site: &Site<'_>,
     body: &str,
     id: &str,
+    event: Option<&str>,
 ) -> OperationBuilder {
     let operation = site.keys.iter().fold(operation, |operation, key| {
         let key =
             path_parameter(key, "The secret part of the path.").schema(Some(components::text()));
         operation.parameter(key)
     });
-    let operation = exchange(operation, body, id)
+    let operation = exchange(operation, &site.source.places, body, id, event)
         .operation_id(Some(format!("{}_{id}", site.source.name)))
         .responses(answers(site.source.accepted_status));
     if site.source.auth.bearer.is_empty() {
@@ -95,11 +111,17 @@ fn delivery(
 }
 
 /// The headers and the body of a delivery.
-fn exchange(operation: OperationBuilder, body: &str, id: &str) -> OperationBuilder {
-    let operation = operation
-        .request_body_ref(Some(components::body_ref(body)))
-        .parameter(components::message_id(&format!("{id}-1")));
-    components::parameter_refs().into_iter().fold(operation, OperationBuilder::parameter_ref)
+fn exchange(
+    operation: OperationBuilder,
+    places: &Places,
+    body: &str,
+    id: &str,
+    event: Option<&str>,
+) -> OperationBuilder {
+    let operation = operation.request_body_ref(Some(components::body_ref(body)));
+    let (own, shared) = components::headers(places, id, event);
+    let operation = own.into_iter().fold(operation, OperationBuilder::parameter);
+    shared.into_iter().fold(operation, OperationBuilder::parameter_ref)
 }
 
 fn answers(accepted: u16) -> Responses {
@@ -133,7 +155,8 @@ pub(super) fn send<C>(row: &Row<C>) -> PathItem {
         .response("200", Response::new("Delivered; it is not sent again."))
         .response("default", Response::new("Not delivered; it is sent again later."))
         .build();
-    let operation = exchange(OperationBuilder::new(), &name, &name)
+    let (places, id) = (Places::of(row.dialect), components::short_name(row));
+    let operation = exchange(OperationBuilder::new(), &places, &name, &id, Some(row.name))
         .operation_id(Some(format!("send_{name}")))
         .tag(SENT)
         .summary(Some(first_sentence(&description)))

@@ -1,4 +1,4 @@
-//! The few facts that are read from a body at the edge: is it JSON, which event, when.
+//! The few facts that are read from a body at the edge: is it JSON, and what stands in the places of interest.
 
 use std::fmt;
 
@@ -6,38 +6,36 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::value::RawValue;
 
 use super::Refusal;
-use crate::event::{NetDateTime, Timestamp, scalar};
-
-/// The longest name of an event, in bytes. Names are logged, so what is longer counts as content and not as a name.
-const LONGEST_NAME: usize = 200;
+use super::places::{PerFact, Step, Watched};
+use crate::event::scalar;
 
 /// What a body says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Envelope {
-    pub(super) event_type: Option<String>,
-    pub(super) event_time: Option<Timestamp>,
+    /// For each fact the place that has it, by its number, and what it says.
+    pub(super) found: PerFact<Option<(usize, String)>>,
     pub(super) is_object: bool,
 }
 
-/// Checks that `body` is JSON text and reads the two named top-level fields, without regard to the case of their names.
-pub(super) fn read(body: &[u8], event_type: &str, event_time: &str) -> Result<Envelope, Refusal> {
+/// Checks that `body` is JSON text and looks for facts in it, all in one pass: for each in its first places, so many
+/// as `ranks` says.
+///
+/// A place deeper than the top level costs another look at the value that it leads into, and at nothing else.
+pub(super) fn read(
+    body: &[u8],
+    watched: &[Watched],
+    ranks: &PerFact<usize>,
+) -> Result<Envelope, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::NotUtf8(error.to_string()))?;
-    let [kind, time] = match scan(text, [event_type, event_time]) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Ok(Envelope::default()),
-        Err(error) => return Err(Refusal::NotJson(error.to_string())),
-    };
-    Ok(Envelope {
-        event_type: kind.and_then(scalar).filter(|name| name.len() <= LONGEST_NAME),
-        event_time: time.and_then(scalar).and_then(|time| instant(&time)),
-        is_object: true,
-    })
+    let mut facts = Facts { watched, ranks, found: PerFact::default() };
+    let is_object = scan(text, &mut facts).map_err(|error| Refusal::NotJson(error.to_string()))?;
+    Ok(Envelope { found: facts.found, is_object })
 }
 
 /// The value of a top-level field as text, if `body` is an object and the value a string or a number.
 pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
-    let [value] = scan(std::str::from_utf8(body).ok()?, [name]).ok()??;
-    scalar(value?)
+    let is = |step: Step<'_>| matches!(step, Step::Key(key) if key.eq_ignore_ascii_case(name));
+    scalar(child(std::str::from_utf8(body).ok()?, is)?)
 }
 
 /// A string's content or a number's digits; nothing for blank text and for anything else.
@@ -45,73 +43,132 @@ fn scalar(value: &RawValue) -> Option<String> {
     scalar::text(value).filter(|text| !text.trim().is_empty())
 }
 
-/// The instant of a .NET date, if it is one and was ever set.
-fn instant(text: &str) -> Option<Timestamp> {
-    text.parse::<NetDateTime>().ok()?.to_utc()
+/// What is looked for in one level of a document.
+trait Watch<'de> {
+    /// Whether the value behind this step is of interest.
+    fn wants(&self, step: Step<'_>) -> bool;
+
+    /// Takes such a value; the last of several under one key counts.
+    fn take(&mut self, step: Step<'_>, value: &'de RawValue);
 }
 
-type Found<'de, const N: usize> = Option<[Option<&'de RawValue>; N]>;
+/// Looks for all facts at once.
+struct Facts<'a> {
+    watched: &'a [Watched],
+    ranks: &'a PerFact<usize>,
+    found: PerFact<Option<(usize, String)>>,
+}
 
-/// The named top-level fields of an object; `None` if the document is anything else.
-fn scan<'de, const N: usize>(
-    text: &'de str,
-    names: [&str; N],
-) -> Result<Found<'de, N>, serde_json::Error> {
+impl<'de> Watch<'de> for Facts<'_> {
+    fn wants(&self, step: Step<'_>) -> bool {
+        self.watched.iter().any(|one| one.path.begins_with(step))
+    }
+
+    fn take(&mut self, step: Step<'_>, value: &'de RawValue) {
+        for Watched { fact, rank, path } in self.watched {
+            if !path.begins_with(step) {
+                continue;
+            }
+            let nearest =
+                self.found[*fact].as_ref().map_or(self.ranks[*fact], |(known, _)| known + 1);
+            if *rank >= nearest {
+                continue;
+            }
+            let inner = path.rest().try_fold(value, |value, is| child(value.get(), is));
+            if let Some(text) = inner.and_then(scalar) {
+                self.found[*fact] = Some((*rank, text));
+            }
+        }
+    }
+}
+
+/// The value one step down.
+fn child(json: &str, is: impl Fn(Step<'_>) -> bool) -> Option<&RawValue> {
+    let mut one = One { is, found: None };
+    scan(json, &mut one).ok()?;
+    one.found
+}
+
+/// Looks for one value.
+struct One<'de, F> {
+    is: F,
+    found: Option<&'de RawValue>,
+}
+
+impl<'de, F: Fn(Step<'_>) -> bool> Watch<'de> for One<'de, F> {
+    fn wants(&self, step: Step<'_>) -> bool {
+        (self.is)(step)
+    }
+
+    fn take(&mut self, _: Step<'_>, value: &'de RawValue) {
+        self.found = Some(value);
+    }
+}
+
+/// Shows one level of a document to `watch` and says whether the document is an object.
+fn scan<'de>(text: &'de str, watch: &mut impl Watch<'de>) -> Result<bool, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let found = json.deserialize_any(Scan { names })?;
+    let is_object = json.deserialize_any(Scan(watch))?;
     json.end()?;
-    Ok(found)
+    Ok(is_object)
 }
 
-struct Scan<'n, const N: usize> {
-    names: [&'n str; N],
-}
+struct Scan<'w, W>(&'w mut W);
 
-impl<'de, const N: usize> Visitor<'de> for Scan<'_, N> {
-    type Value = Found<'de, N>;
+impl<'de, W: Watch<'de>> Visitor<'de> for Scan<'_, W> {
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = [None; N];
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         while let Some(Name(key)) = map.next_key()? {
-            match self.names.iter().position(|name| name.eq_ignore_ascii_case(&key)) {
-                Some(place) => found[place] = Some(map.next_value()?),
-                None => drop(map.next_value::<IgnoredAny>()?),
+            let step = Step::Key(&key);
+            if self.0.wants(step) {
+                self.0.take(step, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(Some(found))
+        Ok(true)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
+        for index in 0.. {
+            let step = Step::Index(index);
+            if self.0.wants(step) {
+                let Some(value) = seq.next_element()? else { break };
+                self.0.take(step, value);
+            } else if seq.next_element::<IgnoredAny>()?.is_none() {
+                break;
+            }
+        }
+        Ok(false)
     }
 
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
+        Ok(false)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
+        Ok(false)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+        Ok(false)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+        Ok(false)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
+    fn visit_str<E>(self, _: &str) -> Result<bool, E> {
+        Ok(false)
     }
 }
 
@@ -144,45 +201,88 @@ impl<'de> Deserialize<'de> for Name<'de> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
-    fn envelope(body: &str) -> Envelope {
-        read(body.as_bytes(), "EventType", "EventDateUtc").unwrap()
+    use super::super::places::{Fact, Place, Places};
+    use super::*;
+    use crate::event::Dialect;
+
+    fn envelope_in(dialect: Dialect, body: &[u8]) -> Result<Envelope, Refusal> {
+        let places = Places::of(dialect);
+        read_all(&places, body)
+    }
+
+    fn read_all(places: &Places, body: &[u8]) -> Result<Envelope, Refusal> {
+        let mut all = PerFact::default();
+        Fact::ALL.into_iter().for_each(|fact| all[fact] = places.at(fact).len());
+        read(body, places.watched(), &all)
+    }
+
+    fn said(dialect: Dialect, fact: Fact, body: &str) -> Option<String> {
+        let mut envelope = envelope_in(dialect, body.as_bytes()).unwrap();
+        envelope.found[fact].take().map(|(_, text)| text)
+    }
+
+    fn event_type(body: &str) -> Option<String> {
+        said(Dialect::DirectScale, Fact::EventType, body)
     }
 
     #[test]
-    fn type_and_time_are_found_without_regard_to_case() {
-        let found = envelope(
-            r#"{"A":[{"EventType":"no"}],"eventtype":"OrderEvent","EventDateUtc":"2021-10-12T18:07:27.8181496Z"}"#,
-        );
-        assert_eq!(found.event_type.as_deref(), Some("OrderEvent"));
-        assert_eq!(found.event_time.unwrap().timestamp_subsec_nanos(), 818_149_600);
+    fn fields_are_found_without_regard_to_case_and_only_at_the_top() {
+        let body = r#"{"A":[{"EventType":"no"}],"eventtype":"OrderEvent","EventDateUtc":"2021"}"#;
+        assert_eq!(event_type(body).as_deref(), Some("OrderEvent"));
+        let time = said(Dialect::DirectScale, Fact::EventTime, body);
+        assert_eq!(time.as_deref(), Some("2021"));
     }
 
     #[test]
     fn a_numeric_type_is_a_name_too_and_a_blank_one_is_none() {
-        assert_eq!(envelope(r#"{"EventType":3}"#).event_type.as_deref(), Some("3"));
-        assert_eq!(envelope(r#"{"EventType":" "}"#).event_type, None);
-        assert_eq!(envelope(r#"{"EventType":null}"#).event_type, None);
+        assert_eq!(event_type(r#"{"EventType":3}"#).as_deref(), Some("3"));
+        assert_eq!(event_type(r#"{"EventType":" "}"#), None);
+        assert_eq!(event_type(r#"{"EventType":null}"#), None);
     }
 
     #[test]
-    fn what_is_too_long_for_a_name_is_none() {
-        let named = |length| envelope(&format!(r#"{{"EventType":"{}"}}"#, "x".repeat(length)));
-        assert!(named(LONGEST_NAME).event_type.is_some());
-        assert_eq!(named(LONGEST_NAME + 1).event_type, None);
+    fn a_path_leads_into_objects_and_lists_and_minds_the_case() {
+        let user = |body| said(Dialect::GitHub, Fact::User, body);
+        assert_eq!(user(r#"{"sender":{"id":1,"login":"jo"}}"#).as_deref(), Some("jo"));
+        for body in [r#"{"Sender":{"login":"jo"}}"#, r#"{"sender":["login"]}"#, r#"{"sender":1}"#] {
+            assert_eq!(user(body), None, "{body}");
+        }
+        let places = |text: &str| {
+            Places::of(Dialect::Generic).with(Fact::User, [Place::parse(text).unwrap()])
+        };
+        for (text, body) in [
+            ("/0/id", r#"[{"id":"x"},{"id":"y"}]"#),
+            ("/a/1/b", r#"{"a":[0,{"b":"x"}]}"#),
+            ("/a~1b", r#"{"a/b":"x"}"#),
+            ("/\u{e9}", r#"{"\u00e9":"x"}"#),
+        ] {
+            let mut found = read_all(&places(text), body.as_bytes()).unwrap().found;
+            assert_eq!(found[Fact::User].take(), Some((0, "x".to_owned())), "{text} {body}");
+        }
+    }
+
+    #[test]
+    fn places_are_tried_in_their_order_whatever_the_bodys() {
+        let kind = |body: &str| said(Dialect::Slack, Fact::EventType, body);
+        let (inner, outer) = (r#""event":{"type":"inner"}"#, r#""type":"outer""#);
+        assert_eq!(kind(&format!("{{{inner},{outer}}}")).as_deref(), Some("inner"));
+        assert_eq!(kind(&format!("{{{outer},{inner}}}")).as_deref(), Some("inner"));
+        assert_eq!(kind(&format!("{{{outer},\"event\":{{}}}}")).as_deref(), Some("outer"));
     }
 
     #[test]
     fn any_json_value_is_an_envelope() {
         for body in ["1", "-1.5e3", "true", "null", "\"x\"", "[1,{}]"] {
-            assert_eq!(envelope(body), Envelope::default(), "{body}");
+            let envelope = envelope_in(Dialect::DirectScale, body.as_bytes());
+            assert_eq!(envelope, Ok(Envelope::default()), "{body}");
         }
     }
 
     #[test]
     fn what_is_not_json_text_is_refused() {
-        let refused = |body: &[u8]| read(body, "EventType", "EventDateUtc").unwrap_err();
+        let refused = |body: &[u8]| envelope_in(Dialect::DirectScale, body).unwrap_err();
         for body in ["", "{", "{\"a\":1,}", "{} {}", "{\"a\":01}"] {
             assert!(matches!(refused(body.as_bytes()), Refusal::NotJson(_)), "{body}");
         }
@@ -190,9 +290,25 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_offset_is_utc() {
-        assert_eq!(instant("2021-10-12T18:07:26.497"), instant("2021-10-12T20:07:26.497+02:00"));
-        assert_eq!(instant("0001-01-01T00:00:00"), None);
-        assert_eq!(instant("yesterday"), None);
+    fn depth_is_no_danger() {
+        let deep = format!(r#"{{"event":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(said(Dialect::Slack, Fact::EventType, &deep), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            text in r#"[\[\]{}:,"\\ 0-9a-zu-]{0,60}"#,
+            value in "\\PC{0,20}",
+        ) {
+            let nested = format!(r#"{{"event":{{"type":"{value}"}},"id":{value},"sender":{text}}}"#);
+            for body in [&bytes[..], text.as_bytes(), nested.as_bytes()] {
+                for dialect in Dialect::ALL {
+                    let _ = envelope_in(dialect, body);
+                }
+                let _ = field(body, "id");
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use webhook_receiver::event::{Dialect, Environment, Timestamp};
 use webhook_receiver::inbox::{self, Inbox, Options, Route};
-use webhook_receiver::source::{Auth, Source, Verified};
+use webhook_receiver::source::{Auth, Places, Source, Verified};
 
 /// Longer than any step of a test may take, on however busy a machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,6 +58,8 @@ impl Message {
             accepted_status: 200,
             client_ids: Vec::new(),
             rate_limit: None,
+            places: Places::of(Dialect::DirectScale),
+            allowed_origins: Vec::new(),
             auth: Auth::default(),
         });
         let admitted = source.admit(self.headers.clone(), None, chrono::Utc::now()).unwrap();

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod conformance;
 mod deliveries;
+mod dialects;
 mod dispatch;
 mod drain;
 mod emit;

@@ -1,0 +1,95 @@
+//! CloudEvents in structured mode: the payload is one member of the body.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{DecodeError, Dialect};
+
+/// The members of a structured event that make it one, and its payload in either form.
+#[derive(Deserialize)]
+struct Structured<'b> {
+    #[serde(borrow)]
+    specversion: &'b RawValue,
+    #[serde(borrow)]
+    id: &'b RawValue,
+    #[serde(borrow)]
+    source: &'b RawValue,
+    #[serde(borrow, rename = "type")]
+    kind: &'b RawValue,
+    #[serde(borrow)]
+    data: Option<&'b RawValue>,
+    #[serde(borrow)]
+    data_base64: Option<Cow<'b, str>>,
+}
+
+/// The member of the body that is the payload, if the payload is not the whole body.
+pub(super) struct Member<'b> {
+    pub(super) name: &'static str,
+    pub(super) bytes: Cow<'b, [u8]>,
+}
+
+/// The payload of a structured event; of anything else the body is the payload. An event without data has `null`.
+pub(super) fn data(dialect: Dialect, body: &[u8]) -> Result<Option<Member<'_>>, DecodeError> {
+    if dialect != Dialect::CloudEvents {
+        return Ok(None);
+    }
+    let Ok(event) = serde_json::from_slice::<Structured<'_>>(body) else { return Ok(None) };
+    let attributes = [event.specversion, event.id, event.source, event.kind];
+    if !attributes.iter().all(|attribute| attribute.get().starts_with('"')) {
+        return Ok(None);
+    }
+    let (name, bytes) = match (event.data, event.data_base64) {
+        (None, Some(text)) => ("data_base64", decoded(&text)?.into()),
+        (None, None) => ("data", b"null"[..].into()),
+        (Some(data), _) => ("data", data.get().as_bytes().into()),
+    };
+    Ok(Some(Member { name, bytes }))
+}
+
+fn decoded(text: &str) -> Result<Vec<u8>, DecodeError> {
+    STANDARD
+        .decode(text)
+        .map_err(|_| DecodeError { path: "data_base64".into(), message: "not base64".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(body: &str) -> Option<String> {
+        let member = data(Dialect::CloudEvents, body.as_bytes()).unwrap()?;
+        Some(String::from_utf8_lossy(&member.bytes).into_owned())
+    }
+
+    fn structured(more: &str) -> String {
+        format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{more}}}"#)
+    }
+
+    #[test]
+    fn the_payload_of_a_structured_event_is_its_data_digit_for_digit() {
+        assert_eq!(
+            payload(&structured(r#","data":{"a": 1.00}"#)).as_deref(),
+            Some(r#"{"a": 1.00}"#)
+        );
+        assert_eq!(
+            payload(&structured(r#","data_base64":"eyJhIjoxfQ==""#)).as_deref(),
+            Some(r#"{"a":1}"#)
+        );
+        assert_eq!(payload(&structured("")).as_deref(), Some("null"));
+        assert!(
+            data(Dialect::CloudEvents, structured(r#","data_base64":"?""#).as_bytes()).is_err()
+        );
+    }
+
+    #[test]
+    fn of_anything_else_the_body_is_the_payload() {
+        for body in [r#"{"id":"1","data":1}"#, "[]", "x", &structured("").replace("\"1\"", "1")] {
+            assert_eq!(payload(body), None, "{body}");
+        }
+        assert!(data(Dialect::GitHub, structured("").as_bytes()).unwrap().is_none());
+    }
+}

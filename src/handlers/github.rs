@@ -1,0 +1,26 @@
+//! GitHub: a webhook that is set up, and pushes.
+
+use tracing::info;
+
+use super::Context;
+use crate::catalog::Catalog;
+use crate::event::{Delivery, Outcome};
+use crate::events::github::{Ping, Push};
+
+pub(super) fn catalog() -> Catalog<Context> {
+    Catalog::new().on(set_up).on(pushed)
+}
+
+async fn set_up(_: Context, ping: Delivery<Ping>) -> Outcome {
+    info!(hook.id = %ping.hook_id, "webhook set up");
+    Ok(())
+}
+
+async fn pushed(_: Context, push: Delivery<Push>) -> Outcome {
+    info!(
+        push.r#ref = push.git_ref,
+        push.commits = push.commits.as_ref().map_or(0, Vec::len),
+        "pushed"
+    );
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! What senders ask before they send: CloudEvents for consent, Slack for its challenge.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+
+use super::answer::json;
+use crate::source::Source;
+
+const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
+const REQUEST_RATE: HeaderName = HeaderName::from_static("webhook-request-rate");
+const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
+const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
+
+/// The answer to a sender that asks for consent, if it asks and the source is of a kind that is asked.
+///
+/// Without the header that names the origin the answer is no consent, whatever its status.
+pub(super) fn consent(source: &Source, asked: &HeaderMap) -> Option<Response> {
+    let origin = asked.get(REQUEST_ORIGIN).filter(|_| source.is_asked())?;
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static("POST"));
+    if origin.to_str().is_ok_and(|origin| source.allows(origin.trim())) {
+        headers.insert(ALLOWED_ORIGIN, origin.clone());
+        if asked.contains_key(REQUEST_RATE) {
+            headers.insert(ALLOWED_RATE, rate(source));
+        }
+    }
+    Some(response)
+}
+
+/// Deliveries per minute.
+fn rate(source: &Source) -> HeaderValue {
+    match source.rate_limit {
+        Some(rate) => (u64::from(rate.get()) * 60).into(),
+        None => HeaderValue::from_static("*"),
+    }
+}
+
+/// The answer to a challenge.
+pub(super) fn echo(challenge: &str) -> Response {
+    #[derive(Serialize)]
+    struct Echo<'c> {
+        challenge: &'c str,
+    }
+    json(StatusCode::OK, "application/json", &Echo { challenge })
+}

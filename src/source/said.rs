@@ -1,0 +1,180 @@
+//! What a delivery says of itself, put together from its headers and its body.
+
+use http::HeaderMap;
+use percent_encoding::percent_decode;
+
+use super::places::{Fact, Header, PerFact, Place, Places};
+use super::{Refusal, cloudevents, envelope};
+use crate::event::{Dialect, NetDateTime, Timestamp};
+
+/// The longest id that is taken, in bytes. Ids are kept in memory and stand in every log line.
+pub(super) const LONGEST_ID: usize = 512;
+
+/// The longest name of an event, in bytes. Names are logged, so what is longer counts as content and not as a name.
+const LONGEST_NAME: usize = 200;
+
+/// In which parts of a request its facts stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Wherever their places are.
+    Both,
+    /// In the headers; the body is all payload.
+    Headers,
+    /// In the body.
+    Body,
+}
+
+impl Reading {
+    pub(super) fn of(dialect: Dialect, headers: &HeaderMap) -> Self {
+        match dialect {
+            Dialect::CloudEvents if cloudevents::is_structured(headers) => Reading::Body,
+            Dialect::CloudEvents => Reading::Headers,
+            _ => Reading::Both,
+        }
+    }
+
+    /// What the headers say, in the first place that has it.
+    pub(super) fn heard(
+        self,
+        fact: Fact,
+        places: &[Place],
+        headers: &HeaderMap,
+    ) -> Result<Option<Heard>, Refusal> {
+        if self == Reading::Body {
+            return Ok(None);
+        }
+        for (rank, place) in places.iter().enumerate() {
+            let Place::Header(header) = place else { continue };
+            if let Some(text) = text(headers, header)?
+                && let Some(text) = fit(fact, place, text)?
+            {
+                return Ok(Some(Heard { rank, text }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The name of the place where a fact should have been.
+    fn place(self, places: &[Place]) -> String {
+        let read = |place: &&Place| match place {
+            Place::Header(_) => self != Reading::Body,
+            Place::Body(_) => self != Reading::Headers,
+        };
+        places.iter().find(read).map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// How many places come before what was heard; those in the body are still to be looked at.
+    pub(super) fn left(self, places: &[Place], heard: Option<&Heard>) -> usize {
+        match (self, heard) {
+            (Reading::Headers, _) => 0,
+            (_, Some(heard)) => heard.rank,
+            (_, None) => places.len(),
+        }
+    }
+}
+
+/// What a header says.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// Which of the fact's places it is.
+    rank: usize,
+    pub(super) text: String,
+}
+
+/// What a delivery says of itself.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) facts: PerFact<Option<String>>,
+    pub(super) is_object: bool,
+}
+
+/// Reads headers and body. The client's id has been heard already, before there was a body.
+pub(super) fn read(
+    places: &Places,
+    reading: Reading,
+    mut client: Option<Heard>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Said, Refusal> {
+    let mut facts = PerFact::default();
+    let mut left = PerFact::default();
+    for fact in Fact::ALL {
+        let places = places.at(fact);
+        let heard = match fact {
+            Fact::ClientId => client.take(),
+            _ => reading.heard(fact, places, headers)?,
+        };
+        left[fact] = reading.left(places, heard.as_ref());
+        facts[fact] = heard.map(|heard| heard.text);
+    }
+    let watched = if reading == Reading::Headers { &[] } else { places.watched() };
+    let mut envelope = envelope::read(body, watched, &left)?;
+    for fact in Fact::ALL {
+        if let Some((rank, text)) = envelope.found[fact].take()
+            && let Some(text) = fit(fact, &places.at(fact)[rank], text)?
+        {
+            facts[fact] = Some(text);
+        }
+    }
+    match places.required.iter().find(|fact| facts[**fact].is_none()) {
+        Some(missing) => Err(Refusal::Missing(reading.place(places.at(*missing)))),
+        None => Ok(Said { facts, is_object: envelope.is_object }),
+    }
+}
+
+/// The text if it can be the fact; an id that is too long is refused.
+fn fit(fact: Fact, place: &Place, text: String) -> Result<Option<String>, Refusal> {
+    match fact {
+        Fact::EventType if text.len() > LONGEST_NAME => Ok(None),
+        Fact::EventTime | Fact::EventType => Ok(Some(text)),
+        _ if text.len() > LONGEST_ID => Err(Refusal::LongId(place.to_string())),
+        _ => Ok(Some(text)),
+    }
+}
+
+/// A header's value, if it is there once, is text, and is not blank.
+fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal> {
+    let mut values = headers.get_all(&header.name).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Ok(None) };
+    let value = value.as_bytes();
+    let text = match header.encoded {
+        false => std::str::from_utf8(value).ok().map(str::trim).map(Into::into),
+        true => match percent_decode(value.trim_ascii()).decode_utf8() {
+            Ok(text) => Some(text),
+            Err(_) => return Err(Refusal::BadEncoding(header.spelling.to_string())),
+        },
+    };
+    Ok(text.filter(|text| !text.trim().is_empty()).map(std::borrow::Cow::into_owned))
+}
+
+/// The instant that the text names: a .NET date that was ever set, an RFC 3339 one, or Unix seconds up to year 9999.
+pub(super) fn instant(text: &str) -> Option<Timestamp> {
+    const YEAR_10000: i64 = 253_402_300_800;
+    match text.parse::<i64>() {
+        Ok(seconds) if (0..YEAR_10000).contains(&seconds) => Timestamp::from_timestamp(seconds, 0),
+        Ok(_) => None,
+        Err(_) => text.parse::<NetDateTime>().ok()?.to_utc(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_without_offset_is_utc() {
+        assert_eq!(instant("2021-10-12T18:07:26.497"), instant("2021-10-12T20:07:26.497+02:00"));
+        assert_eq!(instant("0001-01-01T00:00:00"), None);
+        assert_eq!(instant("yesterday"), None);
+    }
+
+    #[test]
+    fn whole_seconds_up_to_year_9999_are_a_time() {
+        let written = |text| instant(text).map(|time| time.to_rfc3339());
+        assert_eq!(written("1614265330").as_deref(), Some("2021-02-25T15:02:10+00:00"));
+        assert_eq!(written("253402300799").as_deref(), Some("9999-12-31T23:59:59+00:00"));
+        for text in ["253402300800", "1614265330000", "99999999999999999999", "-1", "1.5", "1e9"] {
+            assert_eq!(written(text), None, "{text}");
+        }
+    }
+}
