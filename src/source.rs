@@ -128,6 +128,9 @@ pub enum Refusal {
     /// A header whose percent-encoding does not hold text.
     #[error("{0} is not percent-encoded UTF-8")]
     BadEncoding(String),
+    /// Two names of one header with different values, so nobody can say which counts.
+    #[error("{0} and {1} do not say the same")]
+    TwoIds(String, String),
     /// A fact without which a delivery of the dialect is none.
     #[error("{0} is missing")]
     Missing(String),
@@ -157,6 +160,7 @@ impl Refusal {
         match self {
             Refusal::LongId(_)
             | Refusal::BadEncoding(_)
+            | Refusal::TwoIds(..)
             | Refusal::Missing(_)
             | Refusal::NotUtf8(_)
             | Refusal::NotJson(_)

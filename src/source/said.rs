@@ -134,9 +134,7 @@ fn fit(fact: Fact, place: &Place, text: String) -> Result<Option<String>, Refusa
 
 /// A header's value, if it is there once, is text, and is not blank.
 fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal> {
-    let mut values = headers.get_all(&header.name).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return Ok(None) };
-    let value = value.as_bytes();
+    let Some(value) = single(headers, header)? else { return Ok(None) };
     let text = match header.encoded {
         false => std::str::from_utf8(value).ok().map(str::trim).map(Into::into),
         true => match percent_decode(value.trim_ascii()).decode_utf8() {
@@ -145,6 +143,24 @@ fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal>
         },
     };
     Ok(text.filter(|text| !text.trim().is_empty()).map(std::borrow::Cow::into_owned))
+}
+
+/// The value of a header that comes once. Under two names it may come twice, and then says the same: whichever of them
+/// was signed, nobody can put another id beside it.
+fn single<'h>(headers: &'h HeaderMap, header: &Header) -> Result<Option<&'h [u8]>, Refusal> {
+    let twins = header.twin.iter().flat_map(|twin| headers.get_all(twin));
+    let mut values = headers.get_all(&header.name).iter().chain(twins);
+    let Some(value) = values.next() else { return Ok(None) };
+    for other in values {
+        match &header.twin {
+            None => return Ok(None),
+            Some(twin) if other != value => {
+                return Err(Refusal::TwoIds(header.spelling.to_string(), twin.to_string()));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Some(value.as_bytes()))
 }
 
 /// The instant that the text names: a .NET date that was ever set, an RFC 3339 one, or Unix seconds up to year 9999.

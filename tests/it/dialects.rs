@@ -198,6 +198,21 @@ async fn an_id_that_is_too_long_is_refused_wherever_it_stands() {
     }
 }
 
+#[tokio::test]
+async fn a_second_name_of_the_id_can_say_nothing_else() {
+    let bare = post(Dialect::StandardWebhooks, r#"{"type":"a"}"#);
+    let both = bare.clone().add("svix-id", "m").add("webhook-id", "m");
+    assert_eq!(kept(std::slice::from_ref(&both)).await[0].entry.message_id, "m");
+    for request in [
+        bare.clone().add("svix-id", "m").add("webhook-id", "n"),
+        bare.add("svix-id", "m").add("svix-id", "n"),
+        both.add("webhook-id", "n"),
+    ] {
+        let said = answer(request).await.problem(400, "bad-request").unwrap();
+        assert_eq!(said, "webhook-id and svix-id do not say the same");
+    }
+}
+
 /// An event in binary mode, percent-encoded where it must be and where it need not.
 const BINARY: [(&str, &str); 5] = [
     ("ce-specversion", "1.0"),
