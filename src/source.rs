@@ -235,14 +235,13 @@ impl Admitted {
     pub fn verify(self, body: Bytes) -> Result<Verified, Refusal> {
         let Admitted { source, reading, client, headers } = self;
         let mut said = said::read(&source.places, reading, client, &headers, &body)?;
-        source.check_client(said.facts[Fact::ClientId].as_deref())?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
         let message_id = said.facts[Fact::MessageId].take();
         let is_object = match reading {
             Reading::Body => is_object(&event::payload(source.dialect, &body).unwrap_or_default()),
             _ => said.is_object,
         };
-        Ok(Verified {
+        let verified = Verified {
             message_id_derived: message_id.is_none(),
             message_id: message_id.unwrap_or_else(|| hex::encode(digest)),
             client_id: said.facts[Fact::ClientId].take(),
@@ -254,7 +253,12 @@ impl Admitted {
             digest,
             body,
             source,
-        })
+        };
+        // A challenge comes before there is an account.
+        if verified.challenge().is_none() {
+            verified.source.check_client(verified.client_id.as_deref())?;
+        }
+        Ok(verified)
     }
 }
 

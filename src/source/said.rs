@@ -175,7 +175,41 @@ pub(super) fn instant(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_headers_and_no_body_make_it_panic(
+            values in prop::collection::vec("(%[0-9a-f]{0,2}|[ -~]|\u{e9}){0,8}", 12),
+            twice in any::<bool>(),
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                "\\{\"(id|type|source|event)\":(\\{\"type\":1\\}|\"\\PC{0,9}\")\\}".prop_map(String::into_bytes),
+            ],
+        ) {
+            for dialect in Dialect::ALL {
+                let places = Places::of(dialect);
+                let mut headers = HeaderMap::new();
+                let names = Fact::ALL.into_iter().filter_map(|fact| places.header(fact));
+                for (header, value) in names.zip(&values) {
+                    let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) else { continue };
+                    headers.append(&header.name, value.clone());
+                    if twice {
+                        headers.append(header.twin.as_ref().unwrap_or(&header.name), value);
+                    }
+                }
+                for reading in [Reading::Both, Reading::Headers, Reading::Body] {
+                    let client = reading.heard(Fact::ClientId, places.at(Fact::ClientId), &headers);
+                    if let Ok(client) = client {
+                        let _ = read(&places, reading, client, &headers, &body);
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_time_without_offset_is_utc() {

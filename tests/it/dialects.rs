@@ -174,10 +174,11 @@ async fn an_account_in_the_body_is_checked_like_one_in_a_header() {
     let receiver = Receiver::start(&settings, Catalog::<()>::new(), ()).await;
     receiver.send(&post(Dialect::Slack, r#"{"type":"x","team_id":"T1"}"#)).await.kept();
     receiver.send(&with(post(Dialect::CloudEvents, "{}"), &BINARY)).await.kept();
+    let asked = post(Dialect::Slack, r#"{"type":"url_verification","challenge":"x"}"#);
+    assert_eq!(receiver.send(&asked).await.status, 200, "there is no account yet");
     for refused in [
         post(Dialect::Slack, r#"{"type":"x","team_id":"T2"}"#),
         post(Dialect::Slack, r#"{"type":"x"}"#),
-        post(Dialect::Slack, r#"{"type":"url_verification","challenge":"x"}"#),
         with(post(Dialect::CloudEvents, "{}"), &BINARY).set("ce-source", "/other"),
         structured(r#"{"specversion":"1.0","id":"2","source":"/other","type":"t"}"#),
     ] {
