@@ -108,6 +108,9 @@ pub enum Refusal {
     /// A header whose percent-encoding does not hold text.
     #[error("{0} is not percent-encoded UTF-8")]
     BadEncoding(String),
+    /// Two names of one header with different values, so nobody can say which counts.
+    #[error("{0} and {1} do not say the same")]
+    TwoIds(String, String),
     /// A fact without which a delivery of the dialect is none.
     #[error("{0} is missing")]
     Missing(String),
@@ -137,6 +140,7 @@ impl Refusal {
         match self {
             Refusal::LongId(_)
             | Refusal::BadEncoding(_)
+            | Refusal::TwoIds(..)
             | Refusal::Missing(_)
             | Refusal::NotUtf8(_)
             | Refusal::NotJson(_)
@@ -198,14 +202,13 @@ impl Admitted {
         let Admitted { source, proof, reading, client, headers, now } = self;
         let key = source.auth.verify(proof, &body, now)?;
         let mut said = said::read(&source.places, reading, client, &headers, &body)?;
-        source.check_client(said.facts[Fact::ClientId].as_deref())?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
         let message_id = said.facts[Fact::MessageId].take();
         let is_object = match reading {
             Reading::Body => is_object(&event::payload(source.dialect, &body).unwrap_or_default()),
             _ => said.is_object,
         };
-        Ok(Verified {
+        let verified = Verified {
             message_id_derived: message_id.is_none(),
             message_id: message_id.unwrap_or_else(|| hex::encode(digest)),
             client_id: said.facts[Fact::ClientId].take(),
@@ -218,7 +221,12 @@ impl Admitted {
             body,
             key,
             source,
-        })
+        };
+        // A challenge comes before there is an account.
+        if verified.challenge().is_none() {
+            verified.source.check_client(verified.client_id.as_deref())?;
+        }
+        Ok(verified)
     }
 }
 

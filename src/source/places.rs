@@ -70,6 +70,8 @@ pub(crate) enum Place {
 pub(crate) struct Header {
     pub(crate) name: HeaderName,
     pub(crate) spelling: Cow<'static, str>,
+    /// Another name of the same header. It may come too, but must not say anything else.
+    pub(super) twin: Option<HeaderName>,
     /// Whether its value is percent-encoded.
     pub(crate) encoded: bool,
 }
@@ -119,7 +121,8 @@ impl Place {
                 return Err(NoPlace::Secret);
             }
             let spelling = name.to_owned().into();
-            return Ok(Place::Header(Header { name: known, spelling, encoded: false }));
+            let header = Header { name: known, spelling, twin: None, encoded: false };
+            return Ok(Place::Header(header));
         }
         let keys = text.strip_prefix('/').ok_or(NoPlace::Form)?.split('/');
         let mut keys = keys.map(|key| unescaped(key).ok_or(NoPlace::Escape));
@@ -225,7 +228,7 @@ impl Places {
                 .with(Fact::User, [field("source_user_type")])
                 .with(Fact::EventType, [field("event_type")]),
             Dialect::StandardWebhooks => Places::new(JSON)
-                .with(Fact::MessageId, [header("webhook-id"), header("svix-id")])
+                .with(Fact::MessageId, [twins("webhook-id", "svix-id")])
                 .with(Fact::EventType, [path("type", &[])])
                 .with(Fact::EventTime, [path("timestamp", &[])]),
             Dialect::GitHub => Places::new(JSON)
@@ -298,15 +301,20 @@ impl Places {
 const JSON: &str = "application/json";
 
 fn header(spelling: &'static str) -> Place {
-    let name = HeaderName::from_bytes(spelling.as_bytes()).expect("the table names headers");
-    Place::Header(Header { name, spelling: spelling.into(), encoded: false })
+    Place::Header(named(spelling))
+}
+
+fn twins(spelling: &'static str, twin: &'static str) -> Place {
+    Place::Header(Header { twin: Some(named(twin).name), ..named(spelling) })
 }
 
 fn encoded(spelling: &'static str) -> Place {
-    match header(spelling) {
-        Place::Header(header) => Place::Header(Header { encoded: true, ..header }),
-        body => body,
-    }
+    Place::Header(Header { encoded: true, ..named(spelling) })
+}
+
+fn named(spelling: &'static str) -> Header {
+    let name = HeaderName::from_bytes(spelling.as_bytes()).expect("the table names headers");
+    Header { name, spelling: spelling.into(), twin: None, encoded: false }
 }
 
 /// A top-level field in any case.

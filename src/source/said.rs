@@ -134,9 +134,7 @@ fn fit(fact: Fact, place: &Place, text: String) -> Result<Option<String>, Refusa
 
 /// A header's value, if it is there once, is text, and is not blank.
 fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal> {
-    let mut values = headers.get_all(&header.name).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return Ok(None) };
-    let value = value.as_bytes();
+    let Some(value) = single(headers, header)? else { return Ok(None) };
     let text = match header.encoded {
         false => std::str::from_utf8(value).ok().map(str::trim).map(Into::into),
         true => match percent_decode(value.trim_ascii()).decode_utf8() {
@@ -145,6 +143,24 @@ fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal>
         },
     };
     Ok(text.filter(|text| !text.trim().is_empty()).map(std::borrow::Cow::into_owned))
+}
+
+/// The value of a header that comes once. Under two names it may come twice, and then says the same: whichever of them
+/// was signed, nobody can put another id beside it.
+fn single<'h>(headers: &'h HeaderMap, header: &Header) -> Result<Option<&'h [u8]>, Refusal> {
+    let twins = header.twin.iter().flat_map(|twin| headers.get_all(twin));
+    let mut values = headers.get_all(&header.name).iter().chain(twins);
+    let Some(value) = values.next() else { return Ok(None) };
+    for other in values {
+        match &header.twin {
+            None => return Ok(None),
+            Some(twin) if other != value => {
+                return Err(Refusal::TwoIds(header.spelling.to_string(), twin.to_string()));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Some(value.as_bytes()))
 }
 
 /// The instant that the text names: a .NET date that was ever set, an RFC 3339 one, or Unix seconds up to year 9999.
@@ -159,7 +175,41 @@ pub(super) fn instant(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_headers_and_no_body_make_it_panic(
+            values in prop::collection::vec("(%[0-9a-f]{0,2}|[ -~]|\u{e9}){0,8}", 12),
+            twice in any::<bool>(),
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                "\\{\"(id|type|source|event)\":(\\{\"type\":1\\}|\"\\PC{0,9}\")\\}".prop_map(String::into_bytes),
+            ],
+        ) {
+            for dialect in Dialect::ALL {
+                let places = Places::of(dialect);
+                let mut headers = HeaderMap::new();
+                let names = Fact::ALL.into_iter().filter_map(|fact| places.header(fact));
+                for (header, value) in names.zip(&values) {
+                    let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) else { continue };
+                    headers.append(&header.name, value.clone());
+                    if twice {
+                        headers.append(header.twin.as_ref().unwrap_or(&header.name), value);
+                    }
+                }
+                for reading in [Reading::Both, Reading::Headers, Reading::Body] {
+                    let client = reading.heard(Fact::ClientId, places.at(Fact::ClientId), &headers);
+                    if let Ok(client) = client {
+                        let _ = read(&places, reading, client, &headers, &body);
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_time_without_offset_is_utc() {

@@ -174,10 +174,11 @@ async fn an_account_in_the_body_is_checked_like_one_in_a_header() {
     let receiver = Receiver::start(&settings, Catalog::<()>::new(), ()).await;
     receiver.send(&post(Dialect::Slack, r#"{"type":"x","team_id":"T1"}"#)).await.kept();
     receiver.send(&with(post(Dialect::CloudEvents, "{}"), &BINARY)).await.kept();
+    let asked = post(Dialect::Slack, r#"{"type":"url_verification","challenge":"x"}"#);
+    assert_eq!(receiver.send(&asked).await.status, 200, "there is no account yet");
     for refused in [
         post(Dialect::Slack, r#"{"type":"x","team_id":"T2"}"#),
         post(Dialect::Slack, r#"{"type":"x"}"#),
-        post(Dialect::Slack, r#"{"type":"url_verification","challenge":"x"}"#),
         with(post(Dialect::CloudEvents, "{}"), &BINARY).set("ce-source", "/other"),
         structured(r#"{"specversion":"1.0","id":"2","source":"/other","type":"t"}"#),
     ] {
@@ -195,6 +196,21 @@ async fn an_id_that_is_too_long_is_refused_wherever_it_stands() {
     for (request, place) in [github, stripe].into_iter().zip(places) {
         let said = answer(request).await.problem(400, "bad-request").unwrap();
         assert_eq!(said, format!("{place} is longer than 512 bytes"));
+    }
+}
+
+#[tokio::test]
+async fn a_second_name_of_the_id_can_say_nothing_else() {
+    let bare = post(Dialect::StandardWebhooks, r#"{"type":"a"}"#);
+    let both = bare.clone().add("svix-id", "m").add("webhook-id", "m");
+    assert_eq!(kept(std::slice::from_ref(&both)).await[0].entry.message_id, "m");
+    for request in [
+        bare.clone().add("svix-id", "m").add("webhook-id", "n"),
+        bare.add("svix-id", "m").add("svix-id", "n"),
+        both.add("webhook-id", "n"),
+    ] {
+        let said = answer(request).await.problem(400, "bad-request").unwrap();
+        assert_eq!(said, "webhook-id and svix-id do not say the same");
     }
 }
 
