@@ -20,7 +20,7 @@ use crate::event::{Dialect, Environment};
 use crate::signature::CustomScheme;
 
 pub use check::{is_loopback, reachable};
-pub(crate) use load::EMIT_TOKEN;
+pub(crate) use load::{EMIT_SIGNING_KEY, EMIT_TOKEN};
 pub use load::{Overrides, load, parse};
 
 /// Why a configuration cannot be used: the setting, the reason and the line that mends it.

@@ -8,9 +8,11 @@ mod body;
 mod dry_run;
 mod message;
 mod plan;
+mod proof;
 mod report;
 mod schedule;
 mod set;
+mod speaker;
 mod summary;
 mod target;
 mod volley;
@@ -26,20 +28,20 @@ pub use plan::Plan;
 pub use report::Report;
 pub use volley::send;
 
-/// Whether everything that was to be sent was accepted.
+/// Whether everything that was to be sent was answered as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every message was answered 2xx, or nothing was to be sent.
-    Accepted,
+    /// Every message was answered 2xx, every forgery 401, or nothing was to be sent.
+    AsExpected,
     /// At least one message was answered otherwise, not answered or not sent.
-    NotAccepted,
+    Otherwise,
 }
 
 impl From<Verdict> for ExitCode {
     fn from(verdict: Verdict) -> Self {
         ExitCode::from(match verdict {
-            Verdict::Accepted => 0,
-            Verdict::NotAccepted => 1,
+            Verdict::AsExpected => 0,
+            Verdict::Otherwise => 1,
         })
     }
 }
@@ -58,12 +60,12 @@ pub async fn run<C: 'static>(
         eprintln!("warning: {warning}");
     }
     if args.dry_run {
-        print(if args.json { plan.json().to_string() } else { plan.to_string() })?;
-        return Ok(Verdict::Accepted);
+        print(if args.json { plan.json()?.to_string() } else { plan.to_string() })?;
+        return Ok(Verdict::AsExpected);
     }
     let report = send(&plan, interrupt()).await?;
     print(if args.json { report.json().to_string() } else { report.to_string() })?;
-    Ok(if report.is_accepted() { Verdict::Accepted } else { Verdict::NotAccepted })
+    Ok(if report.is_as_expected() { Verdict::AsExpected } else { Verdict::Otherwise })
 }
 
 /// Ready at the first Ctrl-C; the second ends the process.

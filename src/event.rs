@@ -120,6 +120,14 @@ impl Dialect {
         }
     }
 
+    /// The name of the scheme by which its senders sign, if they do.
+    pub const fn scheme(self) -> Option<&'static str> {
+        match self {
+            Dialect::DirectScale | Dialect::CloudEvents | Dialect::Generic => None,
+            signing => Some(signing.as_str()),
+        }
+    }
+
     /// The dialect called `name`, as [`as_str`](Self::as_str) writes it.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|dialect| dialect.as_str() == name)

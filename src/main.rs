@@ -32,7 +32,7 @@ enum Command {
         #[command(flatten)]
         settings: Overrides,
         #[command(flatten)]
-        args: EmitArgs,
+        args: Box<EmitArgs>,
     },
     /// Look into the inbox: list, show, replay, prune, export
     Inbox(commands::inbox::Args),
@@ -49,7 +49,7 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Dev(args) => commands::dev::run(args).await,
         Command::Serve(args) => commands::serve::run(args).await,
-        Command::Emit { settings, args } => emit(&settings, args).await,
+        Command::Emit { settings, args } => emit(&settings, *args).await,
         Command::Inbox(args) => commands::inbox::run(args).await,
         Command::Openapi(args) => commands::openapi::run(args),
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,

@@ -13,10 +13,13 @@ const PREFIX: &str = "RECEIVER_";
 /// Names the file itself, so it is no setting.
 const CONFIG_FILE: &str = "RECEIVER_CONFIG";
 
-/// Holds the emitter's key, so it is no setting.
+/// Holds the emitter's bearer key, so it is no setting.
 pub(crate) const EMIT_TOKEN: &str = "RECEIVER_EMIT_TOKEN";
 
-const NOT_SETTINGS: [&str; 2] = [CONFIG_FILE, EMIT_TOKEN];
+/// Holds the key that the emitter signs with, so it is no setting.
+pub(crate) const EMIT_SIGNING_KEY: &str = "RECEIVER_EMIT_SIGNING_KEY";
+
+const NOT_SETTINGS: [&str; 3] = [CONFIG_FILE, EMIT_TOKEN, EMIT_SIGNING_KEY];
 
 /// Settings from the command line; they win over all others.
 #[derive(Debug, Clone, Default, clap::Args)]

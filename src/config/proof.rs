@@ -13,14 +13,6 @@ use crate::source::{Accepted, Auth, Signed};
 /// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
 const PLACEHOLDER: &str = "…";
 
-/// The scheme by which a dialect's senders sign, if they do.
-fn scheme_of(dialect: Dialect) -> Option<&'static str> {
-    match dialect {
-        Dialect::DirectScale | Dialect::CloudEvents | Dialect::Generic => None,
-        signing => Some(signing.as_str()),
-    }
-}
-
 impl SourceConfig {
     /// What has to prove a request: what the settings say, else what the dialect's senders do and whatever has a key.
     pub fn auth_kind(&self) -> AuthKind {
@@ -28,7 +20,7 @@ impl SourceConfig {
             return kind;
         }
         let bearer = !self.bearer_tokens.is_empty() || !self.bearer_token_files.is_empty();
-        let signs = scheme_of(self.dialect).is_some()
+        let signs = self.dialect.scheme().is_some()
             || self.scheme.is_some()
             || self.signature.is_some()
             || !self.signing_keys.is_empty()
@@ -70,7 +62,7 @@ impl SourceConfig {
     /// # Errors
     /// [`ConfigError`] if the scheme is unknown, or described in a way that signs nothing.
     pub fn scheme(&self, name: &str) -> Result<Option<Scheme>, ConfigError> {
-        let named = self.scheme.as_deref().or(scheme_of(self.dialect));
+        let named = self.scheme.as_deref().or(self.dialect.scheme());
         if let Some(custom) = &self.signature {
             if self.scheme.is_some() {
                 return refuse(format!(

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::proof::Tamper;
 use super::schedule::Rate;
 use super::set::Setting;
-use crate::config::EMIT_TOKEN;
+use super::speaker::Speaker;
+use crate::config::{EMIT_SIGNING_KEY, EMIT_TOKEN};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +26,11 @@ Examples:
     webhook-receiver emit OrderEvent --data order.json --token-file stage.key \\
         --to https://hooks.example.com/api/webhooks/ --dry-run
 
-Exit code: 0 if every message was answered 2xx, 1 if any was not, 2 if nothing could be sent.";
+  A signed order from EvolutionX, and forgeries of it, which must be refused:
+    webhook-receiver emit order.created --as evolutionx
+    webhook-receiver emit order.created --as evolutionx --tamper body
+
+Exit code: 0 if every message was answered 2xx (with --tamper: 401), 1 if any was not, 2 if nothing could be sent.";
 
 const TO_HELP: &str = "\
 URL to send to [default: the configured listener and the source's path]
@@ -32,10 +38,16 @@ URL to send to [default: the configured listener and the source's path]
 A URL that ends in `/` gets the event's name appended; in any other, `{event}` stands for the name, and one without it is \
 used as it is. The configured key is sent to the configured listener only: for any other address give the key yourself.";
 
+const AS_HELP: &str = "\
+Speak as this dialect's senders do, or sign by this scheme [default: as the source is configured]
+
+A dialect: directscale, evolutionx, standard-webhooks, github, stripe, shopify, slack, cloudevents, generic. A scheme by which \
+others sign: svix, x, convoy, convoy-advanced. Without --source, the one configured source of that dialect is spoken for.";
+
 const JSON_HELP: &str = "\
 Print one JSON object instead of text
 
-Keys: planned, sent, accepted, interrupted; answers [{status, answer, count, example}], where answer is the `status` field of the \
+Keys: tampered (what was forged, or null); planned, sent, accepted, interrupted; answers [{status, answer, count, example}], where answer is the `status` field of the \
 body and example the first body of a status that is not 2xx; errors [{cause, count}]; latency_ms {p50, p90, p99, max} or \
 null; seconds; rate (sent per second); max_lag_ms (the furthest a message fell behind its schedule); message {event, id, url, \
 status, body, error} if only one was planned, or null. With --dry-run: requests [{method, url, headers, body}], the body as text.";
@@ -62,6 +74,14 @@ pub struct EmitArgs {
     /// File that holds the bearer key; wins over --token
     #[arg(long, value_name = "FILE", help_heading = "Target")]
     pub(super) token_file: Option<PathBuf>,
+    #[arg(long = "as", value_name = "NAME", help_heading = "Target", help = first_line(AS_HELP), long_help = AS_HELP)]
+    pub(super) speaker: Option<Speaker>,
+    /// Key to sign with, as the sender's own page would show it; prefer the variable or --signing-key-file
+    #[arg(long, value_name = "KEY", env = EMIT_SIGNING_KEY, hide_env_values = true, help_heading = "Target")]
+    pub(super) signing_key: Option<SecretString>,
+    /// File that holds the key to sign with; wins over --signing-key
+    #[arg(long, value_name = "FILE", help_heading = "Target")]
+    pub(super) signing_key_file: Option<PathBuf>,
     /// Allow http:// to another machine, where anyone on the way can read the key
     #[arg(long, help_heading = "Target")]
     pub(super) allow_http: bool,
@@ -84,6 +104,9 @@ pub struct EmitArgs {
     /// User who caused the event [default: none, no header]
     #[arg(long, value_name = "NAME", help_heading = "Message")]
     pub(super) user: Option<String>,
+    /// Forge the messages on purpose; every one of them must be refused
+    #[arg(long, value_name = "WHAT", help_heading = "Message")]
+    pub(super) tamper: Option<Tamper>,
     /// Send what does not fit the event's model, or an event that is not in the catalog
     #[arg(long, help_heading = "Message")]
     pub(super) raw: bool,

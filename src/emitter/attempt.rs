@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use http::StatusCode;
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Request, Url};
 use serde::Deserialize;
 
 use super::message::Message;
@@ -64,20 +64,21 @@ pub(super) fn client(https: bool, timeout: Duration) -> anyhow::Result<Client> {
 /// Sends the message once.
 pub(super) async fn attempt(client: &Client, message: Message) -> Attempt {
     let start = Instant::now();
-    let result = match client.execute(message.request()).await {
-        Ok(response) => answer(response).await,
-        Err(error) => Err(error),
+    let result = match message.request() {
+        Ok(request) => execute(client, request).await.map_err(|error| cause(&error)),
+        Err(error) => Err(format!("{error:#}")),
     };
     Attempt {
         took: start.elapsed(),
-        result: result.map_err(|error| cause(&error)),
+        result,
         event: message.event,
         url: message.url,
         message_id: message.message_id,
     }
 }
 
-async fn answer(mut response: Response) -> reqwest::Result<Answer> {
+async fn execute(client: &Client, request: Request) -> reqwest::Result<Answer> {
+    let mut response = client.execute(request).await?;
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {

@@ -9,8 +9,12 @@ use super::plan::Plan;
 
 impl Plan {
     /// The plan as `--dry-run --json` prints it, keys hidden.
-    pub fn json(&self) -> Value {
-        json!({ "requests": self.drafts.iter().map(request).collect::<Vec<_>>() })
+    ///
+    /// # Errors
+    /// If a message cannot be signed.
+    pub fn json(&self) -> anyhow::Result<Value> {
+        let requests: Vec<Value> = self.drafts.iter().map(request).collect::<Result<_, _>>()?;
+        Ok(json!({ "requests": requests }))
     }
 }
 
@@ -18,10 +22,11 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for draft in &self.drafts {
             writeln!(f, "POST {}", draft.url)?;
-            for (name, value) in draft.headers() {
+            let (headers, body) = draft.signed().map_err(|_| fmt::Error)?;
+            for (name, value) in headers {
                 writeln!(f, "{name}: {}", shown(&value))?;
             }
-            writeln!(f, "\n{}\n", String::from_utf8_lossy(&draft.body))?;
+            writeln!(f, "\n{}\n", String::from_utf8_lossy(&body))?;
         }
         match self.total() {
             1 => Ok(()),
@@ -35,13 +40,13 @@ impl fmt::Display for Plan {
     }
 }
 
-fn request(message: &Message) -> Value {
-    let headers: Vec<_> =
-        message.headers().iter().map(|(name, value)| json!([name, shown(value)])).collect();
-    json!({
+fn request(message: &Message) -> anyhow::Result<Value> {
+    let (headers, body) = message.signed()?;
+    let headers: Vec<_> = headers.iter().map(|(name, value)| json!([name, shown(value)])).collect();
+    Ok(json!({
         "method": "POST",
         "url": message.url.as_str(),
         "headers": headers,
-        "body": String::from_utf8_lossy(&message.body),
-    })
+        "body": String::from_utf8_lossy(&body),
+    }))
 }

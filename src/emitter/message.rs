@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Method, Request, Url};
 use uuid::Uuid;
 
+use super::proof::{Named, Proof};
 use super::set;
 use crate::source::{Fact, Header, Place, Places};
 
@@ -21,24 +22,30 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 pub(super) struct Message {
     pub(super) event: Arc<str>,
     pub(super) url: Url,
-    pub(super) authorization: Option<HeaderValue>,
     pub(super) message_id: Arc<str>,
     pub(super) body: Bytes,
     places: Arc<Places>,
+    proof: Arc<Proof>,
     /// What the message says of itself outside its body, under the vendor's names.
-    said: Vec<(Cow<'static, str>, HeaderValue)>,
+    said: Vec<Named>,
 }
 
 impl Message {
     /// A message that does not say anything of itself yet but what its body says.
-    pub(super) fn new(event: &str, url: Url, places: Arc<Places>, body: Bytes) -> Self {
+    pub(super) fn new(
+        event: &str,
+        url: Url,
+        places: Arc<Places>,
+        proof: Arc<Proof>,
+        body: Bytes,
+    ) -> Self {
         Message {
             event: event.into(),
             url,
-            authorization: None,
             message_id: "".into(),
             body,
             places,
+            proof,
             said: Vec::new(),
         }
     }
@@ -79,24 +86,30 @@ impl Message {
         self.places.at(fact).first().map_or_else(|| "what is given".to_owned(), ToString::to_string)
     }
 
-    /// The request that the vendor would make.
-    pub(super) fn request(&self) -> Request {
+    /// The request that the vendor would make now, or its forgery.
+    pub(super) fn request(&self) -> anyhow::Result<Request> {
+        let (headers, body) = self.signed()?;
         let mut request = Request::new(Method::POST, self.url.clone());
-        for (name, value) in self.headers() {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("the table names headers");
-            request.headers_mut().insert(name, value);
+        for (name, value) in headers {
+            request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, value);
         }
-        *request.body_mut() = Some(self.body.clone().into());
-        request
+        *request.body_mut() = Some(body.into());
+        Ok(request)
     }
 
-    /// The headers as the vendor spells them.
-    pub(super) fn headers(&self) -> Vec<(Cow<'static, str>, HeaderValue)> {
+    /// The headers as the vendor spells them, signed now, and the body.
+    pub(super) fn signed(&self) -> anyhow::Result<(Vec<Named>, Bytes)> {
+        let (proof, body) = self.proof.of(&self.message_id, &self.body)?;
         let content_type = HeaderValue::from_static(self.places.content_type);
         let mut headers = vec![("Content-Type".into(), content_type)];
-        headers.extend(self.authorization.clone().map(|value| ("Authorization".into(), value)));
-        headers.extend(self.said.iter().cloned());
-        headers
+        headers.extend(proof);
+        // A header that is signed, such as the message id's, is there already.
+        for (name, value) in &self.said {
+            if !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                headers.push((name.clone(), value.clone()));
+            }
+        }
+        Ok((headers, body))
     }
 
     /// The same content as a message of its own. A body that has no room for an id stays as it is.

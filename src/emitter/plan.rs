@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use chrono::{SecondsFormat, Utc};
-use http::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::Url;
 
 use super::message::{Message, fresh_id};
+use super::proof::{Proof, Tamper};
 use super::schedule::Rate;
+use super::speaker::{Speaker, scheme_of};
 use super::target::Named;
 use super::{EmitArgs, body, target};
 use crate::catalog::{Catalog, Row};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub(super) rate: Option<Rate>,
     pub(super) concurrency: usize,
     pub(super) timeout: Duration,
+    /// What is wrong with the messages on purpose.
+    pub(super) tamper: Option<Tamper>,
     warnings: Vec<String>,
 }
 
@@ -44,7 +47,8 @@ impl Plan {
         config: &Config,
     ) -> anyhow::Result<Plan> {
         let source = target::source(args, config)?;
-        let dialect = source.map_or(Dialect::DirectScale, |(_, source)| source.dialect);
+        let configured = source.map_or(Dialect::DirectScale, |(_, source)| source.dialect);
+        let dialect = args.speaker.as_ref().and_then(Speaker::dialect).unwrap_or(configured);
         let events = events(args, catalog, dialect)?;
         let alone = events.len() == 1;
         ensure!(alone || args.data.is_none(), "--data is the body of one event, not of several");
@@ -62,6 +66,7 @@ impl Plan {
             rate: args.rate,
             concurrency: args.concurrency.unwrap_or(default_concurrency) as usize,
             timeout: args.timeout,
+            tamper: args.tamper,
             warnings,
         })
     }
@@ -125,21 +130,19 @@ fn drafts<C>(
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Vec<Message>> {
     let places = Arc::new(match source {
-        Some((name, source)) => source.places(name)?,
-        None => Places::of(dialect),
+        Some((name, source)) if source.dialect == dialect => source.places(name)?,
+        _ => Places::of(dialect),
     });
     let urls = events
         .iter()
         .map(|(event, _)| target::url(args, config.listen, source, event))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let key = target::key(args, config.listen, source, &urls)?;
-    let authorization = key.as_ref().map(bearer).transpose()?;
+    let proof = Arc::new(proof(args, config, source, dialect, &urls)?);
     let data = body::data(args)?;
     let mut drafts = Vec::new();
     for ((event, row), url) in events.iter().zip(urls) {
         let body = body::body(args, event, *row, data.as_ref(), warnings)?;
-        let mut draft = Message::new(event, url, Arc::clone(&places), body);
-        draft.authorization.clone_from(&authorization);
+        let mut draft = Message::new(event, url, Arc::clone(&places), Arc::clone(&proof), body);
         for (fact, text) in facts(args, source, event, &draft) {
             match draft.say(fact, &text) {
                 Err(error) if args.raw => warnings.push(format!("{error:#}")),
@@ -173,13 +176,25 @@ fn facts(
     said.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
 }
 
-fn bearer(key: &SecretString) -> anyhow::Result<HeaderValue> {
-    target::check_key(key)?;
-    let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
-        .ok()
-        .context("the key has characters in it that no header can carry")?;
-    value.set_sensitive(true);
-    Ok(value)
+/// What proves the messages: what is given, else what the source asks for.
+fn proof(
+    args: &EmitArgs,
+    config: &Config,
+    source: Option<Named<'_>>,
+    dialect: Dialect,
+    urls: &[Url],
+) -> anyhow::Result<Proof> {
+    let scheme = match (&args.speaker, source) {
+        (Some(speaker), _) => speaker.scheme(),
+        (None, Some((name, source))) => source.scheme(name)?,
+        (None, None) => scheme_of(dialect),
+    };
+    let bearer = target::bearer_key(args, config.listen, source, scheme.is_some(), urls)?;
+    let Some(scheme) = scheme else {
+        return Proof::new(bearer.as_ref(), None, args.tamper);
+    };
+    let signing = target::signing_key(args, config.listen, source, urls)?;
+    Proof::new(bearer.as_ref(), signing.as_ref().map(|key| (scheme, key)), args.tamper)
 }
 
 /// Whether a name can stand in a path as it is.

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use http::StatusCode;
 
 use super::attempt::{Answer, Attempt};
+use super::proof::Tamper;
 
 /// The longest time that is told apart: an hour, in microseconds.
 const LONGEST: u64 = 3_600_000_000;
@@ -14,6 +15,8 @@ const LONGEST: u64 = 3_600_000_000;
 /// What came of a run.
 #[derive(Debug)]
 pub struct Report {
+    /// What is wrong with the messages on purpose.
+    pub(super) tamper: Option<Tamper>,
     pub(super) planned: u64,
     pub(super) sent: u64,
     pub(super) accepted: u64,
@@ -30,8 +33,9 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(planned: u64) -> Self {
+    pub(super) fn new(planned: u64, tamper: Option<Tamper>) -> Self {
         Report {
+            tamper,
             planned,
             sent: 0,
             accepted: 0,
@@ -65,9 +69,18 @@ impl Report {
         self.elapsed = elapsed;
     }
 
-    /// Whether everything that was planned was answered 2xx.
-    pub fn is_accepted(&self) -> bool {
-        self.accepted == self.planned
+    /// Whether everything that was planned was answered 2xx, or refused as unauthentic if that is what it was.
+    pub fn is_as_expected(&self) -> bool {
+        match self.tamper {
+            None => self.accepted == self.planned,
+            Some(_) => self.refused() == self.planned,
+        }
+    }
+
+    /// How many were refused as unauthentic.
+    pub(super) fn refused(&self) -> u64 {
+        let refused = self.answers.iter().filter(|((status, _), _)| *status == 401);
+        refused.map(|(_, count)| count).sum()
     }
 
     fn answered(&mut self, answer: &Answer, took: Duration) {
@@ -114,7 +127,7 @@ mod tests {
 
     #[test]
     fn latencies_are_told_apart_from_microseconds_to_minutes() {
-        let mut report = Report::new(100);
+        let mut report = Report::new(100, None);
         for took in [10, 5_000, 20_000, 59_000_000].map(Duration::from_micros) {
             report.finish(attempt(took, 200, "{}"));
         }
@@ -125,14 +138,14 @@ mod tests {
 
     #[test]
     fn the_json_keys_are_stable() {
-        let mut report = Report::new(1);
+        let mut report = Report::new(1, None);
         report.start(Some(Duration::from_millis(2)));
         report.finish(attempt(Duration::from_millis(8), 401, "no\u{1b}[2J"));
         report.end(Duration::from_secs(2));
         assert_eq!(
             report.json().to_string(),
             concat!(
-                r#"{"planned":1,"sent":1,"accepted":0,"interrupted":false,"#,
+                r#"{"tampered":null,"planned":1,"sent":1,"accepted":0,"interrupted":false,"#,
                 r#""answers":[{"status":401,"answer":null,"count":1,"example":"no\u001b[2J"}],"errors":[],"#,
                 r#""latency_ms":{"p50":8.003,"p90":8.003,"p99":8.003,"max":8.003},"#,
                 r#""seconds":2.0,"rate":0.5,"max_lag_ms":2.0,"message":{"event":"PingEvent","id":"m-1","#,

@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::attempt::Attempt;
+use super::proof::Tamper;
 use super::report::Report;
 
 /// A delay behind the schedule that is worth a word.
@@ -18,6 +19,7 @@ impl Report {
     /// The report as `--json` prints it.
     pub fn json(&self) -> Value {
         json!({
+            "tampered": self.tamper.map(Tamper::as_str),
             "planned": self.planned,
             "sent": self.sent,
             "accepted": self.accepted,
@@ -30,6 +32,14 @@ impl Report {
             "max_lag_ms": millis(self.max_lag),
             "message": self.single.as_ref().map(message_json),
         })
+    }
+
+    /// What became of forgeries, if they were.
+    fn write_forged(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(tamper) = self.tamper else { return Ok(()) };
+        let (refused, planned) = (self.refused(), self.planned);
+        let word = if self.is_as_expected() { "as it should be" } else { "NOT as it should be" };
+        writeln!(f, "forged {}: {refused} of {planned} refused with 401, {word}", tamper.as_str())
     }
 
     fn answers_json(&self) -> Vec<Value> {
@@ -66,7 +76,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(attempt) = &self.single {
-            return write_single(f, attempt);
+            write_single(f, attempt)?;
+            return self.write_forged(f);
         }
         writeln!(f, "{}", self.table())?;
         for (status, body) in &self.examples {
@@ -79,6 +90,7 @@ impl fmt::Display for Report {
             "{accepted} accepted, {sent} of {planned} sent in {seconds:.1} s ({:.1}/s)",
             self.rate()
         )?;
+        self.write_forged(f)?;
         if let Some(latency) = self.percentiles() {
             let parts = latency.map(|(name, took)| format!("{name} {} ms", millis(took)));
             writeln!(f, "latency: {}", parts.join(", "))?;

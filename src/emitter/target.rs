@@ -1,19 +1,22 @@
 //! Where messages go, and which key may go there.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::EmitArgs;
+use super::speaker::Speaker;
 use crate::catalog::segment;
-use crate::config::{AuthKind, Config, SourceConfig, is_loopback, reachable};
+use crate::config::{Config, SourceConfig, is_loopback, reachable};
 
 /// A configured source and its name.
 pub(super) type Named<'c> = (&'c str, &'c SourceConfig);
 
-/// The source to speak for: the one that is named, or the only one. None is needed if the target and the key are given.
+/// The source to speak for: the one that is named, or the only one, of the dialect if that is given. None is needed if
+/// the target and the key are given.
 pub(super) fn source<'c>(args: &EmitArgs, config: &'c Config) -> anyhow::Result<Option<Named<'c>>> {
     let names = || config.sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     if let Some(wanted) = &args.source {
@@ -22,16 +25,21 @@ pub(super) fn source<'c>(args: &EmitArgs, config: &'c Config) -> anyhow::Result<
         ensure!(found.is_some(), "there is no source `{wanted}`; configured: {}", names());
         return Ok(found);
     }
-    let mut sources = config.sources.iter();
+    let dialect = args.speaker.as_ref().and_then(Speaker::dialect);
+    let fits = |source: &SourceConfig| dialect.is_none_or(|dialect| source.dialect == dialect);
+    let mut sources = config.sources.iter().filter(|(_, source)| fits(source));
     match (sources.next(), sources.next()) {
         (Some(_), Some(_)) => {
             bail!("several sources are configured; choose one with --source: {}", names())
         }
         (Some((name, source)), None) => Ok(Some((name, source))),
         (None, _) if args.to.is_some() => Ok(None),
-        (None, _) => bail!(
-            "no source is configured; give the target with --to and its key with --token-file"
-        ),
+        (None, _) => {
+            let sort = dialect.map(|dialect| format!("{dialect} ")).unwrap_or_default();
+            bail!(
+                "no {sort}source is configured; give the target with --to and its key with --token-file or --signing-key-file"
+            )
+        }
     }
 }
 
@@ -51,34 +59,78 @@ pub(super) fn url(
     Ok(url)
 }
 
-/// The bearer key: the one that is given, or the source's first, which goes to the configured listener only.
-pub(super) fn key(
+/// The bearer key: the one that is given, or the source's first, which goes to the configured listener only. Without a
+/// source it is needed unless the message is signed.
+pub(super) fn bearer_key(
+    args: &EmitArgs,
+    listen: SocketAddr,
+    source: Option<Named<'_>>,
+    is_signed: bool,
+    urls: &[Url],
+) -> anyhow::Result<Option<SecretString>> {
+    const HOW: &str = "give one with --token-file, --token or RECEIVER_EMIT_TOKEN";
+    if let Some(key) = given("--token-file", args.token_file.as_deref(), args.token.as_ref())? {
+        return Ok(Some(key));
+    }
+    match source {
+        None if is_signed => Ok(None),
+        None => bail!("no key: {HOW}"),
+        Some((_, source)) if !source.auth_kind().has_bearer() => Ok(None),
+        Some((name, source)) => {
+            configured(name, source.bearer_keys(name)?, listen, urls, HOW).map(Some)
+        }
+    }
+}
+
+/// The key to sign with: the one that is given, or the source's first, which goes to the configured listener only. None
+/// if the source asks for no signature.
+pub(super) fn signing_key(
     args: &EmitArgs,
     listen: SocketAddr,
     source: Option<Named<'_>>,
     urls: &[Url],
 ) -> anyhow::Result<Option<SecretString>> {
-    const HOW: &str = "give one with --token-file, --token or RECEIVER_EMIT_TOKEN";
-    if let Some(file) = &args.token_file {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read --token-file {}", file.display()))?;
-        return Ok(Some(text.trim_end_matches(['\r', '\n']).into()));
+    const HOW: &str =
+        "give one with --signing-key-file, --signing-key or RECEIVER_EMIT_SIGNING_KEY";
+    let file = args.signing_key_file.as_deref();
+    if let Some(key) = given("--signing-key-file", file, args.signing_key.as_ref())? {
+        return Ok(Some(key));
     }
-    if let Some(token) = &args.token {
-        return Ok(Some(token.clone()));
+    match source {
+        None => bail!("no key to sign with: {HOW}"),
+        Some((_, source)) if !source.auth_kind().has_signature() => Ok(None),
+        Some((name, source)) => {
+            configured(name, source.signing_keys(name)?, listen, urls, HOW).map(Some)
+        }
     }
-    let Some((name, source)) = source else { bail!("no key: {HOW}") };
-    if source.auth == Some(AuthKind::None) {
-        return Ok(None);
-    }
+}
+
+fn given(
+    flag: &str,
+    file: Option<&Path>,
+    key: Option<&SecretString>,
+) -> anyhow::Result<Option<SecretString>> {
+    let Some(file) = file else { return Ok(key.cloned()) };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read {flag} {}", file.display()))?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).into()))
+}
+
+/// The first of a source's keys, if the messages go to nobody but the configured listener.
+fn configured(
+    name: &str,
+    keys: Vec<SecretString>,
+    listen: SocketAddr,
+    urls: &[Url],
+    how: &str,
+) -> anyhow::Result<SecretString> {
     if let Some(url) = urls.iter().find(|url| !is_listener(url, listen)) {
         bail!(
-            "the configured key of [sources.{name}] goes to the configured listener {listen} only, and {} is another address; {HOW}",
+            "the configured key of [sources.{name}] goes to the configured listener {listen} only, and {} is another address; {how}",
             url.authority()
         );
     }
-    let first = source.bearer_keys(name)?.into_iter().next();
-    Ok(Some(first.with_context(|| format!("[sources.{name}] has no key; {HOW}"))?))
+    keys.into_iter().next().with_context(|| format!("[sources.{name}] has no key; {how}"))
 }
 
 /// Whether a header can carry the key; the reason does not repeat it.

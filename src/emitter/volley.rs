@@ -24,7 +24,7 @@ pub async fn send(plan: &Plan, stop: impl Future<Output = ()>) -> anyhow::Result
     let https = plan.drafts.iter().any(|draft| draft.url.scheme() == "https");
     let client = client(https, plan.timeout)?;
     let bar = progress_bar(plan);
-    let mut report = Report::new(plan.total());
+    let mut report = Report::new(plan.total(), plan.tamper);
     let mut flying = FuturesUnordered::new();
     let mut stop = pin!(stop);
     let finish = |report: &mut Report, attempt| {

@@ -162,6 +162,23 @@ impl State {
     }
 }
 
+impl Scheme {
+    /// A new secret of the same kind as `like`, from the system's random numbers.
+    ///
+    /// # Errors
+    /// If the system gives none.
+    pub fn fresh_secret(&self, like: &Key) -> Result<SecretString, getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(match &self.kinds[like.kind].key {
+            KeyFormat::Text | KeyFormat::Hex => hex::encode(bytes),
+            KeyFormat::Base64 { prefix } => format!("{prefix}{}", BASE64.encode(bytes)),
+            KeyFormat::Pair { secret, .. } => format!("{secret}{}", BASE64.encode(bytes)),
+        }
+        .into())
+    }
+}
+
 /// The kind whose prefix the key has, or else the first.
 fn kind_of<'s>(scheme: &'s Scheme, text: &str) -> (usize, &'s Kind) {
     let pair = |kind: &Kind| match &kind.key {

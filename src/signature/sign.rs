@@ -69,7 +69,8 @@ impl Scheme {
 }
 
 impl Unit {
-    fn written(self, time: Timestamp) -> String {
+    /// The time as the scheme's senders write it.
+    pub(crate) fn written(self, time: Timestamp) -> String {
         match self {
             Unit::Seconds => time.timestamp(),
             Unit::Milliseconds => time.timestamp_millis(),

@@ -417,7 +417,7 @@ async fn every_event_of_the_catalog_is_emitted_received_and_handled() {
         // A URL without the event's name: the message itself has to say it.
         let plan = plan(&[&line[..], &["--concurrency", "1"]].concat(), &handlers::catalog());
         let report = send(&plan, std::future::pending()).await.unwrap();
-        assert!(report.is_accepted());
+        assert!(report.is_as_expected());
         let rows = handlers::catalog().iter().filter(|row| row.dialect == dialect).count();
         let deliveries = receiver.finish().await.deliveries().await;
         assert_eq!(deliveries.len(), 2 * rows, "{dialect}");
@@ -436,7 +436,7 @@ fn a_message_says_of_itself_what_its_dialect_has_places_for() {
         std::fs::write(file.path(), r#"{"meta":{"id":"old","type":"x"},"id":"old"}"#).unwrap();
         let path = file.path().to_str().unwrap();
         let own = ["thing", "--raw", "--source", source, "--data", path, "--message-id", "m 1"];
-        let request = plan(&[&own, line].concat(), &Catalog::<()>::new()).json();
+        let request = plan(&[&own, line].concat(), &Catalog::<()>::new()).json().unwrap();
         let request = &request["requests"][0];
         let headers: Vec<(String, String)> =
             serde_json::from_value(request["headers"].clone()).unwrap();
