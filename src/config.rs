@@ -3,8 +3,10 @@
 mod check;
 #[cfg(test)]
 mod example;
+mod keys;
 mod load;
 mod proof;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,14 +15,16 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::event::{Dialect, Environment};
 use crate::signature::CustomScheme;
 
 pub use check::{is_loopback, reachable};
+pub use keys::{ConfiguredKey, KeySort};
 pub(crate) use load::EMIT_TOKEN;
-pub use load::{Overrides, load, parse};
+pub use load::{Overrides, SettingsText, load, parse};
+pub use warnings::Warning;
 
 /// Why a configuration cannot be used: the setting, the reason and the line that mends it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,7 +109,7 @@ pub struct SourceConfig {
 }
 
 /// What proves that a request is the sender's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuthKind {
     /// A bearer key.

@@ -38,9 +38,7 @@ pub fn system_clock() -> Clock {
 /// # Errors
 /// If the filter cannot be read.
 pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
-        anyhow::anyhow!("filter = {:?} in [log] cannot be read: {error}", log.filter)
-    })?;
+    let filter = filter(log)?;
     let terminal = std::io::stderr().is_terminal();
     let writer = Lines::default();
     let guard = writer.clone().write_to(std::io::stderr())?;
@@ -54,6 +52,16 @@ pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
         tracing::error!(place = panic.location().map(tracing::field::display), "panic");
     }));
     Ok(guard)
+}
+
+/// Which lines are logged.
+///
+/// # Errors
+/// If the filter cannot be read.
+pub fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(&log.filter).map_err(|error| {
+        anyhow::anyhow!("filter = {:?} in [log] cannot be read: {error}", log.filter)
+    })
 }
 
 /// What is counted, for `/metrics`.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod check;
 mod cli;
 mod config;
 mod conformance;
@@ -12,6 +13,7 @@ mod drain;
 mod emit;
 mod front;
 mod jobs;
+mod keys;
 mod limits;
 mod log;
 mod model;
