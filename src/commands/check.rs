@@ -15,8 +15,8 @@ Examples:
   Before a start, or after a change:
     webhook-receiver check --config receiver.toml
 
-  In a deployment, with the environment that the receiver will have; nothing is opened or listened on:
-    RECEIVER_LIMITS__MAX_BODY=2097152 webhook-receiver check --config /etc/receiver.toml --listen 0.0.0.0:8080
+  In a deployment, with the variables and flags of the receiver; nothing is opened, no port is taken:
+    RECEIVER_LIMITS__MAX_BODY=2097152 webhook-receiver check --listen 0.0.0.0:8080
 
   Only what is unwise, for a script:
     webhook-receiver check --json | jq -r '.warnings[] | .setting + \": \" + .remedy'
@@ -92,6 +92,7 @@ impl Findings {
         self.warnings.iter().try_for_each(|warning| print(format!("warning: {warning}")))?;
         print(match (self.refused.len(), self.warnings.len()) {
             (0, 0) => "ok".to_owned(),
+            (refused, 1) => format!("{refused} refused, 1 warning"),
             (refused, warnings) => format!("{refused} refused, {warnings} warnings"),
         })
     }

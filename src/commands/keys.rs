@@ -17,15 +17,16 @@ Replacing a key without losing an event:
        bearer_tokens = [\"old\", \"new\"]
   2. Give the sender the new key, then look which of the two it uses:
        webhook-receiver keys
-  3. When the old one is used no more, move it to retired_keys: it is accepted no more, and a request that still comes
-     with it is told in the log.
+  3. When the old one is used no more, move it to retired_keys: it is accepted no more, and a
+     request that still comes with it is told in the log.
 
 A key is shown as its fingerprint, which is also the field `key` in the log's lines. The times come from the inbox, which a \
 running receiver brings up to date every 10 s.
 
 Examples:
   Keys that are accepted, but were never used:
-    webhook-receiver keys --json | jq -r '.[] | select(.sort != \"retired\" and .lastUsed == null) | .setting'
+    webhook-receiver keys --json |
+        jq -r '.[] | select(.sort != \"retired\" and .lastUsed == null) | .setting'
 
   Also those that stand no longer in the settings:
     webhook-receiver keys --all";

@@ -124,10 +124,8 @@ impl Config {
             Some(Warning {
                 setting: key.setting(),
                 reason: format!(
-                    "is also a key of [sources.{}], so that who may post to {} may post to {}",
-                    other.source,
-                    environment(key),
-                    environment(other)
+                    "is also a key of [sources.{}], so that a test system can post live events",
+                    other.source
                 ),
                 remedy: "write a key of its own, here and at the sender".into(),
             })

@@ -73,7 +73,7 @@ fn a_warning_is_a_line_and_no_failure() {
         told[4..],
         [
             "warning: [limits] max_body: is below 256 KiB, and senders post that much; write max_body = 262144 or more",
-            "0 refused, 1 warnings"
+            "0 refused, 1 warning"
         ]
     );
     assert_eq!(code, Some(0));

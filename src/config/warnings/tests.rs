@@ -103,7 +103,7 @@ fn one_key_for_two_environments() {
     let other = |rest: &str| format!("{}{}", bearer("one", ""), bearer("two", rest));
     assert_eq!(
         only(&other("environment = \"stage\"")),
-        "[sources.two] bearer_tokens: is also a key of [sources.one], so that who may post to stage may post to live; write a key of its own, here and at the sender"
+        "[sources.two] bearer_tokens: is also a key of [sources.one], so that a test system can post live events; write a key of its own, here and at the sender"
     );
     assert_eq!(warned(&other("")), [""; 0], "two paths of one environment may share it");
 }
