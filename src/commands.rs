@@ -1,17 +1,49 @@
 //! What each command does, beyond the library.
 
+pub(crate) mod check;
 pub(crate) mod dev;
 pub(crate) mod healthcheck;
 pub(crate) mod inbox;
+pub(crate) mod keys;
 pub(crate) mod openapi;
 pub(crate) mod secret;
 pub(crate) mod serve;
 
 use std::io::Write as _;
+use std::sync::Arc;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use webhook_receiver::event::Timestamp;
+use webhook_receiver::inbox::{Inbox, Options, is_there, open};
+
+/// Opens an inbox beside a running receiver or without one. None if there is none yet: it is not made.
+fn open_beside(url: &str) -> anyhow::Result<Option<Arc<dyn Inbox>>> {
+    if !is_there(url)? {
+        return Ok(None);
+    }
+    open(url, Options { queue: 16, exclusive: false }).map(Some)
+}
+
+/// A table without lines.
+fn plain() -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn time(time: Timestamp) -> String {
+    time.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
+}
 
 /// Prints a line. Unlike `println!` it leaves a reader that has gone, such as `head`, to the caller.
 fn print(line: impl std::fmt::Display) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
+}
+
+/// The short help of a flag whose long help is this text.
+fn first_line(text: &'static str) -> &'static str {
+    text.lines().next().unwrap_or(text)
 }

@@ -3,9 +3,11 @@
 mod check;
 #[cfg(test)]
 mod example;
+mod keys;
 mod load;
 mod places;
 mod proof;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,14 +16,16 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::event::{Dialect, Environment};
 use crate::signature::CustomScheme;
 
 pub use check::{is_loopback, reachable};
+pub use keys::{ConfiguredKey, KeySort};
 pub(crate) use load::{EMIT_SIGNING_KEY, EMIT_TOKEN};
-pub use load::{Overrides, load, parse};
+pub use load::{Overrides, SettingsText, load, parse};
+pub use warnings::Warning;
 
 /// Why a configuration cannot be used: the setting, the reason and the line that mends it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +137,7 @@ pub struct PlacesConfig {
 }
 
 /// What proves that a request is the sender's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuthKind {
     /// A bearer key.

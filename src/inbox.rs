@@ -5,6 +5,7 @@
 mod recent;
 mod sqlite;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,12 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// How many deliveries are in each state but [`State::Done`], which nobody waits for and which are too many to count.
     async fn count(&self) -> Result<Vec<(State, u64)>>;
+
+    /// Keeps when keys were last used; of two times of one key the later counts.
+    async fn note_keys(&self, uses: Vec<KeyUse>) -> Result<()>;
+
+    /// When each key was last used, by source and fingerprint. Keys that were never used are not in it.
+    async fn keys(&self) -> Result<Vec<KeyUse>>;
 
     /// Whether the engine can keep a delivery now.
     async fn check(&self) -> Result<()>;
@@ -291,15 +298,36 @@ pub struct AttemptEntry {
     pub error: Option<String>,
 }
 
+/// When a key last proved a request of its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The source that accepted it.
+    pub source: String,
+    /// The key's fingerprint, as the log shows it.
+    pub key: String,
+    /// When it was last used.
+    pub last_used: Timestamp,
+}
+
 /// Opens the inbox that a URL names; the scheme chooses the engine.
 ///
 /// # Errors
 /// With the URL and the reason, if there is no such engine or the store cannot be opened.
 pub fn open(url: &str, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
+    Ok(Arc::new(Sqlite::open(file(url)?, options)?))
+}
+
+/// Whether the inbox that a URL names has been made yet. Nothing is opened.
+///
+/// # Errors
+/// With the URL, if there is no such engine.
+pub fn is_there(url: &str) -> anyhow::Result<bool> {
+    Ok(file(url)?.exists())
+}
+
+fn file(url: &str) -> anyhow::Result<&Path> {
     match url.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => {
-            Ok(Arc::new(Sqlite::open(path.as_ref(), options)?))
-        }
+        Some(("sqlite", path)) if !path.is_empty() => Ok(path.as_ref()),
         _ => anyhow::bail!(
             "inbox = {url:?} is not an inbox URL; write inbox = \"sqlite:data/inbox.db\""
         ),

@@ -36,6 +36,10 @@ enum Command {
     },
     /// Look into the inbox: list, show, replay, prune, export
     Inbox(commands::inbox::Args),
+    /// Check the settings: what would be refused, what is unwise, which sources would be served
+    Check(commands::check::Args),
+    /// Show when each key was last used, so that an old one can go
+    Keys(commands::keys::Args),
     /// Print the OpenAPI document
     Openapi(commands::openapi::Args),
     /// Ask a running receiver whether it is ready; exit code 0 if it is, 1 if not
@@ -51,6 +55,8 @@ async fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(args).await,
         Command::Emit { settings, args } => emit(&settings, *args).await,
         Command::Inbox(args) => commands::inbox::run(args).await,
+        Command::Check(args) => commands::check::run(args),
+        Command::Keys(args) => commands::keys::run(args).await,
         Command::Openapi(args) => commands::openapi::run(args),
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,
         Command::Secret(args) => commands::secret::run(args),

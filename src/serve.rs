@@ -1,5 +1,7 @@
 //! The receiver, put together: inbox, dispatcher, routes, retention, and the order in which they stop.
 
+mod key_times;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use crate::inbox::{self, Front, Inbox, InboxError, Options, State};
 use crate::openapi;
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
+use key_times::KeyTimes;
 
 /// How many deliveries one pruning step deletes, so that accepts do not wait long behind it.
 const PRUNE_STEP: usize = 100;
@@ -28,7 +31,7 @@ const PRUNE_STEP: usize = 100;
 /// How long accepts have the writer for themselves between two steps.
 const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often retention and the backlog's metrics are looked after.
+/// How often retention, the backlog's metrics and the times of keys are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// Runs the receiver on `listener` until `stop`, then drains.
@@ -50,6 +53,8 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let metrics = Arc::new(Metrics::default());
     allow_many_connections(config.limits.connections);
     let inbox = open(&config).await?;
+    let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
+    keys.show(&metrics);
     let pages = pages(&config, &catalog, &sources, &metrics)?;
     let router = http::router(
         http::Parts {
@@ -85,12 +90,15 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
             dispatcher.run(stop.clone(), drain).await;
         }
     };
-    let keeping_house = keep_house(&config, inbox.as_ref(), &clock, &metrics, stop.clone());
+    let keeping_house =
+        keep_house(&config, inbox.as_ref(), &clock, &metrics, &mut keys, stop.clone());
     tokio::join!(
         http::serve(listener, router, &config.limits, stop.clone()),
         dispatching,
         keeping_house
     );
+    // The last requests of the drain have used keys, too.
+    keys.keep(inbox.as_ref(), &metrics).await;
     info!("stopped");
     Ok(())
 }
@@ -121,12 +129,13 @@ async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {
     tokio::task::spawn_blocking(open).await.context("opening the inbox")?
 }
 
-/// Prunes what is past its time in small steps, and keeps the backlog's metrics current.
+/// Prunes what is past its time in small steps, and keeps the backlog's metrics and the times of keys current.
 async fn keep_house(
     config: &Config,
     inbox: &dyn Inbox,
     clock: &Clock,
     metrics: &Metrics,
+    keys: &mut KeyTimes,
     stop: CancellationToken,
 ) {
     let kept = [
@@ -134,6 +143,7 @@ async fn keep_house(
         (State::Unrouted, config.retention.unrouted.max(config.dedup.window)),
     ];
     while !stop.is_cancelled() {
+        keys.keep(inbox, metrics).await;
         for (state, kept) in kept {
             let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
             let Some(before) = clock().checked_sub_signed(kept) else { continue };

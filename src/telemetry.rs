@@ -38,9 +38,7 @@ pub fn system_clock() -> Clock {
 /// # Errors
 /// If the filter cannot be read.
 pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
-        anyhow::anyhow!("filter = {:?} in [log] cannot be read: {error}", log.filter)
-    })?;
+    let filter = filter(log)?;
     let terminal = std::io::stderr().is_terminal();
     let writer = Lines::default();
     let guard = writer.clone().write_to(std::io::stderr())?;
@@ -56,6 +54,16 @@ pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
     Ok(guard)
 }
 
+/// Which lines are logged.
+///
+/// # Errors
+/// If the filter cannot be read.
+pub fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(&log.filter).map_err(|error| {
+        anyhow::anyhow!("filter = {:?} in [log] cannot be read: {error}", log.filter)
+    })
+}
+
 /// What is counted, for `/metrics`.
 pub struct Metrics {
     registry: Registry,
@@ -65,6 +73,7 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     handling: Histogram,
     backlog: Family<StateLabels, Gauge>,
+    keys: Family<KeyLabels, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,6 +98,12 @@ struct StateLabels {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyLabels {
+    source: String,
+    key: String,
+}
+
 /// Upper bounds in seconds, from a tenth of a millisecond to half a minute.
 const BUCKETS: [f64; 14] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
@@ -103,6 +118,7 @@ impl Default for Metrics {
             attempts: Family::default(),
             handling: Histogram::new(BUCKETS),
             backlog: Family::default(),
+            keys: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -132,6 +148,12 @@ impl Default for Metrics {
             "inbox_deliveries",
             "Deliveries in the inbox that are not done, by state",
             metrics.backlog.clone(),
+        );
+        registry.register_with_unit(
+            "key_last_used_timestamp",
+            "When each accepted key was last used, since 1970; 0 for never",
+            Unit::Seconds,
+            metrics.keys.clone(),
         );
         Metrics { registry, ..metrics }
     }
@@ -163,6 +185,13 @@ impl Metrics {
             let labels = StateLabels { state: state.as_str() };
             self.backlog.get_or_create(&labels).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Notes when a key of a source was last used, if it ever was.
+    pub fn key(&self, source: &str, key: &str, last_used: Option<Timestamp>) {
+        let labels = KeyLabels { source: source.to_owned(), key: key.to_owned() };
+        let seconds = last_used.map_or(0, |time| time.timestamp());
+        self.keys.get_or_create(&labels).set(seconds);
     }
 
     /// All metrics in the OpenMetrics text format.

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
-    self, Claim, Detail, Entry, Filter, Front, Inbox, InboxError, Lease, Receipt, Result, Route,
-    Seen, Verdict,
+    self, Claim, Detail, Entry, Filter, Front, Inbox, InboxError, KeyUse, Lease, Receipt, Result,
+    Route, Seen, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::{start_log, system_clock};
@@ -138,6 +138,14 @@ impl Inbox for AppendFile {
     }
 
     async fn count(&self) -> Result<Vec<(inbox::State, u64)>> {
+        nothing()
+    }
+
+    async fn note_keys(&self, _: Vec<KeyUse>) -> Result<()> {
+        nothing()
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyUse>> {
         nothing()
     }
 

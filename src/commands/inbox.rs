@@ -16,7 +16,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::{Value, json};
 use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::{DeliveryId, Timestamp};
-use webhook_receiver::inbox::{self, Detail, Entry, Filter, Inbox, Options, State};
+use webhook_receiver::inbox::{Detail, Entry, Filter, Inbox, State};
 
 /// How many deliveries are read or changed in one step, so that a running receiver never waits long.
 const STEP: usize = 500;
@@ -186,12 +186,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 impl Place {
     fn open(&self) -> anyhow::Result<Arc<dyn Inbox>> {
         let url = config::load(&self.settings)?.inbox;
-        if let Some(path) = url.strip_prefix("sqlite:")
-            && !std::path::Path::new(path).exists()
-        {
-            bail!("there is no inbox at {path}; name it with --inbox sqlite:PATH or --config FILE");
-        }
-        inbox::open(&url, Options { queue: 16, exclusive: false })
+        let place = url.split_once(':').map_or(url.as_str(), |(_, place)| place);
+        super::open_beside(&url)?.with_context(|| {
+            format!(
+                "there is no inbox at {place}; name it with --inbox sqlite:PATH or --config FILE"
+            )
+        })
     }
 }
 

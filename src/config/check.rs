@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AuthKind, Config, ConfigError, SourceConfig};
+use super::{AuthKind, Config, ConfigError, ConfiguredKey, SourceConfig};
 use crate::source::{Auth, SECRET_SEGMENT, Source, is_secret, versioned};
 
 /// What the receiver serves itself, so that no source can have it.
@@ -45,39 +45,24 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] if one of them proves nothing, or two share a path.
     pub fn sources(&self) -> Result<Vec<Arc<Source>>, ConfigError> {
-        if self.sources.is_empty() {
-            return refuse(NO_SOURCE);
-        }
-        let mut sources: Vec<Arc<Source>> = Vec::new();
-        for (name, settings) in &self.sources {
-            let source = self.source(name, settings)?;
-            if let Some(other) = sources.iter().find(|other| overlap(&other.path, &source.path)) {
-                return refuse(format!(
-                    "[sources.{name}] and [sources.{}] have overlapping paths; give one of them another, e.g. path = \"/{}/api/webhooks\"",
-                    other.name, source.environment
-                ));
-            }
-            sources.push(Arc::new(source));
-        }
-        Ok(sources)
+        let (sources, refused) = self.examine();
+        refused.into_iter().next().map_or(Ok(sources), Err)
     }
 
-    /// What is allowed but unwise; to be shown at every start.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<String> = self
-            .sources
-            .iter()
-            .filter(|(_, source)| source.auth == Some(AuthKind::None))
-            .map(|(name, _)| {
-                format!("[sources.{name}] auth = \"none\": anyone who reaches it can post events")
-            })
-            .collect();
-        if !is_loopback(self.listen.ip()) && self.docs.password_hash.is_none() {
-            warnings.push(
-                "the documentation pages and the metrics are not served: set password_hash in [docs], made by `webhook-receiver secret --hash`".into(),
-            );
+    /// The sources that could be served, and why the others, or all of them, cannot.
+    pub fn examine(&self) -> (Vec<Arc<Source>>, Vec<ConfigError>) {
+        let mut sources: Vec<Arc<Source>> = Vec::new();
+        let mut refused = Vec::new();
+        if self.sources.is_empty() {
+            refused.push(ConfigError(NO_SOURCE.into()));
         }
-        warnings
+        for (name, settings) in &self.sources {
+            match self.source(name, settings).and_then(|source| apart(source, &sources)) {
+                Ok(source) => sources.push(Arc::new(source)),
+                Err(error) => refused.push(error),
+            }
+        }
+        (sources, refused)
     }
 
     /// Checks what concerns no single source.
@@ -156,7 +141,34 @@ impl Config {
                 self.listen
             ));
         }
+        check_retired(name, &settings.keys(name)?)?;
         settings.proof(name, self.dedup.window.as_secs())
+    }
+}
+
+/// A former key that is accepted after all is a contradiction: nobody could tell which of the two was meant.
+fn check_retired(name: &str, keys: &[ConfiguredKey]) -> Result<(), ConfigError> {
+    for retired in keys.iter().filter(|key| !key.sort.is_accepted()) {
+        let is_it =
+            |key: &&ConfiguredKey| key.sort.is_accepted() && key.fingerprint == retired.fingerprint;
+        if let Some(accepted) = keys.iter().find(is_it) {
+            return refuse(format!(
+                "[sources.{name}] {} is retired, but the same key is still accepted in {}; remove it from one of them",
+                retired.place, accepted.place
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The source, if no request could belong to it and to one of the others.
+fn apart(source: Source, others: &[Arc<Source>]) -> Result<Source, ConfigError> {
+    match others.iter().find(|other| overlap(&other.path, &source.path)) {
+        None => Ok(source),
+        Some(other) => refuse(format!(
+            "[sources.{}] and [sources.{}] have overlapping paths; give one of them another, e.g. path = \"/{}/api/webhooks\"",
+            source.name, other.name, source.environment
+        )),
     }
 }
 

@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
 use super::{Config, ConfigError};
 use crate::event::without_value;
 
 const PREFIX: &str = "RECEIVER_";
+
+/// The file that is read if none is named.
+const DEFAULT_FILE: &str = "receiver.toml";
 
 /// Names the file itself, so it is no setting.
 const CONFIG_FILE: &str = "RECEIVER_CONFIG";
@@ -40,20 +44,47 @@ pub struct Overrides {
 /// # Errors
 /// [`ConfigError`] with the setting and the reason.
 pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
-    let text = match &overrides.config {
-        Some(file) => read(file)?,
-        None if Path::new("receiver.toml").exists() => read(Path::new("receiver.toml"))?,
-        None => String::new(),
-    };
-    let file = overrides.config.as_deref().unwrap_or(Path::new("receiver.toml"));
-    let mut config = parse(&text, variables()?, &file.display().to_string())?;
-    if let Some(listen) = overrides.listen {
-        config.listen = listen;
+    SettingsText::read(overrides)?.parse()
+}
+
+/// The settings file, read but not yet understood: what cannot be read is another matter than what is wrong.
+#[derive(Debug)]
+pub struct SettingsText<'o> {
+    text: SecretString,
+    overrides: &'o Overrides,
+}
+
+impl<'o> SettingsText<'o> {
+    /// The file that the command line names, or else `receiver.toml`, if there is one.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be read.
+    pub fn read(overrides: &'o Overrides) -> Result<Self, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let text = match &overrides.config {
+            Some(file) => read(file)?,
+            None if default.exists() => read(default)?,
+            None => String::new(),
+        };
+        Ok(SettingsText { text: text.into(), overrides })
     }
-    if let Some(inbox) = &overrides.inbox {
-        config.inbox.clone_from(inbox);
+
+    /// The settings, overlaid with those from the environment and the command line.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the setting and the reason.
+    pub fn parse(&self) -> Result<Config, ConfigError> {
+        let file = self.overrides.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let text = self.text.expose_secret();
+        let mut config = parse(text, variables()?, &file.display().to_string())?;
+        if let Some(listen) = self.overrides.listen {
+            config.listen = listen;
+        }
+        if let Some(inbox) = &self.overrides.inbox {
+            config.inbox.clone_from(inbox);
+        }
+        Ok(config)
     }
-    Ok(config)
 }
 
 /// The settings in `text`, overlaid with those variables whose name begins with `RECEIVER_`.

@@ -22,8 +22,8 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use super::{
-    Claim, Detail, Entry, Filter, Inbox, InboxError, Lease, Options, Receipt, Result, Route, State,
-    Verdict,
+    Claim, Detail, Entry, Filter, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Result,
+    Route, State, Verdict,
 };
 use crate::event::{DeliveryId, Timestamp};
 use crate::source::Verified;
@@ -147,6 +147,14 @@ impl Inbox for Sqlite {
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {
         self.read(browse::count).await
+    }
+
+    async fn note_keys(&self, uses: Vec<KeyUse>) -> Result<()> {
+        self.writer.call_soon(move |tx| rows::note_keys(tx, &uses)).await
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyUse>> {
+        self.read(browse::keys).await
     }
 
     /// After a failure, room is made sure of by taking it; otherwise a turn of the writer is proof enough.

@@ -440,7 +440,18 @@ fn no_help_shows_a_secret_from_the_environment() {
     let mut found = Vec::new();
     helps(folder.path(), &[], &mut found);
     let commands: Vec<_> = found.iter().map(|(command, _)| command.as_str()).collect();
-    for command in ["", "dev", "serve", "emit", "inbox", "inbox export", "secret", "healthcheck"] {
+    for command in [
+        "",
+        "dev",
+        "serve",
+        "check",
+        "keys",
+        "emit",
+        "inbox",
+        "inbox export",
+        "secret",
+        "healthcheck",
+    ] {
         assert!(commands.contains(&command), "{commands:?}");
     }
     for (command, help) in &found {

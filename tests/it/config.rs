@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use webhook_receiver::config::{AuthKind, Config, ConfigError, LogFormat, Overrides, load, parse};
+use webhook_receiver::config::{
+    AuthKind, Config, ConfigError, LogFormat, Overrides, Warning, load, parse,
+};
 use webhook_receiver::http::login::Login;
+use webhook_receiver::signature::Fingerprint;
 
 const KEY: &str = "k3y!@%$^";
 
@@ -229,6 +232,69 @@ fn a_source_that_proves_nothing_is_refused() {
 }
 
 #[test]
+fn a_retired_key_that_is_still_accepted_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "k2\n").unwrap();
+    let keys = "bearer_tokens = [\"k1\", \"k2\"]\n";
+    let error = source(&format!("{keys}retired_keys = [\"k0\", \"k1\"]"));
+    assert_eq!(
+        error,
+        "[sources.one] retired_keys, 2 of 2 is retired, but the same key is still accepted in bearer_tokens, 1 of 2; remove it from one of them"
+    );
+    let error = source(&format!("{keys}retired_key_files = {file:?}"));
+    let place = format!("retired_key_files, {} is retired", file.display());
+    assert!(error.contains(&place) && error.contains("bearer_tokens, 2 of 2;"), "{error}");
+    let signed = "[sources.one]\ndialect = \"stripe\"\nsigning_keys = \"k1\"\nretired_keys = ";
+    assert!(unusable(&format!("{signed}\"k1\"")).contains("retired_keys is retired, but"));
+    assert!(with(&format!("{signed}\"k0\""), &[]).unwrap().sources().is_ok());
+}
+
+#[test]
+fn every_source_at_fault_is_told_and_the_others_are_served() {
+    let fine = ONE.replace("one", "fine");
+    let text = format!(
+        "{fine}{}path = \"/a\"\naccepted_status = 1\n{}\n{}[sources.keyless]\ndialect = \"stripe\"\npath = \"/b\"\n",
+        ONE.replace("one", "status"),
+        ONE.replace("one", "twin"),
+        ONE.replace("one", "away") + "path = \"/c\"\n",
+    );
+    let config = with(&text, &[]).unwrap();
+    let (sources, refused) = config.examine();
+    let served: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(served, ["away", "fine"]);
+    let told: Vec<_> = refused.iter().map(|error| error.0.split(']').next().unwrap()).collect();
+    assert_eq!(told, ["[sources.keyless", "[sources.status", "[sources.twin"]);
+    assert_eq!(config.sources().unwrap_err(), refused[0]);
+}
+
+#[test]
+fn the_place_of_every_key_is_known_and_names_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new");
+    std::fs::write(&file, "k3y-4\n").unwrap();
+    let text = format!(
+        "[sources.one]\ndialect = \"directscale\"\nbearer_tokens = [\"k3y-1\", \"k3y-2\"]\n\
+         bearer_token_files = {file:?}\nretired_keys = \"k3y-3\"\n"
+    );
+    let keys = with(&text, &[]).unwrap().keys().unwrap();
+    let places: Vec<_> = keys.iter().map(|key| (key.sort.as_str(), key.setting())).collect();
+    assert_eq!(
+        places,
+        [
+            ("bearer", "[sources.one] bearer_tokens, 1 of 2".into()),
+            ("bearer", "[sources.one] bearer_tokens, 2 of 2".into()),
+            ("bearer", format!("[sources.one] bearer_token_files, {}", file.display())),
+            ("retired", "[sources.one] retired_keys".into()),
+        ]
+    );
+    let prints: Vec<_> = keys.iter().map(|key| key.fingerprint.to_string()).collect();
+    let alone = |key: &str| Fingerprint::of(&key.into()).to_string();
+    assert_eq!(prints, ["k3y-1", "k3y-2", "k3y-4", "k3y-3"].map(alone));
+    assert!(!format!("{keys:?}").contains("k3y"), "{keys:?}");
+}
+
+#[test]
 fn auth_none_needs_loopback_or_a_secret_path_and_is_warned_of() {
     let open = |listen: &str, path: &str| {
         let text = format!(
@@ -247,19 +313,21 @@ fn auth_none_needs_loopback_or_a_secret_path_and_is_warned_of() {
         }
         let secret = open(listen, "/api/webhooks/0123456789abcdefghijkl");
         assert!(secret.sources().is_ok());
-        assert!(secret.warnings()[0].starts_with("[sources.one] auth = \"none\""));
+        assert_eq!(secret.warnings()[0].setting, "[sources.one] auth");
     }
     for listen in ["127.0.0.1", "[::1]", "127.8.8.8", "[::ffff:127.0.0.1]"] {
         assert!(open(listen, "/api/webhooks").sources().is_ok(), "{listen}");
     }
     let bearer = with(ONE, &[]).unwrap();
-    assert_eq!((bearer.sources["one"].auth_kind(), bearer.warnings()), (AuthKind::Bearer, vec![]));
+    assert_eq!(bearer.sources["one"].auth_kind(), AuthKind::Bearer);
+    assert!(bearer.warnings().iter().all(|warning| warning.setting != "[sources.one] auth"));
 }
 
 #[test]
 fn a_listener_beyond_this_machine_without_a_login_is_warned_of() {
     let config = with(&format!("listen = \"0.0.0.0:0\"\n{ONE}"), &[]).unwrap();
-    assert!(config.warnings()[0].contains("password_hash in [docs]"));
+    let warned = |warning: &Warning| warning.setting == "[docs] password_hash";
+    assert!(config.warnings().iter().any(warned));
 }
 
 #[test]

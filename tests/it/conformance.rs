@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::inbox::{
-    AttemptEntry, Claim, Detail, Filter, Inbox, Lease, Receipt, Route, Seen, State, Verdict,
+    AttemptEntry, Claim, Detail, Filter, Inbox, KeyUse, Lease, Receipt, Route, Seen, State, Verdict,
 };
 
 use super::deliveries::{Message, PATIENCE, Store, anonymous, at, keyed, message, route};
@@ -630,6 +630,25 @@ async fn reopening_keeps_everything(fresh: Fresh) {
     assert!(inbox.check().await.is_ok());
 }
 
+fn used(source: &str, key: &str, now: i64) -> KeyUse {
+    KeyUse { source: source.into(), key: key.into(), last_used: at(now) }
+}
+
+async fn the_later_use_of_a_key_is_kept_for_each_source(fresh: Fresh) {
+    let store = fresh();
+    let inbox = store.open();
+    assert_eq!(inbox.keys().await.unwrap(), []);
+    inbox.note_keys(vec![used("two", "a", 5), used("one", "b", 5)]).await.unwrap();
+    inbox.note_keys(vec![used("one", "a", 1), used("two", "a", 4)]).await.unwrap();
+    inbox.note_keys(vec![used("one", "b", 9), used("one", "b", 7)]).await.unwrap();
+    inbox.note_keys(Vec::new()).await.unwrap();
+    let kept = [used("one", "a", 1), used("one", "b", 9), used("two", "a", 5)];
+    assert_eq!(inbox.keys().await.unwrap(), kept);
+    assert_eq!(store.open_beside().keys().await.unwrap(), kept, "a command sees them");
+    drop(inbox);
+    assert_eq!(store.open().keys().await.unwrap(), kept, "and the next receiver");
+}
+
 async fn a_command_beside_the_receiver_may_browse_replay_and_prune(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
@@ -679,6 +698,7 @@ macro_rules! conformance {
             the_next_due_time_is_known
             what_becomes_due_wakes_the_workers
             reopening_keeps_everything
+            the_later_use_of_a_key_is_kept_for_each_source
             a_command_beside_the_receiver_may_browse_replay_and_prune
             random_operations_agree_with_a_model
         })+

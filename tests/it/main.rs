@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod check;
 mod cli;
 mod config;
 mod conformance;
@@ -13,6 +14,7 @@ mod drain;
 mod emit;
 mod front;
 mod jobs;
+mod keys;
 mod limits;
 mod log;
 mod model;

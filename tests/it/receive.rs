@@ -24,8 +24,8 @@ use webhook_receiver::event::{
 use webhook_receiver::handlers;
 use webhook_receiver::http::{Parts, router};
 use webhook_receiver::inbox::{
-    self, AttemptEntry, Claim, Detail, Entry, Filter, Front, Inbox, InboxError, Lease, Options,
-    Receipt, Route, Seen, State, Verdict,
+    self, AttemptEntry, Claim, Detail, Entry, Filter, Front, Inbox, InboxError, KeyUse, Lease,
+    Options, Receipt, Route, Seen, State, Verdict,
 };
 use webhook_receiver::source::{Verified, versioned};
 use webhook_receiver::telemetry::system_clock;
@@ -545,6 +545,12 @@ impl Inbox for Store {
     }
     async fn count(&self) -> inbox::Result<Vec<(State, u64)>> {
         self.check(Vec::new())
+    }
+    async fn note_keys(&self, _: Vec<KeyUse>) -> inbox::Result<()> {
+        unreachable!("nothing keeps house here")
+    }
+    async fn keys(&self) -> inbox::Result<Vec<KeyUse>> {
+        unreachable!("nothing keeps house here")
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use webhook_receiver::inbox::{self, Filter, Options, State};
+use webhook_receiver::inbox::{self, Filter, KeyUse, Options, Seen, State, Verdict};
 
 use crate::deliveries::{Store, at, message, route};
 
@@ -52,4 +52,54 @@ async fn nobody_else_can_read_what_is_kept() {
     for file in [file.clone(), file.with_extension("db-wal"), file.with_extension("db-shm")] {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
+}
+
+/// What a fresh file of the first version has in it.
+const FIRST: &str = include_str!("../../src/inbox/sqlite/v1.sql");
+
+/// The tables and indexes, as they were written.
+fn tables(db: &Connection) -> Vec<String> {
+    let query = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
+    let mut query = db.prepare(query).unwrap();
+    query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Makes the file what the first version would have written.
+fn to_first_version(file: &Path) {
+    let db = Connection::open(file).unwrap();
+    db.execute_batch("DROP TABLE key_use; PRAGMA user_version = 1;").unwrap();
+    let first = Connection::open_in_memory().unwrap();
+    first.execute_batch(FIRST).unwrap();
+    assert_eq!(tables(&db), tables(&first), "nothing of later versions is left");
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows() {
+    let store = Store::sqlite();
+    let inbox = store.open();
+    for id in ["handled", "waiting"] {
+        inbox.accept(message(id).verified(), route(), at(0)).await.unwrap();
+    }
+    let claim = inbox.claim(1, Duration::from_secs(60), at(1)).await.unwrap().remove(0);
+    assert!(inbox.finish(claim.lease, Verdict::Done, at(2)).await.unwrap());
+    let before = inbox.list(Filter::default()).await.unwrap();
+    let first = inbox.show(1).await.unwrap();
+    drop(inbox);
+    to_first_version(&path(&store));
+
+    let beside = inbox::open(store.url(), Options { queue: 16, exclusive: false });
+    let error = format!("{:#}", beside.err().unwrap());
+    assert!(error.contains("older version") && error.contains("start the receiver"), "{error}");
+    let inbox = store.open();
+    assert_eq!(inbox.list(Filter::default()).await.unwrap(), before);
+    assert_eq!(inbox.show(1).await.unwrap(), first);
+    for id in ["handled", "waiting"] {
+        let again = inbox.accept(message(id).verified(), route(), at(3)).await.unwrap();
+        assert_eq!(again.seen, Seen::Duplicate, "{id}");
+    }
+    let used = vec![KeyUse { source: "one".into(), key: "00000000".into(), last_used: at(3) }];
+    inbox.note_keys(used.clone()).await.unwrap();
+    assert_eq!(inbox.keys().await.unwrap(), used);
+    drop(inbox);
+    assert_eq!(store.open().list(Filter::default()).await.unwrap(), before, "and stays so");
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
-    Claim, Detail, Entry, Filter, Inbox, InboxError, Lease, Receipt, Result, Route, State, Verdict,
+    Claim, Detail, Entry, Filter, Inbox, InboxError, KeyUse, Lease, Receipt, Result, Route, State,
+    Verdict,
 };
 use webhook_receiver::source::Verified;
 
@@ -100,6 +101,15 @@ impl Inbox for Watched {
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {
         self.inbox.count().await
+    }
+
+    async fn note_keys(&self, uses: Vec<KeyUse>) -> Result<()> {
+        self.write()?;
+        self.inbox.note_keys(uses).await
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyUse>> {
+        self.inbox.keys().await
     }
 
     async fn check(&self) -> Result<()> {

@@ -1,12 +1,11 @@
 //! Deliveries for people: tables and text.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::Table;
 use serde_json::{Value, json};
 use webhook_receiver::event::Timestamp;
 use webhook_receiver::inbox::{Detail, Entry};
 
-use crate::commands::print;
+use crate::commands::{plain, print, time};
 
 pub(super) fn list(entries: &[Entry], json: bool) -> anyhow::Result<()> {
     if json {
@@ -140,16 +139,6 @@ fn attempts(detail: &Detail) -> Table {
     table
 }
 
-fn plain() -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table
-}
-
 fn named(event_type: &str) -> String {
     if event_type.is_empty() { "(not named)".into() } else { event_type.to_owned() }
-}
-
-fn time(time: Timestamp) -> String {
-    time.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
 }

@@ -4,7 +4,7 @@ use chrono::DateTime;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use super::super::{AttemptEntry, Detail, Entry, Filter, State};
+use super::super::{AttemptEntry, Detail, Entry, Filter, KeyUse, State};
 use crate::event::{DeliveryId, Dialect, Environment, Timestamp};
 
 const COLUMNS: &str = "d.id, d.source, d.environment, d.event_type, d.version, d.message_id,
@@ -80,6 +80,14 @@ pub(super) fn count(db: &Connection) -> rusqlite::Result<Vec<(State, u64)>> {
         (State::Dead, number(ENDED, State::Dead)?),
         (State::Unrouted, number(ENDED, State::Unrouted)?),
     ])
+}
+
+pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyUse>> {
+    db.prepare_cached("SELECT source, key, last_used FROM key_use ORDER BY source, key")?
+        .query_map([], |row| {
+            Ok(KeyUse { source: row.get(0)?, key: row.get(1)?, last_used: timestamp(row.get(2)?) })
+        })?
+        .collect()
 }
 
 /// The filter as SQL over `delivery d` and `work w`, with the values of its parameters.

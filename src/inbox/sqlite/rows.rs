@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::super::{Claim, Filter, Lease, Receipt, Route, Seen, State, Verdict};
+use super::super::{Claim, Filter, KeyUse, Lease, Receipt, Route, Seen, State, Verdict};
 use super::browse::{self, dialect, environment, millis, state_number, timestamp};
 use super::dedup::Identity;
 use super::writer::Tx;
@@ -341,6 +341,17 @@ pub(super) fn prune(
         tx.db.prepare_cached("DELETE FROM delivery WHERE id = ?1")?.execute([id])?;
     }
     Ok(ids.len() as u64)
+}
+
+pub(super) fn note_keys(tx: &Tx<'_>, uses: &[KeyUse]) -> rusqlite::Result<()> {
+    let mut note = tx.db.prepare_cached(
+        "INSERT INTO key_use (source, key, last_used) VALUES (?1, ?2, ?3)
+         ON CONFLICT (source, key) DO UPDATE SET last_used = max(last_used, excluded.last_used)",
+    )?;
+    for KeyUse { source, key, last_used } in uses {
+        note.execute(params![source, key, millis(*last_used)])?;
+    }
+    Ok(())
 }
 
 /// Makes everything due that a predecessor held when it ended.
