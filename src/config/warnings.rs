@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::keys::{ConfiguredKey, KeySort};
-use super::{AuthKind, Config, EMIT_TOKEN, is_loopback};
+use super::{AuthKind, Config, EMIT_SIGNING_KEY, EMIT_TOKEN, is_loopback};
 use crate::event::Dialect;
 use crate::signature::{Key, KeyFormat, Scheme};
 
@@ -58,11 +58,12 @@ const RESENDS: [(Dialect, u64); 6] = [
 impl Config {
     /// Everything that is allowed but unwise.
     pub fn warnings(&self) -> Vec<Warning> {
-        self.warnings_with(std::env::var_os(EMIT_TOKEN).is_some())
+        let is_set = |name: &&str| std::env::var_os(name).is_some();
+        self.warnings_with([EMIT_TOKEN, EMIT_SIGNING_KEY].into_iter().find(is_set))
     }
 
     /// As [`warnings`](Self::warnings), whatever the environment holds.
-    fn warnings_with(&self, has_emit_token: bool) -> Vec<Warning> {
+    fn warnings_with(&self, emitters: Option<&str>) -> Vec<Warning> {
         // Keys that cannot be read are no warning: for them the receiver does not start.
         let keys = self.sources.iter().flat_map(|(name, source)| source.keys(name));
         let mut keys: Vec<ConfiguredKey> = keys.flatten().collect();
@@ -76,7 +77,7 @@ impl Config {
             self.short_window().into_iter().collect(),
             self.small_bodies().into_iter().collect(),
             self.hidden_pages().into_iter().collect(),
-            self.senders_token(has_emit_token).into_iter().collect(),
+            self.senders_key(emitters).into_iter().collect(),
         ];
         lists.concat()
     }
@@ -185,9 +186,10 @@ impl Config {
         })
     }
 
-    fn senders_token(&self, has_emit_token: bool) -> Option<Warning> {
-        (has_emit_token && !is_loopback(self.listen.ip())).then(|| Warning {
-            setting: format!("environment variable {EMIT_TOKEN}"),
+    fn senders_key(&self, variable: Option<&str>) -> Option<Warning> {
+        let variable = variable.filter(|_| !is_loopback(self.listen.ip()))?;
+        Some(Warning {
+            setting: format!("environment variable {variable}"),
             reason: format!("holds a sender's key beside a receiver on {}", self.listen),
             remedy: "unset it, and set it only where `emit` runs".into(),
         })

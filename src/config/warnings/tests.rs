@@ -11,7 +11,7 @@ fn config(text: &str) -> Config {
 }
 
 fn warned(text: &str) -> Vec<String> {
-    let warnings = config(text).warnings_with(false);
+    let warnings = config(text).warnings_with(None);
     warnings.iter().map(ToString::to_string).collect()
 }
 
@@ -141,7 +141,7 @@ fn every_known_time_of_resending_is_warned_of_and_can_be_written() {
     for (dialect, seconds) in RESENDS {
         let text = source("one", dialect.as_str(), "auth = \"none\"");
         let with = |seconds: u64| format!("{text}[dedup]\nwindow = \"{seconds}s\"\n");
-        let warnings = config(&with(seconds - 1)).warnings_with(false);
+        let warnings = config(&with(seconds - 1)).warnings_with(None);
         assert_eq!(warnings[1].setting, "[dedup] window");
         assert_eq!(warned(&with(seconds)).len(), 1, "{dialect}");
         let line = warnings[1].remedy.strip_prefix("write ").unwrap();
@@ -171,12 +171,12 @@ fn a_listener_beyond_this_machine_without_a_login_or_with_a_senders_key() {
         warnings.into_iter().map(|warning| warning.setting).collect::<Vec<_>>()
     };
     let beyond = on("0.0.0.0:80", "");
-    assert_eq!(settings(&beyond, false), ["[docs] password_hash"]);
+    assert_eq!(settings(&beyond, None), ["[docs] password_hash"]);
     let beyond = on("0.0.0.0:80", "[docs]\nuser = \"u\"\npassword_hash = \"h\"\n");
-    assert_eq!(settings(&beyond, false), [""; 0]);
-    assert_eq!(settings(&beyond, true), ["environment variable RECEIVER_EMIT_TOKEN"]);
+    assert_eq!(settings(&beyond, None), [""; 0]);
+    assert_eq!(settings(&beyond, Some(EMIT_TOKEN)), ["environment variable RECEIVER_EMIT_TOKEN"]);
     let here = on("127.0.0.1:80", "");
-    assert_eq!(settings(&here, true), [""; 0]);
+    assert_eq!(settings(&here, Some(EMIT_TOKEN)), [""; 0]);
 }
 
 #[test]
