@@ -1,16 +1,24 @@
 //! The table of schemes: how senders prove that bytes are theirs, one row each. Signing and verifying read the same row.
 
+mod claim;
 mod custom;
+mod diagnose;
 mod key;
+mod misreading;
+mod rewritten;
 mod sign;
 #[cfg(test)]
 mod vectors;
 mod verify;
 
+pub use claim::Label;
 pub use custom::{CustomError, CustomScheme};
+pub use diagnose::{BUDGET, Difference, Found, LARGEST_REWRITTEN, Rule, Search};
 pub use key::{Fingerprint, Key, KeyError};
+pub use misreading::Misreading;
+pub use rewritten::{Layout, Rewritten};
 pub use sign::{SignError, Stamp};
-pub use verify::{Presented, Unproven};
+pub use verify::{Presented, Skew, Unproven};
 
 /// How old or how early a timestamp may be, in seconds, unless the source says otherwise.
 pub const TOLERANCE: u64 = 300;

@@ -1,0 +1,151 @@
+//! Whatever in a request's headers may be meant as its proof, read as leniently as a person would.
+
+use base64::Engine;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::HeaderName;
+use http::header::HeaderMap;
+
+use super::{Encoding, Headers, Scheme, TimePlace, schemes};
+
+/// More than this are not looked at.
+const MOST: usize = 16;
+
+/// How long signatures are, in bytes.
+const SIZES: [usize; 2] = [32, 64];
+
+/// Labels that no scheme in the table has, but senders have.
+const OTHER_LABELS: [&str; 4] = ["sha1=", "sha512=", "hmac=", "signature="];
+
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+
+/// What the headers say that is signed, and everything that may be a signature of it.
+pub(super) struct Claims<'h> {
+    pub(super) id: Option<&'h [u8]>,
+    pub(super) timestamp: Option<&'h [u8]>,
+    pub(super) all: Vec<Claim<'h>>,
+}
+
+/// Bytes that may be a signature, and how they are written.
+pub(super) struct Claim<'h> {
+    pub(super) header: &'h HeaderName,
+    pub(super) label: Label,
+    /// How it is written, if that is not how the scheme writes.
+    pub(super) writing: Option<&'static str>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What stands before a signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Label {
+    /// What the scheme says.
+    Expected,
+    /// Nothing, where the scheme has a label.
+    Missing,
+    /// A label that senders have.
+    Known(String),
+    /// Something else, which is not repeated.
+    Unknown,
+}
+
+impl<'h> Claims<'h> {
+    /// What `scheme` would find if it were lenient: in its own header first, then in any other.
+    pub(super) fn of(scheme: &Scheme, headers: &'h HeaderMap) -> Self {
+        let places = places(scheme, headers);
+        let own = |name: &HeaderName| name.as_str().eq_ignore_ascii_case(&places.signature);
+        let (own, others): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| own(name));
+        let texts = own
+            .iter()
+            .chain(&others)
+            .filter_map(|(name, value)| Some((*name, str::from_utf8(value.as_bytes()).ok()?)));
+        Claims {
+            id: places.id.as_ref().and_then(|name| headers.get(name)).map(|id| id.as_bytes()),
+            timestamp: timestamp(scheme, places, headers),
+            all: texts.flat_map(|(name, text)| claims(scheme, name, text)).take(MOST).collect(),
+        }
+    }
+}
+
+/// The spelling whose signature header is there, else the one whose time is, else the first.
+fn places<'s>(scheme: &'s Scheme, headers: &HeaderMap) -> &'s Headers {
+    let signed = |places: &&Headers| headers.contains_key(&places.signature);
+    let timed = |places: &&Headers| match &places.timestamp {
+        Some(TimePlace::Header(name)) => headers.contains_key(name),
+        _ => false,
+    };
+    let spellings = || scheme.headers.iter();
+    spellings().find(signed).or_else(|| spellings().find(timed)).unwrap_or(&scheme.headers[0])
+}
+
+fn timestamp<'h>(scheme: &Scheme, places: &Headers, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+    match places.timestamp.as_ref()? {
+        TimePlace::Header(name) => headers.get(name).map(|value| value.as_bytes()),
+        TimePlace::Entry(label) => {
+            let value = headers.get(&places.signature)?.to_str().ok()?;
+            let mut entries = value.split(|c| Some(c) == scheme.separator).map(str::trim);
+            entries.find_map(|entry| entry.strip_prefix(label)).map(str::as_bytes)
+        }
+    }
+}
+
+/// The signatures in one header: its entries, or what any separator makes of it.
+fn claims<'h>(scheme: &Scheme, header: &'h HeaderName, text: &str) -> Vec<Claim<'h>> {
+    let within = |is_separator: &dyn Fn(char) -> bool| -> Vec<Claim<'h>> {
+        let entries = text.split(is_separator).map(|entry| entry.trim().trim_matches(['"', '\'']));
+        entries.filter_map(|entry| claim(scheme, header, entry)).take(MOST).collect()
+    };
+    let found = within(&|c| Some(c) == scheme.separator);
+    if found.is_empty() { within(&|c| ", ;".contains(c)) } else { found }
+}
+
+fn claim<'h>(scheme: &Scheme, header: &'h HeaderName, entry: &str) -> Option<Claim<'h>> {
+    let labels = scheme.kinds.iter().filter_map(|kind| entry.strip_prefix(&kind.label));
+    let expected = labels.map(|text| (Label::Expected, text));
+    let whole = [(Label::Missing, entry)];
+    let behind = entry.find(['=', ',', ':']).map(|end| {
+        let (label, text) = entry.split_at(end + 1);
+        (known(label), text.trim())
+    });
+    let (label, (writing, bytes)) = expected
+        .chain(whole)
+        .chain(behind)
+        .find_map(|(label, text)| Some((label, decoded(scheme.encoding, text)?)))?;
+    Some(Claim { header, label, writing, bytes })
+}
+
+fn known(label: &str) -> Label {
+    let table = schemes().into_iter().flat_map(|scheme| scheme.kinds).map(|kind| kind.label);
+    let mut labels = table.chain(OTHER_LABELS.map(str::to_owned));
+    match labels.find(|known| known.eq_ignore_ascii_case(label)) {
+        Some(_) => Label::Known(label.to_owned()),
+        None => Label::Unknown,
+    }
+}
+
+/// The bytes, and the name of their writing if it is not `expected`.
+fn decoded(expected: Encoding, text: &str) -> Option<(Option<&'static str>, Vec<u8>)> {
+    let strictly = |encoding: Encoding| {
+        SIZES
+            .iter()
+            .find_map(|&size| Some(encoding.decode(text.as_bytes(), size)?[..size].to_vec()))
+    };
+    if let Some(bytes) = strictly(expected) {
+        return Some((None, bytes));
+    }
+    let others = [Encoding::Hex, Encoding::HexUpper, Encoding::Base64, Encoding::Base64Url];
+    let named = |encoding: Encoding| Some((Some(encoding.as_str()), strictly(encoding)?));
+    let base64 = |alphabet| GeneralPurpose::new(alphabet, LENIENT).decode(text).ok();
+    let lenient = || {
+        let writings = [
+            ("hexadecimal in both cases", hex::decode(text).ok()),
+            ("Base64 without padding", base64(&STANDARD)),
+            ("URL-safe Base64 with padding", base64(&URL_SAFE)),
+        ];
+        writings.into_iter().find_map(|(writing, bytes)| {
+            Some((Some(writing), bytes.filter(|bytes| SIZES.contains(&bytes.len()))?))
+        })
+    };
+    others.into_iter().find_map(named).or_else(lenient)
+}

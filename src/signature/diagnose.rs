@@ -1,0 +1,343 @@
+//! What a signature that was refused would have proved, had one thing been different.
+//!
+//! The MAC is searched for; all that surrounds it (its header, label and writing, the time) is compared only once a
+//! MAC has been found, so that several differences around it cost nothing.
+//!
+//! A search is bounded by [`BUDGET`], whatever the body and the number of keys.
+
+use std::fmt;
+
+use http::header::HeaderMap;
+
+use super::claim::{Claim, Claims, Label};
+use super::verify::Skew;
+use super::{Key, Parts, Rewritten, Scheme, Unit, Unproven, schemes};
+use crate::event::Timestamp;
+
+/// The most that one search hashes, in bytes. Each signature tried counts as its body and [`EACH`].
+pub const BUDGET: usize = 16 * 1024 * 1024;
+
+/// What a signature costs besides its body.
+const EACH: usize = 1024;
+
+/// Larger bodies are only tried as they are, in bytes.
+pub const LARGEST_REWRITTEN: usize = 256 * 1024;
+
+/// What senders sign who do not sign what their scheme says.
+const TEMPLATES: [&str; 6] = [
+    "{body}",
+    "{timestamp}.{body}",
+    "{timestamp}{body}",
+    "{id}.{body}",
+    "{id}.{timestamp}.{body}",
+    "v0:{timestamp}:{body}",
+];
+
+/// How a request differs from one that would have been accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// The signature stands in another header.
+    Header {
+        /// Where it stands.
+        found: String,
+        /// Where the scheme looks.
+        expected: String,
+    },
+    /// Something else stands before the signature.
+    Label {
+        /// What stands there.
+        found: Label,
+        /// What the scheme looks for.
+        expected: String,
+    },
+    /// The signature is written in another way.
+    Writing {
+        /// How it is written.
+        found: &'static str,
+        /// How the scheme writes.
+        expected: &'static str,
+    },
+    /// Right, but too old or too early.
+    Skew(Skew),
+    /// The timestamp is counted in another unit.
+    Unit(Unit),
+    /// Something else than the scheme says is signed.
+    Signed {
+        /// What is signed.
+        found: String,
+        /// What the scheme says.
+        expected: String,
+    },
+    /// The body had another form when it was signed.
+    Body(Rewritten),
+    /// Right, but in a form that the scheme refuses.
+    Form(Unproven),
+}
+
+/// Looks for what would have matched in one request.
+pub struct Search<'r> {
+    headers: &'r HeaderMap,
+    body: &'r [u8],
+    now: Timestamp,
+    left: usize,
+}
+
+/// What to search with: a scheme, and how far its times may be off, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule<'s> {
+    /// The scheme.
+    pub scheme: &'s Scheme,
+    /// Seconds, both ways.
+    pub tolerance: u64,
+}
+
+/// The key's place among those that were tried, and how the request differs.
+pub type Found = (usize, Vec<Difference>);
+
+impl<'r> Search<'r> {
+    /// A search in this request, as if it arrived at `now`.
+    pub fn new(headers: &'r HeaderMap, body: &'r [u8], now: Timestamp) -> Self {
+        Search { headers, body, now, left: BUDGET }
+    }
+
+    /// Whether anything in the headers may be a signature at all.
+    pub fn has_claim(&self, scheme: &Scheme) -> bool {
+        !Claims::of(scheme, self.headers).all.is_empty()
+    }
+
+    /// The first of the keys that signed exactly what the scheme says, in whatever form the signature came.
+    pub fn exact<'k>(
+        &mut self,
+        rule: Rule<'_>,
+        keys: impl IntoIterator<Item = &'k Key>,
+    ) -> Option<Found> {
+        let claims = Claims::of(rule.scheme, self.headers);
+        let body = self.body;
+        keys.into_iter().enumerate().find_map(|(number, key)| {
+            let claim = self.made(key, rule.scheme, &claims, body)?;
+            Some((number, self.around(rule, &claims, claim)))
+        })
+    }
+
+    /// The first of the keys that signed something else than the scheme says, or the body in another form.
+    ///
+    /// Not both: a sender that signs in its own way mostly has a body that arrives as it was.
+    pub fn varied(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<Found> {
+        let claims = Claims::of(rule.scheme, self.headers);
+        if claims.all.is_empty() {
+            return None;
+        }
+        self.signed_otherwise(rule, keys, &claims).or_else(|| self.rewritten(rule, keys, &claims))
+    }
+
+    /// The first scheme of the table by which one of the keys signed, with that scheme's headers.
+    pub fn by_other_scheme(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<(Scheme, Found)> {
+        let others = schemes().into_iter().filter(|other| other.headers != rule.scheme.headers);
+        others.into_iter().find_map(|other| {
+            let presented = other.read(self.headers).ok()?;
+            let parts = presented.parts(self.body);
+            let number = keys.iter().position(|key| {
+                self.afford(parts.body.len())
+                    && (0..other.kinds.len())
+                        .any(|kind| key.has_made(&other, &parts, presented.of_kind(kind)))
+            })?;
+            let rule = Rule { scheme: &other, ..rule };
+            let times = presented.timestamp().and_then(|time| self.time(rule, time));
+            let differences = times.into_iter().collect();
+            Some((other, (number, differences)))
+        })
+    }
+
+    fn signed_otherwise(
+        &mut self,
+        rule: Rule<'_>,
+        keys: &[&Key],
+        claims: &Claims<'_>,
+    ) -> Option<Found> {
+        let expected = &rule.scheme.signed;
+        TEMPLATES.into_iter().filter(|template| template != expected).find_map(|template| {
+            let scheme = Scheme { signed: template.to_owned(), ..rule.scheme.clone() };
+            let body = self.body;
+            let (number, claim) = self.any_made(keys, &scheme, claims, body)?;
+            let (found, expected) = (template.to_owned(), expected.clone());
+            let mut differences = vec![Difference::Signed { found, expected }];
+            differences.extend(self.around(rule, claims, claim));
+            Some((number, differences))
+        })
+    }
+
+    fn rewritten(&mut self, rule: Rule<'_>, keys: &[&Key], claims: &Claims<'_>) -> Option<Found> {
+        if self.body.len() > LARGEST_REWRITTEN {
+            return None;
+        }
+        Rewritten::all().find_map(|form| {
+            let body = form.of(self.body)?;
+            let (number, claim) = self.any_made(keys, rule.scheme, claims, &body)?;
+            let mut differences = vec![Difference::Body(form)];
+            differences.extend(self.around(rule, claims, claim));
+            Some((number, differences))
+        })
+    }
+
+    fn any_made<'c, 'h>(
+        &mut self,
+        keys: &[&Key],
+        scheme: &Scheme,
+        claims: &'c Claims<'h>,
+        body: &[u8],
+    ) -> Option<(usize, &'c Claim<'h>)> {
+        keys.iter()
+            .enumerate()
+            .find_map(|(number, key)| Some((number, self.made(key, scheme, claims, body)?)))
+    }
+
+    /// The claim that is the key's signature of what the scheme signs.
+    fn made<'c, 'h>(
+        &mut self,
+        key: &Key,
+        scheme: &Scheme,
+        claims: &'c Claims<'h>,
+        body: &[u8],
+    ) -> Option<&'c Claim<'h>> {
+        let lacks =
+            |part: &str, found: Option<&[u8]>| scheme.signed.contains(part) && found.is_none();
+        if claims.all.is_empty()
+            || lacks("{id}", claims.id)
+            || lacks("{timestamp}", claims.timestamp)
+            || !self.afford(body.len())
+        {
+            return None;
+        }
+        let parts = Parts {
+            id: claims.id.unwrap_or_default(),
+            timestamp: claims.timestamp.unwrap_or_default(),
+            body,
+        };
+        let made = |claims: &[Claim<'_>]| {
+            key.has_made(scheme, &parts, claims.iter().map(|claim| claim.bytes.as_slice()))
+        };
+        if !made(&claims.all) {
+            return None;
+        }
+        claims.all.iter().find(|claim| made(std::slice::from_ref(claim)))
+    }
+
+    fn afford(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes + EACH);
+        self.left = left.unwrap_or_default();
+        left.is_some()
+    }
+
+    /// How the request differs around a signature that is right.
+    fn around(&self, rule: Rule<'_>, claims: &Claims<'_>, claim: &Claim<'_>) -> Vec<Difference> {
+        let scheme = rule.scheme;
+        let mut differences: Vec<Difference> =
+            [header(scheme, claim), label(scheme, claim), writing(scheme, claim)]
+                .into_iter()
+                .flatten()
+                .collect();
+        differences.extend(claims.timestamp.and_then(|time| self.time(rule, time)));
+        if let Err(form) = scheme.present(self.headers, rule.tolerance, self.now)
+            && (differences.is_empty() || lacks_a_part(scheme, &form))
+        {
+            differences.push(Difference::Form(form));
+        }
+        differences
+    }
+
+    fn time(&self, rule: Rule<'_>, written: &[u8]) -> Option<Difference> {
+        let within = |unit: Unit| {
+            let ahead = unit.ahead(written, self.now).ok()?;
+            Some((ahead, ahead.unsigned_abs() <= rule.tolerance))
+        };
+        let unit = rule.scheme.unit;
+        match (within(unit)?, within(unit.other())?) {
+            ((_, true), _) => None,
+            (_, (_, true)) => Some(Difference::Unit(unit.other())),
+            ((ahead, _), _) => Some(Difference::Skew(Skew { ahead, tolerance: rule.tolerance })),
+        }
+    }
+}
+
+/// Whether a header is not there that the signature's own place does not explain.
+fn lacks_a_part(scheme: &Scheme, form: &Unproven) -> bool {
+    match form {
+        Unproven::Missing(name) => scheme.headers.iter().all(|places| places.signature != *name),
+        Unproven::NoTime { .. } => true,
+        _ => false,
+    }
+}
+
+fn header(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
+    let found = claim.header.as_str();
+    let is_own = scheme.headers.iter().any(|places| places.signature.eq_ignore_ascii_case(found));
+    let expected = || scheme.headers[0].signature.clone();
+    (!is_own).then(|| Difference::Header { found: found.to_owned(), expected: expected() })
+}
+
+fn label(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
+    let expected = || scheme.kinds[0].label.clone();
+    let found = claim.label.clone();
+    (found != Label::Expected).then(|| Difference::Label { found, expected: expected() })
+}
+
+fn writing(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
+    let expected = scheme.encoding.as_str();
+    claim.writing.map(|found| Difference::Writing { found, expected })
+}
+
+impl Unit {
+    const fn other(self) -> Unit {
+        match self {
+            Unit::Seconds => Unit::Milliseconds,
+            Unit::Milliseconds => Unit::Seconds,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Unit::Seconds => "seconds",
+            Unit::Milliseconds => "milliseconds",
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::Header { found, expected } => {
+                write!(f, "the signature stands in the {found} header, not in {expected}")
+            }
+            Difference::Label { found: Label::Known(found), expected } => {
+                write!(f, "the signature stands behind {found:?}, and {expected:?} is expected")
+            }
+            Difference::Label { found: Label::Unknown, expected } => {
+                write!(f, "the signature stands behind something else than {expected:?}")
+            }
+            Difference::Label { expected, .. } => {
+                write!(f, "the signature stands alone, and {expected:?} is expected before it")
+            }
+            Difference::Writing { found, expected } => {
+                write!(f, "the signature is written in {found}, and {expected} is expected")
+            }
+            Difference::Skew(skew) => write!(
+                f,
+                "the signature is right, but its timestamp is {skew}: a clock is wrong, or the request was held up or sent again"
+            ),
+            Difference::Unit(found) => write!(
+                f,
+                "the timestamp is in {}, and {} are expected",
+                found.as_str(),
+                found.other().as_str()
+            ),
+            Difference::Signed { found, expected } if found == "{body}" => {
+                write!(f, "only the body is signed, and {expected:?} is expected")
+            }
+            Difference::Signed { found, expected } => {
+                write!(f, "{found:?} is signed, and {expected:?} is expected")
+            }
+            Difference::Body(form) => form.fmt(f),
+            Difference::Form(unproven) => write!(f, "the signature is right, but {unproven}"),
+        }
+    }
+}
