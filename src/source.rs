@@ -4,8 +4,10 @@
 //! Both can only be made here.
 
 mod auth;
+pub mod diagnose;
 mod envelope;
 mod places;
+mod suspects;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use crate::signature::{Fingerprint, Unproven};
 
 pub use auth::{Accepted, Auth, BearerKey, Signed};
 pub(crate) use places::Places;
+pub use suspects::Suspects;
 
 /// Headers whose values are secrets; they are kept out of the inbox and the log.
 const SECRET_HEADERS: [&str; 5] =
@@ -134,22 +137,36 @@ impl Source {
     /// Checks what the headers alone can prove, before a byte of the body is read.
     ///
     /// # Errors
-    /// A [`Refusal`] if the request does not carry an accepted key, a signature of the right form and time, or a client
+    /// [`Rejected`] if the request does not carry an accepted key, a signature of the right form and time, or a client
     /// id that may come in.
     pub fn admit(
         self: &Arc<Self>,
         headers: HeaderMap,
         query: Option<&str>,
         now: Timestamp,
-    ) -> Result<Admitted, Refusal> {
-        let proof = self.auth.admit(&headers, query, now)?;
-        let client_id = text(&headers, self.places().client_id)?;
+    ) -> Result<Admitted, Box<Rejected>> {
+        match self.check(&headers, query, now) {
+            Ok((proof, client_id)) => {
+                Ok(Admitted { source: Arc::clone(self), proof, client_id, headers, now })
+            }
+            Err(refusal) => Err(Box::new(Rejected { refusal, headers, body: None })),
+        }
+    }
+
+    fn check(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(auth::Proof, Option<String>), Refusal> {
+        let proof = self.auth.admit(headers, query, now)?;
+        let client_id = text(headers, self.places().client_id)?;
         if !self.client_ids.is_empty()
             && !client_id.as_ref().is_some_and(|id| self.client_ids.contains(id))
         {
             return Err(Refusal::ClientId(client_id));
         }
-        Ok(Admitted { source: Arc::clone(self), proof, client_id, headers, now })
+        Ok((proof, client_id))
     }
 
     fn places(&self) -> &'static Places {
@@ -171,10 +188,20 @@ impl Admitted {
     /// Checks the bytes and reads from them what the delivery says of itself.
     ///
     /// # Errors
-    /// A [`Refusal`] if the bytes are not what was signed, or not JSON text.
-    pub fn verify(self, body: Bytes) -> Result<Verified, Refusal> {
-        let Admitted { source, proof, client_id, headers, now } = self;
-        let key = source.auth.verify(proof, &body, now)?;
+    /// [`Rejected`] if the bytes are not what was signed, or not JSON text.
+    pub fn verify(self, body: Bytes) -> Result<Verified, Box<Rejected>> {
+        match self.source.auth.verify(&self.proof, &body, self.now) {
+            Ok(key) => self.read(body, key).map_err(|refusal| {
+                Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
+            }),
+            Err(refusal) => {
+                Err(Box::new(Rejected { refusal, headers: self.headers, body: Some(body) }))
+            }
+        }
+    }
+
+    fn read(self, body: Bytes, key: Option<Fingerprint>) -> Result<Verified, Refusal> {
+        let Admitted { source, client_id, headers, .. } = self;
         let places = source.places();
         let envelope = envelope::read(&body, places.event_type, places.event_time)?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
@@ -193,6 +220,24 @@ impl Admitted {
             key,
             source,
         })
+    }
+}
+
+/// A refused request, given back so that its owner can be told what would have matched.
+#[derive(thiserror::Error)]
+#[error("{refusal}")]
+pub struct Rejected {
+    /// Why it is refused.
+    pub refusal: Refusal,
+    /// Its headers, if it does not prove its sender.
+    pub headers: HeaderMap,
+    /// Its body, if it has been read and does not prove its sender.
+    pub body: Option<Bytes>,
+}
+
+impl std::fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rejected({:?})", self.refusal)
     }
 }
 

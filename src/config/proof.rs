@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::check::refuse;
 use super::{AuthKind, ConfigError, SourceConfig};
 use crate::event::Dialect;
-use crate::signature::{Key, Scheme, TOLERANCE, schemes};
-use crate::source::{Accepted, Auth, Signed};
+use crate::signature::{Fingerprint, Key, Scheme, TOLERANCE, schemes};
+use crate::source::{Accepted, Auth, Signed, Suspects};
 
 /// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
 const PLACEHOLDER: &str = "…";
@@ -101,12 +101,16 @@ impl SourceConfig {
         let kind = self.auth_kind();
         let bearer = self.bearer_keys(name)?;
         let signing = self.signing_keys(name)?;
+        let retired = self.retired_keys(name)?;
+        check_retired(name, &retired, bearer.iter().chain(&signing))?;
         self.check_sorts(name, kind, &bearer, &signing)?;
         let signature = match kind.has_signature() {
             true => Some(self.signed(name, &signing, window)?),
             false => None,
         };
+        let scheme = signature.as_ref().map(|signed| &signed.scheme);
         Ok(Auth {
+            suspects: Suspects::new(scheme, &bearer, &signing, &retired),
             bearer: bearer.iter().map(Accepted::bearer).collect(),
             query: self.dialect == Dialect::CloudEvents,
             signature,
@@ -200,6 +204,24 @@ impl SourceConfig {
             ));
         }
         Ok(())
+    }
+}
+
+/// No key is both accepted and retired.
+fn check_retired<'k>(
+    name: &str,
+    retired: &[SecretString],
+    mut accepted: impl Iterator<Item = &'k SecretString>,
+) -> Result<(), ConfigError> {
+    let is_retired = |key: &SecretString| {
+        retired.iter().any(|retired| retired.expose_secret() == key.expose_secret())
+    };
+    match accepted.find(|key| is_retired(key)) {
+        Some(key) => refuse(format!(
+            "[sources.{name}] the key {} is both accepted and retired; remove it from one of the two lists",
+            Fingerprint::of(key)
+        )),
+        None => Ok(()),
     }
 }
 
