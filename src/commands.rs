@@ -6,6 +6,7 @@ pub(crate) mod inbox;
 pub(crate) mod openapi;
 pub(crate) mod secret;
 pub(crate) mod serve;
+pub(crate) mod verify;
 
 use std::io::Write as _;
 

@@ -36,6 +36,8 @@ enum Command {
     },
     /// Look into the inbox: list, show, replay, prune, export
     Inbox(commands::inbox::Args),
+    /// Say whether a captured request would be accepted, and if not, why
+    Verify(commands::verify::Args),
     /// Print the OpenAPI document
     Openapi(commands::openapi::Args),
     /// Ask a running receiver whether it is ready; exit code 0 if it is, 1 if not
@@ -51,6 +53,7 @@ async fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(args).await,
         Command::Emit { settings, args } => emit(&settings, args).await,
         Command::Inbox(args) => commands::inbox::run(args).await,
+        Command::Verify(args) => commands::verify::run(&args),
         Command::Openapi(args) => commands::openapi::run(args),
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,
         Command::Secret(args) => commands::secret::run(args),

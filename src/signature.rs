@@ -11,7 +11,7 @@ mod sign;
 mod vectors;
 mod verify;
 
-pub use claim::Label;
+pub use claim::{Label, Stamps};
 pub use custom::{CustomError, CustomScheme};
 pub use diagnose::{BUDGET, Difference, Found, LARGEST_REWRITTEN, Rule, Search};
 pub use key::{Fingerprint, Key, KeyError};

@@ -3,10 +3,23 @@
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use chrono::DateTime;
 use http::HeaderName;
 use http::header::HeaderMap;
 
-use super::{Encoding, Headers, Scheme, TimePlace, schemes};
+use super::{Encoding, Headers, Scheme, TimePlace, Unit, schemes};
+use crate::event::Timestamp;
+
+/// What is signed besides the body, as a request's headers say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamps {
+    /// The message id.
+    pub id: Option<String>,
+    /// The time of signing, as it is written.
+    pub timestamp: Option<String>,
+    /// The time of signing, read in the scheme's unit, and then in the other.
+    pub times: Vec<Timestamp>,
+}
 
 /// More than this are not looked at.
 const MOST: usize = 16;
@@ -64,6 +77,25 @@ impl<'h> Claims<'h> {
             id: places.id.as_ref().and_then(|name| headers.get(name)).map(|id| id.as_bytes()),
             timestamp: timestamp(scheme, places, headers),
             all: texts.flat_map(|(name, text)| claims(scheme, name, text)).take(MOST).collect(),
+        }
+    }
+}
+
+impl Scheme {
+    /// What the headers say that is signed besides the body, proven or not.
+    pub fn stamps(&self, headers: &HeaderMap) -> Stamps {
+        let claims = Claims::of(self, headers);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let timestamp = claims.timestamp.map(text);
+        let number: Option<i64> = timestamp.as_ref().and_then(|text| text.parse().ok());
+        let read = |unit: Unit| match unit {
+            Unit::Seconds => DateTime::from_timestamp_secs(number?),
+            Unit::Milliseconds => DateTime::from_timestamp_millis(number?),
+        };
+        Stamps {
+            id: claims.id.map(text),
+            times: [self.unit, self.unit.other()].into_iter().filter_map(read).collect(),
+            timestamp,
         }
     }
 }

@@ -287,7 +287,7 @@ fn writing(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
 }
 
 impl Unit {
-    const fn other(self) -> Unit {
+    pub(super) const fn other(self) -> Unit {
         match self {
             Unit::Seconds => Unit::Milliseconds,
             Unit::Milliseconds => Unit::Seconds,
@@ -308,6 +308,15 @@ impl fmt::Display for Difference {
             Difference::Header { found, expected } => {
                 write!(f, "the signature stands in the {found} header, not in {expected}")
             }
+            Difference::Label { found: Label::Known(found), expected } if expected.is_empty() => {
+                write!(
+                    f,
+                    "the signature stands behind {found:?}, and nothing is expected before it"
+                )
+            }
+            Difference::Label { expected, .. } if expected.is_empty() => f.write_str(
+                "the signature stands behind something, and nothing is expected before it",
+            ),
             Difference::Label { found: Label::Known(found), expected } => {
                 write!(f, "the signature stands behind {found:?}, and {expected:?} is expected")
             }
@@ -339,5 +348,33 @@ impl fmt::Display for Difference {
             Difference::Body(form) => form.fmt(f),
             Difference::Form(unproven) => write!(f, "the signature is right, but {unproven}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::signature::Stamp;
+
+    #[test]
+    fn a_search_ends_when_its_budget_is_spent() {
+        let scheme = Scheme::named("github").expect("a row of the table");
+        let key = |n: usize| Key::new(&scheme, &format!("key number {n}").into()).unwrap();
+        let keys: Vec<Key> = (0..40).map(key).collect();
+        let body = vec![b'x'; BUDGET / 20];
+        let now = DateTime::UNIX_EPOCH;
+        let found = |number: usize| {
+            let signed = scheme.sign(&[&keys[number]], Stamp { id: "", time: now }, &body).unwrap();
+            let name = http::HeaderName::try_from(&signed[0].0).unwrap();
+            let headers: HeaderMap<HeaderValue> =
+                [(name, signed[0].1.clone())].into_iter().collect();
+            let rule = Rule { scheme: &scheme, tolerance: 0 };
+            Search::new(&headers, &body, now).exact(rule, &keys).map(|(number, _)| number)
+        };
+        assert_eq!(found(18), Some(18));
+        assert_eq!(found(20), None);
     }
 }

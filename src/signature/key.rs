@@ -116,7 +116,7 @@ impl Key {
     }
 
     /// The shared secret, with other bytes than its scheme reads or for another hash.
-    pub(super) fn of_bytes(
+    pub(crate) fn of_bytes(
         secret: &SecretString,
         algorithm: Algorithm,
         bytes: &[u8],

@@ -175,17 +175,17 @@ impl fmt::Display for Rewritten {
             Rewritten::Json(layout) => {
                 return write!(
                     f,
-                    "the body was re-serialised on the way: it matches as {layout}; let no proxy or framework parse it"
+                    "the body was re-serialised on the way: it matches as {layout}, so let no proxy or framework parse it"
                 );
             }
             Rewritten::JsonLine(layout) => {
                 return write!(
                     f,
-                    "the body was re-serialised on the way: it matches as {layout} with a line feed at the end; let no proxy or framework parse it"
+                    "the body was re-serialised on the way: it matches as {layout} with a line feed at the end, so let no proxy or framework parse it"
                 );
             }
         };
-        write!(f, "{what} on the way; the bytes must arrive as they were signed")
+        write!(f, "{what} on the way, and the bytes must arrive as they were signed")
     }
 }
 

@@ -247,7 +247,7 @@ impl fmt::Display for Finding {
             Finding::SignedFor(stranger) => write!(f, "it is signed with {stranger}"),
             Finding::BearerFor(stranger) => write!(f, "the bearer key is {stranger}"),
             Finding::Retired(key) => {
-                write!(f, "the key {key} is one of this source's retired_keys; give the sender a current one")
+                write!(f, "the key {key} is one of this source's retired_keys, so give the sender a current one")
             }
             Finding::Misread { key, how } => {
                 write!(f, "it is signed with the key {key}, used {how}")

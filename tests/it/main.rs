@@ -26,6 +26,7 @@ mod sqlite;
 mod survive;
 mod watched;
 mod webdriver;
+mod why;
 mod wire;
 
 // The README's files name these modules as they do inside the crate.
