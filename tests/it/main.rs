@@ -24,6 +24,7 @@ mod receiver;
 mod retention;
 mod sqlite;
 mod survive;
+mod verify;
 mod watched;
 mod webdriver;
 mod why;
