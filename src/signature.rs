@@ -3,6 +3,7 @@
 mod claim;
 mod custom;
 mod diagnose;
+mod difference;
 mod key;
 mod misreading;
 mod rewritten;
@@ -13,10 +14,11 @@ mod verify;
 
 pub use claim::{Label, Stamps};
 pub use custom::{CustomError, CustomScheme};
-pub use diagnose::{BUDGET, Difference, Found, LARGEST_REWRITTEN, Rule, Search};
+pub use diagnose::{BUDGET, Found, LARGEST_REWRITTEN, Rule, Search};
+pub use difference::Difference;
 pub use key::{Fingerprint, Key, KeyError};
 pub use misreading::Misreading;
-pub use rewritten::{Layout, Rewritten};
+pub use rewritten::{Escapes, Layout, Rewritten};
 pub use sign::{SignError, Stamp};
 pub use verify::{Presented, Skew, Unproven};
 

@@ -7,7 +7,7 @@ use chrono::DateTime;
 use http::HeaderName;
 use http::header::HeaderMap;
 
-use super::{Encoding, Headers, Scheme, TimePlace, Unit, schemes};
+use super::{Difference, Encoding, Headers, Scheme, TimePlace, Unit, schemes};
 use crate::event::Timestamp;
 
 /// What is signed besides the body, as a request's headers say it.
@@ -24,6 +24,9 @@ pub struct Stamps {
 /// More than this are not looked at.
 const MOST: usize = 16;
 
+/// Headers that may hold a time or an id under another name; more than this are not tried.
+const MOST_RENAMED: usize = 4;
+
 /// How long signatures are, in bytes.
 const SIZES: [usize; 2] = [32, 64];
 
@@ -35,6 +38,7 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true);
 
 /// What the headers say that is signed, and everything that may be a signature of it.
+#[derive(Clone)]
 pub(super) struct Claims<'h> {
     pub(super) id: Option<&'h [u8]>,
     pub(super) timestamp: Option<&'h [u8]>,
@@ -42,6 +46,7 @@ pub(super) struct Claims<'h> {
 }
 
 /// Bytes that may be a signature, and how they are written.
+#[derive(Clone)]
 pub(super) struct Claim<'h> {
     pub(super) header: &'h HeaderName,
     pub(super) label: Label,
@@ -79,6 +84,60 @@ impl<'h> Claims<'h> {
             all: texts.flat_map(|(name, text)| claims(scheme, name, text)).take(MOST).collect(),
         }
     }
+
+    /// The same with a time or an id from another header, where the one in `places` is not there.
+    pub(super) fn renamed(
+        &self,
+        places: &Headers,
+        headers: &'h HeaderMap,
+    ) -> Vec<(Self, Vec<Difference>)> {
+        let times = match (&places.timestamp, self.timestamp) {
+            (Some(TimePlace::Header(name)), None) => others("timestamp", name, headers, is_time),
+            _ => vec![None],
+        };
+        let ids = match (&places.id, self.id) {
+            (Some(name), None) => others("id", name, headers, |name, _| name.ends_with("id")),
+            _ => vec![None],
+        };
+        let pairs = times.iter().flat_map(|time| ids.iter().map(move |id| (time, id)));
+        let with = |(time, id): (&Option<Other<'h>>, &Option<Other<'h>>)| {
+            let claims = Claims {
+                timestamp: time.as_ref().map(|time| time.value).or(self.timestamp),
+                id: id.as_ref().map(|id| id.value).or(self.id),
+                all: self.all.clone(),
+            };
+            (
+                claims,
+                [time, id].into_iter().flatten().map(|other| other.difference.clone()).collect(),
+            )
+        };
+        pairs.map(with).filter(|(_, renamed): &(_, Vec<_>)| !renamed.is_empty()).collect()
+    }
+}
+
+/// A header that may be the one that is looked for.
+struct Other<'h> {
+    value: &'h [u8],
+    difference: Difference,
+}
+
+fn others<'h>(
+    part: &'static str,
+    expected: &str,
+    headers: &'h HeaderMap,
+    may_be: impl Fn(&str, &[u8]) -> bool,
+) -> Vec<Option<Other<'h>>> {
+    let there = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let other = |(found, value): (&str, &'h [u8])| {
+        let (found, expected) = (found.to_owned(), expected.to_owned());
+        Some(Other { value, difference: Difference::Header { part, found, expected } })
+    };
+    there.filter(|(name, value)| may_be(name, value)).take(MOST_RENAMED).map(other).collect()
+}
+
+/// Whether it could be a time of our days, in seconds or milliseconds.
+fn is_time(_name: &str, value: &[u8]) -> bool {
+    [10, 13].contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
 }
 
 impl Scheme {

@@ -5,13 +5,12 @@
 //!
 //! A search is bounded by [`BUDGET`], whatever the body and the number of keys.
 
-use std::fmt;
-
 use http::header::HeaderMap;
 
 use super::claim::{Claim, Claims, Label};
+use super::difference::Difference;
 use super::verify::Skew;
-use super::{Key, Parts, Rewritten, Scheme, Unit, Unproven, schemes};
+use super::{Headers, Key, Parts, Rewritten, Scheme, TimePlace, Unit, Unproven, schemes};
 use crate::event::Timestamp;
 
 /// The most that one search hashes, in bytes. Each signature tried counts as its body and [`EACH`].
@@ -32,47 +31,6 @@ const TEMPLATES: [&str; 6] = [
     "{id}.{timestamp}.{body}",
     "v0:{timestamp}:{body}",
 ];
-
-/// How a request differs from one that would have been accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
-    /// The signature stands in another header.
-    Header {
-        /// Where it stands.
-        found: String,
-        /// Where the scheme looks.
-        expected: String,
-    },
-    /// Something else stands before the signature.
-    Label {
-        /// What stands there.
-        found: Label,
-        /// What the scheme looks for.
-        expected: String,
-    },
-    /// The signature is written in another way.
-    Writing {
-        /// How it is written.
-        found: &'static str,
-        /// How the scheme writes.
-        expected: &'static str,
-    },
-    /// Right, but too old or too early.
-    Skew(Skew),
-    /// The timestamp is counted in another unit.
-    Unit(Unit),
-    /// Something else than the scheme says is signed.
-    Signed {
-        /// What is signed.
-        found: String,
-        /// What the scheme says.
-        expected: String,
-    },
-    /// The body had another form when it was signed.
-    Body(Rewritten),
-    /// Right, but in a form that the scheme refuses.
-    Form(Unproven),
-}
 
 /// Looks for what would have matched in one request.
 pub struct Search<'r> {
@@ -127,7 +85,9 @@ impl<'r> Search<'r> {
         if claims.all.is_empty() {
             return None;
         }
-        self.signed_otherwise(rule, keys, &claims).or_else(|| self.rewritten(rule, keys, &claims))
+        self.renamed(rule, keys, &claims)
+            .or_else(|| self.signed_otherwise(rule, keys, &claims))
+            .or_else(|| self.rewritten(rule, keys, &claims))
     }
 
     /// The first scheme of the table by which one of the keys signed, with that scheme's headers.
@@ -146,6 +106,21 @@ impl<'r> Search<'r> {
             let differences = times.into_iter().collect();
             Some((other, (number, differences)))
         })
+    }
+
+    /// The time or the id in a header of another name. A sender that renames one of them often renames all.
+    fn renamed(&mut self, rule: Rule<'_>, keys: &[&Key], claims: &Claims<'r>) -> Option<Found> {
+        let places = &rule.scheme.headers[0];
+        for (claims, renamed) in claims.renamed(places, self.headers) {
+            let body = self.body;
+            let Some((number, claim)) = self.any_made(keys, rule.scheme, &claims, body) else {
+                continue;
+            };
+            let around = self.around(rule, &claims, claim).into_iter();
+            let unnamed = around.filter(|difference| !is_missing(difference, places));
+            return Some((number, unnamed.chain(renamed).collect()));
+        }
+        None
     }
 
     fn signed_otherwise(
@@ -268,11 +243,22 @@ fn lacks_a_part(scheme: &Scheme, form: &Unproven) -> bool {
     }
 }
 
+/// Whether all that it says is that a renamed header is not there under its own name.
+fn is_missing(difference: &Difference, places: &Headers) -> bool {
+    let Difference::Form(Unproven::Missing(name)) = difference else { return false };
+    let time = match &places.timestamp {
+        Some(TimePlace::Header(name)) => Some(name),
+        _ => None,
+    };
+    time == Some(name) || places.id.as_ref() == Some(name)
+}
+
 fn header(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
     let found = claim.header.as_str();
     let is_own = scheme.headers.iter().any(|places| places.signature.eq_ignore_ascii_case(found));
     let expected = || scheme.headers[0].signature.clone();
-    (!is_own).then(|| Difference::Header { found: found.to_owned(), expected: expected() })
+    let part = "signature";
+    (!is_own).then(|| Difference::Header { part, found: found.to_owned(), expected: expected() })
 }
 
 fn label(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
@@ -284,71 +270,6 @@ fn label(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
 fn writing(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
     let expected = scheme.encoding.as_str();
     claim.writing.map(|found| Difference::Writing { found, expected })
-}
-
-impl Unit {
-    pub(super) const fn other(self) -> Unit {
-        match self {
-            Unit::Seconds => Unit::Milliseconds,
-            Unit::Milliseconds => Unit::Seconds,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Unit::Seconds => "seconds",
-            Unit::Milliseconds => "milliseconds",
-        }
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Difference::Header { found, expected } => {
-                write!(f, "the signature stands in the {found} header, not in {expected}")
-            }
-            Difference::Label { found: Label::Known(found), expected } if expected.is_empty() => {
-                write!(
-                    f,
-                    "the signature stands behind {found:?}, and nothing is expected before it"
-                )
-            }
-            Difference::Label { expected, .. } if expected.is_empty() => f.write_str(
-                "the signature stands behind something, and nothing is expected before it",
-            ),
-            Difference::Label { found: Label::Known(found), expected } => {
-                write!(f, "the signature stands behind {found:?}, and {expected:?} is expected")
-            }
-            Difference::Label { found: Label::Unknown, expected } => {
-                write!(f, "the signature stands behind something else than {expected:?}")
-            }
-            Difference::Label { expected, .. } => {
-                write!(f, "the signature stands alone, and {expected:?} is expected before it")
-            }
-            Difference::Writing { found, expected } => {
-                write!(f, "the signature is written in {found}, and {expected} is expected")
-            }
-            Difference::Skew(skew) => write!(
-                f,
-                "the signature is right, but its timestamp is {skew}: a clock is wrong, or the request was held up or sent again"
-            ),
-            Difference::Unit(found) => write!(
-                f,
-                "the timestamp is in {}, and {} are expected",
-                found.as_str(),
-                found.other().as_str()
-            ),
-            Difference::Signed { found, expected } if found == "{body}" => {
-                write!(f, "only the body is signed, and {expected:?} is expected")
-            }
-            Difference::Signed { found, expected } => {
-                write!(f, "{found:?} is signed, and {expected:?} is expected")
-            }
-            Difference::Body(form) => form.fmt(f),
-            Difference::Form(unproven) => write!(f, "the signature is right, but {unproven}"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -30,9 +30,22 @@ pub enum Rewritten {
     Json(Layout),
     /// The same, and a line feed at the end: what writes JSON to a file or a terminal often adds one.
     JsonLine(Layout),
+    /// The same with its texts written anew, as what parses and writes JSON does.
+    Texts(Layout, Escapes),
 }
 
-/// The blanks of a JSON text. Keys keep their order, numbers and texts their writing.
+/// Which characters of a text are escaped, besides those that must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Escapes {
+    /// None, as JavaScript writes it.
+    None,
+    /// All that are not ASCII, as Python writes it.
+    Unicode,
+    /// The same and slashes, as PHP writes it.
+    UnicodeAndSlashes,
+}
+
+/// The blanks of a JSON text. Keys keep their order, and numbers their writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// None.
@@ -47,14 +60,21 @@ impl Rewritten {
     /// Every form, the commonest first.
     pub(super) fn all() -> impl Iterator<Item = Rewritten> {
         use Rewritten::{
-            Bom, CarriageReturn, Json, JsonLine, LineFeed, UnixLines, WindowsLines, WithoutBom,
-            WithoutLineBreak,
+            Bom, CarriageReturn, Json, JsonLine, LineFeed, Texts, UnixLines, WindowsLines,
+            WithoutBom, WithoutLineBreak,
         };
         let layouts = [Layout::Compact, Layout::Spaced, Layout::Indented(2), Layout::Indented(4)];
         [WithoutLineBreak, LineFeed, CarriageReturn, WithoutBom, Bom, UnixLines, WindowsLines]
             .into_iter()
             .chain(layouts.map(Json))
             .chain(layouts.map(JsonLine))
+            .chain([
+                Texts(Layout::Compact, Escapes::None),
+                Texts(Layout::Compact, Escapes::Unicode),
+                Texts(Layout::Compact, Escapes::UnicodeAndSlashes),
+                Texts(Layout::Spaced, Escapes::None),
+                Texts(Layout::Spaced, Escapes::Unicode),
+            ])
     }
 
     /// The body in this form, if that is another one.
@@ -67,8 +87,11 @@ impl Rewritten {
             Rewritten::Bom => [BOM, body].concat(),
             Rewritten::UnixLines => unix_lines(body),
             Rewritten::WindowsLines => windows_lines(body),
-            Rewritten::Json(layout) => layout.of(body)?,
-            Rewritten::JsonLine(layout) => [&layout.of(body)?, b"\n".as_slice()].concat(),
+            Rewritten::Json(layout) => layout.of(body, as_it_is)?,
+            Rewritten::JsonLine(layout) => [&layout.of(body, as_it_is)?, b"\n".as_slice()].concat(),
+            Rewritten::Texts(layout, escapes) => {
+                layout.of(body, |text, out| escapes.write(text, out))?
+            }
         };
         (form != body && form.len() <= LARGEST).then_some(form)
     }
@@ -92,8 +115,8 @@ fn windows_lines(body: &[u8]) -> Vec<u8> {
 }
 
 impl Layout {
-    /// The JSON text with these blanks and no others.
-    fn of(self, body: &[u8]) -> Option<Vec<u8>> {
+    /// The JSON text with these blanks and no others; `write` writes its texts, quotes included.
+    fn of(self, body: &[u8], write: impl Fn(&[u8], &mut Vec<u8>)) -> Option<Vec<u8>> {
         serde_json::from_slice::<IgnoredAny>(body).ok()?;
         let mut out = Vec::with_capacity(body.len());
         let (mut at, mut depth) = (0, 0_usize);
@@ -102,7 +125,7 @@ impl Layout {
             match byte {
                 b'"' => {
                     let end = at + string_length(&body[at..]);
-                    out.extend_from_slice(&body[at - 1..end]);
+                    write(&body[at - 1..end], &mut out);
                     at = end;
                 }
                 b'{' | b'[' => {
@@ -145,6 +168,31 @@ impl Layout {
     }
 }
 
+fn as_it_is(text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(text);
+}
+
+impl Escapes {
+    /// The same text in quotes, with these characters escaped.
+    fn write(self, text: &[u8], out: &mut Vec<u8>) {
+        let parsed = serde_json::from_slice::<String>(text);
+        let Ok(plain) = parsed.and_then(|text| serde_json::to_string(&text)) else {
+            return as_it_is(text, out);
+        };
+        for c in plain.chars() {
+            match c {
+                '/' if self == Escapes::UnicodeAndSlashes => out.extend_from_slice(b"\\/"),
+                c if self != Escapes::None && !c.is_ascii() => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                    }
+                }
+                c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+    }
+}
+
 /// How long the rest of a string is, its closing quote included.
 fn string_length(rest: &[u8]) -> usize {
     let mut escaped = false;
@@ -160,6 +208,10 @@ fn blanks(rest: &[u8]) -> usize {
     rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
 }
 
+const PARSED: &str = "the body was re-serialised on the way: it matches as";
+
+const PARSE_NOT: &str = "so let no proxy or framework parse it";
+
 impl fmt::Display for Rewritten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
@@ -172,20 +224,25 @@ impl fmt::Display for Rewritten {
             Rewritten::Bom => "the byte order mark before the body was taken away",
             Rewritten::UnixLines => "the body's line ends were made those of Windows",
             Rewritten::WindowsLines => "the body's line ends were made those of Unix",
-            Rewritten::Json(layout) => {
-                return write!(
-                    f,
-                    "the body was re-serialised on the way: it matches as {layout}, so let no proxy or framework parse it"
-                );
-            }
+            Rewritten::Json(layout) => return write!(f, "{PARSED} {layout}, {PARSE_NOT}"),
             Rewritten::JsonLine(layout) => {
-                return write!(
-                    f,
-                    "the body was re-serialised on the way: it matches as {layout} with a line feed at the end, so let no proxy or framework parse it"
-                );
+                return write!(f, "{PARSED} {layout} with a line feed at the end, {PARSE_NOT}");
+            }
+            Rewritten::Texts(layout, escapes) => {
+                return write!(f, "{PARSED} {layout} with {escapes}, {PARSE_NOT}");
             }
         };
         write!(f, "{what} on the way, and the bytes must arrive as they were signed")
+    }
+}
+
+impl fmt::Display for Escapes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Escapes::None => "no character escaped that need not be",
+            Escapes::Unicode => "all characters escaped that are not ASCII",
+            Escapes::UnicodeAndSlashes => "slashes escaped and all characters that are not ASCII",
+        })
     }
 }
 
@@ -221,11 +278,28 @@ mod tests {
         ];
         for (layout, text) in &texts {
             for (_, from) in &texts {
-                let made = layout.of(from.as_bytes()).unwrap();
+                let made = layout.of(from.as_bytes(), as_it_is).unwrap();
                 assert_eq!(std::str::from_utf8(&made).unwrap(), *text, "{layout}");
             }
             let blank_objects = text.replace("{}", "{ }").replace("[]", "[\n]");
-            assert_eq!(layout.of(blank_objects.as_bytes()).unwrap(), text.as_bytes());
+            assert_eq!(layout.of(blank_objects.as_bytes(), as_it_is).unwrap(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn texts_are_written_as_others_write_them() {
+        let plain = r#"{"ключ":"é/😀\"\n\\"}"#;
+        let python = r#"{"\u043a\u043b\u044e\u0447": "\u00e9/\ud83d\ude00\"\n\\"}"#;
+        let php = python.replace('/', r"\/").replace(": ", ":");
+        for (layout, escapes, expected) in [
+            (Layout::Compact, Escapes::None, plain),
+            (Layout::Spaced, Escapes::Unicode, python),
+            (Layout::Compact, Escapes::UnicodeAndSlashes, &php),
+        ] {
+            for from in [plain, python, &php].into_iter().filter(|from| *from != expected) {
+                let made = Rewritten::Texts(layout, escapes).of(from.as_bytes()).unwrap();
+                assert_eq!(String::from_utf8(made).unwrap(), expected);
+            }
         }
     }
 

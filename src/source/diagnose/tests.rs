@@ -202,12 +202,16 @@ fn a_body_that_was_rewritten_is_told_with_its_form() {
     let indented = "{\n  \"b\": [\n    1,\n    2.50\n  ],\n  \"a\": \"x, y: z\"\n}";
     let spaced = r#"{"b": [1, 2.50], "a": "x, y: z"}"#;
     let bom = format!("\u{feff}{BODY}");
+    let (plain, escaped) = (r#"{"a":"é/"}"#, r#"{"a":"\u00e9/"}"#);
     for (signed, arrived, expected) in [
         (BODY, indented, "matches as compact JSON, so let no proxy"),
         (indented, BODY, "matches as JSON indented by 2 spaces, so let"),
         (&indented.replace("  ", "    "), BODY, "matches as JSON indented by 4 spaces, so let"),
         (spaced, BODY, "with a space after each comma and colon, so let"),
         (&format!("{BODY}\n"), indented, "compact JSON with a line feed at the end"),
+        (escaped, plain, "all characters escaped that are not ASCII, so let"),
+        (plain, escaped, "no character escaped that need not be, so let"),
+        (&escaped.replace('/', r"\/"), plain, "slashes escaped and all characters that are not"),
         (BODY, &format!("{BODY}\n"), "a line break was added to the end"),
         (BODY, &format!("{BODY}\r\n"), "a line break was added to the end"),
         (&format!("{BODY}\n"), BODY, "a line feed at the end of the body was taken away"),
@@ -245,7 +249,7 @@ fn another_writing_of_the_signature_is_told() {
         (&base64 as &dyn Fn(&str) -> String, "is written in Base64 with padding"),
         (&|hex| base64(hex).trim_end_matches('=').to_owned(), "without padding"),
         (&|hex| hex.to_uppercase(), "is written in upper-case hexadecimal"),
-        (&|hex| hex.replace('a', "A").replace('1', "1"), "is written in hexadecimal in both cases"),
+        (&|hex| hex.replace('a', "A"), "is written in hexadecimal in both cases"),
     ] {
         let sent = sent().change("evox-signature", change);
         let findings = sent.findings();
@@ -353,6 +357,22 @@ fn a_label_that_is_missing_or_another_is_told() {
 fn a_signature_in_another_header_is_told() {
     let sent = Sent::signed("git", GIT).rename("x-hub-signature-256", "x-signature");
     expect(&sent, &["stands in the x-signature header, not in X-Hub-Signature-256"]);
+    let renamed = |sent: Sent| {
+        sent.rename("evox-signature", "x-evolution-signature").rename("evox-time", "x-sent-at")
+    };
+    let both =
+        ["the signature stands in the x-evo", "the timestamp stands in the x-sent-at header"];
+    expect(&renamed(Sent::signed("evo", EVO)), &both);
+    let late = renamed(Sent::signed("evo", EVO)).findings_at(now() + TimeDelta::hours(1));
+    assert!(late.contains("3600 s old") && late.contains("x-sent-at"), "{late}");
+    let prefix = ["signature", "timestamp", "id"].into_iter().fold(
+        Sent::signed("standard", STANDARD).set("x-other-id", "m").set("x-number", "1234567890"),
+        |sent, part| sent.rename(&format!("webhook-{part}"), &format!("vendor-{part}")),
+    );
+    expect(
+        &prefix,
+        &["the signature stands in", "the timestamp stands in", "the id stands in the vendor-id"],
+    );
     let twice = Sent::signed("git", GIT);
     let mut twice = twice.clone();
     twice.headers.append("x-hub-signature-256", HeaderValue::from_static("sha256=00"));
