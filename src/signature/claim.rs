@@ -1,5 +1,7 @@
 //! Whatever in a request's headers may be meant as its proof, read as leniently as a person would.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -32,6 +34,9 @@ const SIZES: [usize; 2] = [32, 64];
 
 /// Labels that no scheme in the table has, but senders have.
 const OTHER_LABELS: [&str; 4] = ["sha1=", "sha512=", "hmac=", "signature="];
+
+/// How long they are when they are written: from the shortest in Base64 to the longest in hexadecimal.
+const LENGTHS: RangeInclusive<usize> = 43..=128;
 
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -192,17 +197,15 @@ fn claims<'h>(scheme: &Scheme, header: &'h HeaderName, text: &str) -> Vec<Claim<
 }
 
 fn claim<'h>(scheme: &Scheme, header: &'h HeaderName, entry: &str) -> Option<Claim<'h>> {
-    let labels = scheme.kinds.iter().filter_map(|kind| entry.strip_prefix(&kind.label));
-    let expected = labels.map(|text| (Label::Expected, text));
-    let whole = [(Label::Missing, entry)];
-    let behind = entry.find(['=', ',', ':']).map(|end| {
-        let (label, text) = entry.split_at(end + 1);
-        (known(label), text.trim())
-    });
-    let (label, (writing, bytes)) = expected
-        .chain(whole)
-        .chain(behind)
-        .find_map(|(label, text)| Some((label, decoded(scheme.encoding, text)?)))?;
+    let decoded = |text: &str| decoded(scheme.encoding, text);
+    let mut labelled = scheme.kinds.iter().filter_map(|kind| entry.strip_prefix(&kind.label));
+    let mut expected = || labelled.find_map(decoded).map(|found| (Label::Expected, found));
+    let alone = || decoded(entry).map(|found| (Label::Missing, found));
+    let behind = || {
+        let (label, text) = entry.split_at(entry.find(['=', ',', ':'])? + 1);
+        decoded(text.trim()).map(|found| (known(label), found))
+    };
+    let (label, (writing, bytes)) = expected().or_else(alone).or_else(behind)?;
     Some(Claim { header, label, writing, bytes })
 }
 
@@ -217,6 +220,9 @@ fn known(label: &str) -> Label {
 
 /// The bytes, and the name of their writing if it is not `expected`.
 fn decoded(expected: Encoding, text: &str) -> Option<(Option<&'static str>, Vec<u8>)> {
+    if !LENGTHS.contains(&text.len()) {
+        return None;
+    }
     let strictly = |encoding: Encoding| {
         SIZES
             .iter()

@@ -217,6 +217,18 @@ fn what_cannot_be_checked_ends_with_2_and_repeats_no_secret() {
 }
 
 #[test]
+fn a_key_is_not_accepted_and_retired_at_once() {
+    let folder = captured("A: b\n", "");
+    let settings =
+        SETTINGS.replace("path = \"/git\"", &format!("path = \"/git\"\nretired_keys = {GIT:?}"));
+    std::fs::write(folder.path().join("receiver.toml"), settings).unwrap();
+    let error = complaint(verify(folder.path(), "git", &[]));
+    assert!(error.contains("[sources.git] the key "), "{error}");
+    assert!(error.contains("is both accepted and retired; remove it"), "{error}");
+    assert!(!error.contains("hush"), "{error}");
+}
+
+#[test]
 fn its_help_explains_the_time_and_has_examples() {
     let folder = tempfile::tempdir().unwrap();
     let long = printed(run(folder.path(), &["verify", "--help"]));

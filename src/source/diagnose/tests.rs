@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
 
 use super::{Request, diagnose};
 use crate::config::{Config, parse};
@@ -492,5 +493,44 @@ fn no_finding_holds_a_secret() {
         {
             assert!(part.len() < 4 || !found.contains(part), "{found}: {part}");
         }
+    }
+}
+
+/// What a stranger may write into a header that is looked at.
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let odd = prop::collection::vec(
+        any::<u8>().prop_filter("a header's", |&c| c >= 32 && c != 127),
+        0..200,
+    );
+    let near = "(v1,|v1=|t=|sha256=|Bearer ?|Basic |[\"' :=%;,]){0,4}([0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=?|[0-9]{8,20})?[ =,;]{0,2}"
+        .prop_map(String::into_bytes);
+    prop_oneof![odd, near]
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_looked_into_without_a_panic(
+        source in 0..9_usize,
+        values in prop::collection::vec((0..9_usize, value()), 0..6),
+        query in prop::option::of("[a-z=&%]{0,30}"),
+        body in prop_oneof![prop::collection::vec(any::<u8>(), 0..60), "[\\[{}\":,\\\\ 1a\\]]{0,60}".prop_map(String::into_bytes)],
+    ) {
+        const NAMES: [&str; 9] = [
+            "authorization", "webhook-id", "webhook-timestamp", "webhook-signature", "evox-time",
+            "evox-signature", "x-hub-signature-256", "x-own-time", "stripe-signature",
+        ];
+        let sources = sources();
+        let mut headers = HeaderMap::new();
+        for (name, value) in values {
+            headers.append(NAMES[name], HeaderValue::from_bytes(&value).unwrap());
+        }
+        let source = &sources[source];
+        let rejected = match source.admit(headers.clone(), query.as_deref(), now()) {
+            Ok(admitted) => admitted.verify(body.clone().into()).unwrap_err(),
+            Err(rejected) => rejected,
+        };
+        let request = Request { headers: &headers, query: query.as_deref(), body: Some(&body), now: now() };
+        let found = diagnose(source, &sources, &rejected.refusal, request);
+        prop_assert!(found.iter().count() <= super::MOST);
     }
 }
