@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod openapi;
 pub(crate) mod secret;
 pub(crate) mod serve;
+pub(crate) mod verify;
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 pub mod answer;
 mod body;
 mod connections;
+mod diagnosis;
 pub mod docs;
 mod endpoint;
 mod handshake;

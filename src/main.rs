@@ -40,6 +40,8 @@ enum Command {
     Check(commands::check::Args),
     /// Show when each key was last used, so that an old one can go
     Keys(commands::keys::Args),
+    /// Say whether a captured request would be accepted, and if not, why
+    Verify(commands::verify::Args),
     /// Print the OpenAPI document
     Openapi(commands::openapi::Args),
     /// Ask a running receiver whether it is ready; exit code 0 if it is, 1 if not
@@ -57,6 +59,7 @@ async fn main() -> ExitCode {
         Command::Inbox(args) => commands::inbox::run(args).await,
         Command::Check(args) => commands::check::run(args),
         Command::Keys(args) => commands::keys::run(args).await,
+        Command::Verify(args) => commands::verify::run(&args),
         Command::Openapi(args) => commands::openapi::run(args),
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,
         Command::Secret(args) => commands::secret::run(args),

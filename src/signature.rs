@@ -1,16 +1,26 @@
 //! The table of schemes: how senders prove that bytes are theirs, one row each. Signing and verifying read the same row.
 
+mod claim;
 mod custom;
+mod diagnose;
+mod difference;
 mod key;
+mod misreading;
+mod rewritten;
 mod sign;
 #[cfg(test)]
 mod vectors;
 mod verify;
 
+pub use claim::{Label, Stamps};
 pub use custom::{CustomError, CustomScheme};
+pub use diagnose::{BUDGET, Found, LARGEST_REWRITTEN, Rule, Search};
+pub use difference::Difference;
 pub use key::{Fingerprint, Key, KeyError};
+pub use misreading::Misreading;
+pub use rewritten::{Escapes, Layout, Rewritten};
 pub use sign::{SignError, Stamp};
-pub use verify::{Presented, Unproven};
+pub use verify::{Presented, Skew, Unproven};
 
 /// How old or how early a timestamp may be, in seconds, unless the source says otherwise.
 pub const TOLERANCE: u64 = 300;

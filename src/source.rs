@@ -5,9 +5,11 @@
 
 mod auth;
 mod cloudevents;
+pub mod diagnose;
 mod envelope;
 mod places;
 mod said;
+mod suspects;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use said::{Heard, LONGEST_ID, Reading};
 pub use auth::{Accepted, Auth, BearerKey, Signed};
 pub use places::Places;
 pub(crate) use places::{Fact, Header, NoPlace, Place};
+pub use suspects::Suspects;
 
 /// Headers whose values are secrets; they are kept out of the inbox and the log.
 const SECRET_HEADERS: [&str; 5] =
@@ -154,23 +157,37 @@ impl Source {
     /// Checks what the headers alone can prove, before a byte of the body is read.
     ///
     /// # Errors
-    /// A [`Refusal`] if the request does not carry an accepted key, a signature of the right form and time, or a client
+    /// [`Rejected`] if the request does not carry an accepted key, a signature of the right form and time, or a client
     /// id that may come in.
     pub fn admit(
         self: &Arc<Self>,
         headers: HeaderMap,
         query: Option<&str>,
         now: Timestamp,
-    ) -> Result<Admitted, Refusal> {
-        let proof = self.auth.admit(&headers, query, now)?;
-        let reading = Reading::of(self.dialect, &headers);
+    ) -> Result<Admitted, Box<Rejected>> {
+        match self.check(&headers, query, now) {
+            Ok((proof, reading, client)) => {
+                Ok(Admitted { source: Arc::clone(self), proof, reading, client, headers, now })
+            }
+            Err(refusal) => Err(Box::new(Rejected { refusal, headers, body: None })),
+        }
+    }
+
+    fn check(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(auth::Proof, Reading, Option<Heard>), Refusal> {
+        let proof = self.auth.admit(headers, query, now)?;
+        let reading = Reading::of(self.dialect, headers);
         let places = self.places.at(Fact::ClientId);
-        let client = reading.heard(Fact::ClientId, places, &headers)?;
+        let client = reading.heard(Fact::ClientId, places, headers)?;
         let left = reading.left(places, client.as_ref());
         if !places[..left].iter().any(|place| matches!(place, Place::Body(_))) {
             self.check_client(client.as_ref().map(|client| client.text.as_str()))?;
         }
-        Ok(Admitted { source: Arc::clone(self), proof, reading, client, headers, now })
+        Ok((proof, reading, client))
     }
 
     fn check_client(&self, id: Option<&str>) -> Result<(), Refusal> {
@@ -197,10 +214,20 @@ impl Admitted {
     /// Checks the bytes and reads from them what the delivery says of itself.
     ///
     /// # Errors
-    /// A [`Refusal`] if the bytes are not what was signed, or not JSON text.
-    pub fn verify(self, body: Bytes) -> Result<Verified, Refusal> {
-        let Admitted { source, proof, reading, client, headers, now } = self;
-        let key = source.auth.verify(proof, &body, now)?;
+    /// [`Rejected`] if the bytes are not what was signed, or not JSON text.
+    pub fn verify(self, body: Bytes) -> Result<Verified, Box<Rejected>> {
+        match self.source.auth.verify(&self.proof, &body, self.now) {
+            Ok(key) => self.read(body, key).map_err(|refusal| {
+                Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
+            }),
+            Err(refusal) => {
+                Err(Box::new(Rejected { refusal, headers: self.headers, body: Some(body) }))
+            }
+        }
+    }
+
+    fn read(self, body: Bytes, key: Option<Fingerprint>) -> Result<Verified, Refusal> {
+        let Admitted { source, reading, client, headers, .. } = self;
         let mut said = said::read(&source.places, reading, client, &headers, &body)?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
         let message_id = said.facts[Fact::MessageId].take();
@@ -227,6 +254,24 @@ impl Admitted {
             verified.source.check_client(verified.client_id.as_deref())?;
         }
         Ok(verified)
+    }
+}
+
+/// A refused request, given back so that its owner can be told what would have matched.
+#[derive(thiserror::Error)]
+#[error("{refusal}")]
+pub struct Rejected {
+    /// Why it is refused.
+    pub refusal: Refusal,
+    /// Its headers, if it does not prove its sender.
+    pub headers: HeaderMap,
+    /// Its body, if it has been read and does not prove its sender.
+    pub body: Option<Bytes>,
+}
+
+impl std::fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rejected({:?})", self.refusal)
     }
 }
 

@@ -8,7 +8,7 @@ use super::check::refuse;
 use super::{AuthKind, ConfigError, SourceConfig};
 use crate::event::Dialect;
 use crate::signature::{Key, Scheme, TOLERANCE, schemes};
-use crate::source::{Accepted, Auth, Signed};
+use crate::source::{Accepted, Auth, Signed, Suspects};
 
 /// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
 const PLACEHOLDER: &str = "…";
@@ -93,12 +93,15 @@ impl SourceConfig {
         let kind = self.auth_kind();
         let bearer = self.bearer_keys(name)?;
         let signing = self.signing_keys(name)?;
+        let retired = self.retired_keys(name)?;
         self.check_sorts(name, kind, &bearer, &signing)?;
         let signature = match kind.has_signature() {
             true => Some(self.signed(name, &signing, window)?),
             false => None,
         };
+        let scheme = signature.as_ref().map(|signed| &signed.scheme);
         Ok(Auth {
+            suspects: Suspects::new(scheme, &bearer, &signing, &retired),
             bearer: bearer.iter().map(Accepted::bearer).collect(),
             query: self.dialect == Dialect::CloudEvents,
             signature,

@@ -25,7 +25,8 @@ pub(super) enum Unread {
     Broken(String),
 }
 
-/// Reads bodies within bounds.
+/// Reads bodies within bounds. Clones share the memory.
+#[derive(Clone)]
 pub(super) struct Reader {
     max: usize,
     timeout: Duration,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -14,16 +15,17 @@ use tokio_util::sync::CancellationToken;
 use super::Parts;
 use super::answer::{Answer, Status};
 use super::body::{Reader, Unread};
+use super::diagnosis::{Arrival, Diagnoses};
 use super::endpoint::Endpoint;
 use super::handshake;
 use super::problem::{
     BAD_REQUEST, CONTENT_TOO_LARGE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, REQUEST_TIMEOUT,
-    UNSUPPORTED_MEDIA_TYPE,
+    UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
 };
-use super::record::{Facts, HANDSHAKE};
+use super::record::{Facts, HANDSHAKE, RequestId};
 use crate::catalog::Catalog;
 use crate::inbox::{Front, InboxError, Receipt, Route, Seen};
-use crate::source::{Refusal, RefusalKind, Verified};
+use crate::source::{Refusal, RefusalKind, Rejected, Source, Verified};
 use crate::telemetry::Clock;
 
 /// When a sender that met a full receiver should come again.
@@ -38,6 +40,7 @@ pub(super) struct Receiver<C> {
     catalog: Arc<Catalog<C>>,
     front: Front,
     reader: Reader,
+    diagnoses: Diagnoses,
     turns: Semaphore,
     clock: Clock,
     stop: CancellationToken,
@@ -113,13 +116,15 @@ impl<C: 'static> Receiver<C> {
         versions.sort_unstable();
         versions.dedup();
         let limits = &parts.limits;
+        let reader = Reader::new(limits.max_body, limits.body_timeout, limits.buffered);
         Receiver {
             endpoints: parts
                 .sources
                 .iter()
                 .flat_map(|source| Endpoint::of(source, &versions))
                 .collect(),
-            reader: Reader::new(limits.max_body, limits.body_timeout, limits.buffered),
+            diagnoses: Diagnoses::new(&parts.sources, reader.clone()),
+            reader,
             turns: Semaphore::new(limits.concurrency),
             catalog: parts.catalog,
             front: parts.front,
@@ -158,11 +163,22 @@ impl<C: 'static> Receiver<C> {
         let _turn = self.turns.try_acquire().map_err(|_| unavailable(SOON, "overloaded"))?;
         let (head, body) = request.into_parts();
         let content = check_content(&head.headers);
-        let admitted = endpoint.source.admit(head.headers, head.uri.query(), (self.clock)())?;
+        let arrival = Arrival {
+            id: head.extensions.get::<RequestId>().copied(),
+            time: (self.clock)(),
+            query: head.uri.query(),
+        };
+        let source = &endpoint.source;
+        let admitted = match source.admit(head.headers, arrival.query, arrival.time) {
+            Ok(admitted) => admitted,
+            Err(rejected) => return Err(self.reject(source, *rejected, &arrival, Some(body))),
+        };
         endpoint.admit_rate().map_err(too_fast)?;
         content?;
         let body = self.reader.read(body).await?;
-        let verified = admitted.verify(body)?;
+        let verified = admitted
+            .verify(body)
+            .map_err(|rejected| self.reject(source, *rejected, &arrival, None))?;
         if let Some(challenge) = verified.challenge() {
             facts.outcome = Some(HANDSHAKE);
             return Ok(Accepted::Challenge(challenge));
@@ -186,6 +202,19 @@ impl<C: 'static> Receiver<C> {
         Ok(Accepted::Kept(receipt.into()))
     }
 
+    /// The refusal for the sender, while the owner is told more.
+    fn reject(
+        &self,
+        source: &Arc<Source>,
+        rejected: Rejected,
+        arrival: &Arrival<'_>,
+        unread: Option<Body>,
+    ) -> Refused {
+        let refused = Refused::of(&rejected.refusal, source);
+        self.diagnoses.begin(source, rejected, arrival, unread);
+        refused
+    }
+
     /// The event that the body names, if the catalog knows it; else the one that the path names.
     fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, Refused> {
         let dialect = delivery.source.dialect;
@@ -198,7 +227,8 @@ impl<C: 'static> Receiver<C> {
             return Ok(Route { event_type, version, handled: false, ordering_key: None });
         };
         if row.needs_object && !delivery.is_object {
-            return Err(Refusal::NotObject(row.name.to_owned()).into());
+            let refusal = Refusal::NotObject(row.name.to_owned());
+            return Err(Refused::of(&refusal, &delivery.source));
         }
         let entity = row.entity.and_then(|field| Some((field, delivery.field(field)?)));
         Ok(Route {
@@ -250,6 +280,18 @@ impl Refused {
     fn new(problem: Problem, reason: impl Into<Cow<'static, str>>) -> Self {
         Refused { problem: Box::new(problem), reason: reason.into() }
     }
+
+    /// A signature has no challenge that a client could answer; a bearer key has.
+    fn of(refusal: &Refusal, source: &Source) -> Self {
+        let reason = refusal.to_string();
+        match refusal.kind() {
+            RefusalKind::Malformed => malformed(reason),
+            RefusalKind::Unauthentic if source.auth.bearer.is_empty() => {
+                Refused::new(Problem::new(&UNAUTHORIZED), reason)
+            }
+            RefusalKind::Unauthentic => Refused::new(Problem::unauthorized("Bearer"), reason),
+        }
+    }
 }
 
 fn unavailable(after: Duration, reason: impl Into<Cow<'static, str>>) -> Refused {
@@ -266,16 +308,6 @@ fn unsupported(reason: &'static str) -> Refused {
 
 fn malformed(reason: String) -> Refused {
     Refused::new(Problem::new(&BAD_REQUEST).detail(reason.clone()), reason)
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        let reason = refusal.to_string();
-        match refusal.kind() {
-            RefusalKind::Malformed => malformed(reason),
-            RefusalKind::Unauthentic => Refused::new(Problem::unauthorized("Bearer"), reason),
-        }
-    }
 }
 
 impl From<Unread> for Refused {

@@ -1,6 +1,6 @@
 //! One log line a request, written from what the route left in its response.
 
-use std::fmt::Write;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The outcome of a request that only asked whether it may send; it is no delivery.
 pub(super) const HANDSHAKE: &str = "handshake";
 
+/// Sixteen random hexadecimal digits: enough to find a line, not meant to be a secret.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestId(u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// What receiving found out about a request; the rest of the line is the response's.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
@@ -38,11 +48,13 @@ pub(super) struct Facts {
 /// Gives the request an id, turns a panic into a 500, counts, and logs.
 pub(super) async fn record(
     State(metrics): State<Arc<Metrics>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let id = request_id();
+    let id = RequestId(fastrand::u64(..));
+    request.extensions_mut().insert(id);
+    let id = id.to_string();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut unanswered = Unanswered(Some(&id));
     let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -114,12 +126,4 @@ fn log_delivery(id: &str, status: StatusCode, took: Duration, facts: &Facts) {
 
 fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Sixteen random hexadecimal digits: enough to find a line, not meant to be a secret.
-fn request_id() -> String {
-    let mut id = String::with_capacity(16);
-    // Writing to a string cannot fail.
-    let _ = write!(id, "{:016x}", fastrand::u64(..));
-    id
 }

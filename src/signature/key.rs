@@ -17,7 +17,7 @@ use super::{Algorithm, KeyFormat, Kind, Parts, Scheme};
 pub(super) const LONGEST: usize = 64;
 
 /// A key written in Base64 may have its padding or not: it means the same bytes.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -115,6 +115,20 @@ impl Key {
         })
     }
 
+    /// The shared secret, with other bytes than its scheme reads or for another hash.
+    pub(crate) fn of_bytes(
+        secret: &SecretString,
+        algorithm: Algorithm,
+        bytes: &[u8],
+    ) -> Option<Self> {
+        let state = match algorithm {
+            Algorithm::HmacSha256 => State::Sha256(keyed(bytes)),
+            Algorithm::HmacSha512 => State::Sha512(keyed(bytes)),
+            Algorithm::Ed25519 => return None,
+        };
+        Some(Key { fingerprint: Fingerprint::of(secret), kind: 0, is_short: false, state })
+    }
+
     /// Whether one of `signatures` is this key's for what is signed, in a time that does not depend on how nearly.
     pub(super) fn has_made<'s>(
         &self,
@@ -180,7 +194,7 @@ impl Scheme {
 }
 
 /// The kind whose prefix the key has, or else the first.
-fn kind_of<'s>(scheme: &'s Scheme, text: &str) -> (usize, &'s Kind) {
+pub(super) fn kind_of<'s>(scheme: &'s Scheme, text: &str) -> (usize, &'s Kind) {
     let pair = |kind: &Kind| match &kind.key {
         KeyFormat::Pair { public, secret } => text.starts_with(public) || text.starts_with(secret),
         _ => false,
@@ -189,7 +203,7 @@ fn kind_of<'s>(scheme: &'s Scheme, text: &str) -> (usize, &'s Kind) {
     (number, &scheme.kinds[number])
 }
 
-fn bytes(kind: &Kind, text: &str) -> Result<Vec<u8>, KeyError> {
+pub(super) fn bytes(kind: &Kind, text: &str) -> Result<Vec<u8>, KeyError> {
     let base64 = |text: &str| BASE64.decode(text).map_err(|_| KeyError::Malformed("Base64"));
     match &kind.key {
         KeyFormat::Text => Ok(text.as_bytes().to_vec()),

@@ -250,7 +250,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h HeaderValue, Unp
 
 impl Unit {
     /// How many seconds `text` lies ahead of `now`, if it is the one writing of a number.
-    fn ahead(self, text: &[u8], now: Timestamp) -> Result<i64, Unproven> {
+    pub(super) fn ahead(self, text: &[u8], now: Timestamp) -> Result<i64, Unproven> {
         let plain =
             text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"));
         let digits = str::from_utf8(text).ok().filter(|_| plain).ok_or(Unproven::BadTime)?;

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::Refusal;
+use super::{Refusal, Suspects};
 use crate::event::Timestamp;
 use crate::signature::{Fingerprint, Key, Presented, Scheme, Unproven};
 
@@ -23,6 +23,8 @@ pub struct Auth {
     pub query: bool,
     /// A signature.
     pub signature: Option<Signed>,
+    /// What it does not accept, but knows.
+    pub suspects: Suspects,
 }
 
 /// Any of some keys' signatures.
@@ -62,8 +64,12 @@ impl Signed {
 pub struct BearerKey([u8; 32]);
 
 impl BearerKey {
-    fn of(text: &[u8]) -> Self {
+    pub(super) fn of(text: &[u8]) -> Self {
         BearerKey(Sha256::digest(text).into())
+    }
+
+    pub(super) fn equals(&self, other: &BearerKey) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 }
 
@@ -78,7 +84,7 @@ impl fmt::Debug for BearerKey {
 pub struct Accepted<K> {
     /// What stands for the key in logs.
     pub fingerprint: Fingerprint,
-    key: K,
+    pub(super) key: K,
     /// Milliseconds since 1970; the least number if it has not been used since the start.
     last_used: AtomicI64,
 }
@@ -161,7 +167,7 @@ impl Auth {
     /// What the bytes prove: the key that signed them, else the bearer key that came with them.
     pub(super) fn verify(
         &self,
-        proof: Proof,
+        proof: &Proof,
         body: &[u8],
         now: Timestamp,
     ) -> Result<Option<Fingerprint>, Refusal> {
@@ -204,7 +210,7 @@ fn in_header(headers: &HeaderMap) -> Result<&[u8], Refusal> {
 }
 
 /// The value of `access_token` in a query.
-fn access_token(query: &str) -> Option<Vec<u8>> {
+pub(super) fn access_token(query: &str) -> Option<Vec<u8>> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let token = pairs.filter(|(name, _)| *name == "access_token").map(|(_, value)| value).next()?;
     Some(percent_decode_str(token).collect())

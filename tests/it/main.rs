@@ -28,8 +28,10 @@ mod retention;
 mod signed;
 mod sqlite;
 mod survive;
+mod verify;
 mod watched;
 mod webdriver;
+mod why;
 mod wire;
 
 // The README's files name these modules as they do inside the crate.

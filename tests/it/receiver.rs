@@ -204,7 +204,7 @@ impl Request {
         Answer::read(&mut stream).await
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes =
             format!("{} {} HTTP/1.1\r\nHost: x\r\n", self.method, self.path).into_bytes();
         for (name, value) in &self.headers {

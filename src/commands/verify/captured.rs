@@ -1,0 +1,122 @@
+//! A captured request, from the files that people have.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, bail, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+
+/// A request without its method and path.
+pub(super) struct Captured {
+    pub(super) headers: HeaderMap,
+    pub(super) query: Option<String>,
+    pub(super) body: Bytes,
+}
+
+/// What a file of headers holds.
+#[derive(Default)]
+struct Head {
+    headers: HeaderMap,
+    query: Option<String>,
+    body: Option<Vec<u8>>,
+}
+
+/// What `inbox show --json` prints of a delivery.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a list of [name, value] pairs, or what `inbox show --json` prints"
+)]
+enum Kept {
+    Headers(Vec<(String, String)>),
+    #[serde(rename_all = "camelCase")]
+    Delivery {
+        headers: Vec<(String, String)>,
+        body_base64: String,
+    },
+}
+
+impl Captured {
+    /// Reads the files; one of them may be `-`.
+    pub(super) fn read(headers: &str, body: Option<&str>) -> anyhow::Result<Self> {
+        ensure!(body != Some("-") || headers != "-", "only one of --headers and --body can be -");
+        let head = Head::parse(&bytes(headers)?).with_context(|| format!("--headers {headers}"))?;
+        let body = match (body, head.body) {
+            (Some(file), _) => bytes(file)?,
+            (None, Some(body)) => body,
+            (None, None) => bail!("give the body's file with --body"),
+        };
+        Ok(Captured { headers: head.headers, query: head.query, body: body.into() })
+    }
+}
+
+fn bytes(file: &str) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match file {
+        "-" => std::io::stdin().read_to_end(&mut bytes).map(|_| bytes),
+        file => std::fs::read(file),
+    }
+    .with_context(|| format!("cannot read {file}"))
+}
+
+impl Head {
+    fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
+        match bytes.trim_ascii_start().first() {
+            Some(b'[' | b'{') => Head::kept(bytes),
+            Some(_) => Head::lines(bytes),
+            None => bail!("there are no headers in it"),
+        }
+    }
+
+    fn kept(bytes: &[u8]) -> anyhow::Result<Self> {
+        let (pairs, body) = match serde_json::from_slice(bytes)? {
+            Kept::Headers(pairs) => (pairs, None),
+            Kept::Delivery { headers, body_base64 } => {
+                let body = BASE64_STANDARD.decode(body_base64);
+                (headers, Some(body.context("bodyBase64 is not Base64")?))
+            }
+        };
+        let mut head = Head { body, ..Head::default() };
+        for (number, (name, value)) in pairs.iter().enumerate() {
+            head.add(name.as_bytes(), value.as_bytes())
+                .with_context(|| format!("header {}", number + 1))?;
+        }
+        Ok(head)
+    }
+
+    fn lines(bytes: &[u8]) -> anyhow::Result<Self> {
+        let mut head = Head::default();
+        for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            if let Some(target) = target(line).filter(|_| head.headers.is_empty()) {
+                head.query = target.split_once('?').map(|(_, query)| query.to_owned());
+                continue;
+            }
+            let context = || format!("line {} is not `Name: value`", number + 1);
+            let colon = line.iter().position(|&byte| byte == b':').with_context(context)?;
+            let (name, value) = line.split_at(colon);
+            head.add(name, value[1..].trim_ascii()).with_context(context)?;
+        }
+        Ok(head)
+    }
+
+    /// Neither error repeats the text, which may hold a key.
+    fn add(&mut self, name: &[u8], value: &[u8]) -> anyhow::Result<()> {
+        let name = HeaderName::from_bytes(name)?;
+        self.headers.append(name, HeaderValue::from_bytes(value)?);
+        Ok(())
+    }
+}
+
+/// The target of a request line.
+fn target(line: &[u8]) -> Option<&str> {
+    let mut words = str::from_utf8(line).ok()?.split(' ');
+    let (_method, target, version) = (words.next()?, words.next()?, words.next()?);
+    version.starts_with("HTTP/").then_some(target)
+}

@@ -1,0 +1,298 @@
+//! Why a request was refused, in words that its owner can act on: what would have matched.
+//!
+//! For the log, the console and `verify` only, never for the sender. No finding holds a key, a signature or a body.
+
+mod bearer;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderName;
+use http::header::HeaderMap;
+
+use super::auth::Signed;
+use super::{Refusal, Source};
+use crate::event::Timestamp;
+use crate::signature::{Difference, Fingerprint, Key, Misreading, Rule, Search};
+
+/// The most findings that are told of one request.
+const MOST: usize = 5;
+
+/// A refused request, as it came.
+#[derive(Clone, Copy)]
+pub struct Request<'r> {
+    /// Its headers.
+    pub headers: &'r HeaderMap,
+    /// Its query, if it has one.
+    pub query: Option<&'r str>,
+    /// Its body, if it has been read.
+    pub body: Option<&'r [u8]>,
+    /// When it came.
+    pub now: Timestamp,
+}
+
+/// What would have matched, in the order in which to look at it. All of it holds together, unless it names two keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings(Vec<Finding>);
+
+/// One thing that would have matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The signature is that of another source's key.
+    SignedFor(Stranger),
+    /// The bearer key is another source's.
+    BearerFor(Stranger),
+    /// The key is a former one of this source.
+    Retired(Fingerprint),
+    /// A signing key of this source was used in another way.
+    Misread {
+        /// The key.
+        key: Fingerprint,
+        /// How it was used.
+        how: Misreading,
+    },
+    /// A key of this source signed as the senders of another scheme do.
+    OtherScheme {
+        /// The key.
+        key: Fingerprint,
+        /// The scheme.
+        found: String,
+        /// The source's own.
+        expected: String,
+    },
+    /// The signature is right but for this.
+    Signature(Difference),
+    /// The bearer key is accepted by itself, and was refused for how it came.
+    Bearer(Fingerprint),
+    /// A bearer key that came in another form.
+    Form(BearerForm),
+    /// The beginning of an accepted bearer key.
+    CutShort(Fingerprint),
+    /// The client id is in another source's list.
+    ClientOf {
+        /// The other source.
+        source: String,
+    },
+    /// There is nothing to compare.
+    NoProof,
+    /// Only the body could tell, and it was not read.
+    Unread,
+    /// Nothing that was tried matches.
+    Unknown,
+}
+
+/// A key of another source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// The source.
+    pub source: String,
+    /// The key.
+    pub key: Fingerprint,
+    /// Whether that source does not accept it any more either.
+    pub is_retired: bool,
+}
+
+/// How a bearer key came, where `Authorization: Bearer` and the bare key are expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BearerForm {
+    /// Without the word `Bearer`.
+    NoScheme,
+    /// As a user's name or password.
+    Basic,
+    /// Behind another word.
+    OtherScheme,
+    /// Behind the word `Bearer` twice.
+    Twice,
+    /// With spaces or quotes around it.
+    Wrapped,
+    /// Percent-encoded.
+    PercentEncoded,
+    /// In another header.
+    Header(HeaderName),
+    /// In the query.
+    Query,
+}
+
+/// Finds what would have matched, had `source` not refused the request because of `refusal`.
+pub fn diagnose(
+    source: &Source,
+    sources: &[Arc<Source>],
+    refusal: &Refusal,
+    request: Request<'_>,
+) -> Findings {
+    let others = || sources.iter().map(AsRef::as_ref).filter(|other| other.name != source.name);
+    let mut findings = match refusal {
+        Refusal::Unproven(_) => match &source.auth.signature {
+            Some(signed) => signature(source, signed, &others().collect::<Vec<_>>(), request),
+            None => Vec::new(),
+        },
+        Refusal::ClientId(Some(id)) => others()
+            .filter(|other| other.client_ids.contains(id))
+            .map(|other| Finding::ClientOf { source: other.name.clone() })
+            .collect(),
+        Refusal::ClientId(None) => Vec::new(),
+        _ => bearer::diagnose(source, &others().collect::<Vec<_>>(), request),
+    };
+    findings.truncate(MOST);
+    Findings(findings)
+}
+
+/// The likeliest mistake first: then a search that finds it soon is also the one that finds the truth.
+fn signature(
+    source: &Source,
+    signed: &Signed,
+    others: &[&Source],
+    request: Request<'_>,
+) -> Vec<Finding> {
+    let Some(body) = request.body else { return vec![Finding::Unread] };
+    let mut search = Search::new(request.headers, body, request.now);
+    let rule = signed.rule();
+    let accepted: Vec<&Key> = signed.keys.iter().map(|key| &key.key).collect();
+    let suspects = &source.auth.suspects;
+    let differences =
+        |differences: Vec<Difference>| differences.into_iter().map(Finding::Signature);
+    if let Some((_, found)) = search.exact(rule, accepted.iter().copied()) {
+        return differences(found).collect();
+    }
+    if let Some((number, found)) = search.exact(rule, &suspects.retired) {
+        let retired = Finding::Retired(suspects.retired[number].fingerprint);
+        return [retired].into_iter().chain(differences(found)).collect();
+    }
+    if let Some((number, found)) = search.exact(rule, suspects.misread.iter().map(|(_, key)| key)) {
+        let (how, key) = &suspects.misread[number];
+        let misread = Finding::Misread { key: key.fingerprint, how: *how };
+        return [misread].into_iter().chain(differences(found)).collect();
+    }
+    let strangers = strangers(&mut search, rule, others);
+    if !strangers.is_empty() {
+        return strangers;
+    }
+    if let Some((_, found)) = search.varied(rule, &accepted) {
+        return differences(found).collect();
+    }
+    let own: Vec<&Key> =
+        accepted.into_iter().chain(suspects.misread.iter().map(|(_, key)| key)).collect();
+    if let Some((scheme, (number, found))) = search.by_other_scheme(rule, &own) {
+        let (key, expected) = (own[number].fingerprint, rule.scheme.name.clone());
+        let other = Finding::OtherScheme { key, found: scheme.name, expected };
+        return [other].into_iter().chain(differences(found)).collect();
+    }
+    match others.iter().copied().chain([source]).any(|source| claims(&search, source)) {
+        true => vec![Finding::Unknown],
+        false => vec![Finding::NoProof],
+    }
+}
+
+fn claims(search: &Search<'_>, source: &Source) -> bool {
+    source.auth.signature.as_ref().is_some_and(|signed| search.has_claim(&signed.scheme))
+}
+
+/// Other sources' keys, used as this source's sender signs or as their own does.
+fn strangers(search: &mut Search<'_>, rule: Rule<'_>, others: &[&Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for other in others {
+        let Some(signed) = &other.auth.signature else { continue };
+        let accepted = signed.keys.iter().map(|key| &key.key);
+        let keys: Vec<&Key> = accepted.chain(&other.auth.suspects.retired).collect();
+        let found = search.exact(rule, keys.iter().copied()).or_else(|| {
+            let own = signed.rule();
+            if own.scheme == rule.scheme { None } else { search.exact(own, keys.iter().copied()) }
+        });
+        let Some((number, differences)) = found else { continue };
+        findings.push(Finding::SignedFor(Stranger {
+            source: other.name.clone(),
+            key: keys[number].fingerprint,
+            is_retired: number >= signed.keys.len(),
+        }));
+        findings.extend(differences.into_iter().map(Finding::Signature));
+    }
+    findings
+}
+
+impl Signed {
+    fn rule(&self) -> Rule<'_> {
+        Rule { scheme: &self.scheme, tolerance: self.tolerance }
+    }
+}
+
+impl Findings {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.0.iter()
+    }
+
+    /// Whether nothing was found that says more than the reason of the refusal.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, finding) in self.0.iter().enumerate() {
+            if number > 0 {
+                f.write_str("; ")?;
+            }
+            finding.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::SignedFor(stranger) => write!(f, "it is signed with {stranger}"),
+            Finding::BearerFor(stranger) => write!(f, "the bearer key is {stranger}"),
+            Finding::Retired(key) => {
+                write!(f, "the key {key} is one of this source's retired_keys, so give the sender a current one")
+            }
+            Finding::Misread { key, how } => {
+                write!(f, "it is signed with the key {key}, used {how}")
+            }
+            Finding::OtherScheme { key, found, expected } => write!(
+                f,
+                "it is signed with the key {key} as senders of the scheme {found:?} do, and {expected:?} is expected"
+            ),
+            Finding::Signature(difference) => difference.fmt(f),
+            Finding::Bearer(key) => write!(f, "the bearer key {key} itself is accepted"),
+            Finding::Form(form) => form.fmt(f),
+            Finding::CutShort(key) => write!(f, "the bearer key is the beginning of {key}: it was cut short"),
+            Finding::ClientOf { source } => {
+                write!(f, "the client id is in client_ids of source `{source}`")
+            }
+            Finding::NoProof => f.write_str("nothing in its headers could be the proof that is asked for"),
+            Finding::Unread => f.write_str("its body was not read, so no signature could be compared"),
+            Finding::Unknown => f.write_str(
+                "no key of any source matches, in any of the usual ways: the key is another one, or the body was changed",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stranger { source, key, is_retired } = self;
+        let retired = if *is_retired { "retired " } else { "" };
+        write!(f, "the {retired}key {key} of source `{source}`")
+    }
+}
+
+impl fmt::Display for BearerForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BearerForm::NoScheme => f.write_str("it came without `Bearer ` before it"),
+            BearerForm::Basic => f.write_str("it came as Basic, and Bearer is expected"),
+            BearerForm::OtherScheme => f.write_str("it came behind another word than Bearer"),
+            BearerForm::Twice => f.write_str("it came behind Bearer twice"),
+            BearerForm::Wrapped => f.write_str("it came with spaces or quotes around it"),
+            BearerForm::PercentEncoded => f.write_str("it came percent-encoded"),
+            BearerForm::Header(name) => {
+                write!(f, "it came in the {name} header, and Authorization is expected")
+            }
+            BearerForm::Query => f.write_str("it came in the query, and Authorization is expected"),
+        }
+    }
+}
