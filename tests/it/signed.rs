@@ -1,6 +1,9 @@
 //! Signed sources, through real HTTP: what is let in, what is refused, and what a resend is.
 
 use chrono::{TimeDelta, Utc};
+use clap::Parser;
+use webhook_receiver::config::{Config, parse};
+use webhook_receiver::emitter::{EmitArgs, Plan, send};
 use webhook_receiver::event::Timestamp;
 use webhook_receiver::handlers::{self, Context};
 use webhook_receiver::signature::{Key, Scheme, Stamp, schemes};
@@ -98,4 +101,101 @@ async fn a_signed_body_need_not_be_text_to_be_verified() {
     let detail = receiver.send(&request).await.problem(400, "bad-request");
     assert!(detail.unwrap().contains("UTF-8"));
     receiver.stop().await;
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    emit: EmitArgs,
+}
+
+/// The settings of a receiver, for an emitter that speaks to it.
+fn settings(receiver: &Receiver, source: &str) -> Config {
+    let mut config = parse(source, [], "test").unwrap();
+    config.listen = receiver.address.parse().unwrap();
+    config
+}
+
+/// Whether all was answered as it should be.
+async fn emit(receiver: &Receiver, source: &str, line: &[&str]) -> anyhow::Result<bool> {
+    let line = [&["emit", "thing", "--raw", "--data", "tests/it/signed.json"], line].concat();
+    let args = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{error}")).emit;
+    let plan = Plan::new(&args, &handlers::catalog(), &settings(receiver, source))?;
+    Ok(send(&plan, std::future::pending()).await?.is_as_expected())
+}
+
+#[tokio::test]
+async fn the_emitter_signs_by_every_scheme_and_each_forgery_is_refused() {
+    for scheme in schemes() {
+        let source = source(&scheme.name, "");
+        let receiver = start(&source).await;
+        let well = emit(&receiver, &source, &[]).await.unwrap();
+        assert!(well, "{}", scheme.name);
+        for what in ["body", "signature", "timestamp", "key", "header"] {
+            let well = emit(&receiver, &source, &["--tamper", what]).await;
+            match (what, scheme.is_timed()) {
+                ("timestamp", false) => assert!(well.is_err(), "{}", scheme.name),
+                _ => assert!(well.unwrap(), "{} {what}", scheme.name),
+            }
+        }
+        let stopped = receiver.stop().await;
+        assert_eq!(stopped.deliveries().await.len(), 1, "{}", scheme.name);
+    }
+}
+
+#[tokio::test]
+async fn a_forgery_that_is_let_in_is_no_success() {
+    let signed = source("github", "");
+    let open = "[sources.open]\ndialect = \"generic\"\npath = \"/in\"\nauth = \"none\"\n";
+    let receiver = start(open).await;
+    let well = emit(&receiver, &signed, &["--tamper", "body"]).await.unwrap();
+    assert!(!well);
+    receiver.stop().await;
+}
+
+#[tokio::test]
+async fn a_bearer_key_is_forged_too_but_protects_no_body() {
+    let source = "[sources.bearer]\ndialect = \"generic\"\npath = \"/in\"\nbearer_tokens = [\"a-long-bearer-key\"]\n";
+    let receiver = start(source).await;
+    for what in ["key", "header"] {
+        let well = emit(&receiver, source, &["--tamper", what]).await.unwrap();
+        assert!(well, "{what}");
+    }
+    let error = emit(&receiver, source, &["--tamper", "body"]).await.unwrap_err().to_string();
+    assert!(error.contains("a bearer key does not protect it"), "{error}");
+    receiver.stop().await;
+}
+
+#[test]
+fn whom_the_emitter_speaks_as_decides_how_it_signs() {
+    let github = "[sources.hub]\ndialect = \"github\"\nsigning_keys = [\"hush-hush-hush-hush\"]\n";
+    let plan = |line: &[&str]| {
+        let args = Cli::try_parse_from([&["emit"], line].concat()).map_err(|e| e.to_string())?;
+        let plan = Plan::new(&args.emit, &handlers::catalog(), &parse(github, [], "test").unwrap());
+        plan.map_err(|error| format!("{error:#}"))?.json().map_err(|error| error.to_string())
+    };
+    let headers = |line: &[&str]| plan(line).unwrap()["requests"][0]["headers"].to_string();
+    assert!(headers(&["ping"]).contains("X-Hub-Signature-256"));
+    assert!(headers(&["ping", "--as", "github"]).contains("sha256="));
+    assert!(
+        headers(&[
+            "ping",
+            "--as",
+            "stripe",
+            "--raw",
+            "--to",
+            "http://127.0.0.1:1/",
+            "--signing-key",
+            "k",
+            "--data",
+            "tests/it/signed.json"
+        ])
+        .contains("Stripe-Signature")
+    );
+    let nobody = plan(&["order.created", "--as", "evolutionx"]).unwrap_err();
+    assert!(nobody.contains("no evolutionx source is configured"), "{nobody}");
+    let unknown = plan(&["ping", "--as", "pigeon"]).unwrap_err();
+    assert!(unknown.contains("convoy-advanced") && unknown.contains("cloudevents"), "{unknown}");
+    let elsewhere = plan(&["ping", "--to", "https://x.test/"]).unwrap_err();
+    assert!(elsewhere.contains("--signing-key-file") && !elsewhere.contains("hush"), "{elsewhere}");
 }
