@@ -13,7 +13,7 @@ use super::verify::Skew;
 use super::{Headers, Key, Parts, Rewritten, Scheme, TimePlace, Unit, Unproven, schemes};
 use crate::event::Timestamp;
 
-/// The most that one search hashes, in bytes. Each signature tried counts as its body and [`EACH`].
+/// The most that one search hashes, in bytes. Each signature tried counts as its body and a little more.
 pub const BUDGET: usize = 16 * 1024 * 1024;
 
 /// What a signature costs besides its body.
