@@ -121,6 +121,15 @@ impl Algorithm {
             Algorithm::HmacSha512 | Algorithm::Ed25519 => 64,
         }
     }
+
+    /// The most signatures of one header that are looked at. A sender that replaces a key sends two, the most diligent
+    /// eleven; each one by a key pair costs as much as fifty others, genuine or not.
+    const fn most(self) -> usize {
+        match self {
+            Algorithm::HmacSha256 | Algorithm::HmacSha512 => 16,
+            Algorithm::Ed25519 => 4,
+        }
+    }
 }
 
 /// How a key is written.
@@ -142,6 +151,13 @@ pub enum KeyFormat {
         /// What a secret key begins with.
         secret: String,
     },
+}
+
+impl KeyFormat {
+    /// The prefixes of Standard Webhooks.
+    fn pair() -> Self {
+        KeyFormat::Pair { public: "whpk_".into(), secret: "whsk_".into() }
+    }
 }
 
 /// A secret for HMAC should have at least this many bytes, where its scheme says nothing: a guess is then out of reach.
@@ -212,7 +228,8 @@ fn hex_of_body(name: &str, label: &str) -> Scheme {
     }
 }
 
-/// Standard Webhooks 1.0.0 in the spellings that begin with `prefixes`. No reference library has `v1a`; its prose has.
+/// Standard Webhooks 1.0.0 in the spellings that begin with `prefixes`. No reference library has `v1a`; its prose and
+/// Svix's server have.
 fn standard(name: &str, prefixes: [&str; 2]) -> Scheme {
     let headers = prefixes.map(|prefix| Headers {
         signature: format!("{prefix}-signature"),
@@ -228,7 +245,7 @@ fn standard(name: &str, prefixes: [&str; 2]) -> Scheme {
     let pair = Kind {
         label: "v1a,".into(),
         algorithm: Algorithm::Ed25519,
-        key: KeyFormat::Pair { public: "whpk_".into(), secret: "whsk_".into() },
+        key: KeyFormat::pair(),
         shortest_key: 32,
     };
     Scheme {
@@ -265,6 +282,13 @@ impl Scheme {
     /// Whether the time of signing is part of what is signed.
     pub fn is_timed(&self) -> bool {
         self.headers.iter().any(|headers| headers.timestamp.is_some())
+    }
+
+    /// Whether an id holds the text that ends it in what is signed, so that the same bytes could be cut in another place.
+    fn is_ambiguous(&self, id: &[u8]) -> bool {
+        let after = self.signed.split_once("{id}").map_or("", |(_, after)| after);
+        let end = after.split('{').next().unwrap_or_default().as_bytes();
+        !end.is_empty() && id.windows(end.len()).any(|window| window == end)
     }
 
     /// Hands over, in order, the pieces of what is signed.

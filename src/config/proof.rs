@@ -189,9 +189,10 @@ impl SourceConfig {
                 "[sources.{name}] tolerance must be at least \"1s\"; write tolerance = \"5m\""
             ));
         }
-        if scheme.is_timed() && tolerance > window {
+        // What is signed that far ahead of this machine's clock is fresh twice as long.
+        if scheme.is_timed() && tolerance.saturating_mul(2) > window {
             return refuse(format!(
-                "[sources.{name}] tolerance is longer than window in [dedup], so that a delivery could be replayed after its id is forgotten; write tolerance = \"5m\""
+                "[sources.{name}] tolerance is longer than half of window in [dedup], so that a delivery could be replayed after its id is forgotten; write tolerance = \"5m\""
             ));
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! A row from the configuration, for a sender that is in no table.
 
+mod check;
+
 use serde::Deserialize;
 
 use super::{Algorithm, Encoding, Headers, KeyFormat, Kind, SHORTEST_KEY, Scheme, TimePlace, Unit};
@@ -42,14 +44,15 @@ pub struct CustomScheme {
     pub key: CustomKey,
 }
 
-/// How a key is written.
+/// How a key is written. One for ed25519 that is not hexadecimal is Base64: the public half, `whpk_` before it or not, or
+/// the secret half behind `whsk_`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CustomKey {
     /// Its own bytes.
     #[default]
     Text,
-    /// Hexadecimal digits.
+    /// Hexadecimal digits; for ed25519, of the public half.
     Hex,
     /// Base64.
     Base64,
@@ -69,7 +72,8 @@ impl CustomScheme {
     /// The row that it describes.
     ///
     /// # Errors
-    /// [`CustomError`] if it signs no body, or something that stands nowhere, or names no header.
+    /// [`CustomError`] if it signs no body, or something that stands nowhere, or names no header, or cannot be told apart
+    /// from what stands beside it.
     pub fn scheme(&self) -> Result<Scheme, CustomError> {
         self.check()?;
         let entry = self.timestamp_prefix.clone().map(TimePlace::Entry);
@@ -98,80 +102,12 @@ impl CustomScheme {
 
     fn key_format(&self) -> KeyFormat {
         match (self.algorithm, self.key) {
-            (Algorithm::Ed25519, _) => {
-                KeyFormat::Pair { public: "whpk_".into(), secret: "whsk_".into() }
-            }
-            (_, CustomKey::Text) => KeyFormat::Text,
             (_, CustomKey::Hex) => KeyFormat::Hex,
+            (Algorithm::Ed25519, _) => KeyFormat::pair(),
+            (_, CustomKey::Text) => KeyFormat::Text,
             (_, CustomKey::Base64) => KeyFormat::Base64 { prefix: "".into() },
         }
     }
-
-    fn check(&self) -> Result<(), CustomError> {
-        let headers = [
-            ("header", Some(&self.header)),
-            ("timestamp_header", self.timestamp_header.as_ref()),
-            ("id_header", self.id_header.as_ref()),
-        ];
-        for (setting, name) in headers {
-            if name.is_some_and(|name| http::HeaderName::from_bytes(name.as_bytes()).is_err()) {
-                return refuse(setting, "is not the name of a header");
-            }
-        }
-        if self.separator.is_some_and(|separator| !separator.is_ascii()) {
-            return refuse("separator", "must be one ASCII character, such as \",\"");
-        }
-        if self.timestamp_prefix.is_some() && self.separator.is_none() {
-            return refuse("timestamp_prefix", "needs a separator; write separator = \",\"");
-        }
-        if self.timestamp_prefix.is_some() && self.timestamp_header.is_some() {
-            return refuse("timestamp_prefix", "and timestamp_header are both set; remove one");
-        }
-        self.check_signed()
-    }
-
-    fn check_signed(&self) -> Result<(), CustomError> {
-        let timed = self.timestamp_header.is_some() || self.timestamp_prefix.is_some();
-        let known = [("{id}", self.id_header.is_some()), ("{timestamp}", timed), ("{body}", true)];
-        let mut literal = self.signed.clone();
-        for (name, is_there) in known {
-            let count = self.signed.matches(name).count();
-            literal = literal.replace(name, "");
-            match (name, count, is_there) {
-                ("{body}", 1, _) | (_, 1, true) | (_, 0, false) => {}
-                ("{body}", ..) => {
-                    return refuse(
-                        "signed",
-                        "must have {body} in it once; write signed = \"{body}\"",
-                    );
-                }
-                ("{id}", 0, _) => return refuse("signed", "lacks {id}, though id_header is set"),
-                (_, 0, _) => {
-                    return refuse("signed", "lacks {timestamp}, though a place for it is set");
-                }
-                ("{id}", ..) => {
-                    return refuse(
-                        "signed",
-                        "has {id} in it; say where it stands: id_header = \"…\"",
-                    );
-                }
-                _ => {
-                    return refuse(
-                        "signed",
-                        "has {timestamp} in it; say where it stands: timestamp_header = \"…\" or timestamp_prefix = \"t=\"",
-                    );
-                }
-            }
-        }
-        if literal.contains(['{', '}']) {
-            return refuse("signed", "knows {id}, {timestamp} and {body} only");
-        }
-        Ok(())
-    }
-}
-
-fn refuse(setting: &'static str, reason: &str) -> Result<(), CustomError> {
-    Err(CustomError { setting, reason: reason.to_owned() })
 }
 
 fn body() -> String {

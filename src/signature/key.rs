@@ -7,6 +7,7 @@ use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq};
@@ -61,7 +62,9 @@ pub enum KeyError {
     #[error("it is not {0}")]
     Malformed(&'static str),
     /// The wrong number of bytes for half a key pair.
-    #[error("it has {0} bytes, and an ed25519 key has 32")]
+    #[error(
+        "it has {0} bytes, and an ed25519 key has 32, or 64 with the secret half before the public"
+    )]
     Length(usize),
     /// A public key can verify, but not sign.
     #[error("it is a public key, which can verify, but not sign")]
@@ -103,7 +106,7 @@ impl Key {
             return Err(KeyError::Blanks);
         }
         let (number, kind) = kind_of(scheme, text);
-        let bytes = bytes(kind, text)?;
+        let bytes = Zeroizing::new(bytes(kind, text)?);
         if bytes.is_empty() {
             return Err(KeyError::Empty);
         }
@@ -136,6 +139,10 @@ impl Key {
         parts: &Parts<'_>,
         signatures: impl Iterator<Item = &'s [u8]>,
     ) -> bool {
+        let mut signatures = signatures.peekable();
+        if signatures.peek().is_none() {
+            return false;
+        }
         match &self.state {
             State::Sha256(mac) => equals_any(&finish(mac, scheme, parts), signatures),
             State::Sha512(mac) => equals_any(&finish(mac, scheme, parts), signatures),
@@ -160,18 +167,10 @@ impl State {
         Ok(match kind.algorithm {
             Algorithm::HmacSha256 => State::Sha256(keyed(bytes)),
             Algorithm::HmacSha512 => State::Sha512(keyed(bytes)),
-            Algorithm::Ed25519 => {
-                let half = bytes.try_into().map_err(|_| KeyError::Length(bytes.len()))?;
-                match &kind.key {
-                    KeyFormat::Pair { secret, .. } if text.starts_with(secret) => {
-                        State::Pair(Box::new(SigningKey::from_bytes(half)))
-                    }
-                    _ => State::Public(
-                        VerifyingKey::from_bytes(half)
-                            .map_err(|_| KeyError::Malformed("a point of the ed25519 curve"))?,
-                    ),
-                }
-            }
+            Algorithm::Ed25519 => match &kind.key {
+                KeyFormat::Pair { secret, .. } if text.starts_with(secret) => pair(bytes)?,
+                _ => public(bytes)?,
+            },
         })
     }
 }
@@ -191,6 +190,24 @@ impl Scheme {
         }
         .into())
     }
+}
+
+/// The secret half of a key pair, with or without the public half behind it.
+fn pair(bytes: &[u8]) -> Result<State, KeyError> {
+    let pair = match (bytes.try_into(), bytes.try_into()) {
+        (Ok(secret), _) => SigningKey::from_bytes(secret),
+        (_, Ok(both)) => SigningKey::from_keypair_bytes(both)
+            .map_err(|_| KeyError::Malformed("a secret key with its own public key behind it"))?,
+        _ => return Err(KeyError::Length(bytes.len())),
+    };
+    Ok(State::Pair(Box::new(pair)))
+}
+
+/// The public half. Some points of the curve are no key: anyone could sign for them.
+fn public(bytes: &[u8]) -> Result<State, KeyError> {
+    let half = bytes.try_into().map_err(|_| KeyError::Length(bytes.len()))?;
+    let key = VerifyingKey::from_bytes(half).ok().filter(|key| !key.is_weak());
+    key.map(State::Public).ok_or(KeyError::Malformed("an ed25519 public key"))
 }
 
 /// The kind whose prefix the key has, or else the first.

@@ -26,6 +26,9 @@ pub enum SignError {
     /// A header cannot carry the value, such as an id with a line break.
     #[error("the {0} header cannot carry its value")]
     Header(String),
+    /// The id holds the text that ends it in what is signed, so a receiver cannot tell where the id ends.
+    #[error("the id must not have the text in it that follows it in what is signed")]
+    Id,
 }
 
 impl Scheme {
@@ -42,6 +45,9 @@ impl Scheme {
         let places = &self.headers[0];
         let timestamp = self.unit.written(stamp.time);
         let parts = Parts { id: stamp.id.as_bytes(), timestamp: timestamp.as_bytes(), body };
+        if self.is_ambiguous(parts.id) {
+            return Err(SignError::Id);
+        }
         let mut entries = Vec::new();
         let mut headers = Vec::new();
         match &places.timestamp {

@@ -8,9 +8,6 @@ use super::key::LONGEST;
 use super::{Encoding, Headers, Key, Parts, Scheme, TimePlace, Unit};
 use crate::event::Timestamp;
 
-/// The most signatures in one header that are looked at: a sender that replaces a key sends two.
-const MOST_SIGNATURES: usize = 16;
-
 /// Why a request does not prove its sender. For the log and the console only.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
@@ -41,8 +38,16 @@ pub enum Unproven {
         label: String,
     },
     /// More signatures than any sender has keys.
-    #[error("the {0} header has more than {MOST_SIGNATURES} signatures")]
+    #[error("the {0} header has more signatures than a sender has keys")]
     TooMany(String),
+    /// The message id could be read in two ways, of which only one is signed.
+    #[error("the {header} header {reason}")]
+    BadId {
+        /// The header.
+        header: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The signature header has no time in it, or two.
     #[error("the {header} header does not have exactly one {label}")]
     NoTime {
@@ -83,9 +88,16 @@ impl std::fmt::Display for Skew {
 #[derive(Debug)]
 pub struct Presented {
     id: Option<HeaderValue>,
-    timestamp: Option<HeaderValue>,
-    stamp: Option<String>,
+    timestamp: Option<Vec<u8>>,
     signatures: Vec<Signature>,
+}
+
+/// What the signature header holds.
+#[derive(Debug, Default)]
+struct Entries<'v> {
+    signatures: Vec<Signature>,
+    timestamp: Option<&'v [u8]>,
+    is_labelled: bool,
 }
 
 #[derive(Debug)]
@@ -144,13 +156,16 @@ impl Scheme {
     pub(super) fn read(&self, headers: &HeaderMap) -> Result<Presented, Unproven> {
         let places = self.spelling(headers);
         let value = single(headers, &places.signature)?;
-        let (signatures, stamp) = self.entries(places, value.as_bytes())?;
+        let entries = self.entries(places, value.as_bytes())?;
         let timestamp = match &places.timestamp {
-            Some(TimePlace::Header(name)) => Some(single(headers, name)?.clone()),
-            _ => None,
+            Some(TimePlace::Header(name)) => Some(single(headers, name)?.as_bytes()),
+            _ => entries.timestamp,
         };
-        let id = places.id.as_ref().map(|name| single(headers, name)).transpose()?.cloned();
-        Ok(Presented { id, timestamp, stamp, signatures })
+        Ok(Presented {
+            id: self.id(places, headers)?.cloned(),
+            timestamp: timestamp.map(<[u8]>::to_vec),
+            signatures: entries.signatures,
+        })
     }
 
     /// The spelling whose signature header is there; the first if none is.
@@ -159,46 +174,70 @@ impl Scheme {
         self.headers.iter().find(there).unwrap_or(&self.headers[0])
     }
 
-    fn entries(
+    /// The signed id. Whoever reads the id later may look for another spelling first, so all of them must say the same.
+    fn id<'h>(
         &self,
         places: &Headers,
-        value: &[u8],
-    ) -> Result<(Vec<Signature>, Option<String>), Unproven> {
-        let mut signatures = Vec::with_capacity(1);
-        let (mut labelled, mut stamps) = (0, Vec::new());
-        let separator = self.separator;
-        for entry in value.split(|&byte| separator.is_some_and(|c| char::from(byte) == c)) {
-            if let Some(TimePlace::Entry(label)) = &places.timestamp
-                && let Some(stamp) = entry.strip_prefix(label.as_bytes())
-            {
-                stamps.push(stamp);
-            }
-            for (kind, row) in self.kinds.iter().enumerate() {
-                let Some(text) = entry.strip_prefix(row.label.as_bytes()) else { continue };
-                labelled += 1;
-                let size = row.algorithm.size();
-                let decoded = self.encoding.decode(text, size);
-                signatures.extend(decoded.map(|bytes| Signature { kind, size, bytes }));
+        headers: &'h HeaderMap,
+    ) -> Result<Option<&'h HeaderValue>, Unproven> {
+        let Some(name) = &places.id else { return Ok(None) };
+        let id = single(headers, name)?;
+        let refuse = |header: &str, reason| Err(Unproven::BadId { header: header.into(), reason });
+        if self.is_ambiguous(id.as_bytes()) {
+            return refuse(name, "has the text in it that ends the id in what is signed");
+        }
+        for other in self.headers.iter().filter_map(|places| places.id.as_ref()) {
+            if headers.get_all(other).iter().any(|value| value != id) {
+                return refuse(other, "is not the id that is signed");
             }
         }
+        Ok(Some(id))
+    }
+
+    fn entries<'v>(&self, places: &Headers, value: &'v [u8]) -> Result<Entries<'v>, Unproven> {
+        let mut entries = Entries::default();
+        let separator = self.separator.and_then(|separator| u8::try_from(separator).ok());
         let header = || places.signature.clone();
-        if labelled > MOST_SIGNATURES {
-            return Err(Unproven::TooMany(header()));
-        }
-        if signatures.is_empty() {
-            return Err(self.unreadable(header(), labelled > 0));
-        }
-        let stamp = match (&places.timestamp, stamps.as_slice()) {
-            (Some(TimePlace::Entry(_)), [stamp]) => {
-                Some(str::from_utf8(stamp).map_err(|_| Unproven::BadTime)?.to_owned())
-            }
-            (Some(TimePlace::Entry(label)), _) => {
-                let label = label.clone();
-                return Err(Unproven::NoTime { header: header(), label });
-            }
+        let label = match &places.timestamp {
+            Some(TimePlace::Entry(label)) => Some(label),
             _ => None,
         };
-        Ok((signatures, stamp))
+        let no_time = |label: &String| Unproven::NoTime { header: header(), label: label.clone() };
+        for entry in value.split(|&byte| Some(byte) == separator) {
+            // A sender may write ", " where another writes ",".
+            let entry = entry.trim_ascii_start();
+            let stamp =
+                label.and_then(|label| Some((label, entry.strip_prefix(label.as_bytes())?)));
+            match stamp {
+                Some((label, _)) if entries.timestamp.is_some() => return Err(no_time(label)),
+                Some((_, stamp)) => entries.timestamp = Some(stamp),
+                None if self.signature(entry, &mut entries) => {}
+                None => return Err(Unproven::TooMany(header())),
+            }
+        }
+        if entries.signatures.is_empty() {
+            return Err(self.unreadable(header(), entries.is_labelled));
+        }
+        match label {
+            Some(label) if entries.timestamp.is_none() => Err(no_time(label)),
+            _ => Ok(entries),
+        }
+    }
+
+    /// Adds the signature in an entry, if it has one. False if there are too many.
+    fn signature(&self, entry: &[u8], entries: &mut Entries<'_>) -> bool {
+        for (kind, row) in self.kinds.iter().enumerate() {
+            let Some(text) = entry.strip_prefix(row.label.as_bytes()) else { continue };
+            entries.is_labelled = true;
+            let size = row.algorithm.size();
+            let Some(bytes) = self.encoding.decode(text, size) else { continue };
+            let others = entries.signatures.iter().filter(|other| other.kind == kind);
+            if others.count() == row.algorithm.most() {
+                return false;
+            }
+            entries.signatures.push(Signature { kind, size, bytes });
+        }
+        true
     }
 
     fn unreadable(&self, header: String, is_labelled: bool) -> Unproven {
@@ -219,10 +258,7 @@ impl Scheme {
 impl Presented {
     /// The time of signing, as it is written.
     pub(super) fn timestamp(&self) -> Option<&[u8]> {
-        match (&self.timestamp, &self.stamp) {
-            (Some(value), _) => Some(value.as_bytes()),
-            (None, stamp) => stamp.as_ref().map(String::as_bytes),
-        }
+        self.timestamp.as_deref()
     }
 
     pub(super) fn parts<'p>(&'p self, body: &'p [u8]) -> Parts<'p> {
