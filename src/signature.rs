@@ -9,7 +9,7 @@ mod misreading;
 mod rewritten;
 mod sign;
 #[cfg(test)]
-mod vectors;
+mod tests;
 mod verify;
 
 pub use claim::{Label, Stamps};

@@ -169,7 +169,7 @@ impl Scheme {
     }
 
     /// The spelling whose signature header is there; the first if none is.
-    fn spelling(&self, headers: &HeaderMap) -> &Headers {
+    pub(super) fn spelling(&self, headers: &HeaderMap) -> &Headers {
         let there = |places: &&Headers| headers.contains_key(&places.signature);
         self.headers.iter().find(there).unwrap_or(&self.headers[0])
     }

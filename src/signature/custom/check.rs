@@ -1,6 +1,6 @@
 //! What a scheme from the configuration cannot be.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
 use super::{CustomError, CustomScheme, Encoding};
 
@@ -33,9 +33,12 @@ impl CustomScheme {
         let prefixes =
             [("prefix", Some(&self.prefix)), ("timestamp_prefix", self.timestamp_prefix.as_ref())];
         for (setting, prefix) in prefixes {
-            if prefix.is_some_and(|prefix| {
-                HeaderValue::from_str(prefix).is_err() || prefix.starts_with([' ', '\t'])
-            }) {
+            let is_plain = |prefix: &String| {
+                let mut bytes = prefix.bytes();
+                bytes.all(|byte| byte == b' ' || byte.is_ascii_graphic())
+                    && !prefix.starts_with(' ')
+            };
+            if !prefix.is_none_or(is_plain) {
                 return refuse(setting, "must be ASCII text that does not begin with a space");
             }
         }

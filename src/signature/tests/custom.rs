@@ -1,0 +1,213 @@
+//! Schemes from the configuration: what they can be, and what is refused with the setting's name.
+
+use super::super::{CustomScheme, Encoding, Scheme, Stamp};
+use super::{at, headers, key, sign, verify};
+
+fn scheme(text: &str) -> Scheme {
+    toml::from_str::<CustomScheme>(text).unwrap().scheme().unwrap()
+}
+
+fn refused(text: &str) -> String {
+    let custom: CustomScheme =
+        toml::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    custom.scheme().unwrap_err().to_string()
+}
+
+#[test]
+fn a_header_is_all_that_is_needed() {
+    let scheme = scheme(r#"header = "X-Hub-Signature-256""#);
+    let github = Scheme::named("github").unwrap();
+    assert_eq!(scheme.signed, github.signed);
+    assert_eq!(scheme.encoding, Encoding::Hex);
+    assert_eq!(scheme.kinds[0].algorithm, github.kinds[0].algorithm);
+    assert!(!scheme.is_timed());
+}
+
+/// Rows of the table, described as somebody would who does not know of them.
+#[test]
+fn known_schemes_can_be_described() {
+    for (name, text) in [
+        ("github", "header = \"X-Hub-Signature-256\"\nprefix = \"sha256=\""),
+        (
+            "stripe",
+            "header = \"Stripe-Signature\"\nprefix = \"v1=\"\nseparator = \",\"\nsigned = \"{timestamp}.{body}\"\ntimestamp_prefix = \"t=\"",
+        ),
+        (
+            "slack",
+            "header = \"X-Slack-Signature\"\nprefix = \"v0=\"\nsigned = \"v0:{timestamp}:{body}\"\ntimestamp_header = \"X-Slack-Request-Timestamp\"",
+        ),
+        ("shopify", "header = \"X-Shopify-Hmac-Sha256\"\nencoding = \"base64\""),
+        (
+            "x",
+            "header = \"X-Twitter-Webhooks-Signature\"\nencoding = \"base64\"\nprefix = \"sha256=\"",
+        ),
+    ] {
+        let described = Scheme { name: name.into(), ..scheme(text) };
+        assert_eq!(described, Scheme::named(name).unwrap());
+    }
+}
+
+/// frain-dev/convoy, pkg/signature/signature_test.go and pkg/verifier/verifier_test.go.
+#[test]
+fn convoy_with_sha512_can_be_described() {
+    let body = br#"{"b":{},"e":"123","a":1}"#;
+    for (encoding, secret, body, signature) in [
+        (
+            "hex",
+            "secret",
+            &body[..],
+            "c5dcfeda3f5a3154145234b2d0a533fc2b230f88da0fac0724619fd5cdde673ad6c474dfd5c02367768bd3b3bd3595cc860e606a37e2f9362e054d5aa14d7cc4",
+        ),
+        (
+            "base64",
+            "secret",
+            body,
+            "xdz+2j9aMVQUUjSy0KUz/CsjD4jaD6wHJGGf1c3eZzrWxHTf1cAjZ3aL07O9NZXMhg5gajfi+TYuBU1aoU18xA==",
+        ),
+        (
+            "hex",
+            "Convoy",
+            b"Test Payload Body",
+            "83306382f5361d35351d6de45998f23b52f40bcf96befe4e92f137c0f1bf4a7119388b238d8f9d502ac77e6f1a8849a4778272667ed88d530cac8050bd1fee2d",
+        ),
+    ] {
+        let scheme = scheme(&format!(
+            "header = \"X-Convoy-Signature\"\nalgorithm = \"hmac-sha512\"\nencoding = \"{encoding}\""
+        ));
+        let headers = headers(&[("X-Convoy-Signature", signature)]);
+        assert_eq!(verify(&scheme, &[&key(&scheme, secret)], &headers, body, at(0)), Ok(0));
+    }
+}
+
+/// The public half in hexadecimal digits and the time before the body without anything between, as Discord has it.
+#[test]
+fn ed25519_with_a_hexadecimal_key_can_be_described() {
+    let text = "header = \"X-Signature-Ed25519\"\nalgorithm = \"ed25519\"\nsigned = \"{timestamp}{body}\"\ntimestamp_header = \"X-Signature-Timestamp\"\n";
+    let (theirs, ours) = (scheme(text), scheme(&format!("{text}key = \"hex\"")));
+    let secret = key(&theirs, "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=");
+    let public = key(&ours, "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+    let signed = sign(&theirs, &[&secret], Stamp { id: "", time: at(1_700_000_000) }, b"{}");
+    assert_eq!(verify(&ours, &[&public], &signed, b"{}", at(1_700_000_000)), Ok(0));
+}
+
+#[test]
+fn what_could_not_work_is_refused_with_the_settings_name() {
+    for (text, expected) in [
+        ("header = \"\"", "header is not the name of a header"),
+        ("header = \"a b\"", "header is not the name of a header"),
+        ("header = \"é\"", "header is not the name of a header"),
+        (
+            "header = \"a\"\nid_header = \"a:\"\nsigned = \"{id}{body}\"",
+            "id_header is not the name of a header",
+        ),
+        (
+            "header = \"a\"\ntimestamp_header = \"\"\nsigned = \"{timestamp}{body}\"",
+            "timestamp_header is not the name of a header",
+        ),
+        (
+            "header = \"a\"\ntimestamp_header = \"b\"\ntimestamp_prefix = \"t=\"\nsigned = \"{timestamp}{body}\"",
+            "timestamp_prefix and timestamp_header are both set; remove one",
+        ),
+        ("header = \"a\"\nprefix = \" v1=\"", "prefix must be ASCII text"),
+        ("header = \"a\"\nprefix = \"\\tv1=\"", "prefix must be ASCII text"),
+        ("header = \"a\"\nprefix = \"v1\\n\"", "prefix must be ASCII text"),
+        ("header = \"a\"\nprefix = \"é\"", "prefix must be ASCII text"),
+        (
+            "header = \"a\"\nprefix = \"v\"\nseparator = \",\"\ntimestamp_prefix = \"é\"\nsigned = \"{timestamp}{body}\"",
+            "timestamp_prefix must be ASCII text",
+        ),
+        (
+            "header = \"a\"\nseparator = \",\"\ntimestamp_prefix = \"t=\"\nsigned = \"{timestamp}{body}\"",
+            "timestamp_prefix and prefix cannot be told apart",
+        ),
+        (
+            "header = \"a\"\nprefix = \"v1=\"\nseparator = \",\"\ntimestamp_prefix = \"v1=t\"\nsigned = \"{timestamp}{body}\"",
+            "timestamp_prefix and prefix cannot be told apart",
+        ),
+        (
+            "header = \"a\"\nprefix = \"v1=\"\nseparator = \",\"\ntimestamp_prefix = \"\"\nsigned = \"{timestamp}{body}\"",
+            "timestamp_prefix and prefix cannot be told apart",
+        ),
+        (
+            "header = \"a\"\nprefix = \"v1=\"\ntimestamp_prefix = \"t=\"\nsigned = \"{timestamp}{body}\"",
+            "timestamp_prefix needs a separator; write separator = \",\"",
+        ),
+        (
+            "header = \"a\"\nseparator = \"a\"",
+            "separator must be a character that no signature has",
+        ),
+        (
+            "header = \"a\"\nseparator = \"é\"",
+            "separator must be a character that no signature has",
+        ),
+        ("header = \"a\"\nseparator = \"\\n\"", "separator must be a character"),
+        (
+            "header = \"a\"\nencoding = \"base64\"\nseparator = \"/\"",
+            "separator must be a character",
+        ),
+        (
+            "header = \"a\"\nencoding = \"base64\"\nseparator = \"=\"",
+            "separator must be a character",
+        ),
+        (
+            "header = \"a\"\nencoding = \"base64-url\"\nseparator = \"-\"",
+            "separator must be a character",
+        ),
+        ("header = \"a\"\nprefix = \"v1,\"\nseparator = \",\"", "separator is in a prefix too"),
+        (
+            "header = \"a\"\nprefix = \"v1=\"\nseparator = \":\"\ntimestamp_prefix = \"t:\"\nsigned = \"{timestamp}{body}\"",
+            "separator is in a prefix too",
+        ),
+        ("header = \"a\"\nsigned = \"\"", "signed must have {body} in it once"),
+        ("header = \"a\"\nsigned = \"{Body}\"", "signed must have {body} in it once"),
+        ("header = \"a\"\nsigned = \"{body}{body}\"", "signed must have {body} in it once"),
+        ("header = \"a\"\nsigned = \"{id}{body}\"", "signed has {id} in it; say where it stands"),
+        (
+            "header = \"a\"\nid_header = \"b\"\nsigned = \"{id}{body}{id}\"",
+            "signed has {id} in it more than once",
+        ),
+        ("header = \"a\"\nid_header = \"b\"", "signed lacks {id}, though id_header is set"),
+        (
+            "header = \"a\"\nsigned = \"{timestamp}{body}\"",
+            "signed has {timestamp} in it; say where it stands: timestamp_header = \"…\"",
+        ),
+        (
+            "header = \"a\"\ntimestamp_header = \"b\"\nsigned = \"{timestamp}{timestamp}{body}\"",
+            "signed has {timestamp} in it more than once",
+        ),
+        (
+            "header = \"a\"\ntimestamp_header = \"b\"",
+            "signed lacks {timestamp}, though a place for it is set",
+        ),
+        (
+            "header = \"a\"\nsigned = \"{url}{body}\"",
+            "signed knows {id}, {timestamp} and {body} only",
+        ),
+        ("header = \"a\"\nsigned = \"{{body}}\"", "signed knows {id}, {timestamp} and {body} only"),
+        ("header = \"a\"\nsigned = \"}{body}\"", "signed knows {id}, {timestamp} and {body} only"),
+        (
+            "header = \"a\"\nid_header = \"b\"\nsigned = \"{timest{id}amp}{body}\"",
+            "signed knows {id}, {timestamp} and {body} only",
+        ),
+    ] {
+        let error = refused(text);
+        assert!(error.starts_with(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_is_no_setting_is_refused() {
+    for text in [
+        "",
+        "header = \"a\"\nheaders = \"b\"",
+        "header = \"a\"\nalgorithm = \"hmac-sha1\"",
+        "header = \"a\"\nalgorithm = \"none\"",
+        "header = \"a\"\nencoding = \"Base64\"",
+        "header = \"a\"\nseparator = \"\"",
+        "header = \"a\"\nseparator = \", \"",
+        "header = \"a\"\ntimestamp_unit = \"minutes\"",
+        "header = \"a\"\nkey = \"pem\"",
+    ] {
+        assert!(toml::from_str::<CustomScheme>(text).is_err(), "{text}");
+    }
+}
