@@ -5,6 +5,7 @@ mod custom;
 mod diagnose;
 mod difference;
 mod key;
+mod message;
 mod misreading;
 mod rewritten;
 mod sign;
@@ -17,6 +18,9 @@ pub use custom::{CustomError, CustomScheme};
 pub use diagnose::{BUDGET, Found, LARGEST_REWRITTEN, Rule, Search};
 pub use difference::Difference;
 pub use key::{Fingerprint, Key, KeyError};
+pub use message::{
+    Message, MessageAlgorithm, MessageKey, MessageKeyError, MessagePresented, RFC_9421,
+};
 pub use misreading::Misreading;
 pub use rewritten::{Escapes, Layout, Rewritten};
 pub use sign::{SignError, Stamp};

@@ -16,13 +16,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName};
+use http::request;
 use sha2::{Digest, Sha256};
 
 use crate::event::{self, Dialect, Environment, Timestamp};
-use crate::signature::{Fingerprint, Unproven};
+use crate::signature::{Fingerprint, Message, Unproven};
 use said::{Heard, LONGEST_ID, Reading};
 
-pub use auth::{Accepted, Auth, BearerKey, Signed};
+pub use auth::{Accepted, Auth, BearerKey, Signed, SignedMessage};
 pub use places::Places;
 pub(crate) use places::{Fact, Header, NoPlace, Place};
 pub use suspects::Suspects;
@@ -154,32 +155,32 @@ impl Refusal {
 }
 
 impl Source {
-    /// Checks what the headers alone can prove, before a byte of the body is read.
+    /// Checks what the request line and the headers alone can prove, before a byte of the body is read.
     ///
     /// # Errors
     /// [`Rejected`] if the request does not carry an accepted key, a signature of the right form and time, or a client
     /// id that may come in.
     pub fn admit(
         self: &Arc<Self>,
-        headers: HeaderMap,
-        query: Option<&str>,
+        head: request::Parts,
         now: Timestamp,
     ) -> Result<Admitted, Box<Rejected>> {
-        match self.check(&headers, query, now) {
+        match self.check((&head).into(), now) {
             Ok((proof, reading, client)) => {
-                Ok(Admitted { source: Arc::clone(self), proof, reading, client, headers, now })
+                let (source, headers) = (Arc::clone(self), head.headers);
+                Ok(Admitted { source, proof, reading, client, headers, now })
             }
-            Err(refusal) => Err(Box::new(Rejected { refusal, headers, body: None })),
+            Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
         }
     }
 
     fn check(
         &self,
-        headers: &HeaderMap,
-        query: Option<&str>,
+        head: Message<'_>,
         now: Timestamp,
     ) -> Result<(auth::Proof, Reading, Option<Heard>), Refusal> {
-        let proof = self.auth.admit(headers, query, now)?;
+        let proof = self.auth.admit(head, now)?;
+        let headers = head.headers;
         let reading = Reading::of(self.dialect, headers);
         let places = self.places.at(Fact::ClientId);
         let client = reading.heard(Fact::ClientId, places, headers)?;

@@ -16,6 +16,7 @@ use webhook_receiver::inbox::{Inbox, Options, Route, Sqlite};
 use webhook_receiver::source::{Source, Verified};
 
 use crate::process::{Server, median};
+use crate::proof::head;
 
 /// The size from which a store is used in place, in bytes.
 const LARGE: u64 = 4 << 30;
@@ -149,7 +150,7 @@ fn delivery(source: &Arc<Source>) -> anyhow::Result<Verified> {
     let headers = headers.map(|(name, value)| Ok((name.parse()?, value.parse()?)));
     let headers: HeaderMap = headers.into_iter().collect::<anyhow::Result<_>>()?;
     let body = format!(r#"{{"Note":"{:x<1013}"}}"#, "");
-    Ok(source.admit(headers, None, chrono::Utc::now())?.verify(body.into())?)
+    Ok(source.admit(head(headers), chrono::Utc::now())?.verify(body.into())?)
 }
 
 fn route() -> Route {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::Timestamp;
-use webhook_receiver::signature::Stamps;
+use webhook_receiver::signature::{RFC_9421, Stamps};
 use webhook_receiver::source::Source;
 use webhook_receiver::source::diagnose::{Request, diagnose};
 
@@ -134,7 +134,7 @@ fn check(
     let time = at.or(own).unwrap_or(now);
     let (headers, query, body) = (&captured.headers, captured.query.as_deref(), &captured.body);
     let verified = source
-        .admit(headers.clone(), query, time)
+        .admit(head(source, headers.clone(), query), time)
         .and_then(|admitted| admitted.verify(body.clone()));
     let (result, findings) = match verified {
         Ok(verified) => (Ok(verified.key.map(|key| key.to_string())), Vec::new()),
@@ -156,6 +156,16 @@ fn check(
     }
 }
 
+/// The head of the request, as far as it is known: a capture has no request line.
+fn head(source: &Source, headers: HeaderMap, query: Option<&str>) -> http::request::Parts {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let mut head = http::Request::new(()).into_parts().0;
+    head.method = http::Method::POST;
+    head.uri = format!("{}{query}", source.path).parse().unwrap_or_default();
+    head.headers = headers;
+    head
+}
+
 /// Whether a request could have been signed then: not in the future, and not before there were webhooks.
 fn is_past(time: Timestamp, now: Timestamp) -> bool {
     time.timestamp() > 1_000_000_000 && time < now + TimeDelta::days(1)
@@ -165,6 +175,7 @@ impl Report {
     fn scheme(&self) -> &str {
         match &self.source.auth.signature {
             Some(signed) => &signed.scheme.name,
+            None if self.source.auth.message.is_some() => RFC_9421,
             None if self.source.auth.is_none() => "none",
             None => "bearer",
         }

@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::check::refuse;
 use super::{AuthKind, ConfigError, SourceConfig};
 use crate::event::Dialect;
-use crate::signature::{Key, Scheme, TOLERANCE, schemes};
-use crate::source::{Accepted, Auth, Signed, Suspects};
+use crate::signature::{Key, MessageKey, RFC_9421, Scheme, TOLERANCE, schemes};
+use crate::source::{Accepted, Auth, Signed, SignedMessage, Suspects};
 
 /// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
 const PLACEHOLDER: &str = "…";
@@ -57,7 +57,7 @@ impl SourceConfig {
         keys(name, &self.retired_keys, ("retired_key_files", self.retired_key_files.as_slice()))
     }
 
-    /// How the sender signs, if it does.
+    /// How the sender signs, if it does by a scheme of the table or of its own. RFC 9421 is neither.
     ///
     /// # Errors
     /// [`ConfigError`] if the scheme is unknown, or described in a way that signs nothing.
@@ -74,12 +74,12 @@ impl SourceConfig {
                 .map(Some)
                 .map_err(|error| ConfigError(format!("[sources.{name}.signature] {error}")));
         }
-        let Some(named) = named else { return Ok(None) };
+        let Some(named) = named.filter(|&named| named != RFC_9421) else { return Ok(None) };
         match Scheme::named(named) {
             Some(scheme) => Ok(Some(scheme)),
             None => refuse(format!(
                 "[sources.{name}] scheme = {named:?} is unknown; write one of {}, or describe the sender's own in [sources.{name}.signature]",
-                schemes().iter().map(|scheme| scheme.name.as_str()).collect::<Vec<_>>().join(", ")
+                scheme_names()
             )),
         }
     }
@@ -95,8 +95,13 @@ impl SourceConfig {
         let signing = self.signing_keys(name)?;
         let retired = self.retired_keys(name)?;
         self.check_sorts(name, kind, &bearer, &signing)?;
-        let signature = match kind.has_signature() {
+        let is_message = self.scheme.as_deref() == Some(RFC_9421);
+        let signature = match kind.has_signature() && !is_message {
             true => Some(self.signed(name, &signing, window)?),
+            false => None,
+        };
+        let message = match kind.has_signature() && is_message {
+            true => Some(self.signed_message(name, &signing, window)?),
             false => None,
         };
         let scheme = signature.as_ref().map(|signed| &signed.scheme);
@@ -105,6 +110,7 @@ impl SourceConfig {
             bearer: bearer.iter().map(Accepted::bearer).collect(),
             query: self.dialect == Dialect::CloudEvents,
             signature,
+            message,
         })
     }
 
@@ -155,48 +161,71 @@ impl SourceConfig {
         let Some(scheme) = self.scheme(name)? else {
             return refuse(format!(
                 "[sources.{name}] does not say how its sender signs; write scheme = \"…\" with one of {}, or describe it in [sources.{name}.signature]",
-                schemes().iter().map(|scheme| scheme.name.as_str()).collect::<Vec<_>>().join(", ")
+                scheme_names()
             ));
         };
-        let tolerance = self.tolerance.map_or(TOLERANCE, |tolerance| tolerance.as_secs());
-        self.check_tolerance(name, &scheme, tolerance, window)?;
-        let key = |secret| match Key::new(&scheme, secret) {
-            Ok(key) => Ok(Accepted::signing(key)),
-            Err(error) => refuse(format!(
-                "[sources.{name}] has a signing key that {} cannot use: {error}; copy it again from the sender",
-                scheme.name
-            )),
-        };
-        let keys = secrets.iter().map(key).collect::<Result<_, _>>()?;
-        Ok(Signed::new(scheme, keys, tolerance))
-    }
-
-    fn check_tolerance(
-        &self,
-        name: &str,
-        scheme: &Scheme,
-        tolerance: u64,
-        window: u64,
-    ) -> Result<(), ConfigError> {
         if self.tolerance.is_some() && !scheme.is_timed() {
             return refuse(format!(
                 "[sources.{name}] has a tolerance, but {} signs no time; remove the line",
                 scheme.name
             ));
         }
-        if scheme.is_timed() && tolerance == 0 {
+        let tolerance = match scheme.is_timed() {
+            true => self.tolerance(name, window)?,
+            false => TOLERANCE,
+        };
+        let key = |secret| match Key::new(&scheme, secret) {
+            Ok(key) => Ok(Accepted::signing(key)),
+            Err(error) => unusable(name, &scheme.name, &error.to_string()),
+        };
+        let keys = secrets.iter().map(key).collect::<Result<_, _>>()?;
+        Ok(Signed::new(scheme, keys, tolerance))
+    }
+
+    fn signed_message(
+        &self,
+        name: &str,
+        secrets: &[SecretString],
+        window: u64,
+    ) -> Result<SignedMessage, ConfigError> {
+        self.scheme(name)?;
+        let key = |secret| match MessageKey::new(secret) {
+            Ok(key) => Ok(Accepted::message(key)),
+            Err(error) => unusable(name, RFC_9421, &error.to_string()),
+        };
+        let keys = secrets.iter().map(key).collect::<Result<_, _>>()?;
+        Ok(SignedMessage { keys, tolerance: self.tolerance(name, window)? })
+    }
+
+    /// How far a signed time may be off, in seconds.
+    fn tolerance(&self, name: &str, window: u64) -> Result<u64, ConfigError> {
+        let tolerance = self.tolerance.map_or(TOLERANCE, |tolerance| tolerance.as_secs());
+        if tolerance == 0 {
             return refuse(format!(
                 "[sources.{name}] tolerance must be at least \"1s\"; write tolerance = \"5m\""
             ));
         }
         // What is signed that far ahead of this machine's clock is fresh twice as long.
-        if scheme.is_timed() && tolerance.saturating_mul(2) > window {
+        if tolerance.saturating_mul(2) > window {
             return refuse(format!(
                 "[sources.{name}] tolerance is longer than half of window in [dedup], so that a delivery could be replayed after its id is forgotten; write tolerance = \"5m\""
             ));
         }
-        Ok(())
+        Ok(tolerance)
     }
+}
+
+fn unusable<K>(name: &str, scheme: &str, error: &str) -> Result<K, ConfigError> {
+    refuse(format!(
+        "[sources.{name}] has a signing key that {scheme} cannot use: {error}; copy it again from the sender"
+    ))
+}
+
+/// What a source's `scheme` may be.
+fn scheme_names() -> String {
+    let mut names: Vec<String> = schemes().into_iter().map(|scheme| scheme.name).collect();
+    names.push(RFC_9421.into());
+    names.join(", ")
 }
 
 /// The keys in the settings and in the files; each must be one that a header can carry.
@@ -220,6 +249,11 @@ fn keys(
                 "[sources.{name}] has an empty key or the placeholder of one; write one from `webhook-receiver secret`"
             ));
         }
+        // A key in PEM has lines, and no header carries it.
+        let text = match text.starts_with("-----BEGIN ") {
+            true => &text.replace(['\r', '\n'], ""),
+            false => text,
+        };
         if text.trim() != text || text.chars().any(char::is_control) {
             return refuse(format!(
                 "[sources.{name}] has a key with spaces around it or control characters in it, which no header can carry"

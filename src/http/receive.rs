@@ -163,13 +163,14 @@ impl<C: 'static> Receiver<C> {
         let _turn = self.turns.try_acquire().map_err(|_| unavailable(SOON, "overloaded"))?;
         let (head, body) = request.into_parts();
         let content = check_content(&head.headers);
+        let uri = head.uri.clone();
         let arrival = Arrival {
             id: head.extensions.get::<RequestId>().copied(),
             time: (self.clock)(),
-            query: head.uri.query(),
+            query: uri.query(),
         };
         let source = &endpoint.source;
-        let admitted = match source.admit(head.headers, arrival.query, arrival.time) {
+        let admitted = match source.admit(head, arrival.time) {
             Ok(admitted) => admitted,
             Err(rejected) => return Err(self.reject(source, *rejected, &arrival, Some(body))),
         };

@@ -169,7 +169,7 @@ impl State {
             Algorithm::HmacSha512 => State::Sha512(keyed(bytes)),
             Algorithm::Ed25519 => match &kind.key {
                 KeyFormat::Pair { secret, .. } if text.starts_with(secret) => pair(bytes)?,
-                _ => public(bytes)?,
+                _ => State::Public(public(bytes)?),
             },
         })
     }
@@ -204,10 +204,10 @@ fn pair(bytes: &[u8]) -> Result<State, KeyError> {
 }
 
 /// The public half. Some points of the curve are no key: anyone could sign for them.
-fn public(bytes: &[u8]) -> Result<State, KeyError> {
+pub(super) fn public(bytes: &[u8]) -> Result<VerifyingKey, KeyError> {
     let half = bytes.try_into().map_err(|_| KeyError::Length(bytes.len()))?;
     let key = VerifyingKey::from_bytes(half).ok().filter(|key| !key.is_weak());
-    key.map(State::Public).ok_or(KeyError::Malformed("an ed25519 public key"))
+    key.ok_or(KeyError::Malformed("an ed25519 public key"))
 }
 
 /// The kind whose prefix the key has, or else the first.
@@ -255,10 +255,13 @@ fn verifies_any<'s>(
     mut signatures: impl Iterator<Item = &'s [u8]>,
 ) -> bool {
     let signed = joined(scheme, parts);
-    signatures.any(|signature| {
-        ed25519_dalek::Signature::from_slice(signature)
-            .is_ok_and(|signature| key.verify_strict(&signed, &signature).is_ok())
-    })
+    signatures.any(|signature| is_by(key, &signed, signature))
+}
+
+/// Whether the key pair of `key` made the signature. The strict check knows one signature where a lax one knows several.
+pub(super) fn is_by(key: &VerifyingKey, signed: &[u8], signature: &[u8]) -> bool {
+    ed25519_dalek::Signature::from_slice(signature)
+        .is_ok_and(|signature| key.verify_strict(signed, &signature).is_ok())
 }
 
 fn joined(scheme: &Scheme, parts: &Parts<'_>) -> Vec<u8> {

@@ -29,6 +29,9 @@ pub enum SignError {
     /// The id holds the text that ends it in what is signed, so a receiver cannot tell where the id ends.
     #[error("the id must not have the text in it that follows it in what is signed")]
     Id,
+    /// A message signature cannot cover what it should.
+    #[error("the message signature {0}")]
+    Message(String),
 }
 
 impl Scheme {

@@ -62,6 +62,9 @@ pub enum Unproven {
     /// Signed too long ago, or too far ahead of this machine's clock.
     #[error("the timestamp is {0}")]
     Stale(Skew),
+    /// A message signature that is not one, or covers too little.
+    #[error("the message signature {0}")]
+    Message(String),
     /// None of the source's keys made any of the signatures.
     #[error("none of this source's {0} signing keys made the signature")]
     WrongSignature(usize),

@@ -12,7 +12,9 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::{Refusal, Suspects};
 use crate::event::Timestamp;
-use crate::signature::{Fingerprint, Key, Presented, Scheme, Unproven};
+use crate::signature::{
+    Fingerprint, Key, Message, MessageKey, MessagePresented, Presented, Scheme, Unproven,
+};
 
 /// What a source accepts as proof. Everything it holds is asked for; if it holds nothing, anyone can send.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub struct Auth {
     pub query: bool,
     /// A signature.
     pub signature: Option<Signed>,
+    /// A signature that covers what its sender chose, by RFC 9421.
+    pub message: Option<SignedMessage>,
     /// What it does not accept, but knows.
     pub suspects: Suspects,
 }
@@ -57,6 +61,26 @@ impl Signed {
             self.latest.store(number, Ordering::Relaxed);
         }
         Ok(&self.keys[number])
+    }
+}
+
+/// Any of some keys' message signatures.
+#[derive(Debug)]
+pub struct SignedMessage {
+    /// The keys it may sign with.
+    pub keys: Vec<Accepted<MessageKey>>,
+    /// How old or how early a timestamp may be, in seconds.
+    pub tolerance: u64,
+}
+
+impl SignedMessage {
+    /// The key that signed the body.
+    fn verify(
+        &self,
+        presented: &MessagePresented,
+        body: &[u8],
+    ) -> Result<&Accepted<MessageKey>, Unproven> {
+        Ok(&self.keys[presented.verify(body, self.keys.iter().map(|key| &key.key))?])
     }
 }
 
@@ -120,11 +144,19 @@ impl Accepted<Key> {
     }
 }
 
+impl Accepted<MessageKey> {
+    /// A key of message signatures.
+    pub fn message(key: MessageKey) -> Self {
+        Accepted::with(key.fingerprint, key)
+    }
+}
+
 /// What a request's headers have proved so far.
 #[derive(Debug)]
 pub(super) struct Proof {
     bearer: Option<Fingerprint>,
     presented: Option<Presented>,
+    message: Option<MessagePresented>,
 }
 
 impl Auth {
@@ -135,33 +167,36 @@ impl Auth {
 
     /// Whether anyone can send.
     pub fn is_none(&self) -> bool {
-        self.bearer.is_empty() && self.signature.is_none()
+        self.bearer.is_empty() && self.signature.is_none() && self.message.is_none()
     }
 
     /// Every key, and when this process last saw it used.
     pub fn keys(&self) -> impl Iterator<Item = (Fingerprint, Option<Timestamp>)> {
         let bearer = self.bearer.iter().map(|key| (key.fingerprint, key.last_used()));
         let signing = self.signature.iter().flat_map(|signed| &signed.keys);
-        bearer.chain(signing.map(|key| (key.fingerprint, key.last_used())))
+        let message = self.message.iter().flat_map(|signed| &signed.keys);
+        bearer
+            .chain(signing.map(|key| (key.fingerprint, key.last_used())))
+            .chain(message.map(|key| (key.fingerprint, key.last_used())))
     }
 
     /// What the headers alone can prove.
-    pub(super) fn admit(
-        &self,
-        headers: &HeaderMap,
-        query: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Proof, Refusal> {
+    pub(super) fn admit(&self, head: Message<'_>, now: Timestamp) -> Result<Proof, Refusal> {
+        let Message { headers, uri, .. } = head;
         let bearer = if self.bearer.is_empty() {
             None
         } else {
-            Some(self.bearer_key(headers, query)?.used(now))
+            Some(self.bearer_key(headers, uri.query())?.used(now))
         };
         let presented = match &self.signature {
             Some(signed) => Some(signed.scheme.present(headers, signed.tolerance, now)?),
             None => None,
         };
-        Ok(Proof { bearer, presented })
+        let message = match &self.message {
+            Some(signed) => Some(head.present(signed.tolerance, now)?),
+            None => None,
+        };
+        Ok(Proof { bearer, presented, message })
     }
 
     /// What the bytes prove: the key that signed them, else the bearer key that came with them.
@@ -171,10 +206,14 @@ impl Auth {
         body: &[u8],
         now: Timestamp,
     ) -> Result<Option<Fingerprint>, Refusal> {
-        let (Some(signed), Some(presented)) = (&self.signature, &proof.presented) else {
-            return Ok(proof.bearer);
-        };
-        Ok(Some(signed.verify(presented, body)?.used(now)))
+        let mut key = proof.bearer;
+        if let (Some(signed), Some(presented)) = (&self.signature, &proof.presented) {
+            key = Some(signed.verify(presented, body)?.used(now));
+        }
+        if let (Some(signed), Some(presented)) = (&self.message, &proof.message) {
+            key = Some(signed.verify(presented, body)?.used(now));
+        }
+        Ok(key)
     }
 
     fn bearer_key(

@@ -62,7 +62,9 @@ impl Message {
             allowed_origins: Vec::new(),
             auth: Auth::default(),
         });
-        let admitted = source.admit(self.headers.clone(), None, chrono::Utc::now()).unwrap();
+        let mut head = http::Request::new(()).into_parts().0;
+        head.headers = self.headers.clone();
+        let admitted = source.admit(head, chrono::Utc::now()).unwrap();
         admitted.verify(self.body.clone().into()).unwrap()
     }
 }

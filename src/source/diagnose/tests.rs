@@ -133,7 +133,7 @@ impl Sent {
     fn findings_at(&self, now: Timestamp) -> String {
         let sources = sources();
         let source = sources.iter().find(|source| source.name == self.source).unwrap();
-        let admitted = source.admit(self.headers.clone(), self.query, now);
+        let admitted = source.admit(head(self.headers.clone(), self.query), now);
         let rejected = match admitted.map(|admitted| admitted.verify(self.body.clone())) {
             Ok(Ok(_)) => panic!("accepted"),
             Ok(Err(rejected)) | Err(rejected) => rejected,
@@ -142,6 +142,13 @@ impl Sent {
         let request = Request { headers: &self.headers, query: self.query, body, now };
         diagnose(source, &sources, &rejected.refusal, request).to_string()
     }
+}
+
+fn head(headers: HeaderMap, query: Option<&str>) -> http::request::Parts {
+    let uri = format!("/?{}", query.unwrap_or_default());
+    let mut head = http::Request::post(uri).body(()).unwrap().into_parts().0;
+    head.headers = headers;
+    head
 }
 
 fn scheme(source: &str) -> Scheme {
@@ -177,7 +184,7 @@ fn a_request_without_a_mistake_is_accepted() {
     for (name, key) in [("standard", STANDARD), ("evo", EVO), ("git", GIT), ("own", OWN)] {
         let sent = Sent::signed(name, key);
         let source = sources.iter().find(|source| source.name == name).unwrap();
-        source.admit(sent.headers, None, now()).unwrap().verify(sent.body).unwrap();
+        source.admit(head(sent.headers, None), now()).unwrap().verify(sent.body).unwrap();
     }
 }
 
@@ -525,7 +532,7 @@ proptest! {
             headers.append(NAMES[name], HeaderValue::from_bytes(&value).unwrap());
         }
         let source = &sources[source];
-        let rejected = match source.admit(headers.clone(), query.as_deref(), now()) {
+        let rejected = match source.admit(head(headers.clone(), query.as_deref()), now()) {
             Ok(admitted) => admitted.verify(body.clone().into()).unwrap_err(),
             Err(rejected) => rejected,
         };
