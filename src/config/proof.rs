@@ -250,11 +250,10 @@ fn keys(
             ));
         }
         // A key in PEM has lines, and no header carries it.
-        let text = match text.starts_with("-----BEGIN ") {
-            true => &text.replace(['\r', '\n'], ""),
-            false => text,
-        };
-        if text.trim() != text || text.chars().any(char::is_control) {
+        let is_pem = text.starts_with("-----BEGIN ");
+        let text = if is_pem { text.trim_end() } else { text };
+        let is_break = |c| is_pem && matches!(c, '\r' | '\n');
+        if text.trim() != text || text.chars().any(|c| c.is_control() && !is_break(c)) {
             return refuse(format!(
                 "[sources.{name}] has a key with spaces around it or control characters in it, which no header can carry"
             ));

@@ -17,6 +17,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod log;
+mod message_signed;
 mod model;
 mod openapi;
 mod process;

@@ -1,5 +1,7 @@
 //! What a message signature is computed of: a line for each part of the request that it covers, and one for the list.
 
+use std::collections::HashSet;
+
 use http::HeaderName;
 use sfv::{FieldType, InnerList, Item, ListEntry};
 
@@ -9,8 +11,8 @@ use crate::signature::Unproven;
 /// Refuses a list that leaves the body out, names something twice, or asks for a part of a part.
 pub(super) fn check(covered: &InnerList) -> Result<(), Unproven> {
     let names = covered.items.iter().map(name).collect::<Result<Vec<_>, _>>()?;
-    let first = |(place, name): (usize, &&str)| !names[..place].contains(name);
-    if !names.iter().enumerate().all(first) {
+    let mut seen = HashSet::new();
+    if !names.iter().all(|name| seen.insert(name)) {
         return Err(bad("covers something twice"));
     }
     if !names.contains(&DIGEST) {
@@ -42,7 +44,9 @@ fn name(item: &Item) -> Result<&str, Unproven> {
     };
     match item.params.is_empty() {
         true => Ok(name),
-        false => Err(bad(&format!("covers {name:?} with a parameter, which is not known here"))),
+        false => {
+            Err(bad(&format!("covers {:?} with a parameter, which is not known here", short(name))))
+        }
     }
 }
 
@@ -81,13 +85,21 @@ impl Message<'_> {
 
     /// The values of all lines of a header.
     fn field(&self, name: &str) -> Result<Vec<u8>, Unproven> {
-        let unknown = || bad(&format!("covers {name:?}, which is not known here"));
+        let unknown = || bad(&format!("covers {:?}, which is not known here", short(name)));
         let field = HeaderName::from_lowercase(name.as_bytes()).map_err(|_| unknown())?;
         let lines: Vec<&[u8]> =
             self.headers.get_all(field).iter().map(|value| value.as_bytes().trim_ascii()).collect();
         if lines.is_empty() {
-            return Err(bad(&format!("covers {name}, but the request has no such header")));
+            return Err(bad(&format!(
+                "covers {}, but the request has no such header",
+                short(name)
+            )));
         }
         Ok(lines.join(&b", "[..]))
     }
+}
+
+/// A name as it may stand in a message: a forger may write one as long as the head of a request.
+fn short(name: &str) -> &str {
+    name.get(..name.len().min(64)).unwrap_or_default()
 }

@@ -289,3 +289,15 @@ fn what_cannot_be_signed_is_said() {
         assert!(matches!(sign(&[&secret], &[covered]), SignError::Message(_)), "{covered}");
     }
 }
+
+/// As many names as the largest head of a request holds.
+#[test]
+fn a_long_list_is_read_in_no_time_and_not_repeated() {
+    let names: Vec<String> = (0..10_000).map(|number| format!("\"{number:x}\"")).collect();
+    let list = format!(r#"({} "content-digest");created=1618884473"#, names.join(" "));
+    let started = std::time::Instant::now();
+    assert!(refused(&list).ends_with("has no such header"));
+    let long = format!(r#"("{}" "content-digest");created=1618884473"#, "a".repeat(50_000));
+    assert!(refused(&long).len() < 200);
+    assert!(started.elapsed() < std::time::Duration::from_secs(2));
+}
