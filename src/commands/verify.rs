@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::Uri;
+use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use webhook_receiver::config::{self, Overrides};
@@ -132,10 +133,9 @@ fn check(
     let mut times = stamps.iter().flat_map(|stamps| &stamps.times).copied();
     let own = times.find(|time| is_past(*time, now));
     let time = at.or(own).unwrap_or(now);
-    let (headers, query, body) = (&captured.headers, captured.query.as_deref(), &captured.body);
-    let verified = source
-        .admit(head(source, headers.clone(), query), time)
-        .and_then(|admitted| admitted.verify(body.clone()));
+    let (head, body) = (captured.head(&source.path), &captured.body);
+    let (headers, query) = (&captured.headers, captured.target.as_ref().and_then(Uri::query));
+    let verified = source.admit(head, time).and_then(|admitted| admitted.verify(body.clone()));
     let (result, findings) = match verified {
         Ok(verified) => (Ok(verified.key.map(|key| key.to_string())), Vec::new()),
         Err(rejected) => {
@@ -154,16 +154,6 @@ fn check(
         bytes: body.len(),
         digest: hex::encode(Sha256::digest(body)),
     }
-}
-
-/// The head of the request, as far as it is known: a capture has no request line.
-fn head(source: &Source, headers: HeaderMap, query: Option<&str>) -> http::request::Parts {
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    let mut head = http::Request::new(()).into_parts().0;
-    head.method = http::Method::POST;
-    head.uri = format!("{}{query}", source.path).parse().unwrap_or_default();
-    head.headers = headers;
-    head
 }
 
 /// Whether a request could have been signed then: not in the future, and not before there were webhooks.

@@ -6,13 +6,13 @@ use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request};
 use serde::Deserialize;
 
-/// A request without its method and path.
+/// A request; its target is known if its first line was captured too.
 pub(super) struct Captured {
     pub(super) headers: HeaderMap,
-    pub(super) query: Option<String>,
+    pub(super) target: Option<Uri>,
     pub(super) body: Bytes,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Captured {
 #[derive(Default)]
 struct Head {
     headers: HeaderMap,
-    query: Option<String>,
+    target: Option<Uri>,
     body: Option<Vec<u8>>,
 }
 
@@ -49,7 +49,16 @@ impl Captured {
             (None, Some(body)) => body,
             (None, None) => bail!("give the body's file with --body"),
         };
-        Ok(Captured { headers: head.headers, query: head.query, body: body.into() })
+        Ok(Captured { headers: head.headers, target: head.target, body: body.into() })
+    }
+
+    /// The request's head, as it came to a source under `path`.
+    pub(super) fn head(&self, path: &str) -> request::Parts {
+        let mut head = http::Request::new(()).into_parts().0;
+        head.method = Method::POST;
+        head.uri = self.target.clone().or_else(|| path.parse().ok()).unwrap_or_default();
+        head.headers.clone_from(&self.headers);
+        head
     }
 }
 
@@ -95,7 +104,7 @@ impl Head {
                 continue;
             }
             if let Some(target) = target(line).filter(|_| head.headers.is_empty()) {
-                head.query = target.split_once('?').map(|(_, query)| query.to_owned());
+                head.target = target.parse().ok();
                 continue;
             }
             let context = || format!("line {} is not `Name: value`", number + 1);
