@@ -76,7 +76,8 @@ impl Reader {
                 share.merge(self.reserve(missing)?);
             }
             bytes.extend_from_slice(&data);
-            chunk = next(&mut body).await?;
+            // Behind an answer that was given early, the end itself would come only with the next request.
+            chunk = if body.is_end_stream() { None } else { next(&mut body).await? };
         }
         Ok(bytes.freeze())
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{EXPECT, HeaderMap};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::body::Reader;
@@ -24,12 +25,16 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// How many may be looked into at once, if there was none for a while.
 const BURST: NonZeroU32 = NonZeroU32::new(3).expect("three is not zero");
 
+/// How long the body of a refused request is waited for; its sender may have stopped sending it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Looks into refused requests: a few of each source, one after the other, so that a flood of forgeries stays cheap.
 pub(super) struct Diagnoses {
     sources: Arc<[Arc<Source>]>,
     rates: HashMap<String, DefaultDirectRateLimiter>,
     reader: Reader,
     turn: Arc<Semaphore>,
+    stop: CancellationToken,
 }
 
 /// How a request came, beyond its headers and its body.
@@ -50,7 +55,7 @@ struct Case {
 }
 
 impl Diagnoses {
-    pub(super) fn new(sources: &[Arc<Source>], reader: Reader) -> Self {
+    pub(super) fn new(sources: &[Arc<Source>], reader: Reader, stop: CancellationToken) -> Self {
         let quota =
             Quota::with_period(PERIOD).expect("ten seconds are not zero").allow_burst(BURST);
         let rate = |source: &Arc<Source>| (source.name.clone(), RateLimiter::direct(quota));
@@ -59,6 +64,7 @@ impl Diagnoses {
             rates: sources.iter().map(rate).collect(),
             reader,
             turn: Arc::new(Semaphore::new(1)),
+            stop,
         }
     }
 
@@ -86,11 +92,14 @@ impl Diagnoses {
             headers,
         };
         let unread = unread.filter(|_| case.needs_body());
-        let (reader, sources) = (self.reader.clone(), Arc::clone(&self.sources));
-        let turn = Arc::clone(&self.turn);
+        let (reader, stop) = (self.reader.clone(), self.stop.clone());
+        let (sources, turn) = (Arc::clone(&self.sources), Arc::clone(&self.turn));
         tokio::spawn(async move {
             let body = match (body, unread) {
-                (None, Some(unread)) => reader.read(unread).await.ok(),
+                (None, Some(unread)) => {
+                    let reading = tokio::time::timeout(PATIENCE, reader.read(unread));
+                    stop.run_until_cancelled(reading).await.and_then(|read| read.ok()?.ok())
+                }
                 (body, _) => body,
             };
             let Ok(_turn) = turn.acquire().await else { return };

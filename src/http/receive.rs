@@ -123,7 +123,7 @@ impl<C: 'static> Receiver<C> {
                 .iter()
                 .flat_map(|source| Endpoint::of(source, &versions))
                 .collect(),
-            diagnoses: Diagnoses::new(&parts.sources, reader.clone()),
+            diagnoses: Diagnoses::new(&parts.sources, reader.clone(), parts.stop.clone()),
             reader,
             turns: Semaphore::new(limits.concurrency),
             catalog: parts.catalog,

@@ -1,7 +1,9 @@
 //! What a signature that was refused would have proved, had one thing been different.
 //!
 //! The MAC is searched for; all that surrounds it (its header, label and writing, the time) is compared only once a
-//! MAC has been found, so that several differences around it cost nothing.
+//! MAC has been found, so that any number of differences around it costs nothing. Of what goes into the MAC one thing is
+//! varied at a time: the key, what is signed, or the body. Two are varied together only where they come together: the
+//! blanks and the texts of a JSON body, its blanks and a line feed at its end, and the headers of time and id.
 //!
 //! A search is bounded by [`BUDGET`], whatever the body and the number of keys.
 

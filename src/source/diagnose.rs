@@ -3,6 +3,7 @@
 //! For the log, the console and `verify` only, never for the sender. No finding holds a key, a signature or a body.
 
 mod bearer;
+mod signature;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +13,9 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::header::HeaderMap;
 
-use super::auth::Signed;
 use super::{Refusal, Source};
 use crate::event::Timestamp;
-use crate::signature::{Difference, Fingerprint, Key, Misreading, Rule, Search};
+use crate::signature::{Difference, Fingerprint, Misreading};
 
 /// The most findings that are told of one request.
 const MOST: usize = 5;
@@ -122,99 +122,22 @@ pub fn diagnose(
     refusal: &Refusal,
     request: Request<'_>,
 ) -> Findings {
-    let others = || sources.iter().map(AsRef::as_ref).filter(|other| other.name != source.name);
+    let others = sources.iter().map(AsRef::as_ref).filter(|other| other.name != source.name);
+    let others: Vec<&Source> = others.collect();
     let mut findings = match refusal {
-        Refusal::Unproven(_) => match &source.auth.signature {
-            Some(signed) => signature(source, signed, &others().collect::<Vec<_>>(), request),
-            None => Vec::new(),
-        },
-        Refusal::ClientId(Some(id)) => others()
-            .filter(|other| other.client_ids.contains(id))
-            .map(|other| Finding::ClientOf { source: other.name.clone() })
-            .collect(),
-        Refusal::ClientId(None) => Vec::new(),
-        _ => bearer::diagnose(source, &others().collect::<Vec<_>>(), request),
+        Refusal::Unproven(_) => signature::diagnose(source, &others, request),
+        Refusal::ClientId(id) => client(id.as_ref(), &others),
+        _ => bearer::diagnose(source, &others, request),
     };
     findings.truncate(MOST);
     Findings(findings)
 }
 
-/// The likeliest mistake first: then a search that finds it soon is also the one that finds the truth.
-fn signature(
-    source: &Source,
-    signed: &Signed,
-    others: &[&Source],
-    request: Request<'_>,
-) -> Vec<Finding> {
-    let Some(body) = request.body else { return vec![Finding::Unread] };
-    let mut search = Search::new(request.headers, body, request.now);
-    let rule = signed.rule();
-    let accepted: Vec<&Key> = signed.keys.iter().map(|key| &key.key).collect();
-    let suspects = &source.auth.suspects;
-    let differences =
-        |differences: Vec<Difference>| differences.into_iter().map(Finding::Signature);
-    if let Some((_, found)) = search.exact(rule, accepted.iter().copied()) {
-        return differences(found).collect();
-    }
-    if let Some((number, found)) = search.exact(rule, &suspects.retired) {
-        let retired = Finding::Retired(suspects.retired[number].fingerprint);
-        return [retired].into_iter().chain(differences(found)).collect();
-    }
-    if let Some((number, found)) = search.exact(rule, suspects.misread.iter().map(|(_, key)| key)) {
-        let (how, key) = &suspects.misread[number];
-        let misread = Finding::Misread { key: key.fingerprint, how: *how };
-        return [misread].into_iter().chain(differences(found)).collect();
-    }
-    let strangers = strangers(&mut search, rule, others);
-    if !strangers.is_empty() {
-        return strangers;
-    }
-    if let Some((_, found)) = search.varied(rule, &accepted) {
-        return differences(found).collect();
-    }
-    let own: Vec<&Key> =
-        accepted.into_iter().chain(suspects.misread.iter().map(|(_, key)| key)).collect();
-    if let Some((scheme, (number, found))) = search.by_other_scheme(rule, &own) {
-        let (key, expected) = (own[number].fingerprint, rule.scheme.name.clone());
-        let other = Finding::OtherScheme { key, found: scheme.name, expected };
-        return [other].into_iter().chain(differences(found)).collect();
-    }
-    match others.iter().copied().chain([source]).any(|source| claims(&search, source)) {
-        true => vec![Finding::Unknown],
-        false => vec![Finding::NoProof],
-    }
-}
-
-fn claims(search: &Search<'_>, source: &Source) -> bool {
-    source.auth.signature.as_ref().is_some_and(|signed| search.has_claim(&signed.scheme))
-}
-
-/// Other sources' keys, used as this source's sender signs or as their own does.
-fn strangers(search: &mut Search<'_>, rule: Rule<'_>, others: &[&Source]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for other in others {
-        let Some(signed) = &other.auth.signature else { continue };
-        let accepted = signed.keys.iter().map(|key| &key.key);
-        let keys: Vec<&Key> = accepted.chain(&other.auth.suspects.retired).collect();
-        let found = search.exact(rule, keys.iter().copied()).or_else(|| {
-            let own = signed.rule();
-            if own.scheme == rule.scheme { None } else { search.exact(own, keys.iter().copied()) }
-        });
-        let Some((number, differences)) = found else { continue };
-        findings.push(Finding::SignedFor(Stranger {
-            source: other.name.clone(),
-            key: keys[number].fingerprint,
-            is_retired: number >= signed.keys.len(),
-        }));
-        findings.extend(differences.into_iter().map(Finding::Signature));
-    }
-    findings
-}
-
-impl Signed {
-    fn rule(&self) -> Rule<'_> {
-        Rule { scheme: &self.scheme, tolerance: self.tolerance }
-    }
+/// The sources that take this client.
+fn client(id: Option<&String>, others: &[&Source]) -> Vec<Finding> {
+    let Some(id) = id else { return Vec::new() };
+    let takes = others.iter().filter(|other| other.client_ids.contains(id));
+    takes.map(|other| Finding::ClientOf { source: other.name.clone() }).collect()
 }
 
 impl Findings {

@@ -1,6 +1,6 @@
 //! Why a request was refused: the owner's log says it, the sender's answer does not, and a flood stays cheap.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use serde_json::Value;
@@ -158,14 +158,47 @@ async fn no_answer_waits_for_a_diagnosis() {
 }
 
 #[tokio::test]
+async fn the_connection_serves_the_next_request_after_a_body_that_was_looked_into() {
+    let (_folder, mut process) = serve();
+    let late = signed("/stage", STAGE, Utc::now() - TimeDelta::hours(2), BODY).bytes();
+    let late = String::from_utf8(late).unwrap().replace("Connection: close\r\n", "");
+    let fresh = signed("/stage", STAGE, Utc::now(), BODY).bytes();
+    let mut stream = TcpStream::connect(&process.address).await.unwrap();
+    let (start, rest) = late.split_at(late.len() - 7);
+    stream.write_all(start.as_bytes()).await.unwrap();
+    process.wait_for(|line| line["message"] == "request" && line["status"] == 401);
+    stream.write_all(rest.as_bytes()).await.unwrap();
+    let line = process.wait_for(is_finding);
+    assert!(line["message"].as_str().unwrap().contains("the signature is right"), "{line}");
+    stream.write_all(&fresh).await.unwrap();
+    process.wait_for(|line| line["message"] == "request" && line["status"] == 200);
+    process.stop();
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_the_body_of_a_refused_request() {
+    let (_folder, mut process) = serve();
+    let request = signed("/stage", STAGE, Utc::now() - TimeDelta::hours(2), BODY).bytes();
+    let request = String::from_utf8(request).unwrap().replace("Connection: close\r\n", "");
+    let mut stream = TcpStream::connect(&process.address).await.unwrap();
+    stream.write_all(&request.as_bytes()[..request.len() - 7]).await.unwrap();
+    process.wait_for(|line| line["message"] == "request" && line["status"] == 401);
+    let start = Instant::now();
+    process.stop();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn a_sender_that_waits_for_leave_to_send_its_body_is_not_asked_for_it() {
     let (_folder, mut process) = serve();
     let request = signed("/stage", STAGE, Utc::now() - TimeDelta::hours(2), BODY);
     let mut stream = TcpStream::connect(&process.address).await.unwrap();
     stream.write_all(&request.expecting()).await.unwrap();
+    let start = Instant::now();
     let answer = Answer::read(&mut stream).await;
     assert_eq!(answer.problem(401, "unauthorized"), None);
     let line = finding(&mut process, &answer);
+    assert!(start.elapsed() < Duration::from_secs(3), "nor waited for");
     assert!(line["message"].as_str().unwrap().contains("its body was not read"), "{line}");
     process.stop();
 }
