@@ -24,6 +24,7 @@ mod receiver;
 mod retention;
 mod sqlite;
 mod survive;
+mod waiting;
 mod watched;
 mod webdriver;
 mod wire;
