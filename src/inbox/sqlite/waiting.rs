@@ -49,11 +49,15 @@ impl Waiting {
 
     /// How long there is no need to look for what is due; none if no claim waits.
     pub(super) fn rest(&mut self) -> Option<Duration> {
-        self.claimers.retain(|claimer| !claimer.reply.is_closed());
+        self.claimers.retain(|claimer| !claimer.is_gone());
         let Some(looked) = &self.looked else {
             return self.claimers.first().map(|_| Duration::ZERO);
         };
         self.claimers.iter().map(|claimer| claimer.rest(looked)).min()
+    }
+
+    pub(super) fn must_look(&mut self) -> bool {
+        self.rest() == Some(Duration::ZERO)
     }
 
     /// Notes that something becomes due with the open transaction.
@@ -81,7 +85,7 @@ impl Waiting {
 
     /// Gives the claims what is due, if it is time to look.
     pub(super) fn look(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        if self.rest() != Some(Duration::ZERO) {
+        if !self.must_look() {
             return Ok(());
         }
         let at = Instant::now();
@@ -116,6 +120,11 @@ impl Waiting {
 }
 
 impl Claimer {
+    /// Whether nobody waits any more, and nothing has to be given back.
+    fn is_gone(&self) -> bool {
+        self.reply.is_closed() && self.given.is_empty()
+    }
+
     fn takes(&self, due: Timestamp) -> bool {
         self.room() > 0 && !self.reply.is_closed() && due <= (self.clock)()
     }
@@ -129,5 +138,59 @@ impl Claimer {
         let rest = look.saturating_duration_since(Instant::now());
         let until = |due: Timestamp| (due - (self.clock)()).to_std().unwrap_or_default();
         looked.next.map_or(rest, |due| rest.min(until(due)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::Lease;
+    use super::*;
+    use crate::event::{Delivery, Dialect, Meta};
+
+    type Answer = oneshot::Receiver<Result<Vec<Claim>>>;
+
+    /// A claim that waits and was given a delivery in a transaction that is not committed yet.
+    fn given() -> (Waiting, Answer) {
+        let (reply, answer) = oneshot::channel();
+        let lease = Duration::from_secs(60);
+        let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
+        let until = Instant::now() + lease;
+        let looked = Some(Look { at: Instant::now(), next: None });
+        let claimers = vec![Claimer { max: 9, lease, clock, until, given: Vec::new(), reply }];
+        let mut waiting = Waiting { claimers, looked };
+        assert!(waiting.give(Timestamp::UNIX_EPOCH, claim).is_some());
+        (waiting, answer)
+    }
+
+    fn claim(started: Timestamp) -> Claim {
+        let meta = Meta::sample(Dialect::DirectScale, "JobEvent", 1);
+        let lease = Lease { id: meta.id, attempt: 1, started };
+        Claim { delivery: Delivery::new(meta, "{}".into()), run_attempt: 1, lease }
+    }
+
+    #[test]
+    fn what_is_given_is_answered_once_it_is_committed() {
+        let (mut waiting, mut answer) = given();
+        assert!(answer.try_recv().is_err());
+        assert!(waiting.answer(None).is_empty());
+        assert_eq!(answer.try_recv().unwrap().unwrap().len(), 1);
+        assert_eq!(waiting.rest(), None);
+    }
+
+    #[test]
+    fn what_is_given_to_one_who_left_goes_back() {
+        let (mut waiting, answer) = given();
+        drop(answer);
+        assert!(!waiting.must_look());
+        assert_eq!(waiting.answer(None).len(), 1);
+    }
+
+    #[test]
+    fn a_transaction_that_fails_gives_nothing() {
+        let (mut waiting, mut answer) = given();
+        assert!(waiting.answer(Some(&InboxError::Busy)).is_empty());
+        assert!(matches!(answer.try_recv().unwrap(), Err(InboxError::Busy)));
     }
 }

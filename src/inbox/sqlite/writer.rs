@@ -17,7 +17,7 @@ use crate::telemetry::Clock;
 const BATCH: usize = 512;
 
 /// How long a call that need not wait for the disk may wait for one that must.
-const RIDE: Duration = Duration::from_micros(500);
+const RIDE: Duration = Duration::from_millis(1);
 
 /// The longest that a claim waits, whatever its patience.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -174,11 +174,11 @@ impl Turns {
     /// Waits until a transaction has something to do. `false` if nothing will come any more.
     fn wait(&mut self) -> bool {
         loop {
-            let rest = self.waiting.rest();
-            if !self.batch.is_empty() || rest == Some(Duration::ZERO) {
+            let rest = self.waiting.rest().unwrap_or(Duration::MAX);
+            if !self.batch.is_empty() || rest.is_zero() {
                 return true;
             }
-            match self.queue.recv_timeout(rest.unwrap_or(Duration::MAX)) {
+            match self.queue.recv_timeout(rest) {
                 Ok(turn) => self.take(turn),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return false,
@@ -205,8 +205,9 @@ impl Turns {
         }
     }
 
-    fn next(&self, end: Instant) -> Option<Turn> {
-        if self.batch.iter().any(|task| task.durable()) {
+    fn next(&mut self, end: Instant) -> Option<Turn> {
+        let urgent = self.batch.iter().any(|task| task.durable()) || self.waiting.must_look();
+        if urgent {
             std::thread::yield_now();
             return self.queue.try_recv().ok();
         }
