@@ -253,27 +253,24 @@ pub(super) fn finish(
         Verdict::Unrouted => (State::Unrouted, None, "unrouted", None),
         Verdict::Released => return release(tx, lease, now),
     };
+    // Not RETURNING: it would make and drop a table of its own for every verdict.
     let held = tx
         .db
         .prepare_cached(
-            "UPDATE work SET state = ?3, due_at = ?4, ended_at = ?5, last_error = ?6
-             WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?7
-             RETURNING replays, ordering_key",
+            "SELECT replays, ordering_key FROM work
+             WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?3",
         )?
-        .query_row(
-            params![
-                lease.id,
-                lease.attempt,
-                state_number(state),
-                due_at.map(millis),
-                state.has_ended().then(|| millis(now)),
-                error,
-                millis(lease.started),
-            ],
-            |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?)),
-        )
+        .query_row(params![lease.id, lease.attempt, millis(lease.started)], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))
+        })
         .optional()?;
     let Some((replay, key)) = held else { return Ok(false) };
+    let ended_at = state.has_ended().then(|| millis(now));
+    tx.db
+        .prepare_cached(
+            "UPDATE work SET state = ?2, due_at = ?3, ended_at = ?4, last_error = ?5 WHERE id = ?1",
+        )?
+        .execute(params![lease.id, state_number(state), due_at.map(millis), ended_at, error])?;
     record(tx.db, lease, replay, outcome, error, now)?;
     if state.has_ended() {
         promote(tx, key.as_deref(), now)?;
@@ -325,13 +322,15 @@ fn record(
 /// Makes the oldest unfinished delivery of the key due, now that the one before it has ended.
 fn promote(tx: &mut Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Result<()> {
     let Some(key) = key else { return Ok(()) };
+    let next: Option<DeliveryId> = tx
+        .db
+        .prepare_cached("SELECT min(id) FROM work WHERE ordering_key = ?1 AND state < 2")?
+        .query_row([key], |row| row.get(0))?;
+    let Some(next) = next else { return Ok(()) };
     let promoted = tx
         .db
-        .prepare_cached(
-            "UPDATE work SET due_at = ?2 WHERE due_at IS NULL AND id =
-                 (SELECT min(id) FROM work WHERE ordering_key = ?1 AND state < 2)",
-        )?
-        .execute(params![key, millis(now)])?;
+        .prepare_cached("UPDATE work SET due_at = ?2 WHERE id = ?1 AND due_at IS NULL")?
+        .execute(params![next, millis(now)])?;
     if promoted > 0 {
         tx.waiting.wake();
     }
