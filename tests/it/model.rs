@@ -58,8 +58,10 @@ async fn live(store: Store, ops: Vec<Op>) {
     for op in ops {
         match op {
             Op::Accept { id, body, key, awaited } => {
-                let awaited = awaited && model.due().is_empty();
-                let waiting = awaited.then(|| wait(&*inbox, 2, model.seconds));
+                let waiting = match awaited && model.due().is_empty() {
+                    true => Some(wait(&*inbox, 2, model.seconds).await),
+                    false => None,
+                };
                 let (id, body) = (id.to_string(), body.to_string());
                 let key = key.map(|key| key.to_string());
                 let sent = message(&id).body(body.clone()).verified();

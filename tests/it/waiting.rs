@@ -19,14 +19,15 @@ use super::deliveries::{PATIENCE, at, keyed, message, route, stopped};
 
 type Waiting<'i> = Pin<Box<dyn Future<Output = Result<Vec<Claim>>> + Send + 'i>>;
 
-/// A claim that the engine has, and that nothing ends yet.
-pub(crate) fn wait(inbox: &dyn Inbox, max: usize, now: i64) -> Waiting<'_> {
-    wait_by(inbox, max, stopped(now))
+/// A claim that nothing has ended so far, and that the engine has had time to look at.
+pub(crate) async fn wait(inbox: &dyn Inbox, max: usize, now: i64) -> Waiting<'_> {
+    wait_by(inbox, max, stopped(now)).await
 }
 
-fn wait_by(inbox: &dyn Inbox, max: usize, clock: Clock) -> Waiting<'_> {
+async fn wait_by(inbox: &dyn Inbox, max: usize, clock: Clock) -> Waiting<'_> {
     let mut claim = inbox.claim(max, LEASE, clock, PATIENCE);
     assert!((&mut claim).now_or_never().is_none());
+    inbox.check().await.unwrap();
     claim
 }
 
@@ -63,7 +64,7 @@ pub(crate) async fn an_accept_ends_the_wait(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
     at_once(async |now| {
-        let waiting = wait(&*inbox, 9, now);
+        let waiting = wait(&*inbox, 9, now).await;
         let id = accept(&*inbox, &now.to_string(), now).await;
         let claim = one(waiting).await;
         assert_eq!((claim.lease.id, claim.run_attempt), (id, 1));
@@ -77,7 +78,7 @@ pub(crate) async fn a_verdict_ends_the_wait_of_a_delivery_behind_it(fresh: Fresh
     let inbox = store.open();
     at_once(async |now| {
         let first = running(&*inbox, &format!("first {now}"), keyed("k"), now).await;
-        let waiting = wait(&*inbox, 9, now);
+        let waiting = wait(&*inbox, 9, now).await;
         let second = accept_to(&*inbox, &format!("second {now}"), keyed("k"), now).await;
         assert!(finish(&*inbox, &first.lease, Verdict::Done, now).await);
         let claim = one(waiting).await;
@@ -92,7 +93,7 @@ pub(crate) async fn a_delivery_given_back_ends_the_wait(fresh: Fresh) {
     let inbox = store.open();
     at_once(async |now| {
         let claim = running(&*inbox, &now.to_string(), route(), now).await;
-        let waiting = wait(&*inbox, 9, now);
+        let waiting = wait(&*inbox, 9, now).await;
         assert!(finish(&*inbox, &claim.lease, Verdict::Released, now).await);
         let again = one(waiting).await;
         assert_eq!((again.lease.id, again.run_attempt), (claim.lease.id, 1));
@@ -107,7 +108,7 @@ pub(crate) async fn a_replay_ends_the_wait(fresh: Fresh) {
     let lease = running(&*inbox, "m", route(), 0).await.lease;
     assert!(finish(&*inbox, &lease, Verdict::Done, 0).await);
     at_once(async |now| {
-        let waiting = wait(&*inbox, 9, now);
+        let waiting = wait(&*inbox, 9, now).await;
         assert_eq!(replay(&*inbox, &[lease.id], now).await, 1);
         let claim = one(waiting).await;
         assert_eq!(claim.delivery.meta.replay, now as u32 + 1);
@@ -121,7 +122,7 @@ pub(crate) async fn the_time_of_a_retry_ends_the_wait(fresh: Fresh) {
     let inbox = store.open();
     at_once(async |now| {
         let claim = running(&*inbox, &now.to_string(), route(), now).await;
-        let waiting = wait_by(&*inbox, 9, soon(now + 1));
+        let waiting = wait_by(&*inbox, 9, soon(now + 1)).await;
         assert!(finish(&*inbox, &claim.lease, retry(now + 1), now).await);
         let again = one(waiting).await;
         assert_eq!((again.lease.id, again.run_attempt), (claim.lease.id, 2));
@@ -135,7 +136,7 @@ pub(crate) async fn the_end_of_a_lease_ends_the_wait(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
     let lost = running(&*inbox, "m", route(), 0).await.lease;
-    let again = one(wait_by(&*inbox, 9, soon(60))).await;
+    let again = one(wait_by(&*inbox, 9, soon(60)).await).await;
     assert_eq!((again.lease.id, again.run_attempt), (lost.id, 2));
     assert_eq!(outcomes(&show(&*inbox, lost.id).await), [(1, 0, "lost")]);
 }
@@ -147,7 +148,7 @@ pub(crate) async fn a_replay_by_a_command_ends_the_wait(fresh: Fresh) {
     let id = running(&*inbox, "m", route(), 0).await.lease;
     assert!(finish(&*inbox, &id, Verdict::Done, 0).await);
     let beside = store.open_beside();
-    let waiting = wait(&*inbox, 9, 1);
+    let waiting = wait(&*inbox, 9, 1).await;
     assert_eq!(replay(&*beside, &[id.id], 1).await, 1);
     let noticed = tokio::time::timeout(PATIENCE / 2, one(waiting)).await;
     assert_eq!(noticed.expect("it is noticed").lease.id, id.id);
@@ -167,7 +168,7 @@ pub(crate) async fn who_waits_is_given_the_same_as_who_comes_later(fresh: Fresh)
     let inbox = store.open();
     let body = "{ \"EventDateUtc\":\"2021-10-12T18:07:26.5577689Z\",\"Name\":\"Zoë\" }";
     let sent = message("m").client("acme").header("x-directscale-user", "eve").body(body);
-    let waiting = wait(&*inbox, 9, 7);
+    let waiting = wait(&*inbox, 9, 7).await;
     let id = send(&*inbox, &sent, keyed("k"), 7).await.id;
     let given = one(waiting).await;
     let kept = show(&*inbox, id).await.entry;
@@ -182,7 +183,7 @@ pub(crate) async fn who_waits_is_given_the_same_as_who_comes_later(fresh: Fresh)
 pub(crate) async fn what_a_waiting_claim_held_is_taken_over_after_a_crash(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
-    let waiting = wait(&*inbox, 9, 0);
+    let waiting = wait(&*inbox, 9, 0).await;
     let id = accept(&*inbox, "m", 0).await;
     one(waiting).await;
     drop(inbox);
@@ -195,7 +196,7 @@ pub(crate) async fn what_a_waiting_claim_held_is_taken_over_after_a_crash(fresh:
 pub(crate) async fn a_claim_that_is_not_awaited_any_more_takes_nothing(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
-    drop(wait(&*inbox, 9, 0));
+    drop(wait(&*inbox, 9, 0).await);
     let id = accept(&*inbox, "m", 0).await;
     let kept = show(&*inbox, id).await.entry;
     assert_eq!((kept.state, kept.attempts), (State::Ready, 0));
@@ -206,7 +207,7 @@ pub(crate) async fn what_was_claimed_for_nobody_is_given_back(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
     for now in 0..20 {
-        let waiting = wait(&*inbox, 9, now);
+        let waiting = wait(&*inbox, 9, now).await;
         let id = accept(&*inbox, &now.to_string(), now).await;
         drop(waiting);
         let claim = one(inbox.claim(9, LEASE, stopped(now), PATIENCE)).await;
@@ -219,7 +220,7 @@ pub(crate) async fn what_was_claimed_for_nobody_is_given_back(fresh: Fresh) {
 pub(crate) async fn who_waits_takes_no_more_than_asked(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
-    let waiting = wait(&*inbox, 2, 0);
+    let waiting = wait(&*inbox, 2, 0).await;
     let accepted = accept_many(&*inbox, 8).await;
     let mut taken = ids(&waiting.await.unwrap());
     assert!((1..=2).contains(&taken.len()), "{taken:?}");
@@ -231,7 +232,7 @@ pub(crate) async fn who_waits_takes_no_more_than_asked(fresh: Fresh) {
 pub(crate) async fn of_those_who_wait_each_takes_another(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
-    let mut waiting: Vec<_> = (0..4).map(|_| wait(&*inbox, 1, 0)).collect();
+    let mut waiting = join_all((0..4).map(|_| wait(&*inbox, 1, 0))).await;
     let accepted = accept_many(&*inbox, 4).await;
     let mut taken = HashSet::new();
     while !waiting.is_empty() {
@@ -252,7 +253,7 @@ pub(crate) async fn who_waits_is_not_given_what_is_not_due(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
     running(&*inbox, "running", keyed("k"), 0).await;
-    let waiting = wait(&*inbox, 9, 0);
+    let waiting = wait(&*inbox, 9, 0).await;
     let behind = accept_to(&*inbox, "behind", keyed("k"), 0).await;
     let unhandled = Route { handled: false, ..route() };
     let unrouted = accept_to(&*inbox, "unrouted", unhandled, 0).await;

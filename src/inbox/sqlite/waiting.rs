@@ -188,6 +188,14 @@ mod tests {
     }
 
     #[test]
+    fn one_who_left_is_given_nothing_more() {
+        let (mut waiting, answer) = given();
+        drop(answer);
+        assert!(waiting.give(Timestamp::UNIX_EPOCH, claim).is_none());
+        assert!(waiting.looked.is_none());
+    }
+
+    #[test]
     fn a_transaction_that_fails_gives_nothing() {
         let (mut waiting, mut answer) = given();
         assert!(waiting.answer(Some(&InboxError::Busy)).is_empty());
