@@ -4,6 +4,7 @@ mod schedule;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,11 @@ use crate::telemetry::{Clock, Metrics};
 
 pub use schedule::Schedule;
 
-/// The longest sleep without looking for deliveries that another process may have made due.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// How long one claim may wait until something is due.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a broken inbox is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How much longer a lease is than the longest attempt, so that a verdict has time to be written.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
@@ -84,7 +88,7 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
     /// # Errors
     /// If nothing could be claimed.
     pub async fn step(&self) -> Result<usize, InboxError> {
-        let claims = self.claim(self.concurrency).await?;
+        let claims = self.claim(self.concurrency, Duration::ZERO).await?;
         let attempts = claims.len();
         let attempt = |claim| self.attempt(claim, None, CancellationToken::new());
         futures_util::future::join_all(claims.into_iter().map(attempt)).await;
@@ -95,19 +99,16 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
     pub async fn run(self: Arc<Self>, stop: CancellationToken, drain: Duration) {
         let tasks = TaskTracker::new();
         let abandon = CancellationToken::new();
+        let mut stopped = pin!(stop.cancelled());
         loop {
-            let slot = tokio::select! {
-                biased; // a slot that comes free with the stop is no reason to claim once more
-                () = stop.cancelled() => break,
-                Ok(slot) = Arc::clone(&self.slots).acquire_owned() => slot,
+            let started = tokio::select! {
+                biased; // what comes with the stop is not begun
+                () = &mut stopped => break,
+                started = self.start(&tasks, &abandon) => started,
             };
-            let started = self.start(slot, &tasks, &abandon).await;
-            if let Ok(true) = started {
-                continue;
-            }
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = self.rest(started.is_err()) => {}
+            if let Err(error) = started {
+                warn!(%error, "cannot claim deliveries");
+                let _ = tokio::time::timeout(PAUSE, &mut stopped).await;
             }
         }
         tasks.close();
@@ -121,43 +122,35 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         }
     }
 
-    /// Claims as much as there are slots and starts it. Whether there may be more.
+    /// Waits for a slot and a delivery that is due, and starts as much as there are slots.
     async fn start(
         self: &Arc<Self>,
-        first: OwnedSemaphorePermit,
         tasks: &TaskTracker,
         abandon: &CancellationToken,
-    ) -> Result<bool, InboxError> {
-        let mut slots = vec![first];
-        slots.extend(std::iter::from_fn(|| Arc::clone(&self.slots).try_acquire_owned().ok()));
-        let claims = self.claim(slots.len()).await;
-        let claims = claims.inspect_err(|error| warn!(%error, "cannot claim deliveries"))?;
-        let more = claims.len() == slots.len();
-        for (claim, slot) in claims.into_iter().zip(slots) {
+    ) -> Result<(), InboxError> {
+        let mut slots = self.free_slots().await;
+        for claim in self.claim(slots.num_permits(), PATIENCE).await? {
             let (dispatcher, abandon) = (Arc::clone(self), abandon.clone());
-            tasks.spawn(async move { dispatcher.attempt(claim, Some(slot), abandon).await });
+            let slot = slots.split(1);
+            tasks.spawn(async move { dispatcher.attempt(claim, slot, abandon).await });
         }
-        Ok(more)
+        Ok(())
     }
 
-    /// Until the inbox wakes us, or the next delivery is due by the clock. What is due in a broken inbox has to wait.
-    async fn rest(&self, broken: bool) {
-        let due = async {
-            let until_due = match self.inbox.next_due().await {
-                Ok(Some(due)) if !broken => (due - (self.clock)()).to_std().unwrap_or_default(),
-                _ => LONGEST_SLEEP,
-            };
-            tokio::time::sleep(until_due.min(LONGEST_SLEEP)).await;
-        };
-        tokio::select! {
-            biased;
-            () = self.inbox.woken(), if !broken => {}
-            () = due => {}
+    /// All slots that are free, as soon as one is. Only one caller at a time takes any.
+    async fn free_slots(&self) -> OwnedSemaphorePermit {
+        let first = Arc::clone(&self.slots).acquire_owned().await;
+        let mut slots = first.expect("the slots are never closed");
+        let others = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
+        if let Ok(others) = Arc::clone(&self.slots).try_acquire_many_owned(others) {
+            slots.merge(others);
         }
+        slots
     }
 
-    async fn claim(&self, max: usize) -> Result<Vec<Claim>, InboxError> {
-        self.inbox.claim(max, self.timeout + LEASE_MARGIN, (self.clock)()).await
+    async fn claim(&self, max: usize, patience: Duration) -> Result<Vec<Claim>, InboxError> {
+        let lease = self.timeout + LEASE_MARGIN;
+        self.inbox.claim(max, lease, Arc::clone(&self.clock), patience).await
     }
 
     /// Handles a claimed delivery, logs the attempt's one line, and writes the verdict.

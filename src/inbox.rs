@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::event::{Delivery, DeliveryId, Timestamp};
 use crate::source::Verified;
+use crate::telemetry::Clock;
 
 pub use recent::Front;
 pub use sqlite::Sqlite;
@@ -38,20 +39,23 @@ pub trait Inbox: Send + Sync + 'static {
     /// Keeps a delivery, unless its (source, client id, message id) is known. When this returns, it is durable.
     async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt>;
 
-    /// Takes up to `max` deliveries that are due, for no longer than `lease`.
+    /// Takes up to `max` deliveries that are due, for no longer than `lease`; if none is, waits until one is, but no
+    /// longer than `patience`.
     ///
-    /// A delivery whose lease has run out is due again. Of deliveries with one ordering key only the oldest
-    /// unfinished one is ever due.
-    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Claim>>;
+    /// It does not matter what makes a delivery due: an accept, a verdict, another process, the clock. One whose lease
+    /// has run out is due again. Of deliveries with one ordering key only the oldest unfinished one is ever due.
+    ///
+    /// A call that is dropped holds nothing: what it had taken is released.
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        clock: Clock,
+        patience: Duration,
+    ) -> Result<Vec<Claim>>;
 
     /// Ends an attempt. `false` if the lease was lost meanwhile: then somebody else's verdict counts.
     async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool>;
-
-    /// When the next delivery will be due, if any will.
-    async fn next_due(&self) -> Result<Option<Timestamp>>;
-
-    /// Resolves when a delivery may have become due since the last call.
-    async fn woken(&self);
 
     /// The deliveries that match, newest first.
     async fn list(&self, filter: Filter) -> Result<Vec<Entry>>;

@@ -22,7 +22,7 @@ use webhook_receiver::inbox::{
     Route, Seen, Verdict,
 };
 use webhook_receiver::source::Verified;
-use webhook_receiver::telemetry::{start_log, system_clock};
+use webhook_receiver::telemetry::{Clock, start_log, system_clock};
 use webhook_receiver::{handlers, http};
 
 type Append = (Bytes, oneshot::Sender<()>);
@@ -105,20 +105,12 @@ impl Inbox for AppendFile {
         Ok(Receipt { id: 1, message_id: delivery.message_id, seen: Seen::New })
     }
 
-    async fn claim(&self, _: usize, _: Duration, _: Timestamp) -> Result<Vec<Claim>> {
+    async fn claim(&self, _: usize, _: Duration, _: Clock, _: Duration) -> Result<Vec<Claim>> {
         nothing()
     }
 
     async fn finish(&self, _: Lease, _: Verdict, _: Timestamp) -> Result<bool> {
         nothing()
-    }
-
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        nothing()
-    }
-
-    async fn woken(&self) {
-        std::future::pending().await
     }
 
     async fn list(&self, _: Filter) -> Result<Vec<Entry>> {

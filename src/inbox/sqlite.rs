@@ -7,6 +7,7 @@ mod checkpoint;
 mod dedup;
 mod rows;
 mod schema;
+mod waiting;
 mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -19,7 +20,6 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use async_trait::async_trait;
 use rusqlite::Connection;
-use tokio::sync::Notify;
 
 use super::{
     Claim, Detail, Entry, Filter, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Result,
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::event::{DeliveryId, Timestamp};
 use crate::source::Verified;
+use crate::telemetry::Clock;
 use checkpoint::Checkpointer;
 use dedup::Dedup;
 use writer::Writer;
@@ -37,7 +38,6 @@ pub struct Sqlite {
     _checkpointer: Option<Checkpointer>,
     reader: Arc<Mutex<Connection>>,
     writer: Writer,
-    wake: Arc<Notify>,
     /// Whether the last delivery could not be kept.
     failing: AtomicBool,
     /// Held for as long as this process is the file's one receiver.
@@ -73,12 +73,10 @@ impl Sqlite {
             checkpointer = Some(Checkpointer::spawn(path)?);
         }
         let reader = schema::connect(path).with_context(|| format!("cannot read {shown}"))?;
-        let wake = Arc::new(Notify::new());
         Ok(Sqlite {
             _checkpointer: checkpointer,
             reader: Arc::new(Mutex::new(reader)),
-            writer: Writer::spawn(db, dedup, options.queue, Arc::clone(&wake))?,
-            wake,
+            writer: Writer::spawn(db, dedup, options.queue)?,
             failing: AtomicBool::new(false),
             _lock: lock,
         })
@@ -113,20 +111,18 @@ impl Inbox for Sqlite {
         kept
     }
 
-    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Claim>> {
-        self.writer.call_soon(move |tx| rows::claim(tx, max, lease, now)).await
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        clock: Clock,
+        patience: Duration,
+    ) -> Result<Vec<Claim>> {
+        self.writer.claim(max, lease, clock, patience).await
     }
 
     async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool> {
         self.writer.call_soon(move |tx| rows::finish(tx, &lease, &verdict, now)).await
-    }
-
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.read(browse::next_due).await
-    }
-
-    async fn woken(&self) {
-        self.wake.notified().await;
     }
 
     async fn list(&self, filter: Filter) -> Result<Vec<Entry>> {

@@ -9,33 +9,44 @@ use webhook_receiver::inbox::{
     AttemptEntry, Claim, Detail, Filter, Inbox, KeyUse, Lease, Receipt, Route, Seen, State, Verdict,
 };
 
-use super::deliveries::{Message, PATIENCE, Store, anonymous, at, keyed, message, route};
+use super::deliveries::{Message, Store, anonymous, at, keyed, message, route, stopped};
 use super::model::random_operations_agree_with_a_model;
+use super::waiting::{
+    a_claim_that_is_not_awaited_any_more_takes_nothing, a_delivery_given_back_ends_the_wait,
+    a_replay_by_a_command_ends_the_wait, a_replay_ends_the_wait,
+    a_verdict_ends_the_wait_of_a_delivery_behind_it, a_wait_ends_when_its_patience_does,
+    an_accept_ends_the_wait, of_those_who_wait_each_takes_another,
+    the_end_of_a_lease_ends_the_wait, the_time_of_a_retry_ends_the_wait,
+    what_a_waiting_claim_held_is_taken_over_after_a_crash,
+    what_was_claimed_for_nobody_is_given_back, who_waits_is_given_the_same_as_who_comes_later,
+    who_waits_is_not_given_what_is_not_due, who_waits_takes_no_more_than_asked,
+};
 
 /// A store of the engine under test, empty.
 pub(crate) type Fresh = fn() -> Store;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
-async fn send(inbox: &dyn Inbox, message: &Message, route: Route, now: i64) -> Receipt {
+pub(crate) async fn send(inbox: &dyn Inbox, message: &Message, route: Route, now: i64) -> Receipt {
     inbox.accept(message.verified(), route, at(now)).await.unwrap()
 }
 
-async fn accept(inbox: &dyn Inbox, id: &str, now: i64) -> DeliveryId {
+pub(crate) async fn accept(inbox: &dyn Inbox, id: &str, now: i64) -> DeliveryId {
     accept_to(inbox, id, route(), now).await
 }
 
-async fn accept_to(inbox: &dyn Inbox, id: &str, route: Route, now: i64) -> DeliveryId {
+pub(crate) async fn accept_to(inbox: &dyn Inbox, id: &str, route: Route, now: i64) -> DeliveryId {
     let receipt = send(inbox, &message(id), route, now).await;
     assert_eq!(receipt.seen, Seen::New, "{id}");
     receipt.id
 }
 
-async fn claim(inbox: &dyn Inbox, max: usize, now: i64) -> Vec<Claim> {
-    inbox.claim(max, LEASE, at(now)).await.unwrap()
+/// What is due now; it does not wait.
+pub(crate) async fn claim(inbox: &dyn Inbox, max: usize, now: i64) -> Vec<Claim> {
+    inbox.claim(max, LEASE, stopped(now), Duration::ZERO).await.unwrap()
 }
 
-async fn claim_one(inbox: &dyn Inbox, now: i64) -> Claim {
+pub(crate) async fn claim_one(inbox: &dyn Inbox, now: i64) -> Claim {
     let mut claims = claim(inbox, 2, now).await;
     assert_eq!(claims.len(), 1);
     claims.remove(0)
@@ -46,11 +57,11 @@ async fn due(inbox: &dyn Inbox, now: i64) -> Vec<DeliveryId> {
     ids(&claim(inbox, 100, now).await)
 }
 
-fn ids(claims: &[Claim]) -> Vec<DeliveryId> {
+pub(crate) fn ids(claims: &[Claim]) -> Vec<DeliveryId> {
     claims.iter().map(|claim| claim.delivery.meta.id).collect()
 }
 
-async fn finish(inbox: &dyn Inbox, lease: &Lease, verdict: Verdict, now: i64) -> bool {
+pub(crate) async fn finish(inbox: &dyn Inbox, lease: &Lease, verdict: Verdict, now: i64) -> bool {
     inbox.finish(lease.clone(), verdict, at(now)).await.unwrap()
 }
 
@@ -61,15 +72,15 @@ async fn end_one(inbox: &dyn Inbox, verdict: Verdict, now: i64) -> DeliveryId {
     claim.lease.id
 }
 
-async fn replay(inbox: &dyn Inbox, ids: &[DeliveryId], now: i64) -> u64 {
+pub(crate) async fn replay(inbox: &dyn Inbox, ids: &[DeliveryId], now: i64) -> u64 {
     inbox.replay(Filter { ids: ids.to_vec(), ..Filter::default() }, at(now)).await.unwrap()
 }
 
-async fn show(inbox: &dyn Inbox, id: DeliveryId) -> Detail {
+pub(crate) async fn show(inbox: &dyn Inbox, id: DeliveryId) -> Detail {
     inbox.show(id).await.unwrap().unwrap()
 }
 
-async fn state(inbox: &dyn Inbox, id: DeliveryId) -> State {
+pub(crate) async fn state(inbox: &dyn Inbox, id: DeliveryId) -> State {
     show(inbox, id).await.entry.state
 }
 
@@ -77,7 +88,7 @@ async fn listed(inbox: &dyn Inbox, filter: Filter) -> Vec<DeliveryId> {
     inbox.list(filter).await.unwrap().iter().map(|entry| entry.id).collect()
 }
 
-fn retry(at_seconds: i64) -> Verdict {
+pub(crate) fn retry(at_seconds: i64) -> Verdict {
     Verdict::Retry { at: at(at_seconds), reason: "down".into() }
 }
 
@@ -85,7 +96,7 @@ fn dead() -> Verdict {
     Verdict::Dead { reason: "broken".into() }
 }
 
-fn outcomes(detail: &Detail) -> Vec<(u32, u32, &str)> {
+pub(crate) fn outcomes(detail: &Detail) -> Vec<(u32, u32, &str)> {
     let outcome = |a: &'_ AttemptEntry| (a.attempt, a.replay);
     detail.attempts.iter().map(|a| (outcome(a).0, outcome(a).1, a.outcome.as_str())).collect()
 }
@@ -307,7 +318,6 @@ async fn a_retry_is_not_due_before_its_time(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
     let id = end_and_accept(&*inbox, retry(100)).await;
-    assert_eq!(inbox.next_due().await.unwrap(), Some(at(100)));
     assert!(due(&*inbox, 99).await.is_empty());
     let kept = show(&*inbox, id).await;
     assert_eq!((kept.entry.state, kept.entry.due_at), (State::Ready, Some(at(100))));
@@ -328,7 +338,6 @@ async fn a_dead_letter_is_kept_with_its_reason(fresh: Fresh) {
     let inbox = store.open();
     let id = end_and_accept(&*inbox, dead()).await;
     assert!(due(&*inbox, 1_000_000).await.is_empty());
-    assert_eq!(inbox.next_due().await.unwrap(), None);
     let kept = show(&*inbox, id).await;
     assert_eq!((kept.entry.state, kept.entry.ended_at), (State::Dead, Some(at(1))));
     assert_eq!(kept.entry.last_error.as_deref(), Some("broken"));
@@ -574,36 +583,6 @@ async fn what_waits_is_counted(fresh: Fresh) {
     assert_eq!(counts, expected);
 }
 
-async fn the_next_due_time_is_known(fresh: Fresh) {
-    let store = fresh();
-    let inbox = store.open();
-    assert_eq!(inbox.next_due().await.unwrap(), None);
-    accept(&*inbox, "a", 5).await;
-    assert_eq!(inbox.next_due().await.unwrap(), Some(at(5)));
-    let lease = claim_one(&*inbox, 6).await.lease;
-    assert_eq!(inbox.next_due().await.unwrap(), Some(at(66)));
-    assert!(finish(&*inbox, &lease, Verdict::Done, 7).await);
-    assert_eq!(inbox.next_due().await.unwrap(), None);
-}
-
-async fn what_becomes_due_wakes_the_workers(fresh: Fresh) {
-    let store = fresh();
-    let inbox = store.open();
-    let woken = async || tokio::time::timeout(PATIENCE, inbox.woken()).await.unwrap();
-    let first = accept_to(&*inbox, "a", keyed("k"), 0).await;
-    woken().await;
-    let claim = claim_one(&*inbox, 0).await;
-    assert!(finish(&*inbox, &claim.lease, retry(1), 0).await);
-    woken().await;
-    end_one(&*inbox, dead(), 1).await;
-    replay(&*inbox, &[first], 2).await;
-    woken().await;
-    let claim = claim_one(&*inbox, 2).await;
-    accept_to(&*inbox, "b", keyed("k"), 3).await;
-    assert!(finish(&*inbox, &claim.lease, Verdict::Done, 4).await);
-    woken().await;
-}
-
 async fn reopening_keeps_everything(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
@@ -695,8 +674,21 @@ macro_rules! conformance {
             no_number_is_given_twice_even_when_everything_is_pruned
             a_listing_is_filtered_and_paged
             what_waits_is_counted
-            the_next_due_time_is_known
-            what_becomes_due_wakes_the_workers
+            an_accept_ends_the_wait
+            a_verdict_ends_the_wait_of_a_delivery_behind_it
+            a_delivery_given_back_ends_the_wait
+            a_replay_ends_the_wait
+            the_time_of_a_retry_ends_the_wait
+            the_end_of_a_lease_ends_the_wait
+            a_replay_by_a_command_ends_the_wait
+            a_wait_ends_when_its_patience_does
+            who_waits_is_given_the_same_as_who_comes_later
+            what_a_waiting_claim_held_is_taken_over_after_a_crash
+            a_claim_that_is_not_awaited_any_more_takes_nothing
+            what_was_claimed_for_nobody_is_given_back
+            who_waits_takes_no_more_than_asked
+            of_those_who_wait_each_takes_another
+            who_waits_is_not_given_what_is_not_due
             reopening_keeps_everything
             the_later_use_of_a_key_is_kept_for_each_source
             a_command_beside_the_receiver_may_browse_replay_and_prune

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use webhook_receiver::event::{Dialect, Environment, Timestamp};
 use webhook_receiver::inbox::{self, Inbox, Options, Route};
 use webhook_receiver::source::{Auth, Places, Source, Verified};
+use webhook_receiver::telemetry::Clock;
 
 /// Longer than any step of a test may take, on however busy a machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -82,6 +83,11 @@ pub(crate) fn keyed(key: &str) -> Route {
 /// So many seconds after the tests' own beginning of time.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
+}
+
+/// A clock that stands still.
+pub(crate) fn stopped(seconds: i64) -> Clock {
+    Arc::new(move || at(seconds))
 }
 
 /// One engine's store, empty at first and gone with this value.

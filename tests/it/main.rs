@@ -30,6 +30,7 @@ mod signed;
 mod sqlite;
 mod survive;
 mod verify;
+mod waiting;
 mod watched;
 mod webdriver;
 mod why;

@@ -8,12 +8,13 @@ use proptest::test_runner::{Config, TestRunner};
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{Claim, Filter, Inbox, Lease, Receipt, Seen, State, Verdict};
 
-use super::conformance::{Fresh, LEASE};
+use super::conformance::{Fresh, LEASE, claim};
 use super::deliveries::{Store, at, keyed, message, route};
+use super::waiting::wait;
 
 #[derive(Debug, Clone)]
 enum Op {
-    Accept { id: u8, body: u8, key: Option<u8> },
+    Accept { id: u8, body: u8, key: Option<u8>, awaited: bool },
     Claim { max: usize },
     Finish { lease: Index, verdict: u8 },
     Wait { seconds: i64 },
@@ -25,11 +26,9 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let ended = prop::sample::select(vec![State::Done, State::Dead, State::Unrouted]);
     prop_oneof![
-        6 => (0..12u8, 0..10u8, prop::option::of(0..2u8)).prop_map(|(id, body, key)| Op::Accept {
-            id,
-            body: body / 9,
-            key
-        }),
+        6 => (0..12u8, 0..10u8, prop::option::of(0..2u8), any::<bool>()).prop_map(
+            |(id, body, key, awaited)| Op::Accept { id, body: body / 9, key, awaited }
+        ),
         5 => (0..4usize).prop_map(|max| Op::Claim { max }),
         5 => (any::<Index>(), 0..5u8).prop_map(|(lease, verdict)| Op::Finish { lease, verdict }),
         3 => (0..40i64).prop_map(|seconds| Op::Wait { seconds }),
@@ -58,16 +57,25 @@ async fn live(store: Store, ops: Vec<Op>) {
     let mut leases: Vec<Lease> = Vec::new();
     for op in ops {
         match op {
-            Op::Accept { id, body, key } => {
+            Op::Accept { id, body, key, awaited } => {
+                let waiting = match awaited && model.due().is_empty() {
+                    true => Some(wait(&*inbox, 2, model.seconds).await),
+                    false => None,
+                };
                 let (id, body) = (id.to_string(), body.to_string());
                 let key = key.map(|key| key.to_string());
                 let sent = message(&id).body(body.clone()).verified();
                 let route = key.as_deref().map_or_else(route, keyed);
                 let receipt = inbox.accept(sent, route, model.now()).await.unwrap();
                 model.accept(id, body, key, &receipt);
+                if let Some(waiting) = waiting.filter(|_| !model.due().is_empty()) {
+                    let claims = waiting.await.unwrap();
+                    model.claim(2, &claims);
+                    leases.extend(claims.into_iter().map(|claim| claim.lease));
+                }
             }
             Op::Claim { max } => {
-                let claims = inbox.claim(max, LEASE, model.now()).await.unwrap();
+                let claims = claim(&*inbox, max, model.seconds).await;
                 model.claim(max, &claims);
                 leases.extend(claims.into_iter().map(|claim| claim.lease));
             }
@@ -170,8 +178,7 @@ impl Model {
     }
 
     fn claim(&mut self, max: usize, got: &[Claim]) {
-        let due: Vec<DeliveryId> =
-            self.rows.keys().copied().filter(|id| self.is_due(*id)).collect();
+        let due = self.due();
         assert_eq!(got.len(), max.min(due.len()), "due are {due:?}");
         for claim in got {
             assert!(due.contains(&claim.lease.id), "{} of {due:?}", claim.lease.id);
@@ -187,6 +194,10 @@ impl Model {
             assert_eq!(numbers, (row.run_attempts, row.attempts, row.replays));
             assert_eq!(claim.delivery.raw(), row.body.as_bytes());
         }
+    }
+
+    fn due(&self) -> Vec<DeliveryId> {
+        self.rows.keys().copied().filter(|id| self.is_due(*id)).collect()
     }
 
     fn is_due(&self, id: DeliveryId) -> bool {

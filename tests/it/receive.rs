@@ -28,7 +28,7 @@ use webhook_receiver::inbox::{
     Options, Receipt, Route, Seen, State, Verdict,
 };
 use webhook_receiver::source::{Verified, versioned};
-use webhook_receiver::telemetry::system_clock;
+use webhook_receiver::telemetry::{Clock, system_clock};
 
 use super::dialects::open_sources;
 use super::receiver::{Answer, KEY, Receiver, Request, SOURCES, STAGE_KEY, Stopped};
@@ -521,16 +521,18 @@ impl Inbox for Store {
     async fn check(&self) -> inbox::Result<()> {
         self.check(())
     }
-    async fn claim(&self, _: usize, _: Duration, _: Timestamp) -> inbox::Result<Vec<Claim>> {
+    async fn claim(
+        &self,
+        _: usize,
+        _: Duration,
+        _: Clock,
+        _: Duration,
+    ) -> inbox::Result<Vec<Claim>> {
         unreachable!("nothing is dispatched here")
     }
     async fn finish(&self, _: Lease, _: Verdict, _: Timestamp) -> inbox::Result<bool> {
         unreachable!("nothing is dispatched here")
     }
-    async fn next_due(&self) -> inbox::Result<Option<Timestamp>> {
-        unreachable!("nothing is dispatched here")
-    }
-    async fn woken(&self) {}
     async fn list(&self, _: Filter) -> inbox::Result<Vec<Entry>> {
         unreachable!("nothing is browsed here")
     }

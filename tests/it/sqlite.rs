@@ -2,11 +2,11 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::Connection;
 use webhook_receiver::inbox::{self, Filter, KeyUse, Options, Seen, State, Verdict};
 
+use crate::conformance::claim;
 use crate::deliveries::{Store, at, message, route};
 
 fn path(store: &Store) -> PathBuf {
@@ -22,7 +22,7 @@ async fn a_delivery_that_cannot_be_read_does_not_hold_up_the_others() {
     }
     let db = Connection::open(path(&store)).unwrap();
     db.execute("UPDATE delivery SET dialect = 'esperanto' WHERE id = 1", []).unwrap();
-    let claims = inbox.claim(10, Duration::from_secs(60), at(1)).await.unwrap();
+    let claims = claim(&*inbox, 10, 1).await;
     let claimed: Vec<_> = claims.iter().map(|claim| &claim.delivery.meta.message_id).collect();
     assert_eq!(claimed, ["ours"]);
     let dead = inbox.list(Filter { state: Some(State::Dead), ..Filter::default() }).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows() 
     for id in ["handled", "waiting"] {
         inbox.accept(message(id).verified(), route(), at(0)).await.unwrap();
     }
-    let claim = inbox.claim(1, Duration::from_secs(60), at(1)).await.unwrap().remove(0);
+    let claim = claim(&*inbox, 1, 1).await.remove(0);
     assert!(inbox.finish(claim.lease, Verdict::Done, at(2)).await.unwrap());
     let before = inbox.list(Filter::default()).await.unwrap();
     let first = inbox.show(1).await.unwrap();

@@ -11,6 +11,7 @@ use webhook_receiver::inbox::{
     Verdict,
 };
 use webhook_receiver::source::Verified;
+use webhook_receiver::telemetry::Clock;
 
 /// Passes every call on, unless it is broken: then whatever writes fails.
 pub(crate) struct Watched {
@@ -63,22 +64,20 @@ impl Inbox for Watched {
         self.inbox.accept(delivery, route, now).await
     }
 
-    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Claim>> {
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        clock: Clock,
+        patience: Duration,
+    ) -> Result<Vec<Claim>> {
         self.write()?;
-        self.inbox.claim(max, lease, now).await
+        self.inbox.claim(max, lease, clock, patience).await
     }
 
     async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool> {
         self.write()?;
         self.inbox.finish(lease, verdict, now).await
-    }
-
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.inbox.next_due().await
-    }
-
-    async fn woken(&self) {
-        self.inbox.woken().await;
     }
 
     async fn list(&self, filter: Filter) -> Result<Vec<Entry>> {

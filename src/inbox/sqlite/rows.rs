@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::{Claim, Filter, KeyUse, Lease, Receipt, Route, Seen, State, Verdict};
@@ -48,7 +49,7 @@ pub(super) fn accept(
     ])?;
     let id = db.last_insert_rowid();
     tx.dedup()?.add(&identity, id);
-    enqueue(tx, id, route, now)?;
+    enqueue(tx, id, delivery, route, now)?;
     Ok(Receipt { id, message_id: delivery.message_id.clone(), seen: Seen::New })
 }
 
@@ -67,25 +68,69 @@ fn compare(tx: &Tx<'_>, id: DeliveryId, digest: &[u8; 32]) -> rusqlite::Result<S
     Ok(Seen::Conflict)
 }
 
-fn enqueue(tx: &Tx<'_>, id: DeliveryId, route: &Route, now: Timestamp) -> rusqlite::Result<()> {
+/// A new delivery that is due goes to a claim that waits for it, if there is one.
+fn enqueue(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    delivery: &Verified,
+    route: &Route,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let key = route.ordering_key.as_deref();
     let due = route.handled && !is_behind(tx, key, id)?;
-    let state = if route.handled { State::Ready } else { State::Unrouted };
+    let first = |started| first_claim(id, delivery, route, now, started);
+    let held = if due { tx.waiting.give(now, first) } else { None };
+    let (state, due_at) = match held {
+        Some((started, lease)) => (State::Running, Some(lease_end(started, lease))),
+        None if route.handled => (State::Ready, due.then(|| millis(now))),
+        None => (State::Unrouted, None),
+    };
     tx.db
         .prepare_cached(
-            "INSERT INTO work (id, state, due_at, ordering_key, ended_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO work (id, state, due_at, ordering_key, attempts, run_attempts, started_at, ended_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)",
         )?
         .execute(params![
             id,
             state_number(state),
-            due.then(|| millis(now)),
+            due_at,
             key,
+            u32::from(held.is_some()),
+            held.map(|(started, _)| millis(started)),
             (!route.handled).then(|| millis(now)),
         ])?;
-    if due {
-        tx.wake();
-    }
     Ok(())
+}
+
+/// What a claim would read from the rows of a new delivery.
+fn first_claim(
+    id: DeliveryId,
+    delivery: &Verified,
+    route: &Route,
+    now: Timestamp,
+    started: Timestamp,
+) -> Claim {
+    let kept = |time| timestamp(millis(time));
+    let meta = Meta {
+        id,
+        source: delivery.source.name.clone(),
+        client_id: delivery.client_id.clone(),
+        message_id: delivery.message_id.clone(),
+        message_id_derived: delivery.message_id_derived,
+        dialect: delivery.source.dialect,
+        environment: delivery.source.environment,
+        event_type: route.event_type.clone(),
+        version: route.version,
+        user: delivery.user.clone(),
+        event_time: delivery.event_time.map(kept),
+        received_at: kept(now),
+        attempt: 1,
+        replay: 0,
+    };
+    // A copy: the original counts against the memory for bodies that are being received.
+    let body = Bytes::copy_from_slice(&delivery.body);
+    let lease = Lease { id, attempt: 1, started };
+    Claim { delivery: Delivery::new(meta, body), run_attempt: 1, lease }
 }
 
 /// Whether another unfinished delivery has the same ordering key.
@@ -99,12 +144,12 @@ fn is_behind(tx: &Tx<'_>, key: Option<&str>, id: DeliveryId) -> rusqlite::Result
 }
 
 pub(super) fn claim(
-    tx: &Tx<'_>,
+    db: &Connection,
     max: usize,
     lease: Duration,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<Claim>> {
-    let mut due = tx.db.prepare_cached(
+    let mut due = db.prepare_cached(
         "SELECT d.id, d.source, d.client_id, d.message_id, d.message_id_derived, d.dialect, d.environment,
                 d.event_type, d.version, d.user, d.event_time, d.received_at, d.body,
                 w.state, w.attempts, w.run_attempts, w.replays, w.started_at
@@ -116,42 +161,45 @@ pub(super) fn claim(
             Ok((row.get(0)?, due_row(row, now)))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let mut take = tx.db.prepare_cached(
+    let mut take = db.prepare_cached(
         "UPDATE work SET state = 1, due_at = ?2, started_at = ?3, attempts = attempts + 1,
              run_attempts = run_attempts + 1 WHERE id = ?1",
     )?;
-    let until = millis(now).saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
+    let until = lease_end(now, lease);
     let mut claims = Vec::with_capacity(due.len());
     for (id, due) in due {
         let Due { claim, lost } = match due {
             Ok(due) => due,
             Err(error) => {
-                give_up(tx, id, &error, now)?;
+                give_up(db, id, &error, now)?;
                 continue;
             }
         };
         take.execute(params![claim.lease.id, until, millis(now)])?;
         if let Some(started) = lost {
             let lost = Lease { attempt: claim.lease.attempt - 1, started, ..claim.lease };
-            record(tx, &lost, claim.delivery.meta.replay, "lost", Some("its worker stopped"), now)?;
+            record(db, &lost, claim.delivery.meta.replay, "lost", Some("its worker stopped"), now)?;
         }
         claims.push(claim);
     }
     Ok(claims)
 }
 
+fn lease_end(started: Timestamp, lease: Duration) -> i64 {
+    millis(started).saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// A delivery that this program cannot read, since a newer one wrote it, must not stand before all others.
 fn give_up(
-    tx: &Tx<'_>,
+    db: &Connection,
     id: DeliveryId,
     error: &rusqlite::Error,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    tx.db
-        .prepare_cached(
-            "UPDATE work SET state = 3, due_at = NULL, ended_at = ?2, last_error = ?3 WHERE id = ?1",
-        )?
-        .execute(params![id, millis(now), format!("this program cannot read it: {error}")])?;
+    db.prepare_cached(
+        "UPDATE work SET state = 3, due_at = NULL, ended_at = ?2, last_error = ?3 WHERE id = ?1",
+    )?
+    .execute(params![id, millis(now), format!("this program cannot read it: {error}")])?;
     Ok(())
 }
 
@@ -193,7 +241,7 @@ fn due_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Due> {
 }
 
 pub(super) fn finish(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     lease: &Lease,
     verdict: &Verdict,
     now: Timestamp,
@@ -205,37 +253,34 @@ pub(super) fn finish(
         Verdict::Unrouted => (State::Unrouted, None, "unrouted", None),
         Verdict::Released => return release(tx, lease, now),
     };
+    // Not RETURNING: it would make and drop a table of its own for every verdict.
     let held = tx
         .db
         .prepare_cached(
-            "UPDATE work SET state = ?3, due_at = ?4, ended_at = ?5, last_error = ?6
-             WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?7
-             RETURNING replays, ordering_key",
+            "SELECT replays, ordering_key FROM work
+             WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?3",
         )?
-        .query_row(
-            params![
-                lease.id,
-                lease.attempt,
-                state_number(state),
-                due_at.map(millis),
-                state.has_ended().then(|| millis(now)),
-                error,
-                millis(lease.started),
-            ],
-            |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?)),
-        )
+        .query_row(params![lease.id, lease.attempt, millis(lease.started)], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))
+        })
         .optional()?;
     let Some((replay, key)) = held else { return Ok(false) };
-    record(tx, lease, replay, outcome, error, now)?;
+    let ended_at = state.has_ended().then(|| millis(now));
+    tx.db
+        .prepare_cached(
+            "UPDATE work SET state = ?2, due_at = ?3, ended_at = ?4, last_error = ?5 WHERE id = ?1",
+        )?
+        .execute(params![lease.id, state_number(state), due_at.map(millis), ended_at, error])?;
+    record(tx.db, lease, replay, outcome, error, now)?;
     if state.has_ended() {
         promote(tx, key.as_deref(), now)?;
     } else {
-        tx.wake();
+        tx.waiting.wake();
     }
     Ok(true)
 }
 
-fn release(tx: &Tx<'_>, lease: &Lease, now: Timestamp) -> rusqlite::Result<bool> {
+fn release(tx: &mut Tx<'_>, lease: &Lease, now: Timestamp) -> rusqlite::Result<bool> {
     let released = tx
         .db
         .prepare_cached(
@@ -244,19 +289,21 @@ fn release(tx: &Tx<'_>, lease: &Lease, now: Timestamp) -> rusqlite::Result<bool>
              WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?4",
         )?
         .execute(params![lease.id, lease.attempt, millis(now), millis(lease.started)])?;
+    if released > 0 {
+        tx.waiting.wake();
+    }
     Ok(released > 0)
 }
 
 fn record(
-    tx: &Tx<'_>,
+    db: &Connection,
     lease: &Lease,
     replay: u32,
     outcome: &str,
     error: Option<&str>,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    tx.db
-        .prepare_cached(
+    db.prepare_cached(
             "INSERT OR REPLACE INTO attempt (delivery, attempt, replay, started_at, ended_at, outcome, error)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
@@ -273,22 +320,24 @@ fn record(
 }
 
 /// Makes the oldest unfinished delivery of the key due, now that the one before it has ended.
-fn promote(tx: &Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Result<()> {
+fn promote(tx: &mut Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Result<()> {
     let Some(key) = key else { return Ok(()) };
+    let next: Option<DeliveryId> = tx
+        .db
+        .prepare_cached("SELECT min(id) FROM work WHERE ordering_key = ?1 AND state < 2")?
+        .query_row([key], |row| row.get(0))?;
+    let Some(next) = next else { return Ok(()) };
     let promoted = tx
         .db
-        .prepare_cached(
-            "UPDATE work SET due_at = ?2 WHERE due_at IS NULL AND id =
-                 (SELECT min(id) FROM work WHERE ordering_key = ?1 AND state < 2)",
-        )?
-        .execute(params![key, millis(now)])?;
+        .prepare_cached("UPDATE work SET due_at = ?2 WHERE id = ?1 AND due_at IS NULL")?
+        .execute(params![next, millis(now)])?;
     if promoted > 0 {
-        tx.wake();
+        tx.waiting.wake();
     }
     Ok(())
 }
 
-pub(super) fn replay(tx: &Tx<'_>, filter: &Filter, now: Timestamp) -> rusqlite::Result<u64> {
+pub(super) fn replay(tx: &mut Tx<'_>, filter: &Filter, now: Timestamp) -> rusqlite::Result<u64> {
     let (condition, values) = browse::condition(filter);
     let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let query = format!(
@@ -309,7 +358,7 @@ pub(super) fn replay(tx: &Tx<'_>, filter: &Filter, now: Timestamp) -> rusqlite::
         restart.execute(params![id, due.then(|| millis(now))])?;
     }
     if !ended.is_empty() {
-        tx.wake();
+        tx.waiting.wake();
     }
     Ok(ended.len() as u64)
 }
