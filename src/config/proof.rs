@@ -57,6 +57,11 @@ impl SourceConfig {
         keys(name, &self.retired_keys, ("retired_key_files", self.retired_key_files.as_slice()))
     }
 
+    /// Whether the sender signs by RFC 9421.
+    pub(crate) fn signs_messages(&self) -> bool {
+        self.scheme.as_deref() == Some(RFC_9421)
+    }
+
     /// How the sender signs, if it does by a scheme of the table or of its own. RFC 9421 is neither.
     ///
     /// # Errors
@@ -95,12 +100,11 @@ impl SourceConfig {
         let signing = self.signing_keys(name)?;
         let retired = self.retired_keys(name)?;
         self.check_sorts(name, kind, &bearer, &signing)?;
-        let is_message = self.scheme.as_deref() == Some(RFC_9421);
-        let signature = match kind.has_signature() && !is_message {
+        let signature = match kind.has_signature() && !self.signs_messages() {
             true => Some(self.signed(name, &signing, window)?),
             false => None,
         };
-        let message = match kind.has_signature() && is_message {
+        let message = match kind.has_signature() && self.signs_messages() {
             true => Some(self.signed_message(name, &signing, window)?),
             false => None,
         };

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::keys::{ConfiguredKey, KeySort};
 use super::{AuthKind, Config, EMIT_SIGNING_KEY, EMIT_TOKEN, is_loopback};
 use crate::event::Dialect;
-use crate::signature::{Key, KeyFormat, Scheme};
+use crate::signature::{Key, KeyFormat, MessageKey, RFC_9421, Scheme};
 
 /// A setting that is allowed but unwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -105,11 +105,16 @@ impl Config {
                 remedy: "write one from `webhook-receiver secret`, here and at the sender".into(),
             });
         }
-        let scheme = self.scheme_of(key)?;
-        let is_short = Key::new(&scheme, &key.secret).is_ok_and(|key| key.is_short);
+        let (scheme, is_short) = match self.scheme_of(key) {
+            Some(scheme) => {
+                let is_short = Key::new(&scheme, &key.secret).is_ok_and(|key| key.is_short);
+                (scheme.name, is_short)
+            }
+            None => (RFC_9421.to_owned(), self.message_key(key)?.is_short),
+        };
         is_short.then(|| Warning {
             setting: key.setting(),
-            reason: format!("is shorter than the keys of {} have to be", scheme.name),
+            reason: format!("is shorter than the keys of {scheme} have to be"),
             remedy: "have the sender make a new key, and write that".into(),
         })
     }
@@ -137,6 +142,13 @@ impl Config {
     /// Halves of key pairs that belong to the sender.
     fn senders_halves(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
         let half = |key: &ConfiguredKey| {
+            if let Some(message_key) = self.message_key(key) {
+                return message_key.is_senders_half().then(|| Warning {
+                    setting: key.setting(),
+                    reason: "is the secret half of a key pair, which signs, and a receiver only verifies".into(),
+                    remedy: "write the public half".into(),
+                });
+            }
             let scheme = self.scheme_of(key)?;
             let (public, secret) = scheme.kinds.iter().find_map(|kind| match &kind.key {
                 KeyFormat::Pair { public, secret } => Some((public, secret)),
@@ -199,6 +211,13 @@ impl Config {
         let is_signing = key.sort == KeySort::Signing;
         let source = self.sources.get(&key.source).filter(|_| is_signing)?;
         source.scheme(&key.source).ok().flatten()
+    }
+
+    /// The key, if it is one of message signatures.
+    fn message_key(&self, key: &ConfiguredKey) -> Option<MessageKey> {
+        let source = self.sources.get(&key.source)?;
+        let is_message = key.sort == KeySort::Signing && source.signs_messages();
+        is_message.then(|| MessageKey::new(&key.secret).ok())?
     }
 }
 

@@ -42,7 +42,7 @@ const AS_HELP: &str = "\
 Speak as this dialect's senders do, or sign by this scheme [default: as the source is configured]
 
 A dialect: directscale, evolutionx, standard-webhooks, github, stripe, shopify, slack, cloudevents, generic. A scheme by which \
-others sign: svix, x, convoy, convoy-advanced. Without --source, the one configured source of that dialect is spoken for.";
+others sign: svix, x, convoy, convoy-advanced, rfc9421. Without --source, the one configured source of that dialect is spoken for.";
 
 const JSON_HELP: &str = "\
 Print one JSON object instead of text

@@ -99,16 +99,13 @@ impl Message {
 
     /// The headers as the vendor spells them, signed now, and the body.
     pub(super) fn signed(&self) -> anyhow::Result<(Vec<Named>, Bytes)> {
-        let (proof, body) = self.proof.of(&self.message_id, &self.body)?;
         let content_type = HeaderValue::from_static(self.places.content_type);
-        let mut headers = vec![("Content-Type".into(), content_type)];
-        headers.extend(proof);
-        // A header that is signed, such as the message id's, is there already.
-        for (name, value) in &self.said {
-            if !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                headers.push((name.clone(), value.clone()));
-            }
-        }
+        let mut headers: Vec<Named> = vec![("Content-Type".into(), content_type)];
+        headers.extend(self.said.iter().cloned());
+        let (proof, body) = self.proof.of(&self.message_id, &self.url, &headers, &self.body)?;
+        // A header that is signed, such as the message id's, is there twice.
+        headers.retain(|(name, _)| !proof.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
+        headers.splice(1..1, proof);
         Ok((headers, body))
     }
 

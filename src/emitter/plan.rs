@@ -10,7 +10,7 @@ use reqwest::Url;
 use super::message::{Message, fresh_id};
 use super::proof::{Proof, Tamper};
 use super::schedule::Rate;
-use super::speaker::{Speaker, scheme_of};
+use super::speaker::{Speaker, Style};
 use super::target::Named;
 use super::{EmitArgs, body, target};
 use crate::catalog::{Catalog, Row};
@@ -184,17 +184,18 @@ fn proof(
     dialect: Dialect,
     urls: &[Url],
 ) -> anyhow::Result<Proof> {
-    let scheme = match (&args.speaker, source) {
-        (Some(speaker), _) => speaker.scheme(),
-        (None, Some((name, source))) => source.scheme(name)?,
-        (None, None) => scheme_of(dialect),
+    let style = match (&args.speaker, source) {
+        (Some(speaker), _) => speaker.style(),
+        (None, Some((_, source))) if source.signs_messages() => Some(Style::Message),
+        (None, Some((name, source))) => source.scheme(name)?.map(|row| Style::Row(Box::new(row))),
+        (None, None) => Style::of(dialect),
     };
-    let bearer = target::bearer_key(args, config.listen, source, scheme.is_some(), urls)?;
-    let Some(scheme) = scheme else {
+    let bearer = target::bearer_key(args, config.listen, source, style.is_some(), urls)?;
+    let Some(style) = style else {
         return Proof::new(bearer.as_ref(), None, args.tamper);
     };
     let signing = target::signing_key(args, config.listen, source, urls)?;
-    Proof::new(bearer.as_ref(), signing.as_ref().map(|key| (scheme, key)), args.tamper)
+    Proof::new(bearer.as_ref(), signing.as_ref().map(|key| (style, key)), args.tamper)
 }
 
 /// Whether a name can stand in a path as it is.

@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::speaker::Style;
 use super::target;
-use crate::signature::{Key, Scheme, Stamp};
+use crate::event::Timestamp;
+use crate::signature::{Key, Message, MessageKey, RFC_9421, Scheme, Stamp, Unit};
 
 /// What is wrong with a forgery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -51,9 +54,9 @@ pub(super) struct Proof {
 }
 
 #[derive(Debug)]
-struct Signing {
-    scheme: Scheme,
-    key: Key,
+enum Signing {
+    Row { scheme: Box<Scheme>, key: Box<Key> },
+    Message { key: Box<MessageKey> },
 }
 
 impl Proof {
@@ -63,13 +66,15 @@ impl Proof {
     /// If a header cannot carry the bearer key, the scheme cannot sign with the other, or there is nothing to forge.
     pub(super) fn new(
         bearer: Option<&SecretString>,
-        signing: Option<(Scheme, &SecretString)>,
+        signing: Option<(Style, &SecretString)>,
         tamper: Option<Tamper>,
     ) -> anyhow::Result<Self> {
         let mut bearer = bearer.cloned();
         let signing = match signing {
             None => None,
-            Some((scheme, secret)) => Some(Signing::new(scheme, secret, tamper)?),
+            Some((style, secret)) => {
+                Some(Signing::new(style, secret, tamper == Some(Tamper::Key))?)
+            }
         };
         if let Some(tamper) = tamper {
             check(tamper, bearer.is_some(), signing.as_ref())?;
@@ -84,52 +89,115 @@ impl Proof {
         Ok(Proof { bearer, signing, tamper })
     }
 
-    /// The headers that go with the body, and the body that goes out.
-    pub(super) fn of(&self, id: &str, body: &Bytes) -> anyhow::Result<(Vec<Named>, Bytes)> {
-        let mut headers: Vec<Named> = Vec::new();
-        headers.extend(self.bearer.clone().map(|value| ("Authorization".into(), value)));
-        let Some(signing) = &self.signing else { return Ok((headers, body.clone())) };
-        headers.extend(signing.headers(id, body, self.tamper)?);
+    /// The headers that prove the message, and the body that goes out.
+    pub(super) fn of(
+        &self,
+        id: &str,
+        url: &Url,
+        headers: &[Named],
+        body: &Bytes,
+    ) -> anyhow::Result<(Vec<Named>, Bytes)> {
+        let mut proof: Vec<Named> = Vec::new();
+        proof.extend(self.bearer.clone().map(|value| ("Authorization".into(), value)));
+        let Some(signing) = &self.signing else { return Ok((proof, body.clone())) };
+        let time = Utc::now();
+        let signed = match signing {
+            Signing::Row { scheme, key } => scheme.sign(&[key], Stamp { id, time }, body)?,
+            Signing::Message { key } => message(key, url, headers, time, body)?,
+        };
+        for (name, value) in signed {
+            let is_signature = name.eq_ignore_ascii_case(signing.header());
+            proof.extend(match self.tamper {
+                Some(Tamper::Header) if is_signature => None,
+                Some(Tamper::Signature) if is_signature => Some((name.into(), changed(&value)?)),
+                Some(Tamper::Timestamp) => Some((name.into(), signing.earlier(&value, time)?)),
+                _ => Some((name.into(), value)),
+            });
+        }
         let body = match self.tamper {
             Some(Tamper::Body) => [body, b" ".as_slice()].concat().into(),
             _ => body.clone(),
         };
-        Ok((headers, body))
+        Ok((proof, body))
     }
 }
 
 impl Signing {
-    fn new(scheme: Scheme, secret: &SecretString, tamper: Option<Tamper>) -> anyhow::Result<Self> {
-        let unusable = || format!("the signing key cannot be used for {}", scheme.name);
-        let mut key = Key::new(&scheme, secret).with_context(unusable)?;
-        if tamper == Some(Tamper::Key) {
-            key = Key::new(&scheme, &scheme.fresh_secret(&key)?)?;
+    /// The key, or one that nobody knows.
+    fn new(style: Style, secret: &SecretString, is_unknown: bool) -> anyhow::Result<Self> {
+        match style {
+            Style::Row(scheme) => {
+                let unusable = || format!("the signing key cannot be used for {}", scheme.name);
+                let mut key = Key::new(&scheme, secret).with_context(unusable)?;
+                if is_unknown {
+                    key = Key::new(&scheme, &scheme.fresh_secret(&key)?)?;
+                }
+                let stamp = Stamp { id: "0", time: Utc::now() };
+                scheme.sign(&[&key], stamp, b"").with_context(unusable)?;
+                Ok(Signing::Row { scheme, key: Box::new(key) })
+            }
+            Style::Message => {
+                let unusable = || format!("the signing key cannot be used for {RFC_9421}");
+                let key = MessageKey::new(secret).with_context(unusable)?;
+                let key = if is_unknown { key.unknown()? } else { key };
+                let url = Url::parse("http://localhost/")?;
+                message(&key, &url, &[], Utc::now(), b"").with_context(unusable)?;
+                Ok(Signing::Message { key: Box::new(key) })
+            }
         }
-        let stamp = Stamp { id: "0", time: Utc::now() };
-        scheme.sign(&[&key], stamp, b"").with_context(unusable)?;
-        Ok(Signing { scheme, key })
     }
 
-    fn headers(&self, id: &str, body: &[u8], tamper: Option<Tamper>) -> anyhow::Result<Vec<Named>> {
-        let time = Utc::now();
-        let headers = self.scheme.sign(&[&self.key], Stamp { id, time }, body)?;
-        let signature = self.scheme.headers[0].signature.as_str();
-        let mut named = Vec::new();
-        for (name, value) in headers {
-            let value = match tamper {
-                Some(Tamper::Header) if name == signature => continue,
-                Some(Tamper::Signature) if name == signature => changed(&value)?,
-                Some(Tamper::Timestamp) => {
-                    let unit = self.scheme.unit;
-                    let earlier = unit.written(time - TimeDelta::seconds(1));
-                    HeaderValue::try_from(value.to_str()?.replace(&unit.written(time), &earlier))?
-                }
-                _ => value,
-            };
-            named.push((name.into(), value));
+    /// The header of the signature.
+    fn header(&self) -> &str {
+        match self {
+            Signing::Row { scheme, .. } => &scheme.headers[0].signature,
+            Signing::Message { .. } => "signature",
         }
-        Ok(named)
     }
+
+    fn name(&self) -> &str {
+        match self {
+            Signing::Row { scheme, .. } => &scheme.name,
+            Signing::Message { .. } => RFC_9421,
+        }
+    }
+
+    fn is_timed(&self) -> bool {
+        match self {
+            Signing::Row { scheme, .. } => scheme.is_timed(),
+            Signing::Message { .. } => true,
+        }
+    }
+
+    /// The value with a time that is a second earlier than the signed one.
+    fn earlier(&self, value: &HeaderValue, time: Timestamp) -> anyhow::Result<HeaderValue> {
+        let unit = match self {
+            Signing::Row { scheme, .. } => scheme.unit,
+            Signing::Message { .. } => Unit::Seconds,
+        };
+        let earlier = unit.written(time - TimeDelta::seconds(1));
+        Ok(HeaderValue::try_from(value.to_str()?.replace(&unit.written(time), &earlier))?)
+    }
+}
+
+/// The headers of a message signature over the method, the path and every header that the message has.
+fn message(
+    key: &MessageKey,
+    url: &Url,
+    headers: &[Named],
+    time: Timestamp,
+    body: &[u8],
+) -> anyhow::Result<Vec<(String, HeaderValue)>> {
+    let mut covered = vec!["@method".to_owned(), "@path".to_owned()];
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(HeaderName::from_bytes(name.as_bytes())?, value.clone());
+        covered.push(name.to_ascii_lowercase());
+    }
+    let covered: Vec<&str> = covered.iter().map(String::as_str).collect();
+    let uri: Uri = url.as_str().parse()?;
+    let message = Message { method: &Method::POST, uri: &uri, headers: &map };
+    Ok(message.sign(&[key], &covered, time, body)?)
 }
 
 /// There must be something to forge.
@@ -143,11 +211,9 @@ fn check(tamper: Tamper, is_bearer: bool, signing: Option<&Signing>) -> anyhow::
         (_, None) => anyhow::bail!(
             "--tamper {name}: the message is not signed; a bearer key does not protect it. Try --tamper key"
         ),
-        (Tamper::Timestamp, Some(signing)) => ensure!(
-            signing.scheme.is_timed(),
-            "--tamper timestamp: {} signs no time",
-            signing.scheme.name
-        ),
+        (Tamper::Timestamp, Some(signing)) => {
+            ensure!(signing.is_timed(), "--tamper timestamp: {} signs no time", signing.name())
+        }
         _ => {}
     }
     Ok(())

@@ -3,15 +3,24 @@
 use std::str::FromStr;
 
 use crate::event::Dialect;
-use crate::signature::{Scheme, schemes};
+use crate::signature::{RFC_9421, Scheme, schemes};
 
 /// As whom to speak.
 #[derive(Debug, Clone)]
 pub(super) enum Speaker {
     /// As the senders of a dialect do.
     Dialect(Dialect),
-    /// As anyone who signs by a scheme that no dialect is named after.
-    Scheme(Scheme),
+    /// As anyone who signs in a way that no dialect is named after.
+    Style(Style),
+}
+
+/// How to sign.
+#[derive(Debug, Clone)]
+pub(super) enum Style {
+    /// By a row of the table.
+    Row(Box<Scheme>),
+    /// By RFC 9421.
+    Message,
 }
 
 impl Speaker {
@@ -19,22 +28,31 @@ impl Speaker {
     pub(super) fn dialect(&self) -> Option<Dialect> {
         match self {
             Speaker::Dialect(dialect) => Some(*dialect),
-            Speaker::Scheme(_) => None,
+            Speaker::Style(_) => None,
         }
     }
 
     /// How it signs, if it does.
-    pub(super) fn scheme(&self) -> Option<Scheme> {
+    pub(super) fn style(&self) -> Option<Style> {
         match self {
-            Speaker::Dialect(dialect) => scheme_of(*dialect),
-            Speaker::Scheme(scheme) => Some(scheme.clone()),
+            Speaker::Dialect(dialect) => Style::of(*dialect),
+            Speaker::Style(style) => Some(style.clone()),
         }
     }
 }
 
-/// How a dialect's senders sign, if they do.
-pub(super) fn scheme_of(dialect: Dialect) -> Option<Scheme> {
-    dialect.scheme().and_then(Scheme::named)
+impl Style {
+    /// How a dialect's senders sign, if they do.
+    pub(super) fn of(dialect: Dialect) -> Option<Self> {
+        dialect.scheme().and_then(Style::named)
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            RFC_9421 => Some(Style::Message),
+            name => Scheme::named(name).map(|row| Style::Row(Box::new(row))),
+        }
+    }
 }
 
 impl FromStr for Speaker {
@@ -44,9 +62,10 @@ impl FromStr for Speaker {
         if let Some(dialect) = Dialect::from_name(name) {
             return Ok(Speaker::Dialect(dialect));
         }
-        Scheme::named(name).map(Speaker::Scheme).ok_or_else(|| {
+        Style::named(name).map(Speaker::Style).ok_or_else(|| {
             let mut known: Vec<String> = Dialect::ALL.iter().map(ToString::to_string).collect();
             known.extend(schemes().into_iter().map(|scheme| scheme.name));
+            known.push(RFC_9421.into());
             known.sort();
             known.dedup();
             format!("known are {}", known.join(", "))

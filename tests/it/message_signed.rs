@@ -1,9 +1,11 @@
 //! Sources that ask for HTTP Message Signatures: their settings, and real requests.
 
 use chrono::{TimeDelta, Utc};
+use clap::Parser;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Uri};
 use webhook_receiver::config;
+use webhook_receiver::emitter::{EmitArgs, Plan, send};
 use webhook_receiver::event::Timestamp;
 use webhook_receiver::handlers::{self, Context};
 use webhook_receiver::signature::{Message, MessageKey};
@@ -124,4 +126,32 @@ fn ids_are_known_for_as_long_as_a_signature_is_fresh() {
         let error = sources(&settings(scheme, key, "9m")).unwrap_err();
         assert!(error.contains("half of window"), "{error}");
     }
+}
+
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(flatten)]
+    emit: EmitArgs,
+}
+
+#[tokio::test]
+async fn the_emitter_signs_so_and_each_forgery_is_refused() {
+    let receiver = Receiver::start(&keys(), handlers::catalog(), Context::default()).await;
+    let mut config = config::parse(&keys(), [], "test").unwrap();
+    config.listen = receiver.address.parse().unwrap();
+    let line = ["emit", "thing", "--raw", "--data", "tests/it/signed.json"];
+    for more in [
+        &[][..],
+        &["--tamper", "body"],
+        &["--tamper", "signature"],
+        &["--tamper", "timestamp"],
+        &["--tamper", "key"],
+        &["--tamper", "header"],
+    ] {
+        let args = Cli::try_parse_from([&line, more].concat()).unwrap().emit;
+        let plan = Plan::new(&args, &handlers::catalog(), &config).unwrap();
+        let report = send(&plan, std::future::pending()).await.unwrap();
+        assert!(report.is_as_expected(), "{more:?}: {report}");
+    }
+    assert_eq!(receiver.stop().await.deliveries().await.len(), 1);
 }

@@ -78,6 +78,19 @@ fn a_signing_key_that_its_scheme_does_not_allow() {
 }
 
 #[test]
+fn keys_of_message_signatures() {
+    let keys = |key: &str| {
+        source("msg", "generic", &format!("scheme = \"rfc9421\"\nsigning_keys = [\"{key}\"]"))
+    };
+    // The pair of RFC 9421, appendix B.1.4.
+    let public = "ed25519:MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=";
+    let secret = "ed25519:MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF";
+    assert_eq!(warned(&keys(public)), [""; 0]);
+    assert!(only(&keys(secret)).contains("is the secret half of a key pair"));
+    assert!(only(&keys("hmac-sha256:AAAA")).contains("shorter than the keys of rfc9421"));
+}
+
+#[test]
 fn one_key_twice_in_a_source() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");

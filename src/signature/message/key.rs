@@ -156,6 +156,36 @@ impl MessageKey {
         })
     }
 
+    /// A key of the same algorithm that can sign and that nobody knows.
+    ///
+    /// # Errors
+    /// If the system gives no random numbers.
+    pub fn unknown(&self) -> Result<Self, getrandom::Error> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        getrandom::fill(bytes.as_mut())?;
+        let secret: SecretString = hex::encode(*bytes).into();
+        let state = match self.algorithm {
+            MessageAlgorithm::HmacSha256 => State::Hmac(
+                Hmac::new_from_slice(bytes.as_ref()).expect("HMAC takes a key of any length"),
+            ),
+            MessageAlgorithm::Ed25519 => {
+                State::Ed25519Pair(Box::new(SigningKey::from_bytes(&bytes)))
+            }
+            // All but one in 2^32 numbers are a key.
+            MessageAlgorithm::EcdsaP256Sha256 => match p256(bytes.as_ref(), true) {
+                Ok(state) => state,
+                Err(_) => return self.unknown(),
+            },
+        };
+        let fingerprint = Fingerprint::of(&secret);
+        Ok(MessageKey { fingerprint, is_short: false, algorithm: self.algorithm, state })
+    }
+
+    /// Whether it is the half of a key pair that signs, which only the sender needs.
+    pub fn is_senders_half(&self) -> bool {
+        matches!(self.state, State::Ed25519Pair(_) | State::P256Pair(_))
+    }
+
     pub(super) fn has_made(&self, base: &[u8], signature: &[u8]) -> bool {
         match &self.state {
             State::Hmac(mac) => mac.clone().chain_update(base).verify_slice(signature).is_ok(),
