@@ -34,6 +34,10 @@ const SOON: Duration = Duration::from_secs(1);
 /// When a sender that met a receiver without an inbox should come again.
 const LATER: Duration = Duration::from_secs(10);
 
+/// How long a request that proves nothing waits for its answer, with neither a turn nor its body held meanwhile:
+/// a flood over kept connections slows itself down and leaves the machine to others.
+const UNPROVEN_PAUSE: Duration = Duration::from_millis(5);
+
 /// Accepts deliveries. `C` is the fork's context, which only dispatch uses.
 pub(super) struct Receiver<C> {
     endpoints: Vec<Endpoint>,
@@ -97,6 +101,9 @@ pub(super) async fn receive<C: Send + Sync + 'static>(
             refused.problem.into_response()
         }
     };
+    if response.status() == StatusCode::UNAUTHORIZED {
+        tokio::time::sleep(UNPROVEN_PAUSE).await;
+    }
     response.extensions_mut().insert(facts);
     response
 }
