@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod config;
 mod conformance;
+mod corpus;
 mod deliveries;
 mod dialects;
 mod dispatch;

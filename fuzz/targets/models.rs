@@ -1,0 +1,20 @@
+//! Every event's model, with its ids, amounts and dates, on any bytes.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use webhook_receiver::catalog::Catalog;
+use webhook_receiver::handlers::{Context, catalog};
+use webhook_receiver_fuzz::bounded;
+
+static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(catalog);
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    for row in CATALOG.iter() {
+        bounded(data.len(), 128, || {
+            if let Err(error) = (row.check)(data) {
+                assert!(!error.to_string().is_empty());
+            }
+        });
+    }
+});
