@@ -34,20 +34,38 @@ const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 /// How often retention, the backlog's metrics and the times of keys are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
+/// What a fork brings: its table, what its handlers are given, and its pages.
+pub struct Fork<C> {
+    /// The events and hooks, with their handlers.
+    pub catalog: Catalog<C>,
+    /// What the handlers are given.
+    pub context: C,
+    /// The pages that a vendor shows in a frame, below the path that the settings give them.
+    pub pages: Router,
+}
+
+impl<C> Fork<C> {
+    /// A fork without pages.
+    pub fn new(catalog: Catalog<C>, context: C) -> Self {
+        Fork { catalog, context, pages: Router::new() }
+    }
+}
+
 /// Runs the receiver on `listener` until `stop`, then drains.
 ///
 /// # Errors
 /// If the settings cannot be used or the inbox cannot be opened.
 pub async fn serve<C: Clone + Send + Sync + 'static>(
     config: Config,
-    catalog: Catalog<C>,
-    context: C,
+    fork: Fork<C>,
     listener: TcpListener,
     clock: Clock,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Fork { catalog, context, pages: own_pages } = fork;
     config.check()?;
     let sources = config.sources()?;
+    let hooks = config.hook_sites(&sources)?;
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
     let catalog = Arc::new(catalog.checked()?);
     let metrics = Arc::new(Metrics::default());
@@ -55,10 +73,13 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let inbox = open(&config).await?;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.show(&metrics);
-    let pages = pages(&config, &catalog, &sources, &metrics)?;
+    let own_pages = http::page::router(&hooks, &own_pages);
+    let pages = pages(&config, &catalog, &sources, &metrics)?.merge(own_pages);
     let router = http::router(
         http::Parts {
             sources,
+            hooks,
+            context: context.clone(),
             catalog: Arc::clone(&catalog),
             front: Front::new(
                 Arc::clone(&inbox),

@@ -50,6 +50,8 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
     let inbox: Arc<dyn Inbox> = Arc::new(AppendFile::open(file)?);
     let parts = http::Parts {
         sources: config.sources()?,
+        hooks: Vec::new(),
+        context: handlers::Context::default(),
         catalog: Arc::new(handlers::catalog()),
         front: Front::new(Arc::clone(&inbox), config.dedup.remembered, TimeDelta::days(7)),
         inbox,

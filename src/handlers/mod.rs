@@ -15,6 +15,9 @@ pub mod order;
 pub mod order_lifecycle;
 pub mod stock;
 pub mod subscription;
+pub mod welcome;
+
+use axum::Router;
 
 use crate::catalog::Catalog;
 
@@ -33,6 +36,11 @@ impl Context {
     pub async fn connect() -> anyhow::Result<Self> {
         Ok(Context {})
     }
+}
+
+/// The pages that the vendor shows in a frame, below `pages` of a source's hooks.
+pub fn pages(cx: Context) -> Router {
+    welcome::pages().with_state(cx)
 }
 
 /// Every event that is handled, with its handler.

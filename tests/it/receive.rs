@@ -557,7 +557,7 @@ impl Inbox for Store {
 }
 
 /// The routes over an inbox, without a listener.
-fn routes<C: Send + Sync + 'static>(
+fn routes<C: Clone + Default + Send + Sync + 'static>(
     inbox: Arc<dyn Inbox>,
     catalog: Catalog<C>,
     stop: CancellationToken,
@@ -565,6 +565,8 @@ fn routes<C: Send + Sync + 'static>(
     let config = parse(SOURCES, [], "test").unwrap();
     let parts = Parts {
         sources: config.sources().unwrap(),
+        hooks: Vec::new(),
+        context: C::default(),
         catalog: Arc::new(catalog),
         front: Front::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
         inbox,

@@ -15,7 +15,7 @@ use webhook_receiver::catalog::Catalog;
 use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::inbox::{self, Detail, Filter, Inbox, Options};
-use webhook_receiver::serve::serve;
+use webhook_receiver::serve::{Fork, serve};
 use webhook_receiver::telemetry::system_clock;
 
 /// A key of [`SOURCES`], with the punctuation that real keys have.
@@ -70,7 +70,8 @@ impl Receiver {
         let address = listener.local_addr().unwrap().to_string();
         let config = Config { inbox: url(folder.path()), ..parse(settings, [], "test").unwrap() };
         let stop = CancellationToken::new();
-        let serving = serve(config, catalog, context, listener, system_clock(), stop.clone());
+        let fork = Fork::new(catalog, context);
+        let serving = serve(config, fork, listener, system_clock(), stop.clone());
         Receiver { address, folder, stop, serving: tokio::spawn(serving) }
     }
 
