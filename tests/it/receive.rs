@@ -557,16 +557,16 @@ impl Inbox for Store {
 }
 
 /// The routes over an inbox, without a listener.
-fn routes<C: Clone + Default + Send + Sync + 'static>(
+fn routes(
     inbox: Arc<dyn Inbox>,
-    catalog: Catalog<C>,
+    catalog: Catalog<UnboundedSender<Given>>,
     stop: CancellationToken,
 ) -> Router {
     let config = parse(SOURCES, [], "test").unwrap();
     let parts = Parts {
         sources: config.sources().unwrap(),
         hooks: Vec::new(),
-        context: C::default(),
+        context: unbounded_channel().0,
         catalog: Arc::new(catalog),
         front: Front::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
         inbox,
