@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::config::Limits;
-use crate::inbox::{Front, Inbox};
+use crate::inbox::{Front, HookLog, Inbox};
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 use problem::Problem;
@@ -43,6 +43,8 @@ pub struct Parts<C> {
     pub front: Front,
     /// The inbox itself, for readiness.
     pub inbox: Arc<dyn Inbox>,
+    /// Keeps how calls of hooks end.
+    pub hook_log: HookLog,
     /// What a request may cost.
     pub limits: Limits,
     /// Tells the time.

@@ -14,7 +14,7 @@ use tower_service::Service;
 use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::http::{Parts, router};
-use webhook_receiver::inbox::{Detail, Filter, Front, Inbox, State};
+use webhook_receiver::inbox::{Detail, Filter, Front, HookLog, Inbox, State};
 use webhook_receiver::serve::serve;
 use webhook_receiver::telemetry::{Metrics, system_clock};
 
@@ -142,6 +142,7 @@ fn routes(store: &Store, inbox: &Arc<dyn Inbox>, stop: &CancellationToken) -> Ro
         sources: config.sources().unwrap(),
         catalog: Arc::new(catalog()),
         front: Front::new(Arc::clone(inbox), 0, TimeDelta::MAX),
+        hook_log: HookLog::new(Arc::clone(inbox), Arc::default()).0,
         inbox: Arc::clone(inbox),
         limits: config.limits,
         clock: system_clock(),
