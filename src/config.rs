@@ -223,7 +223,7 @@ pub struct Dedup {
     pub remembered: usize,
 }
 
-/// How long ended deliveries are kept. Dead letters stay until a person replays or prunes them.
+/// How long ended deliveries and the log of calls are kept. Dead letters stay until a person replays or prunes them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
@@ -233,6 +233,9 @@ pub struct Retention {
     /// Deliveries that no handler took.
     #[serde(deserialize_with = "duration")]
     pub unrouted: Duration,
+    /// Calls of hooks.
+    #[serde(deserialize_with = "duration")]
+    pub hooks: Duration,
 }
 
 /// Who may read the documentation pages and the metrics when the listener is not loopback.
@@ -334,7 +337,7 @@ impl Default for Dedup {
 
 impl Default for Retention {
     fn default() -> Self {
-        Retention { done: days(30), unrouted: days(90) }
+        Retention { done: days(30), unrouted: days(90), hooks: days(30) }
     }
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod call;
 mod callback;
 mod failure;
+mod redact;
 mod sample;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use callback::Nobody;
 pub(crate) use callback::Ticket;
 pub use callback::{Callback, CallbackError, CallbackRequest, CallbackTrace, Vendor};
 pub use failure::{DiscoRemoteException, HookFailure, RemoteError};
+pub use redact::{SECRET_MEMBERS, redacted};
 pub use sample::Script;
 
 /// One Process Hook: its id and what is asked and answered, declared once.

@@ -9,6 +9,7 @@ mod endpoint;
 mod gate;
 mod handshake;
 mod hooks;
+mod ledger;
 pub mod login;
 pub mod page;
 pub mod problem;
@@ -27,11 +28,12 @@ use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::catalog::Catalog;
 use crate::config::Limits;
 use crate::hook::Site;
-use crate::inbox::{Front, Inbox};
+use crate::inbox::{Front, HookLog, Inbox};
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 use problem::Problem;
@@ -46,12 +48,16 @@ pub struct Parts<C> {
     pub catalog: Arc<Catalog<C>>,
     /// Where hooks are received.
     pub hooks: Vec<Arc<Site>>,
+    /// The calls of hooks that run; closed and waited for at a stop.
+    pub calls: TaskTracker,
     /// What the handlers of hooks are given; cloned for each call.
     pub context: C,
     /// The inbox behind its memory of recent ids.
     pub front: Front,
     /// The inbox itself, for readiness.
     pub inbox: Arc<dyn Inbox>,
+    /// Keeps how calls of hooks end.
+    pub hook_log: HookLog,
     /// What a request may cost.
     pub limits: Limits,
     /// Tells the time.

@@ -11,6 +11,7 @@ use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::catalog::Catalog;
@@ -19,7 +20,7 @@ use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::event::Timestamp;
 use crate::http;
 use crate::http::login::{Login, require_login};
-use crate::inbox::{self, Front, Inbox, InboxError, Options, State};
+use crate::inbox::{self, Front, HookLog, Inbox, InboxError, Options, State};
 use crate::openapi;
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
@@ -73,12 +74,15 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let inbox = open(&config).await?;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.show(&metrics);
+    let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox), Arc::clone(&metrics));
     let own_pages = http::page::router(&hooks, &own_pages);
     let pages = pages(&config, &catalog, &sources, &metrics)?.merge(own_pages);
+    let calls = TaskTracker::new();
     let router = http::router(
         http::Parts {
             sources,
             hooks,
+            calls: calls.clone(),
             context: context.clone(),
             catalog: Arc::clone(&catalog),
             front: Front::new(
@@ -87,6 +91,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
                 TimeDelta::from_std(config.dedup.window).unwrap_or(TimeDelta::MAX),
             ),
             inbox: Arc::clone(&inbox),
+            hook_log,
             limits: config.limits.clone(),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -113,11 +118,16 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     };
     let keeping_house =
         keep_house(&config, inbox.as_ref(), &clock, &metrics, &mut keys, stop.clone());
-    tokio::join!(
-        http::serve(listener, router, &config.limits, stop.clone()),
-        dispatching,
-        keeping_house
-    );
+    // The log of calls ends after the last call of the drain.
+    let answered = CancellationToken::new();
+    let receiving = async {
+        http::serve(listener, router, &config.limits, stop.clone()).await;
+        // What still runs, nobody waits for; but the vendor's own logic may have run for it.
+        calls.close();
+        let _ = tokio::time::timeout(drain, calls.wait()).await;
+        answered.cancel();
+    };
+    tokio::join!(receiving, dispatching, keeping_house, log_writer.run(answered.clone()));
     // The last requests of the drain have used keys, too.
     keys.keep(inbox.as_ref(), &metrics).await;
     info!("stopped");
@@ -160,18 +170,19 @@ async fn keep_house(
     stop: CancellationToken,
 ) {
     let kept = [
-        (State::Done, config.retention.done.max(config.dedup.window)),
-        (State::Unrouted, config.retention.unrouted.max(config.dedup.window)),
+        (Kept::Ended(State::Done), config.retention.done.max(config.dedup.window)),
+        (Kept::Ended(State::Unrouted), config.retention.unrouted.max(config.dedup.window)),
+        (Kept::Hooks, config.retention.hooks),
     ];
     while !stop.is_cancelled() {
         keys.keep(inbox, metrics).await;
-        for (state, kept) in kept {
+        for (what, kept) in kept {
             let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
             let Some(before) = clock().checked_sub_signed(kept) else { continue };
-            match prune(inbox, state, before, &stop).await {
+            match prune(inbox, what, before, &stop).await {
                 Ok(0) => {}
-                Ok(pruned) => info!(state = state.as_str(), pruned, "pruned"),
-                Err(error) => warn!(state = state.as_str(), %error, "cannot prune"),
+                Ok(pruned) => info!(state = what.as_str(), pruned, "pruned"),
+                Err(error) => warn!(state = what.as_str(), %error, "cannot prune"),
             }
         }
         if let Ok(counts) = inbox.count().await {
@@ -181,19 +192,41 @@ async fn keep_house(
     }
 }
 
-/// Deletes what ended before, and returns how many deliveries that were.
+/// What is kept for a while.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// Deliveries that have ended so.
+    Ended(State),
+    /// Calls of hooks.
+    Hooks,
+}
+
+impl Kept {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kept::Ended(state) => state.as_str(),
+            Kept::Hooks => "hooks",
+        }
+    }
+}
+
+/// Deletes what is from before, and returns how much that was.
 async fn prune(
     inbox: &dyn Inbox,
-    state: State,
+    what: Kept,
     before: Timestamp,
     stop: &CancellationToken,
 ) -> Result<u64, InboxError> {
     let mut pruned = 0;
     while !stop.is_cancelled() {
-        match inbox.prune(state, before, PRUNE_STEP).await? {
-            0 => break,
-            step => pruned += step,
+        let step = match what {
+            Kept::Ended(state) => inbox.prune(state, before, PRUNE_STEP).await?,
+            Kept::Hooks => inbox.prune_hooks(before, PRUNE_STEP).await?,
+        };
+        if step == 0 {
+            break;
         }
+        pruned += step;
         tokio::time::sleep(PRUNE_PAUSE).await;
     }
     Ok(pruned)

@@ -102,6 +102,7 @@ impl Config {
             ("head_timeout in [limits]", limits.head_timeout),
             ("body_timeout in [limits]", limits.body_timeout),
             ("timeout in [dispatch]", dispatch.timeout),
+            ("hooks in [retention]", self.retention.hooks),
         ] {
             if time < Duration::from_millis(1) {
                 return refuse(format!("{name} must be at least \"1ms\""));

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::check::{MANY, normal_path, overlap, refuse};
 use super::{Config, ConfigError, SourceConfig, duration, is_local, one_or_many};
 use crate::event::Dialect;
-use crate::hook::{CallbackApi, Recording, Site, Unhandled};
+use crate::hook::{CallbackApi, Recording, SECRET_MEMBERS, Site, Unhandled};
 use crate::source::Source;
 
 /// A source's Process Hooks.
@@ -35,7 +35,7 @@ pub struct HooksConfig {
     pub unhandled: Unhandled,
     /// Whether the bodies of calls are kept.
     pub record_bodies: bool,
-    /// Fields whose values are left out of kept bodies.
+    /// Fields whose values are left out of kept bodies, in any case; a `*` at the beginning stands for any.
     #[serde(deserialize_with = "one_or_many")]
     pub redact: Vec<String>,
     /// The path under which the fork's own pages are served, behind the vendor's page tokens.
@@ -53,27 +53,11 @@ impl Default for HooksConfig {
             concurrency: 256,
             unhandled: Unhandled::default(),
             record_bodies: false,
-            redact: REDACTED.map(str::to_owned).to_vec(),
+            redact: SECRET_MEMBERS.map(str::to_owned).to_vec(),
             pages: None,
         }
     }
 }
-
-/// What the vendor's models are known to hold that pays, opens or identifies.
-const REDACTED: [&str; 12] = [
-    "PaymentMethodId",
-    "CardNumber",
-    "CardToken",
-    "Cvv",
-    "AccountNumber",
-    "RoutingNumber",
-    "Iban",
-    "Password",
-    "Token",
-    "TaxId",
-    "Ssn",
-    "BirthDate",
-];
 
 impl HooksConfig {
     /// The vendor's key, from the settings or from its file.

@@ -49,28 +49,48 @@ impl Fault {
     }
 }
 
-impl Answer {
-    /// The outcome's name in the log, the metrics and the listing.
-    pub fn outcome(&self, handled: bool) -> &'static str {
-        match self {
-            Answer::Response(_) if handled => "answered",
-            Answer::Response(_) => "passed-through",
-            Answer::VendorError(_) => "vendor-error",
-            Answer::Failed(fault) => fault.outcome,
-            Answer::NotJson(_) => "not-json",
-            Answer::Unhandled => "unhandled",
-        }
-    }
-}
-
 /// A call that has its answer.
+#[derive(Clone)]
 pub struct Ended {
     /// What the caller is answered.
     pub answer: Answer,
-    /// Whether a handler of the catalog took it.
-    pub handled: bool,
+    /// The catalog's id of the hook, if a handler took it.
+    pub hook: Option<&'static str>,
     /// What came of the callback, if it was used.
     pub callback: Option<CallbackTrace>,
+}
+
+impl Ended {
+    /// The outcome's name in the log, the metrics and the listing.
+    pub fn outcome(&self) -> &'static str {
+        match &self.answer {
+            Answer::Response(_) if self.hook.is_some() => "answered",
+            Answer::Response(_) => "passed-through",
+            Answer::VendorError(_) => "vendor-error",
+            Answer::Failed(fault) => fault.outcome,
+            Answer::NotJson(_) => "unreadable",
+            Answer::Unhandled => "unhandled",
+        }
+    }
+
+    /// Why there is no response, for the owner.
+    pub fn reason(&self) -> Option<&str> {
+        match &self.answer {
+            Answer::Response(_) => None,
+            Answer::VendorError(_) => Some("the vendor's own logic failed"),
+            Answer::Failed(fault) => Some(&fault.reason),
+            Answer::NotJson(reason) => Some(reason),
+            Answer::Unhandled => Some("no handler takes the hook"),
+        }
+    }
+
+    /// The id under which the caller is told of a failure.
+    pub fn error_id(&self) -> Option<&str> {
+        match &self.answer {
+            Answer::Failed(fault) => Some(&fault.error_id),
+            _ => None,
+        }
+    }
 }
 
 /// Answers the call, at its deadline at the latest.
@@ -81,13 +101,13 @@ pub async fn run<C>(
     call: Call,
 ) -> Ended {
     let trace = call.traced();
-    let handled = row.is_some();
+    let hook = row.map(|row| row.id);
     let answer = match (row, unhandled) {
         (Some(row), _) => handle(row, context, call).await,
         (None, Unhandled::PassThrough) => pass_through(call).await,
         (None, Unhandled::Refuse) => Answer::Unhandled,
     };
-    Ended { answer, handled, callback: trace.take() }
+    Ended { answer, hook, callback: trace.take() }
 }
 
 async fn handle<C>(row: &HookRow<C>, context: C, call: Call) -> Answer {

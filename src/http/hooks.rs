@@ -8,19 +8,20 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::diagnosis::Arrival;
 use super::endpoint::name_below;
 use super::gate::{Gate, answered};
+use super::ledger::{Entry, Ledger};
 use super::problem::{INTERNAL, NOT_IMPLEMENTED, Problem};
 use super::receive::not_post;
 use super::record::{Facts, RequestId};
 use super::refused::{Refused, SOON, check_content, malformed, unavailable};
 use crate::catalog::Catalog;
-use crate::dispatch::hooks::{self, Answer, Ended};
-use crate::hook::{Call, HookMeta, Site};
+use crate::dispatch::hooks::{self, Answer};
+use crate::hook::{Call, HookMeta, Site, Unhandled};
 use crate::source::{AdmittedCall, versioned};
 
 /// Answers hooks. `C` is the fork's context, cloned for each call.
@@ -28,6 +29,7 @@ pub(super) struct Hooks<C> {
     places: Vec<Place>,
     catalog: Arc<Catalog<C>>,
     context: C,
+    ledger: Ledger,
 }
 
 /// A site and what it may hold at once.
@@ -38,13 +40,18 @@ pub(super) struct Place {
 }
 
 impl<C: Clone + Send + Sync + 'static> Hooks<C> {
-    pub(super) fn new(sites: Vec<Arc<Site>>, catalog: Arc<Catalog<C>>, context: C) -> Self {
+    pub(super) fn new(
+        sites: Vec<Arc<Site>>,
+        catalog: Arc<Catalog<C>>,
+        context: C,
+        ledger: Ledger,
+    ) -> Self {
         let place = |site: Arc<Site>| Place {
             prefixes: [versioned(&site.path, 1), site.path.clone()],
             turns: Arc::new(Semaphore::new(site.concurrency)),
             site,
         };
-        Hooks { places: sites.into_iter().map(place).collect(), catalog, context }
+        Hooks { places: sites.into_iter().map(place).collect(), catalog, context, ledger }
     }
 
     /// The place that `path` leads to, and the hook that it names; empty for the one URL that takes all hooks.
@@ -68,8 +75,12 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         if request.method() != Method::POST {
             return not_post(facts);
         }
+        let (started, id) = (Instant::now(), request.extensions().get::<RequestId>().copied());
         let response = match self.accept(gate, place, &hook, request, &mut facts).await {
-            Ok((call, turn)) => Ok(self.run(place, call, turn, &mut facts).await),
+            Ok((call, turn)) => {
+                let entry = Entry::new(&place.site, &call, id, started);
+                Ok(self.run(place.site.unhandled, call, turn, entry, &mut facts).await)
+            }
             Err(refused) => Err(refused),
         };
         answered(response, facts).await
@@ -158,46 +169,49 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
     /// Runs the call to its end even if its sender hangs up: the vendor's own logic may have run already.
     async fn run(
         &self,
-        place: &Place,
+        unhandled: Unhandled,
         call: Call,
         turn: OwnedSemaphorePermit,
+        entry: Entry,
         facts: &mut Facts,
     ) -> Response {
         let (catalog, context) = (Arc::clone(&self.catalog), self.context.clone());
-        let unhandled = place.site.unhandled;
-        let running = tokio::spawn(async move {
+        let (ledger, (reply, answer)) = (self.ledger.clone(), oneshot::channel());
+        self.ledger.tasks.spawn(async move {
             let _turn = turn;
-            hooks::run(catalog.get_hook(&call.meta.hook), context, unhandled, call).await
+            let row = catalog.get_hook(&call.meta.hook);
+            let ended = hooks::run(row, context, unhandled, call).await;
+            let took = entry.started.elapsed();
+            let heard = reply.send(ended.clone()).is_ok();
+            ledger.enter(entry, &ended, took, heard);
         });
         // The handler's own panics are caught; nothing else ends the task early.
-        let Ok(ended) = running.await else { return Problem::new(&INTERNAL).into_response() };
-        note(facts, &ended);
+        let Ok(ended) = answer.await else { return Problem::new(&INTERNAL).into_response() };
+        facts.outcome = Some(ended.outcome());
+        facts.reason = ended.reason().map(str::to_owned);
+        facts.error_id = ended.error_id().map(str::to_owned);
+        facts.callback = ended.callback.as_ref().map(|callback| callback.took);
         respond(ended.answer)
     }
 }
 
-/// What the log says of the call.
-fn note(facts: &mut Facts, ended: &Ended) {
-    facts.outcome = Some(ended.answer.outcome(ended.handled));
-    facts.callback = ended.callback.as_ref().map(|callback| callback.took);
-    match &ended.answer {
-        Answer::Failed(fault) => {
-            facts.error_id = Some(fault.error_id.clone());
-            facts.reason = Some(fault.reason.clone());
-        }
-        Answer::NotJson(reason) => facts.reason = Some(reason.clone()),
-        Answer::VendorError(_) => facts.reason = Some("the vendor's own logic failed".into()),
-        Answer::Response(_) | Answer::Unhandled => {}
+fn respond(answer: Answer) -> Response {
+    let status = status(&answer);
+    match answer {
+        Answer::Response(body) | Answer::VendorError(body) => json(status, body),
+        Answer::Failed(fault) => json(status, fault.body()),
+        Answer::NotJson(reason) => malformed(reason).problem.into_response(),
+        Answer::Unhandled => Problem::new(&NOT_IMPLEMENTED).into_response(),
     }
 }
 
-fn respond(answer: Answer) -> Response {
+/// The answer's status.
+pub(super) fn status(answer: &Answer) -> StatusCode {
     match answer {
-        Answer::Response(body) => json(StatusCode::OK, body),
-        Answer::VendorError(body) => json(StatusCode::INTERNAL_SERVER_ERROR, body),
-        Answer::Failed(fault) => json(StatusCode::INTERNAL_SERVER_ERROR, fault.body()),
-        Answer::NotJson(reason) => malformed(reason).problem.into_response(),
-        Answer::Unhandled => Problem::new(&NOT_IMPLEMENTED).into_response(),
+        Answer::Response(_) => StatusCode::OK,
+        Answer::VendorError(_) | Answer::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Answer::NotJson(_) => StatusCode::BAD_REQUEST,
+        Answer::Unhandled => StatusCode::NOT_IMPLEMENTED,
     }
 }
 

@@ -15,6 +15,7 @@ use super::endpoint::Endpoint;
 use super::gate::{Gate, answered};
 use super::handshake;
 use super::hooks::Hooks;
+use super::ledger::Ledger;
 use super::problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
 use super::record::{Facts, HANDSHAKE, RequestId};
 use super::refused::{Refused, SOON, check_content, too_fast, unavailable};
@@ -99,11 +100,12 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         versions.dedup();
         let sources = &parts.sources;
         let endpoints = sources.iter().flat_map(|source| Endpoint::of(source, &versions));
+        let ledger = Ledger { log: parts.hook_log, metrics: parts.metrics, tasks: parts.calls };
         Receiver {
             endpoints: endpoints.collect(),
             gate: Gate::new(sources, &parts.limits, parts.clock, parts.stop),
             turns: Semaphore::new(parts.limits.concurrency),
-            hooks: Hooks::new(parts.hooks, Arc::clone(&parts.catalog), parts.context),
+            hooks: Hooks::new(parts.hooks, Arc::clone(&parts.catalog), parts.context, ledger),
             catalog: parts.catalog,
             front: parts.front,
         }

@@ -10,11 +10,12 @@ use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::http::{Parts, router};
-use webhook_receiver::inbox::{Detail, Filter, Front, Inbox, State};
+use webhook_receiver::inbox::{Detail, Filter, Front, HookLog, Inbox, State};
 use webhook_receiver::serve::{Fork, serve};
 use webhook_receiver::telemetry::{Metrics, system_clock};
 
@@ -147,9 +148,11 @@ fn routes(
     let parts = Parts {
         sources: config.sources().unwrap(),
         hooks: Vec::new(),
+        calls: TaskTracker::new(),
         context: context.clone(),
         catalog: Arc::new(catalog()),
         front: Front::new(Arc::clone(inbox), 0, TimeDelta::MAX),
+        hook_log: HookLog::new(Arc::clone(inbox), Arc::default()).0,
         inbox: Arc::clone(inbox),
         limits: config.limits,
         clock: system_clock(),

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OpenFlags};
 const APPLICATION_ID: i32 = 0x7768_7278;
 
 /// One step a version. A step is never edited once it has shipped; a change is a new step.
-const MIGRATIONS: [&str; 2] = [include_str!("v1.sql"), include_str!("v2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
 
 /// The pages that the write-ahead log may have before the writer stops to move them into the file: 256 MiB.
 pub(super) const LONGEST_LOG: u32 = 65_536;
