@@ -138,7 +138,7 @@ impl Inbox for Sqlite {
 
     async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {
         // Handed back to be freed elsewhere, as in `accept`.
-        let kept = self.writer.call_soon(move |tx| hooks::log(tx.db, &calls).map(|()| calls));
+        let kept = self.call_soon(move |tx| hooks::log(tx.db, &calls).map(|()| calls));
         kept.await.map(drop)
     }
 
@@ -151,7 +151,7 @@ impl Inbox for Sqlite {
     }
 
     async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64> {
-        self.writer.call(move |tx| hooks::prune(tx.db, before, limit)).await
+        self.call(move |tx| hooks::prune(tx.db, before, limit)).await
     }
 
     /// After a failure, room is made sure of by taking it; otherwise a turn of the writer is proof enough.
