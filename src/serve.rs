@@ -18,6 +18,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, is_loopback};
 use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::event::Timestamp;
+use crate::hook::Site;
 use crate::http;
 use crate::http::login::{Login, require_login};
 use crate::inbox::{self, Front, HookLog, Inbox, InboxError, Options, State};
@@ -76,7 +77,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     keys.show(&metrics);
     let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox), Arc::clone(&metrics));
     let own_pages = http::page::router(&hooks, &own_pages);
-    let pages = pages(&config, &catalog, &sources, &metrics)?.merge(own_pages);
+    let pages = pages(&config, &catalog, &sources, &hooks, &metrics)?.merge(own_pages);
     let calls = TaskTracker::new();
     let router = http::router(
         http::Parts {
@@ -139,13 +140,14 @@ fn pages<C: 'static>(
     config: &Config,
     catalog: &Catalog<C>,
     sources: &[Arc<Source>],
+    hooks: &[Arc<Site>],
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Router> {
     let login = Login::new(&config.docs)?;
     if login.is_none() && !is_loopback(config.listen.ip()) {
         return Ok(Router::new());
     }
-    let document = openapi::document(catalog, sources)?;
+    let document = openapi::document(catalog, sources, hooks)?;
     let metrics = http::metrics(Arc::clone(metrics));
     let metrics = match login.clone() {
         Some(login) => metrics.layer(from_fn_with_state(login, require_login)),
