@@ -28,6 +28,7 @@ mod program;
 mod readme;
 mod receive;
 mod receiver;
+mod rehearse;
 mod retention;
 mod signed;
 mod sqlite;
