@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
-use super::answer::{Answer, Status};
+use super::answer::{Answer, Echo, Status};
 use super::body::{Reader, Unread};
 use super::diagnosis::{Arrival, Diagnoses};
 use super::endpoint::Endpoint;
@@ -22,8 +22,9 @@ use super::problem::{
     BAD_REQUEST, CONTENT_TOO_LARGE, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, REQUEST_TIMEOUT,
     UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
 };
-use super::record::{Facts, HANDSHAKE, RequestId};
+use super::record::{Facts, HANDSHAKE, PROBE, RequestId};
 use crate::catalog::Catalog;
+use crate::event::CANARY;
 use crate::inbox::{Front, InboxError, Receipt, Route, Seen};
 use crate::source::{Refusal, RefusalKind, Rejected, Source, Verified};
 use crate::telemetry::Clock;
@@ -44,6 +45,7 @@ pub(super) struct Receiver<C> {
     catalog: Arc<Catalog<C>>,
     front: Front,
     reader: Reader,
+    max_body: usize,
     diagnoses: Diagnoses,
     turns: Semaphore,
     clock: Clock,
@@ -132,6 +134,7 @@ impl<C: 'static> Receiver<C> {
                 .collect(),
             diagnoses: Diagnoses::new(&parts.sources, reader.clone(), parts.stop.clone()),
             reader,
+            max_body: limits.max_body,
             turns: Semaphore::new(limits.concurrency),
             catalog: parts.catalog,
             front: parts.front,
@@ -196,8 +199,16 @@ impl<C: 'static> Receiver<C> {
         facts.message_id = Some(verified.message_id.clone());
         facts.key = verified.key;
         let handled = route.handled;
+        let echo = route
+            .is_canary()
+            .then(|| Box::new(self.echo(endpoint.version, event, &verified, &arrival)));
         let receipt = self.front.accept(verified, route, (self.clock)()).await?;
         facts.delivery = Some(receipt.id);
+        if let Some(mut echo) = echo {
+            facts.outcome = Some(PROBE);
+            echo.conflict = receipt.seen == Seen::Conflict;
+            return Ok(Accepted::Kept(Answer { canary: Some(echo), ..receipt.into() }));
+        }
         facts.outcome = Some(match receipt.seen {
             Seen::New if handled => "new",
             Seen::New => "unrouted",
@@ -223,10 +234,32 @@ impl<C: 'static> Receiver<C> {
         refused
     }
 
+    /// What was seen of a canary, and whether the event that it asks about would be handled.
+    fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival<'_>) -> Echo {
+        let asked = canary.field("canary");
+        let event = asked.as_deref().filter(|asked| !asked.is_empty()).unwrap_or(path);
+        let row = self.catalog.get(canary.source.dialect, version, event);
+        Echo {
+            sha256: hex::encode(canary.digest),
+            size: canary.body.len(),
+            query: arrival.query.map(shown_query),
+            headers: canary.header_names(),
+            received_at: arrival.time,
+            key: canary.key.map(|key| key.to_string()),
+            conflict: false,
+            handles: row.map(|row| row.name.to_owned()),
+            max_body: self.max_body,
+        }
+    }
+
     /// The event that the body names, if the catalog knows it; else the one that the path names.
     fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, Refused> {
         let dialect = delivery.source.dialect;
         let said = delivery.event_type.as_deref();
+        if said.unwrap_or(path) == CANARY {
+            let event_type = CANARY.to_owned();
+            return Ok(Route { event_type, version, handled: false, ordering_key: None });
+        }
         let row = said
             .and_then(|said| self.catalog.get(dialect, version, said))
             .or_else(|| self.catalog.get(dialect, version, path));
@@ -246,6 +279,15 @@ impl<C: 'static> Receiver<C> {
             ordering_key: entity.map(|(field, value)| ordering_key(delivery, field, &value)),
         })
     }
+}
+
+/// The query without the key that may stand in it.
+fn shown_query(query: &str) -> String {
+    let shown = |part: &str| match part.split_once('=') {
+        Some((name @ "access_token", _)) => format!("{name}=****"),
+        _ => part.to_owned(),
+    };
+    query.split('&').map(shown).collect::<Vec<_>>().join("&")
 }
 
 /// One entity of one source: live and stage have the same numbers for different orders.
@@ -353,6 +395,7 @@ impl From<Receipt> for Answer {
             },
             delivery_id: receipt.id,
             message_id: receipt.message_id,
+            canary: None,
         }
     }
 }
