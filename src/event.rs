@@ -3,8 +3,10 @@
 mod cloudevents;
 mod decode;
 mod id;
+mod json;
 mod money;
 mod net_date_time;
+mod open;
 pub(crate) mod scalar;
 
 use std::borrow::Cow;
@@ -23,8 +25,10 @@ pub(crate) use decode::fields;
 pub use decode::{DecodeError, needs_object};
 pub(crate) use decode::{decode, without_value};
 pub use id::Id;
+pub use json::Json;
 pub use money::Money;
 pub use net_date_time::NetDateTime;
+pub use open::Open;
 
 /// An instant in UTC.
 pub type Timestamp = DateTime<Utc>;

@@ -5,6 +5,8 @@ use std::ops::Deref;
 
 use rust_decimal::Decimal;
 use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::value::RawValue;
 use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -48,6 +50,14 @@ impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = scalar::read(deserializer, "an amount (number or numeric string)")?;
         exact(&text).map(Money).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Money {
+    /// A JSON number with all its digits.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = RawValue::from_string(self.0.to_string()).map_err(S::Error::custom)?;
+        number.serialize(serializer)
     }
 }
 
@@ -99,6 +109,13 @@ mod tests {
         {
             assert_eq!(money(digits).unwrap().to_string(), digits);
             assert_eq!(money(&format!("\"{digits}\"")).unwrap().to_string(), digits);
+        }
+    }
+
+    #[test]
+    fn an_amount_is_written_as_it_was_read() {
+        for digits in ["1.50", "12345678901234567.89", "-3", "0"] {
+            assert_eq!(serde_json::to_string(&money(digits).unwrap()).unwrap(), digits);
         }
     }
 
