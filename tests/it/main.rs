@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod canary;
 mod check;
 mod cli;
 mod config;
