@@ -11,9 +11,9 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::keys::{ConfiguredKey, KeySort};
-use super::{AuthKind, Config, EMIT_SIGNING_KEY, EMIT_TOKEN, is_loopback};
+use super::{AuthKind, Config, EMIT_SIGNING_KEY, EMIT_TOKEN, HooksConfig, is_loopback};
 use crate::event::Dialect;
-use crate::signature::{Key, KeyFormat, MessageKey, RFC_9421, Scheme};
+use crate::signature::{Fingerprint, Key, KeyFormat, MessageKey, RFC_9421, Scheme};
 
 /// A setting that is allowed but unwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,6 +74,7 @@ impl Config {
             repeated_keys(&keys),
             self.shared_keys(&keys),
             self.senders_halves(&keys),
+            self.callback_keys(&keys),
             self.short_window().into_iter().collect(),
             self.small_bodies().into_iter().collect(),
             self.hidden_pages().into_iter().collect(),
@@ -161,6 +162,21 @@ impl Config {
             })
         };
         keys.iter().filter_map(half).collect()
+    }
+
+    /// Whoever may call could call back, too, if both directions had one key.
+    fn callback_keys(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
+        let hooks = self.sources.iter().filter_map(|(name, s)| Some((name, s.hooks.as_ref()?)));
+        let warning = |(name, hooks): (&String, &HooksConfig)| {
+            let key = Fingerprint::of(&hooks.callback_key(name).ok()??);
+            let other = keys.iter().find(|other| other.fingerprint == key)?;
+            Some(Warning {
+                setting: format!("[sources.{name}.hooks] callback_key"),
+                reason: format!("is the same key as {}", other.setting()),
+                remedy: "write the DirectScale Secret here, and the Extension Secret there".into(),
+            })
+        };
+        hooks.filter_map(warning).collect()
     }
 
     fn short_window(&self) -> Option<Warning> {

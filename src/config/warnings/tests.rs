@@ -205,3 +205,20 @@ fn no_warning_repeats_a_key() {
         assert!(!warning.contains("hush") && !warning.contains(STRONG), "{warning}");
     }
 }
+
+#[test]
+fn one_key_for_both_directions_of_hooks_is_warned_of() {
+    let settings = |callback: &str| {
+        format!(
+            "[sources.a]\ndialect = \"directscale\"\nbearer_tokens = [\"0123456789abcdef\"]\n\
+             [sources.a.hooks]\ncallback_url = \"https://x.test\"\ncallback_key = \"{callback}\"\n"
+        )
+    };
+    let warned = |callback: &str| {
+        let config = parse(&settings(callback), [], "test").unwrap();
+        let warnings = config.warnings_with(None).into_iter();
+        warnings.filter(|warning| warning.setting.contains("callback_key")).count()
+    };
+    assert_eq!(warned("0123456789abcdef"), 1);
+    assert_eq!(warned("0123456789abcdeg"), 0);
+}
