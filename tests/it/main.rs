@@ -15,6 +15,7 @@ mod drain;
 mod emit;
 mod front;
 mod hook_log;
+mod hooks_command;
 mod jobs;
 mod keys;
 mod limits;
