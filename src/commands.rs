@@ -1,6 +1,7 @@
 //! What each command does, beyond the library.
 
 mod browse;
+pub(crate) mod bus;
 pub(crate) mod check;
 pub(crate) mod dev;
 pub(crate) mod healthcheck;

@@ -34,6 +34,8 @@ enum Command {
         #[command(flatten)]
         args: Box<EmitArgs>,
     },
+    /// Stand in for the vendor's event bus
+    Bus(commands::bus::Args),
     /// Look into the inbox: list, show, replay, prune, export
     Inbox(commands::inbox::Args),
     /// Look into the log of hook calls: list, show, export, prune
@@ -58,6 +60,7 @@ async fn main() -> ExitCode {
         Command::Dev(args) => commands::dev::run(args).await,
         Command::Serve(args) => commands::serve::run(args).await,
         Command::Emit { settings, args } => emit(&settings, *args).await,
+        Command::Bus(args) => commands::bus::run(args),
         Command::Inbox(args) => commands::inbox::run(args).await,
         Command::Hooks(args) => commands::hooks::run(args).await,
         Command::Check(args) => commands::check::run(args),

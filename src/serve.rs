@@ -11,12 +11,14 @@ use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::catalog::Catalog;
 use crate::config::{Config, is_loopback};
 use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::event::Timestamp;
+use crate::hook::Site;
 use crate::http;
 use crate::http::login::{Login, require_login};
 use crate::inbox::{self, Front, HookLog, Inbox, InboxError, Options, State};
@@ -31,8 +33,28 @@ const PRUNE_STEP: usize = 100;
 /// How long accepts have the writer for themselves between two steps.
 const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long canaries are kept: as long as somebody may want to look at them after a run of `doctor`.
+const CANARIES: Duration = Duration::from_secs(60 * 60);
+
 /// How often retention, the backlog's metrics and the times of keys are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// What a fork brings: its table, what its handlers are given, and its pages.
+pub struct Fork<C> {
+    /// The events and hooks, with their handlers.
+    pub catalog: Catalog<C>,
+    /// What the handlers are given.
+    pub context: C,
+    /// The pages that a vendor shows in a frame, below the path that the settings give them.
+    pub pages: Router,
+}
+
+impl<C> Fork<C> {
+    /// A fork without pages.
+    pub fn new(catalog: Catalog<C>, context: C) -> Self {
+        Fork { catalog, context, pages: Router::new() }
+    }
+}
 
 /// Runs the receiver on `listener` until `stop`, then drains.
 ///
@@ -40,14 +62,15 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// If the settings cannot be used or the inbox cannot be opened.
 pub async fn serve<C: Clone + Send + Sync + 'static>(
     config: Config,
-    catalog: Catalog<C>,
-    context: C,
+    fork: Fork<C>,
     listener: TcpListener,
     clock: Clock,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Fork { catalog, context, pages: own_pages } = fork;
     config.check()?;
     let sources = config.sources()?;
+    let hooks = config.hook_sites(&sources)?;
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
     let catalog = Arc::new(catalog.checked()?);
     let metrics = Arc::new(Metrics::default());
@@ -56,10 +79,15 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.show(&metrics);
     let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox), Arc::clone(&metrics));
-    let pages = pages(&config, &catalog, &sources, &metrics)?;
+    let own_pages = http::page::router(&hooks, &own_pages);
+    let pages = pages(&config, &catalog, &sources, &hooks, &metrics)?.merge(own_pages);
+    let calls = TaskTracker::new();
     let router = http::router(
         http::Parts {
             sources,
+            hooks,
+            calls: calls.clone(),
+            context: context.clone(),
             catalog: Arc::clone(&catalog),
             front: Front::new(
                 Arc::clone(&inbox),
@@ -98,6 +126,9 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let answered = CancellationToken::new();
     let receiving = async {
         http::serve(listener, router, &config.limits, stop.clone()).await;
+        // What still runs, nobody waits for; but the vendor's own logic may have run for it.
+        calls.close();
+        let _ = tokio::time::timeout(drain, calls.wait()).await;
         answered.cancel();
     };
     tokio::join!(receiving, dispatching, keeping_house, log_writer.run(answered.clone()));
@@ -112,13 +143,14 @@ fn pages<C: 'static>(
     config: &Config,
     catalog: &Catalog<C>,
     sources: &[Arc<Source>],
+    hooks: &[Arc<Site>],
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Router> {
     let login = Login::new(&config.docs)?;
     if login.is_none() && !is_loopback(config.listen.ip()) {
         return Ok(Router::new());
     }
-    let document = openapi::document(catalog, sources)?;
+    let document = openapi::document(catalog, sources, hooks)?;
     let metrics = http::metrics(Arc::clone(metrics));
     let metrics = match login.clone() {
         Some(login) => metrics.layer(from_fn_with_state(login, require_login)),
@@ -146,6 +178,7 @@ async fn keep_house(
         (Kept::Ended(State::Done), config.retention.done.max(config.dedup.window)),
         (Kept::Ended(State::Unrouted), config.retention.unrouted.max(config.dedup.window)),
         (Kept::Hooks, config.retention.hooks),
+        (Kept::Ended(State::Canary), CANARIES),
     ];
     while !stop.is_cancelled() {
         keys.keep(inbox, metrics).await;

@@ -15,6 +15,7 @@ use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
@@ -50,6 +51,9 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
     let inbox: Arc<dyn Inbox> = Arc::new(AppendFile::open(file)?);
     let parts = http::Parts {
         sources: config.sources()?,
+        hooks: Vec::new(),
+        calls: TaskTracker::new(),
+        context: handlers::Context::default(),
         catalog: Arc::new(handlers::catalog()),
         front: Front::new(Arc::clone(&inbox), config.dedup.remembered, TimeDelta::days(7)),
         hook_log: HookLog::new(Arc::clone(&inbox), Arc::default()).0,

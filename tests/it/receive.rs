@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use webhook_receiver::catalog::Catalog;
 use webhook_receiver::config::parse;
@@ -569,14 +570,17 @@ impl Inbox for Store {
 }
 
 /// The routes over an inbox, without a listener.
-fn routes<C: Send + Sync + 'static>(
+fn routes(
     inbox: Arc<dyn Inbox>,
-    catalog: Catalog<C>,
+    catalog: Catalog<UnboundedSender<Given>>,
     stop: CancellationToken,
 ) -> Router {
     let config = parse(SOURCES, [], "test").unwrap();
     let parts = Parts {
         sources: config.sources().unwrap(),
+        hooks: Vec::new(),
+        calls: TaskTracker::new(),
+        context: unbounded_channel().0,
         catalog: Arc::new(catalog),
         front: Front::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
         hook_log: HookLog::new(Arc::clone(&inbox), Arc::default()).0,
