@@ -38,6 +38,8 @@ enum Command {
     Bus(commands::bus::Args),
     /// Look into the inbox: list, show, replay, prune, export
     Inbox(commands::inbox::Args),
+    /// Look into the log of hook calls: list, show, export, prune
+    Hooks(commands::hooks::Args),
     /// Check the settings: what would be refused, what is unwise, which sources would be served
     Check(commands::check::Args),
     /// Show when each key was last used, so that an old one can go
@@ -60,6 +62,7 @@ async fn main() -> ExitCode {
         Command::Emit { settings, args } => emit(&settings, *args).await,
         Command::Bus(args) => commands::bus::run(args),
         Command::Inbox(args) => commands::inbox::run(args).await,
+        Command::Hooks(args) => commands::hooks::run(args).await,
         Command::Check(args) => commands::check::run(args),
         Command::Keys(args) => commands::keys::run(args).await,
         Command::Verify(args) => commands::verify::run(&args),

@@ -390,6 +390,8 @@ fn every_mistake_is_exit_code_2() {
         &["serve", "--no-such-flag"],
         &["no-such-command"],
         &["inbox", "list", "--since", "someday"],
+        &["hooks", "list"],
+        &["hooks", "list", "--outcome", "great"],
     ] {
         let output = run(folder.path(), args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
@@ -451,6 +453,8 @@ fn no_help_shows_a_secret_from_the_environment() {
         "emit",
         "inbox",
         "inbox export",
+        "hooks",
+        "hooks list",
         "secret",
         "healthcheck",
     ] {

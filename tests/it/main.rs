@@ -17,6 +17,7 @@ mod emit;
 mod front;
 mod hook_log;
 mod hooks;
+mod hooks_command;
 mod jobs;
 mod keys;
 mod limits;
