@@ -3,6 +3,7 @@
 mod check;
 #[cfg(test)]
 mod example;
+mod hooks;
 mod keys;
 mod load;
 mod places;
@@ -22,6 +23,7 @@ use crate::event::{Dialect, Environment};
 use crate::signature::CustomScheme;
 
 pub use check::{is_loopback, reachable};
+pub use hooks::HooksConfig;
 pub use keys::{ConfiguredKey, KeySort};
 pub(crate) use load::{EMIT_SIGNING_KEY, EMIT_TOKEN};
 pub use load::{Overrides, SettingsText, load, parse};
@@ -113,6 +115,9 @@ pub struct SourceConfig {
     /// The origins that may send CloudEvents once they have asked; `*` for any.
     #[serde(default, deserialize_with = "one_or_many")]
     pub allowed_origins: Vec<String>,
+    /// How its hooks are received; absent if it calls none.
+    #[serde(default)]
+    pub hooks: Option<HooksConfig>,
 }
 
 /// Where a delivery says what it is: `header:` and a name, or a JSON pointer into the body; several are tried in order.

@@ -14,6 +14,7 @@ mod dispatch;
 mod drain;
 mod emit;
 mod front;
+mod hooks_emit;
 mod jobs;
 mod keys;
 mod limits;
