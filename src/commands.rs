@@ -1,5 +1,6 @@
 //! What each command does, beyond the library.
 
+pub(crate) mod bus;
 pub(crate) mod check;
 pub(crate) mod dev;
 pub(crate) mod healthcheck;

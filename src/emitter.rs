@@ -5,6 +5,7 @@
 mod args;
 mod attempt;
 mod body;
+pub mod bus;
 mod dry_run;
 pub mod hooks;
 mod message;

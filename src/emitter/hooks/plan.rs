@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::manner::{Logic, Manner};
 use super::stand_in::StandIn;
 use crate::catalog::{Catalog, HookRow};
-use crate::config::{Config, HooksConfig, SourceConfig};
+use crate::config::{Config, HooksConfig, SourceConfig, is_local};
 use crate::emitter::dry_run::{request_json, write_request};
 use crate::emitter::plan::{hint, is_segment, proof};
 use crate::emitter::proof::{Named, Proof};
@@ -173,13 +173,11 @@ impl VendorPlan {
 /// Where the vendor is to be played. A token that was made here must never reach the real one.
 fn callback_url(source: &str, hooks: &HooksConfig) -> anyhow::Result<Url> {
     const HOW: &str = "to have the vendor played here, write callback_url = \"http://127.0.0.1:8090\" for the receiver that is called";
-    let Some(text) = &hooks.callback_url else {
+    let Some(url) = hooks.callback_url(source)? else {
         bail!("[sources.{source}.hooks] has no callback_url; {HOW}");
     };
-    let url = Url::parse(text)
-        .with_context(|| format!("[sources.{source}.hooks] callback_url is not a URL"))?;
     ensure!(
-        url.scheme() == "http" && target::is_local(&url),
+        url.scheme() == "http" && is_local(&url),
         "[sources.{source}.hooks] callback_url is not an http:// address of this machine; {HOW}"
     );
     Ok(url)

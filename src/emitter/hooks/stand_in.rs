@@ -30,7 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::manner::{Logic, Manner};
 use super::tokens::{Refusal, Tokens};
-use crate::emitter::target;
+use crate::config::is_local;
 
 /// Where callbacks are taken, below the base URL.
 pub(super) const HOOKS: &str = "api/extension/hooks/";
@@ -100,7 +100,7 @@ impl StandIn {
         manner: Manner,
     ) -> anyhow::Result<Self> {
         ensure!(
-            base.scheme() == "http" && target::is_local(base),
+            base.scheme() == "http" && is_local(base),
             "{base} is not an http:// address of this machine, where alone the vendor can be played"
         );
         let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
