@@ -18,6 +18,7 @@ mod front;
 mod hook_log;
 mod hooks;
 mod hooks_command;
+mod hooks_emit;
 mod jobs;
 mod keys;
 mod limits;
