@@ -75,7 +75,7 @@ fn facts(HookEntry { id, record }: &HookEntry) -> Table {
         ["callback", &callback(record)],
         ["error id", &optional(&record.error_id)],
         ["error", &optional(&record.error)],
-        ["bodies", if record.bodies.is_some() { "below" } else { "not kept" }],
+        ["bodies", if record.bodies.is_some() { "below" } else { "not kept (record_bodies)" }],
     ];
     table.add_rows(rows.map(|row| cells(row.map(str::to_owned))));
     table
