@@ -1,5 +1,6 @@
 //! The settings: file < environment < flags. Every one of them stands, with its default, in `receiver.example.toml`.
 
+mod bus;
 mod check;
 #[cfg(test)]
 mod example;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::event::{Dialect, Environment};
 use crate::signature::CustomScheme;
 
+pub use bus::{BusConfig, FaultsConfig, SubscriptionConfig};
 pub use check::{is_loopback, reachable};
 pub use keys::{ConfiguredKey, KeySort};
 pub(crate) use load::{EMIT_SIGNING_KEY, EMIT_TOKEN};
@@ -52,6 +54,8 @@ pub struct Config {
     pub retention: Retention,
     /// Who may read the documentation pages and the metrics.
     pub docs: Docs,
+    /// The event bus.
+    pub bus: BusConfig,
     /// What is logged and how.
     pub log: Log,
 }
@@ -274,6 +278,7 @@ impl Default for Config {
             dedup: Dedup::default(),
             retention: Retention::default(),
             docs: Docs::default(),
+            bus: BusConfig::default(),
             log: Log::default(),
         }
     }

@@ -15,7 +15,7 @@ use super::message::Message;
 const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// How long a connection is kept for the next message: shorter than a receiver keeps it, so that none is lost on it.
-const IDLE: Duration = Duration::from_secs(5);
+pub(super) const IDLE: Duration = Duration::from_secs(5);
 
 /// What came of one request.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ async fn execute(client: &Client, request: Request) -> reqwest::Result<Answer> {
 }
 
 /// The same words for the same cause, so that causes can be counted.
-fn cause(error: &reqwest::Error) -> String {
+pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }
