@@ -1,11 +1,13 @@
 //! What each command does, beyond the library.
 
+pub(crate) mod bus;
 pub(crate) mod check;
 pub(crate) mod dev;
 pub(crate) mod healthcheck;
 pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod openapi;
+pub(crate) mod publish;
 pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod verify;

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::config::{BusConfig, SubscriptionConfig};
+use crate::config::{BusConfig, FaultsConfig, SubscriptionConfig};
 use crate::event::Timestamp;
 use crate::sqlite;
 use crate::telemetry::Clock;
@@ -94,6 +94,8 @@ impl From<sqlite::Error> for BusError {
 pub struct Options {
     /// How much faster than the machine's clock its schedule runs.
     pub speed: f64,
+    /// What goes wrong on purpose with every target, instead of what subscriptions say.
+    pub faults: Option<FaultsConfig>,
     /// Whether it may send to any address, as on a machine of one's own.
     pub is_open: bool,
     /// Tells the time.
@@ -122,6 +124,7 @@ pub struct Bus {
     drain: Duration,
     probe: Duration,
     kept: [Duration; 3],
+    faults: Option<FaultsConfig>,
 }
 
 impl Bus {
@@ -163,6 +166,7 @@ impl Bus {
             drain: options.drain,
             probe: config.probe,
             kept: [config.keep_events, config.keep_attempts, config.keep_payloads],
+            faults: options.faults,
             outbox,
             roster,
         });
@@ -195,7 +199,7 @@ impl Bus {
             };
             let subscription = definition
                 .map_err(anyhow::Error::from)
-                .and_then(|it| Subscription::new(&kept.name, it));
+                .and_then(|definition| self.ready(&kept.name, definition));
             match subscription {
                 Ok(subscription) => self.start(Lane::new(
                     kept.id,
@@ -217,13 +221,21 @@ impl Bus {
         self.lanes.spawn(Arc::clone(self).work(lane));
     }
 
+    /// The subscription with the faults of this run.
+    fn ready(&self, name: &str, mut config: SubscriptionConfig) -> anyhow::Result<Subscription> {
+        if let Some(faults) = &self.faults {
+            config.faults = faults.clone();
+        }
+        Subscription::new(name, config)
+    }
+
     /// The subscription, if it can be used and its target may be sent to.
     async fn understood(
         &self,
         name: &str,
         config: SubscriptionConfig,
     ) -> anyhow::Result<Subscription> {
-        let subscription = Subscription::new(name, config)?;
+        let subscription = self.ready(name, config)?;
         let url = subscription.url("Event")?;
         self.guard.check(&url).await.context("target")?;
         Ok(subscription)

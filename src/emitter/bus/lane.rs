@@ -263,7 +263,7 @@ impl Lane {
         }
         // Retries that hang must leave room for first attempts.
         let retries = queue.retries_in_flight < most.div_ceil(2);
-        if let Some(load) = queue.to_load(now, retries) {
+        if let Some(load) = queue.missing(now, retries) {
             return load;
         }
         let first = !queue.first.is_empty();
@@ -360,7 +360,7 @@ impl Lane {
 
 impl Queue {
     /// What is read from the file, if there is something that is due and not in memory.
-    fn to_load(&mut self, now: Timestamp, retries: bool) -> Option<Next> {
+    fn missing(&mut self, now: Timestamp, retries: bool) -> Option<Next> {
         let most = WAITING / 2 + self.held.len();
         if self.first.is_empty() && self.has_more {
             self.has_more = false;

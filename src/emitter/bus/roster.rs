@@ -20,10 +20,16 @@ pub(super) struct Roster {
     pub(super) load: Load,
 }
 
+/// An event's name in lower case, and its world.
+type Asked = (String, Option<Environment>);
+
+/// Who asks for an event.
+type Takers = Arc<[Arc<Lane>]>;
+
 #[derive(Default)]
 struct Lanes {
     by_id: BTreeMap<i64, Arc<Lane>>,
-    takers: HashMap<(String, Option<Environment>), Arc<[Arc<Lane>]>>,
+    takers: HashMap<Asked, Takers>,
 }
 
 impl Roster {
@@ -58,11 +64,7 @@ impl Roster {
     }
 
     /// Who asks for events of this name.
-    pub(super) fn takers(
-        &self,
-        event_type: &str,
-        environment: Option<Environment>,
-    ) -> Arc<[Arc<Lane>]> {
+    pub(super) fn takers(&self, event_type: &str, environment: Option<Environment>) -> Takers {
         let key = (event_type.to_ascii_lowercase(), environment);
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(takers) = lanes.takers.get(&key) {
@@ -71,7 +73,7 @@ impl Roster {
         drop(lanes);
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         let takes = |lane: &&Arc<Lane>| lane.takes(&key.0, environment);
-        let takers: Arc<[_]> = lanes.by_id.values().filter(takes).cloned().collect();
+        let takers: Takers = lanes.by_id.values().filter(takes).cloned().collect();
         if lanes.takers.len() >= REMEMBERED {
             lanes.takers.clear();
         }

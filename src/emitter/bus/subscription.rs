@@ -30,7 +30,7 @@ const RESERVED: [&str; 6] =
     ["host", "content-length", "content-type", "transfer-encoding", "connection", "authorization"];
 
 /// Who is to be told of which events, and how.
-pub struct Subscription {
+pub(super) struct Subscription {
     /// Its name.
     pub name: String,
     /// When it is tried again.
@@ -110,7 +110,7 @@ impl Subscription {
     ///
     /// # Errors
     /// With the setting that cannot be used.
-    pub fn new(name: &str, config: SubscriptionConfig) -> anyhow::Result<Self> {
+    pub(super) fn new(name: &str, config: SubscriptionConfig) -> anyhow::Result<Self> {
         ensure!(
             is_name(name),
             "{name:?} is no name: 1 to 100 letters, digits and - . _ beginning with one of the first two"
@@ -213,7 +213,7 @@ impl Subscription {
     }
 
     /// The subscription without its secrets.
-    pub fn shown(&self) -> Shown {
+    pub(super) fn shown(&self) -> Shown {
         let config = &self.config;
         Shown {
             name: self.name.clone(),
