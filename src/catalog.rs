@@ -1,4 +1,6 @@
-//! The table of events and their handlers. Dispatch, OpenAPI, the emitter and the tests all iterate it.
+//! The table of events, hooks and their handlers. Dispatch, OpenAPI, the emitter and the tests all iterate it.
+
+mod hooks;
 
 use std::any::type_name;
 use std::collections::HashMap;
@@ -12,6 +14,10 @@ use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::event::{self, DecodeError, Delivery, Dialect, Event, Outcome};
+use crate::hook::{Hook, HookCall, HookOutcome};
+use hooks::Hooks;
+
+pub use hooks::{Body, HookClash, HookRow};
 
 /// A started handler.
 pub type Attempt = BoxFuture<'static, Outcome>;
@@ -74,12 +80,23 @@ pub(crate) fn segment(name: &str) -> String {
     utf8_percent_encode(name, OTHERS).to_string()
 }
 
+/// Two handlers that claim the same event or hook.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Clash {
+    /// The same event.
+    #[error(transparent)]
+    Event(#[from] EventClash),
+    /// The same hook.
+    #[error(transparent)]
+    Hook(#[from] HookClash),
+}
+
 /// Two handlers that claim the same event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{dialect} event `{name}` (version {version}) is claimed twice: by {first} and by {second}; remove one of the two `.on(…)` lines"
 )]
-pub struct Clash {
+pub struct EventClash {
     /// The dialect in which the names clash.
     pub dialect: Dialect,
     /// The name or alias that both claim.
@@ -92,16 +109,22 @@ pub struct Clash {
     pub second: &'static str,
 }
 
-/// The events a receiver knows, each with its handler. `C` is the fork's context.
+/// The events and hooks a receiver knows, each with its handler. `C` is the fork's context.
 pub struct Catalog<C> {
     rows: Vec<Row<C>>,
     index: HashMap<(Dialect, u16, String), usize>,
-    clashes: Vec<Clash>,
+    clashes: Vec<EventClash>,
+    hooks: Hooks<C>,
 }
 
 impl<C> Default for Catalog<C> {
     fn default() -> Self {
-        Catalog { rows: Vec::new(), index: HashMap::new(), clashes: Vec::new() }
+        Catalog {
+            rows: Vec::new(),
+            index: HashMap::new(),
+            clashes: Vec::new(),
+            hooks: Hooks::default(),
+        }
     }
 }
 
@@ -142,10 +165,24 @@ impl<C: 'static> Catalog<C> {
         self
     }
 
-    /// Adds every event of another catalog: a family's.
+    /// Adds a hook and its handler; the handler's parameter type says which hook it is for.
+    #[must_use]
+    pub fn hook<H, F, Fut>(mut self, handler: F) -> Self
+    where
+        H: Hook,
+        C: Send,
+        F: Fn(C, HookCall<H>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HookOutcome<H>> + Send + 'static,
+    {
+        self.hooks.push(HookRow::new(handler));
+        self
+    }
+
+    /// Adds every event and hook of another catalog: a family's.
     #[must_use]
     pub fn merge(mut self, family: Self) -> Self {
         self.clashes.extend(family.clashes);
+        self.hooks.merge(family.hooks);
         family.rows.into_iter().for_each(|row| self.push(row));
         self
     }
@@ -155,9 +192,12 @@ impl<C: 'static> Catalog<C> {
     /// # Errors
     /// The first [`Clash`], with both handlers.
     pub fn checked(self) -> Result<Self, Clash> {
-        match self.clashes.first() {
+        if let Some(clash) = self.clashes.first() {
+            return Err(clash.clone().into());
+        }
+        match self.hooks.clash() {
+            Some(clash) => Err(clash.clone().into()),
             None => Ok(self),
-            Some(clash) => Err(clash.clone()),
         }
     }
 
@@ -165,6 +205,16 @@ impl<C: 'static> Catalog<C> {
     pub fn get(&self, dialect: Dialect, version: u16, name: &str) -> Option<&Row<C>> {
         let key = (dialect, version, name.to_ascii_lowercase());
         self.index.get(&key).map(|&row| &self.rows[row])
+    }
+
+    /// The hook whose id or alias is `id`, without regard to case.
+    pub fn get_hook(&self, id: &str) -> Option<&HookRow<C>> {
+        self.hooks.get(id)
+    }
+
+    /// All hooks, in the order of registration.
+    pub fn hooks(&self) -> impl Iterator<Item = &HookRow<C>> {
+        self.hooks.iter()
     }
 
     /// All events, in the order of registration.
@@ -178,7 +228,7 @@ impl<C: 'static> Catalog<C> {
             let key = (row.dialect, row.version, name.to_ascii_lowercase());
             let first = *self.index.entry(key).or_insert(place);
             if first != place {
-                self.clashes.push(Clash {
+                self.clashes.push(EventClash {
                     dialect: row.dialect,
                     name: name.to_owned(),
                     version: row.version,
@@ -244,6 +294,7 @@ mod tests {
     #[test]
     fn a_clash_names_both_handlers() {
         let clash = Catalog::new().on(ping).merge(Catalog::new().on(pong)).checked().err().unwrap();
+        let Clash::Event(clash) = clash else { panic!("{clash}") };
         assert_eq!(clash.name, "17");
         assert!(clash.first.ends_with("::ping") && clash.second.ends_with("::pong"), "{clash}");
     }

@@ -1,5 +1,6 @@
 //! Claim, decode, call, finish: what happens to a delivery after its sender has been answered.
 
+pub mod hooks;
 mod schedule;
 
 use std::any::Any;

@@ -1,10 +1,13 @@
 //! What a handler sees: the [`Event`] it is for, the [`Delivery`] it is given and the [`Outcome`] it returns.
 
 mod cloudevents;
+mod code;
 mod decode;
 mod id;
+mod json;
 mod money;
 mod net_date_time;
+mod open;
 pub(crate) mod scalar;
 
 use std::borrow::Cow;
@@ -18,19 +21,26 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub(crate) use code::codes;
+pub use code::{Code, Codes};
 #[cfg(test)]
 pub(crate) use decode::fields;
 pub use decode::{DecodeError, needs_object};
 pub(crate) use decode::{decode, without_value};
 pub use id::Id;
-pub use money::Money;
+pub use json::Json;
+pub use money::{Money, Quantity};
 pub use net_date_time::NetDateTime;
+pub use open::Open;
 
 /// An instant in UTC.
 pub type Timestamp = DateTime<Utc>;
 
 /// The number under which the inbox keeps a delivery; grows in the order of acceptance.
 pub type DeliveryId = i64;
+
+/// The name of the event that `doctor` sends to see what arrives. It is matched exactly and never reaches a handler.
+pub const CANARY: &str = "webhook-receiver.canary";
 
 /// A typed payload model: everything that is known of one event, declared once.
 ///

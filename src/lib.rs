@@ -9,18 +9,25 @@
 //!                              Delivery ──catalog──▶ Delivery<T> ──handler──▶ Outcome ──inbox──▶ done | retry | dead
 //! ```
 //!
+//! A hook is a call whose sender waits: `http ──▶ source ──▶ dispatch::hooks ──▶ handler`, with the sender's own logic lent to
+//! the handler for one use.
+//!
 //! Each arrow consumes the type on its left, and only the module named on it can make the type on its right.
-//! Dependencies point one way: `http → source → signature`, `http → inbox`, `dispatch → catalog → event`, `dispatch → inbox`.
+//! Dependencies point one way: `http → source → signature`, `http → inbox`, `dispatch → catalog → event`, `dispatch → inbox`,
+//! `catalog → hook → source`.
 //! The inbox calls nobody; the handlers know `event` and their own `Context`; the emitter knows nothing of `http`,
 //! `inbox` and `dispatch`.
 
 pub mod catalog;
+pub mod client;
 pub mod config;
 pub mod dispatch;
 pub mod emitter;
 pub mod event;
 pub mod events;
 pub mod handlers;
+pub mod hook;
+pub mod hooks;
 pub mod http;
 pub mod inbox;
 pub mod openapi;

@@ -4,6 +4,7 @@
 //! Both can only be made here.
 
 mod auth;
+mod call;
 mod cloudevents;
 pub mod diagnose;
 mod envelope;
@@ -24,6 +25,7 @@ use crate::signature::{Fingerprint, Message, Unproven};
 use said::{Heard, LONGEST_ID, Reading};
 
 pub use auth::{Accepted, Auth, BearerKey, Signed, SignedMessage};
+pub use call::{AdmittedCall, VerifiedCall};
 pub use places::Places;
 pub(crate) use places::{Fact, Header, NoPlace, Place};
 pub use suspects::Suspects;
@@ -112,6 +114,9 @@ pub enum Refusal {
     /// A header whose percent-encoding does not hold text.
     #[error("{0} is not percent-encoded UTF-8")]
     BadEncoding(String),
+    /// A header that says one thing, twice.
+    #[error("the header {0} is there more than once")]
+    Twice(String),
     /// Two names of one header with different values, so nobody can say which counts.
     #[error("{0} and {1} do not say the same")]
     TwoIds(String, String),
@@ -144,6 +149,7 @@ impl Refusal {
         match self {
             Refusal::LongId(_)
             | Refusal::BadEncoding(_)
+            | Refusal::Twice(_)
             | Refusal::TwoIds(..)
             | Refusal::Missing(_)
             | Refusal::NotUtf8(_)
@@ -313,6 +319,11 @@ impl Verified {
             .map(|(name, value)| (name.as_str(), shown(name, value.as_bytes())))
             .collect();
         serde_json::to_string(&pairs).unwrap_or_default()
+    }
+
+    /// The names of the headers that it came with, each once.
+    pub fn header_names(&self) -> Vec<String> {
+        self.headers.keys().map(ToString::to_string).collect()
     }
 
     /// The value of a top-level field of the payload as text, if it is a string or a number.

@@ -1,5 +1,7 @@
 //! `bus`: the stand-in for the vendor's event bus.
 
+mod rehearse;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,8 +39,10 @@ burst=N gathers N deliveries and sends them together.";
 
 /// `bus`'s own flags.
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Settings file [default: receiver.toml if there is one]
     #[arg(long, short, env = "RECEIVER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -58,7 +62,16 @@ pub(crate) struct Args {
     log: Option<LogFormat>,
 }
 
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Reckon, without a network, what an outage of the receiver would cost
+    Rehearse(rehearse::Args),
+}
+
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Rehearse(args)) = args.command {
+        return rehearse::run(&args);
+    }
     let overrides = Overrides { config: args.config, ..Overrides::default() };
     let mut config = config::load(&overrides)?;
     config.log.format = args.log.unwrap_or(config.log.format);

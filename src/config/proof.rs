@@ -233,7 +233,7 @@ fn scheme_names() -> String {
 }
 
 /// The keys in the settings and in the files; each must be one that a header can carry.
-fn keys(
+pub(super) fn keys(
     name: &str,
     given: &[SecretString],
     (setting, files): (&str, &[PathBuf]),

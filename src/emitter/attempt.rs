@@ -1,21 +1,17 @@
 //! One request to a target and what came of it.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use http::StatusCode;
 use reqwest::{Client, Request, Url};
 use serde::Deserialize;
 
 use super::message::Message;
+use crate::client::cause;
 
 /// As much of an answer as is read.
 const ANSWER_LIMIT: usize = 64 * 1024;
-
-/// How long a connection is kept for the next message: shorter than a receiver keeps it, so that none is lost on it.
-pub(super) const IDLE: Duration = Duration::from_secs(5);
 
 /// What came of one request.
 #[derive(Debug)]
@@ -46,21 +42,6 @@ impl Answer {
     }
 }
 
-/// A client that sends as the vendor does: HTTP/1.1, headers in title case, no redirects.
-///
-/// Plain requests go past any proxy, because a proxy could read the key.
-pub(super) fn client(https: bool, timeout: Duration) -> anyhow::Result<Client> {
-    // Fails only if a provider is installed already, and then that one serves.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::builder()
-        .timeout(timeout)
-        .pool_idle_timeout(IDLE)
-        .redirect(reqwest::redirect::Policy::none())
-        .http1_title_case_headers();
-    let client = if https { client } else { client.no_proxy().tls_certs_only([]) };
-    client.build().context("cannot set up the HTTP client")
-}
-
 /// Sends the message once.
 pub(super) async fn attempt(client: &Client, message: Message) -> Attempt {
     let start = Instant::now();
@@ -89,17 +70,4 @@ async fn execute(client: &Client, request: Request) -> reqwest::Result<Answer> {
         }
     }
     Ok(Answer { status, body })
-}
-
-/// The same words for the same cause, so that causes can be counted.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut root = error.source();
-    while let Some(deeper) = root.and_then(|cause| cause.source()) {
-        root = Some(deeper);
-    }
-    let root = root.map_or_else(|| "the request failed".to_owned(), ToString::to_string);
-    if error.is_connect() { format!("cannot connect: {root}") } else { root }
 }

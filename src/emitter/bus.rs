@@ -18,6 +18,7 @@ mod outbox;
 pub mod persona;
 mod publication;
 mod record;
+pub mod rehearse;
 mod roster;
 mod sender;
 mod subscription;

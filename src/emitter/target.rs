@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::EmitArgs;
 use super::speaker::Speaker;
 use crate::catalog::segment;
-use crate::config::{Config, SourceConfig, is_loopback, reachable};
+use crate::config::{Config, SourceConfig, is_local, is_loopback, reachable};
 
 /// A configured source and its name.
 pub(super) type Named<'c> = (&'c str, &'c SourceConfig);
@@ -172,10 +172,6 @@ fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
         ),
         other => bail!("a target is http:// or https://, not {other}:"),
     }
-}
-
-fn is_local(url: &Url) -> bool {
-    ip(url).map_or_else(|| url.host_str() == Some("localhost"), is_loopback)
 }
 
 fn is_listener(url: &Url, listen: SocketAddr) -> bool {

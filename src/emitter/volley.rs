@@ -8,10 +8,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::attempt::{attempt, client};
+use super::attempt::attempt;
 use super::plan::Plan;
 use super::report::Report;
 use super::schedule::due;
+use crate::client::client;
 
 /// A run that is shorter shows no progress bar.
 const LONG_RUN: u64 = 200;
@@ -22,7 +23,7 @@ const LONG_RUN: u64 = 200;
 /// If no HTTP client can be set up. What happens to a message is in the report.
 pub async fn send(plan: &Plan, stop: impl Future<Output = ()>) -> anyhow::Result<Report> {
     let https = plan.drafts.iter().any(|draft| draft.url.scheme() == "https");
-    let client = client(https, plan.timeout)?;
+    let client = client(https, Some(plan.timeout))?;
     let bar = progress_bar(plan);
     let mut report = Report::new(plan.total(), plan.tamper);
     let mut flying = FuturesUnordered::new();

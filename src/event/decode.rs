@@ -46,15 +46,35 @@ impl fmt::Display for At<'_> {
 pub(crate) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<(T, Map<String, Value>), DecodeError> {
-    let mut unknown = Map::new();
+    let mut rest = Rest::default();
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let decoded = Model::<T>::new(&mut unknown)
-        .deserialize(&mut json)
-        .and_then(|model| json.end().map(|()| model));
+    let decoded = model(&mut json, &mut rest).and_then(|model| json.end().map(|()| model));
     match decoded {
-        Ok(model) => Ok((model, unknown)),
+        Ok(model) => {
+            let unknown = rest.unknown.into_iter();
+            Ok((model, unknown.map(|(name, value)| (name, lenient(&value))).collect()))
+        }
         Err(_) => Err(locate::<T>(bytes)),
     }
+}
+
+/// Decodes a `T` wherever it stands in a document; `rest` is told what else there was.
+pub(crate) fn model<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+    rest: &mut Rest,
+) -> Result<T, D::Error> {
+    Model { rest, model: PhantomData }.deserialize(deserializer)
+}
+
+/// What an object holds besides the values that went into a model.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rest {
+    /// The model's fields that were there, `null` or not.
+    pub(crate) known: Vec<&'static str>,
+    /// What the model does not name, as it came.
+    pub(crate) unknown: Vec<(String, Box<RawValue>)>,
+    /// Whether the model is no struct, so that whatever it holds is its own.
+    pub(crate) opaque: bool,
 }
 
 /// Whether `T` is a struct, so that only a JSON object can be one.
@@ -66,9 +86,7 @@ fn locate<T: DeserializeOwned>(bytes: &[u8]) -> DecodeError {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let mut unknown = Map::new();
-    let error = Model::<T>::new(&mut unknown)
-        .deserialize(tracked)
+    let error = model::<T, _>(tracked, &mut Rest::default())
         .and_then(|_| json.end())
         .err()
         .map_or_else(|| "does not decode".to_owned(), |error| error.to_string());
@@ -120,16 +138,9 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     }
 }
 
-/// Decodes one `T`; what it does not name goes to `unknown`.
-struct Model<'u, T> {
-    unknown: &'u mut Map<String, Value>,
+struct Model<'r, T> {
+    rest: &'r mut Rest,
     model: PhantomData<T>,
-}
-
-impl<'u, T> Model<'u, T> {
-    fn new(unknown: &'u mut Map<String, Value>) -> Self {
-        Model { unknown, model: PhantomData }
-    }
 }
 
 impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Model<'_, T> {
@@ -137,19 +148,20 @@ impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Model<'_, T> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         match fields::<T>() {
-            Some(fields) => deserializer.deserialize_map(Object {
-                fields,
-                unknown: self.unknown,
-                model: PhantomData,
-            }),
-            None => T::deserialize(deserializer),
+            Some(fields) => {
+                deserializer.deserialize_map(Object { fields, rest: self.rest, model: PhantomData })
+            }
+            None => {
+                self.rest.opaque = true;
+                T::deserialize(deserializer)
+            }
         }
     }
 }
 
-struct Object<'u, T> {
+struct Object<'r, T> {
     fields: &'static [&'static str],
-    unknown: &'u mut Map<String, Value>,
+    rest: &'r mut Rest,
     model: PhantomData<T>,
 }
 
@@ -164,16 +176,16 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Object<'_, T> {
         T::deserialize(MapAccessDeserializer::new(Fields {
             map,
             fields: self.fields,
-            unknown: self.unknown,
+            rest: self.rest,
         }))
     }
 }
 
 /// The entries of an object under the model's own spelling; entries it does not name are put aside.
-struct Fields<'u, A> {
+struct Fields<'r, A> {
     map: A,
     fields: &'static [&'static str],
-    unknown: &'u mut Map<String, Value>,
+    rest: &'r mut Rest,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
@@ -186,11 +198,12 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
         while let Some(key) = self.map.next_key_seed(KeyIn(self.fields))? {
             match key {
                 Key::Known(name) => {
+                    self.rest.known.push(name);
                     return seed.deserialize(StrDeserializer::new(name)).map(Some);
                 }
                 Key::Unknown(name) => {
-                    let value = lenient(&self.map.next_value::<Box<RawValue>>()?);
-                    self.unknown.insert(name, value);
+                    let value = self.map.next_value()?;
+                    self.rest.unknown.push((name, value));
                 }
             }
         }

@@ -1,8 +1,12 @@
 //! An id, whether the sender writes it as a number or as a string.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use serde::{Deserialize, Deserializer};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use utoipa::openapi::schema::{Object, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -13,42 +17,83 @@ use super::scalar;
 ///
 /// One id may be a number in one event and a string in the next, so `7` and `"7"` are equal.
 /// Digits are kept as they came: no id is rounded, however long.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Id(String);
+/// It is written as it came: a number as a number, a string as a string.
+#[derive(Debug, Clone)]
+pub struct Id {
+    text: String,
+    is_number: bool,
+}
 
 impl Id {
     /// The id as it came, without quotes.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The id as an integer, if it is one and fits.
     pub fn as_i64(&self) -> Option<i64> {
-        self.0.parse().ok()
+        self.text.parse().ok()
+    }
+}
+
+impl PartialEq for Id {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Id {}
+
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl PartialOrd for Id {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Id {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(&self.text)
     }
 }
 
 impl From<&str> for Id {
     fn from(text: &str) -> Self {
-        Id(text.to_owned())
+        Id { text: text.to_owned(), is_number: false }
     }
 }
 
 impl From<i64> for Id {
     fn from(number: i64) -> Self {
-        Id(number.to_string())
+        Id { text: number.to_string(), is_number: true }
     }
 }
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        scalar::read(deserializer, "an id (number or string)").map(Id)
+        let (text, is_number) = scalar::read_as(deserializer, "an id (number or string)")?;
+        Ok(Id { text, is_number })
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.is_number {
+            return serializer.serialize_str(&self.text);
+        }
+        let digits = RawValue::from_string(self.text.clone()).map_err(S::Error::custom)?;
+        digits.serialize(serializer)
     }
 }
 
@@ -93,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_written_as_it_came() {
+        for json in ["7", "\"7\"", "12345678901234567890123", "7.0", "\"AB-7\""] {
+            assert_eq!(serde_json::to_string(&id(json).unwrap()).unwrap(), json);
+        }
+        assert_eq!(serde_json::to_string(&Id::from(7)).unwrap(), "7");
+    }
+
+    #[test]
     fn what_is_no_id_says_so() {
         for json in ["null", "true", "[7]", "{\"id\":7}", r#""\ud800""#] {
             assert!(id(json).unwrap_err().contains("expected an id"), "{json}");
@@ -104,7 +157,7 @@ mod tests {
         fn every_integer_and_every_string_comes_back(number: i64, text: String) {
             prop_assert_eq!(id(&number.to_string()).unwrap().as_i64(), Some(number));
             let json = serde_json::to_string(&text).unwrap();
-            prop_assert_eq!(id(&json).unwrap(), Id(text));
+            prop_assert_eq!(id(&json).unwrap(), Id::from(&*text));
         }
 
         #[test]

@@ -5,6 +5,8 @@ use std::ops::Deref;
 
 use rust_decimal::Decimal;
 use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::value::RawValue;
 use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -18,6 +20,9 @@ use super::scalar;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Money(Decimal);
 
+/// A number that is no money: how many, how heavy, how long. As exact as an amount, and read and written like one.
+pub type Quantity = Money;
+
 impl Deref for Money {
     type Target = Decimal;
 
@@ -29,6 +34,12 @@ impl Deref for Money {
 impl From<Decimal> for Money {
     fn from(amount: Decimal) -> Self {
         Money(amount)
+    }
+}
+
+impl From<i64> for Money {
+    fn from(amount: i64) -> Self {
+        Money(amount.into())
     }
 }
 
@@ -48,6 +59,14 @@ impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = scalar::read(deserializer, "an amount (number or numeric string)")?;
         exact(&text).map(Money).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Money {
+    /// A JSON number with all its digits.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = RawValue::from_string(self.0.to_string()).map_err(S::Error::custom)?;
+        number.serialize(serializer)
     }
 }
 
@@ -99,6 +118,13 @@ mod tests {
         {
             assert_eq!(money(digits).unwrap().to_string(), digits);
             assert_eq!(money(&format!("\"{digits}\"")).unwrap().to_string(), digits);
+        }
+    }
+
+    #[test]
+    fn an_amount_is_written_as_it_was_read() {
+        for digits in ["1.50", "12345678901234567.89", "-3", "0"] {
+            assert_eq!(serde_json::to_string(&money(digits).unwrap()).unwrap(), digits);
         }
     }
 

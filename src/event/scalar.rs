@@ -8,8 +8,17 @@ pub(crate) fn read<'de, D>(deserializer: D, expected: &str) -> Result<String, D:
 where
     D: Deserializer<'de>,
 {
+    read_as(deserializer, expected).map(|(text, _)| text)
+}
+
+/// As [`read`], and whether it is a number.
+pub(crate) fn read_as<'de, D>(deserializer: D, expected: &str) -> Result<(String, bool), D::Error>
+where
+    D: Deserializer<'de>,
+{
     let json = Box::<RawValue>::deserialize(deserializer)?;
-    text(&json).ok_or_else(|| D::Error::invalid_type(kind(&json), &expected))
+    let text = text(&json).ok_or_else(|| D::Error::invalid_type(kind(&json), &expected))?;
+    Ok((text, !json.get().starts_with('"')))
 }
 
 /// A string's content or a number's digits; nothing for any other value.

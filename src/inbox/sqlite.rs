@@ -4,6 +4,7 @@
 
 mod browse;
 mod dedup;
+mod hooks;
 mod rows;
 mod schema;
 mod waiting;
@@ -18,8 +19,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::{
-    Claim, Detail, Entry, Filter, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Result,
-    Route, State, Verdict,
+    Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
+    Lease, Options, Receipt, Result, Route, State, Verdict,
 };
 use crate::event::{DeliveryId, Timestamp};
 use crate::source::Verified;
@@ -133,6 +134,24 @@ impl Inbox for Sqlite {
 
     async fn keys(&self) -> Result<Vec<KeyUse>> {
         self.read(browse::keys).await
+    }
+
+    async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {
+        // Handed back to be freed elsewhere, as in `accept`.
+        let kept = self.call_soon(move |tx| hooks::log(tx.db, &calls).map(|()| calls));
+        kept.await.map(drop)
+    }
+
+    async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>> {
+        self.read(move |db| hooks::list(db, &filter)).await
+    }
+
+    async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>> {
+        self.read(move |db| hooks::show(db, id)).await
+    }
+
+    async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64> {
+        self.call(move |tx| hooks::prune(tx.db, before, limit)).await
     }
 
     /// After a failure, room is made sure of by taking it; otherwise a turn of the writer is proof enough.

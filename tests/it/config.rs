@@ -403,6 +403,7 @@ fn a_setting_out_of_its_range_is_named() {
         ("[limits]\nbody_timeout = \"0s\"", "body_timeout in [limits] must be at least"),
         ("[dispatch]\nconcurrency = 0", "concurrency in [dispatch] must be at least 1"),
         ("[dispatch]\ntimeout = \"0s\"", "timeout in [dispatch] must be at least"),
+        ("[retention]\nhooks = \"0s\"", "hooks in [retention] must be at least"),
         ("[dispatch]\njitter = 1.1", "jitter in [dispatch] must be between 0 and 1"),
         ("[dispatch]\njitter = nan", "jitter in [dispatch] must be between 0 and 1"),
         ("[dedup]\nremembered = 9000000000000000000", "remembered in [dedup] must be at most"),

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod bus;
+mod bus_program;
+mod canary;
 mod check;
 mod cli;
 mod config;
@@ -14,6 +17,8 @@ mod dispatch;
 mod drain;
 mod emit;
 mod front;
+mod hook_log;
+mod hooks;
 mod jobs;
 mod keys;
 mod limits;
@@ -26,10 +31,13 @@ mod program;
 mod readme;
 mod receive;
 mod receiver;
+mod rehearse;
 mod retention;
 mod signed;
+mod sink;
 mod sqlite;
 mod survive;
+mod vendor;
 mod verify;
 mod waiting;
 mod watched;

@@ -12,11 +12,14 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use reqwest::{Body, Client, Method, Request, Response, Url};
 
-use super::super::attempt::{IDLE, cause};
 use super::guard::{Guard, Refused};
 use super::persona::Answer;
 use super::publication::Event;
 use super::subscription::Subscription;
+use crate::client::cause;
+
+/// How long a connection is kept for the next request: shorter than servers keep it, so that none is lost on it.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What goes wrong with one request on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

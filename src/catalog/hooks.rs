@@ -1,0 +1,167 @@
+//! The hooks of a catalog and their handlers.
+
+use std::any::type_name;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::value::RawValue;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::event::{DecodeError, Open, decode};
+use crate::hook::{Call, Callback, Hook, HookCall, HookFailure, HookOutcome, Model};
+
+/// A started handler of a hook: the response's JSON.
+type Started = BoxFuture<'static, Result<Bytes, HookFailure>>;
+
+type Handler<C> = Arc<dyn Fn(C, Call) -> Result<Started, DecodeError> + Send + Sync>;
+
+/// One hook and the handler that takes it.
+pub struct HookRow<C> {
+    /// The vendor's id.
+    pub id: &'static str,
+    /// Other spellings of it.
+    pub aliases: &'static [&'static str],
+    /// A sample request, as JSON text.
+    pub example: &'static str,
+    /// What the vendor's own logic answers to it, as JSON text.
+    pub example_response: &'static str,
+    /// The handler's path, for messages.
+    pub handler: &'static str,
+    /// What is asked.
+    pub request: Body,
+    /// What is answered.
+    pub response: Body,
+    start: Handler<C>,
+}
+
+/// What stands on one side of a hook.
+#[derive(Clone, Copy)]
+pub struct Body {
+    /// The schema's name and shape.
+    pub schema: fn() -> (String, RefOr<Schema>),
+    /// The schemas that it refers to.
+    pub referred: fn(&mut Vec<(String, RefOr<Schema>)>),
+    /// Reads a body as the model and writes it again: what it does not lose is what it was given.
+    pub rewrite: fn(&[u8]) -> Result<Box<RawValue>, DecodeError>,
+}
+
+impl Body {
+    fn of<M: Model>() -> Self {
+        Body {
+            schema: || (M::name().into_owned(), <M as PartialSchema>::schema()),
+            referred: |schemas| <M as ToSchema>::schemas(schemas),
+            rewrite: |body| {
+                let (model, _) = decode::<Open<M>>(body)?;
+                serde_json::value::to_raw_value(&model)
+                    .map_err(|error| DecodeError { path: ".".into(), message: error.to_string() })
+            },
+        }
+    }
+}
+
+impl<C> HookRow<C> {
+    pub(super) fn new<H, F, Fut>(handler: F) -> Self
+    where
+        H: Hook,
+        C: Send + 'static,
+        F: Fn(C, HookCall<H>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HookOutcome<H>> + Send + 'static,
+    {
+        let name = type_name::<F>();
+        let handler = Arc::new(handler);
+        HookRow {
+            id: H::ID,
+            aliases: H::ALIASES,
+            example: H::example(),
+            example_response: H::example_response(),
+            handler: name,
+            request: Body::of::<H::Request>(),
+            response: Body::of::<H::Response>(),
+            start: Arc::new(move |context, call| {
+                let (request, _) = decode::<Open<H::Request>>(&call.body)?;
+                let callback = Callback::new(call.ticket);
+                let call = HookCall { meta: call.meta, request, callback };
+                let handler = Arc::clone(&handler);
+                Ok(async move { Ok(serde_json::to_vec(&handler(context, call).await?)?.into()) }
+                    .boxed())
+            }),
+        }
+    }
+
+    /// Decodes the call and starts the handler; nothing runs before the future is polled.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the body is not the request model.
+    pub fn start(&self, context: C, call: Call) -> Result<Started, DecodeError> {
+        (self.start)(context, call)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.id).chain(self.aliases.iter().copied())
+    }
+}
+
+/// Two handlers that claim the same hook.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "hook `{id}` is claimed twice: by {first} and by {second}; remove one of the two `.hook(…)` lines"
+)]
+pub struct HookClash {
+    /// The id or alias that both claim.
+    pub id: String,
+    /// The handler registered first.
+    pub first: &'static str,
+    /// The handler registered second.
+    pub second: &'static str,
+}
+
+pub(super) struct Hooks<C> {
+    rows: Vec<HookRow<C>>,
+    index: HashMap<String, usize>,
+    clashes: Vec<HookClash>,
+}
+
+impl<C> Default for Hooks<C> {
+    fn default() -> Self {
+        Hooks { rows: Vec::new(), index: HashMap::new(), clashes: Vec::new() }
+    }
+}
+
+impl<C> Hooks<C> {
+    pub(super) fn get(&self, id: &str) -> Option<&HookRow<C>> {
+        self.index.get(&id.to_ascii_lowercase()).map(|&row| &self.rows[row])
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &HookRow<C>> {
+        self.rows.iter()
+    }
+
+    pub(super) fn clash(&self) -> Option<&HookClash> {
+        self.clashes.first()
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.clashes.extend(other.clashes);
+        other.rows.into_iter().for_each(|row| self.push(row));
+    }
+
+    pub(super) fn push(&mut self, row: HookRow<C>) {
+        let place = self.rows.len();
+        for id in row.ids() {
+            let first = *self.index.entry(id.to_ascii_lowercase()).or_insert(place);
+            if first != place {
+                self.clashes.push(HookClash {
+                    id: id.to_owned(),
+                    first: self.rows[first].handler,
+                    second: row.handler,
+                });
+            }
+        }
+        self.rows.push(row);
+    }
+}

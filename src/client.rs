@@ -1,0 +1,45 @@
+//! The HTTP client of whatever calls out: HTTP/1.1, headers in title case, no redirects.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::Client;
+
+/// How long a connection is kept for the next request: shorter than servers keep it, so that none is lost on it.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// A client for `https` targets, or for plain ones only; a request may take as long as `timeout`.
+///
+/// A redirect is an answer like any other: following it would take a key or a token elsewhere. Plain requests go past any
+/// proxy, because a proxy could read the key.
+///
+/// # Errors
+/// If the certificates that the system trusts cannot be read.
+pub fn client(https: bool, timeout: Option<Duration>) -> anyhow::Result<Client> {
+    // Fails only if a provider is installed already, and then that one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::builder()
+        .pool_idle_timeout(IDLE)
+        .redirect(reqwest::redirect::Policy::none())
+        .http1_title_case_headers();
+    let client = match timeout {
+        Some(timeout) => client.timeout(timeout),
+        None => client,
+    };
+    let client = if https { client } else { client.no_proxy().tls_certs_only([]) };
+    client.build().context("cannot set up the HTTP client")
+}
+
+/// Why a request has no answer. The same words for the same cause, so that causes can be counted.
+pub fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut root = error.source();
+    while let Some(deeper) = root.and_then(|cause| cause.source()) {
+        root = Some(deeper);
+    }
+    let root = root.map_or_else(|| "the request failed".to_owned(), ToString::to_string);
+    if error.is_connect() { format!("cannot connect: {root}") } else { root }
+}

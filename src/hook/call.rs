@@ -1,0 +1,48 @@
+//! A call before it has its type.
+
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use secrecy::SecretString;
+
+use super::callback::Trace;
+use super::{CallbackTrace, HookMeta, Site, Ticket};
+
+/// A verified call that has no type yet.
+pub struct Call {
+    /// Who calls, for what, and until when.
+    pub meta: HookMeta,
+    /// The request, byte for byte as it came.
+    pub body: Bytes,
+    pub(crate) ticket: Ticket,
+}
+
+impl Call {
+    /// A call of `site` with the one-time token that came with it.
+    pub fn new(site: &Site, meta: HookMeta, token: SecretString, body: Bytes) -> Self {
+        let ticket = Ticket {
+            vendor: site.vendor(),
+            hook: meta.hook.clone(),
+            token,
+            user: meta.user.clone(),
+            deadline: meta.deadline,
+            trace: Trace::default(),
+        };
+        Call { meta, body, ticket }
+    }
+
+    /// Where the callback will leave what came of it.
+    pub fn traced(&self) -> Traced {
+        Traced(Arc::clone(&self.ticket.trace))
+    }
+}
+
+/// What will have come of a call's callback.
+pub struct Traced(Trace);
+
+impl Traced {
+    /// The callback, if it was used.
+    pub fn take(self) -> Option<CallbackTrace> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,3 @@
+//! Models of the hooks that vendors document, one module for each vendor.
+
+pub mod directscale;

@@ -1,0 +1,10 @@
+//! DirectScale's Process Hooks as far as they are documented.
+//!
+//! Every member is optional unless the hook means nothing without it, and what no model knows is kept: the documents
+//! disagree with each other and with what is sent.
+
+pub mod autoship;
+pub mod codes;
+pub mod line_item;
+pub mod new_order;
+pub mod shared;
