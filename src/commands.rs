@@ -9,6 +9,7 @@ pub(crate) mod hooks;
 pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod openapi;
+pub(crate) mod publish;
 pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod verify;

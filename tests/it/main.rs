@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod bus;
+mod bus_program;
 mod canary;
 mod check;
 mod cli;
@@ -34,6 +36,7 @@ mod receiver;
 mod rehearse;
 mod retention;
 mod signed;
+mod sink;
 mod sqlite;
 mod survive;
 mod vendor;
