@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod dev;
+pub(crate) mod doctor;
 pub(crate) mod healthcheck;
 pub(crate) mod inbox;
 pub(crate) mod keys;
