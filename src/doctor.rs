@@ -37,5 +37,6 @@ pub async fn examine<C: 'static>(
     catalog: &Catalog<C>,
     config: &Config,
 ) -> anyhow::Result<Report> {
-    run::run(Target::new(args, catalog, config)?).await
+    let checks = run::chosen(&args.only)?;
+    run::run(Target::new(args, catalog, config)?, &checks).await
 }

@@ -83,6 +83,9 @@ pub struct DoctorArgs {
     /// Ask for each event whether its URL is routed and its handler registered; without names, for all of them
     #[arg(long, value_name = "EVENT,…", num_args = 0.., require_equals = true, value_delimiter = ',', help_heading = "Checks")]
     pub(super) events: Option<Vec<String>>,
+    /// Only these checks, or those of these groups, e.g. after mending one
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', help_heading = "Checks")]
+    pub(super) only: Vec<String>,
     #[arg(long, help_heading = "Checks", help = first_line(FOREIGN_HELP), long_help = FOREIGN_HELP)]
     pub(super) foreign: bool,
     /// Event whose sample may be sent to a foreign receiver again and again, whatever it does there

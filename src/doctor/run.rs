@@ -18,13 +18,28 @@ const SIDE_BY_SIDE: usize = 8;
 /// The group whose checks must have the receiver for themselves.
 const TIMED: &str = "time";
 
-pub(super) async fn run(target: Target) -> anyhow::Result<Report> {
+/// The checks and groups of these names, or all if none is named.
+pub(super) fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static Check>> {
+    let is = |check: &Check, name: &String| check.id == name || check.group() == name;
+    if let Some(unknown) = only.iter().find(|name| !CHECKS.iter().any(|check| is(check, name))) {
+        let mut groups: Vec<_> = CHECKS.iter().map(Check::group).collect();
+        groups.dedup();
+        anyhow::bail!(
+            "--only: there is no check or group `{unknown}`; groups: {}",
+            groups.join(", ")
+        );
+    }
+    let wanted = |check: &&Check| only.is_empty() || only.iter().any(|name| is(check, name));
+    Ok(CHECKS.iter().filter(wanted).collect())
+}
+
+pub(super) async fn run(target: Target, checks: &[&'static Check]) -> anyhow::Result<Report> {
     let start = Instant::now();
     let probe = Probe::new(target)?;
-    let bar = progress();
+    let bar = progress(checks.len());
     // The first request decides what else makes sense.
     probe.baseline().await;
-    let numbered = CHECKS.iter().enumerate();
+    let numbered = checks.iter().copied().enumerate();
     let (timed, others): (Vec<_>, Vec<_>) = numbered.partition(|(_, check)| check.group() == TIMED);
     let mut lines = Vec::new();
     for (together, checks) in [(1, timed), (SIDE_BY_SIDE, others)] {
@@ -67,11 +82,11 @@ async fn lacking(probe: &Probe, check: &Check) -> Option<&'static str> {
     None
 }
 
-fn progress() -> ProgressBar {
+fn progress(checks: usize) -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}");
-    ProgressBar::new(CHECKS.len() as u64)
+    ProgressBar::new(checks as u64)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -122,6 +122,7 @@ fn said(error: &Error) -> String {
             "it expired on {}",
             time(*not_after).map(|time| time.format("%Y-%m-%d").to_string()).unwrap_or_default()
         ),
+        CertificateError::Expired => "it has expired".to_owned(),
         CertificateError::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
         CertificateError::NotValidForNameContext { presented, .. } => format!(
             "it is for {}, not for this host",

@@ -12,7 +12,7 @@ use crate::doctor::probe::Probe;
 use crate::emitter::fresh_id;
 
 /// Pages that are for the owner.
-const PAGES: [&str; 4] = ["/swagger", "/openapi.json", "/metrics", "/console"];
+const PAGES: [&str; 4] = ["/swagger/", "/openapi.json", "/metrics", "/console"];
 
 const POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
 
