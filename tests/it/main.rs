@@ -38,4 +38,4 @@ mod why;
 mod wire;
 
 // The README's files name these modules as they do inside the crate.
-use webhook_receiver::{catalog, event, events};
+use webhook_receiver::{catalog, event, events, hook, hooks};
