@@ -1,7 +1,9 @@
-//! The durable store of deliveries: accept, claim, finish, browse, replay.
+//! The durable store of deliveries: accept, claim, finish, browse, replay; and the log of calls of hooks.
 //!
 //! [`Inbox`] is the contract that every engine keeps; one conformance suite runs against all of them.
 
+mod hook_log;
+mod hook_record;
 mod recent;
 mod sqlite;
 
@@ -12,10 +14,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::event::{Delivery, DeliveryId, Timestamp};
+use crate::event::{CANARY, Delivery, DeliveryId, Timestamp};
 use crate::source::Verified;
 use crate::telemetry::Clock;
 
+pub use hook_log::{HookLog, HookLogWriter};
+pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
 pub use recent::Front;
 pub use sqlite::Sqlite;
 
@@ -63,13 +67,15 @@ pub trait Inbox: Send + Sync + 'static {
     /// One delivery with its headers, body and attempts.
     async fn show(&self, id: DeliveryId) -> Result<Option<Detail>>;
 
-    /// Makes the matching deliveries due again as a new run; returns how many. Deliveries that have not ended are left alone.
+    /// Makes the matching deliveries due again as a new run; returns how many. Others than those that
+    /// [can be replayed](State::can_be_replayed) are left alone.
     async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64>;
 
     /// Deletes up to `limit` ended deliveries in `state` that ended before `before`; returns how many.
     async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64>;
 
-    /// How many deliveries are in each state but [`State::Done`], which nobody waits for and which are too many to count.
+    /// How many deliveries are in each state but [`State::Done`] and [`State::Canary`]: nobody waits for them, and
+    /// handled ones are too many to count.
     async fn count(&self) -> Result<Vec<(State, u64)>>;
 
     /// Keeps when keys were last used; of two times of one key the later counts.
@@ -77,6 +83,18 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// When each key was last used, by source and fingerprint. Keys that were never used are not in it.
     async fn keys(&self) -> Result<Vec<KeyUse>>;
+
+    /// Keeps how calls of hooks ended. They may be lost with the power, though not with the process.
+    async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()>;
+
+    /// The calls that match, newest first, without their bodies.
+    async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>>;
+
+    /// One call with its bodies, if they were kept.
+    async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>>;
+
+    /// Deletes up to `limit` calls that came before `before`, but never the newest; returns how many.
+    async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64>;
 
     /// Whether the engine can keep a delivery now.
     async fn check(&self) -> Result<()>;
@@ -93,6 +111,13 @@ pub struct Route {
     pub handled: bool,
     /// Deliveries with the same key are handled one at a time, in order of acceptance.
     pub ordering_key: Option<String>,
+}
+
+impl Route {
+    /// Whether it is a probe that nobody waits for; kept as [`State::Canary`].
+    pub fn is_canary(&self) -> bool {
+        self.event_type == CANARY
+    }
 }
 
 /// What became of an accepted delivery.
@@ -131,12 +156,14 @@ pub enum State {
     Dead,
     /// Authentic, but no handler takes its event: kept until one does and a person replays it.
     Unrouted,
+    /// A probe of `doctor`: no handler ever sees it, and it is soon deleted.
+    Canary,
 }
 
 impl State {
     /// All states.
-    pub const ALL: [State; 5] =
-        [State::Ready, State::Running, State::Done, State::Dead, State::Unrouted];
+    pub const ALL: [State; 6] =
+        [State::Ready, State::Running, State::Done, State::Dead, State::Unrouted, State::Canary];
 
     /// The name in listings and filters.
     pub const fn as_str(self) -> &'static str {
@@ -146,11 +173,17 @@ impl State {
             State::Done => "done",
             State::Dead => "dead",
             State::Unrouted => "unrouted",
+            State::Canary => "canary",
         }
     }
 
     /// Whether nothing more happens to the delivery by itself.
     pub const fn has_ended(self) -> bool {
+        !matches!(self, State::Ready | State::Running)
+    }
+
+    /// Whether a person may ask for the delivery to be handled again.
+    pub const fn can_be_replayed(self) -> bool {
         matches!(self, State::Done | State::Dead | State::Unrouted)
     }
 }

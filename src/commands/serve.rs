@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use webhook_receiver::config::{self, Config, LogFormat, Overrides};
 use webhook_receiver::handlers::{self, Context};
+use webhook_receiver::serve::Fork;
 use webhook_receiver::telemetry::{start_log, system_clock};
 
 /// `serve`'s own flags.
@@ -27,7 +28,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     // What is missing in the settings is said before a taken port.
     config.check()?;
-    config.sources()?;
+    config.hook_sites(&config.sources()?)?;
     let listener = bind(&config).await?;
     serve(config, listener).await
 }
@@ -43,16 +44,11 @@ pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 pub(crate) async fn serve(config: Config, listener: TcpListener) -> anyhow::Result<ExitCode> {
     let _log = start_log(&config.log)?;
     let context = Context::connect().await?;
+    let pages = handlers::pages(context.clone());
+    let fork = Fork { catalog: handlers::catalog(), context, pages };
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone())?);
-    let receiver = webhook_receiver::serve::serve(
-        config,
-        handlers::catalog(),
-        context,
-        listener,
-        system_clock(),
-        stop,
-    );
+    let receiver = webhook_receiver::serve::serve(config, fork, listener, system_clock(), stop);
     receiver.await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -29,12 +29,13 @@ fn names<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
 /// Every setting there is, as `section.name`.
 fn settings() -> BTreeSet<String> {
     let sections = ["sources", "limits", "dispatch", "dedup", "retention", "docs", "log"];
-    let tables = ["sources.places", "sources.signature"];
+    let tables = ["sources.places", "sources.signature", "sources.hooks"];
     names::<Config>("")
         .filter(|name| !sections.contains(&name.as_str()))
         .chain(names::<SourceConfig>("sources.").filter(|name| !tables.contains(&name.as_str())))
         .chain(names::<PlacesConfig>("sources.places."))
         .chain(names::<CustomScheme>("sources.signature."))
+        .chain(names::<HooksConfig>("sources.hooks."))
         .chain(names::<Limits>("limits."))
         .chain(names::<Dispatch>("dispatch."))
         .chain(names::<Dedup>("dedup."))
@@ -97,6 +98,7 @@ fn the_example_parses_with_every_setting_switched_on() {
     assert_eq!((live.bearer_tokens.len(), live.bearer_token_files.len()), (1, 1));
     assert!(live.rate_limit.is_some());
     assert!(config.sources["acme"].signature.is_some());
+    assert!(live.hooks.as_ref().is_some_and(|hooks| hooks.callback_url("directscale").is_ok()));
     assert!(config.docs.user.is_some() && config.docs.password_hash.is_some());
 }
 

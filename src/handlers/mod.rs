@@ -22,6 +22,9 @@ pub mod proceed;
 pub mod shipping_hooks;
 pub mod stock;
 pub mod subscription;
+pub mod welcome;
+
+use axum::Router;
 
 use crate::catalog::Catalog;
 
@@ -40,6 +43,11 @@ impl Context {
     pub async fn connect() -> anyhow::Result<Self> {
         Ok(Context {})
     }
+}
+
+/// The pages that the vendor shows in a frame, below `pages` of a source's hooks.
+pub fn pages(cx: Context) -> Router {
+    welcome::pages().with_state(cx)
 }
 
 /// Every event and every hook that is handled, with its handler.

@@ -69,6 +69,8 @@ fn signed(config: &Config) -> Corpus {
     let key = ("Authorization", "Bearer well-known-key-well-known-key");
     let said: Vec<_> = said.into_iter().chain([key]).collect();
     corpus.insert("signed/bearer".into(), text("/signed/bearer/made", &headers(&said), BODY));
+    let token = String::from_utf8(text("/signed/x?crc_token=a%2Db", &[], "")).unwrap();
+    corpus.insert("signed/x-token".into(), token.replace("POST", "GET").into());
     corpus
 }
 

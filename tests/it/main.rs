@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod canary;
 mod check;
 mod cli;
 mod config;
@@ -14,6 +15,10 @@ mod dispatch;
 mod drain;
 mod emit;
 mod front;
+mod hook_log;
+mod hooks;
+mod hooks_command;
+mod hooks_emit;
 mod jobs;
 mod keys;
 mod limits;
@@ -26,10 +31,12 @@ mod program;
 mod readme;
 mod receive;
 mod receiver;
+mod rehearse;
 mod retention;
 mod signed;
 mod sqlite;
 mod survive;
+mod vendor;
 mod verify;
 mod waiting;
 mod watched;
