@@ -21,6 +21,9 @@ use webhook_receiver::serve::Fork;
 use super::receiver::{KEY, Receiver, Request, STAGE_KEY};
 use super::vendor::{Reply, VENDOR_KEY, Vendor};
 
+// The README's files name the models as they do inside the crate.
+pub(crate) use webhook_receiver::hooks::directscale;
+
 /// What is to be done.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]

@@ -45,4 +45,4 @@ mod why;
 mod wire;
 
 // The README's files name these modules as they do inside the crate.
-use webhook_receiver::{catalog, event, events, hook, hooks};
+use webhook_receiver::{catalog, event, events, hook};
