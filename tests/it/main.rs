@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod bus;
+mod bus_program;
 mod canary;
 mod check;
 mod cli;
@@ -17,6 +19,7 @@ mod emit;
 mod front;
 mod hook_log;
 mod hooks;
+mod hooks_command;
 mod hooks_emit;
 mod jobs;
 mod keys;
@@ -33,6 +36,7 @@ mod receiver;
 mod rehearse;
 mod retention;
 mod signed;
+mod sink;
 mod sqlite;
 mod survive;
 mod vendor;
@@ -44,4 +48,4 @@ mod why;
 mod wire;
 
 // The README's files name these modules as they do inside the crate.
-use webhook_receiver::{catalog, event, events};
+use webhook_receiver::{catalog, event, events, hook, hooks};
