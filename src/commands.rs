@@ -4,6 +4,7 @@ mod browse;
 pub(crate) mod bus;
 pub(crate) mod check;
 pub(crate) mod dev;
+pub(crate) mod doctor;
 pub(crate) mod healthcheck;
 pub(crate) mod hooks;
 pub(crate) mod inbox;

@@ -16,7 +16,7 @@ mod schedule;
 mod set;
 mod speaker;
 mod summary;
-mod target;
+pub(crate) mod target;
 mod volley;
 
 use std::io::Write;
@@ -26,8 +26,12 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 
 pub use args::EmitArgs;
+pub(crate) use message::{Message, fresh_id};
 pub use plan::Plan;
+pub(crate) use proof::{Proof, Tamper};
 pub use report::Report;
+pub(crate) use set::put;
+pub(crate) use speaker::{Speaker, Style};
 pub use volley::send;
 
 /// Whether everything that was to be sent was answered as it should be.

@@ -105,7 +105,7 @@ pub(super) fn signing_key(
     }
 }
 
-fn given(
+pub(crate) fn given(
     flag: &str,
     file: Option<&Path>,
     key: Option<&SecretString>,
@@ -151,14 +151,14 @@ fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
 }
 
 /// The rule of `--to`: a `/` at the end, `{event}` and `{hook}` ask for the name.
-pub(super) fn address(to: &str, event: &str) -> anyhow::Result<Url> {
+pub(crate) fn address(to: &str, event: &str) -> anyhow::Result<Url> {
     let event = segment(event);
     let name = if to.ends_with('/') { event.as_str() } else { "" };
     let text = to.replace("{event}", &event).replace("{hook}", &event) + name;
     Url::parse(&text).with_context(|| format!("{to:?} is not a URL"))
 }
 
-fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
+pub(crate) fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
     ensure!(
         url.username().is_empty() && url.password().is_none(),
         "the URL has a user or password in it; keys go into --token-file, --token or RECEIVER_EMIT_TOKEN"
@@ -174,7 +174,7 @@ fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
     }
 }
 
-fn is_listener(url: &Url, listen: SocketAddr) -> bool {
+pub(crate) fn is_listener(url: &Url, listen: SocketAddr) -> bool {
     let host = match ip(url) {
         Some(ip) if listen.ip().is_unspecified() => is_loopback(ip),
         Some(ip) => ip == listen.ip(),

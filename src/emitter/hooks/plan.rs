@@ -116,7 +116,8 @@ impl HookPlan {
         headers.extend(self.user.clone().map(|user| ("X-DirectScale-User".into(), user)));
         headers.push(("X-DirectScale-RequestName".into(), name));
         headers.push(("X-DirectScale-CallbackToken".into(), token));
-        let (proof, body) = self.proof.of("", &call.url, &headers, &call.body)?;
+        let (proof, body) =
+            self.proof.of("", &call.url, &headers, chrono::Utc::now(), &call.body)?;
         headers.extend(proof);
         Ok((headers, body))
     }
