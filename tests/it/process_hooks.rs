@@ -21,7 +21,6 @@ use webhook_receiver::serve::Fork;
 use super::receiver::{KEY, Receiver, Request, STAGE_KEY};
 use super::vendor::{Reply, VENDOR_KEY, Vendor};
 
-
 /// What is to be done.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
