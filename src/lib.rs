@@ -36,3 +36,4 @@ pub mod signature;
 pub mod source;
 mod sqlite;
 pub mod telemetry;
+pub mod web;

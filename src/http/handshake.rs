@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
-use super::answer::json;
+use crate::web::json;
 use crate::source::Source;
 
 const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");

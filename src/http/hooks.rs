@@ -15,7 +15,7 @@ use super::diagnosis::Arrival;
 use super::endpoint::name_below;
 use super::gate::{Gate, answered};
 use super::ledger::{Entry, Ledger};
-use super::problem::{INTERNAL, NOT_IMPLEMENTED, Problem};
+use crate::web::problem::{INTERNAL, NOT_IMPLEMENTED, Problem};
 use super::receive::not_post;
 use super::record::{Facts, RequestId};
 use super::refused::{Refused, SOON, check_content, malformed, unavailable};

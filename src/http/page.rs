@@ -18,7 +18,7 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
-use super::problem::{BAD_REQUEST, INTERNAL, Problem, UNAUTHORIZED};
+use crate::web::problem::{BAD_REQUEST, INTERNAL, Problem, UNAUTHORIZED};
 use super::record::Facts;
 use crate::event::Environment;
 use crate::hook::{PageError, Site};

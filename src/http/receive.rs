@@ -16,7 +16,7 @@ use super::gate::{Gate, answered};
 use super::handshake;
 use super::hooks::Hooks;
 use super::ledger::Ledger;
-use super::problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
+use crate::web::problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
 use super::record::{Facts, HANDSHAKE, RequestId};
 use super::refused::{Refused, SOON, check_content, too_fast, unavailable};
 use crate::catalog::Catalog;

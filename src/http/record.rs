@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tracing::{info, warn};
 
-use super::problem::{INTERNAL, Problem};
+use crate::web::problem::{INTERNAL, Problem};
 use crate::event::DeliveryId;
 use crate::signature::Fingerprint;
 use crate::telemetry::Metrics;

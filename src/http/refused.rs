@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::body::Unread;
-use super::problem::{
+use crate::web::problem::{
     BAD_REQUEST, CONTENT_TOO_LARGE, Problem, REQUEST_TIMEOUT, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::inbox::InboxError;

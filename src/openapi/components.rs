@@ -19,7 +19,7 @@ use crate::catalog::{Catalog, Row};
 use crate::event::Dialect;
 use crate::hook::RemoteError;
 use crate::http::answer::Answer;
-use crate::http::problem::{self, Kind, Problem};
+use crate::web::problem::{self, Kind, Problem};
 use crate::source::{Fact, Header, Places, Source};
 
 pub(super) const JSON: &str = "application/json";

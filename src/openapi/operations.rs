@@ -10,7 +10,7 @@ use utoipa::openapi::{
 use super::components::{self, REFUSALS};
 use super::{Site, family};
 use crate::catalog::Row;
-use crate::http::problem;
+use crate::web::problem;
 use crate::source::{Fact, Place, Places};
 
 /// The tag of paths that take any event.

@@ -1,7 +1,7 @@
 //! The documentation pages as a person sees them, in a real browser.
 
 use webhook_receiver::handlers::{Context, catalog};
-use webhook_receiver::http::login::hash;
+use webhook_receiver::web::login::hash;
 use webhook_receiver::inbox::State;
 
 use super::receiver::{KEY, Receiver, SOURCES};

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use webhook_receiver::config::{
     AuthKind, Config, ConfigError, LogFormat, Overrides, Warning, load, parse,
 };
-use webhook_receiver::http::login::Login;
+use webhook_receiver::web::login::Login;
 use webhook_receiver::signature::Fingerprint;
 
 const KEY: &str = "k3y!@%$^";

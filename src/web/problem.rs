@@ -8,7 +8,7 @@ use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::answer::json;
+use super::json;
 
 /// The media type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";

@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::config::Docs;
-    use crate::http::login::hash;
+    use crate::web::login::hash;
 
     async fn call(login: Option<Login>, path: &str) -> Response {
         let request = Request::get(path).body(Body::empty()).unwrap();
