@@ -1,4 +1,4 @@
-//! The only place where HTTP is spoken: routes, limits, problems, login, documentation.
+//! Where deliveries and hooks are received by HTTP: routes and limits.
 
 pub mod answer;
 mod body;

@@ -13,7 +13,9 @@ use serde::Serialize;
 /// A response with this body as JSON.
 pub fn json<T: Serialize>(status: StatusCode, kind: &'static str, body: &T) -> Response {
     match serde_json::to_vec(body) {
-        Ok(body) => (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response(),
+        Ok(body) => {
+            (status, [(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
+        }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

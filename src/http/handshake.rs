@@ -5,8 +5,8 @@ use http::StatusCode;
 use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
-use crate::web::json;
 use crate::source::Source;
+use crate::web::json;
 
 const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
 const REQUEST_RATE: HeaderName = HeaderName::from_static("webhook-request-rate");

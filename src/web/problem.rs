@@ -46,6 +46,15 @@ pub const UNAUTHORIZED: Kind = Kind {
     header: Some("WWW-Authenticate"),
 };
 
+/// Whoever asks may not.
+pub const FORBIDDEN: Kind = Kind {
+    status: StatusCode::FORBIDDEN,
+    uri: "/problems/forbidden",
+    title: "Forbidden",
+    when: "The page is for this machine alone, or a form comes from another site.",
+    header: None,
+};
+
 /// No such page.
 pub const NOT_FOUND: Kind = Kind {
     status: StatusCode::NOT_FOUND,
