@@ -7,6 +7,7 @@ pub(crate) mod healthcheck;
 pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod openapi;
+pub(crate) mod publish;
 pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod verify;

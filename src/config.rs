@@ -1,5 +1,6 @@
 //! The settings: file < environment < flags. Every one of them stands, with its default, in `receiver.example.toml`.
 
+mod bus;
 mod check;
 #[cfg(test)]
 mod example;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::event::{Dialect, Environment};
 use crate::signature::CustomScheme;
 
+pub use bus::{BusConfig, FaultsConfig, SubscriptionConfig};
 pub use check::{is_local, is_loopback, reachable};
 pub use hooks::HooksConfig;
 pub use keys::{ConfiguredKey, KeySort};
@@ -54,6 +56,8 @@ pub struct Config {
     pub retention: Retention,
     /// Who may read the documentation pages and the metrics.
     pub docs: Docs,
+    /// The event bus.
+    pub bus: BusConfig,
     /// What is logged and how.
     pub log: Log,
 }
@@ -282,6 +286,7 @@ impl Default for Config {
             dedup: Dedup::default(),
             retention: Retention::default(),
             docs: Docs::default(),
+            bus: BusConfig::default(),
             log: Log::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! The receiver, put together: inbox, dispatcher, routes, retention, and the order in which they stop.
 
+mod bus;
 mod key_times;
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 use crate::web::login::{Login, require_login};
 use key_times::KeyTimes;
+
+pub use bus::serve_bus;
 
 /// How many deliveries one pruning step deletes, so that accepts do not wait long behind it.
 const PRUNE_STEP: usize = 100;

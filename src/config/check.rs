@@ -80,6 +80,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with the setting that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.bus.check()?;
         let (limits, dispatch) = (&self.limits, &self.dispatch);
         for (name, value, least, most) in [
             ("max_body in [limits]", limits.max_body, 1, usize::MAX),

@@ -50,6 +50,11 @@ impl Message {
         }
     }
 
+    /// The same under this id, which is signed, but said nowhere else.
+    pub(super) fn under(self, id: &str) -> Self {
+        Message { message_id: id.into(), ..self }
+    }
+
     /// Puts a fact where the receiver looks for it first; nowhere if the dialect has no place for it.
     ///
     /// # Errors

@@ -195,7 +195,8 @@ fn proof(
         return Proof::new(bearer.as_ref(), None, args.tamper);
     };
     let signing = target::signing_key(args, config.listen, source, urls)?;
-    Proof::new(bearer.as_ref(), signing.as_ref().map(|key| (style, key)), args.tamper)
+    let signing = signing.as_ref().map(|key| (style, std::slice::from_ref(key)));
+    Proof::new(bearer.as_ref(), signing, args.tamper)
 }
 
 /// Whether a name can stand in a path as it is.

@@ -151,7 +151,7 @@ fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
 }
 
 /// The rule of `--to`: a `/` at the end and `{event}` ask for the event's name.
-fn address(to: &str, event: &str) -> anyhow::Result<Url> {
+pub(super) fn address(to: &str, event: &str) -> anyhow::Result<Url> {
     let event = segment(event);
     let name = if to.ends_with('/') { event.as_str() } else { "" };
     let text = to.replace("{event}", &event) + name;

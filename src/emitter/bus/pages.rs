@@ -46,7 +46,10 @@ pub fn router(bus: Arc<Bus>) -> Router {
     Router::new()
         .route("/", get(async || Redirect::to("/admin/subscriptions")))
         .route("/admin", get(async || Redirect::to("/admin/subscriptions")))
-        .route("/admin/style.css", get(async || ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)))
+        .route(
+            "/admin/style.css",
+            get(async || ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)),
+        )
         .route("/admin/subscriptions", get(subscriptions::list).post(subscriptions::create))
         .route("/admin/subscriptions/new", get(subscriptions::new))
         .route("/admin/subscriptions/{name}", get(subscriptions::show))

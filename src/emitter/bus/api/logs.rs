@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::{
-    AttemptEntry, AttemptFilter, Bus, BusError, Detail, EventDetail, EventEntry, EventFilter, Preview, Selection,
+    AttemptEntry, AttemptFilter, Bus, BusError, Detail, EventDetail, EventEntry, EventFilter,
+    Preview, Selection,
 };
 use super::{Failure, Refusal, read};
 
@@ -77,7 +78,10 @@ pub(super) async fn events(
 #[utoipa::path(get, path = "/api/events/{id}", tag = "events", params(("id" = String, Path, description = "The event's id.")), responses(
     (status = 200, description = "The event.", body = EventDetail),
     (status = 404, description = "There is none with this id.", body = Failure, content_type = "application/problem+json")))]
-pub(super) async fn event(State(bus): State<Arc<Bus>>, Path(id): Path<String>) -> Answer<EventDetail> {
+pub(super) async fn event(
+    State(bus): State<Arc<Bus>>,
+    Path(id): Path<String>,
+) -> Answer<EventDetail> {
     Ok(Json(bus.event(&id).await?))
 }
 

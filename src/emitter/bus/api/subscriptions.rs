@@ -85,7 +85,10 @@ pub(super) async fn create(
 #[utoipa::path(get, path = "/api/subscriptions/{name}", tag = "subscriptions", responses(
     (status = 200, description = "The subscription.", body = Overview),
     (status = 404, description = "There is none of this name.", body = Failure, content_type = "application/problem+json")))]
-pub(super) async fn show(State(bus): State<Arc<Bus>>, Path(name): Path<String>) -> Answer<Overview> {
+pub(super) async fn show(
+    State(bus): State<Arc<Bus>>,
+    Path(name): Path<String>,
+) -> Answer<Overview> {
     Ok(Json(bus.subscription(&name).await?))
 }
 
@@ -130,7 +133,10 @@ pub(super) async fn pause(
 /// Goes on with a subscription, whyever it was left alone.
 #[utoipa::path(post, path = "/api/subscriptions/{name}/resume", tag = "subscriptions", responses(
     (status = 200, description = "It goes on.", body = Overview)))]
-pub(super) async fn resume(State(bus): State<Arc<Bus>>, Path(name): Path<String>) -> Answer<Overview> {
+pub(super) async fn resume(
+    State(bus): State<Arc<Bus>>,
+    Path(name): Path<String>,
+) -> Answer<Overview> {
     Ok(Json(bus.resume(&name).await?))
 }
 
@@ -138,7 +144,10 @@ pub(super) async fn resume(State(bus): State<Arc<Bus>>, Path(name): Path<String>
 #[utoipa::path(post, path = "/api/subscriptions/{name}/try", tag = "subscriptions", responses(
     (status = 200, description = "One delivery is being tried.", body = Overview),
     (status = 409, description = "It was not paused for its failures.", body = Failure, content_type = "application/problem+json")))]
-pub(super) async fn try_now(State(bus): State<Arc<Bus>>, Path(name): Path<String>) -> Answer<Overview> {
+pub(super) async fn try_now(
+    State(bus): State<Arc<Bus>>,
+    Path(name): Path<String>,
+) -> Answer<Overview> {
     Ok(Json(bus.try_now(&name).await?))
 }
 

@@ -16,7 +16,10 @@ const PAGE: usize = 50;
 
 type Shared = State<Arc<Bus>>;
 
-pub(super) async fn list(State(bus): Shared, RawQuery(query): RawQuery) -> Result<Response, Failed> {
+pub(super) async fn list(
+    State(bus): Shared,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failed> {
     let query = Fields::read(query.unwrap_or_default().as_bytes())?;
     let filter = AttemptFilter { limit: Some(PAGE), ..query.filter()? };
     let attempts = bus.attempts(filter).await?;
@@ -31,7 +34,8 @@ pub(super) async fn list(State(bus): Shared, RawQuery(query): RawQuery) -> Resul
 /// Attempts as a table.
 pub(super) fn lines(attempts: &[AttemptEntry]) -> Markup {
     let rows: Vec<Markup> = attempts.iter().map(line).collect();
-    let heads = ["Request", "Made (UTC)", "Event", "Subscription", "Attempt", "Answer", "Took", "Outcome"];
+    let heads =
+        ["Request", "Made (UTC)", "Event", "Subscription", "Attempt", "Answer", "Took", "Outcome"];
     table("Attempts", &heads, &rows, "No attempt yet.")
 }
 
@@ -133,6 +137,7 @@ fn said(attempt: &AttemptEntry, exchange: &Exchange) -> Markup {
 }
 
 fn headers(pairs: &[(String, String)]) -> Markup {
-    let rows: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), html! { (value) })).collect();
+    let rows: Vec<_> =
+        pairs.iter().map(|(name, value)| (name.as_str(), html! { (value) })).collect();
     html! { @if !rows.is_empty() { (facts(&rows)) } }
 }

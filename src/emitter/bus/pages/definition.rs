@@ -41,7 +41,12 @@ const GROUPS: [(&str, &[Field]); 4] = [
     (
         "What goes where",
         &[
-            row("target", "Target URL", Kind::Text, "A / at its end, or {event} in it, asks for the event's name."),
+            row(
+                "target",
+                "Target URL",
+                Kind::Text,
+                "A / at its end, or {event} in it, asks for the event's name.",
+            ),
             row("description", "Description", Kind::Text, ""),
             row("events", "Events", Kind::Lines, "One a line; * stands for any text."),
             row("dialect", "Dialect", Kind::Dialect, ""),
@@ -56,15 +61,30 @@ const GROUPS: [(&str, &[Field]); 4] = [
         &[
             row("bearer_token", "Bearer key", Kind::Secret, ""),
             row("signing_key", "Signing key", Kind::Secret, ""),
-            row("scheme", "Scheme", Kind::Text, "Only if it signs otherwise than the dialect's senders do."),
-            row("headers", "Headers", Kind::Pairs, "One a line, as Name: value. A name without a value takes it away."),
+            row(
+                "scheme",
+                "Scheme",
+                Kind::Text,
+                "Only if it signs otherwise than the dialect's senders do.",
+            ),
+            row(
+                "headers",
+                "Headers",
+                Kind::Pairs,
+                "One a line, as Name: value. A name without a value takes it away.",
+            ),
             row("query", "Query parameters", Kind::Pairs, "One a line, as name: value."),
         ],
     ),
     (
         "How it is sent",
         &[
-            row("retries", "Retries", Kind::Retries, "A persona, or delays such as 10s, 5m, 1h. Empty for what the dialect's senders do."),
+            row(
+                "retries",
+                "Retries",
+                Kind::Retries,
+                "A persona, or delays such as 10s, 5m, 1h. Empty for what the dialect's senders do.",
+            ),
             row("timeout", "Timeout", Kind::Text, "Such as 30s. Empty for the persona's."),
             row("concurrency", "Requests at once", Kind::Number, ""),
             row("rate_limit", "Requests per second", Kind::Number, "Empty for no limit."),
@@ -75,7 +95,12 @@ const GROUPS: [(&str, &[Field]); 4] = [
         "What goes wrong on purpose",
         &[
             row("faults.delay", "Delay every attempt by", Kind::Text, "Such as 2s."),
-            row("faults.duplicate", "Share sent twice", Kind::Number, "From 0 to 1, as all shares."),
+            row(
+                "faults.duplicate",
+                "Share sent twice",
+                Kind::Number,
+                "From 0 to 1, as all shares.",
+            ),
             row("faults.reorder", "Share that changes places", Kind::Number, ""),
             row("faults.drop", "Share whose answer is lost", Kind::Number, ""),
             row("faults.truncate", "Share that breaks off", Kind::Number, ""),
@@ -208,13 +233,23 @@ fn input(row: &Field, form: &Fields, shown: Option<&Shown>) -> Markup {
             let names = [Environment::Live, Environment::Stage].map(|world| world.as_str());
             choice(name, label, None, &names, value)
         }
-        Kind::Retries => field(name, label, hint, html! {
-            input type="text" id=(name) name=(name) value=(value) list="personas" autocomplete="off" aria-describedby={ (name) "-hint" };
-            datalist id="personas" { @for persona in PERSONAS { option value=(persona.name) {} } }
-        }),
-        Kind::Lines => field(name, label, hint, html! {
-            textarea id=(name) name=(name) rows="3" aria-describedby={ (name) "-hint" } { (value) }
-        }),
+        Kind::Retries => field(
+            name,
+            label,
+            hint,
+            html! {
+                input type="text" id=(name) name=(name) value=(value) list="personas" autocomplete="off" aria-describedby={ (name) "-hint" };
+                datalist id="personas" { @for persona in PERSONAS { option value=(persona.name) {} } }
+            },
+        ),
+        Kind::Lines => field(
+            name,
+            label,
+            hint,
+            html! {
+                textarea id=(name) name=(name) rows="3" aria-describedby={ (name) "-hint" } { (value) }
+            },
+        ),
         Kind::Secret | Kind::Pairs => secret(row, shown),
         Kind::Text | Kind::Number => text(name, label, hint, value),
     }

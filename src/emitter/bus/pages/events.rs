@@ -8,10 +8,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde_json::value::RawValue;
 
-use super::super::{Bus, BusError, DeliveryEntry, EventDetail, EventEntry, EventFilter, Publication};
+use super::super::{
+    Bus, BusError, DeliveryEntry, EventDetail, EventEntry, EventFilter, Publication,
+};
 use super::fields::Fields;
 use super::layout::{
-    Tab, alert, body, chip, choice, facts, field, moment, note, nothing, older, page, some_time, table, text, time,
+    Tab, alert, body, chip, choice, facts, field, moment, note, nothing, older, page, some_time,
+    table, text, time,
 };
 use super::{Failed, attempts, encoded, status};
 use crate::event::{Environment, Id};
@@ -23,7 +26,10 @@ const PAGE: usize = 50;
 
 type Shared = State<Arc<Bus>>;
 
-pub(super) async fn list(State(bus): Shared, RawQuery(query): RawQuery) -> Result<Response, Failed> {
+pub(super) async fn list(
+    State(bus): Shared,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failed> {
     let query = Fields::read(query.unwrap_or_default().as_bytes())?;
     let filter = EventFilter { limit: Some(PAGE), ..query.filter()? };
     let events = bus.events(filter).await?;
@@ -160,7 +166,7 @@ fn publication(form: &Fields) -> Result<Publication, BusError> {
         record: raw("record")?,
         environment: Environment::from_name(form.get("environment")),
         object_type: form.some("object_type"),
-        object_id: form.some("object_id").map(Id::from),
+        object_id: form.some("object_id").map(|id| Id::from(id.as_str())),
         user: form.some("user"),
         time: form.time("time")?,
         raw: form.get("raw") == "on",

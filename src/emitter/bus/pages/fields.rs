@@ -75,7 +75,9 @@ fn time(name: &str, text: &str) -> Result<Timestamp, BusError> {
         _ => text.to_owned(),
     };
     full.parse().map_err(|_| {
-        BusError::Invalid(format!("{name}: {text:?} is no time; write for example 2026-01-31T12:00"))
+        BusError::Invalid(format!(
+            "{name}: {text:?} is no time; write for example 2026-01-31T12:00"
+        ))
     })
 }
 
@@ -92,7 +94,10 @@ mod tests {
 
     #[test]
     fn a_time_is_utc_with_or_without_its_seconds() {
-        let fields = Fields::read(b"a=2026-01-31T12:00&b=2026-01-31T12:00:05&c=2026-01-31T13:00:00%2B01:00&d=noon").unwrap();
+        let fields = Fields::read(
+            b"a=2026-01-31T12:00&b=2026-01-31T12:00:05&c=2026-01-31T13:00:00%2B01:00&d=noon",
+        )
+        .unwrap();
         let text = |name| fields.time(name).unwrap().unwrap().to_rfc3339();
         assert_eq!(text("a"), "2026-01-31T12:00:00+00:00");
         assert_eq!(text("b"), "2026-01-31T12:00:05+00:00");

@@ -127,7 +127,13 @@ fn input(kind: &str, name: &str, label: &str, hint: &str, value: &str) -> Markup
 }
 
 /// A field that chooses; the first option stands for none.
-pub(super) fn choice(name: &str, label: &str, none: Option<&str>, options: &[&str], value: &str) -> Markup {
+pub(super) fn choice(
+    name: &str,
+    label: &str,
+    none: Option<&str>,
+    options: &[&str],
+    value: &str,
+) -> Markup {
     let input = html! {
         select id=(name) name=(name) {
             @if let Some(none) = none { option value="" { (none) } }

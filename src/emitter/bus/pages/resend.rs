@@ -21,11 +21,13 @@ type Shared = State<Arc<Bus>>;
 
 pub(super) async fn ask(State(bus): Shared, RawQuery(query): RawQuery) -> Result<Response, Failed> {
     let query = Fields::read(query.unwrap_or_default().as_bytes())?;
-    let is_asked = FIELDS.iter().any(|name| query.some(name).is_some()) || query.get("preview") == "1";
+    let is_asked =
+        FIELDS.iter().any(|name| query.some(name).is_some()) || query.get("preview") == "1";
     let preview = if is_asked { Some(preview(&bus, &query).await) } else { None };
     let all = bus.subscriptions().await?;
     let names: Vec<_> = all.iter().map(|all| all.subscription.name.as_str()).collect();
-    let error = preview.as_ref().and_then(|preview| preview.as_ref().err()).map(ToString::to_string);
+    let error =
+        preview.as_ref().and_then(|preview| preview.as_ref().err()).map(ToString::to_string);
     let body = html! {
         (sent(&query))
         (alert(error.as_deref()))

@@ -10,14 +10,19 @@ use maud::{Markup, html};
 
 use super::super::{AttemptFilter, Bus, BusError, Overview, Publication, Standing};
 use super::fields::Fields;
-use super::layout::{Tab, alert, button, chip, facts, field, note, page, some_time, table, text, time};
+use super::layout::{
+    Tab, alert, button, chip, facts, field, note, page, some_time, table, text, time,
+};
 use super::{Failed, attempts, definition, encoded, status};
 
 const HOME: &str = "/admin/subscriptions";
 
 type Shared = State<Arc<Bus>>;
 
-pub(super) async fn list(State(bus): Shared, RawQuery(query): RawQuery) -> Result<Response, Failed> {
+pub(super) async fn list(
+    State(bus): Shared,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failed> {
     let query = Fields::read(query.unwrap_or_default().as_bytes())?;
     let all = bus.subscriptions().await?;
     let rows: Vec<Markup> = all.iter().map(line).collect();
@@ -155,8 +160,11 @@ pub(super) async fn show(
 ) -> Result<Response, Failed> {
     let query = Fields::read(query.unwrap_or_default().as_bytes())?;
     let known = bus.subscription(&name).await?;
-    let filter =
-        AttemptFilter { subscription: Some(name.clone()), limit: Some(10), ..AttemptFilter::default() };
+    let filter = AttemptFilter {
+        subscription: Some(name.clone()),
+        limit: Some(10),
+        ..AttemptFilter::default()
+    };
     let latest = bus.attempts(filter).await?;
     let body = html! {
         (note(&query))
@@ -192,7 +200,8 @@ fn actions(known: &Overview) -> Markup {
 fn about(known: &Overview) -> Markup {
     let (is, health) = (&known.subscription, &known.health);
     let plain = |text: &str| html! { @if text.is_empty() { "–" } @else { (text) } };
-    let print = |key: &Option<String>| html! { @if let Some(key) = key { code { (key) } } @else { "–" } };
+    let print =
+        |key: &Option<String>| html! { @if let Some(key) = key { code { (key) } } @else { "–" } };
     let since = html! { (time(health.since)) };
     let failures = html! { (health.failures) @if let Some(first) = health.failing_since { " since " (time(first)) } };
     facts(&[
@@ -208,9 +217,12 @@ fn about(known: &Overview) -> Markup {
         ("Environment", plain(is.environment.as_str())),
         ("Bearer key", print(&is.keys.bearer)),
         ("Signing key", print(&is.keys.signing)),
-        ("Old signing key", html! {
-            (print(&is.keys.old_signing)) @if is.old_signing_key_until.is_some() { " until " (some_time(is.old_signing_key_until)) }
-        }),
+        (
+            "Old signing key",
+            html! {
+                (print(&is.keys.old_signing)) @if is.old_signing_key_until.is_some() { " until " (some_time(is.old_signing_key_until)) }
+            },
+        ),
         ("Retries", plain(&is.retries)),
         ("Timeout", plain(&is.timeout)),
     ])
@@ -261,7 +273,10 @@ pub(super) async fn ask(State(bus): Shared, Path(name): Path<String>) -> Result<
     Ok(page(&format!("Remove {name}?"), Tab::Subscriptions, body).into_response())
 }
 
-pub(super) async fn remove(State(bus): Shared, Path(name): Path<String>) -> Result<Response, Failed> {
+pub(super) async fn remove(
+    State(bus): Shared,
+    Path(name): Path<String>,
+) -> Result<Response, Failed> {
     bus.remove(&name).await?;
     Ok(Redirect::to(&format!("{HOME}?note=removed")).into_response())
 }
