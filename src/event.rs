@@ -39,6 +39,9 @@ pub type Timestamp = DateTime<Utc>;
 /// The number under which the inbox keeps a delivery; grows in the order of acceptance.
 pub type DeliveryId = i64;
 
+/// The name of the event that `doctor` sends to see what arrives. It is matched exactly and never reaches a handler.
+pub const CANARY: &str = "webhook-receiver.canary";
+
 /// A typed payload model: everything that is known of one event, declared once.
 ///
 /// Routes, dispatch, OpenAPI, the emitter's sample and the tests all read it from the

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::event::{Delivery, DeliveryId, Timestamp};
+use crate::event::{CANARY, Delivery, DeliveryId, Timestamp};
 use crate::source::Verified;
 use crate::telemetry::Clock;
 
@@ -67,13 +67,15 @@ pub trait Inbox: Send + Sync + 'static {
     /// One delivery with its headers, body and attempts.
     async fn show(&self, id: DeliveryId) -> Result<Option<Detail>>;
 
-    /// Makes the matching deliveries due again as a new run; returns how many. Deliveries that have not ended are left alone.
+    /// Makes the matching deliveries due again as a new run; returns how many. Others than those that
+    /// [can be replayed](State::can_be_replayed) are left alone.
     async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64>;
 
     /// Deletes up to `limit` ended deliveries in `state` that ended before `before`; returns how many.
     async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64>;
 
-    /// How many deliveries are in each state but [`State::Done`], which nobody waits for and which are too many to count.
+    /// How many deliveries are in each state but [`State::Done`] and [`State::Canary`]: nobody waits for them, and
+    /// handled ones are too many to count.
     async fn count(&self) -> Result<Vec<(State, u64)>>;
 
     /// Keeps when keys were last used; of two times of one key the later counts.
@@ -109,6 +111,13 @@ pub struct Route {
     pub handled: bool,
     /// Deliveries with the same key are handled one at a time, in order of acceptance.
     pub ordering_key: Option<String>,
+}
+
+impl Route {
+    /// Whether it is a probe that nobody waits for; kept as [`State::Canary`].
+    pub fn is_canary(&self) -> bool {
+        self.event_type == CANARY
+    }
 }
 
 /// What became of an accepted delivery.
@@ -147,12 +156,14 @@ pub enum State {
     Dead,
     /// Authentic, but no handler takes its event: kept until one does and a person replays it.
     Unrouted,
+    /// A probe of `doctor`: no handler ever sees it, and it is soon deleted.
+    Canary,
 }
 
 impl State {
     /// All states.
-    pub const ALL: [State; 5] =
-        [State::Ready, State::Running, State::Done, State::Dead, State::Unrouted];
+    pub const ALL: [State; 6] =
+        [State::Ready, State::Running, State::Done, State::Dead, State::Unrouted, State::Canary];
 
     /// The name in listings and filters.
     pub const fn as_str(self) -> &'static str {
@@ -162,11 +173,17 @@ impl State {
             State::Done => "done",
             State::Dead => "dead",
             State::Unrouted => "unrouted",
+            State::Canary => "canary",
         }
     }
 
     /// Whether nothing more happens to the delivery by itself.
     pub const fn has_ended(self) -> bool {
+        !matches!(self, State::Ready | State::Running)
+    }
+
+    /// Whether a person may ask for the delivery to be handled again.
+    pub const fn can_be_replayed(self) -> bool {
         matches!(self, State::Done | State::Dead | State::Unrouted)
     }
 }

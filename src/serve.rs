@@ -36,6 +36,9 @@ const PRUNE_STEP: usize = 100;
 /// How long accepts have the writer for themselves between two steps.
 const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long canaries are kept: as long as somebody may want to look at them after a run of `doctor`.
+const CANARIES: Duration = Duration::from_secs(60 * 60);
+
 /// How often retention, the backlog's metrics and the times of keys are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
@@ -178,6 +181,7 @@ async fn keep_house(
         (Kept::Ended(State::Done), config.retention.done.max(config.dedup.window)),
         (Kept::Ended(State::Unrouted), config.retention.unrouted.max(config.dedup.window)),
         (Kept::Hooks, config.retention.hooks),
+        (Kept::Ended(State::Canary), CANARIES),
     ];
     while !stop.is_cancelled() {
         keys.keep(inbox, metrics).await;

@@ -321,6 +321,11 @@ impl Verified {
         serde_json::to_string(&pairs).unwrap_or_default()
     }
 
+    /// The names of the headers that it came with, each once.
+    pub fn header_names(&self) -> Vec<String> {
+        self.headers.keys().map(ToString::to_string).collect()
+    }
+
     /// The value of a top-level field of the payload as text, if it is a string or a number.
     pub fn field(&self, name: &str) -> Option<String> {
         let payload = event::payload(self.source.dialect, &self.body).ok()?;

@@ -71,7 +71,7 @@ enum Command {
     },
     /// Delete ended deliveries, but never the newest. A resend of a deleted one is new again, once a running receiver has forgotten its id
     Prune {
-        /// In this state: done, dead or unrouted
+        /// In this state: done, dead, unrouted or canary
         #[arg(long, value_enum)]
         state: State,
         /// Ended longer ago than this, e.g. 30d
@@ -172,7 +172,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Prune { state, older_than, place } => {
             if !state.has_ended() {
-                bail!("only ended deliveries can be pruned: --state done, dead or unrouted");
+                bail!(
+                    "only ended deliveries can be pruned: --state done, dead, unrouted or canary"
+                );
             }
             prune(place.open()?.as_ref(), state, older_than, place.json).await?;
         }
@@ -200,7 +202,9 @@ async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Res
     let mut ended = Vec::new();
     let mut pages = Pages::new(filter.clone());
     while let Some(page) = pages.next(inbox).await? {
-        ended.extend(page.iter().filter(|entry| entry.state.has_ended()).map(|entry| entry.id));
+        ended.extend(
+            page.iter().filter(|entry| entry.state.can_be_replayed()).map(|entry| entry.id),
+        );
     }
     if dry_run {
         return Ok(ended.len() as u64);

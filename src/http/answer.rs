@@ -2,10 +2,10 @@
 
 use axum::response::Response;
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::event::DeliveryId;
+use crate::event::{DeliveryId, Timestamp};
 use crate::web::json;
 
 /// The delivery is kept and will be handled; there is no need to send it again.
@@ -20,6 +20,34 @@ pub struct Answer {
     /// The sender's id for the message, or the SHA-256 of the body if it gave none.
     #[schema(example = "OrderEvent-1")]
     pub message_id: String,
+    /// What was seen of a probe; nothing for any other delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub canary: Option<Box<Echo>>,
+}
+
+/// What the receiver saw of a canary, so that `doctor` can tell what was changed on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Echo {
+    /// SHA-256 of the bytes that were verified, in hexadecimal digits.
+    pub sha256: String,
+    /// How many bytes that were.
+    pub size: usize,
+    /// The query of the request, its `access_token` left out.
+    pub query: Option<String>,
+    /// The names of the headers that arrived.
+    pub headers: Vec<String>,
+    /// The receiver's clock.
+    pub received_at: Timestamp,
+    /// The fingerprint of the key that proved it.
+    pub key: Option<String>,
+    /// Whether its id was seen before with other bytes.
+    pub conflict: bool,
+    /// The catalog's name for the event that the body's `canary` or else the path names, if a handler takes it.
+    pub handles: Option<String>,
+    /// The largest body that the receiver takes, in bytes.
+    pub max_body: usize,
 }
 
 /// Whether a delivery was seen for the first time.
@@ -49,8 +77,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_answer_is_what_the_design_promises() {
-        let answer =
-            Answer { status: Status::Duplicate, delivery_id: 7, message_id: "m".to_owned() };
+        let answer = Answer {
+            status: Status::Duplicate,
+            delivery_id: 7,
+            message_id: "m".to_owned(),
+            canary: None,
+        };
         let response = answer.respond(StatusCode::ACCEPTED);
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");

@@ -9,16 +9,17 @@ use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::Parts;
-use super::answer::{Answer, Status};
+use super::answer::{Answer, Echo, Status};
 use super::diagnosis::Arrival;
 use super::endpoint::Endpoint;
 use super::gate::{Gate, answered};
 use super::handshake;
 use super::hooks::Hooks;
 use super::ledger::Ledger;
-use super::record::{Facts, HANDSHAKE, RequestId};
+use super::record::{Facts, HANDSHAKE, PROBE, RequestId};
 use super::refused::{Refused, SOON, check_content, too_fast, unavailable};
 use crate::catalog::Catalog;
+use crate::event::CANARY;
 use crate::inbox::{Front, Receipt, Route, Seen};
 use crate::source::{Refusal, Verified};
 use crate::web::problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
@@ -29,6 +30,7 @@ pub(super) struct Receiver<C> {
     endpoints: Vec<Endpoint>,
     catalog: Arc<Catalog<C>>,
     front: Front,
+    max_body: usize,
     turns: Semaphore,
     hooks: Hooks<C>,
 }
@@ -104,6 +106,7 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         Receiver {
             endpoints: endpoints.collect(),
             gate: Gate::new(sources, &parts.limits, parts.clock, parts.stop),
+            max_body: parts.limits.max_body,
             turns: Semaphore::new(parts.limits.concurrency),
             hooks: Hooks::new(parts.hooks, Arc::clone(&parts.catalog), parts.context, ledger),
             catalog: parts.catalog,
@@ -165,8 +168,16 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         facts.message_id = Some(verified.message_id.clone());
         facts.key = verified.key;
         let handled = route.handled;
+        let echo = route
+            .is_canary()
+            .then(|| Box::new(self.echo(endpoint.version, event, &verified, &arrival)));
         let receipt = self.front.accept(verified, route, (self.gate.clock)()).await?;
         facts.delivery = Some(receipt.id);
+        if let Some(mut echo) = echo {
+            facts.outcome = Some(PROBE);
+            echo.conflict = receipt.seen == Seen::Conflict;
+            return Ok(Accepted::Kept(Answer { canary: Some(echo), ..receipt.into() }));
+        }
         facts.outcome = Some(match receipt.seen {
             Seen::New if handled => "new",
             Seen::New => "unrouted",
@@ -179,10 +190,32 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         Ok(Accepted::Kept(receipt.into()))
     }
 
+    /// What was seen of a canary, and whether the event that it asks about would be handled.
+    fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival<'_>) -> Echo {
+        let asked = canary.field("canary");
+        let event = asked.as_deref().filter(|asked| !asked.is_empty()).unwrap_or(path);
+        let row = self.catalog.get(canary.source.dialect, version, event);
+        Echo {
+            sha256: hex::encode(canary.digest),
+            size: canary.body.len(),
+            query: arrival.query.map(shown_query),
+            headers: canary.header_names(),
+            received_at: arrival.time,
+            key: canary.key.map(|key| key.to_string()),
+            conflict: false,
+            handles: row.map(|row| row.name.to_owned()),
+            max_body: self.max_body,
+        }
+    }
+
     /// The event that the body names, if the catalog knows it; else the one that the path names.
     fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, Refused> {
         let dialect = delivery.source.dialect;
         let said = delivery.event_type.as_deref();
+        if said.unwrap_or(path) == CANARY {
+            let event_type = CANARY.to_owned();
+            return Ok(Route { event_type, version, handled: false, ordering_key: None });
+        }
         let row = said
             .and_then(|said| self.catalog.get(dialect, version, said))
             .or_else(|| self.catalog.get(dialect, version, path));
@@ -204,6 +237,15 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
     }
 }
 
+/// The query without the key that may stand in it.
+fn shown_query(query: &str) -> String {
+    let shown = |part: &str| match part.split_once('=') {
+        Some((name @ "access_token", _)) => format!("{name}=****"),
+        _ => part.to_owned(),
+    };
+    query.split('&').map(shown).collect::<Vec<_>>().join("&")
+}
+
 /// One entity of one source: live and stage have the same numbers for different orders.
 fn ordering_key(delivery: &Verified, field: &str, value: &str) -> String {
     format!("{} {field}={value}", delivery.source.name)
@@ -218,6 +260,7 @@ impl From<Receipt> for Answer {
             },
             delivery_id: receipt.id,
             message_id: receipt.message_id,
+            canary: None,
         }
     }
 }

@@ -21,6 +21,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The outcome of a request that only asked whether it may send; it is no delivery.
 pub(super) const HANDSHAKE: &str = "handshake";
 
+/// The outcome of a canary; nobody waits for it, so it is not counted.
+pub(super) const PROBE: &str = "canary";
+
 /// Sixteen random hexadecimal digits: enough to find a line, not meant to be a secret.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestId(u64);
@@ -71,7 +74,7 @@ pub(super) async fn record(
     let status = response.status();
     let took = started.elapsed();
     match &facts {
-        Some(Facts { outcome: Some(HANDSHAKE), .. }) => {}
+        Some(Facts { outcome: Some(HANDSHAKE | PROBE), .. }) => {}
         Some(Facts { hook: Some(_), outcome: Some(_), .. }) => {}
         Some(Facts { source: Some(source), outcome: Some(outcome), .. }) => {
             metrics.delivery(source, outcome, took);

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod bus;
+mod bus_program;
+mod canary;
 mod check;
 mod cli;
 mod config;
@@ -31,6 +34,7 @@ mod receiver;
 mod rehearse;
 mod retention;
 mod signed;
+mod sink;
 mod sqlite;
 mod survive;
 mod vendor;

@@ -83,6 +83,7 @@ fn enqueue(
     let (state, due_at) = match held {
         Some((started, lease)) => (State::Running, Some(lease_end(started, lease))),
         None if route.handled => (State::Ready, due.then(|| millis(now))),
+        None if route.is_canary() => (State::Canary, None),
         None => (State::Unrouted, None),
     };
     tx.db
@@ -342,7 +343,7 @@ pub(super) fn replay(tx: &mut Tx<'_>, filter: &Filter, now: Timestamp) -> rusqli
     let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let query = format!(
         "SELECT w.id, w.ordering_key FROM work w JOIN delivery d ON d.id = w.id
-         WHERE w.state >= 2 AND {condition} ORDER BY w.id LIMIT {limit}"
+         WHERE w.state BETWEEN 2 AND 4 AND {condition} ORDER BY w.id LIMIT {limit}"
     );
     let ended: Vec<(DeliveryId, Option<String>)> = tx
         .db
