@@ -67,8 +67,9 @@ async fn admit(
         }
         .into_response();
     }
-    // A page of another site can post text, but not JSON without asking first.
+    // A page of another site can post text, but not JSON without asking first. What has no body needs no type.
     if request.method() == Method::POST
+        && headers.contains_key(CONTENT_TYPE)
         && !is_json(headers)
         && request.uri().path().starts_with("/api/")
     {

@@ -166,6 +166,20 @@ pub(super) fn patch(form: &Fields) -> Value {
     Value::Object(patch)
 }
 
+/// What a form says, as a definition: what is empty is left out.
+pub(super) fn whole(form: &Fields) -> Value {
+    let mut definition = patch(form);
+    leave_out_nulls(&mut definition);
+    definition
+}
+
+fn leave_out_nulls(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.retain(|_, member| !member.is_null());
+        members.values_mut().for_each(leave_out_nulls);
+    }
+}
+
 /// The field's new value; none if it stays as it is.
 fn value(row: &Field, form: &Fields) -> Option<Value> {
     let text = form.get(row.name);
@@ -305,6 +319,16 @@ mod tests {
         assert_eq!(patch["faults"]["drop"], 0.25);
         assert_eq!(patch["faults"]["tamper"], Value::Null);
         assert_eq!(patch["client_id"], Value::Null);
+    }
+
+    #[test]
+    fn a_new_definition_has_only_what_was_filled_in() {
+        let whole = whole(&Fields::read(b"target=https://x.test/&events=*&enabled=on").unwrap());
+        let expected = json!({
+            "target": "https://x.test/", "events": ["*"], "include_record": false, "enabled": true, "in_order": false,
+            "faults": {},
+        });
+        assert_eq!(whole, expected);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::super::{
 };
 use super::fields::Fields;
 use super::layout::{
-    Tab, alert, body, chip, choice, facts, field, moment, note, nothing, older, page, some_time,
-    table, text, time,
+    Tab, alert, body, chip, choice, facts, field, moment, note, older, page, some_time, table,
+    text, time,
 };
 use super::{Failed, attempts, encoded, status};
 use crate::event::{Environment, Id};
@@ -207,7 +207,6 @@ fn form_page(bus: &Bus, form: &Fields, error: Option<&str>) -> axum::response::H
                 a.button href=(HOME) { "Cancel" }
             }
         }
-        (nothing())
     };
     page("Publish an event", Tab::Events, shown)
 }

@@ -1,7 +1,7 @@
 //! What all pages look like, and the parts they are made of.
 
 use axum::response::Html;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 use serde_json::value::RawValue;
 
 use super::fields::Fields;
@@ -193,9 +193,4 @@ pub(super) fn older(path: &str, query: &Fields, cursor: Option<i64>, is_full: bo
             p { a rel="next" href={ (path) "?" (query.page_before(cursor)) } { "Older" } }
         }
     }
-}
-
-/// Nothing.
-pub(super) fn nothing() -> Markup {
-    PreEscaped(String::new())
 }

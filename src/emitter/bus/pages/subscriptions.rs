@@ -88,7 +88,7 @@ pub(super) async fn new() -> Response {
 pub(super) async fn create(State(bus): Shared, body: Bytes) -> Result<Response, Failed> {
     let form = Fields::read(&body)?;
     let name = form.get("name");
-    match bus.create(name, &definition::patch(&form)).await {
+    match bus.create(name, &definition::whole(&form)).await {
         Ok(_) => Ok(to(name, "created")),
         Err(error) => {
             let why = error.to_string();
