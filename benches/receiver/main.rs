@@ -4,9 +4,11 @@
 //! `cargo bench -- curve` prints what a delivery costs with more and more rows in the inbox;
 //! `cargo bench -- proof` prints what it costs to check who sent it, and
 //! `cargo bench -- flood` what a flood of forgeries leaves of the rate of genuine deliveries.
+//! `cargo bench -- bus` prints what the event bus delivers and takes.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
+mod bus;
 mod curve;
 mod flood;
 mod load;
@@ -51,6 +53,11 @@ enum Role {
     Proof,
     /// The rate of genuine deliveries, alone and under a flood of forgeries
     Flood,
+    /// What the event bus delivers, alone and beside a dead target, and how fast it takes events
+    Bus,
+    /// A target of the bus (a process of its own)
+    #[command(hide = true)]
+    Sink,
     /// A bare axum echo (a process of its own)
     #[command(hide = true)]
     Echo,
@@ -73,6 +80,8 @@ fn main() -> anyhow::Result<()> {
         Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
         Role::Proof => proof::run(cli.rounds),
         Role::Flood => flood::run(cli.rounds, length),
+        Role::Bus => bus::run(cli.rounds, length),
+        Role::Sink => baseline::sink(),
         Role::Echo => baseline::echo(),
         Role::Append { file } => baseline::append(&file),
         Role::Checked { settings, file } => baseline::checked(&settings, &file),

@@ -230,7 +230,6 @@ impl BusConfig {
     /// # Errors
     /// [`ConfigError`] with the setting that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.key()?;
         for (name, value) in [
             ("concurrency", self.concurrency),
             ("max_event", self.max_event),
