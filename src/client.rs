@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::Client;
+use reqwest::{Certificate, Client};
 
 /// How long a connection is kept for the next request: shorter than servers keep it, so that none is lost on it.
 const IDLE: Duration = Duration::from_secs(5);
@@ -17,6 +17,18 @@ const IDLE: Duration = Duration::from_secs(5);
 /// # Errors
 /// If the certificates that the system trusts cannot be read.
 pub fn client(https: bool, timeout: Option<Duration>) -> anyhow::Result<Client> {
+    trusting(https, timeout, [])
+}
+
+/// As [`client`], but one that trusts these certificates besides the system's.
+///
+/// # Errors
+/// As [`client`].
+pub fn trusting(
+    https: bool,
+    timeout: Option<Duration>,
+    roots: impl IntoIterator<Item = Certificate>,
+) -> anyhow::Result<Client> {
     // Fails only if a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder()
@@ -27,7 +39,10 @@ pub fn client(https: bool, timeout: Option<Duration>) -> anyhow::Result<Client> 
         Some(timeout) => client.timeout(timeout),
         None => client,
     };
-    let client = if https { client } else { client.no_proxy().tls_certs_only([]) };
+    let client = match https {
+        true => client.tls_certs_merge(roots),
+        false => client.no_proxy().tls_certs_only([]),
+    };
     client.build().context("cannot set up the HTTP client")
 }
 

@@ -1,9 +1,12 @@
 //! What each command does, beyond the library.
 
+mod browse;
 pub(crate) mod bus;
 pub(crate) mod check;
 pub(crate) mod dev;
+pub(crate) mod doctor;
 pub(crate) mod healthcheck;
+pub(crate) mod hooks;
 pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod openapi;

@@ -7,6 +7,7 @@ mod attempt;
 mod body;
 pub mod bus;
 mod dry_run;
+pub mod hooks;
 mod message;
 mod plan;
 mod proof;
@@ -15,7 +16,7 @@ mod schedule;
 mod set;
 mod speaker;
 mod summary;
-mod target;
+pub(crate) mod target;
 mod volley;
 
 use std::io::Write;
@@ -25,8 +26,12 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 
 pub use args::EmitArgs;
+pub(crate) use message::{Message, fresh_id};
 pub use plan::Plan;
+pub(crate) use proof::{Proof, Tamper};
 pub use report::Report;
+pub(crate) use set::put;
+pub(crate) use speaker::{Speaker, Style};
 pub use volley::send;
 
 /// Whether everything that was to be sent was answered as it should be.
@@ -56,6 +61,9 @@ pub async fn run<C: 'static>(
     catalog: &Catalog<C>,
     config: &Config,
 ) -> anyhow::Result<Verdict> {
+    if args.hooks.is_asked() {
+        return hooks::run(&args, catalog, config).await;
+    }
     let plan = Plan::new(&args, catalog, config)?;
     for warning in plan.warnings() {
         eprintln!("warning: {warning}");

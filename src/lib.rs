@@ -16,12 +16,13 @@
 //! Dependencies point one way: `http → source → signature`, `http → inbox`, `dispatch → catalog → event`, `dispatch → inbox`,
 //! `catalog → hook → source`.
 //! The inbox calls nobody; the handlers know `event` and their own `Context`; the emitter knows nothing of `http`,
-//! `inbox` and `dispatch`.
+//! `inbox` and `dispatch`. The doctor looks at both ends: it sends as the emitter does and reads the inbox beside the receiver.
 
 pub mod catalog;
 pub mod client;
 pub mod config;
 pub mod dispatch;
+pub mod doctor;
 pub mod emitter;
 pub mod event;
 pub mod events;

@@ -40,12 +40,16 @@ enum Command {
     Publish(commands::publish::Args),
     /// Look into the inbox: list, show, replay, prune, export
     Inbox(commands::inbox::Args),
+    /// Look into the log of hook calls: list, show, export, prune
+    Hooks(commands::hooks::Args),
     /// Check the settings: what would be refused, what is unwise, which sources would be served
     Check(commands::check::Args),
     /// Show when each key was last used, so that an old one can go
     Keys(commands::keys::Args),
     /// Say whether a captured request would be accepted, and if not, why
     Verify(commands::verify::Args),
+    /// Smoke-test a live webhook: reach, identity, signature, duplicates, bodies, time, exposure
+    Doctor(Box<commands::doctor::Args>),
     /// Print the OpenAPI document
     Openapi(commands::openapi::Args),
     /// Ask a running receiver whether it is ready; exit code 0 if it is, 1 if not
@@ -63,9 +67,11 @@ async fn main() -> ExitCode {
         Command::Bus(args) => commands::bus::run(args).await,
         Command::Publish(args) => commands::publish::run(args).await,
         Command::Inbox(args) => commands::inbox::run(args).await,
+        Command::Hooks(args) => commands::hooks::run(args).await,
         Command::Check(args) => commands::check::run(args),
         Command::Keys(args) => commands::keys::run(args).await,
         Command::Verify(args) => commands::verify::run(&args),
+        Command::Doctor(args) => commands::doctor::run(*args).await,
         Command::Openapi(args) => commands::openapi::run(args),
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,
         Command::Secret(args) => commands::secret::run(args),

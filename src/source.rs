@@ -21,11 +21,12 @@ use http::request;
 use sha2::{Digest, Sha256};
 
 use crate::event::{self, Dialect, Environment, Timestamp};
-use crate::signature::{Fingerprint, Message, Unproven};
+use crate::signature::{Fingerprint, Message, Stamp, Unproven};
 use said::{Heard, LONGEST_ID, Reading};
 
 pub use auth::{Accepted, Auth, BearerKey, Signed, SignedMessage};
 pub use call::{AdmittedCall, VerifiedCall};
+use places::PerFact;
 pub use places::Places;
 pub(crate) use places::{Fact, Header, NoPlace, Place};
 pub use suspects::Suspects;
@@ -195,6 +196,20 @@ impl Source {
             self.check_client(client.as_ref().map(|client| client.text.as_str()))?;
         }
         Ok((proof, reading, client))
+    }
+
+    /// The signature of the token in the query, for which X asks before it sends and every hour from then on.
+    ///
+    /// A token that is JSON gets none: sent as a delivery, it would be proven by it.
+    pub fn signed_token(&self, query: &str) -> Option<String> {
+        let signed = self.auth.signature.as_ref().filter(|signed| signed.scheme.name == "x")?;
+        let token = auth::parameter(query, "crc_token").filter(|token| !token.is_empty())?;
+        if envelope::read(&token, &[], &PerFact::default()).is_ok() {
+            return None;
+        }
+        let stamp = Stamp { id: "", time: Timestamp::UNIX_EPOCH };
+        let headers = signed.scheme.sign(&[&signed.keys.first()?.key], stamp, &token).ok()?;
+        headers.first()?.1.to_str().ok().map(str::to_owned)
     }
 
     fn check_client(&self, id: Option<&str>) -> Result<(), Refusal> {

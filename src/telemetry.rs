@@ -255,3 +255,26 @@ impl Metrics {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_is_counted_with_its_callback() {
+        let metrics = Metrics::default();
+        let second = Duration::from_secs(1);
+        metrics.hook("Orders.SubmitOrder", "answered", second, Some(second));
+        metrics.hook("", "passed-through", second, None);
+        let text = metrics.text();
+        for line in [
+            "webhook_hook_calls_total{hook=\"Orders.SubmitOrder\",outcome=\"answered\"} 1",
+            "webhook_hook_calls_total{hook=\"\",outcome=\"passed-through\"} 1",
+            "webhook_hook_seconds_count 2",
+            "webhook_hook_callback_seconds_count 1",
+            "webhook_hook_records_lost_total 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}: {text}");
+        }
+    }
+}

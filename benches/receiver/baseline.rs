@@ -177,7 +177,7 @@ fn nothing<T>() -> Result<T> {
 }
 
 #[tokio::main]
-async fn serve(router: Router) -> anyhow::Result<()> {
+pub(crate) async fn serve(router: Router) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     Ok(axum::serve(listener, router).await?)

@@ -38,7 +38,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // What is printed must work in any folder.
     let data = std::path::absolute(&args.data)?;
     let (token, file) = (data.join("token"), data.join("receiver.toml"));
-    keep_token(&token)?;
+    keep_key(&token)?;
+    keep_key(&data.join("callback-key"))?;
     keep_settings(&file, &data)?;
     let overrides = Overrides { config: Some(file.clone()), listen: args.listen, inbox: None };
     let mut config = config::load(&overrides)?;
@@ -102,16 +103,20 @@ fn keep_settings(file: &Path, data: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let inbox = format!("sqlite:{}", data.join("inbox.db").display());
-    let token = data.join("token").display().to_string();
+    let key = |name| data.join(name).display().to_string();
+    let (token, callback_key) = (key("token"), key("callback-key"));
     let settings = format!(
         "# Written by `dev`; yours to change.\nlisten = \"127.0.0.1:8080\"\ninbox = {inbox:?}\n\n\
-         [sources.directscale]\ndialect = \"directscale\"\nenvironment = \"stage\"\nbearer_token_files = [{token:?}]\n"
+         [sources.directscale]\ndialect = \"directscale\"\nenvironment = \"stage\"\nbearer_token_files = [{token:?}]\n\n\
+         # `emit --hook` stands in for the vendor at this address.\n\
+         [sources.directscale.hooks]\ncallback_url = \"http://127.0.0.1:8081\"\ncallback_key_file = {callback_key:?}\n\
+         record_bodies = true\npages = \"/pages\"\n"
     );
     fs::write(file, settings).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Makes the key at the first start; only its owner can read it.
-fn keep_token(file: &Path) -> anyhow::Result<()> {
+/// Makes a key at the first start; only its owner can read it.
+fn keep_key(file: &Path) -> anyhow::Result<()> {
     if file.exists() {
         return Ok(());
     }

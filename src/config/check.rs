@@ -164,11 +164,10 @@ impl Config {
 /// A former key that is accepted after all is a contradiction: nobody could tell which of the two was meant.
 fn check_retired(name: &str, keys: &[ConfiguredKey]) -> Result<(), ConfigError> {
     for retired in keys.iter().filter(|key| !key.sort.is_accepted()) {
-        let is_it =
-            |key: &&ConfiguredKey| key.sort.is_accepted() && key.fingerprint == retired.fingerprint;
+        let is_it = |key: &&ConfiguredKey| key.sort.is_accepted() && key.is(retired);
         if let Some(accepted) = keys.iter().find(is_it) {
             return refuse(format!(
-                "[sources.{name}] {} is retired, but the same key is still accepted in {}; remove it from one of them",
+                "[sources.{name}] {} has a key that is still accepted in {}; remove it from one of them",
                 retired.place, accepted.place
             ));
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use chrono::{TimeDelta, Utc};
 use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Method, Request, Url};
@@ -19,11 +20,13 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// A message to one endpoint, ready to be sent any number of times.
 #[derive(Debug, Clone)]
-pub(super) struct Message {
+pub(crate) struct Message {
     pub(super) event: Arc<str>,
-    pub(super) url: Url,
-    pub(super) message_id: Arc<str>,
-    pub(super) body: Bytes,
+    pub(crate) url: Url,
+    pub(crate) message_id: Arc<str>,
+    pub(crate) body: Bytes,
+    /// How far its time of signing is from now.
+    pub(crate) offset: TimeDelta,
     places: Arc<Places>,
     proof: Arc<Proof>,
     /// What the message says of itself outside its body, under the vendor's names.
@@ -32,7 +35,7 @@ pub(super) struct Message {
 
 impl Message {
     /// A message that does not say anything of itself yet but what its body says.
-    pub(super) fn new(
+    pub(crate) fn new(
         event: &str,
         url: Url,
         places: Arc<Places>,
@@ -44,6 +47,7 @@ impl Message {
             url,
             message_id: "".into(),
             body,
+            offset: TimeDelta::zero(),
             places,
             proof,
             said: Vec::new(),
@@ -59,7 +63,7 @@ impl Message {
     ///
     /// # Errors
     /// If the text cannot stand there; the message is then as before.
-    pub(super) fn say(&mut self, fact: Fact, text: &str) -> anyhow::Result<()> {
+    pub(crate) fn say(&mut self, fact: Fact, text: &str) -> anyhow::Result<()> {
         ensure!(!text.trim().is_empty(), "{} would be empty", self.place(fact));
         match self.places.at(fact).first() {
             None => {}
@@ -83,7 +87,7 @@ impl Message {
     }
 
     /// Whether the fact stands in the body.
-    pub(super) fn has_in_body(&self, fact: Fact) -> bool {
+    pub(crate) fn has_in_body(&self, fact: Fact) -> bool {
         matches!(self.places.at(fact).first(), Some(Place::Body(_)))
     }
 
@@ -92,14 +96,9 @@ impl Message {
     }
 
     /// The request that the vendor would make now, or its forgery.
-    pub(super) fn request(&self) -> anyhow::Result<Request> {
+    pub(crate) fn request(&self) -> anyhow::Result<Request> {
         let (headers, body) = self.signed()?;
-        let mut request = Request::new(Method::POST, self.url.clone());
-        for (name, value) in headers {
-            request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, value);
-        }
-        *request.body_mut() = Some(body.into());
-        Ok(request)
+        request(self.url.clone(), headers, body)
     }
 
     /// The headers as the vendor spells them, signed now, and the body.
@@ -107,7 +106,9 @@ impl Message {
         let content_type = HeaderValue::from_static(self.places.content_type);
         let mut headers: Vec<Named> = vec![("Content-Type".into(), content_type)];
         headers.extend(self.said.iter().cloned());
-        let (proof, body) = self.proof.of(&self.message_id, &self.url, &headers, &self.body)?;
+        let time = Utc::now() + self.offset;
+        let (proof, body) =
+            self.proof.of(&self.message_id, &self.url, &headers, time, &self.body)?;
         // A header that is signed, such as the message id's, is there twice.
         headers.retain(|(name, _)| !proof.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
         headers.splice(1..1, proof);
@@ -122,8 +123,18 @@ impl Message {
     }
 }
 
+/// A POST with these headers, each in place of all of its name.
+pub(super) fn request(url: Url, headers: Vec<Named>, body: Bytes) -> anyhow::Result<Request> {
+    let mut request = Request::new(Method::POST, url);
+    for (name, value) in headers {
+        request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, value);
+    }
+    *request.body_mut() = Some(body.into());
+    Ok(request)
+}
+
 /// An id that no other message has.
-pub(super) fn fresh_id() -> String {
+pub(crate) fn fresh_id() -> String {
     Uuid::new_v4().to_string()
 }
 
@@ -145,7 +156,8 @@ fn put(body: &Bytes, path: &[&str], text: &str) -> anyhow::Result<Bytes> {
 /// A header's value as it may be shown.
 pub(super) fn shown(value: &HeaderValue) -> String {
     if value.is_sensitive() {
-        "Bearer ****".to_owned()
+        let is_bearer = value.as_bytes().starts_with(b"Bearer ");
+        if is_bearer { "Bearer ****" } else { "****" }.to_owned()
     } else {
         String::from_utf8_lossy(value.as_bytes()).into_owned()
     }

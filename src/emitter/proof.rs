@@ -16,7 +16,7 @@ use crate::signature::{Key, Message, MessageKey, RFC_9421, Scheme, Stamp, Unit};
 
 /// What is wrong with a forgery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Tamper {
+pub(crate) enum Tamper {
     /// The body has a byte more than what was signed
     Body,
     /// One character of the signature is another
@@ -31,7 +31,7 @@ pub(super) enum Tamper {
 
 impl Tamper {
     /// The name on the command line and in reports.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Tamper::Body => "body",
             Tamper::Signature => "signature",
@@ -43,11 +43,11 @@ impl Tamper {
 }
 
 /// A header by the name that the vendor gives it.
-pub(super) type Named = (Cow<'static, str>, HeaderValue);
+pub(crate) type Named = (Cow<'static, str>, HeaderValue);
 
 /// What proves a message: a bearer key, a signature, both or nothing.
 #[derive(Debug, Default)]
-pub(super) struct Proof {
+pub(crate) struct Proof {
     bearer: Option<HeaderValue>,
     signing: Option<Signing>,
     tamper: Option<Tamper>,
@@ -64,7 +64,7 @@ impl Proof {
     ///
     /// # Errors
     /// If a header cannot carry the bearer key, the scheme cannot sign with the other, or there is nothing to forge.
-    pub(super) fn new(
+    pub(crate) fn new(
         bearer: Option<&SecretString>,
         signing: Option<(Style, &[SecretString])>,
         tamper: Option<Tamper>,
@@ -89,18 +89,18 @@ impl Proof {
         Ok(Proof { bearer, signing, tamper })
     }
 
-    /// The headers that prove the message, and the body that goes out.
+    /// The headers that prove the message if it is signed at this time, and the body that goes out.
     pub(super) fn of(
         &self,
         id: &str,
         url: &Url,
         headers: &[Named],
+        time: Timestamp,
         body: &Bytes,
     ) -> anyhow::Result<(Vec<Named>, Bytes)> {
         let mut proof: Vec<Named> = Vec::new();
         proof.extend(self.bearer.clone().map(|value| ("Authorization".into(), value)));
         let Some(signing) = &self.signing else { return Ok((proof, body.clone())) };
-        let time = Utc::now();
         let signed = match signing {
             Signing::Row { scheme, keys } => {
                 let keys: Vec<&Key> = keys.iter().collect();

@@ -47,7 +47,7 @@ fn json(value: &str) -> String {
 }
 
 /// The text with the JSON `value` at the end of the path, added if it is not there; every other byte stays.
-pub(super) fn put(text: &str, path: &[&str], value: &str) -> anyhow::Result<String> {
+pub(crate) fn put(text: &str, path: &[&str], value: &str) -> anyhow::Result<String> {
     let Some((segment, rest)) = path.split_first() else { return Ok(value.to_owned()) };
     match text.trim_start().as_bytes().first() {
         Some(b'{') => put_member(text, segment, rest, value),

@@ -7,7 +7,7 @@ use crate::signature::{RFC_9421, Scheme, schemes};
 
 /// As whom to speak.
 #[derive(Debug, Clone)]
-pub(super) enum Speaker {
+pub(crate) enum Speaker {
     /// As the senders of a dialect do.
     Dialect(Dialect),
     /// As anyone who signs in a way that no dialect is named after.
@@ -16,7 +16,7 @@ pub(super) enum Speaker {
 
 /// How to sign.
 #[derive(Debug, Clone)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// By a row of the table.
     Row(Box<Scheme>),
     /// By RFC 9421.
@@ -25,7 +25,7 @@ pub(super) enum Style {
 
 impl Speaker {
     /// The dialect, if that is what it is.
-    pub(super) fn dialect(&self) -> Option<Dialect> {
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
         match self {
             Speaker::Dialect(dialect) => Some(*dialect),
             Speaker::Style(_) => None,
@@ -33,7 +33,7 @@ impl Speaker {
     }
 
     /// How it signs, if it does.
-    pub(super) fn style(&self) -> Option<Style> {
+    pub(crate) fn style(&self) -> Option<Style> {
         match self {
             Speaker::Dialect(dialect) => Style::of(*dialect),
             Speaker::Style(style) => Some(style.clone()),
@@ -43,7 +43,7 @@ impl Speaker {
 
 impl Style {
     /// How a dialect's senders sign, if they do.
-    pub(super) fn of(dialect: Dialect) -> Option<Self> {
+    pub(crate) fn of(dialect: Dialect) -> Option<Self> {
         dialect.scheme().and_then(Style::named)
     }
 

@@ -43,16 +43,16 @@ pub(super) fn source<'c>(args: &EmitArgs, config: &'c Config) -> anyhow::Result<
     }
 }
 
-/// The URL for one event, if it is safe to send there.
+/// The URL for one event or hook, if it is safe to send there; `path` is where the source's are received.
 pub(super) fn url(
     args: &EmitArgs,
     listen: SocketAddr,
-    source: Option<Named<'_>>,
+    path: Option<&str>,
     event: &str,
 ) -> anyhow::Result<Url> {
-    let url = match (&args.to, source) {
+    let url = match (&args.to, path) {
         (Some(to), _) => address(to, event)?,
-        (None, Some((_, source))) => address(&default_address(listen, &source.path)?, event)?,
+        (None, Some(path)) => address(&default_address(listen, path)?, event)?,
         (None, None) => bail!("no source is configured; give the target with --to"),
     };
     check(&url, args.allow_http)?;
@@ -105,7 +105,7 @@ pub(super) fn signing_key(
     }
 }
 
-fn given(
+pub(crate) fn given(
     flag: &str,
     file: Option<&Path>,
     key: Option<&SecretString>,
@@ -150,15 +150,15 @@ fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
     Ok(format!("http://{}{}/", reachable(listen), path.trim_end_matches('/')))
 }
 
-/// The rule of `--to`: a `/` at the end and `{event}` ask for the event's name.
-pub(super) fn address(to: &str, event: &str) -> anyhow::Result<Url> {
+/// The rule of `--to`: a `/` at the end, `{event}` and `{hook}` ask for the name.
+pub(crate) fn address(to: &str, event: &str) -> anyhow::Result<Url> {
     let event = segment(event);
     let name = if to.ends_with('/') { event.as_str() } else { "" };
-    let text = to.replace("{event}", &event) + name;
+    let text = to.replace("{event}", &event).replace("{hook}", &event) + name;
     Url::parse(&text).with_context(|| format!("{to:?} is not a URL"))
 }
 
-fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
+pub(crate) fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
     ensure!(
         url.username().is_empty() && url.password().is_none(),
         "the URL has a user or password in it; keys go into --token-file, --token or RECEIVER_EMIT_TOKEN"
@@ -174,7 +174,7 @@ fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
     }
 }
 
-fn is_listener(url: &Url, listen: SocketAddr) -> bool {
+pub(crate) fn is_listener(url: &Url, listen: SocketAddr) -> bool {
     let host = match ip(url) {
         Some(ip) if listen.ip().is_unspecified() => is_loopback(ip),
         Some(ip) => ip == listen.ip(),

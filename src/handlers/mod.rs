@@ -5,8 +5,10 @@
 //! `shipping_hooks.rs` for hooks.
 
 pub mod associate;
+pub mod associate_hooks;
 pub mod autoship_hooks;
 pub mod client;
+pub mod commission_hooks;
 pub mod daily;
 pub mod enrollment;
 pub mod evolutionx;
@@ -16,7 +18,8 @@ pub mod loyalty;
 pub mod order;
 pub mod order_hooks;
 pub mod order_lifecycle;
-mod proceed;
+pub mod proceed;
+pub mod shipping_hooks;
 pub mod stock;
 pub mod subscription;
 pub mod welcome;
@@ -51,8 +54,10 @@ pub fn pages(cx: Context) -> Router {
 pub fn catalog() -> Catalog<Context> {
     Catalog::new()
         .merge(associate::catalog())
+        .merge(associate_hooks::catalog())
         .merge(autoship_hooks::catalog())
         .merge(client::catalog())
+        .merge(commission_hooks::catalog())
         .merge(daily::catalog())
         .merge(enrollment::catalog())
         .merge(evolutionx::catalog())
@@ -62,6 +67,7 @@ pub fn catalog() -> Catalog<Context> {
         .merge(order::catalog())
         .merge(order_hooks::catalog())
         .merge(order_lifecycle::catalog())
+        .merge(shipping_hooks::catalog())
         .merge(stock::catalog())
         .merge(subscription::catalog())
 }

@@ -7,7 +7,10 @@ use crate::hook::{Hook, HookCall, HookOutcome};
 
 /// Lets the vendor's own logic answer. The shipped catalog gives it every documented hook; put a function of your own in
 /// its place.
-pub(super) async fn proceed<H: Hook>(_: Context, call: HookCall<H>) -> HookOutcome<H> {
+///
+/// # Errors
+/// What the vendor's own logic fails with.
+pub async fn proceed<H: Hook>(_: Context, call: HookCall<H>) -> HookOutcome<H> {
     info!(hook.id = H::ID, environment = %call.meta.environment, "hook left to the vendor");
     Ok(call.callback.proceed(call.request).await?)
 }

@@ -65,9 +65,7 @@ pub(super) async fn receive<C: Clone + Send + Sync + 'static>(
         event_type: Some(event.clone()),
         ..Facts::default()
     };
-    if request.method() == Method::OPTIONS
-        && let Some(mut response) = handshake::consent(&endpoint.source, request.headers())
-    {
+    if let Some(mut response) = handshake::answer(&endpoint.source, &request) {
         facts.outcome = Some(HANDSHAKE);
         response.extensions_mut().insert(facts);
         return response;

@@ -15,17 +15,21 @@ mod corpus;
 mod deliveries;
 mod dialects;
 mod dispatch;
+mod doctor;
 mod drain;
 mod emit;
 mod front;
 mod hook_log;
 mod hooks;
+mod hooks_command;
+mod hooks_emit;
 mod jobs;
 mod keys;
 mod limits;
 mod log;
 mod message_signed;
 mod model;
+mod nginx;
 mod openapi;
 mod process;
 mod program;
@@ -47,4 +51,4 @@ mod why;
 mod wire;
 
 // The README's files name these modules as they do inside the crate.
-use webhook_receiver::{catalog, event, events};
+use webhook_receiver::{catalog, event, events, hook, hooks};

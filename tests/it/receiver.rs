@@ -16,7 +16,7 @@ use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::inbox::{self, Detail, Filter, HookEntry, HookFilter, Inbox, Options};
 use webhook_receiver::serve::{Fork, serve};
-use webhook_receiver::telemetry::system_clock;
+use webhook_receiver::telemetry::{Clock, system_clock};
 
 /// A key of [`SOURCES`], with the punctuation that real keys have.
 pub(crate) const KEY: &str = "Ab!c@d%e$f^g&h";
@@ -56,6 +56,20 @@ impl Receiver {
         Receiver::start_in(tempfile::tempdir().unwrap(), settings, catalog, context).await
     }
 
+    /// Starts with a clock of its own.
+    pub(crate) async fn start_at<C>(
+        clock: Clock,
+        settings: &str,
+        catalog: Catalog<C>,
+        context: C,
+    ) -> Receiver
+    where
+        C: Clone + Send + Sync + 'static,
+    {
+        let folder = tempfile::tempdir().unwrap();
+        Receiver::begin(folder, clock, settings, Fork::new(catalog, context)).await
+    }
+
     /// Starts with the inbox of the receiver that [`stop`](Self::stop) has left.
     pub(crate) async fn start_in<C>(
         folder: TempDir,
@@ -66,7 +80,8 @@ impl Receiver {
     where
         C: Clone + Send + Sync + 'static,
     {
-        Receiver::start_fork(folder, settings, Fork::new(catalog, context)).await
+        let fork = Fork::new(catalog, context);
+        Receiver::begin(folder, system_clock(), settings, fork).await
     }
 
     /// Starts with everything that a fork may bring.
@@ -74,11 +89,18 @@ impl Receiver {
     where
         C: Clone + Send + Sync + 'static,
     {
+        Receiver::begin(folder, system_clock(), settings, fork).await
+    }
+
+    async fn begin<C>(folder: TempDir, clock: Clock, settings: &str, fork: Fork<C>) -> Receiver
+    where
+        C: Clone + Send + Sync + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let config = Config { inbox: url(folder.path()), ..parse(settings, [], "test").unwrap() };
         let stop = CancellationToken::new();
-        let serving = serve(config, fork, listener, system_clock(), stop.clone());
+        let serving = serve(config, fork, listener, clock, stop.clone());
         Receiver { address, folder, stop, serving: tokio::spawn(serving) }
     }
 

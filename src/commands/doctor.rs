@@ -1,0 +1,37 @@
+//! `doctor`: smoke-tests a live webhook.
+
+use std::io::{IsTerminal, stdout};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use webhook_receiver::config::{self, Overrides};
+use webhook_receiver::doctor::{self, DoctorArgs, Verdict};
+use webhook_receiver::handlers;
+
+use super::print;
+
+/// `doctor`'s flags and the settings'.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    settings: Overrides,
+    #[command(flatten)]
+    args: DoctorArgs,
+}
+
+pub(crate) async fn run(Args { settings, args }: Args) -> anyhow::Result<ExitCode> {
+    let config = config::load(&settings)?;
+    let report = doctor::examine(&args, &handlers::catalog().checked()?, &config).await?;
+    if let Some(file) = &args.junit {
+        std::fs::write(file, report.junit())
+            .with_context(|| format!("cannot write --junit {}", file.display()))?;
+    }
+    print(match args.json {
+        true => serde_json::to_string_pretty(&report.json())?,
+        false => report.table(stdout().is_terminal()),
+    })?;
+    Ok(match report.verdict() {
+        Verdict::Fail => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
+}

@@ -1,0 +1,255 @@
+//! What is examined: the URL, who sends to it, and with which keys.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail, ensure};
+use reqwest::Url;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use secrecy::SecretString;
+
+use super::args::DoctorArgs;
+use super::sender::Sender;
+use crate::catalog::Catalog;
+use crate::config::{Config, SourceConfig};
+use crate::emitter::target::{address, check, given, is_listener};
+use crate::emitter::{Proof, Speaker, Style, Tamper};
+use crate::event::{CANARY, Dialect};
+use crate::signature::{Scheme, TOLERANCE};
+use crate::source::Places;
+
+/// The version of the models that a source's own path takes.
+const VERSION: u16 = 1;
+
+/// The target of one run.
+pub(super) struct Target {
+    /// The URL as it was given.
+    pub(super) template: String,
+    /// The URL to which canaries go.
+    pub(super) url: Url,
+    pub(super) source: Option<String>,
+    pub(super) sender: &'static Sender,
+    pub(super) places: Places,
+    pub(super) client_id: Option<String>,
+    pub(super) keys: Keys,
+    /// Keys of another environment, by the name of their source.
+    pub(super) rivals: Vec<(String, Keys)>,
+    /// How old or how early a signed time may be, in seconds.
+    pub(super) tolerance: u64,
+    pub(super) roots: Vec<CertificateDer<'static>>,
+    pub(super) plain_port: Option<u16>,
+    pub(super) events: Vec<String>,
+    /// What is sent: canaries, or the event whose effects are allowed.
+    pub(super) event: String,
+    pub(super) example: &'static str,
+    pub(super) is_foreign: bool,
+    pub(super) may_deliver: bool,
+    /// Whether it is the configured listener itself, with nothing before it.
+    pub(super) is_listener: bool,
+    /// The inbox of the receiver that the settings are of.
+    pub(super) inbox: Option<String>,
+}
+
+/// What a source accepts.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pub(super) bearer: Vec<SecretString>,
+    pub(super) signing: Vec<SecretString>,
+    pub(super) style: Option<Style>,
+}
+
+impl Keys {
+    fn of(name: &str, source: &SourceConfig) -> anyhow::Result<Self> {
+        let auth = source.auth_kind();
+        let style = match () {
+            () if !auth.has_signature() => None,
+            () if source.signs_messages() => Some(Style::Message),
+            () => source.scheme(name)?.map(|scheme| Style::Row(Box::new(scheme))),
+        };
+        let bearer = if auth.has_bearer() { source.bearer_keys(name)? } else { Vec::new() };
+        let signing = if style.is_some() { source.signing_keys(name)? } else { Vec::new() };
+        Ok(Keys { bearer, signing, style })
+    }
+
+    /// How many pairs of keys a sender could use.
+    pub(super) fn count(&self) -> usize {
+        self.bearer.len().max(self.signing.len())
+    }
+
+    /// The proof by the keys at this place of their lists, or by the last of a shorter list.
+    pub(super) fn proof(&self, place: usize, tamper: Option<Tamper>) -> anyhow::Result<Proof> {
+        let at = |keys: &[SecretString]| keys.get(place).or(keys.last()).cloned();
+        let (bearer, signing) = (at(&self.bearer), at(&self.signing));
+        let signing = self.style.clone().zip(signing.as_ref().map(std::slice::from_ref));
+        Proof::new(bearer.as_ref(), signing, tamper)
+    }
+
+    /// The scheme, if it is a row of the table or the source's own.
+    pub(super) fn scheme(&self) -> Option<&Scheme> {
+        match &self.style {
+            Some(Style::Row(scheme)) => Some(scheme),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_timed(&self) -> bool {
+        match &self.style {
+            Some(Style::Row(scheme)) => scheme.is_timed(),
+            Some(Style::Message) => true,
+            None => false,
+        }
+    }
+}
+
+impl Target {
+    pub(super) fn new<C: 'static>(
+        args: &DoctorArgs,
+        catalog: &Catalog<C>,
+        config: &Config,
+    ) -> anyhow::Result<Self> {
+        let key = given("--key-file", args.key_file.as_deref(), args.token.as_ref())?;
+        let source = source(args, config, key.is_some())?;
+        let said = args.scheme.as_ref().and_then(Speaker::dialect);
+        let dialect = said.or(source.map(|(_, source)| source.dialect));
+        let dialect = dialect.unwrap_or(match args.scheme {
+            Some(_) => Dialect::Generic,
+            None => Dialect::DirectScale,
+        });
+        let keys = match (key, source) {
+            (Some(key), _) => alone(key, args.scheme.as_ref(), source)?,
+            (None, Some((name, source))) => Keys::of(name, source)?,
+            (None, None) => bail!("no key: give one with --key-file, or a source with --source"),
+        };
+        let places = match source {
+            Some((name, source)) if source.dialect == dialect => source.places(name)?,
+            _ => Places::of(dialect),
+        };
+        let (event, example) = effects(args, catalog, dialect)?;
+        let url = address(&args.url, &event)?;
+        check(&url, args.allow_http)?;
+        let is_plain_known = url.scheme() == "https" && url.port().is_none();
+        Ok(Target {
+            template: args.url.clone(),
+            sender: Sender::of(dialect),
+            places,
+            client_id: source.and_then(|(_, source)| source.client_ids.first().cloned()),
+            rivals: rivals(args, config, source)?,
+            tolerance: source
+                .and_then(|(_, source)| source.tolerance)
+                .map_or(TOLERANCE, |tolerance| tolerance.as_secs()),
+            roots: roots(args.ca_file.as_deref())?,
+            plain_port: args.plain_port.or(is_plain_known.then_some(80)),
+            events: events(args, catalog, dialect),
+            is_foreign: args.foreign,
+            may_deliver: !args.foreign || args.allow_effects.is_some(),
+            is_listener: is_listener(&url, config.listen) && url.scheme() == "http",
+            inbox: source.map(|_| config.inbox.clone()),
+            source: source.map(|(name, _)| name.to_owned()),
+            keys,
+            event,
+            example,
+            url,
+        })
+    }
+
+    /// The URL for another event; the same if the URL names none.
+    pub(super) fn url_for(&self, event: &str) -> anyhow::Result<Url> {
+        address(&self.template, event)
+    }
+
+    /// A proof without any key.
+    pub(super) fn unproven(&self) -> Arc<Proof> {
+        Arc::new(Proof::default())
+    }
+}
+
+type Named<'c> = (&'c str, &'c SourceConfig);
+
+/// The source that is named, or the only one that fits.
+fn source<'c>(
+    args: &DoctorArgs,
+    config: &'c Config,
+    has_key: bool,
+) -> anyhow::Result<Option<Named<'c>>> {
+    let names = || config.sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let fits = |(name, source): &(&String, &SourceConfig)| {
+        args.source.as_ref().is_none_or(|wanted| wanted == *name)
+            && args.environment.is_none_or(|wanted| wanted == source.environment)
+    };
+    let mut found =
+        config.sources.iter().filter(fits).map(|(name, source)| (name.as_str(), source));
+    match (found.next(), found.next()) {
+        (Some(source), None) if !has_key || args.source.is_some() => Ok(Some(source)),
+        (None, _) if args.source.is_some() || (!has_key && args.environment.is_some()) => {
+            bail!("no such source is configured; there are: {}", names())
+        }
+        (Some(_), Some(_)) if !has_key => {
+            bail!("several sources are configured; choose one with --source: {}", names())
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A key from the command line: to sign with if there is a scheme, else to send.
+fn alone(
+    key: SecretString,
+    scheme: Option<&Speaker>,
+    source: Option<Named<'_>>,
+) -> anyhow::Result<Keys> {
+    let style = match (scheme, source) {
+        (Some(speaker), _) => speaker.style(),
+        (None, Some((name, source))) => Keys::of(name, source)?.style,
+        (None, None) => None,
+    };
+    Ok(match style {
+        Some(_) => Keys { signing: vec![key], style, ..Keys::default() },
+        None => Keys { bearer: vec![key], ..Keys::default() },
+    })
+}
+
+/// The keys that must not be accepted here, though the same sender has them for elsewhere. They go to no stranger.
+fn rivals(
+    args: &DoctorArgs,
+    config: &Config,
+    source: Option<Named<'_>>,
+) -> anyhow::Result<Vec<(String, Keys)>> {
+    let Some((_, own)) = source.filter(|_| !args.foreign) else { return Ok(Vec::new()) };
+    let others = config
+        .sources
+        .iter()
+        .filter(|(_, other)| other.dialect == own.dialect && other.environment != own.environment);
+    others.map(|(name, other)| Ok((name.clone(), Keys::of(name, other)?))).collect()
+}
+
+/// What is sent, and what stands in it.
+fn effects<C: 'static>(
+    args: &DoctorArgs,
+    catalog: &Catalog<C>,
+    dialect: Dialect,
+) -> anyhow::Result<(String, &'static str)> {
+    let Some(event) = &args.allow_effects else { return Ok((CANARY.to_owned(), "{}")) };
+    let row = catalog.get(dialect, VERSION, event);
+    let row =
+        row.with_context(|| format!("--allow-effects: there is no {dialect} event `{event}`"))?;
+    ensure!(row.needs_object, "--allow-effects: the sample of `{event}` is no object");
+    Ok((row.name.to_owned(), row.example))
+}
+
+fn events<C: 'static>(args: &DoctorArgs, catalog: &Catalog<C>, dialect: Dialect) -> Vec<String> {
+    let all = || catalog.iter().filter(|row| row.dialect == dialect && row.version == VERSION);
+    match &args.events {
+        None => Vec::new(),
+        Some(named) if named.is_empty() => all().map(|row| row.name.to_owned()).collect(),
+        Some(named) => named.clone(),
+    }
+}
+
+fn roots(file: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let Some(file) = file else { return Ok(Vec::new()) };
+    let unreadable = || format!("cannot read --ca-file {}", file.display());
+    let found = CertificateDer::pem_file_iter(file).with_context(unreadable)?;
+    let found = found.collect::<Result<Vec<_>, _>>().with_context(unreadable)?;
+    ensure!(!found.is_empty(), "--ca-file {} holds no certificate in PEM", file.display());
+    Ok(found)
+}
