@@ -61,9 +61,12 @@ fn event(attempt: &AttemptEntry) -> Markup {
 }
 
 fn answer(attempt: &AttemptEntry) -> Markup {
+    // The status alone says as much.
+    let said = attempt.status.map(|status| format!("answered {status}"));
+    let error = attempt.error.as_ref().filter(|error| said.as_ref() != Some(error));
     html! {
         @if let Some(status) = attempt.status { span.num { (status) } } @else { "none" }
-        @if let Some(error) = &attempt.error { p.why { (error) } }
+        @if let Some(error) = error { p.why { (error) } }
         @if let Some(fault) = &attempt.fault { p.why { "on purpose: " (fault) } }
     }
 }
