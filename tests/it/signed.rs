@@ -214,7 +214,13 @@ async fn x_is_given_the_signature_of_its_token_and_never_that_of_a_delivery() {
     let answer = asked(&receiver, "?nonce=1&crc_token=a%2Ftoken%3D").await;
     let expected = serde_json::json!({ "response_token": theirs.to_str().unwrap() });
     assert_eq!((answer.status, answer.json()), (200, expected));
-    for json in ["", "?crc_token=", "?crc_token=%7B%22a%22:1%7D", "?crc_token=1"] {
+    for json in [
+        "",
+        "?crc_token=",
+        "?crc_token=%7B%22a%22:1%7D",
+        "?crc_token=1",
+        "?crc_token=1767225600.%7B%7D",
+    ] {
         asked(&receiver, json).await.problem(405, "method-not-allowed");
     }
     let others = start(&source("github", "")).await;
