@@ -48,6 +48,7 @@ pub(super) struct Target {
     /// Whether it is the configured listener itself, with nothing before it.
     pub(super) is_listener: bool,
     /// The inbox of the receiver that the settings are of.
+    #[expect(dead_code, reason = "what arrives is looked up here")]
     pub(super) inbox: Option<String>,
 }
 

@@ -4,6 +4,7 @@
 
 mod browser;
 mod bus;
+mod bus_pages;
 mod bus_program;
 mod canary;
 mod check;
@@ -19,7 +20,6 @@ mod drain;
 mod emit;
 mod front;
 mod hook_log;
-mod hooks;
 mod hooks_command;
 mod hooks_emit;
 mod jobs;
@@ -31,6 +31,7 @@ mod model;
 mod nginx;
 mod openapi;
 mod process;
+mod process_hooks;
 mod program;
 mod readme;
 mod receive;
