@@ -58,32 +58,46 @@ impl Bus {
             Err(error) => {
                 warn!(%error, "cannot read what is due");
                 tokio::time::sleep(PAUSE).await;
-                lane.poke();
+                lane.load_again(is_retry);
             }
         }
     }
 
-    /// Makes one attempt, and says what came of it.
+    /// Makes one attempt after the other, as long as the lane has another in hand.
     async fn attempt(
         self: Arc<Self>,
         lane: Arc<Lane>,
-        job: Job,
-        permit: Option<OwnedSemaphorePermit>,
+        mut job: Job,
+        mut permit: Option<OwnedSemaphorePermit>,
     ) {
+        loop {
+            let is_retry = job.is_retry;
+            self.attempt_and_copy(&lane, job).await;
+            drop(permit);
+            lane.finished(is_retry, self.after(self.probe));
+            let next = match self.stop.is_cancelled() {
+                true => None,
+                false => lane.another(self.time.now(), &self.shared, &self.roster.load),
+            };
+            match next {
+                Some(next) => (job, permit) = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Makes one attempt, and a copy of it if that is to go wrong on purpose.
+    async fn attempt_and_copy(&self, lane: &Arc<Lane>, job: Job) {
         let subscription = lane.subscription();
         let faults = &subscription.config.faults;
         if !faults.delay.is_zero() {
             tokio::time::sleep(faults.delay).await;
         }
-        let is_twice = happens(faults.duplicate);
-        let is_retry = job.is_retry;
-        let copy = is_twice.then(|| job.clone());
-        self.attempt_once(&lane, &subscription, job).await;
+        let copy = happens(faults.duplicate).then(|| job.clone());
+        self.attempt_once(lane, &subscription, job).await;
         if let Some(job) = copy {
-            self.attempt_copy(&lane, &subscription, job).await;
+            self.attempt_copy(lane, &subscription, job).await;
         }
-        drop(permit);
-        lane.finished(is_retry, self.after(self.probe));
     }
 
     async fn attempt_once(&self, lane: &Arc<Lane>, subscription: &Subscription, job: Job) {

@@ -1,13 +1,14 @@
 //! The body of a delivery: what was published, and what its dialect says in the body besides.
 
+use std::collections::HashMap;
+
 use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::SecondsFormat;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::message::Message;
-use super::super::proof::Proof;
 use super::super::set;
 use super::publication::Event;
 use crate::event::{Dialect, Timestamp};
@@ -38,17 +39,29 @@ pub(super) fn of(
         (Fact::EventType, is.event_type.clone()),
         (Fact::EventTime, written(is.happened_at)),
     ];
-    let value: Value = serde_json::from_slice(&body).context("the body is not JSON")?;
-    let url = reqwest::Url::parse("http://localhost/")?;
-    let (all, proof) = (places.clone().into(), Proof::default().into());
-    let mut message = Message::new(&is.event_type, url, all, proof, body);
+    let known: HashMap<String, IgnoredAny> =
+        serde_json::from_slice(&body).context("the body is not an object")?;
+    let mut added = String::new();
     for (fact, text) in said {
         let Some(Place::Body(path)) = places.at(fact).first() else { continue };
-        if fact == Fact::MessageId || !has(&value, path.keys()) {
-            message.say(fact, &text)?;
+        let keys: Vec<&str> = path.keys().collect();
+        let is_said = known.keys().any(|key| key.eq_ignore_ascii_case(keys[0]));
+        let text = Value::from(text).to_string();
+        match is_said {
+            false if keys.len() == 1 => added += &format!("{}:{text},", Value::from(keys[0])),
+            true if fact != Fact::MessageId => {}
+            _ => body = set::put(std::str::from_utf8(&body)?, &keys, &text)?.into(),
         }
     }
-    Ok(message.body)
+    Ok(if added.is_empty() { body } else { with_members(&body, added, known.is_empty()) })
+}
+
+/// The object with these members in front of its own.
+fn with_members(object: &Bytes, mut members: String, is_empty: bool) -> Bytes {
+    if is_empty {
+        members.pop();
+    }
+    [b"{", members.as_bytes(), &object[1..]].concat().into()
 }
 
 /// A time as the vendors write it.
@@ -78,18 +91,59 @@ fn wrapped(event: &Event) -> anyhow::Result<Bytes> {
     Ok(serde_json::to_vec(&wrapped)?.into())
 }
 
-/// Whether there is something at the end of the path, whatever the case of its keys.
-fn has<'k>(value: &Value, path: impl Iterator<Item = &'k str>) -> bool {
-    let step = |value: &'_ Value, key: &str| -> Option<Value> {
-        let object = value.as_object()?;
-        object.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, v)| v.clone())
-    };
-    let mut value = value.clone();
-    for key in path {
-        match step(&value, key) {
-            Some(inner) => value = inner,
-            None => return false,
-        }
+#[cfg(test)]
+mod tests {
+    use super::super::publication::Draft;
+    use super::*;
+
+    fn body(dialect: Dialect, data: &'static str, with_record: bool) -> Value {
+        let draft = Draft {
+            event_id: "evt_1".into(),
+            event_type: "order.created".into(),
+            environment: None,
+            object_type: None,
+            object_id: None,
+            source_user: None,
+            happened_at: Timestamp::UNIX_EPOCH,
+            published_at: Timestamp::UNIX_EPOCH,
+            body: Bytes::from_static(data.as_bytes()),
+            record: Some(Bytes::from_static(b"{\"id\":7}")),
+        };
+        let made = of(&Event::new(1, draft), &Places::of(dialect), (dialect, with_record)).unwrap();
+        serde_json::from_slice(&made).unwrap()
     }
-    !value.is_null()
+
+    #[test]
+    fn the_id_is_the_events_and_the_rest_is_the_publishers() {
+        let evolutionx = body(Dialect::EvolutionX, r#"{"event_id":"old","n":1}"#, false);
+        assert_eq!(evolutionx["event_id"], "evt_1");
+        assert_eq!(
+            (&evolutionx["event_type"], &evolutionx["n"]),
+            (&"order.created".into(), &1.into())
+        );
+        let directscale = body(Dialect::DirectScale, r#"{"eventtype":"Mine"}"#, false);
+        assert_eq!(directscale["eventtype"], "Mine");
+        assert!(directscale.get("EventType").is_none());
+        assert_eq!(directscale["EventDateUtc"], "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn an_empty_object_is_completed_too() {
+        assert_eq!(body(Dialect::DirectScale, "{}", false)["EventType"], "order.created");
+        assert_eq!(body(Dialect::DirectScale, "{ }", false)["EventType"], "order.created");
+    }
+
+    #[test]
+    fn standard_webhooks_wrap_what_is_not_wrapped() {
+        let wrapped = body(Dialect::StandardWebhooks, r#"{"n":1}"#, false);
+        assert_eq!((&wrapped["type"], &wrapped["data"]["n"]), (&"order.created".into(), &1.into()));
+        let own = body(Dialect::StandardWebhooks, r#"{"type":"mine","data":{"n":2}}"#, false);
+        assert_eq!((&own["type"], &own["data"]["n"]), (&"mine".into(), &2.into()));
+    }
+
+    #[test]
+    fn the_object_record_is_there_if_it_is_asked_for() {
+        assert_eq!(body(Dialect::EvolutionX, "{}", true)[RECORD]["id"], 7);
+        assert!(body(Dialect::EvolutionX, "{}", false).get(RECORD).is_none());
+    }
 }

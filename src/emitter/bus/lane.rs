@@ -242,6 +242,36 @@ impl Lane {
         self.wake.notify_one();
     }
 
+    /// As [`next`](Self::next), for an attempt that is over: it goes on with what is in memory, or wakes the lane.
+    pub(super) fn another(
+        &self,
+        now: Timestamp,
+        shared: &Arc<Semaphore>,
+        load: &Load,
+    ) -> Option<(Job, Option<OwnedSemaphorePermit>)> {
+        let is_simple = {
+            let queue = self.queue();
+            let waits = !queue.first.is_empty() || !queue.retries.is_empty();
+            queue.health.standing == Standing::Active && waits
+        };
+        match is_simple.then(|| self.next(now, shared, load)) {
+            Some(Next::Go(job, permit)) => return Some((job, permit)),
+            Some(Next::Load { is_retry, .. }) => self.load_again(is_retry),
+            _ => {}
+        }
+        self.wake.notify_one();
+        None
+    }
+
+    /// What was to be read is still to be read.
+    pub(super) fn load_again(&self, is_retry: bool) {
+        let mut queue = self.queue();
+        match is_retry {
+            true => queue.next_retry = Some(Timestamp::MIN_UTC),
+            false => queue.has_more = true,
+        }
+    }
+
     /// What to do now. A target may always have one request on its way; for each more one of the `shared` permits is taken.
     pub(super) fn next(&self, now: Timestamp, shared: &Arc<Semaphore>, load: &Load) -> Next {
         let mut queue = self.queue();
@@ -341,8 +371,6 @@ impl Lane {
         if queue.health.standing == Standing::Failing {
             queue.next_probe = Some(probe);
         }
-        drop(queue);
-        self.wake.notify_one();
     }
 
     /// What came of a delivery is written down.

@@ -59,6 +59,8 @@ pub(super) struct Sent {
 struct Answered {
     status: u16,
     headers: HeaderMap,
+    /// The headers as JSON pairs.
+    said: String,
     body: Vec<u8>,
     is_cut: bool,
 }
@@ -75,10 +77,10 @@ impl Sent {
     }
 
     /// The answer's headers as JSON pairs, its body, and whether that was longer.
-    pub(super) fn answer(&self) -> (String, &[u8], bool) {
+    pub(super) fn answer(&self) -> (&str, &[u8], bool) {
         match &self.result {
-            Ok(answered) => (pairs(&answered.headers), &answered.body, answered.is_cut),
-            Err(_) => ("[]".into(), &[], false),
+            Ok(answered) => (&answered.said, &answered.body, answered.is_cut),
+            Err(_) => ("[]", &[], false),
         }
     }
 
@@ -193,7 +195,7 @@ impl Sender {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         // What arrived is known from the status, whatever becomes of the body.
         let (body, is_cut) = self.body(response).await;
-        Ok(Answered { status, headers, body, is_cut })
+        Ok(Answered { status, said: pairs(&headers), headers, body, is_cut })
     }
 
     /// As much of the answer as is kept. A longer one is not read to its end: its connection is closed.
