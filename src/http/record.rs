@@ -11,10 +11,10 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tracing::{info, warn};
 
-use super::problem::{INTERNAL, Problem};
 use crate::event::DeliveryId;
 use crate::signature::Fingerprint;
 use crate::telemetry::Metrics;
+use crate::web::problem::{INTERNAL, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
