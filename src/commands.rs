@@ -1,6 +1,7 @@
 //! What each command does, beyond the library.
 
 pub(crate) mod check;
+pub(crate) mod connect;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod healthcheck;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod args;
+mod card;
 mod check;
 mod checks;
 mod probe;
@@ -20,6 +21,7 @@ use crate::config::Config;
 use target::Target;
 
 pub use args::DoctorArgs;
+pub use card::{CardArgs, cards};
 pub use check::{Check, Finding, Verdict};
 pub use report::{Line, Report};
 pub use sender::Sender;
