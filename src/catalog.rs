@@ -17,7 +17,7 @@ use crate::event::{self, DecodeError, Delivery, Dialect, Event, Outcome};
 use crate::hook::{Hook, HookCall, HookOutcome};
 use hooks::Hooks;
 
-pub use hooks::{HookClash, HookRow};
+pub use hooks::{Body, HookClash, HookRow};
 
 /// A started handler.
 pub type Attempt = BoxFuture<'static, Outcome>;

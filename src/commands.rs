@@ -1,13 +1,17 @@
 //! What each command does, beyond the library.
 
+mod browse;
+pub(crate) mod bus;
 pub(crate) mod check;
 pub(crate) mod connect;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod healthcheck;
+pub(crate) mod hooks;
 pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod openapi;
+pub(crate) mod publish;
 pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod verify;

@@ -1,8 +1,10 @@
 //! The settings: file < environment < flags. Every one of them stands, with its default, in `receiver.example.toml`.
 
+mod bus;
 mod check;
 #[cfg(test)]
 mod example;
+mod hooks;
 mod keys;
 mod load;
 mod places;
@@ -21,7 +23,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::event::{Dialect, Environment};
 use crate::signature::CustomScheme;
 
-pub use check::{is_loopback, reachable};
+pub use bus::{BusConfig, FaultsConfig, SubscriptionConfig};
+pub use check::{is_local, is_loopback, reachable};
+pub use hooks::HooksConfig;
 pub use keys::{ConfiguredKey, KeySort};
 pub(crate) use load::{EMIT_SIGNING_KEY, EMIT_TOKEN};
 pub use load::{Overrides, SettingsText, load, parse};
@@ -52,6 +56,8 @@ pub struct Config {
     pub retention: Retention,
     /// Who may read the documentation pages and the metrics.
     pub docs: Docs,
+    /// The event bus.
+    pub bus: BusConfig,
     /// What is logged and how.
     pub log: Log,
 }
@@ -113,6 +119,9 @@ pub struct SourceConfig {
     /// The origins that may send CloudEvents once they have asked; `*` for any.
     #[serde(default, deserialize_with = "one_or_many")]
     pub allowed_origins: Vec<String>,
+    /// The Process Hooks that it calls; absent if it calls none.
+    #[serde(default)]
+    pub hooks: Option<HooksConfig>,
 }
 
 /// Where a delivery says what it is: `header:` and a name, or a JSON pointer into the body; several are tried in order.
@@ -218,7 +227,7 @@ pub struct Dedup {
     pub remembered: usize,
 }
 
-/// How long ended deliveries are kept. Dead letters stay until a person replays or prunes them.
+/// How long ended deliveries and the log of calls are kept. Dead letters stay until a person replays or prunes them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
@@ -228,6 +237,9 @@ pub struct Retention {
     /// Deliveries that no handler took.
     #[serde(deserialize_with = "duration")]
     pub unrouted: Duration,
+    /// Calls of hooks.
+    #[serde(deserialize_with = "duration")]
+    pub hooks: Duration,
 }
 
 /// Who may read the documentation pages and the metrics when the listener is not loopback.
@@ -274,6 +286,7 @@ impl Default for Config {
             dedup: Dedup::default(),
             retention: Retention::default(),
             docs: Docs::default(),
+            bus: BusConfig::default(),
             log: Log::default(),
         }
     }
@@ -329,7 +342,7 @@ impl Default for Dedup {
 
 impl Default for Retention {
     fn default() -> Self {
-        Retention { done: days(30), unrouted: days(90) }
+        Retention { done: days(30), unrouted: days(90), hooks: days(30) }
     }
 }
 

@@ -5,7 +5,9 @@
 mod args;
 mod attempt;
 mod body;
+pub mod bus;
 mod dry_run;
+pub mod hooks;
 mod message;
 mod plan;
 mod proof;
@@ -59,6 +61,9 @@ pub async fn run<C: 'static>(
     catalog: &Catalog<C>,
     config: &Config,
 ) -> anyhow::Result<Verdict> {
+    if args.hooks.is_asked() {
+        return hooks::run(&args, catalog, config).await;
+    }
     let plan = Plan::new(&args, catalog, config)?;
     for warning in plan.warnings() {
         eprintln!("warning: {warning}");

@@ -1,6 +1,7 @@
 //! What a handler sees: the [`Event`] it is for, the [`Delivery`] it is given and the [`Outcome`] it returns.
 
 mod cloudevents;
+mod code;
 mod decode;
 mod id;
 mod json;
@@ -20,13 +21,15 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub(crate) use code::codes;
+pub use code::{Code, Codes};
 #[cfg(test)]
 pub(crate) use decode::fields;
 pub use decode::{DecodeError, needs_object};
 pub(crate) use decode::{decode, without_value};
 pub use id::Id;
 pub use json::Json;
-pub use money::Money;
+pub use money::{Money, Quantity};
 pub use net_date_time::NetDateTime;
 pub use open::Open;
 

@@ -7,6 +7,7 @@ mod api;
 mod call;
 mod callback;
 mod failure;
+mod redact;
 mod sample;
 
 use std::sync::Arc;
@@ -22,9 +23,11 @@ use crate::source::Source;
 
 pub use api::{CallbackApi, PageError};
 pub use call::{Call, Traced};
+use callback::Nobody;
 pub(crate) use callback::Ticket;
 pub use callback::{Callback, CallbackError, CallbackRequest, CallbackTrace, Vendor};
 pub use failure::{DiscoRemoteException, HookFailure, RemoteError};
+pub use redact::{SECRET_MEMBERS, redacted};
 pub use sample::Script;
 
 /// One Process Hook: its id and what is asked and answered, declared once.
@@ -98,7 +101,6 @@ impl HookMeta {
 pub type HookOutcome<H> = Result<Open<<H as Hook>::Response>, HookFailure>;
 
 /// Where a source's hooks are received, and how its vendor is called back.
-#[derive(Clone)]
 pub struct Site {
     /// Who calls.
     pub source: Arc<Source>,
@@ -112,8 +114,36 @@ pub struct Site {
     pub unhandled: Unhandled,
     /// What is kept of a call.
     pub recording: Recording,
+    /// The path under which the fork's own pages are served, if they are.
+    pub pages: Option<String>,
+    /// The vendor's system, if it can be called back.
+    pub api: Option<Arc<CallbackApi>>,
+}
+
+impl Site {
     /// The vendor's own logic.
-    pub vendor: Arc<dyn Vendor>,
+    fn vendor(&self) -> Arc<dyn Vendor> {
+        match &self.api {
+            Some(api) => Arc::<CallbackApi>::clone(api),
+            None => Arc::new(Nobody(self.source.name.clone())),
+        }
+    }
+
+    /// The name of the user who opened the page with this token.
+    ///
+    /// # Errors
+    /// [`PageError`] if the token is not the page's, or the vendor cannot say.
+    pub async fn page_user(
+        &self,
+        page: &str,
+        token: &str,
+        deadline: Instant,
+    ) -> Result<String, PageError> {
+        match &self.api {
+            Some(api) => api.page_user(page, token, deadline).await,
+            None => Err(CallbackError::NotConfigured(self.source.name.clone()).into()),
+        }
+    }
 }
 
 /// What becomes of a hook that no handler takes.

@@ -6,11 +6,16 @@ mod connections;
 mod diagnosis;
 pub mod docs;
 mod endpoint;
+mod gate;
 mod handshake;
+mod hooks;
+mod ledger;
 pub mod login;
+pub mod page;
 pub mod problem;
 mod receive;
 mod record;
+mod refused;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +28,12 @@ use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::catalog::Catalog;
 use crate::config::Limits;
-use crate::inbox::{Front, Inbox};
+use crate::hook::Site;
+use crate::inbox::{Front, HookLog, Inbox};
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 use problem::Problem;
@@ -39,10 +46,18 @@ pub struct Parts<C> {
     pub sources: Vec<Arc<Source>>,
     /// The events and their handlers.
     pub catalog: Arc<Catalog<C>>,
+    /// Where hooks are received.
+    pub hooks: Vec<Arc<Site>>,
+    /// The calls of hooks that run; closed and waited for at a stop.
+    pub calls: TaskTracker,
+    /// What the handlers of hooks are given; cloned for each call.
+    pub context: C,
     /// The inbox behind its memory of recent ids.
     pub front: Front,
     /// The inbox itself, for readiness.
     pub inbox: Arc<dyn Inbox>,
+    /// Keeps how calls of hooks end.
+    pub hook_log: HookLog,
     /// What a request may cost.
     pub limits: Limits,
     /// Tells the time.
@@ -54,7 +69,7 @@ pub struct Parts<C> {
 }
 
 /// All routes: receiving and health, and `pages` beside them.
-pub fn router<C: Send + Sync + 'static>(parts: Parts<C>, pages: Router) -> Router {
+pub fn router<C: Clone + Send + Sync + 'static>(parts: Parts<C>, pages: Router) -> Router {
     let metrics = Arc::clone(&parts.metrics);
     let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
     let receiver = Arc::new(receive::Receiver::new(parts));

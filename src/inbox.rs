@@ -1,7 +1,9 @@
-//! The durable store of deliveries: accept, claim, finish, browse, replay.
+//! The durable store of deliveries: accept, claim, finish, browse, replay; and the log of calls of hooks.
 //!
 //! [`Inbox`] is the contract that every engine keeps; one conformance suite runs against all of them.
 
+mod hook_log;
+mod hook_record;
 mod recent;
 mod sqlite;
 
@@ -16,6 +18,8 @@ use crate::event::{CANARY, Delivery, DeliveryId, Timestamp};
 use crate::source::Verified;
 use crate::telemetry::Clock;
 
+pub use hook_log::{HookLog, HookLogWriter};
+pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
 pub use recent::Front;
 pub use sqlite::Sqlite;
 
@@ -79,6 +83,18 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// When each key was last used, by source and fingerprint. Keys that were never used are not in it.
     async fn keys(&self) -> Result<Vec<KeyUse>>;
+
+    /// Keeps how calls of hooks ended. They may be lost with the power, though not with the process.
+    async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()>;
+
+    /// The calls that match, newest first, without their bodies.
+    async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>>;
+
+    /// One call with its bodies, if they were kept.
+    async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>>;
+
+    /// Deletes up to `limit` calls that came before `before`, but never the newest; returns how many.
+    async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64>;
 
     /// Whether the engine can keep a delivery now.
     async fn check(&self) -> Result<()>;

@@ -35,4 +35,5 @@ pub mod openapi;
 pub mod serve;
 pub mod signature;
 pub mod source;
+mod sqlite;
 pub mod telemetry;

@@ -34,8 +34,14 @@ enum Command {
         #[command(flatten)]
         args: Box<EmitArgs>,
     },
+    /// Stand in for the vendor's event bus: subscriptions, retries, outages, logs
+    Bus(commands::bus::Args),
+    /// Give events to a running bus
+    Publish(commands::publish::Args),
     /// Look into the inbox: list, show, replay, prune, export
     Inbox(commands::inbox::Args),
+    /// Look into the log of hook calls: list, show, export, prune
+    Hooks(commands::hooks::Args),
     /// Check the settings: what would be refused, what is unwise, which sources would be served
     Check(commands::check::Args),
     /// Show when each key was last used, so that an old one can go
@@ -60,7 +66,10 @@ async fn main() -> ExitCode {
         Command::Dev(args) => commands::dev::run(args).await,
         Command::Serve(args) => commands::serve::run(args).await,
         Command::Emit { settings, args } => emit(&settings, *args).await,
+        Command::Bus(args) => commands::bus::run(args).await,
+        Command::Publish(args) => commands::publish::run(args).await,
         Command::Inbox(args) => commands::inbox::run(args).await,
+        Command::Hooks(args) => commands::hooks::run(args).await,
         Command::Check(args) => commands::check::run(args),
         Command::Keys(args) => commands::keys::run(args).await,
         Command::Verify(args) => commands::verify::run(&args),

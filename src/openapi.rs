@@ -1,6 +1,7 @@
 //! The OpenAPI document, built from the catalog: what the receiver takes, and what the emitter sends.
 
 mod components;
+mod hooks;
 mod operations;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use utoipa::openapi::{
 
 use crate::catalog::{Catalog, Row, segment};
 use crate::event::{Dialect, Environment};
+use crate::hook;
 use crate::source::{Accepted, Auth, Places, Source, is_secret, versioned};
 
 /// The version that a path without one stands for.
@@ -36,21 +38,23 @@ pub struct SchemaClash {
     pub second: String,
 }
 
-/// Describes every event of the catalog under the paths of every source. Nothing of it is secret.
+/// Describes every event of the catalog under the paths of every source, and every hook under those of every site. Nothing
+/// of it is secret.
 ///
 /// # Errors
 /// [`SchemaClash`] if two types share a name.
 pub fn document<C: 'static>(
     catalog: &Catalog<C>,
     sources: &[Arc<Source>],
+    hooks: &[Arc<hook::Site>],
 ) -> Result<OpenApi, SchemaClash> {
     let sites: Vec<Site> = sources.iter().map(|source| Site::new(source, sources.len())).collect();
     Ok(OpenApiBuilder::new()
         .info(info())
-        .tags(Some(tags(catalog, &sites)))
-        .paths(paths(catalog, &sites))
+        .tags(Some(tags(catalog, &sites, hooks)))
+        .paths(paths(catalog, &sites, hooks))
         .webhooks(Some(webhooks(catalog)))
-        .components(Some(components(catalog, sources)?))
+        .components(Some(components(catalog, sources, hooks)?))
         .build())
 }
 
@@ -68,6 +72,24 @@ pub fn default_source() -> Arc<Source> {
         allowed_origins: Vec::new(),
         auth: Auth::bearer([Accepted::bearer(&"key".into())]),
     })
+}
+
+/// The hooks of that source, with a vendor that is called back; the committed document describes them.
+///
+/// # Errors
+/// If no client can be set up.
+pub fn default_hooks() -> anyhow::Result<Arc<hook::Site>> {
+    let base = "https://example.corpadmin.directscale.com".parse()?;
+    Ok(Arc::new(hook::Site {
+        source: default_source(),
+        path: "/api/hooks".into(),
+        deadline: std::time::Duration::from_secs(20),
+        concurrency: 256,
+        unhandled: hook::Unhandled::PassThrough,
+        recording: hook::Recording::default(),
+        pages: None,
+        api: Some(Arc::new(hook::CallbackApi::new(base, &"key".into())?)),
+    }))
 }
 
 /// A source as the document shows it.
@@ -115,7 +137,11 @@ fn info() -> Info {
 }
 
 /// One tag for each family of events of each source, in the order of the catalog.
-fn tags<C: 'static>(catalog: &Catalog<C>, sites: &[Site<'_>]) -> Vec<Tag> {
+fn tags<C: 'static>(
+    catalog: &Catalog<C>,
+    sites: &[Site<'_>],
+    hooks: &[Arc<hook::Site>],
+) -> Vec<Tag> {
     let mut names: Vec<String> = Vec::new();
     for site in sites {
         let families = site.rows(catalog).map(|row| site.tag(&family(row)));
@@ -125,12 +151,23 @@ fn tags<C: 'static>(catalog: &Catalog<C>, sites: &[Site<'_>]) -> Vec<Tag> {
             }
         }
     }
+    names.extend(hooks.iter().map(|site| hook_tag(site, hooks.len())));
     names.extend([operations::SENT, operations::HEALTH].map(str::to_owned));
     names.iter().map(Tag::new).collect()
 }
 
-fn paths<C: 'static>(catalog: &Catalog<C>, sites: &[Site<'_>]) -> Paths {
+/// The tag of a site's hooks, told apart from other sites' if there are any.
+fn hook_tag(site: &hook::Site, sites: usize) -> String {
+    if sites > 1 { format!("{}: {}", site.source.name, hooks::HOOKS) } else { hooks::HOOKS.into() }
+}
+
+fn paths<C: 'static>(catalog: &Catalog<C>, sites: &[Site<'_>], hooks: &[Arc<hook::Site>]) -> Paths {
     let mut paths = PathsBuilder::new();
+    for site in hooks {
+        for (path, item) in hooks::paths(catalog, site, &hook_tag(site, hooks.len())) {
+            paths = paths.path(path, item);
+        }
+    }
     for site in sites {
         for (path, item) in site_paths(catalog, site) {
             paths = paths.path(path, item);
@@ -178,9 +215,10 @@ fn webhooks<C: 'static>(catalog: &Catalog<C>) -> Paths {
 fn components<C: 'static>(
     catalog: &Catalog<C>,
     sources: &[Arc<Source>],
+    hooks: &[Arc<hook::Site>],
 ) -> Result<Components, SchemaClash> {
     let mut components = Components::new();
-    components.schemas = components::schemas(catalog)?;
+    components.schemas = components::schemas(catalog, !hooks.is_empty())?;
     let dialects: Vec<Places> = catalog.iter().map(|row| Places::of(row.dialect)).collect();
     let configured = sources.iter().map(|source| &source.places);
     components.parameters = components::parameters(dialects.iter().chain(configured));
@@ -304,7 +342,7 @@ mod tests {
     }
 
     fn json(catalog: &Catalog<()>, sources: &[Arc<Source>]) -> Value {
-        serde_json::to_value(document(catalog, sources).unwrap()).unwrap()
+        serde_json::to_value(document(catalog, sources, &[]).unwrap()).unwrap()
     }
 
     fn paths(document: &Value) -> Vec<&str> {
@@ -398,7 +436,7 @@ mod tests {
     #[test]
     fn two_types_of_one_name_are_refused_with_both_handlers() {
         let catalog = Catalog::new().on(ring).on(other_ring);
-        let clash = document(&catalog, &[default_source()]).err().unwrap();
+        let clash = document(&catalog, &[default_source()], &[]).err().unwrap();
         assert_eq!(clash.schema, "Ring");
         assert!(
             clash.first.contains("::ring)") && clash.second.contains("::other_ring)"),

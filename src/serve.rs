@@ -1,5 +1,6 @@
 //! The receiver, put together: inbox, dispatcher, routes, retention, and the order in which they stop.
 
+mod bus;
 mod key_times;
 
 use std::sync::Arc;
@@ -11,19 +12,23 @@ use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::catalog::Catalog;
 use crate::config::{Config, is_loopback};
 use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::event::Timestamp;
+use crate::hook::Site;
 use crate::http;
 use crate::http::login::{Login, require_login};
-use crate::inbox::{self, Front, Inbox, InboxError, Options, State};
+use crate::inbox::{self, Front, HookLog, Inbox, InboxError, Options, State};
 use crate::openapi;
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 use key_times::KeyTimes;
+
+pub use bus::serve_bus;
 
 /// How many deliveries one pruning step deletes, so that accepts do not wait long behind it.
 const PRUNE_STEP: usize = 100;
@@ -37,20 +42,38 @@ const CANARIES: Duration = Duration::from_secs(60 * 60);
 /// How often retention, the backlog's metrics and the times of keys are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
+/// What a fork brings: its table, what its handlers are given, and its pages.
+pub struct Fork<C> {
+    /// The events and hooks, with their handlers.
+    pub catalog: Catalog<C>,
+    /// What the handlers are given.
+    pub context: C,
+    /// The pages that a vendor shows in a frame, below the path that the settings give them.
+    pub pages: Router,
+}
+
+impl<C> Fork<C> {
+    /// A fork without pages.
+    pub fn new(catalog: Catalog<C>, context: C) -> Self {
+        Fork { catalog, context, pages: Router::new() }
+    }
+}
+
 /// Runs the receiver on `listener` until `stop`, then drains.
 ///
 /// # Errors
 /// If the settings cannot be used or the inbox cannot be opened.
 pub async fn serve<C: Clone + Send + Sync + 'static>(
     config: Config,
-    catalog: Catalog<C>,
-    context: C,
+    fork: Fork<C>,
     listener: TcpListener,
     clock: Clock,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Fork { catalog, context, pages: own_pages } = fork;
     config.check()?;
     let sources = config.sources()?;
+    let hooks = config.hook_sites(&sources)?;
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
     let catalog = Arc::new(catalog.checked()?);
     let metrics = Arc::new(Metrics::default());
@@ -58,10 +81,16 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let inbox = open(&config).await?;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.show(&metrics);
-    let pages = pages(&config, &catalog, &sources, &metrics)?;
+    let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox), Arc::clone(&metrics));
+    let own_pages = http::page::router(&hooks, &own_pages);
+    let pages = pages(&config, &catalog, &sources, &hooks, &metrics)?.merge(own_pages);
+    let calls = TaskTracker::new();
     let router = http::router(
         http::Parts {
             sources,
+            hooks,
+            calls: calls.clone(),
+            context: context.clone(),
             catalog: Arc::clone(&catalog),
             front: Front::new(
                 Arc::clone(&inbox),
@@ -69,6 +98,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
                 TimeDelta::from_std(config.dedup.window).unwrap_or(TimeDelta::MAX),
             ),
             inbox: Arc::clone(&inbox),
+            hook_log,
             limits: config.limits.clone(),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -95,11 +125,16 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     };
     let keeping_house =
         keep_house(&config, inbox.as_ref(), &clock, &metrics, &mut keys, stop.clone());
-    tokio::join!(
-        http::serve(listener, router, &config.limits, stop.clone()),
-        dispatching,
-        keeping_house
-    );
+    // The log of calls ends after the last call of the drain.
+    let answered = CancellationToken::new();
+    let receiving = async {
+        http::serve(listener, router, &config.limits, stop.clone()).await;
+        // What still runs, nobody waits for; but the vendor's own logic may have run for it.
+        calls.close();
+        let _ = tokio::time::timeout(drain, calls.wait()).await;
+        answered.cancel();
+    };
+    tokio::join!(receiving, dispatching, keeping_house, log_writer.run(answered.clone()));
     // The last requests of the drain have used keys, too.
     keys.keep(inbox.as_ref(), &metrics).await;
     info!("stopped");
@@ -111,13 +146,14 @@ fn pages<C: 'static>(
     config: &Config,
     catalog: &Catalog<C>,
     sources: &[Arc<Source>],
+    hooks: &[Arc<Site>],
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Router> {
     let login = Login::new(&config.docs)?;
     if login.is_none() && !is_loopback(config.listen.ip()) {
         return Ok(Router::new());
     }
-    let document = openapi::document(catalog, sources)?;
+    let document = openapi::document(catalog, sources, hooks)?;
     let metrics = http::metrics(Arc::clone(metrics));
     let metrics = match login.clone() {
         Some(login) => metrics.layer(from_fn_with_state(login, require_login)),
@@ -142,19 +178,20 @@ async fn keep_house(
     stop: CancellationToken,
 ) {
     let kept = [
-        (State::Done, config.retention.done.max(config.dedup.window)),
-        (State::Unrouted, config.retention.unrouted.max(config.dedup.window)),
-        (State::Canary, CANARIES),
+        (Kept::Ended(State::Done), config.retention.done.max(config.dedup.window)),
+        (Kept::Ended(State::Unrouted), config.retention.unrouted.max(config.dedup.window)),
+        (Kept::Hooks, config.retention.hooks),
+        (Kept::Ended(State::Canary), CANARIES),
     ];
     while !stop.is_cancelled() {
         keys.keep(inbox, metrics).await;
-        for (state, kept) in kept {
+        for (what, kept) in kept {
             let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
             let Some(before) = clock().checked_sub_signed(kept) else { continue };
-            match prune(inbox, state, before, &stop).await {
+            match prune(inbox, what, before, &stop).await {
                 Ok(0) => {}
-                Ok(pruned) => info!(state = state.as_str(), pruned, "pruned"),
-                Err(error) => warn!(state = state.as_str(), %error, "cannot prune"),
+                Ok(pruned) => info!(state = what.as_str(), pruned, "pruned"),
+                Err(error) => warn!(state = what.as_str(), %error, "cannot prune"),
             }
         }
         if let Ok(counts) = inbox.count().await {
@@ -164,19 +201,41 @@ async fn keep_house(
     }
 }
 
-/// Deletes what ended before, and returns how many deliveries that were.
+/// What is kept for a while.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// Deliveries that have ended so.
+    Ended(State),
+    /// Calls of hooks.
+    Hooks,
+}
+
+impl Kept {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kept::Ended(state) => state.as_str(),
+            Kept::Hooks => "hooks",
+        }
+    }
+}
+
+/// Deletes what is from before, and returns how much that was.
 async fn prune(
     inbox: &dyn Inbox,
-    state: State,
+    what: Kept,
     before: Timestamp,
     stop: &CancellationToken,
 ) -> Result<u64, InboxError> {
     let mut pruned = 0;
     while !stop.is_cancelled() {
-        match inbox.prune(state, before, PRUNE_STEP).await? {
-            0 => break,
-            step => pruned += step,
+        let step = match what {
+            Kept::Ended(state) => inbox.prune(state, before, PRUNE_STEP).await?,
+            Kept::Hooks => inbox.prune_hooks(before, PRUNE_STEP).await?,
+        };
+        if step == 0 {
+            break;
         }
+        pruned += step;
         tokio::time::sleep(PRUNE_PAUSE).await;
     }
     Ok(pruned)

@@ -38,7 +38,7 @@ pub struct Scheme {
     pub headers: Vec<Headers>,
     /// What separates the entries of the signature header; none if it is a single signature.
     pub separator: Option<char>,
-    /// What the timestamp is counted in.
+    /// How the timestamp is written.
     pub unit: Unit,
     /// What is signed: text in which `{id}`, `{timestamp}` and `{body}` stand for the request's own bytes.
     pub signed: String,
@@ -68,7 +68,7 @@ pub enum TimePlace {
     Entry(String),
 }
 
-/// What a timestamp is counted in, since 1970.
+/// How a timestamp is written: counted since 1970, or as a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
@@ -76,6 +76,9 @@ pub enum Unit {
     Seconds,
     /// Milliseconds.
     Milliseconds,
+    /// A date and a time of day, as RFC 3339 writes them.
+    #[serde(rename = "rfc3339")]
+    Rfc3339,
 }
 
 /// How the bytes of a signature become text. Only this one writing is accepted.
@@ -164,6 +167,9 @@ impl KeyFormat {
     }
 }
 
+/// What many senders show before a shared secret, in Base64 or not.
+const PREFIX: &str = "whsec_";
+
 /// A secret for HMAC should have at least this many bytes, where its scheme says nothing: a guess is then out of reach.
 const SHORTEST_KEY: usize = 16;
 
@@ -243,7 +249,7 @@ fn standard(name: &str, prefixes: [&str; 2]) -> Scheme {
     let secret = Kind {
         label: "v1,".into(),
         algorithm: Algorithm::HmacSha256,
-        key: KeyFormat::Base64 { prefix: "whsec_".into() },
+        key: KeyFormat::Base64 { prefix: PREFIX.into() },
         shortest_key: 24,
     };
     let pair = Kind {
@@ -289,9 +295,15 @@ impl Scheme {
     }
 
     /// Whether an id holds the text that ends it in what is signed, so that the same bytes could be cut in another place.
+    ///
+    /// Right before the body that text is the brace with which a body begins.
     fn is_ambiguous(&self, id: &[u8]) -> bool {
         let after = self.signed.split_once("{id}").map_or("", |(_, after)| after);
-        let end = after.split('{').next().unwrap_or_default().as_bytes();
+        let end = match after.split('{').next().unwrap_or_default() {
+            "" if after == "{body}" => "{",
+            end => end,
+        };
+        let end = end.as_bytes();
         !end.is_empty() && id.windows(end.len()).any(|window| window == end)
     }
 

@@ -4,6 +4,7 @@
 //! Both can only be made here.
 
 mod auth;
+mod call;
 mod cloudevents;
 pub mod diagnose;
 mod envelope;
@@ -20,10 +21,12 @@ use http::request;
 use sha2::{Digest, Sha256};
 
 use crate::event::{self, Dialect, Environment, Timestamp};
-use crate::signature::{Fingerprint, Message, Unproven};
+use crate::signature::{Fingerprint, Message, Stamp, Unproven};
 use said::{Heard, LONGEST_ID, Reading};
 
 pub use auth::{Accepted, Auth, BearerKey, Signed, SignedMessage};
+pub use call::{AdmittedCall, VerifiedCall};
+use places::PerFact;
 pub use places::Places;
 pub(crate) use places::{Fact, Header, NoPlace, Place};
 pub use suspects::Suspects;
@@ -112,6 +115,9 @@ pub enum Refusal {
     /// A header whose percent-encoding does not hold text.
     #[error("{0} is not percent-encoded UTF-8")]
     BadEncoding(String),
+    /// A header that says one thing, twice.
+    #[error("the header {0} is there more than once")]
+    Twice(String),
     /// Two names of one header with different values, so nobody can say which counts.
     #[error("{0} and {1} do not say the same")]
     TwoIds(String, String),
@@ -144,6 +150,7 @@ impl Refusal {
         match self {
             Refusal::LongId(_)
             | Refusal::BadEncoding(_)
+            | Refusal::Twice(_)
             | Refusal::TwoIds(..)
             | Refusal::Missing(_)
             | Refusal::NotUtf8(_)
@@ -189,6 +196,20 @@ impl Source {
             self.check_client(client.as_ref().map(|client| client.text.as_str()))?;
         }
         Ok((proof, reading, client))
+    }
+
+    /// The signature of the token in the query, for which X asks before it sends and every hour from then on.
+    ///
+    /// A token that is JSON gets none: sent as a delivery, it would be proven by it.
+    pub fn signed_token(&self, query: &str) -> Option<String> {
+        let signed = self.auth.signature.as_ref().filter(|signed| signed.scheme.name == "x")?;
+        let token = auth::parameter(query, "crc_token").filter(|token| !token.is_empty())?;
+        if envelope::read(&token, &[], &PerFact::default()).is_ok() {
+            return None;
+        }
+        let stamp = Stamp { id: "", time: Timestamp::UNIX_EPOCH };
+        let headers = signed.scheme.sign(&[&signed.keys.first()?.key], stamp, &token).ok()?;
+        headers.first()?.1.to_str().ok().map(str::to_owned)
     }
 
     fn check_client(&self, id: Option<&str>) -> Result<(), Refusal> {

@@ -74,6 +74,10 @@ pub struct Metrics {
     handling: Histogram,
     backlog: Family<StateLabels, Gauge>,
     keys: Family<KeyLabels, Gauge>,
+    hooks: Family<HookLabels, Counter>,
+    hook: Histogram,
+    hook_callback: Histogram,
+    hook_records_lost: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -104,6 +108,12 @@ struct KeyLabels {
     key: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HookLabels {
+    hook: &'static str,
+    outcome: &'static str,
+}
+
 /// Upper bounds in seconds, from a tenth of a millisecond to half a minute.
 const BUCKETS: [f64; 14] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
@@ -119,6 +129,10 @@ impl Default for Metrics {
             handling: Histogram::new(BUCKETS),
             backlog: Family::default(),
             keys: Family::default(),
+            hooks: Family::default(),
+            hook: Histogram::new(BUCKETS),
+            hook_callback: Histogram::new(BUCKETS),
+            hook_records_lost: Counter::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -155,6 +169,24 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.keys.clone(),
         );
+        registry.register("hook_calls", "Calls of hooks by outcome", metrics.hooks.clone());
+        registry.register_with_unit(
+            "hook",
+            "From a hook call's head to its answer, the callback included",
+            Unit::Seconds,
+            metrics.hook.clone(),
+        );
+        registry.register_with_unit(
+            "hook_callback",
+            "How long a hook's callback took",
+            Unit::Seconds,
+            metrics.hook_callback.clone(),
+        );
+        registry.register(
+            "hook_records_lost",
+            "Hook calls that are not in the log of calls, though they were answered",
+            metrics.hook_records_lost.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 }
@@ -179,6 +211,27 @@ impl Metrics {
         self.handling.observe(took.as_secs_f64());
     }
 
+    /// Counts a call of a hook. `hook` is the catalog's id, or empty if the catalog does not know it: whoever calls must
+    /// not be able to make labels.
+    pub fn hook(
+        &self,
+        hook: &'static str,
+        outcome: &'static str,
+        took: Duration,
+        callback: Option<Duration>,
+    ) {
+        self.hooks.get_or_create(&HookLabels { hook, outcome }).inc();
+        self.hook.observe(took.as_secs_f64());
+        if let Some(callback) = callback {
+            self.hook_callback.observe(callback.as_secs_f64());
+        }
+    }
+
+    /// Counts calls of hooks whose records are lost.
+    pub fn hook_records_lost(&self, records: u64) {
+        self.hook_records_lost.inc_by(records);
+    }
+
     /// Notes what is in the inbox.
     pub fn backlog(&self, counts: &[(State, u64)]) {
         for (state, count) in counts {
@@ -200,5 +253,28 @@ impl Metrics {
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_is_counted_with_its_callback() {
+        let metrics = Metrics::default();
+        let second = Duration::from_secs(1);
+        metrics.hook("Orders.SubmitOrder", "answered", second, Some(second));
+        metrics.hook("", "passed-through", second, None);
+        let text = metrics.text();
+        for line in [
+            "webhook_hook_calls_total{hook=\"Orders.SubmitOrder\",outcome=\"answered\"} 1",
+            "webhook_hook_calls_total{hook=\"\",outcome=\"passed-through\"} 1",
+            "webhook_hook_seconds_count 2",
+            "webhook_hook_callback_seconds_count 1",
+            "webhook_hook_records_lost_total 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}: {text}");
+        }
     }
 }

@@ -15,11 +15,12 @@ use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
-    self, Claim, Detail, Entry, Filter, Front, Inbox, InboxError, KeyUse, Lease, Receipt, Result,
-    Route, Seen, Verdict,
+    self, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox,
+    InboxError, KeyUse, Lease, Receipt, Result, Route, Seen, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::{Clock, start_log, system_clock};
@@ -50,8 +51,12 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
     let inbox: Arc<dyn Inbox> = Arc::new(AppendFile::open(file)?);
     let parts = http::Parts {
         sources: config.sources()?,
+        hooks: Vec::new(),
+        calls: TaskTracker::new(),
+        context: handlers::Context::default(),
         catalog: Arc::new(handlers::catalog()),
         front: Front::new(Arc::clone(&inbox), config.dedup.remembered, TimeDelta::days(7)),
+        hook_log: HookLog::new(Arc::clone(&inbox), Arc::default()).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),
@@ -141,6 +146,22 @@ impl Inbox for AppendFile {
         nothing()
     }
 
+    async fn log_hooks(&self, _: Vec<HookRecord>) -> Result<()> {
+        nothing()
+    }
+
+    async fn list_hooks(&self, _: HookFilter) -> Result<Vec<HookEntry>> {
+        nothing()
+    }
+
+    async fn show_hook(&self, _: i64) -> Result<Option<HookEntry>> {
+        nothing()
+    }
+
+    async fn prune_hooks(&self, _: Timestamp, _: usize) -> Result<u64> {
+        nothing()
+    }
+
     async fn check(&self) -> Result<()> {
         Ok(())
     }
@@ -151,7 +172,7 @@ fn nothing<T>() -> Result<T> {
 }
 
 #[tokio::main]
-async fn serve(router: Router) -> anyhow::Result<()> {
+pub(crate) async fn serve(router: Router) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     Ok(axum::serve(listener, router).await?)

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use webhook_receiver::hook::Hook as _;
+use webhook_receiver::hooks::directscale::autoship::CreateAutoship;
 use webhook_receiver::signature::{Key, Scheme, Stamp};
 
 /// The size of every body, in bytes.
@@ -30,6 +32,9 @@ pub(crate) struct Load {
     /// Send what must be refused
     #[arg(long, value_enum)]
     pub(crate) forge: Option<Forgery>,
+    /// Call a hook instead of posting deliveries
+    #[arg(long)]
+    pub(crate) hook: bool,
     /// Requests per second over all connections; as many as are answered if absent
     #[arg(long)]
     pub(crate) rate: Option<f64>,
@@ -123,6 +128,10 @@ impl Load {
         place: usize,
         turn: usize,
     ) -> anyhow::Result<()> {
+        if self.hook {
+            *request = hook_request(self.to, &self.token, &format!("{place}-{turn}"));
+            return Ok(());
+        }
         let mut body = format!(
             r#"{{"OrderNumber":{},"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent","Note":""#,
             place * 100_000_000 + turn
@@ -158,6 +167,16 @@ impl Load {
             }
         }
     }
+}
+
+/// The vendor's call of its own example.
+pub(crate) fn hook_request(to: SocketAddr, token: &str, callback: &str) -> Vec<u8> {
+    let (id, body) = (CreateAutoship::ID, CreateAutoship::example());
+    let length = body.len();
+    format!(
+        "POST /api/hooks/{id} HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\nAuthorization: Bearer {token}\r\nX-DirectScale-RequestName: {id}\r\nX-DirectScale-CallbackToken: {callback}\r\nX-DirectScale-User: jsmith\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 fn signing_key(secret: &str) -> anyhow::Result<(Scheme, Key)> {

@@ -3,12 +3,14 @@
 //! `cargo bench` prints the rates of four servers and the latencies at a fixed rate;
 //! `cargo bench -- curve` prints what a delivery costs with more and more rows in the inbox;
 //! `cargo bench -- proof` prints what it costs to check who sent it, and
-//! `cargo bench -- flood` what a flood of forgeries leaves of the rate of genuine deliveries.
+//! `cargo bench -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
+//! `cargo bench -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
 mod curve;
 mod flood;
+mod hooks;
 mod load;
 mod process;
 mod proof;
@@ -51,6 +53,14 @@ enum Role {
     Proof,
     /// The rate of genuine deliveries, alone and under a flood of forgeries
     Flood,
+    /// What a hook costs beside bare axum and beside its callback alone
+    Hooks,
+    /// Bare axum that reads and writes a hook's models (a process of its own)
+    #[command(hide = true)]
+    Bare,
+    /// The receiver with this program's handlers (a process of its own)
+    #[command(hide = true)]
+    Hooked { settings: PathBuf, pattern: hooks::Pattern },
     /// A bare axum echo (a process of its own)
     #[command(hide = true)]
     Echo,
@@ -73,6 +83,9 @@ fn main() -> anyhow::Result<()> {
         Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
         Role::Proof => proof::run(cli.rounds),
         Role::Flood => flood::run(cli.rounds, length),
+        Role::Hooks => hooks::run(cli.rounds, length),
+        Role::Bare => hooks::bare(),
+        Role::Hooked { settings, pattern } => hooks::receiver(&settings, pattern),
         Role::Echo => baseline::echo(),
         Role::Append { file } => baseline::append(&file),
         Role::Checked { settings, file } => baseline::checked(&settings, &file),

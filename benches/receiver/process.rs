@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use crate::load::Seen;
 
 /// The key of the receiver under load.
-const TOKEN: &str = "bench!key@with%punctuation$0123456789abcdef";
+pub(crate) const TOKEN: &str = "bench!key@with%punctuation$0123456789abcdef";
 
 /// A running server.
 pub(crate) struct Server {
@@ -52,6 +52,20 @@ impl Server {
         );
         let config = write_settings(folder, address, false, &source)?;
         Self::serving(folder, address, &config)
+    }
+
+    /// The receiver with this program's handlers, whose hooks are called back at `vendor`.
+    pub(crate) fn hooked(folder: &Path, vendor: SocketAddr, pattern: &str) -> anyhow::Result<Self> {
+        let source = format!(
+            "dialect = \"directscale\"\nbearer_tokens = [\"{TOKEN}\"]\n\
+             [sources.bench.hooks]\ncallback_url = \"http://{vendor}\"\ncallback_key = \"{TOKEN}\""
+        );
+        let settings = write_settings(folder, free_address()?, false, &source)?;
+        let log = File::create(folder.join("log"))?;
+        let mut server =
+            Self::spawn(&["hooked", &settings.to_string_lossy(), pattern], log.into())?;
+        server.wait()?;
+        Ok(server)
     }
 
     fn serving(folder: &Path, address: SocketAddr, config: &Path) -> anyhow::Result<Self> {
@@ -126,9 +140,14 @@ impl Server {
     /// Loads the server from another process.
     pub(crate) fn load(&self, length: Duration, rate: Option<f64>) -> anyhow::Result<Seen> {
         match rate {
-            Some(rate) => self.load_with(length, &["--rate", &rate.to_string()]),
-            None => self.load_with(length, &[]),
+            Some(rate) => self.load_with(length, 64, &["--rate", &rate.to_string()]),
+            None => self.load_with(length, 64, &[]),
         }
+    }
+
+    /// Loads it with calls of a hook.
+    pub(crate) fn load_hooks(&self, length: Duration, connections: usize) -> anyhow::Result<Seen> {
+        self.load_with(length, connections, &["--hook"])
     }
 
     /// Loads it with signed deliveries, or with forgeries.
@@ -138,14 +157,19 @@ impl Server {
         forge: Option<&str>,
     ) -> anyhow::Result<Seen> {
         match forge {
-            Some(forgery) => self.load_with(length, &["--forge", forgery]),
-            None => self.load_with(length, &["--sign", TOKEN]),
+            Some(forgery) => self.load_with(length, 64, &["--forge", forgery]),
+            None => self.load_with(length, 64, &["--sign", TOKEN]),
         }
     }
 
-    fn load_with(&self, length: Duration, more: &[&str]) -> anyhow::Result<Seen> {
+    fn load_with(
+        &self,
+        length: Duration,
+        connections: usize,
+        more: &[&str],
+    ) -> anyhow::Result<Seen> {
         let output = Command::new(std::env::current_exe()?)
-            .args(["load", "--connections", "64", "--token", TOKEN])
+            .args(["load", "--connections", &connections.to_string(), "--token", TOKEN])
             .args(["--to", &self.address.to_string()])
             .args(["--millis", &length.as_millis().to_string()])
             .args(more)

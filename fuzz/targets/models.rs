@@ -1,4 +1,4 @@
-//! Every event's model, with its ids, amounts and dates, on any bytes.
+//! Every event's and every hook's model, with its ids, amounts and dates, on any bytes.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -14,6 +14,16 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         bounded(data.len(), 128, || {
             if let Err(error) = (row.check)(data) {
                 assert!(!error.to_string().is_empty());
+            }
+        });
+    }
+    for body in CATALOG.hooks().flat_map(|row| [row.request, row.response]) {
+        // A line item is large however short its JSON.
+        bounded(data.len(), 4096, || match (body.rewrite)(data) {
+            Err(error) => assert!(!error.to_string().is_empty()),
+            Ok(written) => {
+                let again = (body.rewrite)(written.get().as_bytes()).expect("it has just been written");
+                assert_eq!(again.get(), written.get());
             }
         });
     }

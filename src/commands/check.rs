@@ -62,7 +62,9 @@ struct Findings {
 impl Findings {
     fn of(config: &Config) -> Self {
         let (sources, unusable) = config.examine();
+        let hooks = config.hook_sites(&sources).err().filter(|_| unusable.is_empty());
         let others = [
+            hooks.map(Into::into),
             config.check().err().map(Into::into),
             inbox::is_there(&config.inbox).err(),
             Login::new(&config.docs).err().map(Into::into),

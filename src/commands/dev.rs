@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use webhook_receiver::config::{self, Overrides};
+use webhook_receiver::catalog::Catalog;
+use webhook_receiver::config::{self, Config, Overrides, SubscriptionConfig};
+use webhook_receiver::event::Dialect;
+use webhook_receiver::handlers::{self, Context};
+use webhook_receiver::serve::serve_bus;
 
-use super::secret;
 use super::serve::{bind, serve};
+use super::{bus, secret};
 
 /// `dev`'s own flags.
 #[derive(clap::Args)]
@@ -19,7 +23,10 @@ pub(crate) struct Args {
     /// Address to listen on, loopback only [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Where the inbox, the generated key and the settings file are kept
+    /// Address of the event bus, loopback only [default: 127.0.0.1:8090]
+    #[arg(long, value_name = "ADDRESS")]
+    bus_listen: Option<SocketAddr>,
+    /// Where the inbox, the outbox, the generated key and the settings file are kept
     #[arg(long, value_name = "FOLDER", default_value = "data/dev")]
     data: PathBuf,
 }
@@ -27,17 +34,60 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Before anything is made; the settings file may say otherwise later.
     args.listen.map_or(Ok(()), stay_here)?;
+    args.bus_listen.map_or(Ok(()), stay_here)?;
     // What is printed must work in any folder.
     let data = std::path::absolute(&args.data)?;
     let (token, file) = (data.join("token"), data.join("receiver.toml"));
-    keep_token(&token)?;
+    keep_key(&token)?;
+    keep_key(&data.join("callback-key"))?;
     keep_settings(&file, &data)?;
     let overrides = Overrides { config: Some(file.clone()), listen: args.listen, inbox: None };
-    let config = config::load(&overrides)?;
+    let mut config = config::load(&overrides)?;
     stay_here(config.listen)?;
     let listener = bind(&config).await?;
-    println!("{}", welcome(listener.local_addr()?, &token, &file));
-    serve(config, listener).await
+    let catalog = handlers::catalog().checked()?;
+    add_bus(&mut config, &args, &data);
+    stay_here(config.bus.listen)?;
+    subscribe(&mut config, &catalog, listener.local_addr()?, &token);
+    let bus_listener = bus::bind(&config).await?;
+    let addresses = (listener.local_addr()?, bus_listener.local_addr()?);
+    println!("{}", welcome(addresses, &token, &file));
+    let (options, settings) = (bus::options(&config, 1.0, true), config.clone());
+    let beside =
+        async move |stop| serve_bus(&settings, &catalog, options, bus_listener, stop).await;
+    serve(config, listener, beside).await
+}
+
+/// Where the bus is and what it keeps. Beside a receiver on a free port, it has one too.
+fn add_bus(config: &mut Config, args: &Args, data: &Path) {
+    if let Some(listen) = args.bus_listen {
+        config.bus.listen = listen;
+    } else if config.listen.port() == 0 {
+        config.bus.listen.set_port(0);
+    }
+    if config.bus.outbox == config::BusConfig::default().outbox {
+        config.bus.outbox = format!("sqlite:{}", data.join("outbox.db").display());
+    }
+}
+
+/// One subscription for each of the vendor's events, which posts it to the receiver. What the settings say under its name
+/// is left alone.
+fn subscribe(config: &mut Config, catalog: &Catalog<Context>, listen: SocketAddr, token: &Path) {
+    let Some(source) = config.sources.get("directscale") else { return };
+    let target = format!("http://{listen}{}/", source.path.trim_end_matches('/'));
+    let rows = catalog.iter().filter(|row| row.dialect == Dialect::DirectScale && row.version == 1);
+    for row in rows {
+        let subscription = SubscriptionConfig {
+            events: vec![row.name.to_owned()],
+            target: target.clone(),
+            environment: source.environment,
+            bearer_token_file: Some(token.to_owned()),
+            description: "to the receiver beside it".into(),
+            client_id: Some("dev".into()),
+            ..SubscriptionConfig::default()
+        };
+        config.bus.subscriptions.entry(row.name.to_owned()).or_insert(subscription);
+    }
 }
 
 fn stay_here(listen: SocketAddr) -> anyhow::Result<()> {
@@ -53,16 +103,20 @@ fn keep_settings(file: &Path, data: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let inbox = format!("sqlite:{}", data.join("inbox.db").display());
-    let token = data.join("token").display().to_string();
+    let key = |name| data.join(name).display().to_string();
+    let (token, callback_key) = (key("token"), key("callback-key"));
     let settings = format!(
         "# Written by `dev`; yours to change.\nlisten = \"127.0.0.1:8080\"\ninbox = {inbox:?}\n\n\
-         [sources.directscale]\ndialect = \"directscale\"\nenvironment = \"stage\"\nbearer_token_files = [{token:?}]\n"
+         [sources.directscale]\ndialect = \"directscale\"\nenvironment = \"stage\"\nbearer_token_files = [{token:?}]\n\n\
+         # `emit --hook` stands in for the vendor at this address.\n\
+         [sources.directscale.hooks]\ncallback_url = \"http://127.0.0.1:8081\"\ncallback_key_file = {callback_key:?}\n\
+         record_bodies = true\npages = \"/pages\"\n"
     );
     fs::write(file, settings).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Makes the key at the first start; only its owner can read it.
-fn keep_token(file: &Path) -> anyhow::Result<()> {
+/// Makes a key at the first start; only its owner can read it.
+fn keep_key(file: &Path) -> anyhow::Result<()> {
     if file.exists() {
         return Ok(());
     }
@@ -78,12 +132,13 @@ fn keep_token(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn welcome(address: SocketAddr, token: &Path, file: &Path) -> String {
+fn welcome((address, bus): (SocketAddr, SocketAddr), token: &Path, file: &Path) -> String {
     let (token, file, id) = (quoted(token), quoted(file), uuid::Uuid::new_v4());
     format!(
         r#"
   Swagger    http://{address}/swagger
   Key        in {token}; paste it after Authorize in Swagger
+  Bus        http://{bus}, with one subscription for each event, which posts it to the receiver
   Settings   {file}; other commands take them with --config {file}
   Stop       Ctrl-C
 
@@ -92,6 +147,10 @@ fn welcome(address: SocketAddr, token: &Path, file: &Path) -> String {
 
 cargo run -- emit --all --config {file} --listen {address}
 cargo run -- inbox list --config {file}
+
+  Or let the bus do it, as the vendor would, with its retries:
+
+cargo run -- publish OrderEvent --to http://{bus}
 
 curl http://{address}/api/webhooks/CreateOrderEvent \
   -H "Authorization: Bearer $(cat {token})" \

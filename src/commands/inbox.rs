@@ -2,24 +2,19 @@
 
 mod print;
 
-use std::fs::OpenOptions;
-use std::io::{BufWriter, Write, stdout};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::Utc;
 use serde_json::{Value, json};
-use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{Detail, Entry, Filter, Inbox, State};
 
-/// How many deliveries are read or changed in one step, so that a running receiver never waits long.
-const STEP: usize = 500;
+use super::browse::{Place, STEP, ago, lines, moment, pruned_of};
 
 /// `inbox`'s own flags.
 #[derive(clap::Args)]
@@ -90,16 +85,6 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-}
-
-/// Which inbox, and how to print.
-#[derive(clap::Args)]
-struct Place {
-    #[command(flatten)]
-    settings: Overrides,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Which deliveries; all conditions must hold.
@@ -185,18 +170,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Place {
-    fn open(&self) -> anyhow::Result<Arc<dyn Inbox>> {
-        let url = config::load(&self.settings)?.inbox;
-        let place = url.split_once(':').map_or(url.as_str(), |(_, place)| place);
-        super::open_beside(&url)?.with_context(|| {
-            format!(
-                "there is no inbox at {place}; name it with --inbox sqlite:PATH or --config FILE"
-            )
-        })
-    }
-}
-
 /// Oldest first, so that the deliveries of one entity keep their order.
 async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Result<u64> {
     let mut ended = Vec::new();
@@ -242,33 +215,16 @@ async fn prune(
     older_than: std::time::Duration,
     json: bool,
 ) -> anyhow::Result<()> {
-    let age = TimeDelta::from_std(older_than).context("--older-than is too long")?;
-    let before = Utc::now().checked_sub_signed(age).context("--older-than is too long")?;
+    let before = ago(older_than)?;
     let mut pruned = 0;
     while let step @ 1.. = inbox.prune(state, before, STEP).await? {
         pruned += step;
     }
-    super::print(match json {
-        true => json!({ "pruned": pruned }).to_string(),
-        false => format!("{pruned} deliveries deleted"),
-    })?;
-    Ok(())
+    pruned_of("deliveries", pruned, json)
 }
 
 async fn export(inbox: &dyn Inbox, filter: Filter, output: Option<PathBuf>) -> anyhow::Result<()> {
-    let mut lines: Box<dyn Write + Send> = match &output {
-        Some(file) => Box::new(
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(file)
-                .with_context(|| format!("cannot write {}", file.display()))?,
-        ),
-        None => Box::new(stdout()),
-    };
-    let mut lines = BufWriter::new(&mut lines);
+    let mut lines = lines(output)?;
     let mut pages = Pages::new(filter);
     while let Some(page) = pages.next(inbox).await? {
         for entry in page {
@@ -309,18 +265,4 @@ fn json_of(detail: &Detail) -> Value {
     object["body"] = json!(std::str::from_utf8(&detail.body).ok());
     object["bodyBase64"] = json!(STANDARD.encode(&detail.body));
     object
-}
-
-/// A time, a day, or how long ago.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        let ago = TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
-        return Utc::now().checked_sub_signed(ago).ok_or_else(|| "too long ago".to_owned());
-    }
-    if let Ok(day) = text.parse::<NaiveDate>() {
-        return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
-    }
-    DateTime::parse_from_rfc3339(text)
-        .map(|time| time.to_utc())
-        .map_err(|_| "write 2h, 2026-01-31 or 2026-01-31T12:00:00Z".to_owned())
 }

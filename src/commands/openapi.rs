@@ -16,11 +16,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let sources = match args.configured {
-        true => config::load(&args.settings)?.sources()?,
-        false => vec![openapi::default_source()],
+    let (sources, hooks) = match args.configured {
+        true => {
+            let config = config::load(&args.settings)?;
+            let sources = config.sources()?;
+            let hooks = config.hook_sites(&sources)?;
+            (sources, hooks)
+        }
+        false => (vec![openapi::default_source()], vec![openapi::default_hooks()?]),
     };
-    let document = openapi::document(&handlers::catalog().checked()?, &sources)?;
+    let document = openapi::document(&handlers::catalog().checked()?, &sources, &hooks)?;
     super::print(document.to_pretty_json()?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use webhook_receiver::config::{self, Config, LogFormat, Overrides};
 use webhook_receiver::handlers::{self, Context};
+use webhook_receiver::serve::Fork;
 use webhook_receiver::telemetry::{start_log, system_clock};
 
 /// `serve`'s own flags.
@@ -27,9 +28,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     // What is missing in the settings is said before a taken port.
     config.check()?;
-    config.sources()?;
+    config.hook_sites(&config.sources()?)?;
     let listener = bind(&config).await?;
-    serve(config, listener).await
+    serve(config, listener, async |_| Ok(())).await
 }
 
 /// Binds before anything is opened or printed, so that a taken port is the first thing said.
@@ -39,26 +40,26 @@ pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Serves until SIGTERM or SIGINT, then drains.
-pub(crate) async fn serve(config: Config, listener: TcpListener) -> anyhow::Result<ExitCode> {
+/// Serves until SIGTERM or SIGINT, then drains; with something `beside` it that stops with it.
+pub(crate) async fn serve(
+    config: Config,
+    listener: TcpListener,
+    beside: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
     let _log = start_log(&config.log)?;
     let context = Context::connect().await?;
+    let pages = handlers::pages(context.clone());
+    let fork = Fork { catalog: handlers::catalog(), context, pages };
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone())?);
-    let receiver = webhook_receiver::serve::serve(
-        config,
-        handlers::catalog(),
-        context,
-        listener,
-        system_clock(),
-        stop,
-    );
-    receiver.await?;
+    let clock = system_clock();
+    let receiver = webhook_receiver::serve::serve(config, fork, listener, clock, stop.clone());
+    tokio::try_join!(receiver, beside(stop))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A first signal drains; a second one ends the process at once.
-fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

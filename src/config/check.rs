@@ -4,15 +4,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Url;
+
 use super::{AuthKind, Config, ConfigError, ConfiguredKey, SourceConfig};
 use crate::source::{Auth, SECRET_SEGMENT, Source, is_secret, versioned};
 
 /// What the receiver serves itself, so that no source can have it.
-const RESERVED: [&str; 6] =
-    ["/swagger", "/openapi.json", "/healthz", "/readyz", "/metrics", "/api/hooks"];
+const RESERVED: [&str; 5] = ["/swagger", "/openapi.json", "/healthz", "/readyz", "/metrics"];
+
+/// Where hooks are received unless their path is set; no source's events can be.
+const HOOKS: &str = "/api/hooks";
 
 /// More than any machine can use of what is counted: connections, handlers, calls.
-const MANY: usize = 1_000_000;
+pub(super) const MANY: usize = 1_000_000;
 
 const NO_SOURCE: &str = "\
 no source is configured, so there is nobody to receive from. Write to the file receiver.toml (or the one that --config names):
@@ -27,6 +31,12 @@ receiver.example.toml. To only try it, without settings: `webhook-receiver dev`"
 /// Whether only this machine can reach the address.
 pub fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
+}
+
+/// Whether a URL leads to this machine, by its address or as `localhost`.
+pub fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(is_loopback)
 }
 
 /// The address to connect to for one that is listened on: all interfaces are reached on loopback.
@@ -70,6 +80,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with the setting that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.bus.check()?;
         let (limits, dispatch) = (&self.limits, &self.dispatch);
         for (name, value, least, most) in [
             ("max_body in [limits]", limits.max_body, 1, usize::MAX),
@@ -92,6 +103,7 @@ impl Config {
             ("head_timeout in [limits]", limits.head_timeout),
             ("body_timeout in [limits]", limits.body_timeout),
             ("timeout in [dispatch]", dispatch.timeout),
+            ("hooks in [retention]", self.retention.hooks),
         ] {
             if time < Duration::from_millis(1) {
                 return refuse(format!("{name} must be at least \"1ms\""));
@@ -114,6 +126,9 @@ impl Config {
 
     fn source(&self, name: &str, settings: &SourceConfig) -> Result<Source, ConfigError> {
         let path = normal_path(name, &settings.path)?;
+        if meet(&path, HOOKS) {
+            return in_the_way(name, HOOKS);
+        }
         if !(200..300).contains(&settings.accepted_status) {
             return refuse(format!(
                 "[sources.{name}] accepted_status must be between 200 and 299; write accepted_status = 200"
@@ -149,11 +164,10 @@ impl Config {
 /// A former key that is accepted after all is a contradiction: nobody could tell which of the two was meant.
 fn check_retired(name: &str, keys: &[ConfiguredKey]) -> Result<(), ConfigError> {
     for retired in keys.iter().filter(|key| !key.sort.is_accepted()) {
-        let is_it =
-            |key: &&ConfiguredKey| key.sort.is_accepted() && key.fingerprint == retired.fingerprint;
+        let is_it = |key: &&ConfiguredKey| key.sort.is_accepted() && key.is(retired);
         if let Some(accepted) = keys.iter().find(is_it) {
             return refuse(format!(
-                "[sources.{name}] {} is retired, but the same key is still accepted in {}; remove it from one of them",
+                "[sources.{name}] {} has a key that is still accepted in {}; remove it from one of them",
                 retired.place, accepted.place
             ));
         }
@@ -173,7 +187,7 @@ fn apart(source: Source, others: &[Arc<Source>]) -> Result<Source, ConfigError> 
 }
 
 /// Whether a request could belong to both paths, or to a versioned twin of one.
-fn overlap(a: &str, b: &str) -> bool {
+pub(super) fn overlap(a: &str, b: &str) -> bool {
     let versions: Vec<u16> = a.split('/').chain(b.split('/')).filter_map(version).collect();
     let ways = |path: &str| -> Vec<String> {
         let twins = versions.iter().map(|&v| versioned(path, v));
@@ -202,7 +216,7 @@ fn taken(path: &str) -> Option<&'static str> {
     RESERVED.into_iter().find(|own| meet(path, own) || within(own))
 }
 
-fn normal_path(name: &str, path: &str) -> Result<String, ConfigError> {
+pub(super) fn normal_path(name: &str, path: &str) -> Result<String, ConfigError> {
     let path = path.trim_end_matches('/').to_ascii_lowercase();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
     if !path.starts_with('/') || path.contains("//") || !path.chars().all(plain) {
@@ -210,12 +224,16 @@ fn normal_path(name: &str, path: &str) -> Result<String, ConfigError> {
             "[sources.{name}] path must be / and at least one name, of letters, digits and - . _ ~; write for example path = \"/api/webhooks\""
         ));
     }
-    if let Some(own) = taken(&path) {
-        return refuse(format!(
-            "[sources.{name}] path is in the way of {own}, which the receiver serves itself; write for example path = \"/api/webhooks\""
-        ));
+    match taken(&path) {
+        Some(own) => in_the_way(name, own),
+        None => Ok(path),
     }
-    Ok(path)
+}
+
+fn in_the_way<T>(name: &str, own: &str) -> Result<T, ConfigError> {
+    refuse(format!(
+        "[sources.{name}] path is in the way of {own}, which the receiver serves itself; write for example path = \"/api/webhooks\""
+    ))
 }
 
 fn has_secret_segment(path: &str) -> bool {

@@ -28,39 +28,54 @@ fn names<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
 
 /// Every setting there is, as `section.name`.
 fn settings() -> BTreeSet<String> {
-    let sections = ["sources", "limits", "dispatch", "dedup", "retention", "docs", "log"];
-    let tables = ["sources.places", "sources.signature"];
+    let sections = ["sources", "limits", "dispatch", "dedup", "retention", "docs", "bus", "log"];
+    let tables = [
+        "sources.places",
+        "sources.signature",
+        "sources.hooks",
+        "bus.subscriptions",
+        "bus.subscriptions.faults",
+    ];
     names::<Config>("")
         .filter(|name| !sections.contains(&name.as_str()))
-        .chain(names::<SourceConfig>("sources.").filter(|name| !tables.contains(&name.as_str())))
+        .chain(names::<SourceConfig>("sources."))
         .chain(names::<PlacesConfig>("sources.places."))
         .chain(names::<CustomScheme>("sources.signature."))
+        .chain(names::<HooksConfig>("sources.hooks."))
         .chain(names::<Limits>("limits."))
         .chain(names::<Dispatch>("dispatch."))
         .chain(names::<Dedup>("dedup."))
         .chain(names::<Retention>("retention."))
         .chain(names::<Docs>("docs."))
+        .chain(names::<BusConfig>("bus."))
+        .chain(names::<SubscriptionConfig>("bus.subscriptions."))
+        .chain(names::<FaultsConfig>("bus.subscriptions.faults."))
         .chain(names::<Log>("log."))
+        .filter(|name| !tables.contains(&name.as_str()))
         .collect()
 }
+
+/// The sections whose tables are named by the user.
+const BY_NAME: [&str; 2] = ["sources", "bus.subscriptions"];
+
+/// The settings whose keys are the user's.
+const OPEN: [&str; 2] = ["bus.subscriptions.query", "bus.subscriptions.headers"];
 
 /// Every setting in the text, as `section.name`; the sources are one section.
 fn named(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (section, value) in text.parse::<toml::Table>().unwrap() {
-        match &value {
-            toml::Value::Table(sources) if section == "sources" => {
-                sources.values().for_each(|source| collect(&section, source, &mut names));
-            }
-            value => collect(&section, value, &mut names),
-        }
+        collect(&section, &value, &mut names);
     }
     names
 }
 
 fn collect(name: &str, value: &toml::Value, names: &mut BTreeSet<String>) {
     match value {
-        toml::Value::Table(table) => {
+        toml::Value::Table(table) if BY_NAME.contains(&name) => {
+            table.values().for_each(|value| collect(name, value, names));
+        }
+        toml::Value::Table(table) if !OPEN.contains(&name) => {
             table.iter().for_each(|(key, value)| collect(&format!("{name}.{key}"), value, names));
         }
         _ => drop(names.insert(name.to_owned())),
@@ -97,6 +112,7 @@ fn the_example_parses_with_every_setting_switched_on() {
     assert_eq!((live.bearer_tokens.len(), live.bearer_token_files.len()), (1, 1));
     assert!(live.rate_limit.is_some());
     assert!(config.sources["acme"].signature.is_some());
+    assert!(live.hooks.as_ref().is_some_and(|hooks| hooks.callback_url("directscale").is_ok()));
     assert!(config.docs.user.is_some() && config.docs.password_hash.is_some());
 }
 

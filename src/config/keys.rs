@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::{Config, ConfigError, SourceConfig};
-use crate::signature::Fingerprint;
+use crate::signature::{Fingerprint, Key};
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -51,6 +51,12 @@ pub struct ConfiguredKey {
 }
 
 impl ConfiguredKey {
+    /// Whether both are one key, however each is written.
+    pub(super) fn is(&self, other: &ConfiguredKey) -> bool {
+        self.fingerprint == other.fingerprint
+            || self.secret.expose_secret() == other.secret.expose_secret()
+    }
+
     /// Where it stands, with the section.
     pub fn setting(&self) -> String {
         format!("[sources.{}] {}", self.source, self.place)
@@ -74,6 +80,12 @@ impl SourceConfig {
         let bearer = ("bearer_tokens", "bearer_token_files", self.bearer_token_files.as_slice());
         let signing = ("signing_keys", "signing_key_files", self.signing_key_files.as_slice());
         let retired = ("retired_keys", "retired_key_files", self.retired_key_files.as_slice());
+        let scheme = self.scheme(name).ok().flatten();
+        let fingerprint = |sort, secret: &SecretString| {
+            let scheme = scheme.as_ref().filter(|_| sort != KeySort::Bearer);
+            let key = scheme.and_then(|scheme| Key::new(scheme, secret).ok());
+            key.map_or_else(|| Fingerprint::of(secret), |key| key.fingerprint)
+        };
         let mut keys = Vec::new();
         for (sort, secrets, settings) in [
             (KeySort::Bearer, self.bearer_keys(name)?, bearer),
@@ -84,7 +96,7 @@ impl SourceConfig {
             keys.extend(secrets.into_iter().zip(places).map(|(secret, place)| ConfiguredKey {
                 source: name.to_owned(),
                 sort,
-                fingerprint: Fingerprint::of(&secret),
+                fingerprint: fingerprint(sort, &secret),
                 place,
                 secret,
             }));

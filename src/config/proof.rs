@@ -46,7 +46,8 @@ impl SourceConfig {
     /// # Errors
     /// [`ConfigError`] for an empty key or a file that cannot be read.
     pub fn signing_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
-        keys(name, &self.signing_keys, ("signing_key_files", self.signing_key_files.as_slice()))
+        let files = ("signing_key_files", self.signing_key_files.as_slice());
+        keys(name, &self.signing_keys, files)
     }
 
     /// The keys that were once accepted, those in files included.
@@ -54,7 +55,8 @@ impl SourceConfig {
     /// # Errors
     /// [`ConfigError`] for an empty key or a file that cannot be read.
     pub fn retired_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
-        keys(name, &self.retired_keys, ("retired_key_files", self.retired_key_files.as_slice()))
+        let files = ("retired_key_files", self.retired_key_files.as_slice());
+        keys(name, &self.retired_keys, files)
     }
 
     /// Whether the sender signs by RFC 9421.
@@ -197,8 +199,11 @@ impl SourceConfig {
             Ok(key) => Ok(Accepted::message(key)),
             Err(error) => unusable(name, RFC_9421, &error.to_string()),
         };
-        let keys = secrets.iter().map(key).collect::<Result<_, _>>()?;
-        Ok(SignedMessage { keys, tolerance: self.tolerance(name, window)? })
+        Ok(SignedMessage {
+            keys: secrets.iter().map(key).collect::<Result<_, _>>()?,
+            tolerance: self.tolerance(name, window)?,
+            covered: self.places(name)?.headers(),
+        })
     }
 
     /// How far a signed time may be off, in seconds.
@@ -233,7 +238,7 @@ fn scheme_names() -> String {
 }
 
 /// The keys in the settings and in the files; each must be one that a header can carry.
-fn keys(
+pub(super) fn keys(
     name: &str,
     given: &[SecretString],
     (setting, files): (&str, &[PathBuf]),
@@ -250,7 +255,8 @@ fn keys(
         let text = key.expose_secret();
         if text.trim().is_empty() || text == PLACEHOLDER {
             return refuse(format!(
-                "[sources.{name}] has an empty key or the placeholder of one; write one from `webhook-receiver secret`"
+                "[sources.{name}] has an empty key, or the placeholder of one, in {} or {setting}; write the key that the sender has too",
+                setting.replace("_files", "s")
             ));
         }
         // A key in PEM has lines, and no header carries it.

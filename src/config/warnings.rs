@@ -11,9 +11,12 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::keys::{ConfiguredKey, KeySort};
-use super::{AuthKind, Config, EMIT_SIGNING_KEY, EMIT_TOKEN, is_loopback};
+use super::{
+    AuthKind, Config, EMIT_SIGNING_KEY, EMIT_TOKEN, HooksConfig, SourceConfig, is_loopback,
+};
 use crate::event::Dialect;
-use crate::signature::{Key, KeyFormat, MessageKey, RFC_9421, Scheme};
+use crate::signature::{Fingerprint, Key, KeyFormat, MessageKey, RFC_9421, Scheme};
+use crate::source::Fact;
 
 /// A setting that is allowed but unwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,6 +77,8 @@ impl Config {
             repeated_keys(&keys),
             self.shared_keys(&keys),
             self.senders_halves(&keys),
+            self.callback_keys(&keys),
+            self.unsigned_ids(),
             self.short_window().into_iter().collect(),
             self.small_bodies().into_iter().collect(),
             self.hidden_pages().into_iter().collect(),
@@ -124,9 +129,8 @@ impl Config {
         let environment = |key: &ConfiguredKey| self.sources[&key.source].environment;
         let shared = |number: usize, key: &ConfiguredKey| {
             let mut others = keys[..number].iter();
-            let other = others.find(|other| {
-                other.fingerprint == key.fingerprint && environment(other) != environment(key)
-            })?;
+            let other =
+                others.find(|other| other.is(key) && environment(other) != environment(key))?;
             Some(Warning {
                 setting: key.setting(),
                 reason: format!(
@@ -161,6 +165,46 @@ impl Config {
             })
         };
         keys.iter().filter_map(half).collect()
+    }
+
+    /// Whoever may call could call back, too, if both directions had one key.
+    fn callback_keys(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
+        let hooks = self.sources.iter().filter_map(|(name, s)| Some((name, s.hooks.as_ref()?)));
+        let warning = |(name, hooks): (&String, &HooksConfig)| {
+            let key = Fingerprint::of(&hooks.callback_key(name).ok()??);
+            let other = keys.iter().find(|other| other.fingerprint == key)?;
+            Some(Warning {
+                setting: format!("[sources.{name}.hooks] callback_key"),
+                reason: format!("is the same key as {}", other.setting()),
+                remedy: "write the DirectScale Secret here, and the Extension Secret there".into(),
+            })
+        };
+        hooks.filter_map(warning).collect()
+    }
+
+    /// Headers of the message's id that a scheme leaves out, where the settings say which header it is.
+    fn unsigned_ids(&self) -> Vec<Warning> {
+        let unsigned = |(name, source): (&String, &SourceConfig)| {
+            let scheme = source.scheme(name).ok().flatten()?;
+            let places = source.places.as_ref().and_then(|_| source.places(name).ok())?;
+            let is_signed = |own: &str| {
+                let mut ids = scheme.headers.iter().filter_map(|headers| headers.id.as_ref());
+                ids.any(|id| id.eq_ignore_ascii_case(own))
+            };
+            let header =
+                places.header(Fact::MessageId).filter(|header| !is_signed(&header.spelling))?;
+            Some(Warning {
+                setting: format!("[sources.{name}.places] message_id"),
+                reason: format!(
+                    "{} is not signed, so that whoever has got hold of a delivery can send it again under another id",
+                    header.spelling
+                ),
+                remedy:
+                    "name a place in the body, or the header that is signed, if the sender has one"
+                        .into(),
+            })
+        };
+        self.sources.iter().filter_map(unsigned).collect()
     }
 
     fn short_window(&self) -> Option<Warning> {
@@ -225,8 +269,7 @@ impl Config {
 fn repeated_keys(keys: &[ConfiguredKey]) -> Vec<Warning> {
     let repeated = |number: usize, key: &ConfiguredKey| {
         let mut others = keys[..number].iter();
-        let other = others
-            .find(|other| other.fingerprint == key.fingerprint && other.source == key.source)?;
+        let other = others.find(|other| other.is(key) && other.source == key.source)?;
         let (reason, remedy) = match other.sort == key.sort {
             true => (format!("is the same key as {}", other.place), "remove it"),
             false => (

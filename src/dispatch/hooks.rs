@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use serde_json::value::RawValue;
 use tokio::time::timeout_at;
 
 use super::text;
@@ -21,6 +22,8 @@ pub enum Answer {
     VendorError(Bytes),
     /// The hook failed: 500 in the vendor's own shape.
     Failed(Fault),
+    /// The request is not JSON: 400, with the reason.
+    NotJson(String),
     /// No handler takes it, and the settings say that it is then refused: 501.
     Unhandled,
 }
@@ -47,13 +50,47 @@ impl Fault {
 }
 
 /// A call that has its answer.
+#[derive(Clone)]
 pub struct Ended {
     /// What the caller is answered.
     pub answer: Answer,
-    /// Whether a handler of the catalog took it.
-    pub handled: bool,
+    /// The catalog's id of the hook, if a handler took it.
+    pub hook: Option<&'static str>,
     /// What came of the callback, if it was used.
     pub callback: Option<CallbackTrace>,
+}
+
+impl Ended {
+    /// The outcome's name in the log, the metrics and the listing.
+    pub fn outcome(&self) -> &'static str {
+        match &self.answer {
+            Answer::Response(_) if self.hook.is_some() => "answered",
+            Answer::Response(_) => "passed-through",
+            Answer::VendorError(_) => "vendor-error",
+            Answer::Failed(fault) => fault.outcome,
+            Answer::NotJson(_) => "unreadable",
+            Answer::Unhandled => "unhandled",
+        }
+    }
+
+    /// Why there is no response, for the owner.
+    pub fn reason(&self) -> Option<&str> {
+        match &self.answer {
+            Answer::Response(_) => None,
+            Answer::VendorError(_) => Some("the vendor's own logic failed"),
+            Answer::Failed(fault) => Some(&fault.reason),
+            Answer::NotJson(reason) => Some(reason),
+            Answer::Unhandled => Some("no handler takes the hook"),
+        }
+    }
+
+    /// The id under which the caller is told of a failure.
+    pub fn error_id(&self) -> Option<&str> {
+        match &self.answer {
+            Answer::Failed(fault) => Some(&fault.error_id),
+            _ => None,
+        }
+    }
 }
 
 /// Answers the call, at its deadline at the latest.
@@ -64,22 +101,22 @@ pub async fn run<C>(
     call: Call,
 ) -> Ended {
     let trace = call.traced();
-    let handled = row.is_some();
+    let hook = row.map(|row| row.id);
     let answer = match (row, unhandled) {
         (Some(row), _) => handle(row, context, call).await,
         (None, Unhandled::PassThrough) => pass_through(call).await,
         (None, Unhandled::Refuse) => Answer::Unhandled,
     };
-    Ended { answer, handled, callback: trace.take() }
+    Ended { answer, hook, callback: trace.take() }
 }
 
 async fn handle<C>(row: &HookRow<C>, context: C, call: Call) -> Answer {
-    let deadline = call.meta.deadline;
+    let (deadline, body) = (call.meta.deadline, call.body.clone());
     // The model is the fork's too: it may panic as the handler may.
     let begun = std::panic::catch_unwind(AssertUnwindSafe(|| row.start(context, call)));
     let handler = match begun {
         Ok(Ok(handler)) => handler,
-        Ok(Err(error)) => return fault("unreadable", NOT_READ, unreadable(&error)),
+        Ok(Err(error)) => return unread(&body, &error),
         Err(panic) => return panicked("the model", &*panic),
     };
     match timeout_at(deadline, AssertUnwindSafe(handler).catch_unwind()).await {
@@ -92,6 +129,9 @@ async fn handle<C>(row: &HookRow<C>, context: C, call: Call) -> Answer {
 
 /// The vendor's own logic on the very bytes that came.
 async fn pass_through(call: Call) -> Answer {
+    if let Err(error) = check_json(&call.body) {
+        return Answer::NotJson(error);
+    }
     match call.ticket.redeem(call.body).await {
         Ok(response) => Answer::Response(response),
         Err(error) => failed(error.into()),
@@ -113,8 +153,16 @@ fn failed(failure: HookFailure) -> Answer {
     }
 }
 
-fn unreadable(error: &DecodeError) -> String {
-    format!("the body is not the model: {error}")
+fn unread(body: &[u8], error: &DecodeError) -> Answer {
+    match check_json(body) {
+        Ok(()) => fault("unreadable", NOT_READ, format!("the body is not the model: {error}")),
+        Err(error) => Answer::NotJson(error),
+    }
+}
+
+fn check_json(body: &[u8]) -> Result<(), String> {
+    let json = serde_json::from_slice::<&RawValue>(body);
+    json.map(drop).map_err(|error| format!("the body is not JSON: {error}"))
 }
 
 fn panicked(who: &str, panic: &(dyn Any + Send)) -> Answer {

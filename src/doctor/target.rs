@@ -81,7 +81,7 @@ impl Keys {
     pub(super) fn proof(&self, place: usize, tamper: Option<Tamper>) -> anyhow::Result<Proof> {
         let at = |keys: &[SecretString]| keys.get(place).or(keys.last()).cloned();
         let (bearer, signing) = (at(&self.bearer), at(&self.signing));
-        let signing = self.style.clone().zip(signing.as_ref());
+        let signing = self.style.clone().zip(signing.as_ref().map(std::slice::from_ref));
         Proof::new(bearer.as_ref(), signing, tamper)
     }
 

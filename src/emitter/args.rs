@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::hooks::HookArgs;
 use super::proof::Tamper;
 use super::schedule::Rate;
 use super::set::Setting;
@@ -30,12 +31,15 @@ Examples:
     webhook-receiver emit order.created --as evolutionx
     webhook-receiver emit order.created --as evolutionx --tamper body
 
-Exit code: 0 if every message was answered 2xx (with --tamper: 401), 1 if any was not, 2 if nothing could be sent.";
+  A Process Hook, with the vendor's own logic played for its callback, and what the hook changes:
+    webhook-receiver emit --hook Autoships.CreateAutoship --user jsmith
+
+Exit code: 0 if every message was answered 2xx, every hook 200 (with --tamper: 401), 1 if any was not, 2 if nothing could be sent.";
 
 const TO_HELP: &str = "\
 URL to send to [default: the configured listener and the source's path]
 
-A URL that ends in `/` gets the event's name appended; in any other, `{event}` stands for the name, and one without it is \
+A URL that ends in `/` gets the event's or hook's name appended; in any other, `{event}` or `{hook}` stands for the name, and one without it is \
 used as it is. The configured key is sent to the configured listener only: for any other address give the key yourself.";
 
 const AS_HELP: &str = "\
@@ -50,18 +54,23 @@ Print one JSON object instead of text
 Keys: tampered (what was forged, or null); planned, sent, accepted, interrupted; answers [{status, answer, count, example}], where answer is the `status` field of the \
 body and example the first body of a status that is not 2xx; errors [{cause, count}]; latency_ms {p50, p90, p99, max} or \
 null; seconds; rate (sent per second); max_lag_ms (the furthest a message fell behind its schedule); message {event, id, url, \
-status, body, error} if only one was planned, or null. With --dry-run: requests [{method, url, headers, body}], the body as text.";
+status, body, error} if only one was planned, or null. With --dry-run: requests [{method, url, headers, body}], the body as text.
+
+Of hooks: planned, as_expected, hooks [{hook, url, took_ms, request, callbacks [{hook, user, refusal, request, status, response}], \
+before, after, status, answer, error}]; before and after are [{path, was, is}], or null if there is nothing to compare.";
 
 /// Send events as their sender would: samples or your own, once or many times
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EmitArgs {
     /// Events to send, by name or alias, in any case
-    #[arg(value_name = "EVENT", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "EVENT", required_unless_present_any = ["all", "hook", "all_hooks"], conflicts_with = "all")]
     pub(super) events: Vec<String>,
     /// Send every event in the catalog
     #[arg(long)]
     pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) hooks: HookArgs,
 
     /// Configured source to speak for; needed if there are several
     #[arg(long, value_name = "NAME", help_heading = "Target")]
@@ -131,6 +140,6 @@ pub struct EmitArgs {
     pub(super) json: bool,
 }
 
-fn first_line(text: &'static str) -> &'static str {
+pub(super) fn first_line(text: &'static str) -> &'static str {
     text.lines().next().unwrap_or(text)
 }

@@ -46,7 +46,7 @@ impl Answer {
 pub(super) async fn attempt(client: &Client, message: Message) -> Attempt {
     let start = Instant::now();
     let result = match message.request() {
-        Ok(request) => execute(client, request).await.map_err(|error| cause(&error)),
+        Ok(request) => execute(client, request, ANSWER_LIMIT).await,
         Err(error) => Err(format!("{error:#}")),
     };
     Attempt {
@@ -58,16 +58,24 @@ pub(super) async fn attempt(client: &Client, message: Message) -> Attempt {
     }
 }
 
-async fn execute(client: &Client, request: Request) -> reqwest::Result<Answer> {
-    let mut response = client.execute(request).await?;
-    let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        if body.len() >= ANSWER_LIMIT {
-            body.truncate(ANSWER_LIMIT);
-            break;
+/// The answer, of whose body no more is read than `limit` bytes, or why there is none.
+pub(super) async fn execute(
+    client: &Client,
+    request: Request,
+    limit: usize,
+) -> Result<Answer, String> {
+    let answer = async {
+        let mut response = client.execute(request).await?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() >= limit {
+                body.truncate(limit);
+                break;
+            }
         }
-    }
-    Ok(Answer { status, body })
+        Ok(Answer { status, body })
+    };
+    answer.await.map_err(|error: reqwest::Error| cause(&error))
 }

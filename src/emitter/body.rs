@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::EmitArgs;
 use crate::catalog::Row;
+use crate::event::DecodeError;
 
 /// What `--data` names, byte for byte.
 pub(super) fn data(args: &EmitArgs) -> anyhow::Result<Option<Bytes>> {
@@ -21,26 +22,21 @@ pub(super) fn data(args: &EmitArgs) -> anyhow::Result<Option<Bytes>> {
     Ok(Some(bytes.with_context(|| format!("cannot read --data {}", file.display()))?.into()))
 }
 
-/// The body of one event; fields that its model does not know become a warning.
-pub(super) fn body<C>(
+/// The body of one event or hook, changed on request: what is given, or else the example.
+pub(super) fn body(
     args: &EmitArgs,
-    event: &str,
-    row: Option<&Row<C>>,
+    name: &str,
+    example: Option<&'static str>,
     data: Option<&Bytes>,
-    warnings: &mut Vec<String>,
 ) -> anyhow::Result<Bytes> {
-    let original = match (data, row) {
+    let original = match (data, example) {
         (Some(data), _) => data.clone(),
-        (None, Some(row)) => Bytes::from_static(row.example.as_bytes()),
+        (None, Some(example)) => Bytes::from_static(example.as_bytes()),
         (None, None) => {
-            bail!("`{event}` is not in the catalog and has no example; give a body with --data")
+            bail!("`{name}` is not in the catalog and has no example; give a body with --data")
         }
     };
-    let body = changed(args, original).with_context(|| format!("the body of {event}"))?;
-    if let (Some(row), false) = (row, args.raw) {
-        warnings.extend(check(row, &body)?);
-    }
-    Ok(body)
+    changed(args, original).with_context(|| format!("the body of {name}"))
 }
 
 fn changed(args: &EmitArgs, original: Bytes) -> anyhow::Result<Bytes> {
@@ -54,15 +50,18 @@ fn changed(args: &EmitArgs, original: Bytes) -> anyhow::Result<Bytes> {
     Ok(text.into())
 }
 
-/// Fields that the model does not know are normal if they are in the example too.
-fn check<C>(row: &Row<C>, body: &Bytes) -> anyhow::Result<Option<String>> {
+/// A warning of fields that the event's model does not know; those of the example are normal.
+pub(super) fn check<C>(row: &Row<C>, body: &Bytes) -> anyhow::Result<Option<String>> {
     let name = row.name;
-    let unknown = (row.check)(body).map_err(|error| {
-        anyhow::anyhow!("the body does not fit {name}: {error}; --raw sends it all the same")
-    })?;
+    let unknown = (row.check)(body).map_err(|error| misfit(name, &error))?;
     let normal = (row.check)(row.example.as_bytes()).unwrap_or_default();
     let new: Vec<&str> =
         unknown.keys().filter(|key| !normal.contains_key(*key)).map(String::as_str).collect();
     let warning = format!("the model of {name} does not know {}", new.join(", "));
     Ok((!new.is_empty()).then_some(warning))
+}
+
+/// A body that is not its model.
+pub(super) fn misfit(name: &str, error: &DecodeError) -> anyhow::Error {
+    anyhow::anyhow!("the body does not fit {name}: {error}; --raw sends it all the same")
 }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::message::{Message, shown};
 use super::plan::Plan;
+use super::proof::Named;
 
 impl Plan {
     /// The plan as `--dry-run --json` prints it, keys hidden.
@@ -21,12 +23,8 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for draft in &self.drafts {
-            writeln!(f, "POST {}", draft.url)?;
             let (headers, body) = draft.signed().map_err(|_| fmt::Error)?;
-            for (name, value) in headers {
-                writeln!(f, "{name}: {}", shown(&value))?;
-            }
-            writeln!(f, "\n{}\n", String::from_utf8_lossy(&body))?;
+            write_request(f, &draft.url, &headers, &body)?;
         }
         match self.total() {
             1 => Ok(()),
@@ -42,11 +40,30 @@ impl fmt::Display for Plan {
 
 fn request(message: &Message) -> anyhow::Result<Value> {
     let (headers, body) = message.signed()?;
+    Ok(request_json(&message.url, &headers, &body))
+}
+
+/// A request as text, keys hidden.
+pub(super) fn write_request(
+    f: &mut fmt::Formatter<'_>,
+    url: &Url,
+    headers: &[Named],
+    body: &[u8],
+) -> fmt::Result {
+    writeln!(f, "POST {url}")?;
+    for (name, value) in headers {
+        writeln!(f, "{name}: {}", shown(value))?;
+    }
+    writeln!(f, "\n{}\n", String::from_utf8_lossy(body))
+}
+
+/// A request for scripts, keys hidden.
+pub(super) fn request_json(url: &Url, headers: &[Named], body: &[u8]) -> Value {
     let headers: Vec<_> = headers.iter().map(|(name, value)| json!([name, shown(value)])).collect();
-    Ok(json!({
+    json!({
         "method": "POST",
-        "url": message.url.as_str(),
+        "url": url.as_str(),
         "headers": headers,
-        "body": String::from_utf8_lossy(&body),
-    }))
+        "body": String::from_utf8_lossy(body),
+    })
 }

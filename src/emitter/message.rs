@@ -54,6 +54,11 @@ impl Message {
         }
     }
 
+    /// The same under this id, which is signed, but said nowhere else.
+    pub(super) fn under(self, id: &str) -> Self {
+        Message { message_id: id.into(), ..self }
+    }
+
     /// Puts a fact where the receiver looks for it first; nowhere if the dialect has no place for it.
     ///
     /// # Errors
@@ -93,12 +98,7 @@ impl Message {
     /// The request that the vendor would make now, or its forgery.
     pub(crate) fn request(&self) -> anyhow::Result<Request> {
         let (headers, body) = self.signed()?;
-        let mut request = Request::new(Method::POST, self.url.clone());
-        for (name, value) in headers {
-            request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, value);
-        }
-        *request.body_mut() = Some(body.into());
-        Ok(request)
+        request(self.url.clone(), headers, body)
     }
 
     /// The headers as the vendor spells them, signed now, and the body.
@@ -121,6 +121,16 @@ impl Message {
         let _ = renewed.say(Fact::MessageId, &fresh_id());
         renewed
     }
+}
+
+/// A POST with these headers, each in place of all of its name.
+pub(super) fn request(url: Url, headers: Vec<Named>, body: Bytes) -> anyhow::Result<Request> {
+    let mut request = Request::new(Method::POST, url);
+    for (name, value) in headers {
+        request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, value);
+    }
+    *request.body_mut() = Some(body.into());
+    Ok(request)
 }
 
 /// An id that no other message has.
@@ -146,7 +156,8 @@ fn put(body: &Bytes, path: &[&str], text: &str) -> anyhow::Result<Bytes> {
 /// A header's value as it may be shown.
 pub(super) fn shown(value: &HeaderValue) -> String {
     if value.is_sensitive() {
-        "Bearer ****".to_owned()
+        let is_bearer = value.as_bytes().starts_with(b"Bearer ");
+        if is_bearer { "Bearer ****" } else { "****" }.to_owned()
     } else {
         String::from_utf8_lossy(value.as_bytes()).into_owned()
     }

@@ -111,7 +111,7 @@ fn events<'r, C: 'static>(
         None if args.raw && is_segment(name) => Ok((name.clone(), None)),
         None if args.raw => bail!("an event's name is letters, digits and - . _ ~, not {name:?}"),
         None => {
-            let known: Vec<_> = known().collect();
+            let known: Vec<_> = known().map(|row| (row.name, row.aliases)).collect();
             bail!(
                 "there is no {dialect} event `{name}`; {} --raw sends any name",
                 hint(name, &known)
@@ -133,15 +133,19 @@ fn drafts<C>(
         Some((name, source)) if source.dialect == dialect => source.places(name)?,
         _ => Places::of(dialect),
     });
+    let path = source.map(|(_, source)| source.path.as_str());
     let urls = events
         .iter()
-        .map(|(event, _)| target::url(args, config.listen, source, event))
+        .map(|(event, _)| target::url(args, config.listen, path, event))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let proof = Arc::new(proof(args, config, source, dialect, &urls)?);
     let data = body::data(args)?;
     let mut drafts = Vec::new();
     for ((event, row), url) in events.iter().zip(urls) {
-        let body = body::body(args, event, *row, data.as_ref(), warnings)?;
+        let body = body::body(args, event, row.map(|row| row.example), data.as_ref())?;
+        if let (Some(row), false) = (row, args.raw) {
+            warnings.extend(body::check(row, &body)?);
+        }
         let mut draft = Message::new(event, url, Arc::clone(&places), Arc::clone(&proof), body);
         for (fact, text) in facts(args, source, event, &draft) {
             match draft.say(fact, &text) {
@@ -177,7 +181,7 @@ fn facts(
 }
 
 /// What proves the messages: what is given, else what the source asks for.
-fn proof(
+pub(super) fn proof(
     args: &EmitArgs,
     config: &Config,
     source: Option<Named<'_>>,
@@ -195,28 +199,29 @@ fn proof(
         return Proof::new(bearer.as_ref(), None, args.tamper);
     };
     let signing = target::signing_key(args, config.listen, source, urls)?;
-    Proof::new(bearer.as_ref(), signing.as_ref().map(|key| (style, key)), args.tamper)
+    let signing = signing.as_ref().map(|key| (style, std::slice::from_ref(key)));
+    Proof::new(bearer.as_ref(), signing, args.tamper)
 }
 
 /// Whether a name can stand in a path as it is.
-fn is_segment(name: &str) -> bool {
+pub(super) fn is_segment(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
     !name.is_empty() && name.chars().all(plain) && !name.chars().all(|c| c == '.')
 }
 
-/// The nearest known name, or all of them.
-fn hint<C>(name: &str, known: &[&Row<C>]) -> String {
+/// The nearest of the known names and their aliases, or all names.
+pub(super) fn hint(name: &str, known: &[(&str, &[&str])]) -> String {
     let wanted = stem(name);
     let nearest = known
         .iter()
-        .flat_map(|row| std::iter::once(row.name).chain(row.aliases.iter().copied()))
+        .flat_map(|(name, aliases)| std::iter::once(*name).chain(aliases.iter().copied()))
         .map(|known| (strsim::jaro_winkler(&wanted, &stem(known)), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((_, nearest)) => format!("did you mean `{nearest}`?"),
         None => {
-            let names: Vec<&str> = known.iter().map(|row| row.name).collect();
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             format!("known are {}.", names.join(", "))
         }
     }

@@ -55,8 +55,8 @@ pub(crate) struct Proof {
 
 #[derive(Debug)]
 enum Signing {
-    Row { scheme: Box<Scheme>, key: Box<Key> },
-    Message { key: Box<MessageKey> },
+    Row { scheme: Box<Scheme>, keys: Vec<Key> },
+    Message { keys: Vec<MessageKey> },
 }
 
 impl Proof {
@@ -66,14 +66,14 @@ impl Proof {
     /// If a header cannot carry the bearer key, the scheme cannot sign with the other, or there is nothing to forge.
     pub(crate) fn new(
         bearer: Option<&SecretString>,
-        signing: Option<(Style, &SecretString)>,
+        signing: Option<(Style, &[SecretString])>,
         tamper: Option<Tamper>,
     ) -> anyhow::Result<Self> {
         let mut bearer = bearer.cloned();
         let signing = match signing {
             None => None,
-            Some((style, secret)) => {
-                Some(Signing::new(style, secret, tamper == Some(Tamper::Key))?)
+            Some((style, secrets)) => {
+                Some(Signing::new(style, secrets, tamper == Some(Tamper::Key))?)
             }
         };
         if let Some(tamper) = tamper {
@@ -102,8 +102,11 @@ impl Proof {
         proof.extend(self.bearer.clone().map(|value| ("Authorization".into(), value)));
         let Some(signing) = &self.signing else { return Ok((proof, body.clone())) };
         let signed = match signing {
-            Signing::Row { scheme, key } => scheme.sign(&[key], Stamp { id, time }, body)?,
-            Signing::Message { key } => message(key, url, headers, time, body)?,
+            Signing::Row { scheme, keys } => {
+                let keys: Vec<&Key> = keys.iter().collect();
+                scheme.sign(&keys, Stamp { id, time }, body)?
+            }
+            Signing::Message { keys } => message(keys, url, headers, time, body)?,
         };
         for (name, value) in signed {
             let is_signature = name.eq_ignore_ascii_case(signing.header());
@@ -123,26 +126,35 @@ impl Proof {
 }
 
 impl Signing {
-    /// The key, or one that nobody knows.
-    fn new(style: Style, secret: &SecretString, is_unknown: bool) -> anyhow::Result<Self> {
+    /// The keys, or as many that nobody knows.
+    fn new(style: Style, secrets: &[SecretString], is_unknown: bool) -> anyhow::Result<Self> {
         match style {
             Style::Row(scheme) => {
                 let unusable = || format!("the signing key cannot be used for {}", scheme.name);
-                let mut key = Key::new(&scheme, secret).with_context(unusable)?;
-                if is_unknown {
-                    key = Key::new(&scheme, &scheme.fresh_secret(&key)?)?;
-                }
+                let key = |secret| {
+                    let key = Key::new(&scheme, secret).with_context(unusable)?;
+                    Ok(match is_unknown {
+                        true => Key::new(&scheme, &scheme.fresh_secret(&key)?)?,
+                        false => key,
+                    })
+                };
+                let keys: Vec<Key> = secrets.iter().map(key).collect::<anyhow::Result<_>>()?;
                 let stamp = Stamp { id: "0", time: Utc::now() };
-                scheme.sign(&[&key], stamp, b"").with_context(unusable)?;
-                Ok(Signing::Row { scheme, key: Box::new(key) })
+                for key in &keys {
+                    scheme.sign(&[key], stamp, b"").with_context(unusable)?;
+                }
+                Ok(Signing::Row { scheme, keys })
             }
             Style::Message => {
                 let unusable = || format!("the signing key cannot be used for {RFC_9421}");
-                let key = MessageKey::new(secret).with_context(unusable)?;
-                let key = if is_unknown { key.unknown()? } else { key };
+                let key = |secret| {
+                    let key = MessageKey::new(secret).with_context(unusable)?;
+                    Ok(if is_unknown { key.unknown()? } else { key })
+                };
+                let keys: Vec<_> = secrets.iter().map(key).collect::<anyhow::Result<_>>()?;
                 let url = Url::parse("http://localhost/")?;
-                message(&key, &url, &[], Utc::now(), b"").with_context(unusable)?;
-                Ok(Signing::Message { key: Box::new(key) })
+                message(&keys, &url, &[], Utc::now(), b"").with_context(unusable)?;
+                Ok(Signing::Message { keys })
             }
         }
     }
@@ -182,7 +194,7 @@ impl Signing {
 
 /// The headers of a message signature over the method, the path and every header that the message has.
 fn message(
-    key: &MessageKey,
+    keys: &[MessageKey],
     url: &Url,
     headers: &[Named],
     time: Timestamp,
@@ -197,7 +209,8 @@ fn message(
     let covered: Vec<&str> = covered.iter().map(String::as_str).collect();
     let uri: Uri = url.as_str().parse()?;
     let message = Message { method: &Method::POST, uri: &uri, headers: &map };
-    Ok(message.sign(&[key], &covered, time, body)?)
+    let keys: Vec<&MessageKey> = keys.iter().collect();
+    Ok(message.sign(&keys, &covered, time, body)?)
 }
 
 /// There must be something to forge.

@@ -47,7 +47,8 @@ impl Style {
         dialect.scheme().and_then(Style::named)
     }
 
-    fn named(name: &str) -> Option<Self> {
+    /// The way of signing called `name`.
+    pub(super) fn named(name: &str) -> Option<Self> {
         match name {
             RFC_9421 => Some(Style::Message),
             name => Scheme::named(name).map(|row| Style::Row(Box::new(row))),

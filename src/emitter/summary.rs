@@ -134,12 +134,12 @@ fn body_json(body: &[u8]) -> Value {
 }
 
 /// A stranger's text without what could steer a terminal.
-fn printable(text: &[u8]) -> String {
+pub(super) fn printable(text: &[u8]) -> String {
     let shown = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
     String::from_utf8_lossy(text).chars().map(shown).collect()
 }
 
-fn millis(time: Duration) -> f64 {
+pub(super) fn millis(time: Duration) -> f64 {
     round(time.as_secs_f64() * 1e3)
 }
 

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::EmitArgs;
 use super::speaker::Speaker;
 use crate::catalog::segment;
-use crate::config::{Config, SourceConfig, is_loopback, reachable};
+use crate::config::{Config, SourceConfig, is_local, is_loopback, reachable};
 
 /// A configured source and its name.
 pub(super) type Named<'c> = (&'c str, &'c SourceConfig);
@@ -43,16 +43,16 @@ pub(super) fn source<'c>(args: &EmitArgs, config: &'c Config) -> anyhow::Result<
     }
 }
 
-/// The URL for one event, if it is safe to send there.
+/// The URL for one event or hook, if it is safe to send there; `path` is where the source's are received.
 pub(super) fn url(
     args: &EmitArgs,
     listen: SocketAddr,
-    source: Option<Named<'_>>,
+    path: Option<&str>,
     event: &str,
 ) -> anyhow::Result<Url> {
-    let url = match (&args.to, source) {
+    let url = match (&args.to, path) {
         (Some(to), _) => address(to, event)?,
-        (None, Some((_, source))) => address(&default_address(listen, &source.path)?, event)?,
+        (None, Some(path)) => address(&default_address(listen, path)?, event)?,
         (None, None) => bail!("no source is configured; give the target with --to"),
     };
     check(&url, args.allow_http)?;
@@ -150,11 +150,11 @@ fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
     Ok(format!("http://{}{}/", reachable(listen), path.trim_end_matches('/')))
 }
 
-/// The rule of `--to`: a `/` at the end and `{event}` ask for the event's name.
+/// The rule of `--to`: a `/` at the end, `{event}` and `{hook}` ask for the name.
 pub(crate) fn address(to: &str, event: &str) -> anyhow::Result<Url> {
     let event = segment(event);
     let name = if to.ends_with('/') { event.as_str() } else { "" };
-    let text = to.replace("{event}", &event) + name;
+    let text = to.replace("{event}", &event).replace("{hook}", &event) + name;
     Url::parse(&text).with_context(|| format!("{to:?} is not a URL"))
 }
 
@@ -172,10 +172,6 @@ pub(crate) fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
         ),
         other => bail!("a target is http:// or https://, not {other}:"),
     }
-}
-
-fn is_local(url: &Url) -> bool {
-    ip(url).map_or_else(|| url.host_str() == Some("localhost"), is_loopback)
 }
 
 pub(crate) fn is_listener(url: &Url, listen: SocketAddr) -> bool {

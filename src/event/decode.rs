@@ -73,6 +73,8 @@ pub(crate) struct Rest {
     pub(crate) known: Vec<&'static str>,
     /// What the model does not name, as it came.
     pub(crate) unknown: Vec<(String, Box<RawValue>)>,
+    /// Whether the model is no struct, so that whatever it holds is its own.
+    pub(crate) opaque: bool,
 }
 
 /// Whether `T` is a struct, so that only a JSON object can be one.
@@ -149,7 +151,10 @@ impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Model<'_, T> {
             Some(fields) => {
                 deserializer.deserialize_map(Object { fields, rest: self.rest, model: PhantomData })
             }
-            None => T::deserialize(deserializer),
+            None => {
+                self.rest.opaque = true;
+                T::deserialize(deserializer)
+            }
         }
     }
 }

@@ -20,6 +20,9 @@ use super::scalar;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Money(Decimal);
 
+/// A number that is no money: how many, how heavy, how long. As exact as an amount, and read and written like one.
+pub type Quantity = Money;
+
 impl Deref for Money {
     type Target = Decimal;
 
@@ -31,6 +34,12 @@ impl Deref for Money {
 impl From<Decimal> for Money {
     fn from(amount: Decimal) -> Self {
         Money(amount)
+    }
+}
+
+impl From<i64> for Money {
+    fn from(amount: i64) -> Self {
+        Money(amount.into())
     }
 }
 

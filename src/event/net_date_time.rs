@@ -46,16 +46,24 @@ impl NetDateTime {
 }
 
 impl fmt::Display for NetDateTime {
-    /// ISO 8601 of the same kind: an offset is written only if there was one.
+    /// ISO 8601 of the same kind, as .NET writes it: an offset only if there was one, a fraction without zeros at its end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NetDateTime::WithOffset(date) => {
-                f.write_str(&date.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+                f.write_str(&unpadded(&date.to_rfc3339_opts(SecondsFormat::AutoSi, true)))
             }
-            NetDateTime::WithoutOffset(date) => write!(f, "{date:?}"),
+            NetDateTime::WithoutOffset(date) => f.write_str(&unpadded(&format!("{date:?}"))),
             NetDateTime::Unset => write!(f, "{UNSET:?}"),
         }
     }
+}
+
+/// The date without zeros at the end of its fraction.
+fn unpadded(date: &str) -> String {
+    let Some((whole, rest)) = date.split_once('.') else { return date.to_owned() };
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (fraction, offset) = rest.split_at(end);
+    format!("{whole}.{}{offset}", fraction.trim_end_matches('0'))
 }
 
 impl FromStr for NetDateTime {
@@ -149,6 +157,19 @@ mod tests {
         assert_eq!(utc("9999-12-31T23:59:59.9999999"), "9999-12-31T23:59:59.999999900Z");
         assert_eq!(utc("9999-12-31T23:59:59.9999999Z"), "9999-12-31T23:59:59.999999900Z");
         assert!(date("9999-12-31T23:59:59.9999999-07:00").to_utc().is_some());
+    }
+
+    #[test]
+    fn a_date_is_written_as_net_writes_it() {
+        for text in [
+            "2022-03-04T00:00:00",
+            "0001-01-01T00:00:00",
+            "2022-03-04T10:15:30.497",
+            "2021-10-12T18:07:27.8181496Z",
+            "2021-10-12T18:07:27.5-07:00",
+        ] {
+            assert_eq!(date(text).to_string(), text);
+        }
     }
 
     #[test]

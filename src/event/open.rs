@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::decode::{Rest, model};
+use super::decode::{Rest, model, needs_object};
 
 /// A model together with the fields that it does not know. Dereferences to the model.
 ///
@@ -47,9 +47,9 @@ impl<T> Open<T> {
     }
 }
 
-impl<T> From<T> for Open<T> {
+impl<T: DeserializeOwned> From<T> for Open<T> {
     fn from(model: T) -> Self {
-        Open { model, rest: Rest::default() }
+        Open { model, rest: Rest { opaque: !needs_object::<T>(), ..Rest::default() } }
     }
 }
 
@@ -94,6 +94,9 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Open<T> {
 
 impl<T: Serialize> Serialize for Open<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.rest.opaque {
+            return self.model.serialize(serializer);
+        }
         let json = to_raw_value(&self.model).map_err(S::Error::custom)?;
         let Ok(Members(members)) = serde_json::from_str(json.get()) else {
             return json.serialize(serializer);
@@ -159,8 +162,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::event::Money;
-    use crate::event::decode;
+    use crate::event::{Json, Money, decode};
 
     /// An order.
     #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -226,6 +228,15 @@ mod tests {
             serde_json::to_string(&order).unwrap(),
             r#"{"OrderNumber":1,"Lines":[{"Price":2,"B":2},{}]}"#
         );
+    }
+
+    #[test]
+    fn json_without_a_model_keeps_its_nulls() {
+        let json = r#"{"a":null,"b":[1.0]}"#;
+        let read: Open<Json> = serde_json::from_str(json).unwrap();
+        let made = Open::from(read.clone().into_model());
+        assert_eq!(serde_json::to_string(&read).unwrap(), json);
+        assert_eq!(serde_json::to_string(&made).unwrap(), json);
     }
 
     #[test]

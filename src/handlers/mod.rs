@@ -1,10 +1,14 @@
-//! What this fork does with each event.
+//! What this fork does with each event and in each hook.
 //!
-//! A new event of a family is one more function and one more `.on(…)` in the family's file. A new family is one more
-//! file and two lines here; `loyalty.rs` is the one to copy.
+//! A new event of a family is one more function and one more `.on(…)` in the family's file, a new hook one more function
+//! and one more `.hook(…)`. A new family is one more file and two lines here; `loyalty.rs` is the one to copy for events,
+//! `shipping_hooks.rs` for hooks.
 
 pub mod associate;
+pub mod associate_hooks;
+pub mod autoship_hooks;
 pub mod client;
+pub mod commission_hooks;
 pub mod daily;
 pub mod enrollment;
 pub mod evolutionx;
@@ -12,9 +16,15 @@ pub mod github;
 pub mod inventory;
 pub mod loyalty;
 pub mod order;
+pub mod order_hooks;
 pub mod order_lifecycle;
+pub mod proceed;
+pub mod shipping_hooks;
 pub mod stock;
 pub mod subscription;
+pub mod welcome;
+
+use axum::Router;
 
 use crate::catalog::Catalog;
 
@@ -35,11 +45,19 @@ impl Context {
     }
 }
 
-/// Every event that is handled, with its handler.
+/// The pages that the vendor shows in a frame, below `pages` of a source's hooks.
+pub fn pages(cx: Context) -> Router {
+    welcome::pages().with_state(cx)
+}
+
+/// Every event and every hook that is handled, with its handler.
 pub fn catalog() -> Catalog<Context> {
     Catalog::new()
         .merge(associate::catalog())
+        .merge(associate_hooks::catalog())
+        .merge(autoship_hooks::catalog())
         .merge(client::catalog())
+        .merge(commission_hooks::catalog())
         .merge(daily::catalog())
         .merge(enrollment::catalog())
         .merge(evolutionx::catalog())
@@ -47,13 +65,17 @@ pub fn catalog() -> Catalog<Context> {
         .merge(inventory::catalog())
         .merge(loyalty::catalog())
         .merge(order::catalog())
+        .merge(order_hooks::catalog())
         .merge(order_lifecycle::catalog())
+        .merge(shipping_hooks::catalog())
         .merge(stock::catalog())
         .merge(subscription::catalog())
 }
 
 #[cfg(test)]
 mod tests {
+    mod hooks;
+
     use std::collections::BTreeMap;
 
     use bytes::Bytes;
@@ -101,14 +123,16 @@ mod tests {
                 return Err(name);
             }
         }
-        for row in catalog.iter() {
-            let mut referred = Vec::new();
-            (row.referred)(&mut referred);
-            for (name, schema) in referred {
-                let schema = json!(schema);
-                if *schemas.entry(name.clone()).or_insert_with(|| schema.clone()) != schema {
-                    return Err(name);
-                }
+        let mut others = Vec::new();
+        catalog.iter().for_each(|row| (row.referred)(&mut others));
+        for side in catalog.hooks().flat_map(|row| [row.request, row.response]) {
+            others.push((side.schema)());
+            (side.referred)(&mut others);
+        }
+        for (name, schema) in others {
+            let schema = json!(schema);
+            if *schemas.entry(name.clone()).or_insert_with(|| schema.clone()) != schema {
+                return Err(name);
             }
         }
         Ok(schemas)
@@ -125,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn no_event_is_claimed_twice() {
+    fn nothing_is_claimed_twice() {
         assert!(catalog().checked().is_ok());
     }
 
@@ -207,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_and_every_field_is_described() {
+    fn every_model_and_every_field_is_described() {
         for (name, schema) in schemas(&catalog()).unwrap() {
             assert!(schema["description"].is_string(), "{name}");
             let properties = schema["properties"].as_object().into_iter().flatten();

@@ -50,6 +50,11 @@ impl CallbackApi {
         Ok(CallbackApi { client: client(base.scheme() == "https", None)?, base, key })
     }
 
+    /// The vendor's origin, e.g. `https://acme.corpadmin.directscale.com`.
+    pub fn origin(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+
     /// The name of the user who opened the page with this token.
     ///
     /// # Errors

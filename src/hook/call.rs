@@ -21,7 +21,7 @@ impl Call {
     /// A call of `site` with the one-time token that came with it.
     pub fn new(site: &Site, meta: HookMeta, token: SecretString, body: Bytes) -> Self {
         let ticket = Ticket {
-            vendor: Arc::clone(&site.vendor),
+            vendor: site.vendor(),
             hook: meta.hook.clone(),
             token,
             user: meta.user.clone(),

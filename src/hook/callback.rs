@@ -57,6 +57,16 @@ pub trait Vendor: Send + Sync + 'static {
     async fn run(&self, callback: CallbackRequest<'_>) -> Result<Bytes, CallbackError>;
 }
 
+/// A vendor that cannot be called back: it stands for the source that is called so.
+pub(super) struct Nobody(pub(super) String);
+
+#[async_trait]
+impl Vendor for Nobody {
+    async fn run(&self, _: CallbackRequest<'_>) -> Result<Bytes, CallbackError> {
+        Err(CallbackError::NotConfigured(self.0.clone()))
+    }
+}
+
 /// What the vendor's own logic is asked.
 pub struct CallbackRequest<'c> {
     /// The hook's id.

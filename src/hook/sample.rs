@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::callback::{Callback, CallbackRequest, Ticket, Trace};
-use super::{CallbackError, Hook, HookCall, HookMeta, Vendor};
+use super::{Call, CallbackError, Hook, HookCall, HookMeta, Vendor};
 use crate::event::{DecodeError, Environment, Timestamp, decode};
 
 /// The vendor's own logic in a handler's unit test: it answers one thing and remembers what it was asked.
@@ -61,9 +61,17 @@ impl<H: Hook> HookCall<H> {
     /// # Errors
     /// [`DecodeError`] if the text does not fit the model.
     pub fn sample(json: &str, vendor: Arc<dyn Vendor>) -> Result<Self, DecodeError> {
-        let (request, _) = decode(json.as_bytes())?;
+        let call = Call::sample(H::ID, json, vendor);
+        let (request, _) = decode(&call.body)?;
+        Ok(HookCall { meta: call.meta, request, callback: Callback::new(call.ticket) })
+    }
+}
+
+impl Call {
+    /// A call with the given JSON text, for tests of what handles any hook.
+    pub(crate) fn sample(hook: &str, json: &str, vendor: Arc<dyn Vendor>) -> Self {
         let meta = HookMeta {
-            hook: H::ID.into(),
+            hook: hook.into(),
             source: "sample".into(),
             environment: Environment::Stage,
             user: None,
@@ -78,6 +86,6 @@ impl<H: Hook> HookCall<H> {
             deadline: meta.deadline,
             trace: Trace::default(),
         };
-        Ok(HookCall { meta, request, callback: Callback::new(ticket) })
+        Call { meta, body: Bytes::copy_from_slice(json.as_bytes()), ticket }
     }
 }

@@ -2,3 +2,15 @@
 //!
 //! Every member is optional unless the hook means nothing without it, and what no model knows is kept: the documents
 //! disagree with each other and with what is sent.
+
+pub mod associate;
+pub mod autoship;
+pub mod codes;
+pub mod commission;
+pub mod coupon;
+pub mod line_item;
+pub mod new_order;
+pub mod order;
+pub mod package;
+pub mod shared;
+pub mod tax;

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::source::{Source, is_secret, versioned};
 
-/// The longest name of an event, in bytes.
+/// The longest name of an event or a hook, in bytes.
 const LONGEST_NAME: usize = 200;
 
 /// A path under which a source is received, in one version of its models.
@@ -41,17 +41,7 @@ impl Endpoint {
 
     /// The event that `path` names, if the path is this endpoint's: empty for the one URL that takes all events.
     pub(super) fn event<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
-        let (prefix, rest) = path.split_at_checked(self.prefix.len())?;
-        if !prefix.eq_ignore_ascii_case(&self.prefix) {
-            return None;
-        }
-        let event = match rest.strip_prefix('/') {
-            Some(event) => event.strip_suffix('/').unwrap_or(event),
-            None if rest.is_empty() => "",
-            None => return None,
-        };
-        (!event.contains('/') && event.len() <= LONGEST_NAME)
-            .then(|| percent_decode_str(event).decode_utf8_lossy())
+        name_below(&self.prefix, path)
     }
 
     /// Whether `path` holds a segment of the source's path that is all that proves its sender.
@@ -68,6 +58,21 @@ impl Endpoint {
             _ => Ok(()),
         }
     }
+}
+
+/// The last segment of `path`, if what stands before it is `below`, in any case; empty if nothing follows.
+pub(super) fn name_below<'p>(below: &str, path: &'p str) -> Option<Cow<'p, str>> {
+    let (prefix, rest) = path.split_at_checked(below.len())?;
+    if !prefix.eq_ignore_ascii_case(below) {
+        return None;
+    }
+    let name = match rest.strip_prefix('/') {
+        Some(name) => name.strip_suffix('/').unwrap_or(name),
+        None if rest.is_empty() => "",
+        None => return None,
+    };
+    (!name.contains('/') && name.len() <= LONGEST_NAME)
+        .then(|| percent_decode_str(name).decode_utf8_lossy())
 }
 
 #[cfg(test)]

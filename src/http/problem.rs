@@ -109,6 +109,15 @@ pub const INTERNAL: Kind = Kind {
     header: None,
 };
 
+/// Nobody takes the hook.
+pub const NOT_IMPLEMENTED: Kind = Kind {
+    status: StatusCode::NOT_IMPLEMENTED,
+    uri: "/problems/not-implemented",
+    title: "Not implemented",
+    when: "No handler takes the hook, and it is not passed through.",
+    header: None,
+};
+
 /// The receiver cannot keep a delivery now.
 pub const UNAVAILABLE: Kind = Kind {
     status: StatusCode::SERVICE_UNAVAILABLE,

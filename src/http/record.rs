@@ -44,6 +44,12 @@ pub(super) struct Facts {
     pub(super) outcome: Option<&'static str>,
     /// The fingerprint of the key that proved it.
     pub(super) key: Option<Fingerprint>,
+    /// The hook that is called; the request is then no delivery.
+    pub(super) hook: Option<String>,
+    /// How long the hook's callback took, if it was used.
+    pub(super) callback: Option<Duration>,
+    /// The id that the answer of a failed hook has.
+    pub(super) error_id: Option<String>,
     /// Why it was refused, in words for the owner.
     pub(super) reason: Option<String>,
 }
@@ -69,6 +75,7 @@ pub(super) async fn record(
     let took = started.elapsed();
     match &facts {
         Some(Facts { outcome: Some(HANDSHAKE | PROBE), .. }) => {}
+        Some(Facts { hook: Some(_), outcome: Some(_), .. }) => {}
         Some(Facts { source: Some(source), outcome: Some(outcome), .. }) => {
             metrics.delivery(source, outcome, took);
         }
@@ -115,6 +122,9 @@ fn log_delivery(id: &str, status: StatusCode, took: Duration, facts: &Facts) {
                 event.r#type = facts.event_type,
                 message.id = facts.message_id,
                 delivery.id = facts.delivery,
+                hook = facts.hook,
+                callback_us = facts.callback.map(micros),
+                error.id = facts.error_id,
                 key = facts.key.map(tracing::field::display),
                 outcome = facts.outcome.unwrap_or("refused"),
                 reason = facts.reason,

@@ -14,14 +14,15 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::SchemaClash;
+use super::{SchemaClash, hooks};
 use crate::catalog::{Catalog, Row};
 use crate::event::Dialect;
+use crate::hook::RemoteError;
 use crate::http::answer::Answer;
 use crate::http::problem::{self, Kind, Problem};
 use crate::source::{Fact, Header, Places, Source};
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// The answers to a delivery besides success.
 pub(super) const REFUSALS: [&Kind; 8] = [
@@ -87,7 +88,11 @@ pub(super) fn description<C>(row: &Row<C>) -> String {
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
-pub(super) fn schemas<C: 'static>(catalog: &Catalog<C>) -> Result<Schemas, SchemaClash> {
+/// The schemas of what is received and answered; those of hooks only if any are received.
+pub(super) fn schemas<C: 'static>(
+    catalog: &Catalog<C>,
+    with_hooks: bool,
+) -> Result<Schemas, SchemaClash> {
     let mut found = Found::default();
     found.add_type::<Answer>("the answers")?;
     found.add_type::<Problem>("the problems")?;
@@ -96,6 +101,14 @@ pub(super) fn schemas<C: 'static>(catalog: &Catalog<C>) -> Result<Schemas, Schem
         let mut schemas = vec![(row.schema)()];
         (row.referred)(&mut schemas);
         found.add(&owner, schemas)?;
+    }
+    if with_hooks {
+        found.add_type::<RemoteError>("the failures of hooks")?;
+        for (owner, body) in catalog.hooks().flat_map(hooks::sides) {
+            let mut schemas = vec![(body.schema)()];
+            (body.referred)(&mut schemas);
+            found.add(&owner, schemas)?;
+        }
     }
     Ok(found.schemas)
 }
@@ -237,8 +250,9 @@ fn example<C>(row: &Row<C>) -> Value {
 
 /// One answer for each kind of refusal, and the one for success.
 pub(super) fn responses() -> BTreeMap<String, RefOr<Response>> {
-    let refusals = REFUSALS.map(|kind| (refusal_name(kind), refusal(kind).into()));
-    refusals.into_iter().chain([("Accepted".to_owned(), accepted().into())]).collect()
+    let refusals = REFUSALS.into_iter().chain([&problem::NOT_IMPLEMENTED]);
+    let refusals = refusals.map(|kind| (refusal_name(kind), refusal(kind).into()));
+    refusals.chain([("Accepted".to_owned(), accepted().into())]).collect()
 }
 
 /// The reference to the answer for a kind of refusal.
@@ -311,6 +325,11 @@ pub(super) fn bearer(source: &Source) -> SecurityScheme {
     );
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(says)).build();
     SecurityScheme::Http(scheme)
+}
+
+/// The schema of any JSON.
+pub(super) fn any_json() -> Object {
+    Object::with_type(SchemaType::AnyValue)
 }
 
 /// The schema of plain text.

@@ -135,7 +135,7 @@ fn answers(accepted: u16) -> Responses {
         .build()
 }
 
-fn requirement(scheme: &str) -> SecurityRequirement {
+pub(super) fn requirement(scheme: &str) -> SecurityRequirement {
     SecurityRequirement::new(scheme, std::iter::empty::<String>())
 }
 
@@ -197,7 +197,7 @@ pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
 }
 
 /// The first sentence of a description, without its full stop and line breaks.
-fn first_sentence(description: &str) -> String {
+pub(super) fn first_sentence(description: &str) -> String {
     let paragraph = description.split("\n\n").next().unwrap_or_default();
     let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     // A full stop before a small letter ends an abbreviation.

@@ -155,6 +155,7 @@ impl Scheme {
         let read = |unit: Unit| match unit {
             Unit::Seconds => DateTime::from_timestamp_secs(number?),
             Unit::Milliseconds => DateTime::from_timestamp_millis(number?),
+            Unit::Rfc3339 => Some(DateTime::parse_from_rfc3339(timestamp.as_ref()?).ok()?.to_utc()),
         };
         Stamps {
             id: claims.id.map(text),

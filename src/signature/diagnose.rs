@@ -228,10 +228,11 @@ impl<'r> Search<'r> {
             Some((ahead, ahead.unsigned_abs() <= rule.tolerance))
         };
         let unit = rule.scheme.unit;
-        match (within(unit)?, within(unit.other())?) {
-            ((_, true), _) => None,
-            (_, (_, true)) => Some(Difference::Unit(unit.other())),
-            ((ahead, _), _) => Some(Difference::Skew(Skew { ahead, tolerance: rule.tolerance })),
+        let other = unit.other();
+        match (within(unit), within(other)) {
+            (Some((_, true)), _) => None,
+            (_, Some((_, true))) => Some(Difference::Unit { found: other, expected: unit }),
+            (own, _) => Some(Difference::Skew(Skew { ahead: own?.0, tolerance: rule.tolerance })),
         }
     }
 }

@@ -33,8 +33,13 @@ pub enum Difference {
     },
     /// Right, but too old or too early.
     Skew(Skew),
-    /// The timestamp is counted in another unit.
-    Unit(Unit),
+    /// The timestamp is written in another unit.
+    Unit {
+        /// How it is written.
+        found: Unit,
+        /// How the scheme writes.
+        expected: Unit,
+    },
     /// Something else than the scheme says is signed.
     Signed {
         /// What is signed.
@@ -52,7 +57,7 @@ impl Unit {
     pub(super) const fn other(self) -> Unit {
         match self {
             Unit::Seconds => Unit::Milliseconds,
-            Unit::Milliseconds => Unit::Seconds,
+            Unit::Milliseconds | Unit::Rfc3339 => Unit::Seconds,
         }
     }
 
@@ -60,6 +65,7 @@ impl Unit {
         match self {
             Unit::Seconds => "seconds",
             Unit::Milliseconds => "milliseconds",
+            Unit::Rfc3339 => "RFC 3339",
         }
     }
 }
@@ -95,11 +101,11 @@ impl fmt::Display for Difference {
                 f,
                 "the signature is right, but its timestamp is {skew}: a clock is wrong, or the request was held up or sent again"
             ),
-            Difference::Unit(found) => write!(
+            Difference::Unit { found, expected } => write!(
                 f,
-                "the timestamp is in {}, and {} are expected",
+                "the timestamp is in {}, and it is expected in {}",
                 found.as_str(),
-                found.other().as_str()
+                expected.as_str()
             ),
             Difference::Signed { found, expected } if found == "{body}" => {
                 write!(f, "only the body is signed, and {expected:?} is expected")

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{Algorithm, KeyFormat, Kind, Parts, Scheme};
+use super::{Algorithm, KeyFormat, Kind, PREFIX, Parts, Scheme};
 
 /// The longest signature, in bytes.
 pub(super) const LONGEST: usize = 64;
@@ -28,7 +28,7 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct Fingerprint([u8; 4]);
 
 impl Fingerprint {
-    /// The fingerprint of a key as it is written in the configuration.
+    /// The fingerprint of a key as it is written.
     pub fn of(secret: &SecretString) -> Self {
         let mut digest = Sha256::new_with_prefix(b"webhook-receiver key fingerprint\n");
         digest.update(secret.expose_secret());
@@ -96,7 +96,7 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Reads a key as its scheme writes it.
+    /// Reads a key as its scheme writes it. All writings of one key have one fingerprint.
     ///
     /// # Errors
     /// [`KeyError`] if it is empty or not in the scheme's writing.
@@ -107,11 +107,11 @@ impl Key {
         }
         let (number, kind) = kind_of(scheme, text);
         let bytes = Zeroizing::new(bytes(kind, text)?);
-        if bytes.is_empty() {
+        if bytes.is_empty() || text == PREFIX {
             return Err(KeyError::Empty);
         }
         Ok(Key {
-            fingerprint: Fingerprint::of(secret),
+            fingerprint: Fingerprint::of(&kind.key.written(text, &bytes)),
             kind: number,
             is_short: bytes.len() < kind.shortest_key,
             state: State::new(kind, text, &bytes)?,
@@ -183,12 +183,28 @@ impl Scheme {
     pub fn fresh_secret(&self, like: &Key) -> Result<SecretString, getrandom::Error> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
-        Ok(match &self.kinds[like.kind].key {
-            KeyFormat::Text | KeyFormat::Hex => hex::encode(bytes),
+        let format = &self.kinds[like.kind].key;
+        Ok(match format {
+            KeyFormat::Text => hex::encode(bytes).into(),
+            KeyFormat::Pair { secret, .. } => format.written(secret, &bytes),
+            KeyFormat::Hex | KeyFormat::Base64 { .. } => format.written("", &bytes),
+        })
+    }
+}
+
+impl KeyFormat {
+    /// The one writing of a key that is configured as `text`, whichever of those that mean the same that is.
+    fn written(&self, text: &str, bytes: &[u8]) -> SecretString {
+        match self {
+            KeyFormat::Text => text.to_owned(),
+            KeyFormat::Hex => hex::encode(bytes),
             KeyFormat::Base64 { prefix } => format!("{prefix}{}", BASE64.encode(bytes)),
-            KeyFormat::Pair { secret, .. } => format!("{secret}{}", BASE64.encode(bytes)),
+            KeyFormat::Pair { public, secret } => {
+                let half = if text.starts_with(secret) { secret } else { public };
+                format!("{half}{}", BASE64.encode(bytes))
+            }
         }
-        .into())
+        .into()
     }
 }
 

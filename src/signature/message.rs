@@ -65,11 +65,17 @@ struct Signature {
 impl Message<'_> {
     /// Reads the proof from the headers, and refuses what no body could make good.
     ///
-    /// `tolerance` is in seconds and counts both ways from `now`.
+    /// Those of the headers in `covered` that the request has must be signed. `tolerance` is in seconds and counts both
+    /// ways from `now`.
     ///
     /// # Errors
-    /// [`Unproven`] if no signature of the request covers its digest, is of a known form, and is fresh.
-    pub fn present(&self, tolerance: u64, now: Timestamp) -> Result<MessagePresented, Unproven> {
+    /// [`Unproven`] if no signature of the request covers its digest and these headers, is of a known form, and is fresh.
+    pub fn present(
+        &self,
+        covered: &[HeaderName],
+        tolerance: u64,
+        now: Timestamp,
+    ) -> Result<MessagePresented, Unproven> {
         let inputs = self.dictionary(INPUT)?;
         let signatures = self.dictionary(SIGNATURE)?;
         if inputs.len() > MOST_SIGNATURES {
@@ -78,7 +84,7 @@ impl Message<'_> {
         let (mut read, mut refused) = (Vec::new(), None);
         for (label, input) in &inputs {
             let signature = signatures.get(label);
-            match self.signature(input, signature, tolerance, now) {
+            match self.signature(input, signature, covered, tolerance, now) {
                 Ok(signature) => read.push(signature),
                 Err(reason) => refused = refused.or(Some(reason)),
             }
@@ -97,6 +103,7 @@ impl Message<'_> {
         &self,
         input: &ListEntry,
         signature: Option<&ListEntry>,
+        needed: &[HeaderName],
         tolerance: u64,
         now: Timestamp,
     ) -> Result<Signature, Unproven> {
@@ -109,6 +116,10 @@ impl Message<'_> {
             return Err(bad("has no bytes in Signature under its label"));
         };
         check_time(covered, tolerance, now)?;
+        let mut there = needed.iter().filter(|name| self.headers.contains_key(*name));
+        if let Some(name) = there.find(|name| !base::covers(covered, name.as_str())) {
+            return Err(bad(&format!("does not cover {name}, which says what the delivery is")));
+        }
         Ok(Signature {
             algorithm: algorithm(covered)?,
             bases: self.bases(covered)?,

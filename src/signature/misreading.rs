@@ -6,10 +6,7 @@ use base64::Engine;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::key::{BASE64, bytes, kind_of};
-use super::{Algorithm, Key, Scheme};
-
-/// What many senders show before a key that is Base64.
-const PREFIX: &str = "whsec_";
+use super::{Algorithm, Key, PREFIX, Scheme};
 
 /// A way to use a key that is not its scheme's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Signing: the headers that a sender of the scheme would send.
 
+use chrono::SecondsFormat;
 use http::header::HeaderValue;
 
 use super::{Key, KeyError, Parts, Scheme, TimePlace, Unit};
@@ -81,9 +82,9 @@ impl Unit {
     /// The time as the scheme's senders write it.
     pub(crate) fn written(self, time: Timestamp) -> String {
         match self {
-            Unit::Seconds => time.timestamp(),
-            Unit::Milliseconds => time.timestamp_millis(),
+            Unit::Seconds => time.timestamp().to_string(),
+            Unit::Milliseconds => time.timestamp_millis().to_string(),
+            Unit::Rfc3339 => time.to_rfc3339_opts(SecondsFormat::Millis, true),
         }
-        .to_string()
     }
 }

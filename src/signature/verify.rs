@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use chrono::DateTime;
 use http::header::{HeaderMap, HeaderValue};
 
 use super::key::LONGEST;
@@ -26,7 +27,7 @@ pub enum Unproven {
         label: String,
     },
     /// The signature is no writing of as many bytes as one has.
-    #[error("the {header} header is not {encoding} of {size} bytes behind {label:?}")]
+    #[error("the {header} header is not {encoding} of {size} bytes{}", behind(label))]
     Malformed {
         /// The header.
         header: String,
@@ -59,6 +60,9 @@ pub enum Unproven {
     /// The time is not plain decimal digits that fit.
     #[error("the timestamp is not plain digits")]
     BadTime,
+    /// The time is no date with a time of day and an offset.
+    #[error("the timestamp is not as RFC 3339 writes one, such as 2026-01-31T12:00:00Z")]
+    BadDate,
     /// Signed too long ago, or too far ahead of this machine's clock.
     #[error("the timestamp is {0}")]
     Stale(Skew),
@@ -68,6 +72,10 @@ pub enum Unproven {
     /// None of the source's keys made any of the signatures.
     #[error("none of this source's {0} signing keys made the signature")]
     WrongSignature(usize),
+}
+
+fn behind(label: &str) -> String {
+    if label.is_empty() { String::new() } else { format!(" behind {label:?}") }
 }
 
 /// How far a timestamp is from now, and how far it may be.
@@ -288,15 +296,20 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h HeaderValue, Unp
 }
 
 impl Unit {
-    /// How many seconds `text` lies ahead of `now`, if it is the one writing of a number.
+    /// How many seconds `text` lies ahead of `now`, if it is the one writing of a number, or a date.
     pub(super) fn ahead(self, text: &[u8], now: Timestamp) -> Result<i64, Unproven> {
+        if self == Unit::Rfc3339 {
+            let text = str::from_utf8(text).map_err(|_| Unproven::BadDate)?;
+            let time = DateTime::parse_from_rfc3339(text).map_err(|_| Unproven::BadDate)?;
+            return Ok((time.to_utc() - now).num_seconds());
+        }
         let plain =
             text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"));
         let digits = str::from_utf8(text).ok().filter(|_| plain).ok_or(Unproven::BadTime)?;
         let stamp: i64 = digits.parse().map_err(|_| Unproven::BadTime)?;
         Ok(match self {
             Unit::Seconds => stamp.saturating_sub(now.timestamp()),
-            Unit::Milliseconds => stamp.saturating_sub(now.timestamp_millis()) / 1000,
+            _ => stamp.saturating_sub(now.timestamp_millis()) / 1000,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use chrono::DateTime;
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -71,6 +71,8 @@ pub struct SignedMessage {
     pub keys: Vec<Accepted<MessageKey>>,
     /// How old or how early a timestamp may be, in seconds.
     pub tolerance: u64,
+    /// The headers that say what a delivery is: one that is there must be covered.
+    pub covered: Vec<HeaderName>,
 }
 
 impl SignedMessage {
@@ -193,7 +195,7 @@ impl Auth {
             None => None,
         };
         let message = match &self.message {
-            Some(signed) => Some(head.present(signed.tolerance, now)?),
+            Some(signed) => Some(head.present(&signed.covered, signed.tolerance, now)?),
             None => None,
         };
         Ok(Proof { bearer, presented, message })
@@ -250,7 +252,12 @@ fn in_header(headers: &HeaderMap) -> Result<&[u8], Refusal> {
 
 /// The value of `access_token` in a query.
 pub(super) fn access_token(query: &str) -> Option<Vec<u8>> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let token = pairs.filter(|(name, _)| *name == "access_token").map(|(_, value)| value).next()?;
-    Some(percent_decode_str(token).collect())
+    parameter(query, "access_token")
+}
+
+/// The first value under `name` in a query.
+pub(super) fn parameter(query: &str, name: &str) -> Option<Vec<u8>> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(own, _)| *own == name)?;
+    Some(percent_decode_str(value).collect())
 }

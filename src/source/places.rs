@@ -292,6 +292,15 @@ impl Places {
         })
     }
 
+    /// Every header in which a fact may stand.
+    pub(crate) fn headers(&self) -> Vec<HeaderName> {
+        let headers = self.places.0.iter().flatten().filter_map(|place| match place {
+            Place::Header(header) => Some(header),
+            Place::Body(_) => None,
+        });
+        headers.flat_map(|header| [&header.name].into_iter().chain(&header.twin)).cloned().collect()
+    }
+
     /// Where the fact may stand, tried in order.
     pub(crate) fn at(&self, fact: Fact) -> &[Place] {
         &self.places[fact]

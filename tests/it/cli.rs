@@ -134,7 +134,9 @@ async fn only_what_has_ended_long_enough_ago_is_pruned() {
     assert_eq!(prune("dead", "0s", &[]), "1 deliveries deleted\n");
     assert_eq!(listed(folder.path(), &[]), ["last done", "good done"]);
     let args = ["inbox", "prune", "--state", "ready", "--older-than", "0s"];
-    assert!(complaint(run(folder.path(), &args)).contains("--state done, dead or unrouted"));
+    assert!(
+        complaint(run(folder.path(), &args)).contains("--state done, dead, unrouted or canary")
+    );
 }
 
 #[test]
@@ -388,6 +390,8 @@ fn every_mistake_is_exit_code_2() {
         &["serve", "--no-such-flag"],
         &["no-such-command"],
         &["inbox", "list", "--since", "someday"],
+        &["hooks", "list"],
+        &["hooks", "list", "--outcome", "great"],
     ] {
         let output = run(folder.path(), args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
@@ -449,6 +453,8 @@ fn no_help_shows_a_secret_from_the_environment() {
         "emit",
         "inbox",
         "inbox export",
+        "hooks",
+        "hooks list",
         "secret",
         "healthcheck",
     ] {

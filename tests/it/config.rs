@@ -240,13 +240,16 @@ fn a_retired_key_that_is_still_accepted_is_refused() {
     let error = source(&format!("{keys}retired_keys = [\"k0\", \"k1\"]"));
     assert_eq!(
         error,
-        "[sources.one] retired_keys, 2 of 2 is retired, but the same key is still accepted in bearer_tokens, 1 of 2; remove it from one of them"
+        "[sources.one] retired_keys, 2 of 2 has a key that is still accepted in bearer_tokens, 1 of 2; remove it from one of them"
     );
     let error = source(&format!("{keys}retired_key_files = {file:?}"));
-    let place = format!("retired_key_files, {} is retired", file.display());
+    let place = format!("retired_key_files, {} has a key", file.display());
     assert!(error.contains(&place) && error.contains("bearer_tokens, 2 of 2;"), "{error}");
     let signed = "[sources.one]\ndialect = \"stripe\"\nsigning_keys = \"k1\"\nretired_keys = ";
-    assert!(unusable(&format!("{signed}\"k1\"")).contains("retired_keys is retired, but"));
+    assert!(
+        unusable(&format!("{signed}\"k1\""))
+            .contains("retired_keys has a key that is still accepted")
+    );
     assert!(with(&format!("{signed}\"k0\""), &[]).unwrap().sources().is_ok());
 }
 
@@ -403,6 +406,7 @@ fn a_setting_out_of_its_range_is_named() {
         ("[limits]\nbody_timeout = \"0s\"", "body_timeout in [limits] must be at least"),
         ("[dispatch]\nconcurrency = 0", "concurrency in [dispatch] must be at least 1"),
         ("[dispatch]\ntimeout = \"0s\"", "timeout in [dispatch] must be at least"),
+        ("[retention]\nhooks = \"0s\"", "hooks in [retention] must be at least"),
         ("[dispatch]\njitter = 1.1", "jitter in [dispatch] must be between 0 and 1"),
         ("[dispatch]\njitter = nan", "jitter in [dispatch] must be between 0 and 1"),
         ("[dedup]\nremembered = 9000000000000000000", "remembered in [dedup] must be at most"),
@@ -590,4 +594,42 @@ fn a_misspelt_place_is_named_with_the_nearest() {
     let text = "[sources.a]\ndialect = \"generic\"\n[sources.a.places]\nmesage_id = \"/id\"\n";
     let refused = refusal(text);
     assert!(refused.ends_with("did you mean `message_id`?"), "{refused}");
+}
+
+#[test]
+fn hooks_that_could_not_work_or_not_be_told_apart_are_refused_with_the_line_to_write() {
+    let refused = |more: &str| {
+        let text = format!(
+            "[sources.live]\ndialect = \"directscale\"\nbearer_tokens = [\"a key of the live source\"]\n\
+             [sources.stage]\ndialect = \"directscale\"\npath = \"/stage\"\nbearer_tokens = [\"a key of the stage source\"]\n{more}"
+        );
+        let config = parse(&text, [], "test").unwrap();
+        let sources = config.sources().unwrap();
+        config.hook_sites(&sources).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let good = "callback_url = \"https://acme.corpadmin.directscale.com\"\ncallback_key = \"k\"\n";
+    assert_eq!(refused(&format!("[sources.live.hooks]\n{good}pages = \"/pages\"\n")), "");
+    assert_eq!(refused("[sources.live.hooks]\nunhandled = \"refuse\"\n"), "");
+    for (settings, said) in [
+        ("", "write callback_url = \"https://….corpadmin.directscale.com\" and callback_key_file"),
+        ("callback_url = \"https://x.test\"\n", "no key for it; write callback_key_file"),
+        ("callback_key = \"k\"\n", "no callback_url; write callback_url"),
+        ("callback_url = \"http://x.test\"\ncallback_key = \"k\"\n", "must be https"),
+        ("callback_url = \"http://10.0.0.1\"\ncallback_key = \"k\"\n", "must be https"),
+        ("callback_url = \"https://u:p4ss@x.test\"\ncallback_key = \"k\"\n", "a user, a password"),
+        ("callback_url = \"x.test\"\ncallback_key = \"k\"\n", "no address"),
+        (&*format!("{good}deadline = \"0s\"\n"), "deadline = \"20s\""),
+        (&*format!("{good}concurrency = 0\n"), "between 1 and"),
+        (&*format!("{good}callback_key_file = \"k\"\n"), "remove one of them"),
+        (&*format!("{good}path = \"/swagger\"\n"), "in the way of /swagger"),
+        (&*format!("{good}path = \"/api/webhooks\"\n"), "overlapping paths"),
+        (&*format!("{good}path = \"/stage\"\n"), "overlapping paths"),
+        (&*format!("{good}pages = \"/stage\"\n"), "overlapping paths"),
+        (&*format!("{good}pages = \"/api/hooks\"\n"), "overlap"),
+        (&*format!("{good}[sources.stage.hooks]\n{good}"), "overlapping paths"),
+    ] {
+        let refused = refused(&format!("[sources.live.hooks]\n{settings}"));
+        assert!(refused.contains("[sources.") && refused.contains(said), "{settings}: {refused}");
+        assert!(!refused.contains("p4ss"), "{refused}");
+    }
 }

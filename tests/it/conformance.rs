@@ -10,6 +10,11 @@ use webhook_receiver::inbox::{
 };
 
 use super::deliveries::{Message, Store, anonymous, at, keyed, message, route, stopped};
+use super::hook_log::{
+    a_call_is_kept_as_it_ended, calls_are_pruned_in_steps_by_when_they_came_but_never_the_newest,
+    the_log_of_calls_and_the_deliveries_leave_each_other_alone,
+    the_log_of_calls_is_filtered_and_paged,
+};
 use super::model::random_operations_agree_with_a_model;
 use super::waiting::{
     a_claim_that_is_not_awaited_any_more_takes_nothing, a_delivery_given_back_ends_the_wait,
@@ -691,6 +696,10 @@ macro_rules! conformance {
             who_waits_is_not_given_what_is_not_due
             reopening_keeps_everything
             the_later_use_of_a_key_is_kept_for_each_source
+            a_call_is_kept_as_it_ended
+            the_log_of_calls_is_filtered_and_paged
+            calls_are_pruned_in_steps_by_when_they_came_but_never_the_newest
+            the_log_of_calls_and_the_deliveries_leave_each_other_alone
             a_command_beside_the_receiver_may_browse_replay_and_prune
             random_operations_agree_with_a_model
         })+

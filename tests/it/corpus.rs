@@ -69,6 +69,8 @@ fn signed(config: &Config) -> Corpus {
     let key = ("Authorization", "Bearer well-known-key-well-known-key");
     let said: Vec<_> = said.into_iter().chain([key]).collect();
     corpus.insert("signed/bearer".into(), text("/signed/bearer/made", &headers(&said), BODY));
+    let token = String::from_utf8(text("/signed/x?crc_token=a%2Db", &[], "")).unwrap();
+    corpus.insert("signed/x-token".into(), token.replace("POST", "GET").into());
     corpus
 }
 
@@ -162,11 +164,15 @@ fn open() -> Corpus {
     corpus
 }
 
-/// Every event's example.
+/// Every event's example, and both of every hook.
 fn models() -> Corpus {
     let catalog = handlers::catalog();
     let file = |name: &str| format!("models/{}", name.replace(['/', '.'], "-"));
-    catalog.iter().map(|row| (file(row.name).into(), row.example.as_bytes().to_vec())).collect()
+    let events = catalog.iter().map(|row| (file(row.name), row.example));
+    let hooks = catalog.hooks().flat_map(|row| {
+        [(file(row.id), row.example), (file(row.id) + "-response", row.example_response)]
+    });
+    events.chain(hooks).map(|(file, json)| (file.into(), json.as_bytes().to_vec())).collect()
 }
 
 fn settings() -> Corpus {

@@ -10,16 +10,17 @@ use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::http::{Parts, router};
-use webhook_receiver::inbox::{Detail, Filter, Front, Inbox, State};
-use webhook_receiver::serve::serve;
+use webhook_receiver::inbox::{Detail, Filter, Front, HookLog, Inbox, State};
+use webhook_receiver::serve::{Fork, serve};
 use webhook_receiver::telemetry::{Metrics, system_clock};
 
 use super::deliveries::{PATIENCE, Store};
-use super::jobs::{Watcher, catalog, job};
+use super::jobs::{self, Watcher, catalog, job};
 use super::wire::Wire;
 
 /// A whole receiver in this process.
@@ -40,7 +41,8 @@ impl Fixture {
         let address = listener.local_addr().unwrap();
         let (watcher, stop) = (Watcher::new(), CancellationToken::new());
         let context = watcher.context();
-        let served = serve(config, catalog(), context, listener, system_clock(), stop.clone());
+        let served =
+            serve(config, Fork::new(catalog(), context), listener, system_clock(), stop.clone());
         let served = tokio::spawn(served);
         // The connection is answered as soon as the inbox is open.
         let mut wire = Wire::connect(address).await.unwrap();
@@ -136,12 +138,21 @@ async fn a_stopping_receiver_accepts_nothing_more() {
 }
 
 /// The routes alone: a connection that is being drained may still bring a request.
-fn routes(store: &Store, inbox: &Arc<dyn Inbox>, stop: &CancellationToken) -> Router {
+fn routes(
+    store: &Store,
+    inbox: &Arc<dyn Inbox>,
+    context: &jobs::Context,
+    stop: &CancellationToken,
+) -> Router {
     let config = config(store, "");
     let parts = Parts {
         sources: config.sources().unwrap(),
+        hooks: Vec::new(),
+        calls: TaskTracker::new(),
+        context: context.clone(),
         catalog: Arc::new(catalog()),
         front: Front::new(Arc::clone(inbox), 0, TimeDelta::MAX),
+        hook_log: HookLog::new(Arc::clone(inbox), Arc::default()).0,
         inbox: Arc::clone(inbox),
         limits: config.limits,
         clock: system_clock(),
@@ -161,7 +172,7 @@ async fn call(routes: &mut Router, method: &str, path: &str) -> Response<Body> {
 async fn a_request_that_begins_after_the_stop_is_told_to_come_again() {
     let (store, stop) = (Store::sqlite(), CancellationToken::new());
     let inbox = store.open();
-    let mut routes = routes(&store, &inbox, &stop);
+    let mut routes = routes(&store, &inbox, &Watcher::new().context(), &stop);
     assert_eq!(call(&mut routes, "GET", "/readyz").await.status(), 200);
     stop.cancel();
     let refused = call(&mut routes, "POST", "/api/webhooks/JobEvent").await;

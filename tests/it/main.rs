@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod bus;
+mod bus_program;
 mod canary;
 mod check;
 mod cli;
@@ -16,6 +18,10 @@ mod doctor;
 mod drain;
 mod emit;
 mod front;
+mod hook_log;
+mod hooks;
+mod hooks_command;
+mod hooks_emit;
 mod jobs;
 mod keys;
 mod limits;
@@ -29,10 +35,13 @@ mod program;
 mod readme;
 mod receive;
 mod receiver;
+mod rehearse;
 mod retention;
 mod signed;
+mod sink;
 mod sqlite;
 mod survive;
+mod vendor;
 mod verify;
 mod waiting;
 mod watched;
@@ -41,4 +50,4 @@ mod why;
 mod wire;
 
 // The README's files name these modules as they do inside the crate.
-use webhook_receiver::{catalog, event, events};
+use webhook_receiver::{catalog, event, events, hook, hooks};

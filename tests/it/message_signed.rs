@@ -155,3 +155,15 @@ async fn the_emitter_signs_so_and_each_forgery_is_refused() {
     }
     assert_eq!(receiver.stop().await.deliveries().await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_header_that_says_what_a_delivery_is_must_be_covered_if_it_is_there() {
+    let settings =
+        keys() + "[sources.signed.places]\nmessage_id = [\"header:X-Id\", \"/event_id\"]\n";
+    let receiver = Receiver::start(&settings, handlers::catalog(), Context::default()).await;
+    let genuine = signed(SECRET, Utc::now(), &[]);
+    receiver.send(&genuine).await.kept();
+    let renamed = genuine.clone().set("x-id", "another");
+    assert_eq!(receiver.send(&renamed).await.problem(401, "unauthorized"), None);
+    receiver.stop().await;
+}

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 use webhook_receiver::handlers::catalog;
-use webhook_receiver::openapi::{default_source, document};
+use webhook_receiver::openapi::{default_hooks, default_source, document};
 
 fn built() -> String {
-    let document = document(&catalog(), &[default_source()]).unwrap();
+    let document = document(&catalog(), &[default_source()], &[default_hooks().unwrap()]).unwrap();
     document.to_pretty_json().unwrap() + "\n"
 }
 

@@ -1,12 +1,13 @@
 //! What the README prints: its Rust is compiled and tested here, its settings are read.
 
+mod autoship_hooks;
 #[allow(dead_code, unreachable_pub, reason = "as in a fork's file, whose models are public")]
 mod order;
 #[allow(dead_code, unreachable_pub, reason = "as in a fork's file, whose models are public")]
 mod shipment;
 
 use webhook_receiver::config::parse;
-use webhook_receiver::handlers::Context;
+use webhook_receiver::handlers::{Context, proceed};
 
 const README: &str = include_str!("../../README.md");
 
@@ -18,7 +19,11 @@ fn blocks(language: &str) -> impl Iterator<Item = &'static str> {
 
 #[test]
 fn every_rust_block_is_an_excerpt_of_a_tested_file() {
-    let files = [include_str!("readme/order.rs"), include_str!("readme/shipment.rs")];
+    let files = [
+        include_str!("readme/autoship_hooks.rs"),
+        include_str!("readme/order.rs"),
+        include_str!("readme/shipment.rs"),
+    ];
     for file in files {
         assert!(blocks("rust").any(|block| block.trim() == file.trim()), "not printed:\n{file}");
     }
@@ -42,4 +47,10 @@ fn the_example_families_are_registered() {
     let catalog = order::catalog().merge(shipment::catalog()).checked().unwrap();
     let names: Vec<_> = catalog.iter().map(|row| row.name).collect();
     assert_eq!(names, ["OrderEvent", "OrderHeldEvent", "ShipmentEvent"]);
+}
+
+#[test]
+fn the_example_hooks_are_registered() {
+    let catalog = autoship_hooks::catalog().checked().unwrap();
+    assert_eq!(catalog.hooks().count(), 4);
 }

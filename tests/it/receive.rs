@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use webhook_receiver::catalog::Catalog;
 use webhook_receiver::config::parse;
@@ -24,8 +25,8 @@ use webhook_receiver::event::{
 use webhook_receiver::handlers;
 use webhook_receiver::http::{Parts, router};
 use webhook_receiver::inbox::{
-    self, AttemptEntry, Claim, Detail, Entry, Filter, Front, Inbox, InboxError, KeyUse, Lease,
-    Options, Receipt, Route, Seen, State, Verdict,
+    self, AttemptEntry, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog,
+    HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, State, Verdict,
 };
 use webhook_receiver::source::{Verified, versioned};
 use webhook_receiver::telemetry::{Clock, system_clock};
@@ -554,19 +555,35 @@ impl Inbox for Store {
     async fn keys(&self) -> inbox::Result<Vec<KeyUse>> {
         unreachable!("nothing keeps house here")
     }
+    async fn log_hooks(&self, _: Vec<HookRecord>) -> inbox::Result<()> {
+        unreachable!("no hook is called here")
+    }
+    async fn list_hooks(&self, _: HookFilter) -> inbox::Result<Vec<HookEntry>> {
+        unreachable!("nothing is browsed here")
+    }
+    async fn show_hook(&self, _: i64) -> inbox::Result<Option<HookEntry>> {
+        unreachable!("nothing is browsed here")
+    }
+    async fn prune_hooks(&self, _: Timestamp, _: usize) -> inbox::Result<u64> {
+        unreachable!("nothing is pruned here")
+    }
 }
 
 /// The routes over an inbox, without a listener.
-fn routes<C: Send + Sync + 'static>(
+fn routes(
     inbox: Arc<dyn Inbox>,
-    catalog: Catalog<C>,
+    catalog: Catalog<UnboundedSender<Given>>,
     stop: CancellationToken,
 ) -> Router {
     let config = parse(SOURCES, [], "test").unwrap();
     let parts = Parts {
         sources: config.sources().unwrap(),
+        hooks: Vec::new(),
+        calls: TaskTracker::new(),
+        context: unbounded_channel().0,
         catalog: Arc::new(catalog),
         front: Front::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
+        hook_log: HookLog::new(Arc::clone(&inbox), Arc::default()).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use webhook_receiver::catalog::Catalog;
 use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
-use webhook_receiver::inbox::{self, Detail, Filter, Inbox, Options};
-use webhook_receiver::serve::serve;
+use webhook_receiver::inbox::{self, Detail, Filter, HookEntry, HookFilter, Inbox, Options};
+use webhook_receiver::serve::{Fork, serve};
 use webhook_receiver::telemetry::{Clock, system_clock};
 
 /// A key of [`SOURCES`], with the punctuation that real keys have.
@@ -67,7 +67,7 @@ impl Receiver {
         C: Clone + Send + Sync + 'static,
     {
         let folder = tempfile::tempdir().unwrap();
-        Receiver::begin(folder, clock, settings, catalog, context).await
+        Receiver::begin(folder, clock, settings, Fork::new(catalog, context)).await
     }
 
     /// Starts with the inbox of the receiver that [`stop`](Self::stop) has left.
@@ -80,16 +80,18 @@ impl Receiver {
     where
         C: Clone + Send + Sync + 'static,
     {
-        Receiver::begin(folder, system_clock(), settings, catalog, context).await
+        Receiver::start_fork(folder, settings, Fork::new(catalog, context)).await
     }
 
-    async fn begin<C>(
-        folder: TempDir,
-        clock: Clock,
-        settings: &str,
-        catalog: Catalog<C>,
-        context: C,
-    ) -> Receiver
+    /// Starts with everything that a fork may bring.
+    pub(crate) async fn start_fork<C>(folder: TempDir, settings: &str, fork: Fork<C>) -> Receiver
+    where
+        C: Clone + Send + Sync + 'static,
+    {
+        Receiver::begin(folder, system_clock(), settings, fork).await
+    }
+
+    async fn begin<C>(folder: TempDir, clock: Clock, settings: &str, fork: Fork<C>) -> Receiver
     where
         C: Clone + Send + Sync + 'static,
     {
@@ -97,7 +99,7 @@ impl Receiver {
         let address = listener.local_addr().unwrap().to_string();
         let config = Config { inbox: url(folder.path()), ..parse(settings, [], "test").unwrap() };
         let stop = CancellationToken::new();
-        let serving = serve(config, catalog, context, listener, clock, stop.clone());
+        let serving = serve(config, fork, listener, clock, stop.clone());
         Receiver { address, folder, stop, serving: tokio::spawn(serving) }
     }
 
@@ -138,6 +140,16 @@ impl Stopped {
             found.push(inbox.show(entry.id).await.unwrap().unwrap());
         }
         found
+    }
+
+    /// The calls of hooks, newest first.
+    pub(crate) async fn calls(&self) -> Vec<HookEntry> {
+        open(self.0.path()).list_hooks(HookFilter::default()).await.unwrap()
+    }
+
+    /// One call of a hook, with its bodies.
+    pub(crate) async fn call(&self, id: i64) -> HookEntry {
+        open(self.0.path()).show_hook(id).await.unwrap().unwrap()
     }
 
     /// Asks for a delivery to be handled again.

@@ -199,3 +199,26 @@ fn whom_the_emitter_speaks_as_decides_how_it_signs() {
     let elsewhere = plan(&["ping", "--to", "https://x.test/"]).unwrap_err();
     assert!(elsewhere.contains("--signing-key-file") && !elsewhere.contains("hush"), "{elsewhere}");
 }
+
+async fn asked(receiver: &Receiver, query: &str) -> Answer {
+    receiver.send(&Request::post(String::leak(format!("/in{query}")), "").method("GET")).await
+}
+
+#[tokio::test]
+async fn x_is_given_the_signature_of_its_token_and_never_that_of_a_delivery() {
+    let receiver = start(&source("x", "")).await;
+    let scheme = Scheme::named("x").unwrap();
+    let key = Key::new(&scheme, &KEY.into()).unwrap();
+    let stamp = Stamp { id: "", time: Utc::now() };
+    let theirs = scheme.sign(&[&key], stamp, b"a/token=").unwrap()[0].1.clone();
+    let answer = asked(&receiver, "?nonce=1&crc_token=a%2Ftoken%3D").await;
+    let expected = serde_json::json!({ "response_token": theirs.to_str().unwrap() });
+    assert_eq!((answer.status, answer.json()), (200, expected));
+    for json in ["", "?crc_token=", "?crc_token=%7B%22a%22:1%7D", "?crc_token=1"] {
+        asked(&receiver, json).await.problem(405, "method-not-allowed");
+    }
+    let others = start(&source("github", "")).await;
+    asked(&others, "?crc_token=token").await.problem(405, "method-not-allowed");
+    assert!(receiver.stop().await.deliveries().await.is_empty());
+    others.stop().await;
+}

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
-    Claim, Detail, Entry, Filter, Inbox, InboxError, KeyUse, Lease, Receipt, Result, Route, State,
-    Verdict,
+    Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
+    Lease, Receipt, Result, Route, State, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::Clock;
@@ -109,6 +109,24 @@ impl Inbox for Watched {
 
     async fn keys(&self) -> Result<Vec<KeyUse>> {
         self.inbox.keys().await
+    }
+
+    async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {
+        self.write()?;
+        self.inbox.log_hooks(calls).await
+    }
+
+    async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>> {
+        self.inbox.list_hooks(filter).await
+    }
+
+    async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>> {
+        self.inbox.show_hook(id).await
+    }
+
+    async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64> {
+        self.write()?;
+        self.inbox.prune_hooks(before, limit).await
     }
 
     async fn check(&self) -> Result<()> {

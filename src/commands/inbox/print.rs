@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use webhook_receiver::event::Timestamp;
 use webhook_receiver::inbox::{Detail, Entry};
 
+use crate::commands::browse::{cells, visible};
 use crate::commands::{plain, print, time};
 
 pub(super) fn list(entries: &[Entry], json: bool) -> anyhow::Result<()> {
@@ -83,19 +84,6 @@ pub(super) fn detail(detail: &Detail, json: &Value, as_json: bool) -> anyhow::Re
     text += "\n";
     text += &visible(&String::from_utf8_lossy(&detail.body), &['\n', '\t']);
     Ok(print(text)?)
-}
-
-/// The text without what could steer a terminal: names, ids and bodies are the sender's.
-fn visible(text: &str, kept: &[char]) -> String {
-    let steers = |c: char| c.is_control() && !kept.contains(&c);
-    text.chars()
-        .map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
-}
-
-/// A table's row, each cell on a line of its own.
-fn cells<const N: usize>(row: [String; N]) -> [String; N] {
-    row.map(|cell| visible(&cell, &[]))
 }
 
 fn facts(detail: &Detail) -> Table {

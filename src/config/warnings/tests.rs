@@ -205,3 +205,46 @@ fn no_warning_repeats_a_key() {
         assert!(!warning.contains("hush") && !warning.contains(STRONG), "{warning}");
     }
 }
+
+#[test]
+fn one_key_for_both_directions_of_hooks_is_warned_of() {
+    let settings = |callback: &str| {
+        format!(
+            "[sources.a]\ndialect = \"directscale\"\nbearer_tokens = [\"0123456789abcdef\"]\n\
+             [sources.a.hooks]\ncallback_url = \"https://x.test\"\ncallback_key = \"{callback}\"\n"
+        )
+    };
+    let warned = |callback: &str| {
+        let config = parse(&settings(callback), [], "test").unwrap();
+        let warnings = config.warnings_with(None).into_iter();
+        warnings.filter(|warning| warning.setting.contains("callback_key")).count()
+    };
+    assert_eq!(warned("0123456789abcdef"), 1);
+    assert_eq!(warned("0123456789abcdeg"), 0);
+}
+
+#[test]
+fn one_key_in_two_writings() {
+    let keys = "signing_keys = [\"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\", \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"]";
+    assert_eq!(
+        only(&source("one", "standard-webhooks", keys)),
+        "[sources.one] signing_keys, 2 of 2: is the same key as signing_keys, 1 of 2; remove it"
+    );
+}
+
+#[test]
+fn an_id_in_a_header_that_is_not_signed() {
+    let acme = |id: &str| {
+        let key = format!("signing_keys = [\"{STRONG}\"]");
+        let places = format!("[sources.acme.places]\nmessage_id = \"{id}\"");
+        let signature = "[sources.acme.signature]\nheader = \"X-Sig\"\nid_header = \"X-Acme-Id\"\nsigned = \"{id}.{body}\"";
+        source("acme", "generic", &format!("{key}\n{places}\n{signature}"))
+    };
+    assert_eq!(
+        only(&acme("header:X-Other-Id")),
+        "[sources.acme.places] message_id: X-Other-Id is not signed, so that whoever has got hold of a delivery can send it again under another id; name a place in the body, or the header that is signed, if the sender has one"
+    );
+    for signed in ["header:x-acme-id", "/id"] {
+        assert_eq!(warned(&acme(signed)), [""; 0], "{signed}");
+    }
+}

@@ -72,7 +72,9 @@ pub(in crate::doctor) async fn short(probe: &Probe) -> Finding {
 
 /// The source's proof with another bearer key.
 fn proof_with(keys: &Keys, bearer: &SecretString) -> anyhow::Result<Proof> {
-    Proof::new(Some(bearer), keys.style.clone().zip(keys.signing.first()), None)
+    let signing = keys.signing.first().map(std::slice::from_ref);
+    let signing = keys.style.clone().zip(signing);
+    Proof::new(Some(bearer), signing, None)
 }
 
 pub(in crate::doctor) async fn rivals(probe: &Probe) -> Finding {

@@ -22,7 +22,7 @@ pub(super) fn accept(
 ) -> rusqlite::Result<Receipt> {
     let db = tx.db;
     let identity = Identity::of(delivery);
-    if let Some(id) = tx.dedup()?.find(db, &identity)? {
+    if let Some(id) = tx.memory.dedup()?.find(db, &identity)? {
         let seen = compare(tx, id, &delivery.digest)?;
         return Ok(Receipt { id, message_id: delivery.message_id.clone(), seen });
     }
@@ -48,7 +48,7 @@ pub(super) fn accept(
         delivery.body.as_ref(),
     ])?;
     let id = db.last_insert_rowid();
-    tx.dedup()?.add(&identity, id);
+    tx.memory.dedup()?.add(&identity, id);
     enqueue(tx, id, delivery, route, now)?;
     Ok(Receipt { id, message_id: delivery.message_id.clone(), seen: Seen::New })
 }
@@ -79,7 +79,7 @@ fn enqueue(
     let key = route.ordering_key.as_deref();
     let due = route.handled && !is_behind(tx, key, id)?;
     let first = |started| first_claim(id, delivery, route, now, started);
-    let held = if due { tx.waiting.give(now, first) } else { None };
+    let held = if due { tx.memory.waiting.give(now, first) } else { None };
     let (state, due_at) = match held {
         Some((started, lease)) => (State::Running, Some(lease_end(started, lease))),
         None if route.handled => (State::Ready, due.then(|| millis(now))),
@@ -276,7 +276,7 @@ pub(super) fn finish(
     if state.has_ended() {
         promote(tx, key.as_deref(), now)?;
     } else {
-        tx.waiting.wake();
+        tx.memory.waiting.wake();
     }
     Ok(true)
 }
@@ -291,7 +291,7 @@ fn release(tx: &mut Tx<'_>, lease: &Lease, now: Timestamp) -> rusqlite::Result<b
         )?
         .execute(params![lease.id, lease.attempt, millis(now), millis(lease.started)])?;
     if released > 0 {
-        tx.waiting.wake();
+        tx.memory.waiting.wake();
     }
     Ok(released > 0)
 }
@@ -333,7 +333,7 @@ fn promote(tx: &mut Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Resu
         .prepare_cached("UPDATE work SET due_at = ?2 WHERE id = ?1 AND due_at IS NULL")?
         .execute(params![next, millis(now)])?;
     if promoted > 0 {
-        tx.waiting.wake();
+        tx.memory.waiting.wake();
     }
     Ok(())
 }
@@ -359,7 +359,7 @@ pub(super) fn replay(tx: &mut Tx<'_>, filter: &Filter, now: Timestamp) -> rusqli
         restart.execute(params![id, due.then(|| millis(now))])?;
     }
     if !ended.is_empty() {
-        tx.waiting.wake();
+        tx.memory.waiting.wake();
     }
     Ok(ended.len() as u64)
 }

@@ -21,6 +21,12 @@ pub(super) fn check(covered: &InnerList) -> Result<(), Unproven> {
     Ok(())
 }
 
+/// Whether the list names this part.
+pub(super) fn covers(covered: &InnerList, name: &str) -> bool {
+    let named = |item: &Item| item.bare_item.as_string().is_some_and(|own| own.as_str() == name);
+    covered.items.iter().any(named)
+}
+
 /// The lines, for a request over `scheme`.
 pub(super) fn of(
     message: &Message<'_>,

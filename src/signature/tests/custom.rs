@@ -1,6 +1,6 @@
 //! Schemes from the configuration: what they can be, and what is refused with the setting's name.
 
-use super::super::{CustomScheme, Encoding, Scheme, Stamp};
+use super::super::{CustomScheme, Encoding, Scheme, Stamp, Unproven};
 use super::{at, headers, key, sign, verify};
 
 fn scheme(text: &str) -> Scheme {
@@ -210,4 +210,38 @@ fn what_is_no_setting_is_refused() {
     ] {
         assert!(toml::from_str::<CustomScheme>(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_time_may_be_a_date() {
+    let text = "header = \"a\"\ntimestamp_header = \"b\"\ntimestamp_unit = \"rfc3339\"\nsigned = \"{timestamp}{body}\"";
+    let scheme = scheme(text);
+    let key = key(&scheme, "a key that is long enough");
+    let now = at(1_767_225_600);
+    let headers = sign(&scheme, &[&key], Stamp { id: "", time: now }, b"{}");
+    assert_eq!(headers["b"], "2026-01-01T00:00:00.000Z");
+    let found = |now| verify(&scheme, &[&key], &headers, b"{}", at(now));
+    assert_eq!(found(1_767_225_900), Ok(0));
+    assert!(matches!(found(1_767_225_901), Err(Unproven::Stale(_))));
+    for wrong in ["1767225600", "2026-01-01", "2026-01-01T00:00:00", " 2026-01-01T00:00:00Z", ""] {
+        let mut headers = headers.clone();
+        headers.insert("b", wrong.parse().unwrap());
+        assert_eq!(
+            verify(&scheme, &[&key], &headers, b"{}", now),
+            Err(Unproven::BadDate),
+            "{wrong}"
+        );
+    }
+}
+
+/// `1{"b":{}}` is the id `1` of one body and the id `1{"b":` of another, which is cut short of a brace.
+#[test]
+fn an_id_right_before_the_body_has_no_brace() {
+    let scheme = scheme("header = \"a\"\nid_header = \"b\"\nsigned = \"{id}{body}\"");
+    let key = key(&scheme, "a key that is long enough");
+    let mut headers = sign(&scheme, &[&key], Stamp { id: "1", time: at(0) }, b"{\"b\":{}}");
+    assert_eq!(verify(&scheme, &[&key], &headers, b"{\"b\":{}}", at(0)), Ok(0));
+    headers.insert("b", "1{\"b\":".parse().unwrap());
+    let found = verify(&scheme, &[&key], &headers, b"{}}", at(0));
+    assert!(matches!(found, Err(Unproven::BadId { .. })), "{found:?}");
 }

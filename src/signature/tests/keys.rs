@@ -137,3 +137,22 @@ fn a_key_shows_its_fingerprint_only() {
     assert_eq!(shown.len(), "Key(01234567)".len(), "{shown}");
     assert!(!shown.contains("Secret"));
 }
+
+#[test]
+fn a_prefix_alone_is_no_key_even_where_it_is_part_of_the_key() {
+    for scheme in schemes() {
+        assert_eq!(refused(&scheme.name, "whsec_"), KeyError::Empty, "{}", scheme.name);
+    }
+}
+
+#[test]
+fn all_writings_of_a_key_have_one_fingerprint() {
+    let print = |scheme: &str, text: &str| key(&Scheme::named(scheme).unwrap(), text).fingerprint;
+    let whole = print("svix", "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTE=");
+    assert_eq!(
+        whole,
+        super::super::Fingerprint::of(&"whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTE=".into())
+    );
+    assert_eq!(whole, print("svix", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTE"));
+    assert_ne!(print("stripe", "whsec_abc"), print("stripe", "abc"));
+}

@@ -320,11 +320,11 @@ fn a_time_outside_the_window_or_in_another_unit_is_told_only_if_the_signature_is
     let mut milliseconds = scheme("evo");
     milliseconds.unit = scheme("own").unit;
     let sent = Sent::signed_by("evo", &milliseconds, EVO, now());
-    expect(&sent, &["the timestamp is in milliseconds, and seconds are expected"]);
+    expect(&sent, &["the timestamp is in milliseconds, and it is expected in seconds"]);
     let mut seconds = scheme("own");
     seconds.unit = scheme("evo").unit;
     let sent = Sent::signed_by("own", &seconds, OWN, now());
-    expect(&sent, &["the timestamp is in seconds, and milliseconds are expected"]);
+    expect(&sent, &["the timestamp is in seconds, and it is expected in milliseconds"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Moves what is committed from the write-ahead log into the file, beside the writer, so that no accept waits for it.
+//! Moves what is committed from the write-ahead log into the file, beside the writer, so that no call waits for it.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::schema;
 
-/// How often the log is moved. The writer does it itself if the log outgrows [`schema::LONGEST_LOG`] before.
+/// How often the log is moved. The writer does it itself if the log outgrows its longest before.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// The handle to the moving thread. Dropping it stops the thread.
@@ -19,11 +19,11 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn spawn(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn spawn(path: &Path, noun: &str) -> anyhow::Result<Self> {
         let db = schema::connect(path)?;
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
-            .name("inbox-checkpoint".into())
+            .name(format!("{noun}-checkpoint"))
             .spawn(move || run(&db, &stopped))?;
         Ok(Checkpointer { stop: Some(stop), thread: Some(thread) })
     }
@@ -42,7 +42,7 @@ impl Drop for Checkpointer {
 fn run(db: &Connection, stopped: &Receiver<()>) {
     let mut version = None;
     while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-        // The version changes with every commit of another connection, so an idle inbox is left alone.
+        // The version changes with every commit of another connection, so an idle file is left alone.
         let now: Option<i64> = db.pragma_query_value(None, "data_version", |row| row.get(0)).ok();
         if now != version {
             // What could not be moved now is moved the next time.

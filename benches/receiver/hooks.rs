@@ -1,0 +1,200 @@
+//! What a hook costs: an override beside bare axum, a callback in between beside the callback alone, and what open calls
+//! leave of the speed of deliveries.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use chrono::Utc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use webhook_receiver::catalog::Catalog;
+use webhook_receiver::config::{self, Overrides};
+use webhook_receiver::event::{Delivery, Open, Outcome};
+use webhook_receiver::events::directscale::order_lifecycle::CreateOrderEvent;
+use webhook_receiver::hook::{Hook, HookCall, HookOutcome};
+use webhook_receiver::hooks::directscale::autoship::CreateAutoship;
+use webhook_receiver::serve::{Fork, serve};
+use webhook_receiver::telemetry::{start_log, system_clock};
+
+use crate::baseline;
+use crate::load::Seen;
+use crate::process::{Server, median};
+
+type Request = <CreateAutoship as Hook>::Request;
+type Response = <CreateAutoship as Hook>::Response;
+
+/// How many calls are open beside the deliveries.
+const OPEN: usize = 200;
+
+/// Deliveries per second beside them.
+const RATE: f64 = 2_000.0;
+
+/// What the handlers do with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Pattern {
+    /// Answer without a callback.
+    Override,
+    /// Change the request, call back, and return the response.
+    Before,
+}
+
+/// Bare axum that reads the same request and writes the same response.
+pub(crate) fn bare() -> anyhow::Result<()> {
+    baseline::serve(Router::new().fallback(async |body: Bytes| {
+        match serde_json::from_slice::<Open<Request>>(&body) {
+            Ok(request) => answered(&response(&request)).into_response(),
+            Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        }
+    }))
+}
+
+fn response(_: &Request) -> Response {
+    serde_json::from_str(CreateAutoship::example_response()).expect("the example fits its model")
+}
+
+fn answered(response: &Response) -> impl IntoResponse + use<> {
+    let json = serde_json::to_vec(response).expect("a response is written as JSON");
+    ([("content-type", "application/json")], json)
+}
+
+/// The receiver with this program's handlers; it prints its address.
+#[tokio::main]
+pub(crate) async fn receiver(settings: &Path, pattern: Pattern) -> anyhow::Result<()> {
+    let overrides = Overrides { config: Some(settings.to_owned()), ..Overrides::default() };
+    let config = config::load(&overrides)?;
+    let _log = start_log(&config.log)?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    let catalog = Catalog::new().on(created).hook(create);
+    let stop = CancellationToken::new();
+    serve(config, Fork::new(catalog, pattern), listener, system_clock(), stop).await
+}
+
+async fn created(_: Pattern, _: Delivery<CreateOrderEvent>) -> Outcome {
+    Ok(())
+}
+
+async fn create(pattern: Pattern, call: HookCall<CreateAutoship>) -> HookOutcome<CreateAutoship> {
+    if pattern == Pattern::Override {
+        return Ok(response(&call.request).into());
+    }
+    let mut request = call.request;
+    let custom = request.autoship_info.custom.get_or_insert_default();
+    custom.field1 = Some("This message was added from the CreateAutoshipHook".into());
+    Ok(call.callback.proceed(request).await?)
+}
+
+pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
+    println!(
+        "CreateAutoship of {} bytes, median of {rounds} rounds of {length:?}\n",
+        CreateAutoship::example().len()
+    );
+    println!("{:<44} {:>10} {:>10} {:>10}", "", "calls/s", "p50, µs", "p99, µs");
+    for connections in [64, 1] {
+        let rows = rows(connections, rounds, length)?;
+        for (name, seen) in NAMES.iter().zip(&rows) {
+            let name = format!("{name}, {connections} connections");
+            println!("{name:<44} {:>10.0} {:>10.0} {:>10.0}", seen.rate, seen.p50, seen.p99);
+        }
+        println!(
+            "  override / bare axum {:.2}; before above its callback at p50 {:.0} µs\n",
+            rows[1].rate / rows[0].rate,
+            rows[3].p50 - rows[2].p50
+        );
+    }
+    beside(rounds, length)
+}
+
+const NAMES: [&str; 4] =
+    ["bare axum, same model", "override hook", "the callback alone", "before hook, with callback"];
+
+/// The medians of a row.
+struct Medians {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+fn medians(seen: &[Seen]) -> Medians {
+    let of = |value: fn(&Seen) -> f64| median(seen.iter().map(value).collect());
+    Medians {
+        rate: of(|seen| seen.requests as f64 / seen.seconds),
+        p50: of(|seen| seen.p50 as f64),
+        p99: of(|seen| seen.p99 as f64),
+    }
+}
+
+fn rows(connections: usize, rounds: usize, length: Duration) -> anyhow::Result<Vec<Medians>> {
+    let mut seen = vec![Vec::new(); NAMES.len()];
+    for round in 1..=rounds {
+        for (row, seen) in seen.iter_mut().enumerate() {
+            eprint!("\r\x1b[Kround {round} of {rounds}: {}", NAMES[row]);
+            seen.push(once(row, connections, length)?);
+        }
+    }
+    eprint!("\r\x1b[K");
+    Ok(seen.iter().map(|seen| medians(seen)).collect())
+}
+
+fn once(row: usize, connections: usize, length: Duration) -> anyhow::Result<Seen> {
+    let folder = tempfile::tempdir_in("target")?;
+    let vendor = Server::role(&["bare"])?;
+    let server = match row {
+        0 | 2 => None,
+        1 => Some(Server::hooked(folder.path(), vendor.address, "override")?),
+        _ => Some(Server::hooked(folder.path(), vendor.address, "before")?),
+    };
+    let server = server.as_ref().unwrap_or(&vendor);
+    server.load_hooks(Duration::from_secs(1), connections)?;
+    server.load_hooks(length, connections)
+}
+
+/// What deliveries take alone, and beside calls whose vendor does not answer.
+fn beside(rounds: usize, length: Duration) -> anyhow::Result<()> {
+    let mut seen = [Vec::new(), Vec::new()];
+    for round in 1..=rounds {
+        for (open, seen) in [0, OPEN].into_iter().zip(&mut seen) {
+            eprint!("\r\x1b[Kround {round} of {rounds}: {open} open calls");
+            seen.push(delivered(open, length)?);
+        }
+    }
+    eprint!("\r\x1b[K");
+    println!("{RATE} deliveries per second");
+    let rows = seen.map(|seen| medians(&seen));
+    for (open, row) in [0, OPEN].into_iter().zip(&rows) {
+        println!(
+            "beside {open:>3} open calls {:>33.0} {:>10.0} {:>10.0}",
+            row.rate, row.p50, row.p99
+        );
+    }
+    println!("  p99 beside calls / alone {:.2}", rows[1].p99 / rows[0].p99);
+    Ok(())
+}
+
+fn delivered(open: usize, length: Duration) -> anyhow::Result<Seen> {
+    let folder = tempfile::tempdir_in("target")?;
+    // It takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let server = Server::hooked(folder.path(), silent.local_addr()?, "before")?;
+    server.load(Duration::from_secs(1), Some(RATE))?;
+    let calls = open_calls(server.address, open)?;
+    let seen = server.load(length, Some(RATE))?;
+    drop(calls);
+    Ok(seen)
+}
+
+fn open_calls(to: SocketAddr, open: usize) -> anyhow::Result<Vec<std::net::TcpStream>> {
+    use std::io::Write;
+    let request = crate::load::hook_request(to, crate::process::TOKEN, &Utc::now().to_string());
+    let call = || -> anyhow::Result<_> {
+        let mut stream = std::net::TcpStream::connect(to)?;
+        stream.write_all(&request)?;
+        Ok(stream)
+    };
+    (0..open).map(|_| call()).collect()
+}

@@ -1,0 +1,99 @@
+//! What the commands share that look into the inbox: which inbox, times, files, and text that is safe to print.
+
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write, stdout};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde_json::json;
+use webhook_receiver::config::{self, Overrides};
+use webhook_receiver::event::Timestamp;
+use webhook_receiver::inbox::Inbox;
+
+/// How much is read or changed in one step, so that a running receiver never waits long.
+pub(super) const STEP: usize = 500;
+
+/// Which inbox, and how to print.
+#[derive(clap::Args)]
+pub(super) struct Place {
+    #[command(flatten)]
+    pub(super) settings: Overrides,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Place {
+    pub(super) fn open(&self) -> anyhow::Result<Arc<dyn Inbox>> {
+        let url = config::load(&self.settings)?.inbox;
+        let place = url.split_once(':').map_or(url.as_str(), |(_, place)| place);
+        super::open_beside(&url)?.with_context(|| {
+            format!(
+                "there is no inbox at {place}; name it with --inbox sqlite:PATH or --config FILE"
+            )
+        })
+    }
+}
+
+/// A time, a day, or how long ago.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        let ago = TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
+        return Utc::now().checked_sub_signed(ago).ok_or_else(|| "too long ago".to_owned());
+    }
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .map_err(|_| "write 2h, 2026-01-31 or 2026-01-31T12:00:00Z".to_owned())
+}
+
+/// The time that is so long ago.
+pub(super) fn ago(age: Duration) -> anyhow::Result<Timestamp> {
+    let age = TimeDelta::from_std(age).context("--older-than is too long")?;
+    Utc::now().checked_sub_signed(age).context("--older-than is too long")
+}
+
+/// A file that only its owner can read, or standard output.
+pub(super) fn lines(output: Option<PathBuf>) -> anyhow::Result<impl Write> {
+    let lines: Box<dyn Write + Send> = match output {
+        Some(file) => Box::new(
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&file)
+                .with_context(|| format!("cannot write {}", file.display()))?,
+        ),
+        None => Box::new(stdout()),
+    };
+    Ok(BufWriter::new(lines))
+}
+
+/// Says how much was deleted.
+pub(super) fn pruned_of(what: &str, pruned: u64, json: bool) -> anyhow::Result<()> {
+    super::print(match json {
+        true => json!({ "pruned": pruned }).to_string(),
+        false => format!("{pruned} {what} deleted"),
+    })?;
+    Ok(())
+}
+
+/// The text without what could steer a terminal: names, ids and bodies are the sender's.
+pub(super) fn visible(text: &str, kept: &[char]) -> String {
+    let steers = |c: char| c.is_control() && !kept.contains(&c);
+    text.chars()
+        .map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+/// A table's row, each cell on a line of its own.
+pub(super) fn cells<const N: usize>(row: [String; N]) -> [String; N] {
+    row.map(|cell| visible(&cell, &[]))
+}

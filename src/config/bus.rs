@@ -1,0 +1,279 @@
+//! The settings of the event bus and of its subscriptions. The bus's API takes a subscription in the same words.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::check::{is_loopback, refuse};
+use super::{ConfigError, days, duration, one_or_many, some_duration};
+use crate::event::{Dialect, Environment, Timestamp};
+
+/// The event bus: the sender's half as a program of its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BusConfig {
+    /// The address of its API and its pages.
+    pub listen: SocketAddr,
+    /// Where events, deliveries and logs are kept.
+    pub outbox: String,
+    /// The bearer key of its API; needed unless it listens on loopback.
+    pub api_key: Option<SecretString>,
+    /// A file that holds that key.
+    pub api_key_file: Option<PathBuf>,
+    /// What may be sent to although it is not public: addresses, networks, hosts.
+    #[serde(deserialize_with = "one_or_many")]
+    pub allow_targets: Vec<String>,
+    /// How many requests may be on their way at once; each target has one beyond that.
+    pub concurrency: usize,
+    /// The largest event, in bytes.
+    pub max_event: usize,
+    /// How much of a target's answer is kept, in bytes.
+    pub max_response: usize,
+    /// How many calls may wait for the writer.
+    pub queue: usize,
+    /// How often a target that was paused for its failures is tried with one delivery.
+    #[serde(deserialize_with = "duration")]
+    pub probe: Duration,
+    /// How long events are kept once nothing of them is waiting.
+    #[serde(deserialize_with = "duration")]
+    pub keep_events: Duration,
+    /// How long it is kept when attempts were made and what came of them.
+    #[serde(deserialize_with = "duration")]
+    pub keep_attempts: Duration,
+    /// How long the requests and answers of attempts are kept.
+    #[serde(deserialize_with = "duration")]
+    pub keep_payloads: Duration,
+    /// Subscriptions that are there from the start, by name.
+    pub subscriptions: BTreeMap<String, SubscriptionConfig>,
+}
+
+impl Default for BusConfig {
+    fn default() -> Self {
+        BusConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
+            outbox: "sqlite:data/outbox.db".into(),
+            api_key: None,
+            api_key_file: None,
+            allow_targets: Vec::new(),
+            concurrency: 1024,
+            max_event: 1024 * 1024,
+            max_response: 64 * 1024,
+            queue: 4096,
+            probe: Duration::from_secs(600),
+            keep_events: days(60),
+            keep_attempts: days(60),
+            keep_payloads: days(15),
+            subscriptions: BTreeMap::new(),
+        }
+    }
+}
+
+/// Who is to be told of which events, and how. Secrets go in and never come out.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubscriptionConfig {
+    /// The events, by name; `*` stands for any text, and case does not matter.
+    #[serde(deserialize_with = "one_or_many")]
+    pub events: Vec<String>,
+    /// The URL that they are posted to; a `/` at its end and `{event}` ask for the event's name.
+    pub target: String,
+    /// Query parameters to add to the URL; their values are secrets.
+    pub query: BTreeMap<String, SecretString>,
+    /// Headers to add; their values are secrets.
+    pub headers: BTreeMap<String, SecretString>,
+    /// How its deliveries look on the wire.
+    pub dialect: Dialect,
+    /// Which events it gets, if an event says of which world it is.
+    pub environment: Environment,
+    /// A text for people.
+    pub description: String,
+    /// The account that deliveries name, if the dialect has a place for it.
+    pub client_id: Option<String>,
+    /// The bearer key to send.
+    pub bearer_token: Option<SecretString>,
+    /// A file that holds it; in the settings file only.
+    pub bearer_token_file: Option<PathBuf>,
+    /// How to sign, if not as the dialect's senders do.
+    pub scheme: Option<String>,
+    /// The key to sign with.
+    pub signing_key: Option<SecretString>,
+    /// A file that holds it; in the settings file only.
+    pub signing_key_file: Option<PathBuf>,
+    /// The key before it, which signs too while the target changes over.
+    pub old_signing_key: Option<SecretString>,
+    /// Until when it does.
+    pub old_signing_key_until: Option<Timestamp>,
+    /// Whether the event's object record, if it has one, is part of the body.
+    pub include_record: bool,
+    /// Whether it gets anything.
+    pub enabled: bool,
+    /// When it is tried again: a persona's name or a list of delays; absent for what its dialect's senders do.
+    pub retries: Option<String>,
+    /// How long an answer may take, if not as long as the persona waits.
+    #[serde(deserialize_with = "some_duration")]
+    pub timeout: Option<Duration>,
+    /// How many requests may be on their way to it at once.
+    pub concurrency: usize,
+    /// Requests per second; absent for no limit.
+    pub rate_limit: Option<f64>,
+    /// Whether events about the same object are sent one after the other, in the order of publication.
+    pub in_order: bool,
+    /// What goes wrong on purpose.
+    pub faults: FaultsConfig,
+}
+
+impl Default for SubscriptionConfig {
+    fn default() -> Self {
+        SubscriptionConfig {
+            events: Vec::new(),
+            target: String::new(),
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            dialect: Dialect::DirectScale,
+            environment: Environment::Live,
+            description: String::new(),
+            client_id: None,
+            bearer_token: None,
+            bearer_token_file: None,
+            scheme: None,
+            signing_key: None,
+            signing_key_file: None,
+            old_signing_key: None,
+            old_signing_key_until: None,
+            include_record: false,
+            enabled: true,
+            retries: None,
+            timeout: None,
+            concurrency: 16,
+            rate_limit: None,
+            in_order: false,
+            faults: FaultsConfig::default(),
+        }
+    }
+}
+
+/// What goes wrong on purpose. A share is the part of attempts, from 0 to 1, that it happens to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaultsConfig {
+    /// How much later every attempt is made than it could be, such as `2s`.
+    #[serde(with = "humantime_text", skip_serializing_if = "Duration::is_zero")]
+    #[schema(value_type = String)]
+    pub delay: Duration,
+    /// The share that is sent twice.
+    pub duplicate: f64,
+    /// The share that changes places with the next one.
+    pub reorder: f64,
+    /// The share whose answer is lost.
+    pub drop: f64,
+    /// The share whose body breaks off in the middle.
+    pub truncate: f64,
+    /// The share whose body is changed after it was signed.
+    pub tamper: f64,
+    /// How many deliveries are gathered and then sent together; 0 for none.
+    pub burst: usize,
+}
+
+mod humantime_text {
+    use std::time::Duration;
+
+    use serde::Serializer;
+
+    pub(super) use super::super::duration as deserialize;
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*time))
+    }
+}
+
+impl BusConfig {
+    /// The bearer key of the API.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the bus would listen to others without one, or its file cannot be read.
+    pub fn key(&self) -> Result<Option<SecretString>, ConfigError> {
+        let key = match (&self.api_key, &self.api_key_file) {
+            (Some(key), _) => Some(key.clone()),
+            (None, Some(file)) => Some(secret("[bus] api_key_file", file)?),
+            (None, None) => None,
+        };
+        match &key {
+            Some(key) if key.expose_secret().len() < 16 => refuse(
+                "[bus] api_key is too short to be a secret; write one from `webhook-receiver secret`",
+            ),
+            None if !is_loopback(self.listen.ip()) => refuse(format!(
+                "the bus would listen on {}, where others reach it, without a key; write api_key = \"…\" in [bus], with one from `webhook-receiver secret`",
+                self.listen
+            )),
+            _ => Ok(key),
+        }
+    }
+
+    /// Checks what concerns no single subscription.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the setting that is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.key()?;
+        for (name, value) in [
+            ("concurrency", self.concurrency),
+            ("max_event", self.max_event),
+            ("queue", self.queue),
+        ] {
+            if value == 0 {
+                return refuse(format!("{name} in [bus] must be at least 1"));
+            }
+        }
+        if self.probe < Duration::from_secs(1) {
+            return refuse("probe in [bus] must be at least \"1s\"");
+        }
+        if self.keep_payloads > self.keep_attempts || self.keep_attempts > self.keep_events {
+            return refuse(
+                "[bus] keeps payloads no longer than attempts, and those no longer than events; write for example keep_events = \"60d\"",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl SubscriptionConfig {
+    /// The bearer key, wherever it stands.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if its file cannot be read.
+    pub(crate) fn bearer(&self) -> Result<Option<SecretString>, ConfigError> {
+        either(&self.bearer_token, "bearer_token_file", self.bearer_token_file.as_deref())
+    }
+
+    /// The key to sign with, wherever it stands.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if its file cannot be read.
+    pub(crate) fn signing(&self) -> Result<Option<SecretString>, ConfigError> {
+        either(&self.signing_key, "signing_key_file", self.signing_key_file.as_deref())
+    }
+}
+
+fn either(
+    key: &Option<SecretString>,
+    setting: &str,
+    file: Option<&Path>,
+) -> Result<Option<SecretString>, ConfigError> {
+    match (key, file) {
+        (Some(key), _) => Ok(Some(key.clone())),
+        (None, Some(file)) => secret(setting, file).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn secret(setting: &str, file: &Path) -> Result<SecretString, ConfigError> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        ConfigError(format!("{setting}: cannot read {}: {error}", file.display()))
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).into())
+}

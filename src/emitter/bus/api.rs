@@ -1,0 +1,182 @@
+//! The bus's API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+use super::{Bus, BusError, Publication};
+use crate::event::without_value;
+
+/// The most events that one request publishes.
+const BATCH: usize = 1000;
+
+/// The largest request, in bytes.
+const LARGEST: usize = 32 * 1024 * 1024;
+
+/// The routes of the API. Without a key they are for this machine alone.
+pub fn router(bus: Arc<Bus>, key: Option<SecretString>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readiness))
+        .route("/api/events", post(publish))
+        .layer(DefaultBodyLimit::max(LARGEST))
+        .layer(from_fn_with_state(key.map(Arc::new), admit))
+        .with_state(bus)
+}
+
+/// Lets a request pass that has the key; without one, what comes from this machine and from no other site's page.
+async fn admit(
+    State(key): State<Option<Arc<SecretString>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let passes = match &key {
+        Some(key) => has_key(headers, key),
+        None => is_local(headers) && !is_another_sites(headers),
+    };
+    let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    if !passes && !is_probe {
+        return match key {
+            Some(_) => Refusal::new(StatusCode::UNAUTHORIZED, "the API's key is missing or wrong"),
+            None => Refusal::new(
+                StatusCode::FORBIDDEN,
+                "without a key the bus is for this machine, and not for pages of other sites",
+            ),
+        }
+        .into_response();
+    }
+    // A page of another site can post text, but not JSON without asking first.
+    if request.method() == Method::POST
+        && !is_json(headers)
+        && request.uri().path().starts_with("/api/")
+    {
+        let why = "the content type must be application/json";
+        return Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
+    }
+    next.run(request).await
+}
+
+fn has_key(headers: &HeaderMap, key: &SecretString) -> bool {
+    let given =
+        headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    given.is_some_and(|given| given.ct_eq(key.expose_secret().as_bytes()).into())
+}
+
+/// Whether the request names this machine; a page elsewhere whose name leads here names that.
+fn is_local(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    name == "localhost" || name.parse().is_ok_and(crate::config::is_loopback)
+}
+
+fn is_another_sites(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+    let says_other = site.is_some_and(|site| site != b"same-origin" && site != b"none");
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let origin = headers.get("origin").and_then(|origin| origin.to_str().ok());
+    says_other
+        || origin.is_some_and(|origin| origin.split_once("://").is_none_or(|(_, own)| own != host))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+async fn readiness(State(bus): State<Arc<Bus>>) -> Response {
+    match bus.check().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => Refusal::from(error).into_response(),
+    }
+}
+
+/// Publishes one event, or a list of them.
+async fn publish(State(bus): State<Arc<Bus>>, body: Bytes) -> Result<Response, Refusal> {
+    let is_list = body.trim_ascii_start().first() == Some(&b'[');
+    let publications: Vec<Publication> = match is_list {
+        true => read(&body)?,
+        false => vec![read(&body)?],
+    };
+    if publications.is_empty() || publications.len() > BATCH {
+        let why = format!("a list has 1 to {BATCH} events");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, why));
+    }
+    // It goes on even if the publisher hangs up.
+    let published = tokio::spawn(async move { bus.publish(publications).await }).await;
+    let receipts = published.map_err(|_| BusError::Unavailable("the bus is stopping".into()))??;
+    Ok(match receipts.as_slice() {
+        [receipt] if !is_list => json_of(StatusCode::ACCEPTED, receipt),
+        receipts => json_of(StatusCode::ACCEPTED, &receipts),
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, without_value(&error.to_string())))
+}
+
+fn json_of<T: Serialize>(status: StatusCode, body: &T) -> Response {
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// A refusal as RFC 9457 has it.
+struct Refusal {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Refusal { status, detail: detail.into() }
+    }
+}
+
+impl From<BusError> for Refusal {
+    fn from(error: BusError) -> Self {
+        let status = match &error {
+            BusError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            BusError::Missing(_) => StatusCode::NOT_FOUND,
+            BusError::Conflict(_) => StatusCode::CONFLICT,
+            BusError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Refusal::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or_default();
+        let body = json!({
+            "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail,
+        });
+        let kind = [(CONTENT_TYPE, "application/problem+json")];
+        let mut response = (self.status, kind, body.to_string()).into_response();
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                response
+                    .headers_mut()
+                    .insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                let soon = Duration::from_secs(1).as_secs();
+                response.headers_mut().insert(RETRY_AFTER, soon.into());
+            }
+            _ => {}
+        }
+        response
+    }
+}

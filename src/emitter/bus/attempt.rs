@@ -1,0 +1,214 @@
+//! A lane at work: it takes what is next, and sees each attempt through to its record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{info, warn};
+
+use super::Bus;
+use super::lane::{Health, Job, Lane, Next, Standing};
+use super::persona::{End, Step};
+use super::record::{Outcome, Record};
+use super::sender::{Fault, Sent};
+use super::subscription::Subscription;
+use super::time::later;
+use crate::config::FaultsConfig;
+use crate::event::Timestamp;
+
+/// How long a store that cannot be read is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Bus {
+    /// Works off a lane until it is removed or the bus stops.
+    pub(super) async fn work(self: Arc<Self>, lane: Arc<Lane>) {
+        while !self.stop.is_cancelled() {
+            let until = match lane.next(self.time.now(), &self.shared, &self.roster.load) {
+                Next::Go(job, permit) => {
+                    let bus = Arc::clone(&self);
+                    self.attempts.spawn(bus.attempt(Arc::clone(&lane), job, permit));
+                    continue;
+                }
+                Next::Load { is_retry, most } => {
+                    self.load(&lane, is_retry, most).await;
+                    continue;
+                }
+                Next::Wait(until) => until.map(|until| self.time.instant(until)),
+                Next::Pace(until) => Some(until),
+                Next::End => return,
+            };
+            let time = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = lane.woken() => {}
+                () = time => {}
+            }
+        }
+    }
+
+    async fn load(&self, lane: &Lane, is_retry: bool, most: usize) {
+        match self.outbox.due(lane.id, is_retry, self.time.now(), most).await {
+            Ok((jobs, next)) => lane.loaded(jobs, is_retry, most, next, &self.roster.load),
+            Err(error) => {
+                warn!(%error, "cannot read what is due");
+                tokio::time::sleep(PAUSE).await;
+                lane.poke();
+            }
+        }
+    }
+
+    /// Makes one attempt, and says what came of it.
+    async fn attempt(
+        self: Arc<Self>,
+        lane: Arc<Lane>,
+        job: Job,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let subscription = lane.subscription();
+        let faults = &subscription.config.faults;
+        if !faults.delay.is_zero() {
+            tokio::time::sleep(faults.delay).await;
+        }
+        let is_twice = happens(faults.duplicate);
+        let is_retry = job.is_retry;
+        let copy = is_twice.then(|| job.clone());
+        self.attempt_once(&lane, &subscription, job).await;
+        if let Some(job) = copy {
+            self.attempt_copy(&lane, &subscription, job).await;
+        }
+        drop(permit);
+        lane.finished(is_retry, self.after(self.probe));
+    }
+
+    async fn attempt_once(&self, lane: &Arc<Lane>, subscription: &Subscription, job: Job) {
+        let fault = fault(&subscription.config.faults);
+        let started_at = self.time.now();
+        let sent = self.sender.send(subscription, &job.event, fault).await;
+        let now = self.time.now();
+        let (outcome, error) = self.outcome(subscription, &job, &sent, now);
+        let (failures, since, end) = lane.judge(&outcome, now);
+        self.stand_after(lane, &outcome, end, failures, now).await;
+        if outcome != Outcome::Delivered || failures > 0 {
+            info!(
+                subscription = subscription.name,
+                event.id = job.event.is.event_id,
+                attempt = job.attempts + 1,
+                status = sent.status(),
+                error = error.as_deref(),
+                "not delivered"
+            );
+        }
+        let record = Record {
+            lane: Arc::clone(lane),
+            job,
+            outcome,
+            started_at,
+            ended_at: now,
+            sent,
+            error,
+            fault: fault.map(Fault::as_str),
+            failures: Some((failures, since)),
+        };
+        self.record(record).await;
+    }
+
+    /// The same message once more, whose answer changes nothing.
+    async fn attempt_copy(&self, lane: &Arc<Lane>, subscription: &Subscription, job: Job) {
+        let started_at = self.time.now();
+        let sent = self.sender.send(subscription, &job.event, None).await;
+        let record = Record {
+            lane: Arc::clone(lane),
+            job,
+            outcome: Outcome::Copy,
+            started_at,
+            ended_at: self.time.now(),
+            error: sent.error(),
+            sent,
+            fault: Some("duplicate"),
+            failures: None,
+        };
+        self.record(record).await;
+    }
+
+    fn outcome(
+        &self,
+        subscription: &Subscription,
+        job: &Job,
+        sent: &Sent,
+        now: Timestamp,
+    ) -> (Outcome, Option<String>) {
+        let persona = &subscription.persona;
+        let verdict = sent.verdict(persona.abort, chrono::Utc::now());
+        let outcome = match persona.next(job.run_attempts + 1, verdict, fastrand::f64()) {
+            Step::Done => return (Outcome::Delivered, None),
+            Step::Again(delay) => {
+                let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
+                Outcome::Again(later(now, delay))
+            }
+            Step::GiveUp => Outcome::GivenUp,
+            Step::Gone => Outcome::Gone,
+        };
+        let answered = || sent.status().map(|status| format!("answered {status}"));
+        (outcome, sent.error().or_else(answered))
+    }
+
+    /// Leaves a target alone that wants no more or has failed for too long, and takes up one that is well again.
+    async fn stand_after(
+        &self,
+        lane: &Arc<Lane>,
+        outcome: &Outcome,
+        end: Option<End>,
+        failures: u64,
+        now: Timestamp,
+    ) {
+        let (standing, why) = match (outcome, end) {
+            (Outcome::Gone, _) => {
+                (Standing::Ended, "its target answered 410: it wants no more".to_owned())
+            }
+            (_, Some(End::Dropped)) => {
+                (Standing::Ended, format!("dropped after {failures} failed attempts in a row"))
+            }
+            (_, Some(End::Paused)) => {
+                (Standing::Failing, format!("paused after {failures} failed attempts in a row"))
+            }
+            (Outcome::Delivered, None) if lane.health().standing == Standing::Failing => {
+                info!(subscription = lane.subscription().name, "its target is well again");
+                return self.stand(lane, Health::new(Standing::Active, None, now)).await;
+            }
+            _ => return,
+        };
+        warn!(subscription = lane.subscription().name, why, "no longer sent to");
+        let known = lane.health();
+        let since = if standing == Standing::Failing { self.after(self.probe) } else { now };
+        self.stand(lane, Health { standing, why: Some(why), since, ..known }).await;
+    }
+
+    async fn record(&self, record: Record) {
+        // Fails only when the bus has stopped, and then the delivery is made again.
+        let _ = self.records.send(record).await;
+    }
+
+    fn after(&self, time: Duration) -> Timestamp {
+        later(self.time.now(), TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX))
+    }
+}
+
+fn happens(share: f64) -> bool {
+    share > 0.0 && fastrand::f64() < share
+}
+
+/// What goes wrong with this attempt on purpose; the first of several.
+fn fault(faults: &FaultsConfig) -> Option<Fault> {
+    let shares = [
+        (Fault::Drop, faults.drop),
+        (Fault::Truncate, faults.truncate),
+        (Fault::Tamper, faults.tamper),
+    ];
+    shares.into_iter().find(|(_, share)| happens(*share)).map(|(fault, _)| fault)
+}

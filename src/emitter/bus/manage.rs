@@ -1,0 +1,340 @@
+//! What people ask of the bus: subscriptions made, changed, paused and tried; logs read; deliveries sent again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::lane::{Health, Lane, Standing};
+use super::outbox::{
+    AttemptEntry, AttemptFilter, Detail, EventDetail, EventEntry, EventFilter, Preview, Selection,
+};
+use super::publication::{Publication, Receipt};
+use super::subscription::{Shown, Subscription};
+use super::time::later;
+use super::{Bus, BusError};
+use crate::config::SubscriptionConfig;
+use crate::event::without_value;
+
+type Result<T> = std::result::Result<T, BusError>;
+
+/// A subscription and how it stands.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Overview {
+    /// What it is.
+    pub subscription: Shown,
+    /// How it stands.
+    pub health: Health,
+    /// How many deliveries wait for it.
+    pub waiting: u64,
+    /// Whether it stands in the settings file, so that it is changed there.
+    pub is_declared: bool,
+}
+
+impl Bus {
+    /// Every subscription, by name.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`] if the store cannot be read.
+    pub async fn subscriptions(&self) -> Result<Vec<Overview>> {
+        let waiting: HashMap<i64, u64> = self.outbox.waiting().await?.into_iter().collect();
+        let overview = |lane: Arc<Lane>| Overview {
+            subscription: lane.subscription().shown(),
+            health: lane.health(),
+            waiting: waiting.get(&lane.id).copied().unwrap_or_default(),
+            is_declared: lane.is_declared,
+        };
+        let mut all: Vec<Overview> = self.roster.all().into_iter().map(overview).collect();
+        all.sort_by(|a, b| a.subscription.name.cmp(&b.subscription.name));
+        Ok(all)
+    }
+
+    /// One subscription.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none of this name.
+    pub async fn subscription(&self, name: &str) -> Result<Overview> {
+        let all = self.subscriptions().await?;
+        let found = all.into_iter().find(|overview| overview.subscription.name == name);
+        found.ok_or_else(|| missing(name))
+    }
+
+    /// Makes a subscription from the JSON of a [`SubscriptionConfig`].
+    ///
+    /// # Errors
+    /// [`BusError::Invalid`] with the field that cannot be used, [`BusError::Conflict`] if the name is taken.
+    pub async fn create(self: &Arc<Self>, name: &str, definition: &Value) -> Result<Overview> {
+        if self.roster.named(name).is_some() {
+            return Err(BusError::Conflict(format!("there is a subscription {name} already")));
+        }
+        let text = definition.to_string();
+        let subscription = self.checked(name, &text).await?;
+        let now = self.time.now();
+        let id = self.outbox.save(name.to_owned(), Some(text), now).await?;
+        let health = Health::new(Standing::Active, None, now);
+        self.start(Lane::new(id, subscription, health, false, false));
+        self.subscription(name).await
+    }
+
+    /// Changes the fields that the patch has; a field that is null there gets its default back.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and [`BusError::Conflict`] for one that stands in the settings.
+    pub async fn change(&self, name: &str, patch: &Value) -> Result<Overview> {
+        let lane = self.own(name)?;
+        let kept = self.outbox.subscriptions().await?;
+        let known = kept.into_iter().find(|kept| kept.id == lane.id);
+        let text = known.and_then(|kept| kept.definition).unwrap_or_default();
+        let mut definition: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!({}));
+        merge(&mut definition, patch);
+        let text = definition.to_string();
+        let subscription = self.checked(name, &text).await?;
+        self.outbox.save(name.to_owned(), Some(text), self.time.now()).await?;
+        lane.change(subscription);
+        self.roster.changed();
+        self.subscription(name).await
+    }
+
+    /// Signs with another key from now on, and for `overlap` with the present one too.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub async fn rotate(&self, name: &str, key: &str, overlap: Duration) -> Result<Overview> {
+        use secrecy::ExposeSecret as _;
+        let lane = self.own(name)?;
+        let old = lane.subscription().config.signing_key.clone();
+        let old = old.ok_or_else(|| BusError::Invalid(format!("{name} is not signed yet")))?;
+        // The receiver's clock counts, not the schedule's.
+        let overlap = TimeDelta::from_std(overlap).unwrap_or(TimeDelta::MAX);
+        let until = later(chrono::Utc::now(), overlap);
+        let patch = json!({
+            "signing_key": key, "old_signing_key": old.expose_secret(), "old_signing_key_until": until,
+        });
+        self.change(name, &patch).await
+    }
+
+    /// Removes a subscription; what waits for it is cancelled.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`], or [`BusError::Conflict`] for one that stands in the settings.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        let lane = self.own(name)?;
+        let health = Health::new(Standing::Removed, None, self.time.now());
+        self.roster.remove(lane.id);
+        lane.stand(health.clone());
+        Ok(self.outbox.stand(lane.id, health).await?)
+    }
+
+    /// Pauses a subscription: its events wait.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none of this name.
+    pub async fn pause(&self, name: &str, why: Option<String>) -> Result<Overview> {
+        let lane = self.lane(name)?;
+        let why = why.unwrap_or_else(|| "paused by hand".into());
+        let health = Health {
+            standing: Standing::Paused,
+            why: Some(why),
+            since: self.time.now(),
+            ..lane.health()
+        };
+        self.keep_standing(&lane, health).await?;
+        self.subscription(name).await
+    }
+
+    /// Goes on with a subscription, whyever it was left alone.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none of this name.
+    pub async fn resume(&self, name: &str) -> Result<Overview> {
+        let lane = self.lane(name)?;
+        let health = Health::new(Standing::Active, None, self.time.now());
+        self.keep_standing(&lane, health).await?;
+        lane.poke();
+        self.subscription(name).await
+    }
+
+    /// Tries a target that was paused for its failures with one delivery, and goes on if that arrives.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`], or [`BusError::Conflict`] if it was not paused for its failures.
+    pub async fn try_now(&self, name: &str) -> Result<Overview> {
+        let lane = self.lane(name)?;
+        if lane.health().standing != Standing::Failing {
+            return Err(BusError::Conflict(format!("{name} is not paused for its failures")));
+        }
+        lane.probe();
+        self.subscription(name).await
+    }
+
+    /// Publishes an event for this subscription alone, whatever it asks for.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`], or [`BusError::Invalid`] if the event cannot be published.
+    pub async fn test(&self, name: &str, publication: Publication) -> Result<Receipt> {
+        let lane = self.lane(name)?;
+        let invalid = |error: super::NotPublished| BusError::Invalid(error.to_string());
+        let draft = self.types.draft(publication, self.time.now()).map_err(invalid)?;
+        let receipts = self.outbox.publish(vec![draft], Some(lane)).await?;
+        receipts.into_iter().next().ok_or_else(|| BusError::Unavailable("nothing was kept".into()))
+    }
+
+    /// The event log, newest first.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`] if the store cannot be read.
+    pub async fn events(&self, filter: EventFilter) -> Result<Vec<EventEntry>> {
+        Ok(self.outbox.events(filter).await?)
+    }
+
+    /// One event with its deliveries and attempts.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none with this id, or it is forgotten.
+    pub async fn event(&self, id: &str) -> Result<EventDetail> {
+        let found = self.outbox.event(id.to_owned()).await?;
+        found.ok_or_else(|| BusError::Missing(format!("event {id}")))
+    }
+
+    /// The attempt log, newest first.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`] if the store cannot be read.
+    pub async fn attempts(&self, filter: AttemptFilter) -> Result<Vec<AttemptEntry>> {
+        Ok(self.outbox.attempts(filter).await?)
+    }
+
+    /// One attempt with its request and answer.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none of this number, or it is forgotten.
+    pub async fn attempt_log(&self, id: i64) -> Result<Detail> {
+        let found = self.outbox.attempt(id).await?;
+        found.ok_or_else(|| BusError::Missing(format!("attempt {id}")))
+    }
+
+    /// What [`resend`](Self::resend) would do.
+    ///
+    /// # Errors
+    /// [`BusError::Invalid`] for a rate that is none.
+    pub async fn preview(&self, selection: Selection, rate: Option<f64>) -> Result<Preview> {
+        check_rate(rate)?;
+        Ok(self.outbox.preview(selection, rate).await?)
+    }
+
+    /// Sends deliveries again that have ended, so many a second of the bus's time; all at once if there is no rate.
+    ///
+    /// # Errors
+    /// [`BusError::Invalid`] for a rate that is none.
+    pub async fn resend(&self, selection: Selection, rate: Option<f64>) -> Result<u64> {
+        check_rate(rate)?;
+        Ok(self.outbox.resend(selection, rate, self.time.now()).await?)
+    }
+
+    /// Stands otherwise, at once and after a restart.
+    pub(super) async fn stand(&self, lane: &Lane, health: Health) {
+        if let Err(error) = self.keep_standing(lane, health).await {
+            tracing::warn!(%error, "how a subscription stands is forgotten at the next start");
+        }
+    }
+
+    async fn keep_standing(&self, lane: &Lane, health: Health) -> Result<()> {
+        lane.stand(health.clone());
+        self.roster.changed();
+        Ok(self.outbox.stand(lane.id, health).await?)
+    }
+
+    fn lane(&self, name: &str) -> Result<Arc<Lane>> {
+        self.roster.named(name).ok_or_else(|| missing(name))
+    }
+
+    /// One that was made here, and may be changed here.
+    fn own(&self, name: &str) -> Result<Arc<Lane>> {
+        let lane = self.lane(name)?;
+        if lane.is_declared {
+            return Err(BusError::Conflict(format!(
+                "{name} stands in the settings; change it there, in [bus.subscriptions.{name}]"
+            )));
+        }
+        Ok(lane)
+    }
+
+    async fn checked(&self, name: &str, text: &str) -> Result<Subscription> {
+        let config = parsed(text)?;
+        if config.bearer_token_file.is_some() || config.signing_key_file.is_some() {
+            let why = "bearer_token_file and signing_key_file stand in the settings only; give the key itself";
+            return Err(BusError::Invalid(why.into()));
+        }
+        let understood = self.understood(name, config).await;
+        understood.map_err(|error| BusError::Invalid(format!("{error:#}")))
+    }
+}
+
+/// A definition as it is kept. The message of a mismatch does not repeat the value, which may be a secret.
+pub(super) fn parsed(text: &str) -> Result<SubscriptionConfig> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let message = without_value(&error.inner().to_string());
+        let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+        BusError::Invalid(match error.path().to_string().as_str() {
+            "." => message,
+            path => format!("{path}: {message}"),
+        })
+    })
+}
+
+/// RFC 7396: what the patch names is replaced, what is null there is taken away.
+fn merge(value: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *value = patch.clone();
+        return;
+    };
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    let Value::Object(object) = value else { return };
+    for (key, change) in patch {
+        if change.is_null() {
+            object.remove(key);
+        } else {
+            merge(object.entry(key.clone()).or_insert(Value::Null), change);
+        }
+    }
+}
+
+fn check_rate(rate: Option<f64>) -> Result<()> {
+    match rate {
+        Some(rate) if !(1e-3..=1e6).contains(&rate) => {
+            Err(BusError::Invalid("rate: a number of deliveries per second above 0".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn missing(name: &str) -> BusError {
+    BusError::Missing(format!("subscription {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_replaces_what_it_names_and_takes_away_what_is_null() {
+        let mut value = json!({"a": 1, "b": {"c": 2, "d": 3}});
+        merge(&mut value, &json!({"a": null, "b": {"c": 4}, "e": [5]}));
+        assert_eq!(value, json!({"b": {"c": 4, "d": 3}, "e": [5]}));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_without_its_value() {
+        let error = parsed(r#"{"events":"*","target":"x","signing_key":["k3y"]}"#).unwrap_err();
+        assert!(!error.to_string().contains("k3y"), "{error}");
+        let error = parsed(r#"{"bearer":"k3y"}"#).unwrap_err().to_string();
+        assert!(error.contains("bearer") && !error.contains("k3y"), "{error}");
+    }
+}

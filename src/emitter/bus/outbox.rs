@@ -1,0 +1,156 @@
+//! The bus's store: subscriptions, events, deliveries that wait, and the logs of attempts.
+
+mod browse;
+mod prune;
+mod read;
+mod subscriptions;
+mod write;
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::DateTime;
+
+use super::lane::{Job, Lane};
+use super::publication::{Draft, Receipt};
+use super::record::Record;
+use super::roster::Roster;
+use crate::event::Timestamp;
+use crate::sqlite::{self, Options, Result, Schema, Store, Work};
+
+pub use browse::{
+    AttemptEntry, AttemptFilter, DeliveryEntry, Detail, EventDetail, EventEntry, EventFilter,
+    Exchange,
+};
+pub(super) use prune::Horizon;
+pub use write::{Preview, Selection};
+
+/// One step a version. A step is never edited once it has shipped; a change is a new step.
+const MIGRATIONS: [&str; 1] = [include_str!("outbox/v1.sql")];
+
+const SCHEMA: Schema = Schema {
+    noun: "outbox",
+    owner: "bus",
+    setting: "outbox in [bus]",
+    application_id: 0x7768_7362, // "whsb" in ASCII
+    migrations: &MIGRATIONS,
+};
+
+type Tx<'c> = sqlite::Tx<'c, Memory>;
+
+/// What the writer hands over once it is on disk.
+pub(super) struct Memory {
+    roster: Arc<Roster>,
+    /// What is due at once, and for whom.
+    made: Vec<(Arc<Lane>, Job)>,
+    /// Who has something in the file that is due.
+    poked: Vec<i64>,
+}
+
+impl sqlite::Memory for Memory {
+    type Guest = Infallible;
+
+    fn welcome(&mut self, guest: Infallible) {
+        match guest {}
+    }
+
+    fn ended(&mut self, failure: Option<&sqlite::Error>) -> Option<Work<Self>> {
+        if failure.is_some() {
+            self.made.clear();
+            self.poked.clear();
+        }
+        for (lane, job) in self.made.drain(..) {
+            lane.push(job, &self.roster.load);
+        }
+        for id in self.poked.drain(..) {
+            if let Some(lane) = self.roster.get(id) {
+                lane.poke();
+            }
+        }
+        None
+    }
+}
+
+/// The store in a SQLite file.
+pub(super) struct Outbox {
+    store: Store<Memory>,
+}
+
+impl Outbox {
+    /// Opens what a URL names, or makes it.
+    pub(super) fn open(url: &str, queue: usize, roster: Arc<Roster>) -> anyhow::Result<Self> {
+        let path = match url.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Path::new(path),
+            _ => anyhow::bail!(
+                "outbox = {url:?} in [bus] is no store's URL; write outbox = \"sqlite:data/outbox.db\""
+            ),
+        };
+        let options = Options { queue, exclusive: true };
+        let memory = |_: &_| Ok(Memory { roster, made: Vec::new(), poked: Vec::new() });
+        Ok(Outbox { store: Store::open(path, &SCHEMA, options, memory)? })
+    }
+
+    /// Keeps the events that are new, with a delivery for everyone who asks for them, or for one alone. When this returns,
+    /// they are durable.
+    pub(super) async fn publish(
+        &self,
+        drafts: Vec<Draft>,
+        only: Option<Arc<Lane>>,
+    ) -> Result<Vec<Receipt>> {
+        self.store
+            .writer
+            .call(move |tx| {
+                drafts.into_iter().map(|draft| write::publish(tx, draft, only.as_ref())).collect()
+            })
+            .await
+    }
+
+    /// Writes what came of some attempts. When this returns, it is durable.
+    pub(super) async fn record(&self, records: Arc<Vec<Record>>) -> Result<()> {
+        self.store.writer.call(move |tx| write::record(tx, &records)).await
+    }
+
+    /// Sends deliveries again, one every `1 / rate` seconds from `now` on; returns how many.
+    pub(super) async fn resend(
+        &self,
+        selection: Selection,
+        rate: Option<f64>,
+        now: Timestamp,
+    ) -> Result<u64> {
+        self.store.writer.call(move |tx| write::resend(tx, &selection, rate, now)).await
+    }
+
+    /// What is due for a subscription, oldest first, and when the next is.
+    pub(super) async fn due(
+        &self,
+        subscription: i64,
+        is_retry: bool,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<(Vec<Job>, Option<Timestamp>)> {
+        self.store.read(move |db| read::due(db, subscription, is_retry, now, most)).await
+    }
+
+    /// The latest time in the store, if there is anything in it.
+    pub(super) async fn latest(&self) -> Result<Option<Timestamp>> {
+        self.store.read(read::latest).await
+    }
+
+    /// Takes a turn of the writer: proof that something can be kept.
+    pub(super) async fn check(&self) -> Result<()> {
+        self.store.writer.call(|_| Ok(())).await
+    }
+}
+
+fn millis(time: Timestamp) -> i64 {
+    time.timestamp_millis()
+}
+
+fn timestamp(millis: i64) -> Timestamp {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,413 @@
+//! The logs, for people: events, their deliveries, attempts, and what was said in them.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Outbox, Preview, Selection, limit, millis, timestamp, write};
+use crate::event::Timestamp;
+use crate::sqlite::Result;
+
+/// As many rows as one page has if nobody says otherwise, and at most.
+const PAGE: usize = 50;
+const LARGEST_PAGE: usize = 1000;
+
+/// Which events. Every given condition must hold.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct EventFilter {
+    /// Of this type.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// With this id.
+    pub id: Option<String>,
+    /// About this sort of object.
+    pub object_type: Option<String>,
+    /// About this object.
+    pub object_id: Option<String>,
+    /// Caused by this user.
+    pub user: Option<String>,
+    /// Published at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Published before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// With a smaller number: the cursor for the next page.
+    pub before: Option<i64>,
+    /// At most so many, up to 1000.
+    pub limit: Option<usize>,
+}
+
+/// One line of the event log.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EventEntry {
+    /// Its number, the cursor for the page after it.
+    pub number: i64,
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Of which world it is.
+    pub environment: Option<String>,
+    /// What sort of object it is about.
+    pub object_type: Option<String>,
+    /// Which one.
+    pub object_id: Option<String>,
+    /// Which application and user caused it.
+    pub user: Option<String>,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    pub happened_at: Timestamp,
+    /// When it was published.
+    #[schema(value_type = String, format = DateTime)]
+    pub published_at: Timestamp,
+}
+
+/// An event with everything that is kept of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EventDetail {
+    /// Its line in the log.
+    pub event: EventEntry,
+    /// What was published.
+    pub data: String,
+    /// Its object record.
+    pub record: Option<String>,
+    /// Where it goes.
+    pub deliveries: Vec<DeliveryEntry>,
+    /// The requests that were made, oldest first.
+    pub attempts: Vec<AttemptEntry>,
+}
+
+/// One event on its way to one target.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DeliveryEntry {
+    /// Its number.
+    pub id: i64,
+    /// The subscription.
+    pub subscription: String,
+    /// `waiting`, `delivered`, `given_up` or `cancelled`.
+    pub state: &'static str,
+    /// How many requests were made.
+    pub attempts: u32,
+    /// When it is due; none if it has ended, or is behind another about the same object.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Which attempts. Every given condition must hold.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptFilter {
+    /// At this subscription.
+    pub subscription: Option<String>,
+    /// Of the event with this id.
+    pub event: Option<String>,
+    /// Answered with this status.
+    pub status: Option<u16>,
+    /// `delivered`, `again`, `given_up`, `gone` or `copy`.
+    pub outcome: Option<String>,
+    /// Made at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Made before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// With a smaller number: the cursor for the next page.
+    pub before: Option<i64>,
+    /// At most so many, up to 1000.
+    pub limit: Option<usize>,
+}
+
+/// One line of the attempt log.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AttemptEntry {
+    /// Its number, the request id.
+    pub id: i64,
+    /// The event's id; none once the event is forgotten.
+    pub event: Option<String>,
+    /// The event's type.
+    pub event_type: Option<String>,
+    /// The subscription.
+    pub subscription: Option<String>,
+    /// The delivery's number.
+    pub delivery: i64,
+    /// Which attempt of its delivery it was, counted from 1.
+    pub attempt: u32,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// How long the answer took, in microseconds.
+    pub took_us: i64,
+    /// The method.
+    pub method: &'static str,
+    /// Where it went, without query parameters.
+    pub uri: String,
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// `delivered`, `again`, `given_up`, `gone` or `copy`.
+    pub outcome: &'static str,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What went wrong on purpose.
+    pub fault: Option<String>,
+}
+
+/// An attempt with what was said in it, as long as that is kept.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Detail {
+    /// Its line in the log.
+    pub attempt: AttemptEntry,
+    /// What was said; none once that is forgotten.
+    pub exchange: Option<Exchange>,
+}
+
+/// A request and its answer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Exchange {
+    /// The request's headers, secrets left out.
+    pub request_headers: Vec<(String, String)>,
+    /// The request's body.
+    pub request_body: String,
+    /// The answer's headers.
+    pub response_headers: Vec<(String, String)>,
+    /// The answer's body, or the beginning of it.
+    pub response_body: String,
+    /// Whether the answer was longer than is kept.
+    pub is_cut: bool,
+}
+
+const EVENT: &str = "e.id, e.event_id, e.event_type, e.environment, e.object_type, e.object_id,
+     e.source_user, e.happened_at, e.published_at";
+
+const ATTEMPT: &str = "a.id, e.event_id, e.event_type, s.name, a.delivery, a.attempt, a.started_at,
+     a.took, a.uri, a.status, a.outcome, a.error, a.fault
+     FROM attempt a LEFT JOIN event e ON e.id = a.event LEFT JOIN subscription s ON s.id = a.subscription";
+
+const STATES: [&str; 4] = ["waiting", "delivered", "given_up", "cancelled"];
+
+const OUTCOMES: [&str; 5] = ["delivered", "again", "given_up", "gone", "copy"];
+
+impl Outbox {
+    pub(in super::super) async fn events(&self, filter: EventFilter) -> Result<Vec<EventEntry>> {
+        self.store.read(move |db| events(db, filter)).await
+    }
+
+    pub(in super::super) async fn event(&self, id: String) -> Result<Option<EventDetail>> {
+        self.store.read(move |db| event(db, id)).await
+    }
+
+    pub(in super::super) async fn attempts(
+        &self,
+        filter: AttemptFilter,
+    ) -> Result<Vec<AttemptEntry>> {
+        self.store.read(move |db| attempts(db, filter)).await
+    }
+
+    pub(in super::super) async fn attempt(&self, id: i64) -> Result<Option<Detail>> {
+        self.store.read(move |db| attempt(db, id)).await
+    }
+
+    pub(in super::super) async fn preview(
+        &self,
+        selection: Selection,
+        rate: Option<f64>,
+    ) -> Result<Preview> {
+        self.store.read(move |db| write::preview(db, &selection, rate)).await
+    }
+
+    /// How many deliveries wait for each subscription.
+    pub(in super::super) async fn waiting(&self) -> Result<Vec<(i64, u64)>> {
+        self.store
+            .read(|db| {
+                db.prepare_cached(
+                    "SELECT subscription, count(*) FROM delivery WHERE due_at IS NOT NULL GROUP BY subscription",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+                .collect()
+            })
+            .await
+    }
+}
+
+/// Conditions in SQL, and the values of their parameters.
+struct Where(String, Vec<Value>);
+
+impl Where {
+    fn new() -> Self {
+        Where("1".into(), Vec::new())
+    }
+
+    fn and(mut self, test: &str, value: Option<impl Into<Value>>) -> Self {
+        if let Some(value) = value {
+            self.0.push_str(" AND ");
+            self.0.push_str(test);
+            self.1.push(value.into());
+        }
+        self
+    }
+}
+
+/// The name of what has this number in the file.
+fn name(names: &[&'static str], number: i64) -> &'static str {
+    usize::try_from(number).ok().and_then(|place| names.get(place)).copied().unwrap_or_default()
+}
+
+fn page(asked: Option<usize>) -> i64 {
+    limit(asked.unwrap_or(PAGE).min(LARGEST_PAGE))
+}
+
+fn events(db: &Connection, filter: EventFilter) -> rusqlite::Result<Vec<EventEntry>> {
+    let Where(condition, values) = Where::new()
+        .and("e.event_type = ? COLLATE NOCASE", filter.event_type)
+        .and("e.event_id = ?", filter.id)
+        .and("e.object_type = ?", filter.object_type)
+        .and("e.object_id = ?", filter.object_id)
+        .and("e.source_user = ?", filter.user)
+        .and("e.published_at >= ?", filter.since.map(millis))
+        .and("e.published_at < ?", filter.until.map(millis))
+        .and("e.id < ?", filter.before);
+    let query = format!(
+        "SELECT {EVENT} FROM event e WHERE {condition} ORDER BY e.id DESC LIMIT {}",
+        page(filter.limit)
+    );
+    db.prepare(&query)?.query_map(params_from_iter(values), event_entry)?.collect()
+}
+
+fn event(db: &Connection, id: String) -> rusqlite::Result<Option<EventDetail>> {
+    let query = format!("SELECT {EVENT}, e.body, e.record FROM event e WHERE e.event_id = ?1");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let found = db
+        .query_row(&query, [id], |row| {
+            Ok(EventDetail {
+                event: event_entry(row)?,
+                data: text(row.get(9)?),
+                record: row.get::<_, Option<Vec<u8>>>(10)?.map(text),
+                deliveries: Vec::new(),
+                attempts: Vec::new(),
+            })
+        })
+        .optional()?;
+    let Some(detail) = found else { return Ok(None) };
+    let number = detail.event.number;
+    let attempts =
+        format!("SELECT {ATTEMPT} WHERE a.event = ?1 ORDER BY a.id LIMIT {LARGEST_PAGE}");
+    Ok(Some(EventDetail {
+        deliveries: deliveries(db, number)?,
+        attempts: db
+            .prepare_cached(&attempts)?
+            .query_map([number], attempt_entry)?
+            .collect::<rusqlite::Result<_>>()?,
+        ..detail
+    }))
+}
+
+fn event_entry(row: &Row<'_>) -> rusqlite::Result<EventEntry> {
+    Ok(EventEntry {
+        number: row.get(0)?,
+        id: row.get(1)?,
+        event_type: row.get(2)?,
+        environment: row.get(3)?,
+        object_type: row.get(4)?,
+        object_id: row.get(5)?,
+        user: row.get(6)?,
+        happened_at: timestamp(row.get(7)?),
+        published_at: timestamp(row.get(8)?),
+    })
+}
+
+fn deliveries(db: &Connection, event: i64) -> rusqlite::Result<Vec<DeliveryEntry>> {
+    db.prepare_cached(
+        "SELECT d.id, s.name, d.state, d.attempts, d.due_at, d.ended_at
+         FROM delivery d JOIN subscription s ON s.id = d.subscription
+         WHERE d.event = ?1 ORDER BY d.id LIMIT 1000",
+    )?
+    .query_map([event], |row| {
+        let time = |column| row.get::<_, Option<i64>>(column).map(|millis| millis.map(timestamp));
+        Ok(DeliveryEntry {
+            id: row.get(0)?,
+            subscription: row.get(1)?,
+            state: name(&STATES, row.get(2)?),
+            attempts: row.get(3)?,
+            due_at: time(4)?,
+            ended_at: time(5)?,
+        })
+    })?
+    .collect()
+}
+
+fn attempts(db: &Connection, filter: AttemptFilter) -> rusqlite::Result<Vec<AttemptEntry>> {
+    let outcome = filter.outcome.map(|name| OUTCOMES.iter().position(|known| *known == name));
+    let Where(condition, values) = Where::new()
+        .and("a.subscription IN (SELECT id FROM subscription WHERE name = ?)", filter.subscription)
+        .and("a.event = (SELECT id FROM event WHERE event_id = ?)", filter.event)
+        .and("a.status = ?", filter.status.map(i64::from))
+        .and("a.outcome = ?", outcome.map(|place| place.map_or(-1, limit)))
+        .and("a.started_at >= ?", filter.since.map(millis))
+        .and("a.started_at < ?", filter.until.map(millis))
+        .and("a.id < ?", filter.before);
+    let query = format!(
+        "SELECT {ATTEMPT} WHERE {condition} ORDER BY a.id DESC LIMIT {}",
+        page(filter.limit)
+    );
+    db.prepare(&query)?.query_map(params_from_iter(values), attempt_entry)?.collect()
+}
+
+fn attempt(db: &Connection, id: i64) -> rusqlite::Result<Option<Detail>> {
+    let query = format!("SELECT {ATTEMPT} WHERE a.id = ?1");
+    let Some(attempt) = db.query_row(&query, [id], attempt_entry).optional()? else {
+        return Ok(None);
+    };
+    let exchange = db
+        .query_row(
+            "SELECT p.request_headers, coalesce(p.request_body, e.body, ''), p.response_headers,
+                 p.response_body, p.is_cut
+             FROM payload p JOIN attempt a ON a.id = p.attempt LEFT JOIN event e ON e.id = a.event
+             WHERE p.attempt = ?1",
+            [id],
+            exchange,
+        )
+        .optional()?;
+    Ok(Some(Detail { attempt, exchange }))
+}
+
+fn exchange(row: &Row<'_>) -> rusqlite::Result<Exchange> {
+    let pairs = |column| -> rusqlite::Result<Vec<(String, String)>> {
+        let text: String = row.get(column)?;
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    };
+    let text = |column| -> rusqlite::Result<String> {
+        Ok(String::from_utf8_lossy(row.get_ref(column)?.as_bytes()?).into_owned())
+    };
+    Ok(Exchange {
+        request_headers: pairs(0)?,
+        request_body: text(1)?,
+        response_headers: pairs(2)?,
+        response_body: text(3)?,
+        is_cut: row.get(4)?,
+    })
+}
+
+fn attempt_entry(row: &Row<'_>) -> rusqlite::Result<AttemptEntry> {
+    Ok(AttemptEntry {
+        id: row.get(0)?,
+        event: row.get(1)?,
+        event_type: row.get(2)?,
+        subscription: row.get(3)?,
+        delivery: row.get(4)?,
+        attempt: row.get(5)?,
+        started_at: timestamp(row.get(6)?),
+        took_us: row.get(7)?,
+        method: "POST",
+        uri: row.get(8)?,
+        status: row.get(9)?,
+        outcome: name(&OUTCOMES, row.get(10)?),
+        error: row.get(11)?,
+        fault: row.get(12)?,
+    })
+}

@@ -1,0 +1,114 @@
+//! Subscriptions as they are kept.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+
+use super::super::lane::{Health, Standing};
+use super::{Outbox, millis, timestamp, write};
+use crate::event::Timestamp;
+use crate::sqlite::Result;
+
+/// A subscription as it is kept.
+#[derive(Debug)]
+pub(in super::super) struct Kept {
+    pub(in super::super) id: i64,
+    pub(in super::super) name: String,
+    /// JSON, secrets included; none if it stands in the settings.
+    pub(in super::super) definition: Option<String>,
+    pub(in super::super) health: Health,
+}
+
+impl Outbox {
+    /// All subscriptions that are not removed.
+    pub(in super::super) async fn subscriptions(&self) -> Result<Vec<Kept>> {
+        self.store.read(subscriptions).await
+    }
+
+    /// Those for which something is waiting.
+    pub(in super::super) async fn awaited(&self) -> Result<HashSet<i64>> {
+        self.store
+            .read(|db| {
+                db.prepare("SELECT DISTINCT subscription FROM delivery WHERE due_at IS NOT NULL")?
+                    .query_map([], |row| row.get(0))?
+                    .collect()
+            })
+            .await
+    }
+
+    /// Keeps a new subscription, or the new definition of a known one; returns its number.
+    pub(in super::super) async fn save(
+        &self,
+        name: String,
+        definition: Option<String>,
+        now: Timestamp,
+    ) -> Result<i64> {
+        self.store
+            .writer
+            .call(move |tx| {
+                tx.db.execute(
+                    "INSERT INTO subscription (name, definition, standing, since, made_at)
+                     VALUES (?1, ?2, 0, ?3, ?3)
+                     ON CONFLICT (name) WHERE standing <> 4 DO UPDATE SET definition = excluded.definition",
+                    params![name, definition, millis(now)],
+                )?;
+                tx.db.query_row(
+                    "SELECT id FROM subscription WHERE name = ?1 AND standing <> 4",
+                    [name],
+                    |row| row.get(0),
+                )
+            })
+            .await
+    }
+
+    /// Keeps how a subscription stands. One that is removed keeps its name in the logs, and nothing else; what waited for
+    /// it is cancelled.
+    pub(in super::super) async fn stand(&self, id: i64, health: Health) -> Result<()> {
+        self.store
+            .writer
+            .call(move |tx| {
+                tx.db
+                    .prepare_cached(
+                        "UPDATE subscription SET standing = ?2, why = ?3, since = ?4, failures = ?5,
+                             failing_since = ?6 WHERE id = ?1",
+                    )?
+                    .execute(params![
+                        id,
+                        health.standing.number(),
+                        health.why,
+                        millis(health.since),
+                        i64::try_from(health.failures).unwrap_or(i64::MAX),
+                        health.failing_since.map(millis)
+                    ])?;
+                if health.standing == Standing::Removed {
+                    tx.db
+                        .execute("UPDATE subscription SET definition = NULL WHERE id = ?1", [id])?;
+                    write::cancel(tx.db, id, health.since)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn subscriptions(db: &Connection) -> rusqlite::Result<Vec<Kept>> {
+    db.prepare(
+        "SELECT id, name, definition, standing, why, since, failures, failing_since
+         FROM subscription WHERE standing <> 4 ORDER BY id",
+    )?
+    .query_map([], |row| {
+        Ok(Kept {
+            id: row.get(0)?,
+            name: row.get(1)?,
+            definition: row.get(2)?,
+            health: Health {
+                standing: Standing::from_number(row.get(3)?),
+                why: row.get(4)?,
+                since: timestamp(row.get(5)?),
+                failures: row.get::<_, i64>(6)?.unsigned_abs(),
+                failing_since: row.get::<_, Option<i64>>(7)?.map(timestamp),
+            },
+        })
+    })?
+    .collect()
+}

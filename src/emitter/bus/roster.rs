@@ -1,0 +1,101 @@
+//! All lanes, and which of them ask for an event.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::lane::Lane;
+use crate::event::Environment;
+
+/// How many names of events are remembered with those who ask for them.
+const REMEMBERED: usize = 4096;
+
+/// How many bytes of events wait in memory; what comes beyond that is read again when it is its turn.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// All lanes, by the number of their subscription.
+#[derive(Default)]
+pub(super) struct Roster {
+    lanes: RwLock<Lanes>,
+    pub(super) load: Load,
+}
+
+/// An event's name in lower case, and its world.
+type Asked = (String, Option<Environment>);
+
+/// Who asks for an event.
+type Takers = Arc<[Arc<Lane>]>;
+
+#[derive(Default)]
+struct Lanes {
+    by_id: BTreeMap<i64, Arc<Lane>>,
+    takers: HashMap<Asked, Takers>,
+}
+
+impl Roster {
+    pub(super) fn get(&self, id: i64) -> Option<Arc<Lane>> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<Arc<Lane>> {
+        self.all().into_iter().find(|lane| lane.subscription().name == name)
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Lane>> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.by_id.values().cloned().collect()
+    }
+
+    pub(super) fn add(&self, lane: Arc<Lane>) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        lanes.by_id.insert(lane.id, lane);
+        lanes.takers.clear();
+    }
+
+    pub(super) fn remove(&self, id: i64) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        lanes.by_id.remove(&id);
+        lanes.takers.clear();
+    }
+
+    /// To be told when a lane asks for other events than before, or for none.
+    pub(super) fn changed(&self) {
+        self.lanes.write().unwrap_or_else(PoisonError::into_inner).takers.clear();
+    }
+
+    /// Who asks for events of this name.
+    pub(super) fn takers(&self, event_type: &str, environment: Option<Environment>) -> Takers {
+        let key = (event_type.to_ascii_lowercase(), environment);
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(takers) = lanes.takers.get(&key) {
+            return Arc::clone(takers);
+        }
+        drop(lanes);
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let takes = |lane: &&Arc<Lane>| lane.takes(&key.0, environment);
+        let takers: Takers = lanes.by_id.values().filter(takes).cloned().collect();
+        if lanes.takers.len() >= REMEMBERED {
+            lanes.takers.clear();
+        }
+        lanes.takers.insert(key, Arc::clone(&takers));
+        takers
+    }
+}
+
+/// How many bytes wait in memory.
+#[derive(Default)]
+pub(super) struct Load(AtomicUsize);
+
+impl Load {
+    pub(super) fn has_room(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < MOST_BYTES
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn take(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}

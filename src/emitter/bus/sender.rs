@@ -1,0 +1,346 @@
+//! One request to a target: signed now, bounded in time and size, wrong on purpose if that is asked for.
+
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use reqwest::{Body, Client, Method, Request, Response, Url};
+
+use super::guard::{Guard, Refused};
+use super::persona::Answer;
+use super::publication::Event;
+use super::subscription::Subscription;
+use crate::client::cause;
+
+/// How long a connection is kept for the next request: shorter than servers keep it, so that none is lost on it.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// What goes wrong with one request on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The answer is lost.
+    Drop,
+    /// The body breaks off in the middle.
+    Truncate,
+    /// The body is changed after it was signed.
+    Tamper,
+}
+
+impl Fault {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Fault::Drop => "drop",
+            Fault::Truncate => "truncate",
+            Fault::Tamper => "tamper",
+        }
+    }
+}
+
+/// A request that was made, and what came of it.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// Where it went, without the query.
+    pub(super) uri: String,
+    /// JSON pairs, secrets left out.
+    pub(super) request_headers: String,
+    /// The body, if it was another than what was published.
+    pub(super) request_body: Option<Bytes>,
+    pub(super) took: Duration,
+    result: Result<Answered, Failure>,
+}
+
+#[derive(Debug)]
+struct Answered {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    is_cut: bool,
+}
+
+#[derive(Debug)]
+enum Failure {
+    Late,
+    Broken(String),
+}
+
+impl Sent {
+    pub(super) fn status(&self) -> Option<u16> {
+        self.result.as_ref().ok().map(|answered| answered.status)
+    }
+
+    /// The answer's headers as JSON pairs, its body, and whether that was longer.
+    pub(super) fn answer(&self) -> (String, &[u8], bool) {
+        match &self.result {
+            Ok(answered) => (pairs(&answered.headers), &answered.body, answered.is_cut),
+            Err(_) => ("[]".into(), &[], false),
+        }
+    }
+
+    /// What it came to, as far as the schedule cares.
+    pub(super) fn verdict(&self, abort: Option<(&str, &str)>, now: DateTime<Utc>) -> Answer {
+        match &self.result {
+            Ok(answered) => {
+                let is = |(name, value): (&str, &str)| {
+                    answered.headers.get(name).is_some_and(|said| said == value)
+                };
+                Answer::Status {
+                    status: answered.status,
+                    retry_after: retry_after(&answered.headers, now),
+                    aborts: abort.is_some_and(is),
+                }
+            }
+            Err(Failure::Late) => Answer::Late,
+            Err(Failure::Broken(_)) => Answer::Broken,
+        }
+    }
+
+    /// Why it failed, if it was not answered.
+    pub(super) fn error(&self) -> Option<String> {
+        match &self.result {
+            Ok(_) => None,
+            Err(Failure::Late) => Some("no answer in time".into()),
+            Err(Failure::Broken(cause)) => Some(cause.clone()),
+        }
+    }
+}
+
+/// Makes requests. Connections are kept for the next.
+pub(super) struct Sender {
+    guard: Guard,
+    plain: Client,
+    /// Made when it is first needed: reading the roots of trust takes time and memory.
+    secure: OnceLock<Client>,
+    max_response: usize,
+}
+
+impl Sender {
+    pub(super) fn new(guard: Guard, max_response: usize) -> anyhow::Result<Self> {
+        // Fails only if a provider is installed already, and then that one serves.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let plain = client(&guard, false)?;
+        Ok(Sender { guard, plain, secure: OnceLock::new(), max_response })
+    }
+
+    /// Sends the event once.
+    pub(super) async fn send(
+        &self,
+        subscription: &Subscription,
+        event: &Event,
+        fault: Option<Fault>,
+    ) -> Sent {
+        let started = Instant::now();
+        let draft = match self.draft(subscription, event, fault) {
+            Ok(draft) => draft,
+            Err(error) => return Sent::unsent(format!("{error:#}")),
+        };
+        let Draft { request, uri, request_headers, request_body } = draft;
+        let exchange = tokio::time::timeout(subscription.timeout(), self.exchange(request)).await;
+        let result = match exchange {
+            Err(_) => Err(Failure::Late),
+            Ok(Err(error)) => Err(Failure::Broken(error)),
+            Ok(Ok(_)) if fault == Some(Fault::Drop) => {
+                Err(Failure::Broken("the answer was lost on purpose".into()))
+            }
+            Ok(Ok(answered)) => Ok(answered),
+        };
+        Sent { uri, request_headers, request_body, took: started.elapsed(), result }
+    }
+
+    fn draft(
+        &self,
+        subscription: &Subscription,
+        event: &Event,
+        fault: Option<Fault>,
+    ) -> anyhow::Result<Draft> {
+        let url = subscription.url(&event.is.event_type)?;
+        self.guard.literal(&url)?;
+        // A receiver checks how old a signature is by its own clock, so that is the machine's time.
+        let (named, mut body) = subscription.signed(event, &url, Utc::now())?;
+        if fault == Some(Fault::Tamper) {
+            body = [&body, b" ".as_slice()].concat().into();
+        }
+        let uri = shown(&url);
+        let mut request = Request::new(Method::POST, url);
+        let headers = request.headers_mut();
+        headers.reserve(named.len() + subscription.extra().len());
+        for (name, value) in named {
+            headers.insert(name_of(&name)?, value);
+        }
+        for (name, value) in subscription.extra() {
+            headers.insert(name, value.clone());
+        }
+        let request_headers = pairs(headers);
+        let request_body = (body != event.is.body).then(|| body.clone());
+        *request.body_mut() = Some(match fault {
+            Some(Fault::Truncate) => Body::wrap(Truncated::new(body)),
+            _ => body.into(),
+        });
+        Ok(Draft { request, uri, request_headers, request_body })
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Answered, String> {
+        let client = self.client(request.url()).map_err(|error| format!("{error:#}"))?;
+        let said = |error: &reqwest::Error| {
+            Refused::behind(error).map_or_else(|| cause(error), ToString::to_string)
+        };
+        let response = client.execute(request).await.map_err(|error| said(&error))?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        // What arrived is known from the status, whatever becomes of the body.
+        let (body, is_cut) = self.body(response).await;
+        Ok(Answered { status, headers, body, is_cut })
+    }
+
+    /// As much of the answer as is kept. A longer one is not read to its end: its connection is closed.
+    async fn body(&self, mut response: Response) -> (Vec<u8>, bool) {
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return (body, false),
+                Err(_) => return (body, true),
+            }
+            if body.len() > self.max_response {
+                body.truncate(self.max_response);
+                return (body, true);
+            }
+        }
+    }
+
+    fn client(&self, url: &Url) -> anyhow::Result<&Client> {
+        if url.scheme() != "https" {
+            return Ok(&self.plain);
+        }
+        if self.secure.get().is_none() {
+            let _ = self.secure.set(client(&self.guard, true)?);
+        }
+        self.secure.get().context("the client was just made")
+    }
+}
+
+struct Draft {
+    request: Request,
+    uri: String,
+    request_headers: String,
+    request_body: Option<Bytes>,
+}
+
+impl Sent {
+    fn unsent(error: String) -> Self {
+        Sent {
+            uri: String::new(),
+            request_headers: "[]".into(),
+            request_body: None,
+            took: Duration::ZERO,
+            result: Err(Failure::Broken(error)),
+        }
+    }
+}
+
+fn client(guard: &Guard, is_secure: bool) -> anyhow::Result<Client> {
+    let client = guard
+        .watch(Client::builder())
+        .pool_idle_timeout(IDLE)
+        .http1_only()
+        .http1_title_case_headers();
+    let client = if is_secure { client } else { client.tls_certs_only([]) };
+    client.build().context("cannot set up the HTTP client")
+}
+
+fn name_of(name: &str) -> anyhow::Result<HeaderName> {
+    Ok(HeaderName::from_bytes(name.as_bytes())?)
+}
+
+/// The URL without its query, which holds secrets.
+fn shown(url: &Url) -> String {
+    let text = url.as_str();
+    text.split('?').next().unwrap_or(text).to_owned()
+}
+
+/// Headers as JSON pairs, without the values of those that are secret.
+fn pairs(headers: &HeaderMap) -> String {
+    let text = |value: &HeaderValue| match value.is_sensitive() {
+        true => "****".to_owned(),
+        false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    };
+    let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
+    serde_json::to_string(&pairs).unwrap_or_else(|_| "[]".into())
+}
+
+/// In how long the target wants to be asked again: seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::parse_from_rfc2822(text).ok()?;
+    Some((date.to_utc() - now).to_std().unwrap_or_default())
+}
+
+/// A body that ends before it said it would.
+struct Truncated {
+    half: Option<Bytes>,
+    rest: u64,
+}
+
+impl Truncated {
+    fn new(body: Bytes) -> Self {
+        let half = body.slice(..body.len() / 2);
+        Truncated { half: Some(half), rest: body.len() as u64 }
+    }
+}
+
+impl HttpBody for Truncated {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let half = self.half.take();
+        let broken = || Err(std::io::Error::other("the body was broken off on purpose"));
+        Poll::Ready(Some(half.map_or_else(broken, |half| Ok(Frame::data(half)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(value: &str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, value.parse().unwrap());
+        let now = DateTime::parse_from_rfc3339("2015-10-21T07:27:30Z").unwrap().to_utc();
+        retry_after(&headers, now)
+    }
+
+    #[test]
+    fn a_target_asks_for_seconds_or_for_a_date() {
+        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("soon"), None);
+    }
+
+    #[test]
+    fn what_is_secret_is_not_shown() {
+        let mut headers = HeaderMap::new();
+        let mut secret = HeaderValue::from_static("Bearer k3y");
+        secret.set_sensitive(true);
+        headers.insert("authorization", secret);
+        headers.insert("x-a", HeaderValue::from_static("b"));
+        assert_eq!(pairs(&headers), r#"[["authorization","****"],["x-a","b"]]"#);
+        let url = Url::parse("https://x.test/in?code=k3y").unwrap();
+        assert_eq!(shown(&url), "https://x.test/in");
+    }
+}

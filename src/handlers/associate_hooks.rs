@@ -1,0 +1,16 @@
+//! What is called while associates enrol and are changed, and when something about them is wanted.
+
+use super::Context;
+use super::proceed::proceed;
+use crate::catalog::Catalog;
+use crate::hooks::directscale::associate::{
+    GetAssociateServiceAutoshipSettings, GetSecondaryTitle, UpdateAssociate, WriteApplication,
+};
+
+pub(super) fn catalog() -> Catalog<Context> {
+    Catalog::new()
+        .hook(proceed::<WriteApplication>)
+        .hook(proceed::<UpdateAssociate>)
+        .hook(proceed::<GetSecondaryTitle>)
+        .hook(proceed::<GetAssociateServiceAutoshipSettings>)
+}

@@ -1,0 +1,220 @@
+//! Process Hooks: from a request that its sender waits for to the answer, and what is logged of it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+
+use super::diagnosis::Arrival;
+use super::endpoint::name_below;
+use super::gate::{Gate, answered};
+use super::ledger::{Entry, Ledger};
+use super::problem::{INTERNAL, NOT_IMPLEMENTED, Problem};
+use super::receive::not_post;
+use super::record::{Facts, RequestId};
+use super::refused::{Refused, SOON, check_content, malformed, unavailable};
+use crate::catalog::Catalog;
+use crate::dispatch::hooks::{self, Answer};
+use crate::hook::{Call, HookMeta, Site, Unhandled};
+use crate::source::{AdmittedCall, versioned};
+
+/// Answers hooks. `C` is the fork's context, cloned for each call.
+pub(super) struct Hooks<C> {
+    places: Vec<Place>,
+    catalog: Arc<Catalog<C>>,
+    context: C,
+    ledger: Ledger,
+}
+
+/// A site and what it may hold at once.
+pub(super) struct Place {
+    site: Arc<Site>,
+    prefixes: [String; 2],
+    turns: Arc<Semaphore>,
+}
+
+impl<C: Clone + Send + Sync + 'static> Hooks<C> {
+    pub(super) fn new(
+        sites: Vec<Arc<Site>>,
+        catalog: Arc<Catalog<C>>,
+        context: C,
+        ledger: Ledger,
+    ) -> Self {
+        let place = |site: Arc<Site>| Place {
+            prefixes: [versioned(&site.path, 1), site.path.clone()],
+            turns: Arc::new(Semaphore::new(site.concurrency)),
+            site,
+        };
+        Hooks { places: sites.into_iter().map(place).collect(), catalog, context, ledger }
+    }
+
+    /// The place that `path` leads to, and the hook that it names; empty for the one URL that takes all hooks.
+    pub(super) fn find<'p>(&self, path: &'p str) -> Option<(&Place, Cow<'p, str>)> {
+        self.places.iter().find_map(|place| {
+            let hook = place.prefixes.iter().find_map(|prefix| name_below(prefix, path))?;
+            Some((place, hook))
+        })
+    }
+
+    /// Answers a call.
+    pub(super) async fn call(
+        &self,
+        gate: &Gate,
+        place: &Place,
+        hook: String,
+        request: Request,
+    ) -> Response {
+        let source = Some(place.site.source.name.clone());
+        let mut facts = Facts { source, hook: Some(hook.clone()), ..Facts::default() };
+        if request.method() != Method::POST {
+            return not_post(facts);
+        }
+        let (started, id) = (Instant::now(), request.extensions().get::<RequestId>().copied());
+        let response = match self.accept(gate, place, &hook, request, &mut facts).await {
+            Ok((call, turn)) => {
+                let entry = Entry::new(&place.site, &call, id, started);
+                Ok(self.run(place.site.unhandled, call, turn, entry, &mut facts).await)
+            }
+            Err(refused) => Err(refused),
+        };
+        answered(response, facts).await
+    }
+
+    /// A call that is its sender's, and its turn.
+    async fn accept(
+        &self,
+        gate: &Gate,
+        place: &Place,
+        path: &str,
+        request: Request,
+        facts: &mut Facts,
+    ) -> Result<(Call, OwnedSemaphorePermit), Refused> {
+        let (site, deadline) = (&place.site, Instant::now() + place.site.deadline);
+        gate.check_open()?;
+        let turn = Arc::clone(&place.turns)
+            .try_acquire_owned()
+            .map_err(|_| unavailable(SOON, "more calls than concurrency in hooks"))?;
+        let (head, body) = request.into_parts();
+        let content = check_content(&head.headers);
+        let uri = head.uri.clone();
+        let arrival = Arrival {
+            id: head.extensions.get::<RequestId>().copied(),
+            time: (gate.clock)(),
+            query: uri.query(),
+        };
+        let admitted = match site.source.admit_call(head, arrival.time) {
+            Ok(admitted) => admitted,
+            Err(rejected) => {
+                return Err(gate.reject(&site.source, *rejected, &arrival, Some(body)));
+            }
+        };
+        content?;
+        let hook = self.hook(path, &admitted).map_err(|reason| malformed(reason.into_owned()))?;
+        facts.hook = Some(hook.clone());
+        let body = gate.reader.read(body).await?;
+        let verified = admitted
+            .verify(body)
+            .map_err(|rejected| gate.reject(&site.source, *rejected, &arrival, None))?;
+        facts.key = verified.key;
+        let meta = HookMeta {
+            hook,
+            source: site.source.name.clone(),
+            environment: site.source.environment,
+            user: verified.user,
+            received_at: arrival.time,
+            deadline,
+        };
+        Ok((Call::new(site, meta, verified.token, verified.body), turn))
+    }
+
+    /// The hook's id: the catalog's spelling if it is known, else the caller's.
+    fn hook(&self, path: &str, call: &AdmittedCall) -> Result<String, Cow<'static, str>> {
+        let header = call.request_name().map_err(|refusal| refusal.to_string())?;
+        let id = match (path, header) {
+            ("", None) => {
+                return Err("neither the path nor X-DirectScale-RequestName names the hook".into());
+            }
+            ("", Some(header)) => header,
+            (path, None) => path,
+            (path, Some(header)) if self.is_same(path, header) => header,
+            (path, Some(header)) => {
+                return Err(format!(
+                    "the path names the hook {path:?}, but X-DirectScale-RequestName {header:?}"
+                )
+                .into());
+            }
+        };
+        // It becomes a segment of the callback's address.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        match self.catalog.get_hook(id) {
+            Some(row) => Ok(row.id.to_owned()),
+            None if id.chars().all(plain) && id.contains(char::is_alphanumeric) => {
+                Ok(id.to_owned())
+            }
+            None => Err("a hook's id is letters, digits and . _ -".into()),
+        }
+    }
+
+    fn is_same(&self, path: &str, header: &str) -> bool {
+        let id = |name| self.catalog.get_hook(name).map(|row| row.id);
+        path.eq_ignore_ascii_case(header) || id(path).is_some_and(|path| id(header) == Some(path))
+    }
+
+    /// Runs the call to its end even if its sender hangs up: the vendor's own logic may have run already.
+    async fn run(
+        &self,
+        unhandled: Unhandled,
+        call: Call,
+        turn: OwnedSemaphorePermit,
+        entry: Entry,
+        facts: &mut Facts,
+    ) -> Response {
+        let (catalog, context) = (Arc::clone(&self.catalog), self.context.clone());
+        let (ledger, (reply, answer)) = (self.ledger.clone(), oneshot::channel());
+        self.ledger.tasks.spawn(async move {
+            let _turn = turn;
+            let row = catalog.get_hook(&call.meta.hook);
+            let ended = hooks::run(row, context, unhandled, call).await;
+            let took = entry.started.elapsed();
+            let heard = reply.send(ended.clone()).is_ok();
+            ledger.enter(entry, &ended, took, heard);
+        });
+        // The handler's own panics are caught; nothing else ends the task early.
+        let Ok(ended) = answer.await else { return Problem::new(&INTERNAL).into_response() };
+        facts.outcome = Some(ended.outcome());
+        facts.reason = ended.reason().map(str::to_owned);
+        facts.error_id = ended.error_id().map(str::to_owned);
+        facts.callback = ended.callback.as_ref().map(|callback| callback.took);
+        respond(ended.answer)
+    }
+}
+
+fn respond(answer: Answer) -> Response {
+    let status = status(&answer);
+    match answer {
+        Answer::Response(body) | Answer::VendorError(body) => json(status, body),
+        Answer::Failed(fault) => json(status, fault.body()),
+        Answer::NotJson(reason) => malformed(reason).problem.into_response(),
+        Answer::Unhandled => Problem::new(&NOT_IMPLEMENTED).into_response(),
+    }
+}
+
+/// The answer's status.
+pub(super) fn status(answer: &Answer) -> StatusCode {
+    match answer {
+        Answer::Response(_) => StatusCode::OK,
+        Answer::VendorError(_) | Answer::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Answer::NotJson(_) => StatusCode::BAD_REQUEST,
+        Answer::Unhandled => StatusCode::NOT_IMPLEMENTED,
+    }
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}

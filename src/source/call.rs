@@ -1,0 +1,110 @@
+//! A call that its sender waits for: a request becomes an [`AdmittedCall`] on the strength of its headers and a
+//! [`VerifiedCall`] on the strength of its bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName};
+use http::request;
+use secrecy::SecretString;
+
+use super::{Refusal, Rejected, Source, auth};
+use crate::event::Timestamp;
+use crate::signature::Fingerprint;
+
+const REQUEST_NAME: HeaderName = HeaderName::from_static("x-directscale-requestname");
+const CALLBACK_TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
+const USER: HeaderName = HeaderName::from_static("x-directscale-user");
+
+impl Source {
+    /// Checks what the request line and the headers of a hook's call alone can prove.
+    ///
+    /// A call names no client account, so the list of accounts is not asked.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the request does not carry an accepted key, or a signature of the right form and time.
+    pub fn admit_call(
+        self: &Arc<Self>,
+        head: request::Parts,
+        now: Timestamp,
+    ) -> Result<AdmittedCall, Box<Rejected>> {
+        match self.auth.admit((&head).into(), now) {
+            Ok(proof) => {
+                Ok(AdmittedCall { source: Arc::clone(self), proof, headers: head.headers, now })
+            }
+            Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
+        }
+    }
+}
+
+/// A call whose headers prove its sender; its body has not been read.
+#[derive(Debug)]
+pub struct AdmittedCall {
+    source: Arc<Source>,
+    proof: auth::Proof,
+    headers: HeaderMap,
+    now: Timestamp,
+}
+
+impl AdmittedCall {
+    /// The hook's id, as the caller's header has it.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the header is there twice or is no text.
+    pub fn request_name(&self) -> Result<Option<&str>, Refusal> {
+        text(&self.headers, &REQUEST_NAME)
+    }
+
+    /// Checks the bytes.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the bytes are not what was signed, or the callback token is missing.
+    pub fn verify(self, body: Bytes) -> Result<VerifiedCall, Box<Rejected>> {
+        let key = match self.source.auth.verify(&self.proof, &body, self.now) {
+            Ok(key) => key,
+            Err(refusal) => {
+                return Err(Box::new(Rejected {
+                    refusal,
+                    headers: self.headers,
+                    body: Some(body),
+                }));
+            }
+        };
+        self.read(key, body).map_err(|refusal| {
+            Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
+        })
+    }
+
+    fn read(&self, key: Option<Fingerprint>, body: Bytes) -> Result<VerifiedCall, Refusal> {
+        let token = text(&self.headers, &CALLBACK_TOKEN)?
+            .ok_or_else(|| Refusal::Missing("X-DirectScale-CallbackToken".into()))?;
+        let user = text(&self.headers, &USER)?.map(str::to_owned);
+        Ok(VerifiedCall { token: token.into(), user, key, body })
+    }
+}
+
+/// A call that is proven to be its sender's, byte for byte.
+#[derive(Debug)]
+pub struct VerifiedCall {
+    /// The token that the sender's own logic takes once.
+    pub token: SecretString,
+    /// The user on whose behalf it calls, if there is one.
+    pub user: Option<String>,
+    /// The key that proved it.
+    pub key: Option<Fingerprint>,
+    /// The request model, exactly as received.
+    pub body: Bytes,
+}
+
+/// The value of a header that may be there once; an empty one is none.
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::Twice(name.to_string()));
+    }
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| Refusal::BadEncoding(name.to_string()))?
+        .trim();
+    Ok((!text.is_empty()).then_some(text))
+}

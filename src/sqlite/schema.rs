@@ -1,0 +1,109 @@
+//! Which tables a file has, their versions, and how a connection is set up.
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use rusqlite::{Connection, OpenFlags};
+
+/// What is particular to one sort of file.
+pub(crate) struct Schema {
+    /// What the file is called in messages, such as `inbox`.
+    pub(crate) noun: &'static str,
+    /// Who is its one owner, such as `receiver`.
+    pub(crate) owner: &'static str,
+    /// What names another file, such as `--inbox`.
+    pub(crate) setting: &'static str,
+    /// Marks a file as of this sort.
+    pub(crate) application_id: i32,
+    /// One step a version. A step is never edited once it has shipped; a change is a new step.
+    pub(crate) migrations: &'static [&'static str],
+}
+
+/// The pages that the write-ahead log may have before the writer stops to move them into the file: 256 MiB.
+const LONGEST_LOG: u32 = 65_536;
+
+/// Files up to this many pages are checked for damage at every start.
+const CHECKED_PAGES: i64 = 16_384;
+
+/// Opens the file for writing and brings its tables up to date, if it is its owner that opens it.
+pub(super) fn open(path: &Path, schema: &Schema, is_owner: bool) -> anyhow::Result<Connection> {
+    let mut db = bare(path)?;
+    ensure!(!db.is_readonly("main")?, "the file is read-only");
+    let version = version(&db, schema)?;
+    set_up(&db)?;
+    let steps = schema.migrations;
+    if version == steps.len() {
+        check_for_damage(&db)?;
+        return Ok(db);
+    }
+    ensure!(
+        is_owner || version == 0,
+        "it was written by an older version of this program; start the {} once, which brings it up to date",
+        schema.owner
+    );
+    let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for step in &steps[version..] {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "application_id", schema.application_id)?;
+    tx.pragma_update(None, "user_version", i64::try_from(steps.len())?)?;
+    tx.commit()?;
+    Ok(db)
+}
+
+/// A connection with the settings that durability and speed rest on.
+pub(super) fn connect(path: &Path) -> anyhow::Result<Connection> {
+    let db = bare(path)?;
+    set_up(&db)?;
+    Ok(db)
+}
+
+/// A connection that has not changed anything yet: the file may turn out to be somebody else's.
+fn bare(path: &Path) -> anyhow::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(db)
+}
+
+fn set_up(db: &Connection) -> anyhow::Result<()> {
+    db.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA cache_size = -32768;
+         PRAGMA wal_autocheckpoint = {LONGEST_LOG};
+         PRAGMA journal_size_limit = 268435456;
+         PRAGMA temp_store = MEMORY;"
+    ))?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// How many migration steps the file has seen.
+fn version(db: &Connection, schema: &Schema) -> anyhow::Result<usize> {
+    let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && pragma("application_id")? != i64::from(schema.application_id) {
+        bail!("it is a SQLite database, but not an {}", schema.noun);
+    }
+    let version = usize::try_from(pragma("user_version")?).context("its version is negative")?;
+    if version > schema.migrations.len() {
+        bail!(
+            "it was written by a newer version of this program (schema {version}, this program knows {}); update the program",
+            schema.migrations.len()
+        );
+    }
+    Ok(version)
+}
+
+/// A large file is not read whole at start; there, damage shows when a page is used.
+fn check_for_damage(db: &Connection) -> anyhow::Result<()> {
+    let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages <= CHECKED_PAGES {
+        let verdict: String = db.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+        ensure!(verdict == "ok", "it is damaged: {verdict}; restore it from a backup");
+    }
+    Ok(())
+}
