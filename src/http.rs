@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalog::Catalog;
 use crate::config::Limits;
 use crate::hook::Site;
-use crate::inbox::{Front, HookLog, Inbox};
+use crate::inbox::{Front, HookLog, Inbox, Sightings};
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 use problem::Problem;
@@ -70,16 +70,21 @@ pub struct Parts<C> {
 
 /// All routes: receiving and health, and `pages` beside them.
 pub fn router<C: Clone + Send + Sync + 'static>(parts: Parts<C>, pages: Router) -> Router {
-    let metrics = Arc::clone(&parts.metrics);
+    let sightings = Sightings::start(Arc::clone(&parts.inbox));
+    let recorder = record::Recorder {
+        metrics: Arc::clone(&parts.metrics),
+        clock: Arc::clone(&parts.clock),
+        sightings: sightings.clone(),
+    };
     let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
-    let receiver = Arc::new(receive::Receiver::new(parts));
+    let receiver = Arc::new(receive::Receiver::new(parts, sightings));
     Router::new()
         .fallback(receive::receive::<C>)
         .with_state(receiver)
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(health))
         .merge(pages)
-        .layer(middleware::from_fn_with_state(metrics, record::record))
+        .layer(middleware::from_fn_with_state(recorder, record::record))
 }
 
 /// `GET /metrics` in the OpenMetrics text format.

@@ -20,7 +20,7 @@ use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
     self, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox,
-    InboxError, KeyUse, Lease, Receipt, Result, Route, Seen, Verdict,
+    InboxError, KeyUse, Lease, Receipt, Result, Route, Seen, Sighting, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::{Clock, start_log, system_clock};
@@ -143,6 +143,14 @@ impl Inbox for AppendFile {
     }
 
     async fn keys(&self) -> Result<Vec<KeyUse>> {
+        nothing()
+    }
+
+    async fn note_sightings(&self, _: Vec<Sighting>) -> Result<()> {
+        nothing()
+    }
+
+    async fn sightings(&self) -> Result<Vec<Sighting>> {
         nothing()
     }
 

@@ -26,7 +26,8 @@ use webhook_receiver::handlers;
 use webhook_receiver::http::{Parts, router};
 use webhook_receiver::inbox::{
     self, AttemptEntry, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog,
-    HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, State, Verdict,
+    HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, Sighting, State,
+    Verdict,
 };
 use webhook_receiver::source::{Verified, versioned};
 use webhook_receiver::telemetry::{Clock, system_clock};
@@ -554,6 +555,12 @@ impl Inbox for Store {
     }
     async fn keys(&self) -> inbox::Result<Vec<KeyUse>> {
         unreachable!("nothing keeps house here")
+    }
+    async fn note_sightings(&self, _: Vec<Sighting>) -> inbox::Result<()> {
+        self.check(())
+    }
+    async fn sightings(&self) -> inbox::Result<Vec<Sighting>> {
+        unreachable!("nothing is browsed here")
     }
     async fn log_hooks(&self, _: Vec<HookRecord>) -> inbox::Result<()> {
         unreachable!("no hook is called here")
