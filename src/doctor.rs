@@ -5,9 +5,12 @@
 
 mod answer;
 mod args;
+mod arrival;
 mod card;
 mod check;
 mod checks;
+mod expect;
+mod model;
 mod probe;
 mod report;
 mod run;
@@ -23,6 +26,7 @@ use target::Target;
 pub use args::DoctorArgs;
 pub use card::{CardArgs, cards};
 pub use check::{Check, Finding, Verdict};
+pub use expect::{Expected, expect};
 pub use report::{Line, Report};
 pub use sender::Sender;
 pub use table::CHECKS;

@@ -58,6 +58,8 @@ pub struct Parts<C> {
     pub inbox: Arc<dyn Inbox>,
     /// Keeps how calls of hooks end.
     pub hook_log: HookLog,
+    /// Notes what brings nothing new.
+    pub sightings: Sightings,
     /// What a request may cost.
     pub limits: Limits,
     /// Tells the time.
@@ -70,14 +72,14 @@ pub struct Parts<C> {
 
 /// All routes: receiving and health, and `pages` beside them.
 pub fn router<C: Clone + Send + Sync + 'static>(parts: Parts<C>, pages: Router) -> Router {
-    let sightings = Sightings::start(Arc::clone(&parts.inbox));
+    let sightings = parts.sightings.clone();
     let recorder = record::Recorder {
         metrics: Arc::clone(&parts.metrics),
         clock: Arc::clone(&parts.clock),
-        sightings: sightings.clone(),
+        sightings,
     };
     let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
-    let receiver = Arc::new(receive::Receiver::new(parts, sightings));
+    let receiver = Arc::new(receive::Receiver::new(parts));
     Router::new()
         .fallback(receive::receive::<C>)
         .with_state(receiver)

@@ -22,7 +22,7 @@ use crate::telemetry::Clock;
 pub use hook_log::{HookLog, HookLogWriter};
 pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
 pub use recent::Front;
-pub use sighting::{Sighting, Sightings};
+pub use sighting::{Sighting, Sightings, SightingsWriter};
 pub use sqlite::Sqlite;
 
 /// Why the inbox cannot serve. Every case means: come again later.

@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::Id;
 
-/// An enum that [`codes!`](crate::event::codes) has made: the table behind it.
+/// An enum of codes: the table behind it.
 pub trait Codes: Sized + Clone + PartialEq + 'static {
     /// What the codes are about, in one sentence.
     const ABOUT: &'static str;

@@ -21,7 +21,7 @@ use super::record::{Facts, HANDSHAKE, PROBE, RequestId};
 use super::refused::{Refused, SOON, check_content, too_fast, unavailable};
 use crate::catalog::Catalog;
 use crate::event::CANARY;
-use crate::inbox::{Front, Receipt, Route, Seen, Sightings};
+use crate::inbox::{Front, Receipt, Route, Seen};
 use crate::source::{Refusal, Verified};
 
 /// Accepts deliveries and answers hooks. `C` is the fork's context, which only handlers use.
@@ -93,7 +93,7 @@ pub(super) fn not_post(facts: Facts) -> Response {
 }
 
 impl<C: Clone + Send + Sync + 'static> Receiver<C> {
-    pub(super) fn new(parts: Parts<C>, sightings: Sightings) -> Self {
+    pub(super) fn new(parts: Parts<C>) -> Self {
         let mut versions: Vec<u16> = parts.catalog.iter().map(|row| row.version).collect();
         versions.push(1);
         versions.sort_unstable();
@@ -103,7 +103,7 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         let ledger = Ledger { log: parts.hook_log, metrics: parts.metrics, tasks: parts.calls };
         Receiver {
             endpoints: endpoints.collect(),
-            gate: Gate::new(sources, &parts.limits, parts.clock, sightings, parts.stop),
+            gate: Gate::new(sources, &parts.limits, parts.clock, parts.sightings, parts.stop),
             max_body: parts.limits.max_body,
             turns: Semaphore::new(parts.limits.concurrency),
             hooks: Hooks::new(parts.hooks, Arc::clone(&parts.catalog), parts.context, ledger),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio_util::sync::CancellationToken;
 
 use super::Inbox;
 use crate::event::{DeliveryId, Timestamp};
@@ -59,12 +60,19 @@ enum Note {
     },
 }
 
+/// Writes what [`Sightings`] take.
+pub struct SightingsWriter {
+    inbox: Arc<dyn Inbox>,
+    notes: Receiver<Note>,
+    /// Those written last may still be added to.
+    recent: VecDeque<Sighting>,
+}
+
 impl Sightings {
-    /// Starts to write what it takes to the inbox, until the last clone is gone.
-    pub fn start(inbox: Arc<dyn Inbox>) -> Self {
-        let (sender, receiver) = channel(QUEUE);
-        tokio::spawn(write(inbox, receiver));
-        Sightings(sender)
+    /// Sightings for the inbox. What is taken is kept while the other half [runs](SightingsWriter::run).
+    pub fn new(inbox: Arc<dyn Inbox>) -> (Self, SightingsWriter) {
+        let (sender, notes) = channel(QUEUE);
+        (Sightings(sender), SightingsWriter { inbox, notes, recent: VecDeque::new() })
     }
 
     /// Notes a request.
@@ -78,31 +86,41 @@ impl Sightings {
     }
 }
 
-/// Writes in steps, so that a flood costs few transactions. Those written last may still be added to.
-async fn write(inbox: Arc<dyn Inbox>, mut notes: Receiver<Note>) {
-    let mut recent: VecDeque<Sighting> = VecDeque::new();
-    let mut collected = Vec::new();
-    while notes.recv_many(&mut collected, QUEUE).await > 0 {
-        tokio::time::sleep(COLLECT).await;
-        while let Ok(note) = notes.try_recv() {
-            collected.push(note);
+impl SightingsWriter {
+    /// Writes until `stop`, in steps, so that a flood costs few transactions. What is still queued then is lost: the log
+    /// has it, too.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut notes = Vec::new();
+        while let Some(1..) =
+            stop.run_until_cancelled(self.notes.recv_many(&mut notes, QUEUE)).await
+        {
+            stop.run_until_cancelled(tokio::time::sleep(COLLECT)).await;
+            while let Ok(note) = self.notes.try_recv() {
+                notes.push(note);
+            }
+            let changed = self.changed(notes.drain(..));
+            self.recent.extend(changed.iter().cloned());
+            self.recent.drain(..self.recent.len().saturating_sub(QUEUE));
+            // The log has them, too.
+            let _ = self.inbox.note_sightings(changed).await;
         }
+    }
+
+    /// What has to be written: new ones, and those that are added to.
+    fn changed(&self, notes: impl Iterator<Item = Note>) -> Vec<Sighting> {
         let mut changed: Vec<Sighting> = Vec::new();
-        for note in collected.drain(..) {
+        for note in notes {
             match note {
                 Note::Seen(sighting) => changed.push(*sighting),
                 Note::Found { request_id, findings } => {
-                    let known = changed.iter().chain(&recent);
-                    let known = known.rev().find(|known| known.request_id == request_id).cloned();
+                    let is = |known: &&Sighting| known.request_id == request_id;
+                    let known = changed.iter().find(is).or(self.recent.iter().find(is)).cloned();
                     changed.retain(|other| other.request_id != request_id);
-                    changed
-                        .extend(known.map(|known| Sighting { findings: Some(findings), ..known }));
+                    let found = known.map(|known| Sighting { findings: Some(findings), ..known });
+                    changed.extend(found);
                 }
             }
         }
-        recent.extend(changed.iter().cloned());
-        recent.drain(..recent.len().saturating_sub(QUEUE));
-        // The log has them, too.
-        let _ = inbox.note_sightings(changed).await;
+        changed
     }
 }

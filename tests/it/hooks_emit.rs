@@ -22,10 +22,15 @@ use webhook_receiver::emitter::hooks::{
     HookPlan, HookReport, Logic, Manner, Refusal, StandIn, call,
 };
 use webhook_receiver::emitter::{EmitArgs, Verdict, run};
+use webhook_receiver::handlers::Context;
 use webhook_receiver::hook::{
     CallbackApi, CallbackError, CallbackRequest, Hook, HookCall, HookOutcome, PageError,
     RemoteError, Vendor,
 };
+
+use webhook_receiver::hooks::directscale::autoship::CreateAutoship;
+
+use super::receiver::{Receiver, Request};
 
 const KEY: &str = "Ab!c@d%e$f^g&h";
 const CALLBACK_KEY: &str = "lsinm1@jai$fj0sj!";
@@ -66,6 +71,59 @@ fn catalog() -> Catalog<()> {
         Ok(call.callback.proceed(call.request).await?)
     }
     Catalog::new().hook(proceed::<0>).hook(proceed::<1>).hook(proceed::<2>).hook(proceed::<3>)
+}
+
+/// Receives with these hooks; the vendor is expected at the address in the settings of the result.
+async fn real_receiver<C>(catalog: Catalog<C>, context: C) -> (Receiver, Config)
+where
+    C: Clone + Send + Sync + 'static,
+{
+    let url = own_address();
+    let text = format!(
+        "[sources.one]\ndialect = \"directscale\"\nbearer_tokens = [\"{KEY}\"]\n\
+         [sources.one.hooks]\ncallback_url = \"{url}\"\ncallback_key = \"{CALLBACK_KEY}\"\n"
+    );
+    let receiver = Receiver::start(&text, catalog, context).await;
+    let config = with_callback(&receiver.address, &url);
+    (receiver, config)
+}
+
+#[tokio::test]
+async fn every_shipped_hook_leaves_its_example_and_the_vendors_response_as_they_are() {
+    let catalog = webhook_receiver::handlers::catalog();
+    let (receiver, config) = real_receiver(catalog, Context::default()).await;
+    let catalog = webhook_receiver::handlers::catalog();
+    let plan = HookPlan::new(&args(&["--all-hooks", "--user", "jo"]), &catalog, &config).unwrap();
+    let report = call(&plan, std::future::pending()).await.unwrap();
+    assert!(report.is_as_expected(), "{report}");
+    let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    for hook in json["hooks"].as_array().unwrap() {
+        assert_eq!((&hook["before"], &hook["after"]), (&json!([]), &json!([])), "{hook}");
+        assert_eq!(hook["callbacks"][0]["user"], "jo");
+    }
+    receiver.stop().await;
+}
+
+#[tokio::test]
+async fn the_vendors_own_example_of_a_before_hook_shows_its_one_change() {
+    async fn mark(_: (), mut call: HookCall<CreateAutoship>) -> HookOutcome<CreateAutoship> {
+        let custom = call.request.autoship_info.custom.get_or_insert_default();
+        custom.field1 = Some("seen".into());
+        Ok(call.callback.proceed(call.request).await?)
+    }
+    let catalog = || Catalog::new().hook(mark);
+    let (receiver, config) = real_receiver(catalog(), ()).await;
+    let plan = HookPlan::new(&args(&["--hook", CreateAutoship::ID]), &catalog(), &config).unwrap();
+    let report = call(&plan, std::future::pending()).await.unwrap();
+    let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    let hook = &json["hooks"][0];
+    assert_eq!(
+        hook["before"],
+        json!([{"path": "AutoshipInfo.Custom.Field1", "was": null, "is": "seen"}]),
+        "{report}"
+    );
+    assert_eq!((&hook["after"], &hook["status"]), (&json!([]), &json!(200)));
+    receiver.stop().await;
 }
 
 /// An address of this machine that nobody else has: of this process, and of this call.
@@ -282,6 +340,7 @@ async fn an_expired_token_is_refused_and_the_call_counts_as_failed() {
     let line = ["--hook", "Tests.Before", "--token-life", "0s"];
     let json = json_of(&config, &line).await;
     assert_eq!(json["hooks"][0]["callbacks"][0]["refusal"], "expired-token");
+    assert_eq!(json["hooks"][0]["before"], Value::Null);
     assert_eq!(json["hooks"][0]["status"], 502);
     assert_eq!(run(args(&line), &catalog(), &config).await.unwrap(), Verdict::Otherwise);
 }
@@ -294,6 +353,19 @@ async fn the_vendors_error_body_comes_back_through_the_hook() {
     assert_eq!((&hook["status"], &hook["after"]), (&json!(500), &json!([])));
     let error: RemoteError = serde_json::from_value(hook["answer"].clone()).unwrap();
     assert_eq!(error.disco_remote_exception.error_id.len(), 8);
+}
+
+#[tokio::test]
+async fn an_error_is_not_compared_with_a_response() {
+    let config = receiver().await;
+    let report = report(&config, &["--hook", "Tests.Before", "--answer", "cut"]).await;
+    let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    assert_eq!(json["hooks"][0]["callbacks"][0]["status"], 200);
+    assert_eq!(
+        (&json["hooks"][0]["status"], &json["hooks"][0]["after"]),
+        (&json!(502), &Value::Null)
+    );
+    assert!(report.to_string().contains("after the callback: nothing to compare"), "{report}");
 }
 
 #[tokio::test]
@@ -368,7 +440,7 @@ fn what_cannot_be_called_is_refused_with_the_line_that_is_missing() {
         ["https://acme.corpadmin.directscale.com", "http://10.0.0.1", "https://127.0.0.1:1"]
     {
         let refused = hooks(&format!("callback_url = \"{elsewhere}\""));
-        assert!(refused.contains("this machine"), "{refused}");
+        assert!(refused.contains("[sources.one.hooks] callback_url"), "{refused}");
     }
     assert!(hooks("callback_url = \"http://127.0.0.1:1\"").contains("callback_key"));
 }
@@ -463,7 +535,7 @@ async fn an_answer_that_is_cut_off_has_begun() {
     let (stand_in, _) = played(Logic::Cut).await;
     let token = stand_in.token("Tests.Before").unwrap();
     let port = stand_in.url().port().unwrap();
-    let request = super::receiver::Request::post("/api/extension/hooks/Tests.Before", REQUEST)
+    let request = Request::post("/api/extension/hooks/Tests.Before", REQUEST)
         .set("Content-Type", "application/json")
         .bearer(CALLBACK_KEY)
         .set("X-DirectScale-CallbackToken", token.expose_secret());

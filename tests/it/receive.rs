@@ -26,8 +26,8 @@ use webhook_receiver::handlers;
 use webhook_receiver::http::{Parts, router};
 use webhook_receiver::inbox::{
     self, AttemptEntry, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog,
-    HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, Sighting, State,
-    Verdict,
+    HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, Sighting,
+    Sightings, State, Verdict,
 };
 use webhook_receiver::source::{Verified, versioned};
 use webhook_receiver::telemetry::{Clock, system_clock};
@@ -591,6 +591,7 @@ fn routes(
         catalog: Arc::new(catalog),
         front: Front::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
         hook_log: HookLog::new(Arc::clone(&inbox), Arc::default()).0,
+        sightings: Sightings::new(Arc::clone(&inbox)).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),

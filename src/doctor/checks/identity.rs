@@ -72,9 +72,7 @@ pub(in crate::doctor) async fn short(probe: &Probe) -> Finding {
 
 /// The source's proof with another bearer key.
 fn proof_with(keys: &Keys, bearer: &SecretString) -> anyhow::Result<Proof> {
-    let signing = keys.signing.first().map(std::slice::from_ref);
-    let signing = keys.style.clone().zip(signing);
-    Proof::new(Some(bearer), signing, None)
+    Proof::new(Some(bearer), keys.style.clone().zip(keys.signing.get(..1)), None)
 }
 
 pub(in crate::doctor) async fn rivals(probe: &Probe) -> Finding {

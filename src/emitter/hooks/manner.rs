@@ -78,14 +78,13 @@ impl FromStr for Logic {
 }
 
 impl Logic {
-    /// The status and the body of the answer; `sample` is what the hook's own logic answers, `id` a number for what it makes.
+    /// The status and the body of the answer, none of a refusal; `sample` is what the hook's own logic answers, `id` a number for what it makes.
     pub(super) fn answer(&self, sample: &'static str, id: u64) -> (StatusCode, Bytes) {
         match self {
             Logic::Echo | Logic::Cut => (StatusCode::OK, renumbered(sample, id).into()),
             Logic::Given(body) => (StatusCode::OK, body.clone()),
             Logic::Error => (StatusCode::INTERNAL_SERVER_ERROR, error(id)),
-            Logic::Refuse => (StatusCode::UNAUTHORIZED, Bytes::from_static(b"{}")),
-            Logic::HangUp => (StatusCode::OK, Bytes::new()),
+            Logic::Refuse | Logic::HangUp => (StatusCode::OK, Bytes::new()),
             Logic::Garbage => (StatusCode::OK, Bytes::from_static(b"<html>Welcome</html>")),
             Logic::Alien => (StatusCode::OK, Bytes::from_static(br#"["nothing that is known"]"#)),
         }

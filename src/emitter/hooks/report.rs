@@ -57,10 +57,11 @@ impl Called {
         compare(&self.request, &self.callback()?.request)
     }
 
-    /// What the hook changed after its callback; none if there is nothing to compare.
+    /// What the hook changed after its callback; none if there is nothing to compare, such as a response and an error.
     pub(super) fn after(&self) -> Option<Vec<Change>> {
-        let (_, response) = self.callback()?.answer.as_ref()?;
-        compare(response, &self.result.as_ref().ok()?.body)
+        let (status, response) = self.callback()?.answer.as_ref()?;
+        let answer = self.result.as_ref().ok().filter(|answer| answer.status == *status)?;
+        compare(response, &answer.body)
     }
 }
 

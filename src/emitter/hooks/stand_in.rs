@@ -228,7 +228,7 @@ impl Vendor {
         let user = headers.get("X-DirectScale-User").map(|user| text(user.as_bytes()));
         let mut exchange =
             Exchange { hook: hook.to_owned(), user, request: body, refusal: None, answer: None };
-        let (status, body) = match self.admit(hook, headers, manner.token_life) {
+        let (status, body) = match self.admit(hook, headers, &manner) {
             Err(refusal) => {
                 exchange.refusal = Some(refusal);
                 refused(refusal)
@@ -256,12 +256,15 @@ impl Vendor {
     }
 
     /// Whether the callback has the right key, and a token for this hook, which is then used.
-    fn admit(&self, hook: &str, headers: &http::HeaderMap, life: Duration) -> Result<(), Refusal> {
+    fn admit(&self, hook: &str, headers: &http::HeaderMap, manner: &Manner) -> Result<(), Refusal> {
         self.check_key(headers)?;
         let token = headers.get("X-DirectScale-CallbackToken").ok_or(Refusal::Missing)?;
         let token = token.to_str().map_err(|_| Refusal::Unknown)?;
+        if manner.logic == Logic::Refuse {
+            return Err(Refusal::Unknown);
+        }
         let fits = |granted: &String| granted.eq_ignore_ascii_case(hook);
-        lock(&self.tokens).redeem(token, life, fits).map(|_| ())
+        lock(&self.tokens).redeem(token, manner.token_life, fits).map(|_| ())
     }
 
     fn check_key(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {

@@ -171,7 +171,7 @@ fn write_changes(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
 
 fn write_part(f: &mut fmt::Formatter<'_>, part: &str, changes: Option<Vec<Change>>) -> fmt::Result {
     let Some(changes) = changes else {
-        return writeln!(f, "  {part}: there are no two JSON documents to compare");
+        return writeln!(f, "  {part}: nothing to compare");
     };
     if changes.is_empty() {
         return writeln!(f, "  {part}: nothing changed");

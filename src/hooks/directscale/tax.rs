@@ -30,7 +30,7 @@ impl Hook for CommitTax {
     type Response = EmptyResponse;
 
     fn example() -> &'static str {
-        r#"{"OrderInfo":{"OrderNumber":1,"AssociateId":2,"OrderDate":"2022-03-04T10:15:30.497","OrderType":1,"Status":"Paid","LineItems":[{"ItemId":1,"Quantity":2}],"USDSubTotal":20.00,"USDTotal":21.45}}"#
+        r#"{"OrderInfo":{"OrderNumber":1,"AssociateId":2,"OrderDate":"2022-03-04T10:15:30.497","OrderType":1,"Status":"Paid","LineItems":[],"USDSubTotal":20.00,"USDTotal":21.45}}"#
     }
 
     fn example_response() -> &'static str {
