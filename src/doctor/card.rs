@@ -22,7 +22,7 @@ pub struct CardArgs {
     /// A configured source, or a dialect for all sources of that sender: directscale, evolutionx, github, …
     #[arg(value_name = "NAME")]
     name: String,
-    /// The receiver's public address [default: https://hooks.example.com]
+    /// The receiver's public address [default: that of the examples]
     #[arg(long, value_name = "URL")]
     base: Option<String>,
     /// Print the keys, and paths that are secret, too; whoever sees the screen sees them
