@@ -3,6 +3,7 @@
 mod browse;
 pub(crate) mod bus;
 pub(crate) mod check;
+pub(crate) mod connect;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod healthcheck;

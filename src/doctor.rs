@@ -5,8 +5,12 @@
 
 mod answer;
 mod args;
+mod arrival;
+mod card;
 mod check;
 mod checks;
+mod expect;
+mod model;
 mod probe;
 mod report;
 mod run;
@@ -20,7 +24,9 @@ use crate::config::Config;
 use target::Target;
 
 pub use args::DoctorArgs;
+pub use card::{CardArgs, cards};
 pub use check::{Check, Finding, Verdict};
+pub use expect::{Expected, expect};
 pub use report::{Line, Report};
 pub use sender::Sender;
 pub use table::CHECKS;

@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalog::Catalog;
 use crate::config::Limits;
 use crate::hook::Site;
-use crate::inbox::{Front, HookLog, Inbox};
+use crate::inbox::{Front, HookLog, Inbox, Sightings};
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 use crate::web::problem::Problem;
@@ -55,6 +55,8 @@ pub struct Parts<C> {
     pub inbox: Arc<dyn Inbox>,
     /// Keeps how calls of hooks end.
     pub hook_log: HookLog,
+    /// Notes what brings nothing new.
+    pub sightings: Sightings,
     /// What a request may cost.
     pub limits: Limits,
     /// Tells the time.
@@ -67,7 +69,12 @@ pub struct Parts<C> {
 
 /// All routes: receiving and health, and `pages` beside them.
 pub fn router<C: Clone + Send + Sync + 'static>(parts: Parts<C>, pages: Router) -> Router {
-    let metrics = Arc::clone(&parts.metrics);
+    let sightings = parts.sightings.clone();
+    let recorder = record::Recorder {
+        metrics: Arc::clone(&parts.metrics),
+        clock: Arc::clone(&parts.clock),
+        sightings,
+    };
     let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
     let receiver = Arc::new(receive::Receiver::new(parts));
     Router::new()
@@ -76,7 +83,7 @@ pub fn router<C: Clone + Send + Sync + 'static>(parts: Parts<C>, pages: Router) 
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(health))
         .merge(pages)
-        .layer(middleware::from_fn_with_state(metrics, record::record))
+        .layer(middleware::from_fn_with_state(recorder, record::record))
 }
 
 /// `GET /metrics` in the OpenMetrics text format.

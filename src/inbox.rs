@@ -5,6 +5,7 @@
 mod hook_log;
 mod hook_record;
 mod recent;
+mod sighting;
 mod sqlite;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::telemetry::Clock;
 pub use hook_log::{HookLog, HookLogWriter};
 pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
 pub use recent::Front;
+pub use sighting::{Sighting, Sightings, SightingsWriter};
 pub use sqlite::Sqlite;
 
 /// Why the inbox cannot serve. Every case means: come again later.
@@ -95,6 +97,12 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// Deletes up to `limit` calls that came before `before`, but never the newest; returns how many.
     async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64>;
+
+    /// Keeps requests that brought nothing new, the latest few hundred. They may be lost with the power.
+    async fn note_sightings(&self, seen: Vec<Sighting>) -> Result<()>;
+
+    /// The requests that brought nothing new, oldest first, as far as they are kept.
+    async fn sightings(&self) -> Result<Vec<Sighting>>;
 
     /// Whether the engine can keep a delivery now.
     async fn check(&self) -> Result<()>;
@@ -309,6 +317,8 @@ pub struct Detail {
     pub entry: Entry,
     /// Its ordering key, if it has one.
     pub ordering_key: Option<String>,
+    /// The fingerprint of the key that proved it, if one did.
+    pub key: Option<String>,
     /// The request's headers as a JSON list of pairs, secrets left out.
     pub headers: String,
     /// The body, byte for byte.

@@ -48,6 +48,8 @@ enum Command {
     Keys(commands::keys::Args),
     /// Say whether a captured request would be accepted, and if not, why
     Verify(commands::verify::Args),
+    /// Print what to enter on the sender's side
+    Connect(commands::connect::Args),
     /// Smoke-test a live webhook: reach, identity, signature, duplicates, bodies, time, exposure
     Doctor(Box<commands::doctor::Args>),
     /// Print the OpenAPI document
@@ -71,6 +73,7 @@ async fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args),
         Command::Keys(args) => commands::keys::run(args).await,
         Command::Verify(args) => commands::verify::run(&args),
+        Command::Connect(args) => commands::connect::run(&args),
         Command::Doctor(args) => commands::doctor::run(*args).await,
         Command::Openapi(args) => commands::openapi::run(args),
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,

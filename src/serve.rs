@@ -21,7 +21,7 @@ use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::event::Timestamp;
 use crate::hook::Site;
 use crate::http;
-use crate::inbox::{self, Front, HookLog, Inbox, InboxError, Options, State};
+use crate::inbox::{self, Front, HookLog, Inbox, InboxError, Options, Sightings, State};
 use crate::openapi;
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
@@ -81,6 +81,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let inbox = open(&config).await?;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.show(&metrics);
+    let (sightings, sightings_writer) = Sightings::new(Arc::clone(&inbox));
     let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox), Arc::clone(&metrics));
     let own_pages = http::page::router(&hooks, &own_pages);
     let pages = pages(&config, &catalog, &sources, &hooks, &metrics)?.merge(own_pages);
@@ -99,6 +100,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
             ),
             inbox: Arc::clone(&inbox),
             hook_log,
+            sightings,
             limits: config.limits.clone(),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -134,7 +136,10 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
         let _ = tokio::time::timeout(drain, calls.wait()).await;
         answered.cancel();
     };
-    tokio::join!(receiving, dispatching, keeping_house, log_writer.run(answered.clone()));
+    let logging = async {
+        tokio::join!(log_writer.run(answered.clone()), sightings_writer.run(stop.clone()))
+    };
+    tokio::join!(receiving, dispatching, keeping_house, logging);
     // The last requests of the drain have used keys, too.
     keys.keep(inbox.as_ref(), &metrics).await;
     info!("stopped");

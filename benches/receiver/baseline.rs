@@ -20,7 +20,7 @@ use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
     self, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox,
-    InboxError, KeyUse, Lease, Receipt, Result, Route, Seen, Verdict,
+    InboxError, KeyUse, Lease, Receipt, Result, Route, Seen, Sighting, Sightings, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::{Clock, start_log, system_clock};
@@ -62,6 +62,7 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
         catalog: Arc::new(handlers::catalog()),
         front: Front::new(Arc::clone(&inbox), config.dedup.remembered, TimeDelta::days(7)),
         hook_log: HookLog::new(Arc::clone(&inbox), Arc::default()).0,
+        sightings: Sightings::new(Arc::clone(&inbox)).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),
@@ -148,6 +149,14 @@ impl Inbox for AppendFile {
     }
 
     async fn keys(&self) -> Result<Vec<KeyUse>> {
+        nothing()
+    }
+
+    async fn note_sightings(&self, _: Vec<Sighting>) -> Result<()> {
+        nothing()
+    }
+
+    async fn sightings(&self) -> Result<Vec<Sighting>> {
         nothing()
     }
 

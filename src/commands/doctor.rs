@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use webhook_receiver::config::{self, Overrides};
+use webhook_receiver::config::{self, Config, Overrides};
 use webhook_receiver::doctor::{self, DoctorArgs, Verdict};
 use webhook_receiver::handlers;
 
@@ -21,6 +21,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(Args { settings, args }: Args) -> anyhow::Result<ExitCode> {
     let config = config::load(&settings)?;
+    if args.expect {
+        return expect(&args, &config).await;
+    }
     let report = doctor::examine(&args, &handlers::catalog().checked()?, &config).await?;
     if let Some(file) = &args.junit {
         std::fs::write(file, report.junit())
@@ -31,6 +34,20 @@ pub(crate) async fn run(Args { settings, args }: Args) -> anyhow::Result<ExitCod
         false => report.table(stdout().is_terminal()),
     })?;
     Ok(match report.verdict() {
+        Verdict::Fail => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// Refused attempts are told as they come, since a person waits.
+async fn expect(args: &DoctorArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let tell = |line: &str| eprintln!("{line}");
+    let expected = doctor::expect(args, &handlers::catalog().checked()?, config, tell).await?;
+    print(match args.json {
+        true => serde_json::to_string_pretty(&expected.json())?,
+        false => expected.to_string(),
+    })?;
+    Ok(match expected.verdict() {
         Verdict::Fail => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     })

@@ -260,6 +260,7 @@ impl Pages {
 fn json_of(detail: &Detail) -> Value {
     let mut object = serde_json::to_value(&detail.entry).unwrap_or_default();
     object["orderingKey"] = json!(detail.ordering_key);
+    object["key"] = json!(detail.key);
     object["headers"] = serde_json::from_str(&detail.headers).unwrap_or_default();
     object["attemptLog"] = json!(detail.attempts);
     object["body"] = json!(std::str::from_utf8(&detail.body).ok());

@@ -47,7 +47,7 @@ pub struct ConfiguredKey {
     pub fingerprint: Fingerprint,
     /// Where it stands: the setting, and the place in its list or the name of the file.
     pub place: String,
-    pub(super) secret: SecretString,
+    pub(crate) secret: SecretString,
 }
 
 impl ConfiguredKey {

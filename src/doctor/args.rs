@@ -22,6 +22,9 @@ Examples:
   A receiver that is not this program, without anything that could have an effect there:
     webhook-receiver doctor https://shop.example.com/hooks --scheme shopify --key-file shop.key --foreign
 
+  The other end: wait for a test from the sender's page, and say what is wrong with it:
+    webhook-receiver doctor --expect --source directscale --within 5m
+
 What is sent is marked: its event is called webhook-receiver.canary. The receiver proves and keeps it like any delivery, but no \
 handler sees it, and it is deleted within an hour or so.
 
@@ -39,6 +42,12 @@ Speak as this dialect's senders do, or sign by this scheme [default: as the sour
 A dialect: directscale, evolutionx, standard-webhooks, github, stripe, shopify, slack, cloudevents, generic. A scheme by which \
 others sign: svix, x, convoy, convoy-advanced, rfc9421.";
 
+const EXPECT_HELP: &str = "\
+Wait for what the sender sends next, and say what is wrong with it
+
+Run it beside the receiver, then fire a test from the sender's page. It tells what arrived, by which key and in which form, how \
+its body fits the event's model, and, if nothing arrives, what was refused meanwhile and why.";
+
 const FOREIGN_HELP: &str = "\
 The receiver is another program: run only what cannot have an effect there
 
@@ -48,14 +57,16 @@ const JSON_HELP: &str = "\
 Print one JSON object instead of a table
 
 Keys: url; source, or null; sender; requests; seconds; verdict (pass, warn or fail, the worst of all checks); checks [{id, \
-group, asks, verdict (pass, warn, fail or skip), seen, why, remedy}], where why and remedy are null unless it warns or fails.";
+group, asks, verdict (pass, warn, fail or skip), seen, why, remedy}], where why and remedy are null unless it warns or fails.
+With --expect: delivery, or null; notes [{verdict, text}]; diff, or null; refused [{requestId, at, source, target, eventType, \
+messageId, delivery, status, reason, findings}].";
 
 /// Smoke-test a live webhook: reach, identity, signature, duplicates, bodies, time, exposure
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DoctorArgs {
-    #[arg(value_name = "URL", help = first_line(URL_HELP), long_help = URL_HELP)]
-    pub(super) url: String,
+    #[arg(value_name = "URL", required_unless_present = "expect", help = first_line(URL_HELP), long_help = URL_HELP)]
+    pub(super) url: Option<String>,
     /// Configured source that the URL is for; needed if there are several
     #[arg(long, value_name = "NAME", help_heading = "Target")]
     pub(super) source: Option<String>,
@@ -79,6 +90,16 @@ pub struct DoctorArgs {
     /// Allow http:// to another machine, where anyone on the way can read the key
     #[arg(long, help_heading = "Target")]
     pub(super) allow_http: bool,
+
+    #[arg(long, conflicts_with = "url", help_heading = "The other end", help = first_line(EXPECT_HELP), long_help = EXPECT_HELP)]
+    /// Wait for a delivery instead of sending any.
+    pub expect: bool,
+    /// Event that is waited for, by name or alias [default: any]
+    #[arg(long, value_name = "EVENT", requires = "expect", help_heading = "The other end")]
+    pub(super) event: Option<String>,
+    /// How long to wait for it
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration, help_heading = "The other end")]
+    pub(super) within: std::time::Duration,
 
     /// Ask for each event whether its URL is routed and its handler registered; without names, for all of them
     #[arg(long, value_name = "EVENT,…", num_args = 0.., require_equals = true, value_delimiter = ',', help_heading = "Checks")]

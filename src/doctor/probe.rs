@@ -18,6 +18,7 @@ use super::target::Target;
 use super::tls::Tls;
 use crate::client;
 use crate::emitter::{Message, Proof, fresh_id, put};
+use crate::inbox::{self, Inbox, Options};
 use crate::source::{Fact, Places};
 
 /// As much of an answer as is read.
@@ -29,6 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A rate limit that asks for no more than this is waited for.
 const LONGEST_REST: u64 = 2;
 
+/// How often, and after how long each time, the inbox is looked at for a reason: the receiver writes it a moment later.
+const LOOKS: usize = 30;
+const LOOK: Duration = Duration::from_millis(50);
+
 /// The requests of one run.
 pub(super) struct Probe {
     pub(super) target: Target,
@@ -37,6 +42,7 @@ pub(super) struct Probe {
     addresses: OnceCell<Result<Vec<SocketAddr>, String>>,
     tls: OnceCell<Result<Tls, String>>,
     baseline: OnceCell<Seen>,
+    inbox: OnceCell<Option<Arc<dyn Inbox>>>,
 }
 
 impl Probe {
@@ -49,6 +55,7 @@ impl Probe {
             addresses: OnceCell::new(),
             tls: OnceCell::new(),
             baseline: OnceCell::new(),
+            inbox: OnceCell::new(),
         })
     }
 
@@ -203,7 +210,24 @@ impl Probe {
     }
 
     /// Why the receiver refused it, by its own word, if its inbox is on this machine.
-    pub(super) async fn reason(&self, _seen: &Seen) -> Option<String> {
+    pub(super) async fn reason(&self, seen: &Seen) -> Option<String> {
+        let (id, url) = (seen.request_id()?, self.target.inbox.clone()?);
+        let open = || async move {
+            let open = move || match inbox::is_there(&url) {
+                Ok(true) => inbox::open(&url, Options { queue: 16, exclusive: false }).ok(),
+                _ => None,
+            };
+            tokio::task::spawn_blocking(open).await.ok().flatten()
+        };
+        let inbox = self.inbox.get_or_init(open).await.as_ref()?;
+        for _ in 0..LOOKS {
+            let seen = inbox.sightings().await.ok()?;
+            if let Some(found) = seen.into_iter().find(|seen| seen.request_id == id) {
+                let findings = found.findings.map(|findings| format!("; {findings}"));
+                return found.reason.map(|reason| reason + &findings.unwrap_or_default());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         None
     }
 

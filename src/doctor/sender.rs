@@ -17,6 +17,8 @@ pub struct Sender {
     pub otherwise: &'static str,
     /// Where on its pages a webhook is entered.
     pub page: &'static str,
+    /// Whether a URL is entered for each event.
+    pub has_url_per_event: bool,
     /// What it calls its key, and who makes it.
     pub key: &'static str,
 }
@@ -29,6 +31,7 @@ const SENDERS: [Sender; Dialect::ALL.len()] = [
         patience: Some(Duration::from_secs(60)),
         otherwise: "counts it as failed and sends it again later; when and how often is not documented",
         page: "Corporate Admin > Tools > Developer Tools > Event Subscriptions",
+        has_url_per_event: true,
         key: "Extension Secret, under Corporate Admin > Tools > Developer Tools > Extension Settings: enter there the key from `webhook-receiver secret`",
     },
     Sender {
@@ -37,6 +40,7 @@ const SENDERS: [Sender; Dialect::ALL.len()] = [
         patience: None,
         otherwise: "may send it again: it promises at least one delivery, not how many attempts",
         page: "Admin > Developers > Webhooks",
+        has_url_per_event: false,
         key: "Signature key, shown under Admin > Developers > Webhooks: copy it into the receiver's settings",
     },
     Sender {
@@ -45,6 +49,7 @@ const SENDERS: [Sender; Dialect::ALL.len()] = [
         patience: Some(Duration::from_secs(15)),
         otherwise: "tries again for some days, and may then disable the endpoint",
         page: "the sender's page for endpoints",
+        has_url_per_event: false,
         key: "Signing secret, which begins with whsec_ or whpk_: copy it into the receiver's settings",
     },
     Sender {
@@ -53,6 +58,7 @@ const SENDERS: [Sender; Dialect::ALL.len()] = [
         patience: Some(Duration::from_secs(10)),
         otherwise: "counts it as failed and does not send it again by itself",
         page: "Settings > Webhooks > Add webhook, with the content type application/json",
+        has_url_per_event: false,
         key: "Secret, on the same page: enter there the key from `webhook-receiver secret`",
     },
     Sender {
@@ -61,6 +67,7 @@ const SENDERS: [Sender; Dialect::ALL.len()] = [
         patience: None,
         otherwise: "tries again for up to three days",
         page: "Developers > Webhooks > Add endpoint",
+        has_url_per_event: false,
         key: "Signing secret, which begins with whsec_ and is shown with the endpoint: copy it into the receiver's settings",
     },
     Sender {
@@ -69,6 +76,7 @@ const SENDERS: [Sender; Dialect::ALL.len()] = [
         patience: Some(Duration::from_secs(5)),
         otherwise: "tries again eight times in four hours, and then may remove the subscription",
         page: "Settings > Notifications > Webhooks, or the app's subscriptions",
+        has_url_per_event: false,
         key: "Client secret of the app, or the key shown under Notifications > Webhooks: copy it into the receiver's settings",
     },
     Sender {
@@ -77,6 +85,7 @@ const SENDERS: [Sender; Dialect::ALL.len()] = [
         patience: Some(Duration::from_secs(3)),
         otherwise: "tries again three times within some minutes",
         page: "the app's Event Subscriptions > Request URL",
+        has_url_per_event: false,
         key: "Signing Secret, under the app's Basic Information: copy it into the receiver's settings",
     },
     Sender {
@@ -85,6 +94,7 @@ const SENDERS: [Sender; Dialect::ALL.len()] = [
         patience: None,
         otherwise: "may send it again",
         page: "the sender's page for subscriptions",
+        has_url_per_event: false,
         key: "Bearer token: enter there the key from `webhook-receiver secret`",
     },
     Sender {
@@ -93,6 +103,7 @@ const SENDERS: [Sender; Dialect::ALL.len()] = [
         patience: None,
         otherwise: "may send it again",
         page: "the sender's page for webhooks",
+        has_url_per_event: false,
         key: "the key on the sender's page, which is the same as in the receiver's settings",
     },
 ];

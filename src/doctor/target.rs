@@ -48,7 +48,6 @@ pub(super) struct Target {
     /// Whether it is the configured listener itself, with nothing before it.
     pub(super) is_listener: bool,
     /// The inbox of the receiver that the settings are of.
-    #[expect(dead_code, reason = "what arrives is looked up here")]
     pub(super) inbox: Option<String>,
 }
 
@@ -127,11 +126,12 @@ impl Target {
             _ => Places::of(dialect),
         };
         let (event, example) = effects(args, catalog, dialect)?;
-        let url = address(&args.url, &event)?;
+        let template = args.url.clone().context("no URL")?;
+        let url = address(&template, &event)?;
         check(&url, args.allow_http)?;
         let is_plain_known = url.scheme() == "https" && url.port().is_none();
         Ok(Target {
-            template: args.url.clone(),
+            template,
             sender: Sender::of(dialect),
             places,
             client_id: source.and_then(|(_, source)| source.client_ids.first().cloned()),

@@ -16,6 +16,7 @@ use tracing::warn;
 use super::body::Reader;
 use super::record::RequestId;
 use crate::event::Timestamp;
+use crate::inbox::Sightings;
 use crate::source::diagnose::{Request, diagnose};
 use crate::source::{Refusal, RefusalKind, Rejected, Source};
 
@@ -34,6 +35,7 @@ pub(super) struct Diagnoses {
     rates: HashMap<String, DefaultDirectRateLimiter>,
     reader: Reader,
     turn: Arc<Semaphore>,
+    sightings: Sightings,
     stop: CancellationToken,
 }
 
@@ -55,7 +57,12 @@ struct Case {
 }
 
 impl Diagnoses {
-    pub(super) fn new(sources: &[Arc<Source>], reader: Reader, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        sources: &[Arc<Source>],
+        reader: Reader,
+        sightings: Sightings,
+        stop: CancellationToken,
+    ) -> Self {
         let quota =
             Quota::with_period(PERIOD).expect("ten seconds are not zero").allow_burst(BURST);
         let rate = |source: &Arc<Source>| (source.name.clone(), RateLimiter::direct(quota));
@@ -64,6 +71,7 @@ impl Diagnoses {
             rates: sources.iter().map(rate).collect(),
             reader,
             turn: Arc::new(Semaphore::new(1)),
+            sightings,
             stop,
         }
     }
@@ -93,6 +101,7 @@ impl Diagnoses {
         };
         let unread = unread.filter(|_| case.needs_body());
         let (reader, stop) = (self.reader.clone(), self.stop.clone());
+        let sightings = self.sightings.clone();
         let (sources, turn) = (Arc::clone(&self.sources), Arc::clone(&self.turn));
         tokio::spawn(async move {
             let body = match (body, unread) {
@@ -104,7 +113,9 @@ impl Diagnoses {
             };
             let Ok(_turn) = turn.acquire().await else { return };
             // It ends with its line; there is nothing to do if it cannot.
-            let _ = tokio::task::spawn_blocking(move || case.tell(&sources, body.as_ref())).await;
+            let _ =
+                tokio::task::spawn_blocking(move || case.tell(&sources, body.as_ref(), &sightings))
+                    .await;
         });
     }
 }
@@ -115,7 +126,7 @@ impl Case {
         matches!(self.refusal, Refusal::Unproven(_)) && !self.headers.contains_key(EXPECT)
     }
 
-    fn tell(&self, sources: &[Arc<Source>], body: Option<&Bytes>) {
+    fn tell(&self, sources: &[Arc<Source>], body: Option<&Bytes>, sightings: &Sightings) {
         let request = Request {
             headers: &self.headers,
             query: self.query.as_deref(),
@@ -125,6 +136,7 @@ impl Case {
         let findings = diagnose(&self.source, sources, &self.refusal, request);
         if !findings.is_empty() {
             warn!(request.id = self.id, source = self.source.name, "rejected: {findings}");
+            sightings.found(self.id.clone(), findings.to_string());
         }
     }
 }

@@ -13,6 +13,7 @@ use super::diagnosis::{Arrival, Diagnoses};
 use super::record::Facts;
 use super::refused::{Refused, SOON, unavailable};
 use crate::config::Limits;
+use crate::inbox::Sightings;
 use crate::source::{Rejected, Source};
 use crate::telemetry::Clock;
 
@@ -33,10 +34,11 @@ impl Gate {
         sources: &[Arc<Source>],
         limits: &Limits,
         clock: Clock,
+        sightings: Sightings,
         stop: CancellationToken,
     ) -> Self {
         let reader = Reader::new(limits.max_body, limits.body_timeout, limits.buffered);
-        let diagnoses = Diagnoses::new(sources, reader.clone(), stop.clone());
+        let diagnoses = Diagnoses::new(sources, reader.clone(), sightings, stop.clone());
         Gate { reader, clock, diagnoses, stop }
     }
 

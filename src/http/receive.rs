@@ -103,7 +103,7 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         let ledger = Ledger { log: parts.hook_log, metrics: parts.metrics, tasks: parts.calls };
         Receiver {
             endpoints: endpoints.collect(),
-            gate: Gate::new(sources, &parts.limits, parts.clock, parts.stop),
+            gate: Gate::new(sources, &parts.limits, parts.clock, parts.sightings, parts.stop),
             max_body: parts.limits.max_body,
             turns: Semaphore::new(parts.limits.concurrency),
             hooks: Hooks::new(parts.hooks, Arc::clone(&parts.catalog), parts.context, ledger),

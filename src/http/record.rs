@@ -11,10 +11,14 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tracing::{info, warn};
 
-use crate::event::DeliveryId;
+use crate::event::{DeliveryId, Timestamp};
+use crate::inbox::{Sighting, Sightings};
 use crate::signature::Fingerprint;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Clock, Metrics};
 use crate::web::problem::{INTERNAL, Problem};
+
+/// As much of a stranger's path as is kept.
+const LONGEST_TARGET: usize = 200;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -54,9 +58,17 @@ pub(super) struct Facts {
     pub(super) reason: Option<String>,
 }
 
+/// What a request leaves behind, besides its answer.
+#[derive(Clone)]
+pub(super) struct Recorder {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    pub(super) sightings: Sightings,
+}
+
 /// Gives the request an id, turns a panic into a 500, counts, and logs.
 pub(super) async fn record(
-    State(metrics): State<Arc<Metrics>>,
+    State(recorder): State<Recorder>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -77,12 +89,15 @@ pub(super) async fn record(
         Some(Facts { outcome: Some(HANDSHAKE | PROBE), .. }) => {}
         Some(Facts { hook: Some(_), outcome: Some(_), .. }) => {}
         Some(Facts { source: Some(source), outcome: Some(outcome), .. }) => {
-            metrics.delivery(source, outcome, took);
+            recorder.metrics.delivery(source, outcome, took);
         }
         _ if status.is_client_error() || status.is_server_error() => {
-            metrics.refusal(status.as_u16());
+            recorder.metrics.refusal(status.as_u16());
         }
         _ => {}
+    }
+    if let Some(seen) = sighting(&id, status, facts.as_ref(), || format!("{method} {path}")) {
+        recorder.sightings.saw(Sighting { at: (recorder.clock)(), ..seen });
     }
     match facts {
         // The path of a delivery may be a secret; its source says enough.
@@ -100,6 +115,34 @@ pub(super) async fn record(
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// What is to be told of a request that brought nothing new. A path is told only if it is no source's and no page's.
+fn sighting(
+    id: &str,
+    status: StatusCode,
+    facts: Option<&Facts>,
+    target: impl FnOnce() -> String,
+) -> Option<Sighting> {
+    let is_known = |facts: &Facts| matches!(facts.outcome, Some("duplicate" | "conflict"));
+    let is_told = match facts {
+        Some(facts) => facts.hook.is_none() && (facts.reason.is_some() || is_known(facts)),
+        None => matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED),
+    };
+    let target = (is_told && facts.is_none()).then(target);
+    let facts = facts.cloned().unwrap_or_default();
+    is_told.then(|| Sighting {
+        request_id: id.to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+        source: facts.source,
+        target: target.map(|target| target.chars().take(LONGEST_TARGET).collect()),
+        event_type: facts.event_type.filter(|event| !event.is_empty()),
+        message_id: facts.message_id,
+        delivery: facts.delivery,
+        status: status.as_u16(),
+        reason: facts.reason,
+        findings: None,
+    })
 }
 
 /// Logs the request whose sender hangs up first: then nobody waits for its answer any more, and it is dropped.

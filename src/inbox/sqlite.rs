@@ -7,6 +7,7 @@ mod dedup;
 mod hooks;
 mod rows;
 mod schema;
+mod sightings;
 mod waiting;
 mod writer;
 
@@ -20,7 +21,7 @@ use rusqlite::Connection;
 
 use super::{
     Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
-    Lease, Options, Receipt, Result, Route, State, Verdict,
+    Lease, Options, Receipt, Result, Route, Sighting, State, Verdict,
 };
 use crate::event::{DeliveryId, Timestamp};
 use crate::source::Verified;
@@ -152,6 +153,14 @@ impl Inbox for Sqlite {
 
     async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64> {
         self.call(move |tx| hooks::prune(tx.db, before, limit)).await
+    }
+
+    async fn note_sightings(&self, seen: Vec<Sighting>) -> Result<()> {
+        self.call_soon(move |tx| sightings::note(tx.db, &seen)).await
+    }
+
+    async fn sightings(&self) -> Result<Vec<Sighting>> {
+        self.read(sightings::all).await
     }
 
     /// After a failure, room is made sure of by taking it; otherwise a turn of the writer is proof enough.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::inbox::{
-    AttemptEntry, Claim, Detail, Filter, Inbox, KeyUse, Lease, Receipt, Route, Seen, State, Verdict,
+    AttemptEntry, Claim, Detail, Filter, Inbox, KeyUse, Lease, Receipt, Route, Seen, Sighting,
+    State, Verdict,
 };
 
 use super::deliveries::{Message, Store, anonymous, at, keyed, message, route, stopped};
@@ -633,6 +634,35 @@ async fn the_later_use_of_a_key_is_kept_for_each_source(fresh: Fresh) {
     assert_eq!(store.open().keys().await.unwrap(), kept, "and the next receiver");
 }
 
+fn sighting(number: usize) -> Sighting {
+    Sighting {
+        request_id: number.to_string(),
+        at: at(5),
+        source: Some("one".into()),
+        target: None,
+        event_type: Some("OrderEvent".into()),
+        message_id: None,
+        delivery: Some(7),
+        status: 401,
+        reason: Some("no Authorization header".into()),
+        findings: None,
+    }
+}
+
+async fn the_latest_sightings_are_kept_and_may_be_added_to(fresh: Fresh) {
+    let store = fresh();
+    let inbox = store.open();
+    inbox.note_sightings(vec![sighting(1), sighting(2)]).await.unwrap();
+    let found = Sighting { findings: Some("another key".into()), ..sighting(1) };
+    inbox.note_sightings(vec![found.clone()]).await.unwrap();
+    let kept = store.open_beside().sightings().await.unwrap();
+    assert_eq!(kept, [found, sighting(2)], "a command sees them");
+    inbox.note_sightings((3..2000).map(sighting).collect()).await.unwrap();
+    let kept = inbox.sightings().await.unwrap();
+    assert!((100..=1000).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept.last(), Some(&sighting(1999)));
+}
+
 async fn a_command_beside_the_receiver_may_browse_replay_and_prune(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
@@ -700,6 +730,7 @@ macro_rules! conformance {
             the_log_of_calls_is_filtered_and_paged
             calls_are_pruned_in_steps_by_when_they_came_but_never_the_newest
             the_log_of_calls_and_the_deliveries_leave_each_other_alone
+            the_latest_sightings_are_kept_and_may_be_added_to
             a_command_beside_the_receiver_may_browse_replay_and_prune
             random_operations_agree_with_a_model
         })+

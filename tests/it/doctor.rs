@@ -143,14 +143,14 @@ const BROKEN: &[Broken] = &[
     },
     Broken {
         change: &[(AUTHORIZATION, r#"proxy_set_header Authorization "";"#)],
-        says: &[("identity.key", "401 from the receiver")],
+        says: &[("identity.key", "401 from the receiver: no Authorization header")],
         ..NOTHING
     },
     Broken {
         change: &[(CONNECTION, "proxy_set_header webhook-signature \"\";")],
         url: SIGNED,
         args: &["--source", "signed"],
-        says: &[("identity.key", "401 from the receiver")],
+        says: &[("identity.key", "401 from the receiver: no webhook-signature header")],
         ..NOTHING
     },
     Broken {

@@ -15,7 +15,7 @@ use tower_service::Service;
 use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::http::{Parts, router};
-use webhook_receiver::inbox::{Detail, Filter, Front, HookLog, Inbox, State};
+use webhook_receiver::inbox::{Detail, Filter, Front, HookLog, Inbox, Sightings, State};
 use webhook_receiver::serve::{Fork, serve};
 use webhook_receiver::telemetry::{Metrics, system_clock};
 
@@ -152,6 +152,7 @@ fn routes(
         context: context.clone(),
         catalog: Arc::new(catalog()),
         front: Front::new(Arc::clone(inbox), 0, TimeDelta::MAX),
+        sightings: Sightings::new(Arc::clone(inbox)).0,
         hook_log: HookLog::new(Arc::clone(inbox), Arc::default()).0,
         inbox: Arc::clone(inbox),
         limits: config.limits,

@@ -18,6 +18,7 @@ mod dispatch;
 mod doctor;
 mod drain;
 mod emit;
+mod expect;
 mod front;
 mod hook_log;
 mod hooks_command;

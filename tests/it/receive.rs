@@ -26,7 +26,8 @@ use webhook_receiver::handlers;
 use webhook_receiver::http::{Parts, router};
 use webhook_receiver::inbox::{
     self, AttemptEntry, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog,
-    HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, State, Verdict,
+    HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, Sighting,
+    Sightings, State, Verdict,
 };
 use webhook_receiver::source::{Verified, versioned};
 use webhook_receiver::telemetry::{Clock, system_clock};
@@ -555,6 +556,12 @@ impl Inbox for Store {
     async fn keys(&self) -> inbox::Result<Vec<KeyUse>> {
         unreachable!("nothing keeps house here")
     }
+    async fn note_sightings(&self, _: Vec<Sighting>) -> inbox::Result<()> {
+        self.check(())
+    }
+    async fn sightings(&self) -> inbox::Result<Vec<Sighting>> {
+        unreachable!("nothing is browsed here")
+    }
     async fn log_hooks(&self, _: Vec<HookRecord>) -> inbox::Result<()> {
         unreachable!("no hook is called here")
     }
@@ -584,6 +591,7 @@ fn routes(
         catalog: Arc::new(catalog),
         front: Front::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
         hook_log: HookLog::new(Arc::clone(&inbox), Arc::default()).0,
+        sightings: Sightings::new(Arc::clone(&inbox)).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),

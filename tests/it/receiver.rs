@@ -80,8 +80,7 @@ impl Receiver {
     where
         C: Clone + Send + Sync + 'static,
     {
-        let fork = Fork::new(catalog, context);
-        Receiver::begin(folder, system_clock(), settings, fork).await
+        Receiver::start_fork(folder, settings, Fork::new(catalog, context)).await
     }
 
     /// Starts with everything that a fork may bring.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
     Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
-    Lease, Receipt, Result, Route, State, Verdict,
+    Lease, Receipt, Result, Route, Sighting, State, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::Clock;
@@ -109,6 +109,14 @@ impl Inbox for Watched {
 
     async fn keys(&self) -> Result<Vec<KeyUse>> {
         self.inbox.keys().await
+    }
+
+    async fn note_sightings(&self, seen: Vec<Sighting>) -> Result<()> {
+        self.inbox.note_sightings(seen).await
+    }
+
+    async fn sightings(&self) -> Result<Vec<Sighting>> {
+        self.inbox.sightings().await
     }
 
     async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {

@@ -100,6 +100,7 @@ fn facts(detail: &Detail) -> Table {
         ["message id", &format!("{}{derived}", entry.message_id)],
         ["client id", &optional(&entry.client_id)],
         ["user", &optional(&entry.user)],
+        ["key", &optional(&detail.key)],
         ["happened", &at(entry.event_time)],
         ["accepted", &time(entry.received_at)],
         ["due", &at(entry.due_at)],

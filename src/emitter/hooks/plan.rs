@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
+use chrono::Utc;
 use http::HeaderValue;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
@@ -116,8 +117,7 @@ impl HookPlan {
         headers.extend(self.user.clone().map(|user| ("X-DirectScale-User".into(), user)));
         headers.push(("X-DirectScale-RequestName".into(), name));
         headers.push(("X-DirectScale-CallbackToken".into(), token));
-        let (proof, body) =
-            self.proof.of("", &call.url, &headers, chrono::Utc::now(), &call.body)?;
+        let (proof, body) = self.proof.of("", &call.url, &headers, Utc::now(), &call.body)?;
         headers.extend(proof);
         Ok((headers, body))
     }

@@ -23,7 +23,7 @@ pub(super) fn list(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Ent
 
 pub(super) fn show(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<Detail>> {
     let query = format!(
-        "SELECT {COLUMNS}, w.ordering_key, d.headers, d.body
+        "SELECT {COLUMNS}, w.ordering_key, d.headers, d.body, d.key
          FROM delivery d JOIN work w ON w.id = d.id WHERE d.id = ?1"
     );
     let detail = db.query_row(&query, [id], |row| {
@@ -33,6 +33,7 @@ pub(super) fn show(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<D
             headers: row.get(20)?,
             body: row.get::<_, Vec<u8>>(21)?.into(),
             attempts: Vec::new(),
+            key: row.get(22)?,
         })
     });
     let Some(detail) = detail.optional()? else { return Ok(None) };

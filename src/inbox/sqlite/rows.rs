@@ -28,8 +28,8 @@ pub(super) fn accept(
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO delivery (source, client_id, message_id, message_id_derived, dialect, environment,
-             event_type, version, user, event_time, received_at, digest, headers, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             event_type, version, user, event_time, received_at, digest, headers, body, key)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     insert.execute(params![
         delivery.source.name,
@@ -46,6 +46,7 @@ pub(super) fn accept(
         delivery.digest.as_slice(),
         headers,
         delivery.body.as_ref(),
+        delivery.key.map(|key| key.to_string()),
     ])?;
     let id = db.last_insert_rowid();
     tx.memory.dedup()?.add(&identity, id);

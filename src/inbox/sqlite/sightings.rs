@@ -1,0 +1,56 @@
+//! The latest requests that brought nothing new: their rows, written and read.
+
+use rusqlite::{Connection, params};
+
+use super::super::Sighting;
+use super::super::sighting::KEPT;
+use super::browse::{millis, timestamp};
+
+/// A request that is there already is written anew.
+pub(super) fn note(db: &Connection, seen: &[Sighting]) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached(
+        "INSERT INTO sighting (request_id, at, source, target, event_type, message_id, delivery, status, reason, findings)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (request_id) DO UPDATE SET findings = excluded.findings",
+    )?;
+    for sighting in seen {
+        insert.execute(params![
+            sighting.request_id,
+            millis(sighting.at),
+            sighting.source,
+            sighting.target,
+            sighting.event_type,
+            sighting.message_id,
+            sighting.delivery,
+            sighting.status,
+            sighting.reason,
+            sighting.findings,
+        ])?;
+    }
+    db.prepare_cached("DELETE FROM sighting WHERE id <= (SELECT max(id) FROM sighting) - ?1")?
+        .execute([i64::try_from(KEPT).unwrap_or(i64::MAX)])?;
+    Ok(())
+}
+
+/// All that are kept, oldest first.
+pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Sighting>> {
+    db.prepare_cached(
+        "SELECT request_id, at, source, target, event_type, message_id, delivery, status, reason, findings
+         FROM sighting ORDER BY id",
+    )?
+    .query_map([], |row| {
+        Ok(Sighting {
+            request_id: row.get(0)?,
+            at: timestamp(row.get(1)?),
+            source: row.get(2)?,
+            target: row.get(3)?,
+            event_type: row.get(4)?,
+            message_id: row.get(5)?,
+            delivery: row.get(6)?,
+            status: row.get(7)?,
+            reason: row.get(8)?,
+            findings: row.get(9)?,
+        })
+    })?
+    .collect()
+}
