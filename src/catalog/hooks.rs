@@ -101,6 +101,11 @@ impl<C> HookRow<C> {
         (self.start)(context, call)
     }
 
+    /// The id or alias that `id` is, as the vendor spells it.
+    pub fn spelled(&self, id: &str) -> &'static str {
+        self.ids().find(|own| own.eq_ignore_ascii_case(id)).unwrap_or(self.id)
+    }
+
     fn ids(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.id).chain(self.aliases.iter().copied())
     }

@@ -18,11 +18,17 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of `site` with the one-time token that came with it.
-    pub fn new(site: &Site, meta: HookMeta, token: SecretString, body: Bytes) -> Self {
+    /// A call of `site` under the id `called`, with the one-time token that came with it.
+    pub fn new(
+        site: &Site,
+        meta: HookMeta,
+        called: String,
+        token: SecretString,
+        body: Bytes,
+    ) -> Self {
         let ticket = Ticket {
             vendor: site.vendor(),
-            hook: meta.hook.clone(),
+            hook: called,
             token,
             user: meta.user.clone(),
             deadline: meta.deadline,

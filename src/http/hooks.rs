@@ -115,7 +115,8 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
             }
         };
         content?;
-        let hook = self.hook(path, &admitted).map_err(|reason| malformed(reason.into_owned()))?;
+        let (hook, called) =
+            self.hook(path, &admitted).map_err(|reason| malformed(reason.into_owned()))?;
         facts.hook = Some(hook.clone());
         let body = gate.reader.read(body).await?;
         let verified = admitted
@@ -130,11 +131,11 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
             received_at: arrival.time,
             deadline,
         };
-        Ok((Call::new(site, meta, verified.token, verified.body), turn))
+        Ok((Call::new(site, meta, called, verified.token, verified.body), turn))
     }
 
-    /// The hook's id: the catalog's spelling if it is known, else the caller's.
-    fn hook(&self, path: &str, call: &AdmittedCall) -> Result<String, Cow<'static, str>> {
+    /// The hook's id in the catalog, and the one by which it is called and called back; the caller's if it is not known.
+    fn hook(&self, path: &str, call: &AdmittedCall) -> Result<(String, String), Cow<'static, str>> {
         let header = call.request_name().map_err(|refusal| refusal.to_string())?;
         let id = match (path, header) {
             ("", None) => {
@@ -153,9 +154,9 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         // It becomes a segment of the callback's address.
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         match self.catalog.get_hook(id) {
-            Some(row) => Ok(row.id.to_owned()),
+            Some(row) => Ok((row.id.to_owned(), row.spelled(id).to_owned())),
             None if id.chars().all(plain) && id.contains(char::is_alphanumeric) => {
-                Ok(id.to_owned())
+                Ok((id.to_owned(), id.to_owned()))
             }
             None => Err("a hook's id is letters, digits and . _ -".into()),
         }

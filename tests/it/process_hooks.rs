@@ -167,6 +167,19 @@ async fn an_after_hook_changes_the_response() {
 }
 
 #[tokio::test]
+async fn a_hook_is_called_back_under_the_id_by_which_it_was_called() {
+    let vendor = Vendor::start(Reply::Says(200, r#"{"Number":5}"#)).await;
+    let (receiver, _) = start(&vendor.url, "").await;
+    for (called, back) in [("tests.ACT", "Tests.Act"), ("test.act", "Test.Act")] {
+        let path = format!("/api/hooks/{called}");
+        assert_eq!(receiver.send(&call(&path, r#"{"Act":"after"}"#)).await.status, 200);
+        let head = vendor.asked().pop().unwrap().head;
+        assert!(head.starts_with(&format!("POST /api/extension/hooks/{back} ")), "{head}");
+    }
+    assert!(calls(receiver).await.iter().all(|call| call.record.hook == "Tests.Act"));
+}
+
+#[tokio::test]
 async fn an_override_hook_never_calls_back() {
     let vendor = Vendor::start(Reply::Echo).await;
     let (receiver, _) = start(&vendor.url, "").await;
