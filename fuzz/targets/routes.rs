@@ -10,11 +10,11 @@ use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
 use tower::ServiceExt;
 use webhook_receiver::event::DeliveryId;
-use webhook_receiver::handlers::catalog;
+use webhook_receiver::handlers::{Context, catalog};
 use webhook_receiver::http::{Parts, router};
 use webhook_receiver::inbox::{
-    Claim, Detail, Entry, Filter, Front, Inbox, KeyUse, Lease, Receipt, Result, Route, Seen, State,
-    Verdict,
+    Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox, KeyUse,
+    Lease, Receipt, Result, Route, Seen, State, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::{Clock, Metrics};
@@ -67,6 +67,22 @@ impl Inbox for Nowhere {
         Ok(Vec::new())
     }
 
+    async fn log_hooks(&self, _: Vec<HookRecord>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn list_hooks(&self, _: HookFilter) -> Result<Vec<HookEntry>> {
+        Ok(Vec::new())
+    }
+
+    async fn show_hook(&self, _: i64) -> Result<Option<HookEntry>> {
+        Ok(None)
+    }
+
+    async fn prune_hooks(&self, _: Time, _: usize) -> Result<u64> {
+        Ok(0)
+    }
+
     async fn check(&self) -> Result<()> {
         Ok(())
     }
@@ -74,9 +90,14 @@ impl Inbox for Nowhere {
 
 static ROUTER: LazyLock<Router> = LazyLock::new(|| {
     let (config, inbox) = (config(), Arc::new(Nowhere));
+    let sources = config.sources().unwrap();
     let parts = Parts {
-        sources: config.sources().unwrap(),
+        hooks: config.hook_sites(&sources).unwrap(),
+        sources,
         catalog: Arc::new(catalog()),
+        calls: Default::default(),
+        context: Context::default(),
+        hook_log: HookLog::new(inbox.clone(), Arc::default()).0,
         front: Front::new(inbox.clone(), 16, TimeDelta::days(7)),
         inbox,
         limits: config.limits,
