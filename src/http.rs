@@ -1,18 +1,15 @@
-//! The only place where HTTP is spoken: routes, limits, problems, login, documentation.
+//! Where deliveries and hooks are received by HTTP: routes and limits.
 
 pub mod answer;
 mod body;
 mod connections;
 mod diagnosis;
-pub mod docs;
 mod endpoint;
 mod gate;
 mod handshake;
 mod hooks;
 mod ledger;
-pub mod login;
 pub mod page;
-pub mod problem;
 mod receive;
 mod record;
 mod refused;
@@ -36,7 +33,7 @@ use crate::hook::Site;
 use crate::inbox::{Front, HookLog, Inbox, Sightings};
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
-use problem::Problem;
+use crate::web::problem::Problem;
 
 pub use connections::serve;
 

@@ -37,3 +37,4 @@ pub mod signature;
 pub mod source;
 mod sqlite;
 pub mod telemetry;
+pub mod web;

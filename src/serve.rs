@@ -21,11 +21,11 @@ use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::event::Timestamp;
 use crate::hook::Site;
 use crate::http;
-use crate::http::login::{Login, require_login};
 use crate::inbox::{self, Front, HookLog, Inbox, InboxError, Options, Sightings, State};
 use crate::openapi;
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
+use crate::web::login::{Login, require_login};
 use key_times::KeyTimes;
 
 pub use bus::serve_bus;
@@ -164,7 +164,7 @@ fn pages<C: 'static>(
         Some(login) => metrics.layer(from_fn_with_state(login, require_login)),
         None => metrics,
     };
-    Ok(http::docs::router(&document, login)?.merge(metrics))
+    Ok(crate::web::docs::router(&document, login)?.merge(metrics))
 }
 
 async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {

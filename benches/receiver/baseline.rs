@@ -33,6 +33,11 @@ pub(crate) fn echo() -> anyhow::Result<()> {
     serve(Router::new().fallback(async |body: Bytes| body))
 }
 
+/// Takes whatever comes.
+pub(crate) fn sink() -> anyhow::Result<()> {
+    serve(Router::new().fallback(async |_: Bytes| "ok"))
+}
+
 /// Appends each body to a file.
 pub(crate) fn append(file: &Path) -> anyhow::Result<()> {
     serve(Router::new().fallback(keep).with_state(AppendFile::open(file)?))

@@ -32,6 +32,9 @@ pub(crate) struct Load {
     /// Send what must be refused
     #[arg(long, value_enum)]
     pub(crate) forge: Option<Forgery>,
+    /// Publish events to a bus, instead of posting deliveries to a receiver
+    #[arg(long)]
+    pub(crate) publish: bool,
     /// Call a hook instead of posting deliveries
     #[arg(long)]
     pub(crate) hook: bool,
@@ -92,7 +95,11 @@ impl Load {
         stream.set_nodelay(true)?;
         let end = started + Duration::from_millis(self.millis);
         let key = self.sign.as_deref().map(signing_key).transpose()?;
-        let expected = if self.forge.is_some() { "HTTP/1.1 401" } else { "HTTP/1.1 200" };
+        let expected = match (self.forge, self.publish) {
+            (Some(_), _) => "HTTP/1.1 401",
+            (None, true) => "HTTP/1.1 202",
+            (None, false) => "HTTP/1.1 200",
+        };
         let (mut latencies, mut request, mut answer) = (histogram(), Vec::new(), vec![0; 8192]);
         for turn in 0.. {
             let begin = match self.due(place, turn, started) {
@@ -139,6 +146,15 @@ impl Load {
         body.extend(std::iter::repeat_n('x', BODY - 2 - body.len()));
         body.push_str("\"}");
         let (to, id) = (self.to, uuid::Uuid::new_v4());
+        if self.publish {
+            let event = format!(r#"{{"type":"CreateOrderEvent","id":"{id}","data":{body}}}"#);
+            *request = format!(
+                "POST /api/events HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{event}",
+                event.len()
+            )
+            .into_bytes();
+            return Ok(());
+        }
         let proof = self.proof(key, &body)?;
         *request = format!(
             "POST /api/webhooks/CreateOrderEvent HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json; charset=UTF-8\r\n{proof}X-Directscale-Client-Id: acme\r\nX-Directscale-Message-Id: {id}\r\nContent-Length: {BODY}\r\n\r\n{body}"

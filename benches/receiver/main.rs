@@ -4,10 +4,12 @@
 //! `cargo bench -- curve` prints what a delivery costs with more and more rows in the inbox;
 //! `cargo bench -- proof` prints what it costs to check who sent it, and
 //! `cargo bench -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
-//! `cargo bench -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries.
+//! `cargo bench -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries, and
+//! `cargo bench -- bus` what the event bus delivers and takes.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
+mod bus;
 mod curve;
 mod flood;
 mod hooks;
@@ -53,6 +55,11 @@ enum Role {
     Proof,
     /// The rate of genuine deliveries, alone and under a flood of forgeries
     Flood,
+    /// What the event bus delivers, alone and beside a dead target, and how fast it takes events
+    Bus,
+    /// A target of the bus (a process of its own)
+    #[command(hide = true)]
+    Sink,
     /// What a hook costs beside bare axum and beside its callback alone
     Hooks,
     /// Bare axum that reads and writes a hook's models (a process of its own)
@@ -83,6 +90,8 @@ fn main() -> anyhow::Result<()> {
         Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
         Role::Proof => proof::run(cli.rounds),
         Role::Flood => flood::run(cli.rounds, length),
+        Role::Bus => bus::run(cli.rounds, length),
+        Role::Sink => baseline::sink(),
         Role::Hooks => hooks::run(cli.rounds, length),
         Role::Bare => hooks::bare(),
         Role::Hooked { settings, pattern } => hooks::receiver(&settings, pattern),

@@ -69,14 +69,36 @@ impl Server {
     }
 
     fn serving(folder: &Path, address: SocketAddr, config: &Path) -> anyhow::Result<Self> {
+        Self::running("serve", folder, address, config)
+    }
+
+    fn running(
+        command: &str,
+        folder: &Path,
+        address: SocketAddr,
+        config: &Path,
+    ) -> anyhow::Result<Self> {
         let child = Command::new(env!("CARGO_BIN_EXE_webhook-receiver"))
-            .args(["serve", "--config"])
+            .args([command, "--config"])
             .arg(config)
             .stderr(File::create(folder.join("log"))?)
             .spawn()?;
         let mut server = Server { child, address };
         server.wait()?;
         Ok(server)
+    }
+
+    /// The bus as it ships, with these subscriptions.
+    pub(crate) fn bus(folder: &Path, subscriptions: &str) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let outbox = folder.join("outbox.db");
+        let text = format!(
+            "[log]\nfilter = \"warn\"\n[bus]\nlisten = \"{address}\"\noutbox = \"sqlite:{}\"\nallow_targets = [\"127.0.0.1\"]\n{subscriptions}",
+            outbox.display()
+        );
+        let config = folder.join("bus.toml");
+        fs::write(&config, text)?;
+        Self::running("bus", folder, address, &config)
     }
 
     /// The receiver's checks in front of a file that is appended to.
@@ -160,6 +182,11 @@ impl Server {
             Some(forgery) => self.load_with(length, 64, &["--forge", forgery]),
             None => self.load_with(length, 64, &["--sign", TOKEN]),
         }
+    }
+
+    /// Loads a bus with events.
+    pub(crate) fn publish(&self, length: Duration) -> anyhow::Result<Seen> {
+        self.load_with(length, 64, &["--publish"])
     }
 
     fn load_with(

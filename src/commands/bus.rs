@@ -78,6 +78,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     config.bus.listen = args.listen.unwrap_or(config.bus.listen);
     config.bus.outbox = args.outbox.unwrap_or(config.bus.outbox);
     config.bus.check()?;
+    config.bus.key()?;
     let options = Options { faults: faults(&args.fault)?, ..options(&config, args.speed, false) };
     let listener = bind(&config).await?;
     let _log = start_log(&config.log)?;

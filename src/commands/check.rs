@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use webhook_receiver::config::{Config, Overrides, SettingsText, Warning};
-use webhook_receiver::http::login::Login;
 use webhook_receiver::source::{Source, is_secret};
+use webhook_receiver::web::login::Login;
 use webhook_receiver::{inbox, telemetry};
 
 use super::{plain, print};

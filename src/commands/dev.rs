@@ -138,7 +138,7 @@ fn welcome((address, bus): (SocketAddr, SocketAddr), token: &Path, file: &Path) 
         r#"
   Swagger    http://{address}/swagger
   Key        in {token}; paste it after Authorize in Swagger
-  Bus        http://{bus}, with one subscription for each event, which posts it to the receiver
+  Bus        http://{bus}/admin, with one subscription for each event, which posts it to the receiver
   Settings   {file}; other commands take them with --config {file}
   Stop       Ctrl-C
 

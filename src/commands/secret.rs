@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.hash {
-        println!("{}", webhook_receiver::http::login::hash(&password()?.into())?);
+        println!("{}", webhook_receiver::web::login::hash(&password()?.into())?);
     } else {
         println!("{}", generate()?);
     }

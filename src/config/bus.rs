@@ -74,7 +74,7 @@ impl Default for BusConfig {
 }
 
 /// Who is to be told of which events, and how. Secrets go in and never come out.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SubscriptionConfig {
     /// The events, by name; `*` stands for any text, and case does not matter.
@@ -83,30 +83,40 @@ pub struct SubscriptionConfig {
     /// The URL that they are posted to; a `/` at its end and `{event}` ask for the event's name.
     pub target: String,
     /// Query parameters to add to the URL; their values are secrets.
+    #[schema(value_type = BTreeMap<String, String>, default = json!({}))]
     pub query: BTreeMap<String, SecretString>,
     /// Headers to add; their values are secrets.
+    #[schema(value_type = BTreeMap<String, String>, default = json!({}))]
     pub headers: BTreeMap<String, SecretString>,
     /// How its deliveries look on the wire.
+    #[schema(value_type = String, example = "directscale")]
     pub dialect: Dialect,
     /// Which events it gets, if an event says of which world it is.
+    #[schema(value_type = String, example = "live")]
     pub environment: Environment,
     /// A text for people.
     pub description: String,
     /// The account that deliveries name, if the dialect has a place for it.
     pub client_id: Option<String>,
     /// The bearer key to send.
+    #[schema(value_type = Option<String>, write_only, default = json!(null))]
     pub bearer_token: Option<SecretString>,
     /// A file that holds it; in the settings file only.
+    #[schema(ignore)]
     pub bearer_token_file: Option<PathBuf>,
     /// How to sign, if not as the dialect's senders do.
     pub scheme: Option<String>,
     /// The key to sign with.
+    #[schema(value_type = Option<String>, write_only, default = json!(null))]
     pub signing_key: Option<SecretString>,
     /// A file that holds it; in the settings file only.
+    #[schema(ignore)]
     pub signing_key_file: Option<PathBuf>,
     /// The key before it, which signs too while the target changes over.
+    #[schema(value_type = Option<String>, write_only, default = json!(null))]
     pub old_signing_key: Option<SecretString>,
     /// Until when it does.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub old_signing_key_until: Option<Timestamp>,
     /// Whether the event's object record, if it has one, is part of the body.
     pub include_record: bool,
@@ -116,6 +126,7 @@ pub struct SubscriptionConfig {
     pub retries: Option<String>,
     /// How long an answer may take, if not as long as the persona waits.
     #[serde(deserialize_with = "some_duration")]
+    #[schema(value_type = Option<String>, example = "30s")]
     pub timeout: Option<Duration>,
     /// How many requests may be on their way to it at once.
     pub concurrency: usize,
@@ -219,7 +230,6 @@ impl BusConfig {
     /// # Errors
     /// [`ConfigError`] with the setting that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.key()?;
         for (name, value) in [
             ("concurrency", self.concurrency),
             ("max_event", self.max_event),

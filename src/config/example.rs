@@ -73,7 +73,8 @@ fn named(text: &str) -> BTreeSet<String> {
 fn collect(name: &str, value: &toml::Value, names: &mut BTreeSet<String>) {
     match value {
         toml::Value::Table(table) if BY_NAME.contains(&name) => {
-            table.values().for_each(|value| collect(name, value, names));
+            let inner = table.values().filter_map(toml::Value::as_table).flatten();
+            inner.for_each(|(key, value)| collect(&format!("{name}.{key}"), value, names));
         }
         toml::Value::Table(table) if !OPEN.contains(&name) => {
             table.iter().for_each(|(key, value)| collect(&format!("{name}.{key}"), value, names));

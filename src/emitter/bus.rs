@@ -15,6 +15,7 @@ pub mod guard;
 mod lane;
 mod manage;
 mod outbox;
+pub mod pages;
 pub mod persona;
 mod publication;
 mod record;

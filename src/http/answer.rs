@@ -1,12 +1,12 @@
 //! The answer to a delivery that is safely kept.
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::event::{DeliveryId, Timestamp};
+use crate::web::json;
 
 /// The delivery is kept and will be handled; there is no need to send it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -68,21 +68,9 @@ impl Answer {
     }
 }
 
-/// A response with a JSON body.
-pub(super) fn json<T: Serialize>(
-    status: StatusCode,
-    content_type: &'static str,
-    body: &T,
-) -> Response {
-    let content_type = (CONTENT_TYPE, HeaderValue::from_static(content_type));
-    match serde_json::to_vec(body) {
-        Ok(body) => (status, [content_type], body).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
     use http_body_util::BodyExt;
 
     use super::*;

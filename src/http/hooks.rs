@@ -15,7 +15,6 @@ use super::diagnosis::Arrival;
 use super::endpoint::name_below;
 use super::gate::{Gate, answered};
 use super::ledger::{Entry, Ledger};
-use super::problem::{INTERNAL, NOT_IMPLEMENTED, Problem};
 use super::receive::not_post;
 use super::record::{Facts, RequestId};
 use super::refused::{Refused, SOON, check_content, malformed, unavailable};
@@ -23,6 +22,7 @@ use crate::catalog::Catalog;
 use crate::dispatch::hooks::{self, Answer};
 use crate::hook::{Call, HookMeta, Site, Unhandled};
 use crate::source::{AdmittedCall, versioned};
+use crate::web::problem::{INTERNAL, NOT_IMPLEMENTED, Problem};
 
 /// Answers hooks. `C` is the fork's context, cloned for each call.
 pub(super) struct Hooks<C> {

@@ -18,10 +18,10 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
-use super::problem::{BAD_REQUEST, INTERNAL, Problem, UNAUTHORIZED};
 use super::record::Facts;
 use crate::event::Environment;
 use crate::hook::{PageError, Site};
+use crate::web::problem::{BAD_REQUEST, INTERNAL, Problem, UNAUTHORIZED};
 
 /// How long the vendor may take to say whose token it is.
 const PATIENCE: Duration = Duration::from_secs(10);

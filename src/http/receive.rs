@@ -16,13 +16,13 @@ use super::gate::{Gate, answered};
 use super::handshake;
 use super::hooks::Hooks;
 use super::ledger::Ledger;
-use super::problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
 use super::record::{Facts, HANDSHAKE, PROBE, RequestId};
 use super::refused::{Refused, SOON, check_content, too_fast, unavailable};
 use crate::catalog::Catalog;
 use crate::event::CANARY;
 use crate::inbox::{Front, Receipt, Route, Seen};
 use crate::source::{Refusal, Verified};
+use crate::web::problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
 
 /// Accepts deliveries and answers hooks. `C` is the fork's context, which only handlers use.
 pub(super) struct Receiver<C> {

@@ -11,11 +11,11 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tracing::{info, warn};
 
-use super::problem::{INTERNAL, Problem};
 use crate::event::{DeliveryId, Timestamp};
 use crate::inbox::{Sighting, Sightings};
 use crate::signature::Fingerprint;
 use crate::telemetry::{Clock, Metrics};
+use crate::web::problem::{INTERNAL, Problem};
 
 /// As much of a stranger's path as is kept.
 const LONGEST_TARGET: usize = 200;

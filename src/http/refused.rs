@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::body::Unread;
-use super::problem::{
-    BAD_REQUEST, CONTENT_TOO_LARGE, Problem, REQUEST_TIMEOUT, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
-};
 use crate::inbox::InboxError;
 use crate::source::{Refusal, RefusalKind, Source};
+use crate::web::problem::{
+    BAD_REQUEST, CONTENT_TOO_LARGE, Problem, REQUEST_TIMEOUT, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
+};
 
 /// When a sender that met a full receiver should come again.
 pub(super) const SOON: Duration = Duration::from_secs(1);

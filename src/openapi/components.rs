@@ -19,8 +19,8 @@ use crate::catalog::{Catalog, Row};
 use crate::event::Dialect;
 use crate::hook::RemoteError;
 use crate::http::answer::Answer;
-use crate::http::problem::{self, Kind, Problem};
 use crate::source::{Fact, Header, Places, Source};
+use crate::web::problem::{self, Kind, Problem};
 
 pub(super) const JSON: &str = "application/json";
 

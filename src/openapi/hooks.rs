@@ -12,7 +12,7 @@ use super::components::{self, JSON};
 use super::operations::{first_sentence, requirement};
 use crate::catalog::{Body, Catalog, HookRow, segment};
 use crate::hook::{RemoteError, Site, Unhandled};
-use crate::http::problem::{self, Kind};
+use crate::web::problem::{self, Kind};
 
 /// The tag of a site's hooks.
 pub(super) const HOOKS: &str = "hooks";

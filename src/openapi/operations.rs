@@ -10,8 +10,8 @@ use utoipa::openapi::{
 use super::components::{self, REFUSALS};
 use super::{Site, family};
 use crate::catalog::Row;
-use crate::http::problem;
 use crate::source::{Fact, Place, Places};
+use crate::web::problem;
 
 /// The tag of paths that take any event.
 pub(super) const ANY: &str = "any event";

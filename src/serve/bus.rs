@@ -1,14 +1,21 @@
 //! The event bus, put together: its engine, its routes, and the order in which they stop.
 
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::allow_many_connections;
 use crate::catalog::Catalog;
-use crate::config::Config;
-use crate::emitter::bus::{Bus, Options, Types, api};
+use crate::config::{Config, is_loopback};
+use crate::emitter::bus::{Bus, Options, Types, api, pages};
 use crate::http;
+use crate::web::docs;
+use crate::web::login::Login;
+use crate::web::origin::local_only;
 
 /// Runs the bus on `listener` until `stop`, then waits for requests that are on their way.
 ///
@@ -25,9 +32,22 @@ pub async fn serve_bus<C: 'static>(
     allow_many_connections(config.limits.connections + config.bus.concurrency);
     let bus = Bus::open(&config.bus, Types::of(catalog), options).await?;
     info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus takes events");
-    let router = api::router(std::sync::Arc::clone(&bus), key);
+    let router = pages(config, &bus, key.is_some())?.merge(api::router(Arc::clone(&bus), key));
     http::serve(listener, router, &config.limits, stop).await;
     bus.stop().await;
     info!("the bus has stopped");
     Ok(())
+}
+
+/// The Admin pages and Swagger: on loopback for this machine, or behind the login; elsewhere behind the login or not at all.
+fn pages(config: &Config, bus: &Arc<Bus>, has_key: bool) -> anyhow::Result<Router> {
+    let login = Login::new(&config.docs)?;
+    let (is_open, is_here) = (login.is_none(), is_loopback(config.bus.listen.ip()));
+    if is_open && !is_here {
+        info!("without a login in [docs] the bus has no pages for others");
+        return Ok(Router::new());
+    }
+    let document = api::document(has_key);
+    let pages = docs::beside(pages::router(Arc::clone(bus)), &document, login)?;
+    Ok(if is_open { pages.layer(from_fn(local_only)) } else { pages })
 }

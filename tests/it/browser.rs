@@ -1,8 +1,8 @@
 //! The documentation pages as a person sees them, in a real browser.
 
 use webhook_receiver::handlers::{Context, catalog};
-use webhook_receiver::http::login::hash;
 use webhook_receiver::inbox::State;
+use webhook_receiver::web::login::hash;
 
 use super::receiver::{KEY, Receiver, SOURCES};
 use super::webdriver::Browser;

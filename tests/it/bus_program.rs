@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::deliveries::PATIENCE;
 use super::process::{command, printed, run};
 use super::sink::Sink;
+use super::survive::{fill, private_mounts};
 
 /// A running bus; killed when dropped.
 struct Program {
@@ -23,7 +24,10 @@ struct Program {
 impl Program {
     fn start_as(folder: &Path, text: &str) -> Self {
         std::fs::write(folder.join("receiver.toml"), text).unwrap();
-        let mut command = command(folder, &["bus"]);
+        Program::spawn(command(folder, &["bus"]))
+    }
+
+    fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
@@ -172,4 +176,49 @@ fn beyond_this_machine_it_needs_a_key() {
     assert_eq!(refused.status.code(), Some(2));
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(text.contains("api_key = "), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_nothing_is_accepted_and_what_was_accepted_arrives() {
+    let Some(way) = private_mounts() else { return };
+    let (folder, mut sink, client) =
+        (TempDir::new().unwrap(), Sink::answering(200).await, client());
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let text = format!(
+        "[log]\nformat = \"json\"\n[bus]\nlisten = \"127.0.0.1:0\"\nallow_targets = [\"127.0.0.1\"]\n{}",
+        subscription(&sink)
+    );
+    std::fs::write(folder.path().join("receiver.toml"), text).unwrap();
+    let script = format!("mount -t tmpfs -o size=8m tmpfs {data:?} && exec \"$@\"");
+    let inner = command(folder.path(), &["bus"]);
+    let mut mounted = Command::new("unshare");
+    mounted.args([way, "sh", "-ec", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    let program =
+        Program::spawn(std::mem::replace(mounted.current_dir(folder.path()), Command::new("true")));
+    let filler = Path::new(&format!("/proc/{}/root", program.child.id()))
+        .join(data.strip_prefix("/").unwrap())
+        .join("filler");
+    let event = |n: usize| json!({"type": "Own", "id": format!("e-{n}"), "data": {"text": "x".repeat(2000)}});
+    let mut accepted = HashSet::new();
+    let (mut refused, mut number) = (0, 0);
+    while refused < 5 {
+        if number == 10 {
+            fill(&filler);
+        }
+        match program.post(&client, "/api/events", &event(number)).await.unwrap() {
+            (202, _) => drop(accepted.insert(format!("e-{number}"))),
+            (503, _) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+        number += 1;
+        assert!(number < 5000, "the disk is never full");
+    }
+    std::fs::remove_file(&filler).unwrap();
+    let (status, _) = program.post(&client, "/api/events", &event(number)).await.unwrap();
+    assert_eq!(status, 202);
+    accepted.insert(format!("e-{number}"));
+    while !accepted.is_empty() {
+        accepted.remove(sink.next().await.header("x-directscale-message-id"));
+    }
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use webhook_receiver::config::{
     AuthKind, Config, ConfigError, LogFormat, Overrides, Warning, load, parse,
 };
-use webhook_receiver::http::login::Login;
 use webhook_receiver::signature::Fingerprint;
+use webhook_receiver::web::login::Login;
 
 const KEY: &str = "k3y!@%$^";
 

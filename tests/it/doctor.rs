@@ -55,7 +55,8 @@ const NOTHING: Broken =
 
 const AUTHORIZATION: &str = "proxy_set_header Authorization $http_authorization;";
 const CONNECTION: &str = r#"proxy_set_header Connection "";"#;
-const LOCATION: &str = "location ~* ^/(stage/|signed/|slack/)?api/(v[0-9]+/)?webhooks(/|$) {";
+const LOCATION: &str =
+    "location ~* ^/(stage/|signed/|slack/)?api/(v[0-9]+/)?(webhooks|hooks)(/|$) {";
 const TOKENS: &str = "server_tokens off;";
 
 /// PORT is nginx's, PLAIN another one that it may listen on, CLOSED one where nothing listens.

@@ -4,6 +4,7 @@
 
 mod browser;
 mod bus;
+mod bus_pages;
 mod bus_program;
 mod canary;
 mod check;

@@ -175,7 +175,7 @@ async fn a_second_signal_ends_at_once() {
 }
 
 /// The way into mounts of our own, if there is one. Where the suite must be complete, there has to be.
-fn private_mounts() -> Option<&'static str> {
+pub(crate) fn private_mounts() -> Option<&'static str> {
     let permitted = |flag: &&str| {
         let tried = std::process::Command::new("unshare").args([flag, "true"]).output();
         tried.is_ok_and(|output| output.status.success())
@@ -245,7 +245,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_until_there_is_space_again() {
 }
 
 /// Takes all the space there is.
-fn fill(filler: &Path) {
+pub(crate) fn fill(filler: &Path) {
     let mut file = fs::File::create(filler).unwrap();
     let mut size = 64 * 1024;
     while size > 0 {

@@ -74,6 +74,21 @@ impl Browser {
         self.on(selector, "value", json!({"text": text})).await;
     }
 
+    /// Presses a key on whatever has the focus.
+    pub(crate) async fn press(&self, key: &str) {
+        self.type_text(key).await;
+    }
+
+    /// Types on whatever has the focus.
+    pub(crate) async fn type_text(&self, text: &str) {
+        let strokes = text.chars().flat_map(|key| {
+            ["keyDown", "keyUp"].map(|stroke| json!({"type": stroke, "value": key.to_string()}))
+        });
+        let keyboard =
+            json!({"type": "key", "id": "keyboard", "actions": strokes.collect::<Vec<_>>()});
+        self.post("/actions", json!({"actions": [keyboard]})).await.unwrap();
+    }
+
     /// The text of the first element that the CSS selector finds, as soon as there is one.
     pub(crate) async fn text(&self, selector: &str) -> String {
         let script = "return document.querySelector(arguments[0])?.textContent ?? null";

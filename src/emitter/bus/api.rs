@@ -1,5 +1,9 @@
 //! The bus's API.
 
+mod document;
+mod logs;
+mod subscriptions;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +17,14 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, WW
 use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use serde_json::json;
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
 
-use super::{Bus, BusError, Publication};
+use super::{Bus, BusError, Publication, Receipt};
 use crate::event::without_value;
+use crate::web::origin::names_this_machine;
+
+pub use document::document;
 
 /// The most events that one request publishes.
 const BATCH: usize = 1000;
@@ -31,6 +38,8 @@ pub fn router(bus: Arc<Bus>, key: Option<SecretString>) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))
         .route("/api/events", post(publish))
+        .merge(subscriptions::router())
+        .merge(logs::router())
         .layer(DefaultBodyLimit::max(LARGEST))
         .layer(from_fn_with_state(key.map(Arc::new), admit))
         .with_state(bus)
@@ -45,7 +54,7 @@ async fn admit(
     let headers = request.headers();
     let passes = match &key {
         Some(key) => has_key(headers, key),
-        None => is_local(headers) && !is_another_sites(headers),
+        None => names_this_machine(headers) && !is_another_sites(headers),
     };
     let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
     if !passes && !is_probe {
@@ -58,8 +67,9 @@ async fn admit(
         }
         .into_response();
     }
-    // A page of another site can post text, but not JSON without asking first.
+    // A page of another site can post text, but not JSON without asking first. What has no body needs no type.
     if request.method() == Method::POST
+        && headers.contains_key(CONTENT_TYPE)
         && !is_json(headers)
         && request.uri().path().starts_with("/api/")
     {
@@ -73,13 +83,6 @@ fn has_key(headers: &HeaderMap, key: &SecretString) -> bool {
     let given =
         headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     given.is_some_and(|given| given.ct_eq(key.expose_secret().as_bytes()).into())
-}
-
-/// Whether the request names this machine; a page elsewhere whose name leads here names that.
-fn is_local(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-    name == "localhost" || name.parse().is_ok_and(crate::config::is_loopback)
 }
 
 fn is_another_sites(headers: &HeaderMap) -> bool {
@@ -103,7 +106,10 @@ async fn readiness(State(bus): State<Arc<Bus>>) -> Response {
     }
 }
 
-/// Publishes one event, or a list of them.
+/// Publishes one event, or a list of up to 1000 of them. When it is answered, they are on disk.
+#[utoipa::path(post, path = "/api/events", tag = "events", request_body = Publication, responses(
+    (status = 202, description = "Published, or known already.", body = Receipt),
+    (status = 422, description = "An event cannot be published; then none is.", body = Failure, content_type = "application/problem+json")))]
 async fn publish(State(bus): State<Arc<Bus>>, body: Bytes) -> Result<Response, Refusal> {
     let is_list = body.trim_ascii_start().first() == Some(&b'[');
     let publications: Vec<Publication> = match is_list {
@@ -133,7 +139,21 @@ fn json_of<T: Serialize>(status: StatusCode, body: &T) -> Response {
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// A refusal as RFC 9457 has it.
+/// What is answered to a request that is refused, as RFC 9457 has it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Failure {
+    /// Always `about:blank`: the status says what sort of problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The status, repeated.
+    status: u16,
+    /// What is wrong.
+    detail: String,
+}
+
+/// A refusal, and why.
 struct Refusal {
     status: StatusCode,
     detail: String,
@@ -160,11 +180,13 @@ impl From<BusError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or_default();
-        let body = json!({
-            "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail,
-        });
-        let kind = [(CONTENT_TYPE, "application/problem+json")];
-        let mut response = (self.status, kind, body.to_string()).into_response();
+        let body = Failure {
+            kind: "about:blank",
+            title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+        };
+        let mut response = crate::web::json(self.status, "application/problem+json", &body);
         match self.status {
             StatusCode::UNAUTHORIZED => {
                 response

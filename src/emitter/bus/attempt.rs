@@ -94,7 +94,7 @@ impl Bus {
         let (outcome, error) = self.outcome(subscription, &job, &sent, now);
         let (failures, since, end) = lane.judge(&outcome, now);
         self.stand_after(lane, &outcome, end, failures, now).await;
-        if outcome != Outcome::Delivered || failures > 0 {
+        if outcome != Outcome::Delivered {
             info!(
                 subscription = subscription.name,
                 event.id = job.event.is.event_id,
@@ -185,8 +185,8 @@ impl Bus {
         };
         warn!(subscription = lane.subscription().name, why, "no longer sent to");
         let known = lane.health();
-        let since = if standing == Standing::Failing { self.after(self.probe) } else { now };
-        self.stand(lane, Health { standing, why: Some(why), since, ..known }).await;
+        let health = Health { standing, why: Some(why), since: now, ..known };
+        self.stand(lane, health).await;
     }
 
     async fn record(&self, record: Record) {
@@ -194,7 +194,8 @@ impl Bus {
         let _ = self.records.send(record).await;
     }
 
-    fn after(&self, time: Duration) -> Timestamp {
+    /// When so much of the bus's time has passed.
+    pub(super) fn after(&self, time: Duration) -> Timestamp {
         later(self.time.now(), TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX))
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Job {
 }
 
 /// How a subscription stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// It is sent to.
@@ -224,10 +224,10 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// Stands otherwise from now on.
-    pub(super) fn stand(&self, health: Health) {
+    /// Stands otherwise from now on; a failing target is tried at the time of its `probe`.
+    pub(super) fn stand(&self, health: Health, probe: Option<Timestamp>) {
         let mut queue = self.queue();
-        queue.next_probe = (health.standing == Standing::Failing).then_some(health.since);
+        queue.next_probe = probe;
         queue.health = health;
         drop(queue);
         self.wake.notify_one();
@@ -246,7 +246,10 @@ impl Lane {
     pub(super) fn next(&self, now: Timestamp, shared: &Arc<Semaphore>, load: &Load) -> Next {
         let mut queue = self.queue();
         match queue.health.standing {
-            Standing::Removed => return Next::End,
+            Standing::Removed => {
+                queue.forget(load);
+                return Next::End;
+            }
             Standing::Paused | Standing::Ended => return Next::Wait(None),
             Standing::Failing => match queue.next_probe {
                 Some(at) if at <= now && queue.in_flight == 0 => {}
@@ -374,6 +377,12 @@ impl Queue {
         None
     }
 
+    fn forget(&mut self, load: &Load) {
+        for job in self.first.drain(..).chain(self.retries.drain(..)) {
+            load.take(job.event.is.size());
+        }
+    }
+
     fn retry_at(&mut self, at: Option<Timestamp>) {
         self.next_retry = match (self.next_retry, at) {
             (Some(known), Some(at)) => Some(known.min(at)),
@@ -422,11 +431,5 @@ impl Queue {
             self.first.swap(0, 1);
         }
         self.first.pop_front()
-    }
-}
-
-impl PartialOrd for Standing {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.number().cmp(&other.number()))
     }
 }

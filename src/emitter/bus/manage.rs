@@ -125,7 +125,7 @@ impl Bus {
         let lane = self.own(name)?;
         let health = Health::new(Standing::Removed, None, self.time.now());
         self.roster.remove(lane.id);
-        lane.stand(health.clone());
+        lane.stand(health.clone(), None);
         Ok(self.outbox.stand(lane.id, health).await?)
     }
 
@@ -243,7 +243,8 @@ impl Bus {
     }
 
     async fn keep_standing(&self, lane: &Lane, health: Health) -> Result<()> {
-        lane.stand(health.clone());
+        let probe = (health.standing == Standing::Failing).then(|| self.after(self.probe));
+        lane.stand(health.clone(), probe);
         self.roster.changed();
         Ok(self.outbox.stand(lane.id, health).await?)
     }

@@ -8,7 +8,7 @@ use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::answer::json;
+use super::json;
 
 /// The media type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -44,6 +44,15 @@ pub const UNAUTHORIZED: Kind = Kind {
     title: "Unauthorized",
     when: "The request does not prove who sent it.",
     header: Some("WWW-Authenticate"),
+};
+
+/// Whoever asks may not.
+pub const FORBIDDEN: Kind = Kind {
+    status: StatusCode::FORBIDDEN,
+    uri: "/problems/forbidden",
+    title: "Forbidden",
+    when: "The page is for this machine alone, or a form comes from another site.",
+    header: None,
 };
 
 /// No such page.

@@ -33,19 +33,32 @@ const GUARDS: [(HeaderName, &str); 4] = [
     (REFERRER_POLICY, "no-referrer"),
 ];
 
-/// The pages, behind the login if there is one.
+/// The pages, behind the login if there is one. The root leads to them.
 ///
 /// # Errors
 /// If the document cannot be written as JSON.
 pub fn router(document: &OpenApi, login: Option<Login>) -> serde_json::Result<Router> {
+    let home = Router::new().route("/", get(|| async { Redirect::temporary("/swagger") }));
+    beside(home, document, login)
+}
+
+/// The pages beside others, all of them behind the login if there is one.
+///
+/// # Errors
+/// If the document cannot be written as JSON.
+pub fn beside(
+    pages: Router,
+    document: &OpenApi,
+    login: Option<Login>,
+) -> serde_json::Result<Router> {
     let document = Bytes::from(document.to_json()?);
-    let pages = Router::new()
-        .route("/", get(|| async { Redirect::temporary("/swagger") }))
+    let own = Router::new()
         .route("/swagger", get(|| async { Redirect::temporary("/swagger/") }))
         .route("/swagger/", get(index))
         .route("/swagger/{file}", get(file))
         .route(DOCUMENT, get(|| async { ([(CONTENT_TYPE, "application/json")], document) }))
         .with_state(Arc::new(swagger()));
+    let pages = pages.merge(own);
     let pages = match login {
         Some(login) => pages.layer(from_fn_with_state(login, require_login)),
         None => pages,
@@ -97,7 +110,7 @@ fn response(name: &str, file: SwaggerFile<'static>) -> Response {
 async fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in GUARDS {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
@@ -111,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::config::Docs;
-    use crate::http::login::hash;
+    use crate::web::login::hash;
 
     async fn call(login: Option<Login>, path: &str) -> Response {
         let request = Request::get(path).body(Body::empty()).unwrap();

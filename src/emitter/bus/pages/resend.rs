@@ -1,0 +1,117 @@
+//! Sending again: an attempt, an event, or everything that was given up in a time; first as a preview.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+
+use super::super::{Bus, BusError, Preview, Selection};
+use super::fields::Fields;
+use super::layout::{Tab, alert, choice, moment, page, text};
+use super::{Failed, encoded};
+
+const HOME: &str = "/admin/resend";
+
+/// What the form and its preview hand on.
+const FIELDS: [&str; 6] = ["attempt", "event", "subscription", "since", "until", "rate"];
+
+type Shared = State<Arc<Bus>>;
+
+pub(super) async fn ask(State(bus): Shared, RawQuery(query): RawQuery) -> Result<Response, Failed> {
+    let query = Fields::read(query.unwrap_or_default().as_bytes())?;
+    let is_asked =
+        FIELDS.iter().any(|name| query.some(name).is_some()) || query.get("preview") == "1";
+    let preview = if is_asked { Some(preview(&bus, &query).await) } else { None };
+    let all = bus.subscriptions().await?;
+    let names: Vec<_> = all.iter().map(|all| all.subscription.name.as_str()).collect();
+    let error =
+        preview.as_ref().and_then(|preview| preview.as_ref().err()).map(ToString::to_string);
+    let body = html! {
+        (sent(&query))
+        (alert(error.as_deref()))
+        @if let Some(Ok(preview)) = &preview { (shown(&query, preview)) }
+        (form(&query, &names))
+    };
+    Ok(page("Send again", Tab::Resend, body).into_response())
+}
+
+async fn preview(bus: &Bus, query: &Fields) -> Result<Preview, BusError> {
+    bus.preview(selection(query)?, query.number("rate")?).await
+}
+
+fn selection(fields: &Fields) -> Result<Selection, BusError> {
+    if let Some(attempt) = fields.some("attempt") {
+        let number = attempt.parse();
+        return number
+            .map(Selection::Attempt)
+            .map_err(|_| BusError::Invalid(format!("attempt: {attempt:?} is no number")));
+    }
+    Ok(match fields.some("event") {
+        Some(id) => Selection::Event(id),
+        None => Selection::Failed {
+            subscription: fields.some("subscription"),
+            since: fields.time("since")?,
+            until: fields.time("until")?,
+        },
+    })
+}
+
+fn sent(query: &Fields) -> Markup {
+    let count: Option<u64> = query.get("sent").parse().ok();
+    html! { @if let Some(count) = count { p.note role="status" { (plural(count)) " on the way." } } }
+}
+
+fn plural(count: u64) -> String {
+    if count == 1 { "1 delivery".into() } else { format!("{count} deliveries") }
+}
+
+fn shown(query: &Fields, preview: &Preview) -> Markup {
+    let rest = preview.deliveries.saturating_sub(preview.events.len() as u64);
+    html! {
+        section aria-labelledby="preview" {
+            h2 id="preview" { "That would be " (plural(preview.deliveries)) }
+            @if preview.deliveries == 0 {
+                p.empty { "Nothing that has ended fits. What still waits is sent by itself." }
+            } @else {
+                p { "The sending takes " (format!("{:.0}", preview.seconds)) " s." }
+                ul {
+                    @for id in &preview.events { li { a href={ "/admin/events/" (encoded(id)) } { (id) } } }
+                    @if rest > 0 { li { "and " (rest) " more" } }
+                }
+                form method="post" action=(HOME) {
+                    @for name in FIELDS {
+                        @if let Some(value) = query.some(name) { input type="hidden" name=(name) value=(value); }
+                    }
+                    p { button.primary type="submit" { "Send " (plural(preview.deliveries)) " again" } }
+                }
+            }
+        }
+    }
+}
+
+fn form(query: &Fields, names: &[&str]) -> Markup {
+    html! {
+        h2 { "What was given up" }
+        form method="get" action=(HOME) {
+            input type="hidden" name="preview" value="1";
+            fieldset {
+                legend { "Given up" }
+                div.fields {
+                    (choice("subscription", "Subscription", Some("any"), names, query.get("subscription")))
+                    (moment("since", "Since (UTC)", query.get("since")))
+                    (moment("until", "Until (UTC)", query.get("until")))
+                    (text("rate", "Deliveries per second", "Empty for all at once.", query.get("rate")))
+                }
+                p { button type="submit" { "Preview" } }
+            }
+        }
+    }
+}
+
+pub(super) async fn send(State(bus): Shared, body: Bytes) -> Result<Response, Failed> {
+    let form = Fields::read(&body)?;
+    let count = bus.resend(selection(&form)?, form.number("rate")?).await?;
+    Ok(Redirect::to(&format!("{HOME}?sent={count}")).into_response())
+}

@@ -1,0 +1,335 @@
+//! Subscriptions: listed, made, changed, paused, tried and removed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+
+use super::super::{AttemptFilter, Bus, BusError, Overview, Publication, Standing};
+use super::fields::Fields;
+use super::layout::{
+    Tab, alert, button, chip, facts, field, note, page, some_time, table, text, time,
+};
+use super::{Failed, attempts, definition, encoded, status};
+
+const HOME: &str = "/admin/subscriptions";
+
+type Shared = State<Arc<Bus>>;
+
+pub(super) async fn list(
+    State(bus): Shared,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failed> {
+    let query = Fields::read(query.unwrap_or_default().as_bytes())?;
+    let all = bus.subscriptions().await?;
+    let rows: Vec<Markup> = all.iter().map(line).collect();
+    let heads = ["Name", "Events", "Target", "Standing", "Waiting", "Actions"];
+    let body = html! {
+        (note(&query))
+        p.bar {
+            a.button.primary href={ (HOME) "/new" } { "New subscription" }
+            a.button href="/admin/events/new" { "Publish an event" }
+        }
+        (table("Subscriptions", &heads, &rows, "There is no subscription yet."))
+    };
+    Ok(page("Subscriptions", Tab::Subscriptions, body).into_response())
+}
+
+fn line(overview: &Overview) -> Markup {
+    let is = &overview.subscription;
+    html! {
+        td { a href=(address(&is.name)) { (is.name) } @if !is.description.is_empty() { p.why { (is.description) } } }
+        td { (is.events.join(", ")) }
+        td { (is.target) }
+        td { (standing(overview)) }
+        td.num { (overview.waiting) }
+        td { (toggle(overview)) }
+    }
+}
+
+fn standing(overview: &Overview) -> Markup {
+    let health = &overview.health;
+    html! {
+        (chip(word(health.standing)))
+        @if !overview.subscription.enabled { " " (chip("disabled")) }
+        @if let Some(why) = &health.why { p.why { (why) } }
+    }
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active => "active",
+        Standing::Paused => "paused",
+        Standing::Failing => "failing",
+        Standing::Ended => "ended",
+        Standing::Removed => "removed",
+    }
+}
+
+fn toggle(overview: &Overview) -> Markup {
+    let name = &overview.subscription.name;
+    match overview.health.standing {
+        Standing::Active => button(&format!("{}/pause", address(name)), "Pause", name),
+        _ => button(&format!("{}/resume", address(name)), "Resume", name),
+    }
+}
+
+fn address(name: &str) -> String {
+    format!("{HOME}/{}", encoded(name))
+}
+
+pub(super) async fn new() -> Response {
+    form_page("New subscription", HOME, &definition::blank(), None, None).into_response()
+}
+
+pub(super) async fn create(State(bus): Shared, body: Bytes) -> Result<Response, Failed> {
+    let form = Fields::read(&body)?;
+    let name = form.get("name");
+    match bus.create(name, &definition::whole(&form)).await {
+        Ok(_) => Ok(to(name, "created")),
+        Err(error) => {
+            let why = error.to_string();
+            let page = form_page("New subscription", HOME, &form, None, Some(&why));
+            Ok((status(&error), page).into_response())
+        }
+    }
+}
+
+pub(super) async fn edit(State(bus): Shared, Path(name): Path<String>) -> Result<Response, Failed> {
+    let known = bus.subscription(&name).await?;
+    let form = definition::known(&known.subscription);
+    Ok(edit_page(&known, &form, None).into_response())
+}
+
+pub(super) async fn change(
+    State(bus): Shared,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Failed> {
+    let form = Fields::read(&body)?;
+    match bus.change(&name, &definition::patch(&form)).await {
+        Ok(_) => Ok(to(&name, "changed")),
+        Err(error) => {
+            let known = bus.subscription(&name).await?;
+            let why = error.to_string();
+            Ok((status(&error), edit_page(&known, &form, Some(&why))).into_response())
+        }
+    }
+}
+
+fn edit_page(known: &Overview, form: &Fields, error: Option<&str>) -> axum::response::Html<String> {
+    let is = &known.subscription;
+    let action = format!("{}/edit", address(&is.name));
+    form_page(&format!("Change {}", is.name), &action, form, Some(known), error)
+}
+
+fn form_page(
+    title: &str,
+    action: &str,
+    form: &Fields,
+    known: Option<&Overview>,
+    error: Option<&str>,
+) -> axum::response::Html<String> {
+    let back = known.map_or_else(|| HOME.to_owned(), |known| address(&known.subscription.name));
+    let body = html! {
+        (alert(error))
+        form method="post" action=(action) {
+            @if known.is_none() {
+                fieldset {
+                    legend { "Name" }
+                    (text("name", "Name", "Letters, digits and - . _; it stays.", form.get("name")))
+                }
+            }
+            (definition::inputs(form, known.map(|known| &known.subscription)))
+            p.bar {
+                button.primary type="submit" { "Save" }
+                a.button href=(back) { "Cancel" }
+            }
+        }
+    };
+    page(title, Tab::Subscriptions, body)
+}
+
+pub(super) async fn show(
+    State(bus): Shared,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failed> {
+    let query = Fields::read(query.unwrap_or_default().as_bytes())?;
+    let known = bus.subscription(&name).await?;
+    let filter = AttemptFilter {
+        subscription: Some(name.clone()),
+        limit: Some(10),
+        ..AttemptFilter::default()
+    };
+    let latest = bus.attempts(filter).await?;
+    let body = html! {
+        (note(&query))
+        (actions(&known))
+        (about(&known))
+        h2 { "Try it" }
+        (test_form(&bus, &name))
+        @if known.subscription.keys.signing.is_some() && !known.is_declared { (rotate_form(&name)) }
+        h2 { "Latest attempts" }
+        (attempts::lines(&latest))
+        p { a href={ "/admin/attempts?subscription=" (encoded(&name)) } { "All attempts" } }
+    };
+    Ok(page(&name, Tab::Subscriptions, body).into_response())
+}
+
+fn actions(known: &Overview) -> Markup {
+    let (name, home) = (&known.subscription.name, address(&known.subscription.name));
+    html! {
+        div.bar {
+            (toggle(known))
+            @if known.health.standing == Standing::Failing { (button(&format!("{home}/try"), "Try now", name)) }
+            @if known.is_declared {
+                span.empty { "It stands in the settings, and is changed there." }
+            } @else {
+                a.button href={ (home) "/edit" } { "Change" }
+                a.button.danger href={ (home) "/delete" } { "Remove" }
+            }
+            a.button href={ "/admin/resend?subscription=" (encoded(name)) } { "Send failed ones again" }
+        }
+    }
+}
+
+fn about(known: &Overview) -> Markup {
+    let (is, health) = (&known.subscription, &known.health);
+    let plain = |text: &str| html! { @if text.is_empty() { "–" } @else { (text) } };
+    let print =
+        |key: &Option<String>| html! { @if let Some(key) = key { code { (key) } } @else { "–" } };
+    let since = html! { (time(health.since)) };
+    let failures = html! { (health.failures) @if let Some(first) = health.failing_since { " since " (time(first)) } };
+    facts(&[
+        ("Standing", standing(known)),
+        ("Since", since),
+        ("Failures in a row", failures),
+        ("Waiting", html! { (known.waiting) }),
+        ("Target", plain(&is.target)),
+        ("Query parameters", plain(&is.query.join(", "))),
+        ("Headers", plain(&is.headers.join(", "))),
+        ("Events", plain(&is.events.join(", "))),
+        ("Dialect", plain(is.dialect.as_str())),
+        ("Environment", plain(is.environment.as_str())),
+        ("Bearer key", print(&is.keys.bearer)),
+        ("Signing key", print(&is.keys.signing)),
+        (
+            "Old signing key",
+            html! {
+                (print(&is.keys.old_signing)) @if is.old_signing_key_until.is_some() { " until " (some_time(is.old_signing_key_until)) }
+            },
+        ),
+        ("Retries", plain(&is.retries)),
+        ("Timeout", plain(&is.timeout)),
+    ])
+}
+
+fn test_form(bus: &Bus, name: &str) -> Markup {
+    html! {
+        form method="post" action={ (address(name)) "/test" } {
+            fieldset {
+                legend { "Send one sample to this target alone" }
+                (field("type", "Event", "", html! {
+                    select id="type" name="type" {
+                        @for kind in bus.types().iter() { option value=(kind.name) { (kind.name) } }
+                    }
+                }))
+                p { button type="submit" { "Send a sample" } }
+            }
+        }
+    }
+}
+
+fn rotate_form(name: &str) -> Markup {
+    html! {
+        form method="post" action={ (address(name)) "/rotate" } {
+            fieldset {
+                legend { "Change the signing key" }
+                div.fields {
+                    (field("key", "New key", "", html! {
+                        input type="password" id="key" name="key" autocomplete="new-password" required;
+                    }))
+                    (text("overlap", "The old one signs too for", "Such as 24h.", "24h"))
+                }
+                p { button type="submit" { "Change the key" } }
+            }
+        }
+    }
+}
+
+pub(super) async fn ask(State(bus): Shared, Path(name): Path<String>) -> Result<Response, Failed> {
+    let known = bus.subscription(&name).await?;
+    let body = html! {
+        p { "Nothing more is sent to " (known.subscription.target) ". " (known.waiting) " deliveries that wait are cancelled; the logs stay." }
+        form.bar method="post" action={ (address(&name)) "/delete" } {
+            button.danger type="submit" { "Remove it" }
+            a.button href=(address(&name)) { "Keep it" }
+        }
+    };
+    Ok(page(&format!("Remove {name}?"), Tab::Subscriptions, body).into_response())
+}
+
+pub(super) async fn remove(
+    State(bus): Shared,
+    Path(name): Path<String>,
+) -> Result<Response, Failed> {
+    bus.remove(&name).await?;
+    Ok(Redirect::to(&format!("{HOME}?note=removed")).into_response())
+}
+
+pub(super) async fn test(
+    State(bus): Shared,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Failed> {
+    let form = Fields::read(&body)?;
+    let sample = Publication {
+        id: None,
+        event_type: form.get("type").to_owned(),
+        data: None,
+        record: None,
+        environment: None,
+        object_type: None,
+        object_id: None,
+        user: Some("admin".into()),
+        time: None,
+        raw: false,
+    };
+    let receipt = bus.test(&name, sample).await?;
+    let event = format!("/admin/events/{}?note=published", encoded(&receipt.id));
+    Ok(Redirect::to(&event).into_response())
+}
+
+pub(super) async fn rotate(
+    State(bus): Shared,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Failed> {
+    let form = Fields::read(&body)?;
+    let overlap: Duration = humantime::parse_duration(form.get("overlap"))
+        .map_err(|_| BusError::Invalid("overlap: write a time such as 24h".into()))?;
+    bus.rotate(&name, form.get("key"), overlap).await?;
+    Ok(to(&name, "rotated"))
+}
+
+/// Pause, resume and try.
+pub(super) async fn act(
+    State(bus): Shared,
+    Path((name, act)): Path<(String, String)>,
+) -> Result<Response, Failed> {
+    let done = match act.as_str() {
+        "pause" => bus.pause(&name, None).await.map(|_| "paused"),
+        "resume" => bus.resume(&name).await.map(|_| "resumed"),
+        "try" => bus.try_now(&name).await.map(|_| "tried"),
+        _ => Err(BusError::Missing("such page".into())),
+    };
+    Ok(to(&name, done?))
+}
+
+fn to(name: &str, note: &str) -> Response {
+    Redirect::to(&format!("{}?note={note}", address(name))).into_response()
+}
