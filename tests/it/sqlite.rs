@@ -67,7 +67,11 @@ fn tables(db: &Connection) -> Vec<String> {
 /// Makes the file what the first version would have written.
 fn to_first_version(file: &Path) {
     let db = Connection::open(file).unwrap();
-    db.execute_batch("DROP TABLE key_use; DROP TABLE hook_call; PRAGMA user_version = 1;").unwrap();
+    db.execute_batch(
+        "DROP TABLE key_use; DROP TABLE hook_call; DROP TABLE sighting;
+         ALTER TABLE delivery DROP COLUMN key; PRAGMA user_version = 1;",
+    )
+    .unwrap();
     let first = Connection::open_in_memory().unwrap();
     first.execute_batch(FIRST).unwrap();
     assert_eq!(tables(&db), tables(&first), "nothing of later versions is left");
