@@ -22,7 +22,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         bounded(data.len(), 4096, || match (body.rewrite)(data) {
             Err(error) => assert!(!error.to_string().is_empty()),
             Ok(written) => {
-                let again = (body.rewrite)(written.get().as_bytes()).expect("it has just been written");
+                let again =
+                    (body.rewrite)(written.get().as_bytes()).expect("it has just been written");
                 assert_eq!(again.get(), written.get());
             }
         });

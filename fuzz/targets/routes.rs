@@ -14,7 +14,7 @@ use webhook_receiver::handlers::{Context, catalog};
 use webhook_receiver::http::{Parts, router};
 use webhook_receiver::inbox::{
     Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox, KeyUse,
-    Lease, Receipt, Result, Route, Seen, State, Verdict,
+    Lease, Receipt, Result, Route, Seen, Sighting, Sightings, State, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::{Clock, Metrics};
@@ -83,6 +83,14 @@ impl Inbox for Nowhere {
         Ok(0)
     }
 
+    async fn note_sightings(&self, _: Vec<Sighting>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn sightings(&self) -> Result<Vec<Sighting>> {
+        Ok(Vec::new())
+    }
+
     async fn check(&self) -> Result<()> {
         Ok(())
     }
@@ -97,6 +105,7 @@ static ROUTER: LazyLock<Router> = LazyLock::new(|| {
         catalog: Arc::new(catalog()),
         calls: Default::default(),
         context: Context::default(),
+        sightings: Sightings::new(inbox.clone()).0,
         hook_log: HookLog::new(inbox.clone(), Arc::default()).0,
         front: Front::new(inbox.clone(), 16, TimeDelta::days(7)),
         inbox,
