@@ -111,6 +111,10 @@ struct Queue {
     retries: VecDeque<Job>,
     /// What is in memory, on its way, or not written down yet: the file still has it as due.
     held: HashSet<i64>,
+    /// Whether the file is being read, as it was when the reading began.
+    is_reading: bool,
+    /// What was written down meanwhile: the reading may still bring it.
+    settled: Vec<i64>,
     /// Whether the file has first attempts that are not in memory.
     has_more: bool,
     /// When the file has a retry that is due.
@@ -156,6 +160,8 @@ impl Lane {
             first: VecDeque::new(),
             retries: VecDeque::new(),
             held: HashSet::new(),
+            is_reading: false,
+            settled: Vec::new(),
             has_more,
             next_retry: has_more.then_some(Timestamp::MIN_UTC),
             in_flight: 0,
@@ -266,6 +272,7 @@ impl Lane {
     /// What was to be read is still to be read.
     pub(super) fn load_again(&self, is_retry: bool) {
         let mut queue = self.queue();
+        queue.has_read();
         match is_retry {
             true => queue.next_retry = Some(Timestamp::MIN_UTC),
             false => queue.has_more = true,
@@ -340,6 +347,7 @@ impl Lane {
                 if is_retry { queue.retries.push_back(job) } else { queue.first.push_back(job) }
             }
         }
+        queue.has_read();
         match is_retry {
             true if is_full => queue.next_retry = Some(Timestamp::MIN_UTC),
             true => queue.retry_at(next),
@@ -381,7 +389,10 @@ impl Lane {
             Outcome::Again(at) => queue.retry_at(Some(*at)),
             Outcome::Delivered | Outcome::GivenUp | Outcome::Gone => {}
         }
-        queue.held.remove(&id);
+        match queue.is_reading {
+            true => queue.settled.push(id),
+            false => drop(queue.held.remove(&id)),
+        }
         drop(queue);
         if matches!(outcome, Outcome::Again(_)) {
             self.wake.notify_one();
@@ -395,14 +406,24 @@ impl Queue {
         let most = WAITING / 2 + self.held.len();
         if self.first.is_empty() && self.has_more {
             self.has_more = false;
+            self.is_reading = true;
             return Some(Next::Load { is_retry: false, most });
         }
         let is_due = self.next_retry.is_some_and(|at| at <= now);
         if retries && self.retries.is_empty() && is_due {
             self.next_retry = None;
+            self.is_reading = true;
             return Some(Next::Load { is_retry: true, most });
         }
         None
+    }
+
+    /// What was written down during a reading is let go.
+    fn has_read(&mut self) {
+        self.is_reading = false;
+        for id in self.settled.drain(..) {
+            self.held.remove(&id);
+        }
     }
 
     fn forget(&mut self, load: &Load) {
