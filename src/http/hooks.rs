@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::diagnosis::Arrival;
 use super::endpoint::name_below;
 use super::gate::{Gate, answered};
-use super::ledger::{Entry, Ledger};
+use super::ledger::{Entry, Ledger, Running};
 use super::receive::not_post;
 use super::record::{Facts, RequestId};
 use super::refused::{Refused, SOON, check_content, malformed, unavailable};
@@ -22,7 +22,7 @@ use crate::catalog::Catalog;
 use crate::dispatch::hooks::{self, Answer};
 use crate::hook::{Call, HookMeta, Site, Unhandled};
 use crate::source::{AdmittedCall, versioned};
-use crate::web::problem::{INTERNAL, NOT_IMPLEMENTED, Problem};
+use crate::web::problem::{NOT_IMPLEMENTED, Problem};
 
 /// Answers hooks. `C` is the fork's context, cloned for each call.
 pub(super) struct Hooks<C> {
@@ -177,17 +177,11 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         facts: &mut Facts,
     ) -> Response {
         let (catalog, context) = (Arc::clone(&self.catalog), self.context.clone());
-        let (ledger, (reply, answer)) = (self.ledger.clone(), oneshot::channel());
-        self.ledger.tasks.spawn(async move {
+        let work = async move {
             let _turn = turn;
-            let row = catalog.get_hook(&call.meta.hook);
-            let ended = hooks::run(row, context, unhandled, call).await;
-            let took = entry.started.elapsed();
-            let heard = reply.send(ended.clone()).is_ok();
-            ledger.enter(entry, &ended, took, heard);
-        });
-        // The handler's own panics are caught; nothing else ends the task early.
-        let Ok(ended) = answer.await else { return Problem::new(&INTERNAL).into_response() };
+            hooks::run(catalog.get_hook(&call.meta.hook), context, unhandled, call).await
+        };
+        let ended = Running::new(work, entry, self.ledger.clone()).await;
         facts.outcome = Some(ended.outcome());
         facts.reason = ended.reason().map(str::to_owned);
         facts.error_id = ended.error_id().map(str::to_owned);

@@ -1,11 +1,17 @@
-//! The record of a hook's call: made beside its answer, and of a call whose sender has hung up, too.
+//! The record of a hook's call: made with its answer, and of a call whose sender has hung up, too.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::hooks::status;
 use super::record::RequestId;
@@ -25,7 +31,7 @@ pub(super) struct Ledger {
 
 /// What is known of a call before it ends.
 pub(super) struct Entry {
-    pub(super) started: Instant,
+    started: Instant,
     site: Arc<Site>,
     meta: HookMeta,
     request_id: String,
@@ -67,7 +73,8 @@ impl Entry {
 
 impl Ledger {
     /// Counts and records a call that has ended; `heard` if its sender was still there.
-    pub(super) fn enter(&self, entry: Entry, ended: &Ended, took: Duration, heard: bool) {
+    fn enter(&self, entry: Entry, ended: &Ended, heard: bool) {
+        let took = entry.started.elapsed();
         let outcome = if heard { ended.outcome() } else { "hung-up" };
         let callback = ended.callback.as_ref();
         let spent = callback.map(|callback| callback.took);
@@ -88,6 +95,55 @@ impl Ledger {
             error: ended.reason().map(str::to_owned),
             callback: callback.map(|c| HookCallback { took: c.took, error: c.error.clone() }),
             bodies,
+        });
+    }
+}
+
+/// A call on its way to its answer. It runs to its end even if its sender hangs up: the vendor's own logic may have run.
+pub(super) struct Running {
+    /// None once it has ended.
+    open: Option<Open>,
+    ledger: Ledger,
+}
+
+struct Open {
+    work: BoxFuture<'static, Ended>,
+    entry: Entry,
+    counted: TaskTrackerToken,
+}
+
+impl Running {
+    pub(super) fn new(
+        work: impl Future<Output = Ended> + Send + 'static,
+        entry: Entry,
+        ledger: Ledger,
+    ) -> Self {
+        let open = Open { work: work.boxed(), entry, counted: ledger.tasks.token() };
+        Running { open: Some(open), ledger }
+    }
+}
+
+impl Future for Running {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ended> {
+        let Some(open) = &mut self.open else { return Poll::Pending };
+        let Poll::Ready(ended) = open.work.poll_unpin(context) else { return Poll::Pending };
+        if let Some(open) = self.open.take() {
+            self.ledger.enter(open.entry, &ended, true);
+        }
+        Poll::Ready(ended)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let (Some(open), Ok(runtime)) = (self.open.take(), Handle::try_current()) else { return };
+        let Open { work, entry, counted } = open;
+        let ledger = self.ledger.clone();
+        runtime.spawn(async move {
+            ledger.enter(entry, &work.await, false);
+            drop(counted);
         });
     }
 }

@@ -76,7 +76,7 @@ pub(super) async fn record(
     let id = RequestId(fastrand::u64(..));
     request.extensions_mut().insert(id);
     let id = id.to_string();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut unanswered = Unanswered(Some(&id));
     let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
     unanswered.0 = None;
@@ -96,7 +96,7 @@ pub(super) async fn record(
         }
         _ => {}
     }
-    if let Some(seen) = sighting(&id, status, facts.as_ref(), || format!("{method} {path}")) {
+    if let Some(seen) = sighting(&id, status, facts.as_ref(), || format!("{method} {}", uri.path())) {
         recorder.sightings.saw(Sighting { at: (recorder.clock)(), ..seen });
     }
     match facts {
@@ -105,7 +105,7 @@ pub(super) async fn record(
         None => info!(
             request.id = id,
             %method,
-            path,
+            path = uri.path(),
             status = status.as_u16(),
             duration_us = micros(took),
             "request"
@@ -129,13 +129,16 @@ fn sighting(
         Some(facts) => facts.hook.is_none() && (facts.reason.is_some() || is_known(facts)),
         None => matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED),
     };
-    let target = (is_told && facts.is_none()).then(target);
+    if !is_told {
+        return None;
+    }
+    let target = facts.is_none().then(|| target().chars().take(LONGEST_TARGET).collect());
     let facts = facts.cloned().unwrap_or_default();
-    is_told.then(|| Sighting {
+    Some(Sighting {
         request_id: id.to_owned(),
         at: Timestamp::UNIX_EPOCH,
         source: facts.source,
-        target: target.map(|target| target.chars().take(LONGEST_TARGET).collect()),
+        target,
         event_type: facts.event_type.filter(|event| !event.is_empty()),
         message_id: facts.message_id,
         delivery: facts.delivery,
