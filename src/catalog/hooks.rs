@@ -72,28 +72,24 @@ impl<C> HookRow<C> {
         F: Fn(C, HookCall<H>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HookOutcome<H>> + Send + 'static,
     {
-        let name = type_name::<F>();
-        let handler = Arc::new(handler);
         HookRow {
             id: H::ID,
             aliases: H::ALIASES,
             example: H::example(),
             example_response: H::example_response(),
-            handler: name,
+            handler: type_name::<F>(),
             request: Body::of::<H::Request>(),
             response: Body::of::<H::Response>(),
             start: Arc::new(move |context, call| {
                 let (request, _) = decode::<Open<H::Request>>(&call.body)?;
                 let callback = Callback::new(call.ticket);
-                let call = HookCall { meta: call.meta, request, callback };
-                let handler = Arc::clone(&handler);
-                Ok(async move { Ok(serde_json::to_vec(&handler(context, call).await?)?.into()) }
-                    .boxed())
+                let answer = handler(context, HookCall { meta: call.meta, request, callback });
+                Ok(async move { Ok(serde_json::to_vec(&answer.await?)?.into()) }.boxed())
             }),
         }
     }
 
-    /// Decodes the call and starts the handler; nothing runs before the future is polled.
+    /// Decodes the call and starts the handler; an `async fn` does not run before it is polled.
     ///
     /// # Errors
     /// [`DecodeError`] if the body is not the request model.

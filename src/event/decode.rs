@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -116,10 +116,10 @@ pub(crate) fn fields<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
 struct Probe<'a>(&'a mut Option<&'static [&'static str]>);
 
 impl<'de> Deserializer<'de> for Probe<'_> {
-    type Error = serde_json::Error;
+    type Error = Seen;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(Self::Error::custom("not a struct"))
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Seen> {
+        Err(Seen)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -127,7 +127,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Self::Error> {
+    ) -> Result<V::Value, Seen> {
         *self.0 = Some(fields);
         self.deserialize_any(visitor)
     }
@@ -135,6 +135,17 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
         unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// How a probe ends. It is made for every object that is read, so it holds nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("a probe")]
+struct Seen;
+
+impl serde::de::Error for Seen {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Seen
     }
 }
 

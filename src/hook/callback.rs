@@ -32,15 +32,18 @@ impl<H: Hook> Callback<H> {
     /// # Errors
     /// [`CallbackError`] if the vendor does not answer in time, refuses, or answers something else. Whether its logic has run
     /// is then unknown, unless it is [`Vendor`](CallbackError::Vendor) or [`Refused`](CallbackError::Refused).
-    pub async fn proceed(
+    pub fn proceed(
         self,
         request: impl Into<Open<H::Request>>,
-    ) -> Result<Open<H::Response>, CallbackError> {
-        let request = serde_json::to_vec(&request.into())
-            .map_err(|error| CallbackError::NotJson(error.to_string()))?;
-        let answer = self.ticket.redeem(request.into()).await?;
-        let (response, _) = decode(&answer).map_err(CallbackError::NotModel)?;
-        Ok(response)
+    ) -> impl Future<Output = Result<Open<H::Response>, CallbackError>> + Send {
+        // Written at once, the model is no part of the future, which would be several times as large.
+        let request = serde_json::to_vec(&request.into());
+        async move {
+            let request = request.map_err(|error| CallbackError::NotJson(error.to_string()))?;
+            let answer = self.ticket.redeem(request.into()).await?;
+            let (response, _) = decode(&answer).map_err(CallbackError::NotModel)?;
+            Ok(response)
+        }
     }
 }
 
