@@ -17,7 +17,7 @@ use crate::event::{self, DecodeError, Delivery, Dialect, Event, Outcome};
 use crate::hook::{Hook, HookCall, HookOutcome};
 use hooks::Hooks;
 
-pub use hooks::{Body, HookClash, HookRow};
+pub use hooks::{Body, HookClash, HookHandler, HookRow};
 
 /// A started handler.
 pub type Attempt = BoxFuture<'static, Outcome>;
@@ -174,7 +174,15 @@ impl<C: 'static> Catalog<C> {
         F: Fn(C, HookCall<H>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = HookOutcome<H>> + Send + 'static,
     {
-        self.hooks.push(HookRow::new(handler));
+        self.hooks.push(HookRow::new::<H>(Some(HookHandler::new(handler))));
+        self
+    }
+
+    /// Describes a hook that no handler takes. It is in the OpenAPI document, and the emitter knows its example; a call is
+    /// passed on to the vendor byte for byte, or refused, as `unhandled` in the settings says.
+    #[must_use]
+    pub fn unhandled<H: Hook>(mut self) -> Self {
+        self.hooks.push(HookRow::new::<H>(None));
         self
     }
 

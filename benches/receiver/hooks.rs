@@ -31,7 +31,8 @@ type Response = <CreateAutoship as Hook>::Response;
 /// How many calls are open beside the deliveries.
 const OPEN: usize = 200;
 
-/// Deliveries per second beside them.
+/// How many calls or deliveries come per second where times are compared: as fast as they are answered, each would wait
+/// for the others.
 const RATE: f64 = 2_000.0;
 
 /// What the handlers do with a call.
@@ -91,27 +92,18 @@ async fn create(pattern: Pattern, call: HookCall<CreateAutoship>) -> HookOutcome
 
 pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
     println!(
-        "CreateAutoship of {} bytes, median of {rounds} rounds of {length:?}\n",
+        "CreateAutoship of {} bytes, 64 connections, median of {rounds} rounds of {length:?}\n",
         CreateAutoship::example().len()
     );
     println!("{:<44} {:>10} {:>10} {:>10}", "", "calls/s", "p50, µs", "p99, µs");
-    for connections in [64, 1] {
-        let rows = rows(connections, rounds, length)?;
-        for (name, seen) in NAMES.iter().zip(&rows) {
-            let name = format!("{name}, {connections} connections");
-            println!("{name:<44} {:>10.0} {:>10.0} {:>10.0}", seen.rate, seen.p50, seen.p99);
-        }
-        println!(
-            "  override / bare axum {:.2}; before above its callback at p50 {:.0} µs\n",
-            rows[1].rate / rows[0].rate,
-            rows[3].p50 - rows[2].p50
-        );
-    }
+    let names = ["bare axum, same model", "override hook"];
+    let [bare, over] = compare(names, [None, Some("override")], None, rounds, length)?;
+    println!("  override / bare axum {:.2}\n", over.rate / bare.rate);
+    let names = ["the callback alone, at a fixed rate", "before hook, with callback"];
+    let [alone, before] = compare(names, [None, Some("before")], Some(RATE), rounds, length)?;
+    println!("  before above its callback at p50 {:.0} µs\n", before.p50 - alone.p50);
     beside(rounds, length)
 }
-
-const NAMES: [&str; 4] =
-    ["bare axum, same model", "override hook", "the callback alone", "before hook, with callback"];
 
 /// The medians of a row.
 struct Medians {
@@ -129,29 +121,37 @@ fn medians(seen: &[Seen]) -> Medians {
     }
 }
 
-fn rows(connections: usize, rounds: usize, length: Duration) -> anyhow::Result<Vec<Medians>> {
-    let mut seen = vec![Vec::new(); NAMES.len()];
+/// Two rows, round by round; the vendor itself where there is no pattern.
+fn compare(
+    names: [&str; 2],
+    patterns: [Option<&str>; 2],
+    rate: Option<f64>,
+    rounds: usize,
+    length: Duration,
+) -> anyhow::Result<[Medians; 2]> {
+    let mut seen = [Vec::new(), Vec::new()];
     for round in 1..=rounds {
         for (row, seen) in seen.iter_mut().enumerate() {
-            eprint!("\r\x1b[Kround {round} of {rounds}: {}", NAMES[row]);
-            seen.push(once(row, connections, length)?);
+            eprint!("\r\x1b[Kround {round} of {rounds}: {}", names[row]);
+            seen.push(once(patterns[row], rate, length)?);
         }
     }
     eprint!("\r\x1b[K");
-    Ok(seen.iter().map(|seen| medians(seen)).collect())
+    let rows = seen.map(|seen| medians(&seen));
+    for (name, row) in names.iter().zip(&rows) {
+        println!("{name:<44} {:>10.0} {:>10.0} {:>10.0}", row.rate, row.p50, row.p99);
+    }
+    Ok(rows)
 }
 
-fn once(row: usize, connections: usize, length: Duration) -> anyhow::Result<Seen> {
+fn once(pattern: Option<&str>, rate: Option<f64>, length: Duration) -> anyhow::Result<Seen> {
     let folder = tempfile::tempdir_in("target")?;
     let vendor = Server::role(&["bare"])?;
-    let server = match row {
-        0 | 2 => None,
-        1 => Some(Server::hooked(folder.path(), vendor.address, "override")?),
-        _ => Some(Server::hooked(folder.path(), vendor.address, "before")?),
-    };
-    let server = server.as_ref().unwrap_or(&vendor);
-    server.load_hooks(Duration::from_secs(1), connections)?;
-    server.load_hooks(length, connections)
+    let hooked = pattern.map(|pattern| Server::hooked(folder.path(), vendor.address, pattern));
+    let hooked = hooked.transpose()?;
+    let server = hooked.as_ref().unwrap_or(&vendor);
+    server.load_hooks(Duration::from_secs(1), rate)?;
+    server.load_hooks(length, rate)
 }
 
 /// What deliveries take alone, and beside calls whose vendor does not answer.

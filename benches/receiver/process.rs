@@ -168,8 +168,11 @@ impl Server {
     }
 
     /// Loads it with calls of a hook.
-    pub(crate) fn load_hooks(&self, length: Duration, connections: usize) -> anyhow::Result<Seen> {
-        self.load_with(length, connections, &["--hook"])
+    pub(crate) fn load_hooks(&self, length: Duration, rate: Option<f64>) -> anyhow::Result<Seen> {
+        match rate {
+            Some(rate) => self.load_with(length, 64, &["--hook", "--rate", &rate.to_string()]),
+            None => self.load_with(length, 64, &["--hook"]),
+        }
     }
 
     /// Loads it with signed deliveries, or with forgeries.

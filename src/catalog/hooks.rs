@@ -3,7 +3,6 @@
 use std::any::type_name;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -18,9 +17,9 @@ use crate::hook::{Call, Callback, Hook, HookCall, HookFailure, HookOutcome, Mode
 /// A started handler of a hook: the response's JSON.
 type Started = BoxFuture<'static, Result<Bytes, HookFailure>>;
 
-type Handler<C> = Arc<dyn Fn(C, Call) -> Result<Started, DecodeError> + Send + Sync>;
+type Start<C> = Box<dyn Fn(C, Call) -> Result<Started, DecodeError> + Send + Sync>;
 
-/// One hook and the handler that takes it.
+/// One hook, and the handler that takes it if there is one.
 pub struct HookRow<C> {
     /// The vendor's id.
     pub id: &'static str,
@@ -30,13 +29,19 @@ pub struct HookRow<C> {
     pub example: &'static str,
     /// What the vendor's own logic answers to it, as JSON text.
     pub example_response: &'static str,
-    /// The handler's path, for messages.
-    pub handler: &'static str,
     /// What is asked.
     pub request: Body,
     /// What is answered.
     pub response: Body,
-    start: Handler<C>,
+    /// Who takes it; a hook without a handler is described only.
+    pub handler: Option<HookHandler<C>>,
+}
+
+/// A handler with its types forgotten.
+pub struct HookHandler<C> {
+    /// Its path, for messages.
+    pub name: &'static str,
+    start: Start<C>,
 }
 
 /// What stands on one side of a hook.
@@ -65,36 +70,21 @@ impl Body {
 }
 
 impl<C> HookRow<C> {
-    pub(super) fn new<H, F, Fut>(handler: F) -> Self
-    where
-        H: Hook,
-        C: Send + 'static,
-        F: Fn(C, HookCall<H>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = HookOutcome<H>> + Send + 'static,
-    {
+    pub(super) fn new<H: Hook>(handler: Option<HookHandler<C>>) -> Self {
         HookRow {
             id: H::ID,
             aliases: H::ALIASES,
             example: H::example(),
             example_response: H::example_response(),
-            handler: type_name::<F>(),
             request: Body::of::<H::Request>(),
             response: Body::of::<H::Response>(),
-            start: Arc::new(move |context, call| {
-                let (request, _) = decode::<Open<H::Request>>(&call.body)?;
-                let callback = Callback::new(call.ticket);
-                let answer = handler(context, HookCall { meta: call.meta, request, callback });
-                Ok(async move { Ok(serde_json::to_vec(&answer.await?)?.into()) }.boxed())
-            }),
+            handler,
         }
     }
 
-    /// Decodes the call and starts the handler; an `async fn` does not run before it is polled.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the body is not the request model.
-    pub fn start(&self, context: C, call: Call) -> Result<Started, DecodeError> {
-        (self.start)(context, call)
+    /// Who takes it, in words.
+    pub fn taker(&self) -> &'static str {
+        self.handler.as_ref().map_or("an `.unhandled` line", |handler| handler.name)
     }
 
     /// The id or alias that `id` is, as the vendor spells it.
@@ -107,17 +97,42 @@ impl<C> HookRow<C> {
     }
 }
 
-/// Two handlers that claim the same hook.
+impl<C> HookHandler<C> {
+    pub(super) fn new<H, F, Fut>(handler: F) -> Self
+    where
+        H: Hook,
+        F: Fn(C, HookCall<H>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HookOutcome<H>> + Send + 'static,
+    {
+        let start = move |context, call: Call| {
+            let (request, _) = decode::<Open<H::Request>>(&call.body)?;
+            let callback = Callback::new(call.ticket);
+            let answer = handler(context, HookCall { meta: call.meta, request, callback });
+            Ok(async move { Ok(serde_json::to_vec(&answer.await?)?.into()) }.boxed())
+        };
+        HookHandler { name: type_name::<F>(), start: Box::new(start) }
+    }
+
+    /// Decodes the call and starts the handler; an `async fn` does not run before it is polled.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the body is not the request model.
+    pub fn start(&self, context: C, call: Call) -> Result<Started, DecodeError> {
+        (self.start)(context, call)
+    }
+}
+
+/// Two lines that claim the same hook.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "hook `{id}` is claimed twice: by {first} and by {second}; remove one of the two `.hook(…)` lines"
+    "hook `{id}` is claimed twice: by {first} and by {second}; remove one of the two lines"
 )]
 pub struct HookClash {
     /// The id or alias that both claim.
     pub id: String,
-    /// The handler registered first.
+    /// The handler registered first, if it is one.
     pub first: &'static str,
-    /// The handler registered second.
+    /// The handler registered second, if it is one.
     pub second: &'static str,
 }
 
@@ -158,8 +173,8 @@ impl<C> Hooks<C> {
             if first != place {
                 self.clashes.push(HookClash {
                     id: id.to_owned(),
-                    first: self.rows[first].handler,
-                    second: row.handler,
+                    first: self.rows[first].taker(),
+                    second: row.taker(),
                 });
             }
         }

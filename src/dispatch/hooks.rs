@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tokio::time::timeout_at;
 
 use super::text;
-use crate::catalog::HookRow;
+use crate::catalog::{HookHandler, HookRow};
 use crate::event::DecodeError;
 use crate::hook::{Call, CallbackError, CallbackTrace, HookFailure, RemoteError, Unhandled};
 
@@ -54,8 +54,10 @@ impl Fault {
 pub struct Ended {
     /// What the caller is answered.
     pub answer: Answer,
-    /// The catalog's id of the hook, if a handler took it.
+    /// The catalog's id of the hook, if it is known.
     pub hook: Option<&'static str>,
+    /// Whether a handler took it.
+    pub is_handled: bool,
     /// What came of the callback, if it was used.
     pub callback: Option<CallbackTrace>,
 }
@@ -64,7 +66,7 @@ impl Ended {
     /// The outcome's name in the log, the metrics and the listing.
     pub fn outcome(&self) -> &'static str {
         match &self.answer {
-            Answer::Response(_) if self.hook.is_some() => "answered",
+            Answer::Response(_) if self.is_handled => "answered",
             Answer::Response(_) => "passed-through",
             Answer::VendorError(_) => "vendor-error",
             Answer::Failed(fault) => fault.outcome,
@@ -101,25 +103,25 @@ pub async fn run<C>(
     call: Call,
 ) -> Ended {
     let trace = call.traced();
-    let hook = row.map(|row| row.id);
-    let answer = match (row, unhandled) {
-        (Some(row), _) => handle(row, context, call).await,
+    let (hook, handler) = (row.map(|row| row.id), row.and_then(|row| row.handler.as_ref()));
+    let answer = match (handler, unhandled) {
+        (Some(handler), _) => handle(handler, context, call).await,
         (None, Unhandled::PassThrough) => pass_through(call).await,
         (None, Unhandled::Refuse) => Answer::Unhandled,
     };
-    Ended { answer, hook, callback: trace.take() }
+    Ended { answer, hook, is_handled: handler.is_some(), callback: trace.take() }
 }
 
-async fn handle<C>(row: &HookRow<C>, context: C, call: Call) -> Answer {
+async fn handle<C>(handler: &HookHandler<C>, context: C, call: Call) -> Answer {
     let (deadline, body) = (call.meta.deadline, call.body.clone());
     // The model is the fork's too: it may panic as the handler may.
-    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| row.start(context, call)));
-    let handler = match begun {
-        Ok(Ok(handler)) => handler,
+    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| handler.start(context, call)));
+    let answer = match begun {
+        Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return unread(&body, &error),
         Err(panic) => return panicked("the model", &*panic),
     };
-    match timeout_at(deadline, AssertUnwindSafe(handler).catch_unwind()).await {
+    match timeout_at(deadline, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(Ok(response))) => Answer::Response(response),
         Ok(Ok(Err(failure))) => failed(failure),
         Ok(Err(panic)) => panicked("the handler", &*panic),

@@ -1,7 +1,6 @@
 //! What is called while associates enrol and are changed, and when something about them is wanted.
 
 use super::Context;
-use super::proceed::proceed;
 use crate::catalog::Catalog;
 use crate::hooks::directscale::associate::{
     GetAssociateServiceAutoshipSettings, GetSecondaryTitle, UpdateAssociate, WriteApplication,
@@ -9,8 +8,8 @@ use crate::hooks::directscale::associate::{
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new()
-        .hook(proceed::<WriteApplication>)
-        .hook(proceed::<UpdateAssociate>)
-        .hook(proceed::<GetSecondaryTitle>)
-        .hook(proceed::<GetAssociateServiceAutoshipSettings>)
+        .unhandled::<WriteApplication>()
+        .unhandled::<UpdateAssociate>()
+        .unhandled::<GetSecondaryTitle>()
+        .unhandled::<GetAssociateServiceAutoshipSettings>()
 }

@@ -1,7 +1,6 @@
 //! What is called while autoships are created, listed, changed and cancelled.
 
 use super::Context;
-use super::proceed::proceed;
 use crate::catalog::Catalog;
 use crate::hooks::directscale::autoship::{
     CancelAutoship, CreateAutoship, GetAutoships, UpdateAutoship,
@@ -9,8 +8,8 @@ use crate::hooks::directscale::autoship::{
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new()
-        .hook(proceed::<CreateAutoship>)
-        .hook(proceed::<GetAutoships>)
-        .hook(proceed::<UpdateAutoship>)
-        .hook(proceed::<CancelAutoship>)
+        .unhandled::<CreateAutoship>()
+        .unhandled::<GetAutoships>()
+        .unhandled::<UpdateAutoship>()
+        .unhandled::<CancelAutoship>()
 }

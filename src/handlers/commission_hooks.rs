@@ -1,7 +1,6 @@
 //! What is called while commissions are computed and shown.
 
 use super::Context;
-use super::proceed::proceed;
 use crate::catalog::Catalog;
 use crate::hooks::directscale::commission::{
     GetCommissionBonusDetails, GetSplitPayments, LogRealtimeRankAdvance,
@@ -9,7 +8,7 @@ use crate::hooks::directscale::commission::{
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new()
-        .hook(proceed::<LogRealtimeRankAdvance>)
-        .hook(proceed::<GetSplitPayments>)
-        .hook(proceed::<GetCommissionBonusDetails>)
+        .unhandled::<LogRealtimeRankAdvance>()
+        .unhandled::<GetSplitPayments>()
+        .unhandled::<GetCommissionBonusDetails>()
 }

@@ -18,7 +18,6 @@ pub mod loyalty;
 pub mod order;
 pub mod order_hooks;
 pub mod order_lifecycle;
-pub mod proceed;
 pub mod shipping_hooks;
 pub mod stock;
 pub mod subscription;

@@ -1,7 +1,6 @@
 //! What is called while orders are placed, discounted, finalized, taxed, shipped, refunded and cancelled.
 
 use super::Context;
-use super::proceed::proceed;
 use crate::catalog::Catalog;
 use crate::hooks::directscale::coupon::{GetCouponAdjustedVolume, ProcessCouponCodes};
 use crate::hooks::directscale::new_order::SubmitOrder;
@@ -13,13 +12,13 @@ use crate::hooks::directscale::tax::CommitTax;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new()
-        .hook(proceed::<SubmitOrder>)
-        .hook(proceed::<ProcessCouponCodes>)
-        .hook(proceed::<GetCouponAdjustedVolume>)
-        .hook(proceed::<FinalizeAcceptedOrder>)
-        .hook(proceed::<FinalizeNonAcceptedOrder>)
-        .hook(proceed::<CommitTax>)
-        .hook(proceed::<MarkPackagesShipped>)
-        .hook(proceed::<FullRefundOrder>)
-        .hook(proceed::<CancelOrder>)
+        .unhandled::<SubmitOrder>()
+        .unhandled::<ProcessCouponCodes>()
+        .unhandled::<GetCouponAdjustedVolume>()
+        .unhandled::<FinalizeAcceptedOrder>()
+        .unhandled::<FinalizeNonAcceptedOrder>()
+        .unhandled::<CommitTax>()
+        .unhandled::<MarkPackagesShipped>()
+        .unhandled::<FullRefundOrder>()
+        .unhandled::<CancelOrder>()
 }

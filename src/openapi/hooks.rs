@@ -44,7 +44,7 @@ pub(super) fn paths<C: 'static>(
 
 /// What the document calls the schemas of both sides, and which those are.
 pub(super) fn sides<C>(row: &HookRow<C>) -> [(String, Body); 2] {
-    let owner = |side| format!("{} of hook {} (handled by {})", side, row.id, row.handler);
+    let owner = |side| format!("{side} of hook {} (in {})", row.id, row.taker());
     [(owner("the request"), row.request), (owner("the response"), row.response)]
 }
 

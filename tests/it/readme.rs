@@ -7,7 +7,7 @@ mod order;
 mod shipment;
 
 use webhook_receiver::config::parse;
-use webhook_receiver::handlers::{Context, proceed};
+use webhook_receiver::handlers::Context;
 
 const README: &str = include_str!("../../README.md");
 

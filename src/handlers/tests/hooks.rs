@@ -208,7 +208,8 @@ async fn every_shipped_handler_leaves_the_answer_to_the_vendor() {
     for row in catalog().hooks() {
         let vendor = Script::answers(row.example_response);
         let call = Call::sample(row.id, row.example, Arc::clone(&vendor) as _);
-        let answer = row.start(Context::default(), call).unwrap().await.unwrap();
+        let Some(handler) = &row.handler else { continue };
+        let answer = handler.start(Context::default(), call).unwrap().await.unwrap();
         assert_eq!(scalars(&text(&answer)), scalars(row.example_response), "{}", row.id);
         assert_eq!(scalars(&text(&vendor.asked().unwrap())), scalars(row.example), "{}", row.id);
     }

@@ -3,7 +3,6 @@
 use tracing::info;
 
 use super::Context;
-use super::proceed::proceed;
 use crate::catalog::Catalog;
 use crate::hook::{HookCall, HookOutcome};
 use crate::hooks::directscale::autoship::{
@@ -12,7 +11,7 @@ use crate::hooks::directscale::autoship::{
 use crate::hooks::directscale::shared::EmptyResponse;
 
 pub(super) fn catalog() -> Catalog<Context> {
-    Catalog::new().hook(create).hook(list).hook(cancel).hook(proceed::<UpdateAutoship>)
+    Catalog::new().hook(create).hook(list).hook(cancel).unhandled::<UpdateAutoship>()
 }
 
 /// Before: change the request, proceed, return.
