@@ -183,8 +183,9 @@ fn delivered(open: usize, length: Duration) -> anyhow::Result<Seen> {
     let server = Server::hooked(folder.path(), silent.local_addr()?, "before")?;
     server.load(Duration::from_secs(1), Some(RATE))?;
     let calls = open_calls(server.address, open)?;
+    let called_back = (0..open).map(|_| silent.accept()).collect::<Result<Vec<_>, _>>()?;
     let seen = server.load(length, Some(RATE))?;
-    drop(calls);
+    drop((calls, called_back));
     Ok(seen)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::value::{MapAccessDeserializer, MapDeserializer, StrDeserializer};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
@@ -159,6 +159,10 @@ impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Model<'_, T> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         match fields::<T>() {
+            // Nothing may be said with `null`, too.
+            Some(fields @ []) => {
+                deserializer.deserialize_any(Object { fields, rest: self.rest, model: PhantomData })
+            }
             Some(fields) => {
                 deserializer.deserialize_map(Object { fields, rest: self.rest, model: PhantomData })
             }
@@ -181,6 +185,10 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Object<'_, T> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<T, E> {
+        T::deserialize(MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
@@ -322,6 +330,19 @@ mod tests {
             let (_, unknown) = order(&format!(r#"{{"OrderNumber":1,"New":{value}}}"#)).unwrap();
             assert_eq!(unknown["New"], value);
         }
+    }
+
+    #[test]
+    fn null_is_an_object_without_fields_and_no_other() {
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Nothing {}
+        for json in [r"{}", "null", r#"{"New":1}"#] {
+            assert_eq!(decode::<Nothing>(json.as_bytes()).unwrap().0, Nothing {}, "{json}");
+        }
+        for json in ["[]", "1", r#""""#, "", "true"] {
+            assert!(decode::<Nothing>(json.as_bytes()).is_err(), "{json}");
+        }
+        assert!(order("null").is_err());
     }
 
     #[test]

@@ -403,6 +403,9 @@ impl Lane {
 impl Queue {
     /// What is read from the file, if there is something that is due and not in memory.
     fn missing(&mut self, now: Timestamp, retries: bool) -> Option<Next> {
+        if self.is_reading {
+            return None;
+        }
         let most = WAITING / 2 + self.held.len();
         if self.first.is_empty() && self.has_more {
             self.has_more = false;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::catalog::{Body, HookRow};
 use crate::handlers::{Context, catalog};
-use crate::hook::{Call, Script};
+use crate::hook::{Call, HookCall, Script};
+use crate::hooks::directscale::autoship::{CancelAutoship, CreateAutoship};
 
 /// Both sides of every hook: a name for messages, the model, and its example.
 fn sides() -> Vec<(String, Body, &'static str)> {
@@ -201,6 +202,17 @@ fn every_id_and_every_alias_finds_its_hook() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_logic_may_answer_nothing_where_nothing_is_expected() {
+    for nothing in ["", "null", "{}"] {
+        let call = HookCall::<CancelAutoship>::example(Script::answers(nothing)).unwrap();
+        let answer = call.callback.proceed(call.request).await.unwrap();
+        assert_eq!(serde_json::to_string(&answer).unwrap(), "{}", "{nothing}");
+    }
+    let call = HookCall::<CreateAutoship>::example(Script::answers("")).unwrap();
+    assert!(call.callback.proceed(call.request).await.is_err());
 }
 
 #[tokio::test]
