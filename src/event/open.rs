@@ -1,15 +1,16 @@
 //! A model that loses nothing: what it does not know stays with it, and is written again.
 
+mod write;
+
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
-use serde::ser::{Error as _, SerializeMap};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use self::write::Writer;
 use super::decode::{Rest, model, needs_object};
 
 /// A model together with the fields that it does not know. Dereferences to the model.
@@ -97,47 +98,7 @@ impl<T: Serialize> Serialize for Open<T> {
         if self.rest.opaque {
             return self.model.serialize(serializer);
         }
-        let json = to_raw_value(&self.model).map_err(S::Error::custom)?;
-        let Ok(Members(members)) = serde_json::from_str(json.get()) else {
-            return json.serialize(serializer);
-        };
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in members {
-            if value.get() != "null" || self.rest.known.contains(&name) {
-                map.serialize_entry(name, value)?;
-            }
-        }
-        for (name, value) in &self.rest.unknown {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-/// The members of an object that serde has written: no name of a field needs an escape.
-struct Members<'j>(Vec<(&'j str, &'j RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
+        self.model.serialize(Writer { to: serializer, rest: &self.rest })
     }
 }
 
