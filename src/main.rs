@@ -9,6 +9,10 @@ use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::emitter::{self, EmitArgs};
 use webhook_receiver::handlers;
 
+/// What one thread allocates, another frees: there the system's allocator makes threads wait for each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Receives webhooks: authenticates, drops duplicates, keeps, answers, and hands each event to a typed handler.
 #[derive(Parser)]
 #[command(

@@ -23,6 +23,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+/// As the receiver's own, so that what stands beside it has no slower one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
