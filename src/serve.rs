@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::catalog::Catalog;
-use crate::config::{Config, is_loopback};
+use crate::config::{self, Config, is_loopback};
 use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::event::Timestamp;
 use crate::hook::Site;
@@ -93,11 +93,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
             calls: calls.clone(),
             context: context.clone(),
             catalog: Arc::clone(&catalog),
-            front: Front::new(
-                Arc::clone(&inbox),
-                config.dedup.remembered,
-                TimeDelta::from_std(config.dedup.window).unwrap_or(TimeDelta::MAX),
-            ),
+            front: front(&inbox, &config.dedup),
             inbox: Arc::clone(&inbox),
             hook_log,
             sightings,
@@ -108,17 +104,11 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
         },
         pages,
     );
-    let parts = dispatch::Parts {
-        schedule: Schedule::new(config.dispatch.schedule.clone(), config.dispatch.jitter),
-        timeout: config.dispatch.timeout,
-        concurrency: config.dispatch.concurrency,
-        clock: Arc::clone(&clock),
-        metrics: Arc::clone(&metrics),
-    };
+    let parts = dispatching(&config.dispatch, &clock, &metrics);
     let dispatcher = Dispatcher::new(Arc::clone(&inbox), catalog, context, parts);
     let drain = config.limits.drain;
     info!(address = %listener.local_addr()?, inbox = config.inbox, "receiving");
-    let dispatching = async {
+    let handling = async {
         if config.dispatch.paused {
             warn!("paused = true in [dispatch]: deliveries are kept, but not handled");
         } else {
@@ -139,11 +129,30 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let logging = async {
         tokio::join!(log_writer.run(answered.clone()), sightings_writer.run(stop.clone()))
     };
-    tokio::join!(receiving, dispatching, keeping_house, logging);
+    tokio::join!(receiving, handling, keeping_house, logging);
     // The last requests of the drain have used keys, too.
     keys.keep(inbox.as_ref(), &metrics).await;
     info!("stopped");
     Ok(())
+}
+
+fn front(inbox: &Arc<dyn Inbox>, dedup: &config::Dedup) -> Front {
+    let window = TimeDelta::from_std(dedup.window).unwrap_or(TimeDelta::MAX);
+    Front::new(Arc::clone(inbox), dedup.remembered, window)
+}
+
+fn dispatching(
+    config: &config::Dispatch,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> dispatch::Parts {
+    dispatch::Parts {
+        schedule: Schedule::new(config.schedule.clone(), config.jitter),
+        timeout: config.timeout,
+        concurrency: config.concurrency,
+        clock: Arc::clone(clock),
+        metrics: Arc::clone(metrics),
+    }
 }
 
 /// Swagger, the OpenAPI document and the metrics: open on loopback, elsewhere behind the login or not at all.
