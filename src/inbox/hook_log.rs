@@ -281,4 +281,38 @@ mod tests {
         writer.run(stopped()).await;
         assert_eq!(fixture.lost(), (2 * BATCH).to_string());
     }
+
+    #[derive(Clone, Default)]
+    struct Said(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn losses_are_told_together_and_with_their_cause() {
+        let said = Said::default();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer({
+            let said = said.clone();
+            move || said.clone()
+        });
+        let _telling = tracing::subscriber::set_default(log.finish());
+        let fixture = Fixture::new();
+        let (log, writer) = fixture.log(ROOM);
+        let broken = rusqlite::Connection::open(fixture.file()).unwrap();
+        broken.execute_batch("DROP TABLE hook_call").unwrap();
+        (0..3 * BATCH).for_each(|id| log.record(record(id, 10)));
+        writer.run(stopped()).await;
+        let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = said.lines().filter(|line| line.contains("are lost")).collect();
+        assert_eq!(lines.len(), 2, "the first loss, and the rest at the end: {said}");
+        assert!(lines[0].contains(&format!("lost={BATCH} ")) && lines[0].contains("hook_call"));
+        assert!(lines[1].contains(&format!("lost={}", 2 * BATCH)), "{said}");
+    }
 }
