@@ -40,6 +40,8 @@ pub type Timestamp = DateTime<Utc>;
 pub type DeliveryId = i64;
 
 /// The name of the event that `doctor` sends to see what arrives. It is matched exactly and never reaches a handler.
+///
+/// It is also the member that marks the body: a proxy may take away whatever else says what the request is.
 pub const CANARY: &str = "webhook-receiver.canary";
 
 /// A typed payload model: everything that is known of one event, declared once.

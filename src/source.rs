@@ -18,9 +18,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName};
 use http::request;
+use memchr::memmem;
 use sha2::{Digest, Sha256};
 
-use crate::event::{self, Dialect, Environment, Timestamp};
+use crate::event::{self, CANARY, Dialect, Environment, Timestamp};
 use crate::signature::{Fingerprint, Message, Stamp, Unproven};
 use said::{Heard, LONGEST_ID, Reading};
 
@@ -348,6 +349,11 @@ impl Verified {
         envelope::field(&payload, name)
     }
 
+    /// What the delivery asks about, if its body is marked as a probe's.
+    pub fn mark(&self) -> Option<String> {
+        mark(&self.body)
+    }
+
     /// What to answer if this is no delivery but Slack's question whether anyone is there.
     pub fn challenge(&self) -> Option<String> {
         let asks = self.source.dialect == Dialect::Slack
@@ -355,6 +361,12 @@ impl Verified {
             && self.field("type").as_deref() == Some(SLACK_HANDSHAKE);
         asks.then(|| self.field("challenge")).flatten()
     }
+}
+
+/// What the member says that marks the body of a probe. Other bodies are searched for its name, and not read again.
+fn mark(body: &[u8]) -> Option<String> {
+    memmem::find(body, CANARY.as_bytes())?;
+    envelope::field(body, CANARY)
 }
 
 /// Whether a payload that is known to be JSON is an object.

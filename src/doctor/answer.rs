@@ -37,7 +37,6 @@ pub(super) struct Answer {
 pub(super) struct Kept {
     pub(super) status: String,
     pub(super) delivery_id: DeliveryId,
-    pub(super) canary: Option<Echo>,
 }
 
 impl Seen {
@@ -49,13 +48,34 @@ impl Seen {
         self.result.as_ref().is_ok_and(|answer| answer.status.is_success())
     }
 
+    /// Whether something that takes requests of this sort answered, accepted or not.
+    pub(super) fn is_taken(&self) -> bool {
+        self.status().is_some_and(|status| !matches!(status, 300..400 | 404 | 405 | 502..))
+    }
+
     /// The answer to a delivery, if it was one.
     pub(super) fn kept(&self) -> Option<Kept> {
         serde_json::from_slice(&self.result.as_ref().ok().filter(|_| self.is_accepted())?.body).ok()
     }
 
+    /// What the receiver saw of a probe, if it tells.
     pub(super) fn echo(&self) -> Option<Echo> {
-        self.kept()?.canary
+        #[derive(Deserialize)]
+        struct Echoed {
+            canary: Echo,
+        }
+        let body = &self.result.as_ref().ok().filter(|_| self.is_accepted())?.body;
+        serde_json::from_slice(body).ok().map(|Echoed { canary }| canary)
+    }
+
+    /// What the receiver says to a sender whom it knows, but does not understand.
+    pub(super) fn detail(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Problem {
+            detail: String,
+        }
+        let body = &self.result.as_ref().ok()?.body;
+        serde_json::from_slice(body).ok().map(|Problem { detail }| shown(&detail))
     }
 
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {

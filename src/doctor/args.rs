@@ -42,6 +42,12 @@ Speak as this dialect's senders do, or sign by this scheme [default: as the sour
 A dialect: directscale, evolutionx, standard-webhooks, github, stripe, shopify, slack, cloudevents, generic. A scheme by which \
 others sign: svix, x, convoy, convoy-advanced, rfc9421.";
 
+const HOOKS_HELP: &str = "\
+URL below which DirectScale calls Process Hooks [default: where the source's own are, on the same host]
+
+The probes of hooks say that they are some: the receiver proves them like any call, but runs nothing, neither a handler nor the \
+vendor's own logic.";
+
 const EXPECT_HELP: &str = "\
 Wait for what the sender sends next, and say what is wrong with it
 
@@ -87,6 +93,8 @@ pub struct DoctorArgs {
     /// Port on which the same host speaks plain HTTP [default: 80 if the URL has no port]
     #[arg(long, value_name = "PORT", help_heading = "Target")]
     pub(super) plain_port: Option<u16>,
+    #[arg(long, value_name = "URL", help_heading = "Target", help = first_line(HOOKS_HELP), long_help = HOOKS_HELP)]
+    pub(super) hooks_url: Option<String>,
     /// Allow http:// to another machine, where anyone on the way can read the key
     #[arg(long, help_heading = "Target")]
     pub(super) allow_http: bool,

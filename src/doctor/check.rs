@@ -3,6 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
+use super::need::Need;
 use super::probe::Probe;
 
 /// One row of the table.
@@ -17,7 +18,7 @@ pub struct Check {
     pub why: &'static str,
     /// What mends it, unless the finding knows better.
     pub remedy: &'static str,
-    pub(super) run: for<'p> fn(&'p Probe) -> BoxFuture<'p, Finding>,
+    pub(super) run: for<'p> fn(&'p Probe) -> BoxFuture<'p, Checked>,
 }
 
 impl Check {
@@ -27,42 +28,8 @@ impl Check {
     }
 }
 
-/// What a check may need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// The URL is https.
-    Https,
-    /// The host can be connected to.
-    Connection,
-    /// Something that takes deliveries answers at the URL.
-    Found,
-    /// A genuine delivery may be sent.
-    Delivery,
-    /// It is accepted.
-    Accepted,
-    /// The answer tells what the receiver saw.
-    Echo,
-    /// Requests prove themselves in some way.
-    Proof,
-    /// With a bearer key.
-    Bearer,
-    /// With a signature.
-    Signature,
-    /// With a signature of the time.
-    Time,
-    /// With a signature of an id in a header.
-    SignedId,
-    /// Several keys are accepted.
-    Keys,
-    /// The settings know keys of another environment.
-    Rivals,
-    /// Events were asked for.
-    Events,
-    /// Something stands before the receiver.
-    Proxy,
-    /// The port of plain HTTP is known.
-    Plain,
-}
+/// What a check has found; the error is a finding, too, that ended the check early.
+pub(super) type Checked = Result<Finding, Finding>;
 
 /// How a check ended; later ones are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -121,5 +88,12 @@ impl Finding {
     /// The same with what mends it.
     pub(super) fn mend(self, remedy: impl Into<String>) -> Self {
         Finding { remedy: Some(remedy.into()), ..self }
+    }
+}
+
+impl From<anyhow::Error> for Finding {
+    /// What could not even be built is the doctor's own fault, and said as such.
+    fn from(error: anyhow::Error) -> Self {
+        Finding::skip(format!("could not be sent: {error:#}"))
     }
 }

@@ -2,14 +2,26 @@
 
 pub(super) mod bodies;
 pub(super) mod duplicates;
+pub(super) mod events;
 pub(super) mod exposure;
+pub(super) mod hooks;
 pub(super) mod identity;
 pub(super) mod reach;
 pub(super) mod signature;
 pub(super) mod time;
 
+use std::sync::Arc;
+
 use super::answer::Seen;
-use super::check::Finding;
+use super::check::{Checked, Finding};
+use super::probe::Probe;
+use crate::emitter::Proof;
+
+/// Sends a delivery with a proof that must not be taken.
+async fn forged(probe: &Probe, proof: Proof, what: &str) -> Checked {
+    let message = probe.message(Arc::new(proof), &[])?;
+    Ok(refused(&probe.send(&message).await, what))
+}
 
 /// A forgery must be refused with 401.
 fn refused(seen: &Seen, what: &str) -> Finding {
@@ -27,14 +39,4 @@ fn accepted(seen: &Seen, what: &str) -> Result<(), Finding> {
         true => Ok(()),
         false => Err(Finding::fail(format!("{what} was not accepted: {}", seen.told()))),
     }
-}
-
-/// What could not even be built is the doctor's own fault, and said as such.
-fn unsent(error: &anyhow::Error) -> Finding {
-    Finding::skip(format!("could not be sent: {error:#}"))
-}
-
-/// Either finding: what a check that may end early returns.
-fn either(finding: Result<Finding, Finding>) -> Finding {
-    finding.unwrap_or_else(|early| early)
 }

@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, Method, Request, Url};
+use reqwest::{Certificate, Client, Request, Url};
+use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
 use super::BUDGET;
 use super::answer::{Answer, Seen};
-use super::check::Need;
 use super::target::Target;
 use super::tls::Tls;
 use crate::client;
+use crate::emitter::hooks::Said;
 use crate::emitter::{Message, Proof, fresh_id, put};
+use crate::event::CANARY;
 use crate::inbox::{self, Inbox, Options};
 use crate::source::{Fact, Places};
 
@@ -42,6 +44,7 @@ pub(super) struct Probe {
     addresses: OnceCell<Result<Vec<SocketAddr>, String>>,
     tls: OnceCell<Result<Tls, String>>,
     baseline: OnceCell<Seen>,
+    unproven_call: OnceCell<Seen>,
     inbox: OnceCell<Option<Arc<dyn Inbox>>>,
 }
 
@@ -55,6 +58,7 @@ impl Probe {
             addresses: OnceCell::new(),
             tls: OnceCell::new(),
             baseline: OnceCell::new(),
+            unproven_call: OnceCell::new(),
             inbox: OnceCell::new(),
         })
     }
@@ -67,10 +71,8 @@ impl Probe {
     /// Where the host is, or why nobody knows.
     pub(super) async fn addresses(&self) -> &Result<Vec<SocketAddr>, String> {
         let look_up = async || {
-            let url = &self.target.url;
-            let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-            let port = url.port_or_known_default().unwrap_or(443);
-            match tokio::net::lookup_host((host, port)).await {
+            let port = self.target.url.port_or_known_default().unwrap_or(443);
+            match tokio::net::lookup_host((self.target.host(), port)).await {
                 Ok(found) => Ok(found.collect()),
                 Err(error) => Err(error.to_string()),
             }
@@ -87,78 +89,49 @@ impl Probe {
         self.tls.get_or_init(look).await
     }
 
-    /// What became of the first request: a genuine one, or one that proves nothing if no other may be sent.
+    /// What became of the first request.
     pub(super) async fn baseline(&self) -> &Seen {
-        let send = async || {
-            let proof = match self.target.may_deliver {
-                true => self.target.keys.proof(0, None).map(Arc::new),
-                false => Ok(self.target.unproven()),
-            };
-            match proof.and_then(|proof| self.message(proof, &[])) {
-                Ok(message) => self.send(&message).await,
-                Err(error) => failed(format!("{error:#}")),
-            }
+        let send = async || match self.plainest() {
+            Ok(message) => self.send(&message).await,
+            Err(error) => failed(format!("{error:#}")),
         };
         self.baseline.get_or_init(send).await
     }
 
-    /// Why the need is not met.
-    pub(super) async fn lacks(&self, need: Need) -> Option<&'static str> {
-        let target = &self.target;
-        let lacks = |has: bool, why| (!has).then_some(why);
-        match need {
-            Need::Https => lacks(target.url.scheme() == "https", "the URL is not https"),
-            Need::Connection => {
-                lacks(self.baseline().await.result.is_ok(), "nothing answers at the URL")
-            }
-            Need::Found => lacks(
-                self.baseline()
-                    .await
-                    .status()
-                    .is_some_and(|status| !matches!(status, 300..400 | 404 | 405 | 502..)),
-                "nothing that takes deliveries answers at the URL",
-            ),
-            Need::Accepted | Need::Delivery if !target.may_deliver => Some(
-                "it takes a genuine delivery, which may have effects; name a harmless event with --allow-effects",
-            ),
-            Need::Delivery => None,
-            Need::Accepted => lacks(self.is_safe().await, "no genuine delivery was accepted"),
-            Need::Echo if target.is_foreign => {
-                Some("only this program's receiver tells what it has seen")
-            }
-            Need::Echo => lacks(
-                self.baseline().await.echo().is_some(),
-                "the receiver did not tell what it has seen",
-            ),
-            Need::Proof => lacks(target.keys.count() > 0, "the source asks for no proof"),
-            Need::Bearer => lacks(!target.keys.bearer.is_empty(), "no bearer key is sent"),
-            Need::Signature => lacks(target.keys.style.is_some(), "deliveries are not signed"),
-            Need::Time => lacks(target.keys.is_timed(), "no time is signed"),
-            Need::SignedId => lacks(
-                target.keys.scheme().is_some_and(|scheme| scheme.headers[0].id.is_some()),
-                "no id is signed in a header",
-            ),
-            Need::Keys => lacks(target.keys.count() > 1, "the source has one key"),
-            Need::Rivals => lacks(
-                !target.rivals.is_empty(),
-                "the settings have no source of this sender in another environment",
-            ),
-            Need::Events => lacks(!target.events.is_empty(), "ask for it with --events"),
-            Need::Proxy => lacks(
-                !target.is_listener,
-                "the URL is the listener itself, which only this machine reaches",
-            ),
-            Need::Plain => lacks(
-                target.plain_port.is_some(),
-                "the URL names a port, so where plain HTTP would be is not known; --plain-port says it",
-            ),
+    /// A genuine delivery, or one that proves nothing if no other may be sent.
+    pub(super) fn plainest(&self) -> anyhow::Result<Message> {
+        match self.target.may_deliver {
+            true => self.genuine(&[]),
+            false => self.message(Arc::default(), &[]),
         }
     }
 
     /// Whether more deliveries may be sent: the first was accepted, and taken for what it is.
-    async fn is_safe(&self) -> bool {
+    pub(super) async fn is_safe(&self) -> bool {
         let first = self.baseline().await;
         first.is_accepted() && (self.target.is_foreign || first.echo().is_some())
+    }
+
+    /// What became of a call of a hook that proves nothing.
+    pub(super) async fn unproven_call(&self) -> &Seen {
+        let send = async || match self.call(&Proof::default(), CANARY, !self.target.is_foreign) {
+            Ok(request) => self.shoot(request).await,
+            Err(error) => failed(format!("{error:#}")),
+        };
+        self.unproven_call.get_or_init(send).await
+    }
+
+    /// A call that is marked as a probe, to the canary's own URL. The token opens nothing.
+    pub(super) fn call(
+        &self,
+        proof: &Proof,
+        hook: &str,
+        has_token: bool,
+    ) -> anyhow::Result<Request> {
+        let token = has_token.then(|| SecretString::from(CANARY));
+        let said = Said { hook, token: token.as_ref(), user: None };
+        let body = put("{}", &[CANARY], &format!("\"{CANARY}\""))?.into();
+        said.request(self.target.hook_url(CANARY)?, proof, &body)
     }
 
     /// A genuine delivery with these fields in its body: names, and values as JSON.
@@ -175,10 +148,13 @@ impl Probe {
         self.drafted(proof, self.body(fields)?, &self.target.places, &self.target.url)
     }
 
-    /// The body of a delivery that does not say yet what it is.
+    /// The body of a delivery that does not say yet what it is, marked as a probe's unless its effects are wanted.
     pub(super) fn body(&self, fields: &[(&str, &str)]) -> anyhow::Result<String> {
-        let empty = put(self.target.example, &["canary"], "\"\"")?;
-        fields.iter().try_fold(empty, |body, (name, value)| put(&body, &[name], value))
+        let marked = match self.target.is_foreign {
+            true => self.target.example.to_owned(),
+            false => put(self.target.example, &[CANARY], &format!("\"{CANARY}\""))?,
+        };
+        fields.iter().try_fold(marked, |body, (name, value)| put(&body, &[name], value))
     }
 
     /// A message of the body and the facts that the receiver needs.
@@ -233,20 +209,14 @@ impl Probe {
 
     /// Sends the message as its sender would.
     pub(super) async fn send(&self, message: &Message) -> Seen {
-        self.shoot(message.request()).await
-    }
-
-    /// A request without a body and a proof.
-    pub(super) fn visit(&self, method: Method, url: Url) -> Request {
-        Request::new(method, url)
+        match message.request() {
+            Ok(request) => self.shoot(request).await,
+            Err(error) => failed(format!("{error:#}")),
+        }
     }
 
     /// Sends a request; what a rate limit asks for is waited for once.
-    pub(super) async fn shoot(&self, request: anyhow::Result<Request>) -> Seen {
-        let request = match request {
-            Ok(request) => request,
-            Err(error) => return failed(format!("{error:#}")),
-        };
+    pub(super) async fn shoot(&self, request: Request) -> Seen {
         let again = request.try_clone();
         let seen = self.execute(&self.client, request).await;
         let rest = seen.header(&RETRY_AFTER).and_then(|after| after.parse::<u64>().ok());
@@ -279,7 +249,7 @@ impl Probe {
 }
 
 /// A request that could not be made.
-pub(super) fn failed(cause: String) -> Seen {
+fn failed(cause: String) -> Seen {
     Seen { result: Err(cause), took: Duration::ZERO, at: Utc::now() }
 }
 

@@ -68,14 +68,14 @@ async fn one(probe: &Probe, check: &'static Check) -> Line {
     let start = Instant::now();
     let finding = match lacking(probe, check).await {
         Some(why) => Finding::skip(why),
-        None => (check.run)(probe).await,
+        None => (check.run)(probe).await.unwrap_or_else(|early| early),
     };
     Line { check, finding, took: start.elapsed() }
 }
 
 async fn lacking(probe: &Probe, check: &Check) -> Option<&'static str> {
     for need in check.needs {
-        if let Some(why) = probe.lacks(*need).await {
+        if let Some(why) = need.lacking(probe).await {
             return Some(why);
         }
     }

@@ -3,11 +3,20 @@
 use futures_util::FutureExt;
 
 use super::check::Check;
-use super::check::Need::{
-    Accepted, Bearer, Connection, Delivery, Echo, Events, Found, Https, Keys, Plain, Proof, Proxy,
-    Rivals, Signature, SignedId, Time,
+use super::checks::{
+    bodies, duplicates, events, exposure, hooks, identity, reach, signature, time,
 };
-use super::checks::{bodies, duplicates, exposure, identity, reach, signature, time};
+use super::need::Need::{
+    Accepted, Bearer, Connection, Delivery, Echo, Events, Found, Hooks, HooksFound, Https, Keys,
+    Plain, Proof, Proxy, Rivals, Signature, SignedId, Time,
+};
+
+/// The versions of TLS that senders speak.
+const MODERN: &str = "nginx: ssl_protocols TLSv1.2 TLSv1.3;";
+
+/// The sender's key, and nobody else's.
+const FORWARDED: &str =
+    "nginx: proxy_set_header Authorization must be $http_authorization, never a key of its own";
 
 /// Every check. The groups stand together.
 pub const CHECKS: &[Check] = &[
@@ -48,8 +57,16 @@ pub const CHECKS: &[Check] = &[
         asks: "Which versions of TLS are spoken?",
         needs: &[Https],
         why: "{sender} may speak either of the current versions.",
-        remedy: "nginx: ssl_protocols TLSv1.2 TLSv1.3;",
+        remedy: MODERN,
         run: |probe| reach::versions(probe).boxed(),
+    },
+    Check {
+        id: "reach.retired",
+        asks: "Are the retired versions of TLS refused?",
+        needs: &[Https],
+        why: "TLS 1.0 and 1.1 can be broken, and RFC 8996 forbids them; no sender needs them.",
+        remedy: MODERN,
+        run: |probe| reach::retired(probe).boxed(),
     },
     Check {
         id: "reach.plain",
@@ -136,7 +153,7 @@ pub const CHECKS: &[Check] = &[
         asks: "Is an unknown key refused?",
         needs: &[Found, Proof],
         why: "Anyone could post events.",
-        remedy: "nginx: proxy_set_header Authorization must be $http_authorization, never a key of its own",
+        remedy: FORWARDED,
         run: |probe| identity::wrong(probe).boxed(),
     },
     Check {
@@ -144,7 +161,7 @@ pub const CHECKS: &[Check] = &[
         asks: "Is a key that is cut short refused?",
         needs: &[Found, Bearer],
         why: "A key that is compared in part can be guessed in part.",
-        remedy: "nginx: proxy_set_header Authorization must be $http_authorization, never a key of its own",
+        remedy: FORWARDED,
         run: |probe| identity::short(probe).boxed(),
     },
     Check {
@@ -304,7 +321,7 @@ pub const CHECKS: &[Check] = &[
         asks: "Does every body get through that the receiver takes?",
         needs: &[Accepted],
         why: "The largest orders would be lost: {sender} {otherwise}.",
-        remedy: "nginx: client_max_body_size as max_body in [limits]",
+        remedy: "nginx: client_max_body_size as max_body in [limits], and room where it buffers bodies",
         run: |probe| bodies::sizes(probe).boxed(),
     },
     Check {
@@ -366,9 +383,57 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "events.routes",
         asks: "Is every event routed and handled?",
-        needs: &[Events, Accepted],
+        needs: &[Events, Accepted, Echo],
         why: "What is not routed is lost, and what nobody handles waits.",
         remedy: "one location for all events, as in the README",
-        run: |probe| reach::events(probe).boxed(),
+        run: |probe| events::routes(probe).boxed(),
+    },
+    Check {
+        id: "hooks.path",
+        asks: "Is the hooks' path served?",
+        needs: &[Hooks, Connection],
+        why: "{sender} waits for a hook's answer; without one, what it was about to do fails.",
+        remedy: "compare path in [sources.….hooks] with the proxy's location; --hooks-url names another URL",
+        run: |probe| hooks::path(probe).boxed(),
+    },
+    Check {
+        id: "hooks.key",
+        asks: "Are calls of hooks refused without the key?",
+        needs: &[Hooks, HooksFound, Proof],
+        why: "A hook answers with what only {sender} may know.",
+        remedy: FORWARDED,
+        run: |probe| hooks::key(probe).boxed(),
+    },
+    Check {
+        id: "hooks.call",
+        asks: "Is a genuine call of a hook answered?",
+        needs: &[Hooks, HooksFound, Echo],
+        why: "{sender} waits for a hook's answer; without one, what it was about to do fails.",
+        remedy: "nginx: the path forwarded unchanged, and no proxy_set_header NAME \"\"; for the headers of a call",
+        run: |probe| hooks::call(probe).boxed(),
+    },
+    Check {
+        id: "hooks.headers",
+        asks: "Does every header of a call arrive?",
+        needs: &[Hooks, HooksFound, Echo],
+        why: "One names the hook, and one is the token for {sender}'s own logic.",
+        remedy: "nginx: no proxy_set_header NAME \"\"; for the headers of a call",
+        run: |probe| hooks::headers(probe).boxed(),
+    },
+    Check {
+        id: "hooks.token",
+        asks: "Is a call without a callback token refused?",
+        needs: &[Hooks, HooksFound, Echo],
+        why: "A token that is not {sender}'s opens nothing: the hook would fail after it has begun.",
+        remedy: "nginx: no X-DirectScale-CallbackToken of its own; proxy_set_header X-DirectScale-CallbackToken $http_x_directscale_callbacktoken;",
+        run: |probe| hooks::token(probe).boxed(),
+    },
+    Check {
+        id: "hooks.name",
+        asks: "Is a call refused whose path and header name different hooks?",
+        needs: &[Hooks, HooksFound, Echo],
+        why: "If only one of them arrives, another hook than the one that is called may run.",
+        remedy: "nginx: proxy_pass without a path, no rewrite, and proxy_set_header X-DirectScale-RequestName $http_x_directscale_requestname;",
+        run: |probe| hooks::name(probe).boxed(),
     },
 ];

@@ -1,7 +1,6 @@
 //! What is examined: the URL, who sends to it, and with which keys.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use reqwest::Url;
@@ -10,13 +9,14 @@ use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 
 use super::args::DoctorArgs;
+use super::keys::Keys;
 use super::sender::Sender;
 use crate::catalog::Catalog;
 use crate::config::{Config, SourceConfig};
+use crate::emitter::Speaker;
 use crate::emitter::target::{address, check, given, is_listener};
-use crate::emitter::{Proof, Speaker, Style, Tamper};
 use crate::event::{CANARY, Dialect};
-use crate::signature::{Scheme, TOLERANCE};
+use crate::signature::TOLERANCE;
 use crate::source::Places;
 
 /// The version of the models that a source's own path takes.
@@ -40,6 +40,8 @@ pub(super) struct Target {
     pub(super) roots: Vec<CertificateDer<'static>>,
     pub(super) plain_port: Option<u16>,
     pub(super) events: Vec<String>,
+    /// The URL below which hooks are called, if they are.
+    pub(super) hooks: Option<String>,
     /// What is sent: canaries, or the event whose effects are allowed.
     pub(super) event: String,
     pub(super) example: &'static str,
@@ -49,57 +51,6 @@ pub(super) struct Target {
     pub(super) is_listener: bool,
     /// The inbox of the receiver that the settings are of.
     pub(super) inbox: Option<String>,
-}
-
-/// What a source accepts.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    pub(super) bearer: Vec<SecretString>,
-    pub(super) signing: Vec<SecretString>,
-    pub(super) style: Option<Style>,
-}
-
-impl Keys {
-    fn of(name: &str, source: &SourceConfig) -> anyhow::Result<Self> {
-        let auth = source.auth_kind();
-        let style = match () {
-            () if !auth.has_signature() => None,
-            () if source.signs_messages() => Some(Style::Message),
-            () => source.scheme(name)?.map(|scheme| Style::Row(Box::new(scheme))),
-        };
-        let bearer = if auth.has_bearer() { source.bearer_keys(name)? } else { Vec::new() };
-        let signing = if style.is_some() { source.signing_keys(name)? } else { Vec::new() };
-        Ok(Keys { bearer, signing, style })
-    }
-
-    /// How many pairs of keys a sender could use.
-    pub(super) fn count(&self) -> usize {
-        self.bearer.len().max(self.signing.len())
-    }
-
-    /// The proof by the keys at this place of their lists, or by the last of a shorter list.
-    pub(super) fn proof(&self, place: usize, tamper: Option<Tamper>) -> anyhow::Result<Proof> {
-        let at = |keys: &[SecretString]| keys.get(place).or(keys.last()).cloned();
-        let (bearer, signing) = (at(&self.bearer), at(&self.signing));
-        let signing = self.style.clone().zip(signing.as_ref().map(std::slice::from_ref));
-        Proof::new(bearer.as_ref(), signing, tamper)
-    }
-
-    /// The scheme, if it is a row of the table or the source's own.
-    pub(super) fn scheme(&self) -> Option<&Scheme> {
-        match &self.style {
-            Some(Style::Row(scheme)) => Some(scheme),
-            _ => None,
-        }
-    }
-
-    pub(super) fn is_timed(&self) -> bool {
-        match &self.style {
-            Some(Style::Row(scheme)) => scheme.is_timed(),
-            Some(Style::Message) => true,
-            None => false,
-        }
-    }
 }
 
 impl Target {
@@ -129,6 +80,10 @@ impl Target {
         let template = args.url.clone().context("no URL")?;
         let url = address(&template, &event)?;
         check(&url, args.allow_http)?;
+        let hooks = args.hooks_url.clone().or_else(|| hooks(&url, source?.1));
+        if let Some(hooks) = &hooks {
+            check(&address(hooks, CANARY)?, args.allow_http).context("--hooks-url")?;
+        }
         let is_plain_known = url.scheme() == "https" && url.port().is_none();
         Ok(Target {
             template,
@@ -142,6 +97,7 @@ impl Target {
             roots: roots(args.ca_file.as_deref())?,
             plain_port: args.plain_port.or(is_plain_known.then_some(80)),
             events: events(args, catalog, dialect),
+            hooks,
             is_foreign: args.foreign,
             may_deliver: !args.foreign || args.allow_effects.is_some(),
             is_listener: is_listener(&url, config.listen) && url.scheme() == "http",
@@ -159,9 +115,14 @@ impl Target {
         address(&self.template, event)
     }
 
-    /// A proof without any key.
-    pub(super) fn unproven(&self) -> Arc<Proof> {
-        Arc::new(Proof::default())
+    /// The URL of a hook, if hooks are called.
+    pub(super) fn hook_url(&self, hook: &str) -> anyhow::Result<Url> {
+        address(self.hooks.as_deref().context("the source has no hooks")?, hook)
+    }
+
+    /// The host's name or address, without the brackets of an IPv6 address.
+    pub(super) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 }
 
@@ -244,6 +205,19 @@ fn events<C: 'static>(args: &DoctorArgs, catalog: &Catalog<C>, dialect: Dialect)
         Some(named) if named.is_empty() => all().map(|row| row.name.to_owned()).collect(),
         Some(named) => named.clone(),
     }
+}
+
+/// Where the source's hooks are called if its events are sent to `url`: what stands before the one path stands before the
+/// other.
+fn hooks(url: &Url, source: &SourceConfig) -> Option<String> {
+    let hooks = source.hooks.as_ref()?;
+    let path = url.path().to_ascii_lowercase();
+    let events = source.path.trim_end_matches('/').to_ascii_lowercase();
+    let before = path.find(&events).map_or("", |end| &url.path()[..end]);
+    let mut url = url.clone();
+    url.set_path(&format!("{before}{}/", hooks.path.trim_end_matches('/')));
+    url.set_query(None);
+    Some(url.into())
 }
 
 fn roots(file: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {

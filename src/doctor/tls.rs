@@ -39,8 +39,8 @@ pub(super) struct Tls {
 impl Tls {
     /// Connects once for each version.
     pub(super) async fn look(target: &Target, addresses: &[SocketAddr]) -> Result<Self, String> {
-        let host = target.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+        let name =
+            ServerName::try_from(target.host().to_owned()).map_err(|error| error.to_string())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let roots = target.roots.iter().cloned();
         let verifier = Verifier::new_with_extra_roots(roots, Arc::clone(&provider))

@@ -5,6 +5,7 @@ mod diff;
 mod manner;
 mod plan;
 mod report;
+mod request;
 mod stand_in;
 mod summary;
 mod tokens;
@@ -28,6 +29,7 @@ pub(crate) use args::HookArgs;
 pub use manner::{Logic, Manner};
 pub use plan::HookPlan;
 pub use report::HookReport;
+pub(crate) use request::Said;
 pub use stand_in::{Exchange, StandIn};
 pub use tokens::Refusal;
 

@@ -3,8 +3,10 @@
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use super::diagnosis::Arrival;
 use crate::event::{DeliveryId, Timestamp};
 use crate::web::json;
 
@@ -44,10 +46,36 @@ pub struct Echo {
     pub key: Option<String>,
     /// Whether its id was seen before with other bytes.
     pub conflict: bool,
-    /// The catalog's name for the event that the body's `canary` or else the path names, if a handler takes it.
+    /// The catalog's name for the event or hook that the mark or else the path names, if a handler takes it.
     pub handles: Option<String>,
     /// The largest body that the receiver takes, in bytes.
     pub max_body: usize,
+}
+
+impl Echo {
+    /// What the body and the request line tell; nothing is known of its headers and its key.
+    pub(super) fn of(body: &[u8], arrival: &Arrival<'_>, max_body: usize) -> Self {
+        Echo {
+            sha256: hex::encode(Sha256::digest(body)),
+            size: body.len(),
+            query: arrival.query.map(shown_query),
+            headers: Vec::new(),
+            received_at: arrival.time,
+            key: None,
+            conflict: false,
+            handles: None,
+            max_body,
+        }
+    }
+}
+
+/// The query without the key that may stand in it.
+fn shown_query(query: &str) -> String {
+    let shown = |part: &str| match part.split_once('=') {
+        Some((name @ "access_token", _)) => format!("{name}=****"),
+        _ => part.to_owned(),
+    };
+    query.split('&').map(shown).collect::<Vec<_>>().join("&")
 }
 
 /// Whether a delivery was seen for the first time.

@@ -28,7 +28,8 @@ pub(super) enum Unread {
 /// Reads bodies within bounds. Clones share the memory.
 #[derive(Clone)]
 pub(super) struct Reader {
-    max: usize,
+    /// The largest body, in bytes.
+    pub(super) max: usize,
     timeout: Duration,
     memory: Arc<Semaphore>,
 }

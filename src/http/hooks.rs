@@ -8,20 +8,23 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::answer::Echo;
 use super::diagnosis::Arrival;
 use super::endpoint::name_below;
 use super::gate::{Gate, answered};
 use super::ledger::{Entry, Ledger, Running};
 use super::receive::not_post;
-use super::record::{Facts, RequestId};
+use super::record::{Facts, PROBE, RequestId};
 use super::refused::{Refused, SOON, check_content, malformed, unavailable};
 use crate::catalog::Catalog;
 use crate::dispatch::hooks::{self, Answer};
+use crate::event::CANARY;
 use crate::hook::{Call, HookMeta, Site, Unhandled};
-use crate::source::{AdmittedCall, versioned};
+use crate::source::{AdmittedCall, VerifiedCall, versioned};
 use crate::web::problem::{NOT_IMPLEMENTED, Problem};
 
 /// Answers hooks. `C` is the fork's context, cloned for each call.
@@ -37,6 +40,14 @@ pub(super) struct Place {
     site: Arc<Site>,
     prefixes: [String; 2],
     turns: Arc<Semaphore>,
+}
+
+/// What has come of an authentic request.
+enum Accepted {
+    /// A call, and its turn.
+    Call(Call, OwnedSemaphorePermit),
+    /// A probe, which runs nothing.
+    Probe(Echo),
 }
 
 impl<C: Clone + Send + Sync + 'static> Hooks<C> {
@@ -77,16 +88,20 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         }
         let (started, id) = (Instant::now(), request.extensions().get::<RequestId>().copied());
         let response = match self.accept(gate, place, &hook, request, &mut facts).await {
-            Ok((call, turn)) => {
+            Ok(Accepted::Call(call, turn)) => {
                 let entry = Entry::new(&place.site, &call, id, started);
                 Ok(self.run(place.site.unhandled, call, turn, entry, &mut facts).await)
+            }
+            Ok(Accepted::Probe(echo)) => {
+                facts.outcome = Some(PROBE);
+                Ok(echoed(echo))
             }
             Err(refused) => Err(refused),
         };
         answered(response, facts).await
     }
 
-    /// A call that is its sender's, and its turn.
+    /// A call that is its sender's, or a probe of one.
     async fn accept(
         &self,
         gate: &Gate,
@@ -94,7 +109,7 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         path: &str,
         request: Request,
         facts: &mut Facts,
-    ) -> Result<(Call, OwnedSemaphorePermit), Refused> {
+    ) -> Result<Accepted, Refused> {
         let (site, deadline) = (&place.site, Instant::now() + place.site.deadline);
         gate.check_open()?;
         let turn = Arc::clone(&place.turns)
@@ -123,6 +138,10 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
             .verify(body)
             .map_err(|rejected| gate.reject(&site.source, *rejected, &arrival, None))?;
         facts.key = verified.key;
+        if hook == CANARY || verified.mark().is_some() {
+            let echo = self.echo(&verified, &hook, &arrival, gate.reader.max);
+            return Ok(Accepted::Probe(echo));
+        }
         let meta = HookMeta {
             hook,
             source: site.source.name.clone(),
@@ -131,7 +150,27 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
             received_at: arrival.time,
             deadline,
         };
-        Ok((Call::new(site, meta, called, verified.token, verified.body), turn))
+        let call = Call::new(site, meta, called, verified.token, verified.body);
+        Ok(Accepted::Call(call, turn))
+    }
+
+    /// What was seen of a probe, and whether the hook that it asks about would be handled.
+    fn echo(
+        &self,
+        probe: &VerifiedCall,
+        hook: &str,
+        arrival: &Arrival<'_>,
+        max_body: usize,
+    ) -> Echo {
+        let asked = probe.mark().filter(|asked| asked != CANARY);
+        let row = self.catalog.get_hook(asked.as_deref().unwrap_or(hook));
+        let handled = row.filter(|row| row.handler.is_some());
+        Echo {
+            key: probe.key.map(|key| key.to_string()),
+            headers: probe.header_names(),
+            handles: handled.map(|row| row.id.to_owned()),
+            ..Echo::of(&probe.body, arrival, max_body)
+        }
     }
 
     /// The hook's id in the catalog, and the one by which it is called and called back; the caller's if it is not known.
@@ -188,6 +227,14 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         facts.callback = ended.callback.as_ref().map(|callback| callback.took);
         respond(ended.answer)
     }
+}
+
+fn echoed(canary: Echo) -> Response {
+    #[derive(Serialize)]
+    struct Echoed {
+        canary: Echo,
+    }
+    crate::web::json(StatusCode::OK, "application/json", &Echoed { canary })
 }
 
 fn respond(answer: Answer) -> Response {

@@ -30,7 +30,6 @@ pub(super) struct Receiver<C> {
     endpoints: Vec<Endpoint>,
     catalog: Arc<Catalog<C>>,
     front: Front,
-    max_body: usize,
     turns: Semaphore,
     hooks: Hooks<C>,
 }
@@ -104,7 +103,6 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         Receiver {
             endpoints: endpoints.collect(),
             gate: Gate::new(sources, &parts.limits, parts.clock, parts.sightings, parts.stop),
-            max_body: parts.limits.max_body,
             turns: Semaphore::new(parts.limits.concurrency),
             hooks: Hooks::new(parts.hooks, Arc::clone(&parts.catalog), parts.context, ledger),
             catalog: parts.catalog,
@@ -190,27 +188,23 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
 
     /// What was seen of a canary, and whether the event that it asks about would be handled.
     fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival<'_>) -> Echo {
-        let asked = canary.field("canary");
-        let event = asked.as_deref().filter(|asked| !asked.is_empty()).unwrap_or(path);
+        let asked = canary.mark().filter(|asked| asked != CANARY);
+        let event = asked.as_deref().unwrap_or(path);
         let row = self.catalog.get(canary.source.dialect, version, event);
         Echo {
-            sha256: hex::encode(canary.digest),
-            size: canary.body.len(),
-            query: arrival.query.map(shown_query),
-            headers: canary.header_names(),
-            received_at: arrival.time,
             key: canary.key.map(|key| key.to_string()),
-            conflict: false,
+            headers: canary.header_names(),
             handles: row.map(|row| row.name.to_owned()),
-            max_body: self.max_body,
+            ..Echo::of(&canary.body, arrival, self.gate.reader.max)
         }
     }
 
-    /// The event that the body names, if the catalog knows it; else the one that the path names.
+    /// The event that the body names, if the catalog knows it; else the one that the path names. What is marked as a
+    /// probe is one, whatever the path names.
     fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, Refused> {
         let dialect = delivery.source.dialect;
         let said = delivery.event_type.as_deref();
-        if said.unwrap_or(path) == CANARY {
+        if said.unwrap_or(path) == CANARY || delivery.mark().is_some() {
             let event_type = CANARY.to_owned();
             return Ok(Route { event_type, version, handled: false, ordering_key: None });
         }
@@ -233,15 +227,6 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
             ordering_key: entity.map(|(field, value)| ordering_key(delivery, field, &value)),
         })
     }
-}
-
-/// The query without the key that may stand in it.
-fn shown_query(query: &str) -> String {
-    let shown = |part: &str| match part.split_once('=') {
-        Some((name @ "access_token", _)) => format!("{name}=****"),
-        _ => part.to_owned(),
-    };
-    query.split('&').map(shown).collect::<Vec<_>>().join("&")
 }
 
 /// One entity of one source: live and stage have the same numbers for different orders.

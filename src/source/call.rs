@@ -8,7 +8,7 @@ use http::header::{HeaderMap, HeaderName};
 use http::request;
 use secrecy::SecretString;
 
-use super::{Refusal, Rejected, Source, auth};
+use super::{Refusal, Rejected, Source, auth, mark};
 use crate::event::Timestamp;
 use crate::signature::Fingerprint;
 
@@ -75,11 +75,11 @@ impl AdmittedCall {
         })
     }
 
-    fn read(&self, key: Option<Fingerprint>, body: Bytes) -> Result<VerifiedCall, Refusal> {
+    fn read(self, key: Option<Fingerprint>, body: Bytes) -> Result<VerifiedCall, Refusal> {
         let token = text(&self.headers, &CALLBACK_TOKEN)?
             .ok_or_else(|| Refusal::Missing("X-DirectScale-CallbackToken".into()))?;
         let user = text(&self.headers, &USER)?.map(str::to_owned);
-        Ok(VerifiedCall { token: token.into(), user, key, body })
+        Ok(VerifiedCall { token: token.into(), user, key, body, headers: self.headers })
     }
 }
 
@@ -94,6 +94,19 @@ pub struct VerifiedCall {
     pub key: Option<Fingerprint>,
     /// The request model, exactly as received.
     pub body: Bytes,
+    headers: HeaderMap,
+}
+
+impl VerifiedCall {
+    /// The names of the headers that it came with, each once.
+    pub fn header_names(&self) -> Vec<String> {
+        self.headers.keys().map(ToString::to_string).collect()
+    }
+
+    /// What the call asks about, if its body is marked as a probe's.
+    pub fn mark(&self) -> Option<String> {
+        mark(&self.body)
+    }
 }
 
 /// The value of a header that may be there once; an empty one is none.

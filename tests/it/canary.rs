@@ -10,6 +10,17 @@ use super::receiver::{KEY, Receiver, Request, SOURCES};
 
 const BODY: &str = r#"{"EventType":"webhook-receiver.canary"}"#;
 
+/// A body that says what it is when nothing else does any more.
+const MARKED: &str = r#"{"webhook-receiver.canary":"webhook-receiver.canary"}"#;
+
+const HOOKS: &str = r#"
+[sources.live]
+dialect = "directscale"
+bearer_tokens = ["Ab!c@d%e$f^g&h"]
+[sources.live.hooks]
+unhandled = "refuse"
+"#;
+
 async fn receiver() -> Receiver {
     Receiver::start(SOURCES, catalog(), Context::default()).await
 }
@@ -98,4 +109,63 @@ async fn canaries_are_not_counted_as_deliveries() {
     let metrics = Request::get("/metrics").send(&process.address).await;
     let metrics = String::from_utf8(metrics.body).unwrap();
     assert!(!metrics.contains("webhook_deliveries_total{"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_marked_body_is_a_canary_whatever_event_is_named() {
+    let receiver = receiver().await;
+    for (number, body) in
+        [MARKED, &MARKED.replace('{', r#"{"EventType":"OrderEvent","OrderId":1,"#)]
+            .into_iter()
+            .enumerate()
+    {
+        let request = Request::live("/api/webhooks/OrderEvent", body).id(&number.to_string());
+        let answer = receiver.send(&request).await;
+        assert!(answer.kept().1);
+        assert_eq!(answer.json()["canary"]["handles"], "OrderEvent");
+        receiver.send(&request.bearer("another")).await.problem(401, "unauthorized");
+    }
+    let kept = receiver.finish().await.deliveries().await;
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().all(|kept| kept.entry.state == State::Canary && kept.entry.attempts == 0));
+}
+
+#[tokio::test]
+async fn the_mark_counts_only_where_it_stands_alone() {
+    let receiver = receiver().await;
+    for (number, body) in [
+        r#"{"OrderId":1,"Note":"webhook-receiver.canary"}"#,
+        r#"{"OrderId":1,"Note":{"webhook-receiver.canary":"x"}}"#,
+        r#"{"OrderId":1,"Note":"{\"webhook-receiver.canary\":\"x\"}"}"#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = Request::live("/api/webhooks/OrderEvent", body).id(&number.to_string());
+        let answer = receiver.send(&request).await;
+        assert!(answer.kept().1);
+        assert!(answer.json().get("canary").is_none(), "{body}");
+    }
+    let kept = receiver.finish().await.deliveries().await;
+    assert!(kept.iter().all(|kept| kept.entry.state == State::Done), "{kept:#?}");
+}
+
+#[tokio::test]
+async fn a_canary_of_a_hook_is_proved_and_told_what_was_seen_but_runs_nothing() {
+    let receiver = Receiver::start(HOOKS, catalog(), Context::default()).await;
+    let named = |hook: &str, body: &str| {
+        Request::live(&format!("/api/hooks/{hook}"), body).set("X-DirectScale-CallbackToken", "t")
+    };
+    for request in [named("Autoships.CreateAutoship", MARKED), named(CANARY, "not read")] {
+        let answer = receiver.send(&request).await;
+        assert_eq!(answer.status, 200, "{}", answer.body.escape_ascii());
+        let headers = answer.json()["canary"]["headers"].to_string();
+        assert!(headers.contains("x-directscale-callbacktoken"), "{headers}");
+        let strange = receiver.send(&request.clone().bearer("another")).await;
+        strange.problem(401, "unauthorized");
+        let bare = receiver.send(&request.without("X-DirectScale-CallbackToken")).await;
+        let detail = bare.problem(400, "bad-request").unwrap();
+        assert_eq!(detail, "X-DirectScale-CallbackToken is missing");
+    }
+    assert!(receiver.stop().await.calls().await.is_empty());
 }

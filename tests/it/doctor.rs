@@ -12,13 +12,15 @@ use webhook_receiver::doctor::{BUDGET, CHECKS, Verdict};
 use webhook_receiver::handlers::{Context, catalog};
 
 use super::nginx::{Certificates, Nginx, free_port, is_installed, readme_block};
-use super::process::{Process, complaint, run};
+use super::process::{Process, complaint, printed, run};
 use super::receiver::Receiver;
 
 const SETTINGS: &str = r#"
 [sources.live]
 dialect = "directscale"
 bearer_tokens = ["Ab!c@d%e$f^g&h", "another key without marks"]
+[sources.live.hooks]
+unhandled = "refuse"
 [sources.stage]
 dialect = "directscale"
 environment = "stage"
@@ -32,6 +34,10 @@ signing_keys = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
 dialect = "slack"
 path = "/slack/api/webhooks"
 signing_keys = ["0123456789abcdef0123456789abcdef"]
+[sources.github]
+dialect = "github"
+path = "/github/api/webhooks"
+signing_keys = ["It's a Secret to Everybody"]
 "#;
 
 const LIVE: &str = "/api/webhooks";
@@ -56,8 +62,12 @@ const NOTHING: Broken =
 const AUTHORIZATION: &str = "proxy_set_header Authorization $http_authorization;";
 const CONNECTION: &str = r#"proxy_set_header Connection "";"#;
 const LOCATION: &str =
-    "location ~* ^/(stage/|signed/|slack/)?api/(v[0-9]+/)?(webhooks|hooks)(/|$) {";
+    "location ~* ^/(stage/|signed/|slack/|github/)?api/(v[0-9]+/)?(webhooks|hooks)(/|$) {";
 const TOKENS: &str = "server_tokens off;";
+const PROTOCOLS: &str = "ssl_protocols TLSv1.2 TLSv1.3;";
+
+/// Takes the space around a body away, as whatever reads and writes JSON does.
+const TRIMMED: &str = "access_by_lua_block { ngx.req.read_body(); local b = ngx.req.get_body_data(); if b then ngx.req.set_body_data((b:gsub('%s+$', ''):gsub('^%s+', ''))) end }";
 
 /// PORT is nginx's, PLAIN another one that it may listen on, CLOSED one where nothing listens.
 const BROKEN: &[Broken] = &[
@@ -87,8 +97,24 @@ const BROKEN: &[Broken] = &[
         ..NOTHING
     },
     Broken {
-        change: &[("ssl_protocols TLSv1.2 TLSv1.3;", "ssl_protocols TLSv1.2;"), (TOKENS, "")],
+        change: &[(PROTOCOLS, "ssl_protocols TLSv1.2;"), (TOKENS, "")],
         says: &[("reach.versions", "not 1.3"), ("exposure.banner", "nginx/")],
+        ..NOTHING
+    },
+    Broken {
+        change: &[(
+            PROTOCOLS,
+            "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;",
+        )],
+        says: &[("reach.retired", "TLS 1.0 and TLS 1.1 is spoken")],
+        ..NOTHING
+    },
+    Broken {
+        change: &[(
+            PROTOCOLS,
+            "ssl_protocols TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;",
+        )],
+        says: &[("reach.retired", "TLS 1.1 is spoken")],
         ..NOTHING
     },
     Broken {
@@ -177,6 +203,14 @@ const BROKEN: &[Broken] = &[
         says: &[("identity.headers", "x-directscale-client-id")],
         ..NOTHING
     },
+    // The path names an event that has a handler, and nothing else says that it is not this event.
+    Broken {
+        change: &[(CONNECTION, r#"proxy_set_header X-GitHub-Event "";"#)],
+        url: "/github/api/webhooks/push",
+        args: &["--source", "github"],
+        says: &[("identity.headers", "x-github-event")],
+        ..NOTHING
+    },
     Broken {
         change: &[(
             LOCATION,
@@ -206,18 +240,12 @@ const BROKEN: &[Broken] = &[
         ..NOTHING
     },
     Broken {
-        change: &[(
-            CONNECTION,
-            "access_by_lua_block { ngx.req.read_body(); local b = ngx.req.get_body_data(); if b then ngx.req.set_body_data((b:gsub('%s+$', ''):gsub('^%s+', ''))) end }",
-        )],
+        change: &[(CONNECTION, TRIMMED)],
         says: &[("bodies.bytes", "changed on the way")],
         ..NOTHING
     },
     Broken {
-        change: &[(
-            CONNECTION,
-            "access_by_lua_block { ngx.req.read_body(); local b = ngx.req.get_body_data(); if b then ngx.req.set_body_data((b:gsub('%s+$', ''):gsub('^%s+', ''))) end }",
-        )],
+        change: &[(CONNECTION, TRIMMED)],
         url: SIGNED,
         args: &["--source", "signed"],
         says: &[("bodies.bytes", "written anew on the way")],
@@ -252,6 +280,12 @@ const BROKEN: &[Broken] = &[
     Broken {
         change: &[("client_max_body_size 1m;", "client_max_body_size 8k;")],
         says: &[("bodies.sizes", "1024 get through")],
+        ..NOTHING
+    },
+    // nginx buffers bodies, and has no place to do so.
+    Broken {
+        beside: "init_worker_by_lua_block { os.remove(ngx.config.prefix() .. 'body') }",
+        says: &[("bodies.sizes", "cannot hold a larger body")],
         ..NOTHING
     },
     Broken {
@@ -290,6 +324,52 @@ const BROKEN: &[Broken] = &[
         url: "/api/webhooks/",
         args: &["--source", "live", "--events=OrderEvent,NobodysEvent"],
         says: &[("events.routes", "no handler takes NobodysEvent")],
+        ..NOTHING
+    },
+    Broken {
+        change: &[(LOCATION, "location ~* ^/api/webhooks {")],
+        says: &[("hooks.path", "not forwarded")],
+        ..NOTHING
+    },
+    Broken {
+        args: &["--source", "live", "--hooks-url", "https://127.0.0.1:PORT/api/v9/hooks/"],
+        says: &[("hooks.path", "no hooks have this path")],
+        ..NOTHING
+    },
+    Broken {
+        change: &[(
+            AUTHORIZATION,
+            r#"proxy_set_header Authorization "Bearer another key without marks";"#,
+        )],
+        says: &[("hooks.key", "without any proof was let in")],
+        ..NOTHING
+    },
+    Broken {
+        change: &[(CONNECTION, r#"proxy_set_header X-DirectScale-CallbackToken "";"#)],
+        says: &[("hooks.call", "X-DirectScale-CallbackToken is missing")],
+        ..NOTHING
+    },
+    Broken {
+        change: &[(CONNECTION, r#"proxy_set_header X-DirectScale-RequestName "";"#)],
+        says: &[("hooks.name", "was let in"), ("hooks.headers", "x-directscale-requestname")],
+        ..NOTHING
+    },
+    Broken {
+        change: &[(CONNECTION, "rewrite ^/api/hooks /api/hooks break;")],
+        says: &[("hooks.name", "was let in")],
+        ..NOTHING
+    },
+    Broken {
+        change: &[(
+            CONNECTION,
+            r#"rewrite ^/api/hooks /api/hooks break; proxy_set_header X-DirectScale-RequestName "";"#,
+        )],
+        says: &[("hooks.call", "neither the path nor X-DirectScale-RequestName")],
+        ..NOTHING
+    },
+    Broken {
+        change: &[(CONNECTION, "proxy_set_header X-DirectScale-CallbackToken $request_id;")],
+        says: &[("hooks.token", "was let in")],
         ..NOTHING
     },
 ];
@@ -343,7 +423,8 @@ impl Stage {
     }
 }
 
-fn report(folder: &Path, args: &[&str]) -> Value {
+/// What `doctor` prints with `--json`, and that its exit code says the same.
+pub(crate) fn report(folder: &Path, args: &[&str]) -> Value {
     let output = run(folder, args);
     let text = String::from_utf8(output.stdout).unwrap();
     let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| {
@@ -406,6 +487,24 @@ fn whatever_is_broken_is_named() {
         wrong.extend(broken.says.iter().filter_map(|(id, cause)| missing(&report, id, cause)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // However much was broken, every delivery was known for a probe, and no call of a hook was run.
+    let listed = |args: &[&str]| -> Vec<Value> {
+        let text = printed(run(stage.folder.path(), args));
+        let read: Result<Vec<Value>, _> =
+            serde_json::Deserializer::from_str(&text).into_iter().collect();
+        read.unwrap()
+            .into_iter()
+            .flat_map(|value| match value {
+                Value::Array(values) => values,
+                value => vec![value],
+            })
+            .collect()
+    };
+    for state in ["ready", "running", "done", "dead", "unrouted"] {
+        let kept = listed(&["inbox", "list", "--state", state, "--json"]);
+        assert!(kept.is_empty(), "{kept:#?}");
+    }
+    assert!(listed(&["hooks", "list", "--json"]).is_empty());
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod deliveries;
 mod dialects;
 mod dispatch;
 mod doctor;
+mod doctor_foreign;
 mod drain;
 mod emit;
 mod expect;

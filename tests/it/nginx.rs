@@ -45,7 +45,7 @@ pub(crate) fn readme_block(port: u16, receiver: &str) -> String {
         ("server_name hooks.example.com;", "server_name localhost;".to_owned()),
         ("/etc/ssl/hooks.example.com.pem", "good.pem".to_owned()),
         ("/etc/ssl/hooks.example.com.key", "leaf.key".to_owned()),
-        ("(stage/)?api", "(stage/|signed/|slack/)?api".to_owned()),
+        ("(stage/)?api", "(stage/|signed/|slack/|github/)?api".to_owned()),
         ("http://127.0.0.1:8080", format!("http://{receiver}")),
     ]
     .into_iter()

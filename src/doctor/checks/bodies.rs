@@ -1,13 +1,15 @@
 //! Whether bodies of every kind arrive byte for byte, up to the receiver's own limit.
 
+use std::sync::Arc;
+
 use http::header::CONTENT_ENCODING;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use sha2::{Digest, Sha256};
 
-use super::{accepted, either, unsent};
+use super::accepted;
 use crate::doctor::answer::Seen;
-use crate::doctor::check::Finding;
+use crate::doctor::check::{Checked, Finding, Verdict};
 use crate::doctor::probe::{Probe, replaced};
 use crate::emitter::Message;
 
@@ -23,41 +25,27 @@ const AWKWARD: [(&str, &str); 3] =
 
 const FOREIGN: &str = "\"Jörg, Zoë, 東京, 🦀\"";
 
-pub(in crate::doctor) async fn bytes(probe: &Probe) -> Finding {
-    let drafted = probe.genuine(&AWKWARD).map(|mut message| {
-        message.body = [b" ", message.body.as_ref(), b"\r\n"].concat().into();
-        message
-    });
-    let message = match drafted {
-        Ok(message) => message,
-        Err(error) => return unsent(&error),
-    };
+pub(in crate::doctor) async fn bytes(probe: &Probe) -> Checked {
+    let mut message = probe.genuine(&AWKWARD)?;
+    message.body = [b" ", message.body.as_ref(), b"\r\n"].concat().into();
     let seen = probe.send(&message).await;
-    let plain = probe.baseline().await.is_accepted();
-    match seen.status() {
-        Some(401) if plain => {
-            let reason =
-                probe.reason(&seen).await.map(|why| format!(" ({why})")).unwrap_or_default();
-            Finding::fail(format!(
-                "a plain body is accepted and an awkward one is not: it is written anew on the way{reason}"
-            ))
-        }
-        _ => either(unchanged(&message, &seen, "an awkward body")),
+    if seen.status() == Some(401) && probe.baseline().await.is_accepted() {
+        let reason = probe.reason(&seen).await.map(|why| format!(" ({why})"));
+        return Ok(Finding::fail(format!(
+            "a plain body is accepted and an awkward one is not: it is written anew on the way{}",
+            reason.unwrap_or_default()
+        )));
     }
+    unchanged(&message, &seen, "an awkward body")
 }
 
-pub(in crate::doctor) async fn unicode(probe: &Probe) -> Finding {
-    either(sent(probe, &[("name", FOREIGN)], "a body that is not ASCII").await)
-}
-
-async fn sent(probe: &Probe, fields: &[(&str, &str)], what: &str) -> Result<Finding, Finding> {
-    let message = probe.genuine(fields).map_err(|error| unsent(&error))?;
-    let seen = probe.send(&message).await;
-    unchanged(&message, &seen, what)
+pub(in crate::doctor) async fn unicode(probe: &Probe) -> Checked {
+    let message = probe.genuine(&[("name", FOREIGN)])?;
+    unchanged(&message, &probe.send(&message).await, "a body that is not ASCII")
 }
 
 /// The receiver verified the very bytes that were sent.
-fn unchanged(message: &Message, seen: &Seen, what: &str) -> Result<Finding, Finding> {
+fn unchanged(message: &Message, seen: &Seen, what: &str) -> Checked {
     accepted(seen, what)?;
     let Some(echo) = seen.echo() else { return Ok(Finding::pass("accepted")) };
     let sent = hex::encode(Sha256::digest(&message.body));
@@ -71,22 +59,19 @@ fn unchanged(message: &Message, seen: &Seen, what: &str) -> Result<Finding, Find
     })
 }
 
-pub(in crate::doctor) async fn packed(probe: &Probe) -> Finding {
-    let drafted = probe.genuine(&[]).map(|mut message| {
-        message.body = gzip(&message.body).into();
-        message
-    });
-    let request =
-        drafted.and_then(|message| replaced(message.request()?, CONTENT_ENCODING.as_str(), "gzip"));
+pub(in crate::doctor) async fn packed(probe: &Probe) -> Checked {
+    let mut message = probe.genuine(&[])?;
+    message.body = gzip(&message.body).into();
+    let request = replaced(message.request()?, CONTENT_ENCODING.as_str(), "gzip")?;
     let seen = probe.shoot(request).await;
-    match seen.status() {
+    Ok(match seen.status() {
         Some(415) => Finding::pass("a packed body arrives packed, and is refused with 415"),
         Some(200..300 | 400 | 401) => Finding::fail(format!(
             "a packed body is unpacked on the way, so that no signature over its bytes can hold: {}",
             seen.told()
         )),
         _ => Finding::warn(format!("a packed body: {}", seen.told())),
-    }
+    })
 }
 
 /// The bytes as gzip holds what it does not compress.
@@ -108,97 +93,92 @@ fn crc32(bytes: &[u8]) -> u32 {
         .fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
 }
 
-pub(in crate::doctor) async fn chunked(probe: &Probe) -> Finding {
-    let message = match probe.genuine(&[("pad", &format!("\"{}\"", "c".repeat(3000)))]) {
-        Ok(message) => message,
-        Err(error) => return unsent(&error),
-    };
-    let request = message.request().map(|mut request| {
-        let chunks: Vec<_> = message
-            .body
-            .chunks(1000)
-            .map(|chunk| Ok::<_, std::io::Error>(Frame::data(bytes::Bytes::copy_from_slice(chunk))))
-            .collect();
-        let body = StreamBody::new(futures_util::stream::iter(chunks));
-        *request.body_mut() = Some(reqwest::Body::wrap(body));
-        request
-    });
+pub(in crate::doctor) async fn chunked(probe: &Probe) -> Checked {
+    let message = probe.genuine(&[("pad", &format!("\"{}\"", "c".repeat(3000)))])?;
+    let mut request = message.request()?;
+    let chunks: Vec<_> = message
+        .body
+        .chunks(1000)
+        .map(|chunk| Ok::<_, std::io::Error>(Frame::data(message.body.slice_ref(chunk))))
+        .collect();
+    let body = StreamBody::new(futures_util::stream::iter(chunks));
+    *request.body_mut() = Some(reqwest::Body::wrap(body));
     let seen = probe.shoot(request).await;
     if seen.status() == Some(411) {
-        return Finding::fail(format!("a body without a length is refused: {}", seen.told()));
+        return Ok(Finding::fail(format!("a body without a length is refused: {}", seen.told())));
     }
-    either(unchanged(&message, &seen, "a body in chunks"))
+    unchanged(&message, &seen, "a body in chunks")
 }
 
-pub(in crate::doctor) async fn charset(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn charset(probe: &Probe) -> Checked {
     for content_type in [
         "application/json",
         "application/json; charset=utf-8",
         "application/json;charset=\"UTF-8\"",
     ] {
-        if let Err(finding) = with_type(probe, content_type).await {
-            return finding;
+        let mut places = probe.target.places.clone();
+        places.content_type = content_type;
+        let proof = Arc::new(probe.target.keys.proof(0, None)?);
+        let message = probe.drafted(proof, probe.body(&[])?, &places, &probe.target.url)?;
+        let finding = unchanged(&message, &probe.send(&message).await, content_type)?;
+        if finding.verdict != Verdict::Pass {
+            return Ok(finding);
         }
     }
-    Finding::pass("with and without a charset parameter")
-}
-
-async fn with_type(probe: &Probe, content_type: &'static str) -> Result<Finding, Finding> {
-    let mut places = probe.target.places.clone();
-    places.content_type = content_type;
-    let drafted = probe.target.keys.proof(0, None).and_then(|proof| {
-        probe.drafted(proof.into(), probe.body(&[])?, &places, &probe.target.url)
-    });
-    let message = drafted.map_err(|error| unsent(&error))?;
-    let seen = probe.send(&message).await;
-    unchanged(&message, &seen, content_type)
+    Ok(Finding::pass("with and without a charset parameter"))
 }
 
 fn limit(seen: &Seen) -> usize {
     seen.echo().map_or(USUAL, |echo| echo.max_body)
 }
 
-pub(in crate::doctor) async fn sizes(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn sizes(probe: &Probe) -> Checked {
     let limit = limit(probe.baseline().await);
     let most = limit.min(LARGEST);
+    let mut sizes = vec![1024, 9 * 1024, 70 * 1024, most / 2, most];
+    sizes.retain(|size| *size <= most);
+    sizes.sort_unstable();
     let mut largest = 0;
-    for size in [1024, 9 * 1024, 70 * 1024, most / 2, most] {
-        if size > most || size < largest {
-            continue;
+    for size in sizes {
+        let seen = sized(probe, size).await?;
+        if !seen.is_accepted() {
+            return Ok(stuck(&seen, size, limit, largest));
         }
-        match sized(probe, size).await {
-            Ok(seen) if seen.is_accepted() => largest = size,
-            Ok(seen) => {
-                let cap = format!("client_max_body_size {}k;", limit.div_ceil(1024));
-                return Finding::fail(format!(
-                    "{size} bytes: {}; the receiver takes {limit}, and {largest} get through",
-                    seen.told()
-                ))
-                .mend(format!(
-                    "what answered has a lower limit than max_body in [limits]; nginx: {cap}"
-                ));
-            }
-            Err(error) => return unsent(&error),
-        }
+        largest = size;
     }
-    Finding::pass(format!("up to {largest} bytes, of {limit} that the receiver takes"))
+    Ok(Finding::pass(format!("up to {largest} bytes, of {limit} that the receiver takes")))
 }
 
-pub(in crate::doctor) async fn over(probe: &Probe) -> Finding {
+/// Why a body does not get through that the receiver would take.
+///
+/// That a proxy holds bodies back until they are whole cannot be seen from outside, and does no harm unless it has no
+/// room for them: then it answers that it is broken itself, and only where a body is larger than its memory for one.
+fn stuck(seen: &Seen, size: usize, limit: usize, largest: usize) -> Finding {
+    let told = format!("{size} bytes: {}; {largest} get through", seen.told());
+    match seen.status() {
+        Some(500 | 507) if !seen.is_receivers() => Finding::fail(format!(
+            "{told}, so what answers cannot hold a larger body until it is whole"
+        ))
+        .mend("nginx: room and rights for client_body_temp_path, or proxy_request_buffering off;"),
+        _ => Finding::fail(format!("{told}, and the receiver takes {limit}")).mend(format!(
+            "what answered has a lower limit than max_body in [limits]; nginx: client_max_body_size {}k;",
+            limit.div_ceil(1024)
+        )),
+    }
+}
+
+pub(in crate::doctor) async fn over(probe: &Probe) -> Checked {
     let limit = limit(probe.baseline().await);
     if limit > LARGEST {
-        return Finding::skip(format!(
-            "the receiver takes {limit} bytes, which are too many to try"
-        ));
+        return Ok(Finding::skip(format!("the receiver takes {limit} bytes, too many to try")));
     }
-    match sized(probe, limit + 1).await {
-        Ok(seen) => match seen.status() {
-            Some(413) => Finding::pass(format!("{} bytes are refused: {}", limit + 1, seen.told())),
-            Some(200..300) => Finding::fail(format!("{} bytes were accepted", limit + 1)),
-            _ => Finding::warn(format!("{} bytes: {}", limit + 1, seen.told())),
-        },
-        Err(error) => unsent(&error),
-    }
+    let seen = sized(probe, limit + 1).await?;
+    let told = format!("{} bytes: {}", limit + 1, seen.told());
+    Ok(match seen.status() {
+        Some(413) => Finding::pass(told),
+        Some(200..300) => Finding::fail(told),
+        _ => Finding::warn(told),
+    })
 }
 
 /// Sends a delivery of just so many bytes.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{accepted, either, unsent};
+use super::accepted;
 use crate::doctor::answer::Seen;
-use crate::doctor::check::Finding;
+use crate::doctor::check::{Checked, Finding};
 use crate::doctor::probe::Probe;
 
 /// How many come at once.
@@ -15,16 +15,16 @@ const AT_ONCE: usize = 10;
 /// The pause before a late resend: long enough for an answer that is kept in a cache on the way to be a stale one.
 const PAUSE: Duration = Duration::from_millis(1500);
 
-pub(in crate::doctor) async fn again(probe: &Probe) -> Finding {
-    either(resent(probe, Duration::ZERO).await)
+pub(in crate::doctor) async fn again(probe: &Probe) -> Checked {
+    resent(probe, Duration::ZERO).await
 }
 
-pub(in crate::doctor) async fn later(probe: &Probe) -> Finding {
-    either(resent(probe, PAUSE).await)
+pub(in crate::doctor) async fn later(probe: &Probe) -> Checked {
+    resent(probe, PAUSE).await
 }
 
-async fn resent(probe: &Probe, pause: Duration) -> Result<Finding, Finding> {
-    let message = probe.genuine(&[]).map_err(|error| unsent(&error))?;
+async fn resent(probe: &Probe, pause: Duration) -> Checked {
+    let message = probe.genuine(&[])?;
     let first = probe.send(&message).await;
     accepted(&first, "the first")?;
     tokio::time::sleep(pause).await;
@@ -33,20 +33,13 @@ async fn resent(probe: &Probe, pause: Duration) -> Result<Finding, Finding> {
     Ok(once(&[first, second], "accepted and duplicate"))
 }
 
-pub(in crate::doctor) async fn together(probe: &Probe) -> Finding {
-    let message = match probe.genuine(&[]) {
-        Ok(message) => message,
-        Err(error) => return unsent(&error),
-    };
+pub(in crate::doctor) async fn together(probe: &Probe) -> Checked {
+    let message = probe.genuine(&[])?;
     let seen = join_all((0..AT_ONCE).map(|_| probe.send(&message))).await;
-    match seen.iter().find(|seen| !seen.is_accepted()) {
-        Some(lost) => {
-            Finding::fail(format!("of {AT_ONCE} at once, one was not accepted: {}", lost.told()))
-        }
-        None => {
-            once(&seen, &format!("of {AT_ONCE} at once, one is accepted and the others duplicate"))
-        }
+    for one in &seen {
+        accepted(one, &format!("one of {AT_ONCE} at once"))?;
     }
+    Ok(once(&seen, &format!("of {AT_ONCE} at once, one is accepted and the others duplicate")))
 }
 
 /// Exactly one is new, and all have its number.
@@ -67,12 +60,8 @@ fn once(seen: &[Seen], well: &str) -> Finding {
     }
 }
 
-pub(in crate::doctor) async fn conflict(probe: &Probe) -> Finding {
-    either(try_conflict(probe).await)
-}
-
-async fn try_conflict(probe: &Probe) -> Result<Finding, Finding> {
-    let mut message = probe.genuine(&[]).map_err(|error| unsent(&error))?;
+pub(in crate::doctor) async fn conflict(probe: &Probe) -> Checked {
+    let mut message = probe.genuine(&[])?;
     let first = probe.send(&message).await;
     accepted(&first, "the first")?;
     message.body = [message.body.as_ref(), b"\n"].concat().into();

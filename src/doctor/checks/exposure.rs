@@ -4,10 +4,10 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN,
     SERVER,
 };
-use reqwest::{Method, Url};
+use reqwest::{Method, Request, Url};
 
 use crate::doctor::answer::{Seen, shown};
-use crate::doctor::check::Finding;
+use crate::doctor::check::{Checked, Finding};
 use crate::doctor::probe::Probe;
 use crate::emitter::fresh_id;
 
@@ -19,11 +19,13 @@ const POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
 /// A site that has nothing to do with the receiver.
 const STRANGER: &str = "https://stranger.example";
 
-pub(in crate::doctor) async fn pages(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn pages(probe: &Probe) -> Checked {
     // Some sites answer everything with a page of their own.
     let nothing = visit(probe, &format!("/{}", fresh_id())).await;
     if nothing.is_accepted() {
-        return Finding::pass("every path is answered with some page, so none is the receiver's");
+        return Ok(Finding::pass(
+            "every path is answered with some page, so none is the receiver's",
+        ));
     }
     let mut open = Vec::new();
     for page in PAGES {
@@ -31,44 +33,44 @@ pub(in crate::doctor) async fn pages(probe: &Probe) -> Finding {
             open.push(page);
         }
     }
-    match open.is_empty() {
+    Ok(match open.is_empty() {
         true => Finding::pass("none of the owner's pages can be had without a login"),
         false => Finding::fail(format!("anyone can read {}", open.join(", "))),
-    }
+    })
 }
 
 async fn visit(probe: &Probe, path: &str) -> Seen {
     let mut url: Url = probe.target.url.clone();
     url.set_path(path);
     url.set_query(None);
-    probe.shoot(Ok(probe.visit(Method::GET, url))).await
+    probe.shoot(Request::new(Method::GET, url)).await
 }
 
-pub(in crate::doctor) async fn banner(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn banner(probe: &Probe) -> Checked {
     let seen = probe.baseline().await;
-    let Ok(answer) = &seen.result else { return Finding::skip("no answer") };
+    let Ok(answer) = &seen.result else { return Ok(Finding::skip("no answer")) };
     let tells = |name: &HeaderName| {
         let text = answer.text(name)?;
         (text.contains(|c: char| c.is_ascii_digit()) || *name == POWERED_BY)
             .then(|| format!("{name}: {}", shown(text)))
     };
     let told: Vec<String> = [SERVER, POWERED_BY].iter().filter_map(tells).collect();
-    match told.is_empty() {
+    Ok(match told.is_empty() {
         true => Finding::pass("no version is told"),
         false => Finding::warn(told.join(", ")),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn cors(probe: &Probe) -> Finding {
-    let mut request = probe.visit(Method::OPTIONS, probe.target.url.clone());
+pub(in crate::doctor) async fn cors(probe: &Probe) -> Checked {
+    let mut request = Request::new(Method::OPTIONS, probe.target.url.clone());
     let headers = request.headers_mut();
     headers.insert(ORIGIN, HeaderValue::from_static(STRANGER));
     headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("POST"));
-    let seen = probe.shoot(Ok(request)).await;
-    match seen.header(&ACCESS_CONTROL_ALLOW_ORIGIN) {
+    let seen = probe.shoot(request).await;
+    Ok(match seen.header(&ACCESS_CONTROL_ALLOW_ORIGIN) {
         Some(allowed @ ("*" | STRANGER)) => {
             Finding::warn(format!("pages of any site may send to it: {allowed}"))
         }
         _ => Finding::pass("pages of other sites may not send to it"),
-    }
+    })
 }

@@ -1,13 +1,14 @@
 //! Whether a delivery gets there at all, and as what.
 
 use chrono::{TimeDelta, Utc};
-use reqwest::{Method, Url};
+use reqwest::{Method, Request};
 use tokio::net::TcpStream;
 
-use super::{accepted, either, unsent};
-use crate::doctor::answer::{Seen, shown};
-use crate::doctor::check::Finding;
+use super::accepted;
+use crate::doctor::answer::shown;
+use crate::doctor::check::{Checked, Finding};
 use crate::doctor::probe::Probe;
+use crate::doctor::retired::RETIRED;
 
 /// A certificate that ends sooner is worth a warning.
 const SOON: TimeDelta = TimeDelta::days(21);
@@ -15,20 +16,20 @@ const SOON: TimeDelta = TimeDelta::days(21);
 /// A query that everything on the way must leave as it is.
 const QUERY: &str = "doctor=a%2Fb%20c%2Bd&empty=";
 
-pub(in crate::doctor) async fn dns(probe: &Probe) -> Finding {
-    match probe.addresses().await {
+pub(in crate::doctor) async fn dns(probe: &Probe) -> Checked {
+    Ok(match probe.addresses().await {
         Ok(found) if found.is_empty() => Finding::fail("the name has no address"),
         Ok(found) => {
             let addresses: Vec<String> = found.iter().map(|a| a.ip().to_string()).collect();
             Finding::pass(addresses.join(", "))
         }
         Err(error) => Finding::fail(error.clone()),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn connect(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn connect(probe: &Probe) -> Checked {
     let Ok(addresses) = probe.addresses().await else {
-        return Finding::skip("the host's address is not known");
+        return Ok(Finding::skip("the host's address is not known"));
     };
     let mut dead = Vec::new();
     for address in addresses {
@@ -38,59 +39,73 @@ pub(in crate::doctor) async fn connect(probe: &Probe) -> Finding {
             dead.push(address.to_string());
         }
     }
-    match dead.len() {
+    Ok(match dead.len() {
         0 => Finding::pass("every address takes connections"),
         some if some < addresses.len() => {
             Finding::warn(format!("no connection to {}, but to others", dead.join(", ")))
         }
         _ => Finding::fail(format!("no connection to {}", dead.join(", "))),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn certificate(probe: &Probe) -> Finding {
-    match probe.tls().await {
+pub(in crate::doctor) async fn certificate(probe: &Probe) -> Checked {
+    Ok(match probe.tls().await {
         Err(cause) => Finding::fail(format!("no TLS: {cause}")),
         Ok(tls) => match &tls.trusted {
             Ok(()) => Finding::pass("trusted, and for this host"),
             Err(why) => Finding::fail(why.clone()),
         },
-    }
+    })
 }
 
-pub(in crate::doctor) async fn expiry(probe: &Probe) -> Finding {
-    let Ok(tls) = probe.tls().await else { return Finding::skip("no certificate was seen") };
-    let Some(end) = tls.not_after else { return Finding::skip("its end could not be read") };
+pub(in crate::doctor) async fn expiry(probe: &Probe) -> Checked {
+    let Ok(tls) = probe.tls().await else { return Ok(Finding::skip("no certificate was seen")) };
+    let Some(end) = tls.not_after else { return Ok(Finding::skip("its end could not be read")) };
     let seen = format!("valid until {}", end.format("%Y-%m-%d"));
     let left = end - Utc::now();
-    match () {
+    Ok(match () {
         () if left < TimeDelta::zero() => {
             Finding::fail(format!("expired on {}", end.format("%Y-%m-%d")))
         }
         () if left < SOON => Finding::warn(format!("{seen}, in {} days", left.num_days())),
         () => Finding::pass(seen),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn versions(probe: &Probe) -> Finding {
-    let Ok(tls) = probe.tls().await else { return Finding::fail("neither TLS 1.2 nor 1.3") };
-    match tls.versions {
+pub(in crate::doctor) async fn versions(probe: &Probe) -> Checked {
+    let Ok(tls) = probe.tls().await else { return Ok(Finding::fail("neither TLS 1.2 nor 1.3")) };
+    Ok(match tls.versions {
         [true, true] => Finding::pass("TLS 1.2 and 1.3"),
-        [true, false] => {
-            Finding::warn("TLS 1.2, but not 1.3").mend("nginx: ssl_protocols TLSv1.2 TLSv1.3;")
-        }
+        [true, false] => Finding::warn("TLS 1.2, but not 1.3"),
         [false, true] => Finding::warn("TLS 1.3, but not 1.2, which older senders need"),
         [false, false] => Finding::fail("neither TLS 1.2 nor 1.3"),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn plain(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn retired(probe: &Probe) -> Checked {
+    let Ok(addresses) = probe.addresses().await else {
+        return Ok(Finding::skip("the host's address is not known"));
+    };
+    let mut spoken = Vec::new();
+    for version in &RETIRED {
+        if version.is_spoken(probe.target.host(), addresses).await {
+            spoken.push(version.name);
+        }
+    }
+    Ok(match spoken.is_empty() {
+        true => Finding::pass("neither TLS 1.0 nor TLS 1.1 is spoken"),
+        false => Finding::warn(format!("{} is spoken", spoken.join(" and "))),
+    })
+}
+
+pub(in crate::doctor) async fn plain(probe: &Probe) -> Checked {
     let mut url = probe.target.url.clone();
     if url.set_port(probe.target.plain_port).is_err() || url.set_scheme("http").is_err() {
-        return Finding::skip("the URL has no plain twin");
+        return Ok(Finding::skip("the URL has no plain twin"));
     }
     // Without a key: anyone on the way could read it.
-    let seen = probe.shoot(Ok(probe.visit(Method::POST, url))).await;
-    match seen.status() {
+    let seen = probe.shoot(Request::new(Method::POST, url)).await;
+    Ok(match seen.status() {
         None => Finding::pass("nothing answers plain HTTP"),
         Some(300..400) => Finding::pass(format!("plain HTTP is redirected ({})", seen.told())),
         Some(403 | 404 | 426 | 444) => {
@@ -99,12 +114,12 @@ pub(in crate::doctor) async fn plain(probe: &Probe) -> Finding {
         Some(_) => {
             Finding::warn(format!("deliveries are taken over plain HTTP, too: {}", seen.told()))
         }
-    }
+    })
 }
 
-pub(in crate::doctor) async fn redirect(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn redirect(probe: &Probe) -> Checked {
     let seen = probe.baseline().await;
-    let Some(300..400) = seen.status() else { return Finding::pass("no redirect") };
+    let Some(300..400) = seen.status() else { return Ok(Finding::pass("no redirect")) };
     let to = seen.location().unwrap_or_default();
     let own = &probe.target.url;
     let target = own.join(to).ok();
@@ -118,35 +133,32 @@ pub(in crate::doctor) async fn redirect(probe: &Probe) -> Finding {
         _ => "to another place",
     };
     let told = format!("{}: a redirect {kind}, {}", seen.told(), shown(to));
-    Finding::fail(told).mend(match target {
+    Ok(Finding::fail(told).mend(match target {
         Some(target) => format!("enter the address itself: {}", shown(target.as_str())),
         None => "remove the redirect for this path".to_owned(),
-    })
+    }))
 }
 
-pub(in crate::doctor) async fn slash(probe: &Probe) -> Finding {
-    let mut message = match probe.genuine(&[]) {
-        Ok(message) => message,
-        Err(error) => return unsent(&error),
-    };
+pub(in crate::doctor) async fn slash(probe: &Probe) -> Checked {
+    let mut message = probe.genuine(&[])?;
     let path = message.url.path().to_owned();
     let other = match path.strip_suffix('/') {
-        Some("") => return Finding::skip("the URL has no path"),
+        Some("") => return Ok(Finding::skip("the URL has no path")),
         Some(without) => without.to_owned(),
         None => format!("{path}/"),
     };
     message.url.set_path(&other);
     let seen = probe.send(&message).await;
-    match seen.status() {
+    Ok(match seen.status() {
         Some(200..300) => Finding::pass("with and without a slash at the end"),
         Some(300..400) => Finding::warn(format!("{other} is redirected: {}", seen.told())),
         _ => Finding::warn(format!("{other} is another place: {}", seen.told())),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn path(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn path(probe: &Probe) -> Checked {
     let seen = probe.baseline().await;
-    match (seen.status(), seen.is_receivers()) {
+    Ok(match (seen.status(), seen.is_receivers()) {
         (Some(404 | 410), true) => Finding::fail(format!(
             "{}: no source has this path",
             seen.told()
@@ -159,86 +171,49 @@ pub(in crate::doctor) async fn path(probe: &Probe) -> Finding {
         (Some(300..400), _) => Finding::skip("it is redirected"),
         (Some(_), _) => Finding::pass(format!("answered by {}", seen.who())),
         (None, _) => Finding::fail(seen.told()),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn method(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn method(probe: &Probe) -> Checked {
     let seen = probe.baseline().await;
-    match seen.status() {
+    Ok(match seen.status() {
         Some(405 | 501) => Finding::fail(format!("POST is refused: {}", seen.told())),
         _ => Finding::pass("POST gets through"),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn upstream(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn upstream(probe: &Probe) -> Checked {
     let seen = probe.baseline().await;
-    match (seen.status(), seen.is_receivers()) {
+    Ok(match (seen.status(), seen.is_receivers()) {
         (Some(502..=504 | 520..=530), false) => {
             Finding::fail(format!("{}: it reaches no receiver", seen.told()))
         }
         _ => Finding::pass("whatever stands before the receiver reaches it"),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn inbox(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn inbox(probe: &Probe) -> Checked {
     let seen = probe.baseline().await;
-    match (seen.status(), seen.is_receivers()) {
+    Ok(match (seen.status(), seen.is_receivers()) {
         (Some(500..600), true) => {
             Finding::fail(format!("{}: it cannot keep deliveries now", seen.told()))
         }
         _ => Finding::pass("it can keep deliveries"),
-    }
+    })
 }
 
-pub(in crate::doctor) async fn query(probe: &Probe) -> Finding {
-    either(try_query(probe).await)
-}
-
-async fn try_query(probe: &Probe) -> Result<Finding, Finding> {
-    let mut message = probe.genuine(&[]).map_err(|error| unsent(&error))?;
+pub(in crate::doctor) async fn query(probe: &Probe) -> Checked {
+    let mut message = probe.genuine(&[])?;
     let own = message.url.query().map(|own| format!("{own}&{QUERY}"));
     message.url.set_query(Some(own.as_deref().unwrap_or(QUERY)));
     let seen = probe.send(&message).await;
     accepted(&seen, "a delivery with a query")?;
-    let arrived = echoed_query(&seen);
     let sent = message.url.query().unwrap_or_default();
-    Ok(match arrived {
+    Ok(match seen.echo().and_then(|echo| echo.query) {
         Some(query) if query == sent || query.ends_with(QUERY) => {
             Finding::pass("kept as it was sent")
         }
         Some(query) => Finding::fail(format!("{sent} arrived as {}", shown(&query))),
         None => Finding::fail("the query did not arrive"),
     })
-}
-
-fn echoed_query(seen: &Seen) -> Option<String> {
-    seen.echo()?.query
-}
-
-pub(in crate::doctor) async fn events(probe: &Probe) -> Finding {
-    let (mut missing, mut unhandled) = (Vec::new(), Vec::new());
-    for event in &probe.target.events {
-        match one_event(probe, event).await {
-            Ok(seen) if !seen.is_accepted() => missing.push(format!("{event} ({})", seen.told())),
-            Ok(seen) if seen.echo().is_none_or(|echo| echo.handles.is_none()) => {
-                unhandled.push(event.clone());
-            }
-            Ok(_) => {}
-            Err(error) => return unsent(&error),
-        }
-    }
-    let count = probe.target.events.len();
-    match (missing.is_empty(), unhandled.is_empty()) {
-        (true, true) => Finding::pass(format!("{count} events are routed and handled")),
-        (false, _) => Finding::fail(format!("not routed: {}", missing.join(", "))),
-        (true, false) => Finding::fail(format!("no handler takes {}", unhandled.join(", ")))
-            .mend("register a handler with .on(…) in src/handlers/, or do not subscribe to it"),
-    }
-}
-
-async fn one_event(probe: &Probe, event: &str) -> anyhow::Result<Seen> {
-    let url: Url = probe.target.url_for(event)?;
-    let mut message = probe.genuine(&[("canary", &serde_json::Value::from(event).to_string())])?;
-    message.url = url;
-    Ok(probe.send(&message).await)
 }

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::unsent;
 use crate::doctor::answer::Seen;
-use crate::doctor::check::Finding;
+use crate::doctor::check::{Checked, Finding};
 use crate::doctor::probe::Probe;
 use crate::event::Timestamp;
 
@@ -20,19 +19,19 @@ const WARM: usize = 5;
 const SHIFTS: [i64; 16] =
     [8, -8, 16, -16, 30, -30, 60, -60, 120, -120, 180, -180, 300, -300, 480, -480];
 
-pub(in crate::doctor) async fn clock(probe: &Probe) -> Finding {
+pub(in crate::doctor) async fn clock(probe: &Probe) -> Checked {
     let seen = probe.baseline().await;
     let window = TimeDelta::seconds(i64::try_from(probe.target.tolerance).unwrap_or(300));
     if seen.status() == Some(401) && probe.target.keys.is_timed() && probe.target.may_deliver {
-        return match shifted(probe).await {
+        return Ok(match shifted(probe).await? {
             Some(minutes) => judged(TimeDelta::minutes(minutes), window, "by what it accepts"),
             None => by_date(seen, window),
-        };
+        });
     }
-    match seen.echo() {
+    Ok(match seen.echo() {
         Some(echo) => judged(ahead(echo.received_at, seen), window, "by its own word"),
         None => by_date(seen, window),
-    }
+    })
 }
 
 fn by_date(seen: &Seen, window: TimeDelta) -> Finding {
@@ -65,39 +64,31 @@ fn judged(ahead: TimeDelta, window: TimeDelta, how: &str) -> Finding {
 }
 
 /// By how many minutes a time of signing must be shifted to be accepted.
-async fn shifted(probe: &Probe) -> Option<i64> {
+async fn shifted(probe: &Probe) -> anyhow::Result<Option<i64>> {
     for minutes in SHIFTS {
-        let mut message = probe.genuine(&[]).ok()?;
+        let mut message = probe.genuine(&[])?;
         message.offset = TimeDelta::minutes(minutes);
         if probe.send(&message).await.is_accepted() {
-            return Some(minutes);
+            return Ok(Some(minutes));
         }
     }
-    None
+    Ok(None)
 }
 
-pub(in crate::doctor) async fn first(probe: &Probe) -> Finding {
-    let proof = match probe.target.may_deliver {
-        true => probe.target.keys.proof(0, None).map(Into::into),
-        false => Ok(probe.target.unproven()),
-    };
-    match proof.and_then(|proof| probe.message(proof, &[])) {
-        Ok(message) => timed(probe, &[probe.send_first(&message).await]),
-        Err(error) => unsent(&error),
-    }
+pub(in crate::doctor) async fn first(probe: &Probe) -> Checked {
+    let message = probe.plainest()?;
+    Ok(timed(probe, &[probe.send_first(&message).await]))
 }
 
-pub(in crate::doctor) async fn warm(probe: &Probe) -> Finding {
-    let mut seen = Vec::new();
+pub(in crate::doctor) async fn warm(probe: &Probe) -> Checked {
+    let mut seen: Vec<Seen> = Vec::new();
     let mut spent = Duration::ZERO;
     while seen.len() < WARM && spent < probe.target.sender.limit() / 2 {
-        match probe.genuine(&[]) {
-            Ok(message) => seen.push(probe.send(&message).await),
-            Err(error) => return unsent(&error),
-        }
-        spent += seen.last().map(|seen| seen.took).unwrap_or_default();
+        let answer = probe.send(&probe.genuine(&[])?).await;
+        spent += answer.took;
+        seen.push(answer);
     }
-    timed(probe, &seen)
+    Ok(timed(probe, &seen))
 }
 
 fn timed(probe: &Probe, seen: &[Seen]) -> Finding {

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use chrono::Utc;
 use http::HeaderValue;
 use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::manner::{Logic, Manner};
+use super::request::Said;
 use super::stand_in::StandIn;
 use crate::catalog::{Catalog, HookRow};
 use crate::config::{Config, HooksConfig, SourceConfig, is_local};
@@ -109,17 +109,8 @@ impl HookPlan {
         call: &Call,
         token: &SecretString,
     ) -> anyhow::Result<(Vec<Named>, Bytes)> {
-        let mut token = HeaderValue::try_from(token.expose_secret())?;
-        token.set_sensitive(true);
-        let name = HeaderValue::try_from(&call.hook)?;
-        let json = HeaderValue::from_static("application/json");
-        let mut headers: Vec<Named> = vec![("Content-Type".into(), json)];
-        headers.extend(self.user.clone().map(|user| ("X-DirectScale-User".into(), user)));
-        headers.push(("X-DirectScale-RequestName".into(), name));
-        headers.push(("X-DirectScale-CallbackToken".into(), token));
-        let (proof, body) = self.proof.of("", &call.url, &headers, Utc::now(), &call.body)?;
-        headers.extend(proof);
-        Ok((headers, body))
+        let said = Said { hook: &call.hook, token: Some(token), user: self.user.as_ref() };
+        said.signed(&call.url, &self.proof, &call.body)
     }
 
     /// The plan as `--dry-run --json` prints it, keys and tokens hidden.
