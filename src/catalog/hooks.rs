@@ -124,9 +124,7 @@ impl<C> HookHandler<C> {
 
 /// Two lines that claim the same hook.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "hook `{id}` is claimed twice: by {first} and by {second}; remove one of the two lines"
-)]
+#[error("hook `{id}` is claimed twice: by {first} and by {second}; remove one of the two lines")]
 pub struct HookClash {
     /// The id or alias that both claim.
     pub id: String,

@@ -96,7 +96,8 @@ pub(super) async fn record(
         }
         _ => {}
     }
-    if let Some(seen) = sighting(&id, status, facts.as_ref(), || format!("{method} {}", uri.path())) {
+    if let Some(seen) = sighting(&id, status, facts.as_ref(), || format!("{method} {}", uri.path()))
+    {
         recorder.sightings.saw(Sighting { at: (recorder.clock)(), ..seen });
     }
     match facts {
