@@ -30,7 +30,7 @@ pub struct BusConfig {
     pub allow_targets: Vec<String>,
     /// How many requests may be on their way at once; each target has one beyond that.
     pub concurrency: usize,
-    /// The largest event, in bytes.
+    /// The largest event, its data and its record, in bytes; a larger one is refused, and its batch with it.
     pub max_event: usize,
     /// How much of a target's answer is kept, in bytes.
     pub max_response: usize,

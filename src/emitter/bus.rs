@@ -78,6 +78,9 @@ pub enum BusError {
     /// There is no such subscription, event or attempt.
     #[error("there is no {0}")]
     Missing(String),
+    /// It is larger than the settings let it be.
+    #[error("{0}")]
+    TooLarge(String),
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),
@@ -126,6 +129,7 @@ pub struct Bus {
     drain: Duration,
     probe: Duration,
     kept: [Duration; 3],
+    max_event: usize,
     faults: Option<FaultsConfig>,
 }
 
@@ -168,6 +172,7 @@ impl Bus {
             drain: options.drain,
             probe: config.probe,
             kept: [config.keep_events, config.keep_attempts, config.keep_payloads],
+            max_event: config.max_event,
             faults: options.faults,
             outbox,
             roster,
@@ -246,15 +251,35 @@ impl Bus {
     /// Publishes events; those that were published before are not published again. When this returns, they are durable.
     ///
     /// # Errors
-    /// [`BusError::Invalid`] for the first that cannot be published; then none is.
+    /// [`BusError::Invalid`] or [`BusError::TooLarge`] for the first that cannot be published; then none is.
     pub async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BusError> {
         let now = self.time.now();
-        let draft = |(place, publication)| {
-            let invalid = |error| BusError::Invalid(format!("event {place}: {error}"));
-            self.types.draft(publication, now).map_err(invalid)
-        };
+        let draft = |(place, publication)| self.draft(place, publication, now);
         let drafts = (1..).zip(publications).map(draft).collect::<Result<Vec<_>, _>>()?;
         Ok(self.outbox.publish(drafts, None).await?)
+    }
+
+    /// The event at this place of its batch, counted from 1.
+    fn draft(
+        &self,
+        place: usize,
+        publication: Publication,
+        now: Timestamp,
+    ) -> Result<publication::Draft, BusError> {
+        let invalid = |error| BusError::Invalid(format!("event {place}: {error}"));
+        let draft = self.types.draft(publication, now).map_err(invalid)?;
+        let (size, most) = (draft.size(), self.max_event);
+        if size > most {
+            return Err(BusError::TooLarge(format!(
+                "event {place}: its data and record have {size} bytes, and max_event in [bus] is {most}"
+            )));
+        }
+        Ok(draft)
+    }
+
+    /// The largest event that is published: its data and its record, in bytes.
+    pub fn max_event(&self) -> usize {
+        self.max_event
     }
 
     /// What the catalog knows.

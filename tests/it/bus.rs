@@ -1,100 +1,16 @@
 //! The bus and real targets, within this process: who gets what, and what becomes of what fails.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use webhook_receiver::config::BusConfig;
-use webhook_receiver::emitter::bus::{
-    AttemptEntry, AttemptFilter, Bus, BusError, Options, Publication, Published, Receipt,
-    Selection, Standing, Types,
-};
-use webhook_receiver::handlers;
-use webhook_receiver::telemetry::system_clock;
+use webhook_receiver::emitter::bus::{Bus, BusError, Published, Selection, Standing};
 
+use super::bus_home::{Home, attempts, outcomes, publication, publish, publish_many};
 use super::deliveries::PATIENCE;
 use super::sink::Sink;
-
-/// An outbox, and one bus on it after the other.
-struct Home {
-    folder: TempDir,
-    speed: f64,
-    is_open: bool,
-}
-
-impl Home {
-    fn new() -> Self {
-        Home { folder: tempfile::tempdir().unwrap(), speed: 1.0, is_open: true }
-    }
-
-    /// A bus whose schedule runs so much faster.
-    fn fast(speed: f64) -> Self {
-        Home { speed, ..Home::new() }
-    }
-
-    fn config(&self) -> BusConfig {
-        let outbox = format!("sqlite:{}", self.folder.path().join("outbox.db").display());
-        BusConfig { outbox, ..BusConfig::default() }
-    }
-
-    async fn start(&self) -> Arc<Bus> {
-        self.start_with(&self.config()).await
-    }
-
-    async fn start_with(&self, config: &BusConfig) -> Arc<Bus> {
-        let options = Options {
-            speed: self.speed,
-            faults: None,
-            is_open: self.is_open,
-            clock: system_clock(),
-            drain: Duration::from_millis(200),
-        };
-        Bus::open(config, Types::of(&handlers::catalog()), options).await.unwrap()
-    }
-}
-
-fn publication(json: Value) -> Publication {
-    serde_json::from_str(&json.to_string()).unwrap()
-}
-
-async fn publish(bus: &Bus, json: Value) -> Receipt {
-    bus.publish(vec![publication(json)]).await.unwrap().remove(0)
-}
-
-/// So many events of one's own, `e-0`, `e-1`, …
-async fn publish_many(bus: &Bus, count: usize) {
-    let events = (0..count)
-        .map(|n| publication(json!({"type": "Own", "id": format!("e-{n}"), "data": {"n": n}})));
-    bus.publish(events.collect()).await.unwrap();
-}
-
-/// The attempts at a subscription, oldest first, once there are so many.
-async fn attempts(bus: &Bus, subscription: &str, count: usize) -> Vec<AttemptEntry> {
-    let filter = AttemptFilter {
-        subscription: Some(subscription.into()),
-        limit: Some(1000),
-        ..AttemptFilter::default()
-    };
-    let enough = async {
-        loop {
-            let mut attempts = bus.attempts(filter.clone()).await.unwrap();
-            if attempts.len() >= count {
-                attempts.reverse();
-                return attempts;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, enough).await.expect("so many attempts are made")
-}
-
-fn outcomes(attempts: &[AttemptEntry]) -> Vec<&str> {
-    attempts.iter().map(|attempt| attempt.outcome).collect()
-}
 
 async fn stands(bus: &Bus, name: &str, standing: Standing) {
     let there = async {

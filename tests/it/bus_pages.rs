@@ -210,6 +210,32 @@ async fn logs_are_filtered_and_paged_and_what_was_given_up_is_sent_again_after_a
 }
 
 #[tokio::test]
+async fn one_event_that_is_too_large_refuses_its_batch_and_names_the_setting() {
+    let site = Site::open_with("[bus]\nmax_event = 1000\n").await;
+    let event = |id: &str, size: usize| {
+        // {"x":"…"}
+        json!({"type": "Own", "id": id, "data": {"x": "y".repeat(size - 8)}})
+    };
+    let batch = json!([event("fits", 1000), event("not", 1001)]);
+    let (status, problem) = site.call("post", "/api/events", Some(batch)).await;
+    assert_eq!((status, &problem["status"]), (413, &json!(413)));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("event 2") && detail.contains("max_event in [bus]"), "{detail}");
+    assert_eq!(site.get("/api/events").await["items"], json!([]), "none of the batch");
+    let with_record = json!({"type": "Own", "data": {}, "record": {"x": "y".repeat(1000)}});
+    assert_eq!(site.call("post", "/api/events", Some(with_record)).await.0, 413);
+    site.post("/api/events", event("fits", 1000)).await;
+}
+
+#[tokio::test]
+async fn the_bus_itself_leads_to_its_pages() {
+    let site = Site::open().await;
+    let answer = site.client.get(&site.url).send().await.unwrap();
+    assert_eq!(answer.status(), 303);
+    assert_eq!(answer.headers()["location"], "/admin/subscriptions");
+}
+
+#[tokio::test]
 async fn every_path_of_the_document_is_served_and_every_route_is_in_it() {
     let site = Site::open().await;
     let document = site.get("/openapi.json").await;

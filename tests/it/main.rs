@@ -4,8 +4,11 @@
 
 mod browser;
 mod bus;
+mod bus_faults;
+mod bus_home;
 mod bus_pages;
 mod bus_program;
+mod bus_time;
 mod canary;
 mod check;
 mod cli;

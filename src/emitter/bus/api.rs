@@ -29,18 +29,19 @@ pub use document::document;
 /// The most events that one request publishes.
 const BATCH: usize = 1000;
 
-/// The largest request, in bytes.
+/// The largest request, in bytes, beside the largest event.
 const LARGEST: usize = 32 * 1024 * 1024;
 
 /// The routes of the API. Without a key they are for this machine alone.
 pub fn router(bus: Arc<Bus>, key: Option<SecretString>) -> Router {
+    let largest = LARGEST.saturating_add(bus.max_event());
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness))
         .route("/api/events", post(publish))
         .merge(subscriptions::router())
         .merge(logs::router())
-        .layer(DefaultBodyLimit::max(LARGEST))
+        .layer(DefaultBodyLimit::max(largest))
         .layer(from_fn_with_state(key.map(Arc::new), admit))
         .with_state(bus)
 }
@@ -109,6 +110,7 @@ async fn readiness(State(bus): State<Arc<Bus>>) -> Response {
 /// Publishes one event, or a list of up to 1000 of them. When it is answered, they are on disk.
 #[utoipa::path(post, path = "/api/events", tag = "events", request_body = Publication, responses(
     (status = 202, description = "Published, or known already.", body = Receipt),
+    (status = 413, description = "An event is larger than `max_event` in the settings; then none is published.", body = Failure, content_type = "application/problem+json"),
     (status = 422, description = "An event cannot be published; then none is.", body = Failure, content_type = "application/problem+json")))]
 async fn publish(State(bus): State<Arc<Bus>>, body: Bytes) -> Result<Response, Refusal> {
     let is_list = body.trim_ascii_start().first() == Some(&b'[');
@@ -165,15 +167,20 @@ impl Refusal {
     }
 }
 
+/// With which status an error is answered.
+pub(super) fn status(error: &BusError) -> StatusCode {
+    match error {
+        BusError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        BusError::Missing(_) => StatusCode::NOT_FOUND,
+        BusError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        BusError::Conflict(_) => StatusCode::CONFLICT,
+        BusError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
 impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
-        let status = match &error {
-            BusError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            BusError::Missing(_) => StatusCode::NOT_FOUND,
-            BusError::Conflict(_) => StatusCode::CONFLICT,
-            BusError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Refusal::new(status, error.to_string())
+        Refusal::new(status(&error), error.to_string())
     }
 }
 

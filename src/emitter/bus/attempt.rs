@@ -91,7 +91,11 @@ impl Bus {
         let subscription = lane.subscription();
         let faults = &subscription.config.faults;
         if !faults.delay.is_zero() {
-            tokio::time::sleep(faults.delay).await;
+            tokio::select! {
+                () = tokio::time::sleep(faults.delay) => {}
+                // It is still due, and made at the next start.
+                () = self.stop.cancelled() => return,
+            }
         }
         let copy = happens(faults.duplicate).then(|| job.clone());
         self.attempt_once(lane, &subscription, job).await;

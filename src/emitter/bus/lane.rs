@@ -1,6 +1,6 @@
 //! One target's queue: what is sent next, and when. A target that is slow or dead delays nobody but itself.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -109,8 +109,9 @@ struct Queue {
     health: Health,
     first: VecDeque<Job>,
     retries: VecDeque<Job>,
-    /// What is in memory, on its way, or not written down yet: the file still has it as due.
-    held: HashSet<i64>,
+    /// What is in memory, on its way, or not written down yet: the file still has it as due. It is marked if a reading of
+    /// retries has passed over it, since it may have been sent again by hand meanwhile.
+    held: HashMap<i64, bool>,
     /// Whether the file is being read, as it was when the reading began.
     is_reading: bool,
     /// What was written down meanwhile: the reading may still bring it.
@@ -122,6 +123,8 @@ struct Queue {
     in_flight: usize,
     retries_in_flight: usize,
     turn: u32,
+    /// Whether the next first attempt has been put behind another on purpose.
+    is_put_off: bool,
     /// Not before then, for the rate.
     next_start: Option<Instant>,
     /// When a failing target is tried again.
@@ -159,7 +162,7 @@ impl Lane {
             health,
             first: VecDeque::new(),
             retries: VecDeque::new(),
-            held: HashSet::new(),
+            held: HashMap::new(),
             is_reading: false,
             settled: Vec::new(),
             has_more,
@@ -167,6 +170,7 @@ impl Lane {
             in_flight: 0,
             retries_in_flight: 0,
             turn: 0,
+            is_put_off: false,
             next_start: None,
             next_probe,
             bursting: 0,
@@ -197,12 +201,16 @@ impl Lane {
         queue.health.standing < Standing::Ended && queue.subscription.takes(event_type, environment)
     }
 
-    /// Takes a first attempt that has been written down; leaves it in the file if memory is full.
+    /// Takes a first attempt that has been written down; leaves it in the file if memory is full. A reading may have
+    /// brought it already.
     pub(super) fn push(&self, job: Job, load: &Load) {
         let mut queue = self.queue();
+        if queue.health.standing == Standing::Removed || queue.held.contains_key(&job.id) {
+            return;
+        }
         if queue.first.len() < WAITING && load.has_room() && !queue.has_more {
             load.add(job.event.is.size());
-            queue.held.insert(job.id);
+            queue.held.insert(job.id, false);
             queue.first.push_back(job);
         } else {
             queue.has_more = true;
@@ -342,10 +350,13 @@ impl Lane {
         let mut queue = self.queue();
         let is_full = jobs.len() >= asked;
         for job in jobs {
-            if queue.held.insert(job.id) {
-                load.add(job.event.is.size());
-                if is_retry { queue.retries.push_back(job) } else { queue.first.push_back(job) }
+            if let Some(is_passed) = queue.held.get_mut(&job.id) {
+                *is_passed |= is_retry;
+                continue;
             }
+            queue.held.insert(job.id, false);
+            load.add(job.event.is.size());
+            if is_retry { queue.retries.push_back(job) } else { queue.first.push_back(job) }
         }
         queue.has_read();
         match is_retry {
@@ -391,10 +402,11 @@ impl Lane {
         }
         match queue.is_reading {
             true => queue.settled.push(id),
-            false => drop(queue.held.remove(&id)),
+            false => queue.let_go(id),
         }
+        let is_due = queue.next_retry == Some(Timestamp::MIN_UTC);
         drop(queue);
-        if matches!(outcome, Outcome::Again(_)) {
+        if is_due || matches!(outcome, Outcome::Again(_)) {
             self.wake.notify_one();
         }
     }
@@ -424,8 +436,15 @@ impl Queue {
     /// What was written down during a reading is let go.
     fn has_read(&mut self) {
         self.is_reading = false;
-        for id in self.settled.drain(..) {
-            self.held.remove(&id);
+        for id in std::mem::take(&mut self.settled) {
+            self.let_go(id);
+        }
+    }
+
+    /// The file says from now on what becomes of it.
+    fn let_go(&mut self, id: i64) {
+        if self.held.remove(&id) == Some(true) {
+            self.next_retry = Some(Timestamp::MIN_UTC);
         }
     }
 
@@ -477,9 +496,11 @@ impl Queue {
         Some(job)
     }
 
-    /// The next first attempt; now and then, on purpose, the one behind it.
+    /// The next first attempt; now and then, on purpose, the one behind it. None is put off twice.
     fn next_first(&mut self) -> Option<Job> {
-        if self.first.len() > 1 && fastrand::f64() < self.subscription.config.faults.reorder {
+        let share = self.subscription.config.faults.reorder;
+        self.is_put_off = !self.is_put_off && self.first.len() > 1 && fastrand::f64() < share;
+        if self.is_put_off {
             self.first.swap(0, 1);
         }
         self.first.pop_front()

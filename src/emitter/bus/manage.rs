@@ -174,11 +174,10 @@ impl Bus {
     /// Publishes an event for this subscription alone, whatever it asks for.
     ///
     /// # Errors
-    /// [`BusError::Missing`], or [`BusError::Invalid`] if the event cannot be published.
+    /// [`BusError::Missing`], or as [`publish`](Self::publish).
     pub async fn test(&self, name: &str, publication: Publication) -> Result<Receipt> {
         let lane = self.lane(name)?;
-        let invalid = |error: super::NotPublished| BusError::Invalid(error.to_string());
-        let draft = self.types.draft(publication, self.time.now()).map_err(invalid)?;
+        let draft = self.draft(1, publication, self.time.now())?;
         let receipts = self.outbox.publish(vec![draft], Some(lane)).await?;
         receipts.into_iter().next().ok_or_else(|| BusError::Unavailable("nothing was kept".into()))
     }

@@ -6,6 +6,7 @@ mod read;
 mod subscriptions;
 mod write;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub(super) struct Memory {
     /// What is due at once, and for whom.
     made: Vec<(Arc<Lane>, Job)>,
     /// Who has something in the file that is due.
-    poked: Vec<i64>,
+    poked: BTreeSet<i64>,
 }
 
 impl sqlite::Memory for Memory {
@@ -63,7 +64,7 @@ impl sqlite::Memory for Memory {
         for (lane, job) in self.made.drain(..) {
             lane.push(job, &self.roster.load);
         }
-        for id in self.poked.drain(..) {
+        for id in std::mem::take(&mut self.poked) {
             if let Some(lane) = self.roster.get(id) {
                 lane.poke();
             }
@@ -87,7 +88,7 @@ impl Outbox {
             ),
         };
         let options = Options { queue, exclusive: true };
-        let memory = |_: &_| Ok(Memory { roster, made: Vec::new(), poked: Vec::new() });
+        let memory = |_: &_| Ok(Memory { roster, made: Vec::new(), poked: BTreeSet::new() });
         Ok(Outbox { store: Store::open(path, &SCHEMA, options, memory)? })
     }
 

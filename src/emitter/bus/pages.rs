@@ -15,7 +15,6 @@ use axum::Router;
 use axum::middleware::{from_fn, map_response};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use http::StatusCode;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -23,6 +22,7 @@ use http::header::{
 use maud::html;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::api::status;
 use super::{Bus, BusError};
 use crate::web::origin::own_pages_only;
 use layout::{Tab, page};
@@ -98,15 +98,6 @@ impl IntoResponse for Failed {
             p { a href="/admin/subscriptions" { "To the subscriptions" } }
         };
         (status(&self.0), page("That did not work", Tab::None, body)).into_response()
-    }
-}
-
-fn status(error: &BusError) -> StatusCode {
-    match error {
-        BusError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        BusError::Missing(_) => StatusCode::NOT_FOUND,
-        BusError::Conflict(_) => StatusCode::CONFLICT,
-        BusError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -103,6 +103,9 @@ pub struct Shown {
     pub in_order: bool,
     /// What goes wrong on purpose.
     pub faults: FaultsConfig,
+    /// What was set of the retries and the timeout; the rest is the dialect's and the persona's.
+    #[serde(skip)]
+    pub(super) set: (Option<String>, Option<Duration>),
 }
 
 impl Subscription {
@@ -236,6 +239,7 @@ impl Subscription {
             rate_limit: config.rate_limit,
             in_order: config.in_order,
             faults: config.faults.clone(),
+            set: (config.retries.clone(), config.timeout),
         }
     }
 }

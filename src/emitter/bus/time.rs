@@ -11,6 +11,10 @@ use crate::telemetry::Clock;
 /// What a clock may be set back by, as clocks are all the time, before it is not followed.
 const SLACK: TimeDelta = TimeDelta::seconds(1);
 
+/// How long is slept at most before the clock is read again, which may have been set forward, or run on while the machine
+/// was suspended.
+const NAP: Duration = Duration::from_secs(30);
+
 /// Runs from its start on at a speed of its own, never backwards: a clock that is set back holds up no retry.
 pub struct Time {
     clock: Clock,
@@ -41,11 +45,11 @@ impl Time {
         now
     }
 
-    /// When it will be `due`, by the clock that the runtime sleeps by.
+    /// When it will be `due`, by the clock that the runtime sleeps by; or when to look again, if that is long.
     pub(super) fn instant(&self, due: Timestamp) -> Instant {
         let rest = (due - self.now()).to_std().unwrap_or_default();
         let rest = Duration::try_from_secs_f64(rest.as_secs_f64() / self.speed);
-        Instant::now() + rest.unwrap_or(Duration::MAX).min(Duration::from_secs(24 * 60 * 60))
+        Instant::now() + rest.unwrap_or(Duration::MAX).min(NAP)
     }
 }
 
@@ -98,5 +102,12 @@ mod tests {
         assert_eq!(time.now(), start + TimeDelta::hours(2));
         *clock.lock().unwrap() -= TimeDelta::days(1);
         assert!(time.now() >= start + TimeDelta::hours(2));
+    }
+
+    #[test]
+    fn the_clock_is_read_again_before_a_long_time_is_over() {
+        let time = Time::new(Arc::new(|| Timestamp::UNIX_EPOCH), 1.0, Timestamp::UNIX_EPOCH);
+        let until = time.instant(Timestamp::UNIX_EPOCH + TimeDelta::days(2));
+        assert!(until <= Instant::now() + NAP);
     }
 }

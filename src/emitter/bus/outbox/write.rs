@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::super::lane::{Job, Lane};
+use super::super::lane::{Job, Lane, Standing};
 use super::super::publication::{Draft, Event, Published, Receipt};
 use super::super::record::{Outcome, Record};
 use super::super::time::later;
@@ -47,6 +47,10 @@ pub(super) fn publish(
     let event = Arc::new(Event::new(tx.db.last_insert_rowid(), draft));
     let id = event.is.event_id.clone();
     if let Some(lane) = only {
+        // What waits for one that is removed has been cancelled, and nothing would ever end what came after that.
+        if lane.health().standing == Standing::Removed {
+            return Ok(Receipt { id, status: Published::Accepted, deliveries: 0 });
+        }
         deliver(tx, &event, lane)?;
         return Ok(Receipt { id, status: Published::Accepted, deliveries: 1 });
     }
@@ -207,7 +211,7 @@ fn promote(tx: &mut Tx<'_>, lane: &Lane, entity: &str, now: Timestamp) -> rusqli
         )?
         .execute(params![lane.id, entity, millis(now)])?;
     if promoted > 0 {
-        tx.memory.poked.push(lane.id);
+        tx.memory.poked.insert(lane.id);
     }
     Ok(())
 }
@@ -301,9 +305,7 @@ pub(super) fn resend(
                  WHERE id = ?1",
             )?
             .execute(params![id, (!is_behind).then(|| millis(due))])?;
-        if !tx.memory.poked.contains(subscription) {
-            tx.memory.poked.push(*subscription);
-        }
+        tx.memory.poked.insert(*subscription);
     }
     Ok(chosen.len() as u64)
 }

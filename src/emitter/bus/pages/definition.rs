@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
 use super::super::Shown;
-use super::super::persona::{PERSONAS, Persona};
+use super::super::persona::PERSONAS;
 use super::fields::Fields;
 use super::layout::{choice, field, text};
 use crate::event::{Dialect, Environment};
@@ -142,18 +142,30 @@ pub(super) fn known(shown: &Shown) -> Fields {
             _ => {}
         }
     }
-    // The persona's own timeout stays the persona's.
-    let usual = shown.retries.parse().map(|persona: Persona| persona.timeout).ok();
-    if humantime::parse_duration(&shown.timeout).ok() == usual {
-        fields.set("timeout", String::new());
-    }
+    // What the dialect or the persona says stays theirs.
+    let (retries, timeout) = shown.set.clone();
+    fields.set("retries", retries.unwrap_or_default());
+    fields.set(
+        "timeout",
+        timeout.map(|time| humantime::format_duration(time).to_string()).unwrap_or_default(),
+    );
     fields
 }
 
-/// What a form says, as a definition or a change of one.
-pub(super) fn patch(form: &Fields) -> Value {
+/// What a form changes of a known subscription: the fields that say something else than they did when it was shown.
+pub(super) fn change(form: &Fields, shown: &Shown) -> Value {
+    let known = known(shown);
+    patch_of(rows().filter(|row| value(row, form) != value(row, &known)), form)
+}
+
+/// What a form says in all of its fields.
+fn patch(form: &Fields) -> Value {
+    patch_of(rows(), form)
+}
+
+fn patch_of<'r>(rows: impl Iterator<Item = &'r Field>, form: &Fields) -> Value {
     let mut patch = Map::new();
-    for row in rows() {
+    for row in rows {
         let Some(value) = value(row, form) else { continue };
         match row.name.split_once('.') {
             None => drop(patch.insert(row.name.to_owned(), value)),
@@ -319,6 +331,34 @@ mod tests {
         assert_eq!(patch["faults"]["drop"], 0.25);
         assert_eq!(patch["faults"]["tamper"], Value::Null);
         assert_eq!(patch["client_id"], Value::Null);
+    }
+
+    fn shown(definition: Value) -> Shown {
+        let config = serde_json::from_value(definition).unwrap();
+        super::super::super::subscription::Subscription::new("one", config).unwrap().shown()
+    }
+
+    #[test]
+    fn a_form_that_is_saved_as_it_was_shown_changes_nothing() {
+        for definition in [
+            json!({"events": "*", "target": "https://x.test/"}),
+            json!({"events": ["A", "b*"], "target": "https://x.test/", "dialect": "stripe", "enabled": false, "in_order": true}),
+            json!({"events": "*", "target": "https://x.test/", "retries": "directscale", "timeout": "60s", "rate_limit": 0.5}),
+            json!({"events": "*", "target": "https://x.test/", "retries": "1s, 2m", "faults": {"delay": "2s", "drop": 0.25, "burst": 3}}),
+        ] {
+            let shown = shown(definition);
+            assert_eq!(change(&known(&shown), &shown), json!({}));
+        }
+    }
+
+    #[test]
+    fn another_dialect_brings_its_own_retries_unless_they_were_set() {
+        let shown = shown(json!({"events": "*", "target": "https://x.test/", "timeout": "5s"}));
+        let mut form = known(&shown);
+        assert_eq!((form.get("retries"), form.get("timeout")), ("", "5s"));
+        form.set("dialect", "stripe".into());
+        form.set("timeout", String::new());
+        assert_eq!(change(&form, &shown), json!({"dialect": "stripe", "timeout": null}));
     }
 
     #[test]

@@ -110,10 +110,10 @@ pub(super) async fn change(
     body: Bytes,
 ) -> Result<Response, Failed> {
     let form = Fields::read(&body)?;
-    match bus.change(&name, &definition::patch(&form)).await {
+    let known = bus.subscription(&name).await?;
+    match bus.change(&name, &definition::change(&form, &known.subscription)).await {
         Ok(_) => Ok(to(&name, "changed")),
         Err(error) => {
-            let known = bus.subscription(&name).await?;
             let why = error.to_string();
             Ok((status(&error), edit_page(&known, &form, Some(&why))).into_response())
         }
