@@ -148,7 +148,8 @@ impl Bus {
             (1e-3..=1e6).contains(&options.speed),
             "a speed is a number from 0.001 to 1000000"
         );
-        let guard = if options.is_open { Guard::open() } else { Guard::new(allowed(config)?) };
+        let guard = Guard::new(allowed(config)?);
+        let guard = if options.is_open { guard.open() } else { guard };
         let roster = Arc::<Roster>::default();
         let outbox = open(config, Arc::clone(&roster)).await?;
         // A schedule that ran fast is not waited for to be caught up with.
@@ -244,7 +245,11 @@ impl Bus {
     ) -> anyhow::Result<Subscription> {
         let subscription = self.ready(name, config)?;
         let url = subscription.url("Event")?;
-        self.guard.check(&url).await.context("target")?;
+        match subscription.is_exposed(&url) {
+            true => self.guard.in_plain_text().check(&url).await,
+            false => self.guard.check(&url).await,
+        }
+        .context("target")?;
         Ok(subscription)
     }
 

@@ -368,6 +368,42 @@ async fn outside_of_dev_targets_that_are_not_public_are_refused_unless_allowed()
 }
 
 #[tokio::test]
+async fn secrets_go_nowhere_in_plain_text_but_to_this_machine_unless_it_is_allowed() {
+    let (home, target) = (Home::new(), "http://1.1.1.1/in/");
+    let bus = home.start().await;
+    bus.create("bare", &json!({"events": "Nothing", "target": target})).await.unwrap();
+    let secrets = [
+        json!({"bearer_token": "k3y"}),
+        json!({"dialect": "evolutionx", "signing_key": "the-first-signing-key"}),
+        json!({"headers": {"X-Own": "k3y"}}),
+        json!({"query": {"code": "k3y"}}),
+    ];
+    for secret in secrets {
+        let refused = bus.change("bare", &secret).await.unwrap_err().to_string();
+        assert!(refused.contains("https://") && refused.contains("allow_targets"), "{refused}");
+        assert!(!refused.contains("k3y"), "{refused}");
+    }
+    bus.change("bare", &json!({"bearer_token": "k3y", "target": "https://1.1.1.1/"}))
+        .await
+        .unwrap();
+    bus.stop().await;
+    drop(bus);
+    let mut config = home.config();
+    let declared = json!({"events": "Nothing", "target": target, "bearer_token": "k3y"});
+    config.subscriptions.insert("plain".into(), serde_json::from_value(declared).unwrap());
+    let refused = home.try_start_with(&config).await.err().unwrap();
+    let refused = format!("{refused:#}");
+    assert!(
+        refused.contains("[bus.subscriptions.plain]") && refused.contains("https://"),
+        "{refused}"
+    );
+    let other = Home::new();
+    config.outbox = other.config().outbox;
+    config.allow_targets = vec!["1.1.1.1".into()];
+    other.start_with(&config).await;
+}
+
+#[tokio::test]
 async fn a_declared_subscription_is_changed_in_the_settings_only() {
     let (home, sink) = (Home::new(), Sink::answering(200).await);
     let mut config = home.config();

@@ -4,18 +4,10 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde_json::json;
-use webhook_receiver::emitter::bus::Bus;
 
 use super::bus_home::{Home, attempts, outcomes, publish, publish_many};
 use super::deliveries::PATIENCE;
 use super::sink::Sink;
-
-/// Publishes so many events to a paused subscription, which then goes on.
-async fn publish_together(bus: &Bus, name: &str, count: usize) {
-    bus.pause(name, None).await.unwrap();
-    publish_many(bus, count).await;
-    bus.resume(name).await.unwrap();
-}
 
 #[tokio::test]
 async fn a_delay_holds_up_every_attempt() {
@@ -60,10 +52,10 @@ async fn a_stop_waits_for_no_delay_and_what_was_delayed_is_sent_at_the_next_star
 async fn events_change_places_with_the_next_and_none_is_put_off_twice() {
     let (bus, mut sink) = (Home::new().start().await, Sink::answering(200).await);
     let definition = json!({
-        "events": "*", "target": sink.url(), "concurrency": 1, "faults": {"reorder": 1.0},
+        "events": "*", "target": sink.url(), "concurrency": 1, "faults": {"reorder": 1.0, "burst": 5},
     });
     bus.create("mixed", &definition).await.unwrap();
-    publish_together(&bus, "mixed", 5).await;
+    publish_many(&bus, 5).await;
     let mut order = Vec::new();
     for _ in 0..5 {
         order.push(sink.next().await.header("x-directscale-message-id").to_owned());

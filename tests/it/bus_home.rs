@@ -50,6 +50,10 @@ impl Home {
     }
 
     pub(crate) async fn start_with(&self, config: &BusConfig) -> Arc<Bus> {
+        self.try_start_with(config).await.unwrap()
+    }
+
+    pub(crate) async fn try_start_with(&self, config: &BusConfig) -> anyhow::Result<Arc<Bus>> {
         let options = Options {
             speed: self.speed,
             faults: None,
@@ -57,7 +61,7 @@ impl Home {
             clock: Arc::clone(&self.clock),
             drain: self.drain,
         };
-        Bus::open(config, Types::of(&handlers::catalog()), options).await.unwrap()
+        Bus::open(config, Types::of(&handlers::catalog()), options).await
     }
 }
 

@@ -3,6 +3,8 @@
 //! Whoever can enter a target could otherwise have the bus read pages that only its own network shows, such as a cloud's
 //! metadata. A name is checked when it is saved and again whenever it is connected to, since what it resolves to can change
 //! in between; the address that was checked is the one that is connected to.
+//!
+//! What is secret goes in plain text to this machine and to what is allowed by name: nothing else can be trusted with it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -154,6 +156,14 @@ pub enum Refused {
         /// What the resolver says.
         why: String,
     },
+    /// Secrets would be read on the way.
+    #[error(
+        "http:// would show the subscription's keys, headers and query on the way to {host}; write https://, or if the network between is yours, allow_targets = [\"{host}\"] in [bus]"
+    )]
+    Plain {
+        /// The host as the target names it.
+        host: String,
+    },
     /// Not a target at all.
     #[error("a target is http:// or https:// with a host, and without a user or password in it")]
     NoTarget,
@@ -170,20 +180,29 @@ impl Refused {
 /// Which addresses may be sent to. Clones share the list.
 #[derive(Clone)]
 pub struct Guard {
-    /// None lets everything pass.
-    allowed: Option<Arc<[Allowed]>>,
+    allowed: Arc<[Allowed]>,
+    /// Whether addresses pass that are not the public's.
+    is_open: bool,
+    /// Whether what is sent could be read on the way: then only this machine passes, and what is allowed.
+    is_plain: bool,
     names: Arc<dyn Resolve>,
 }
 
 impl Guard {
-    /// Lets everything pass, for a bus that stays on this machine.
-    pub fn open() -> Self {
-        Guard { allowed: None, names: Arc::new(System) }
-    }
-
     /// Lets public addresses pass, and what is allowed.
     pub fn new(allowed: impl IntoIterator<Item = Allowed>) -> Self {
-        Guard { allowed: Some(allowed.into_iter().collect()), names: Arc::new(System) }
+        let allowed = allowed.into_iter().collect();
+        Guard { allowed, is_open: false, is_plain: false, names: Arc::new(System) }
+    }
+
+    /// Lets other addresses pass too, for a bus that stays on this machine.
+    pub fn open(self) -> Self {
+        Guard { is_open: true, ..self }
+    }
+
+    /// The same for secrets in plain text: lets nothing pass but this machine, and what is allowed.
+    pub fn in_plain_text(&self) -> Self {
+        Guard { is_plain: true, ..self.clone() }
     }
 
     /// The check before a target is saved: every address that its host has must be one that may be sent to.
@@ -192,7 +211,7 @@ impl Guard {
     /// [`Refused`] with what is wrong. A name that cannot be resolved now is refused too.
     pub async fn check(&self, target: &Url) -> Result<(), Refused> {
         let host = self.literal(target)?;
-        if self.allowed.is_none() || address(target).is_some() {
+        if (self.is_open && !self.is_plain) || address(target).is_some() {
             return Ok(());
         }
         let unknown = |why: String| Refused::Unknown { host: host.to_owned(), why };
@@ -226,17 +245,26 @@ impl Guard {
     }
 
     fn admit(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
-        let Some(allowed) = &self.allowed else { return Ok(()) };
-        let Some(why) = closed(address) else { return Ok(()) };
-        let canonical = address.to_canonical();
-        let is_allowed = allowed.iter().any(|allowed| match allowed {
-            Allowed::Net(net) => net.contains(&canonical) || net.contains(&address),
-            Allowed::Host(name) => *name == plain(host),
-        });
-        if is_allowed {
+        if self.allows(host, address) {
             return Ok(());
         }
-        Err(Refused::Closed { host: host.to_owned(), address, why })
+        match closed(address) {
+            Some(why) if !self.is_open => {
+                Err(Refused::Closed { host: host.to_owned(), address, why })
+            }
+            _ if self.is_plain && !address.to_canonical().is_loopback() => {
+                Err(Refused::Plain { host: host.trim_matches(['[', ']']).to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn allows(&self, host: &str, address: IpAddr) -> bool {
+        let canonical = address.to_canonical();
+        self.allowed.iter().any(|allowed| match allowed {
+            Allowed::Net(net) => net.contains(&canonical) || net.contains(&address),
+            Allowed::Host(name) => *name == plain(host),
+        })
     }
 }
 
@@ -401,6 +429,23 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn secrets_go_in_plain_text_to_this_machine_and_to_what_is_allowed() {
+        let here = url("http://127.0.0.1/");
+        let public = url("http://1.1.1.1/");
+        assert!(guard(&[]).in_plain_text().check(&public).await.is_err());
+        assert!(guard(&[]).open().in_plain_text().check(&public).await.is_err());
+        assert!(guard(&[]).open().in_plain_text().check(&here).await.is_ok());
+        assert!(guard(&["1.1.1.0/24"]).in_plain_text().check(&public).await.is_ok());
+        let named = url("http://x.test/");
+        let moving = resolving(&[&["127.0.0.1"], &["1.1.1.1"]]).open().in_plain_text();
+        assert!(moving.check(&named).await.is_ok());
+        let refused = connects(&moving, "http://x.test/").await.unwrap_err();
+        assert!(refused.contains("https://") && refused.contains("allow_targets"), "{refused}");
+        let allowed = Guard { allowed: guard(&["x.test"]).allowed, ..resolving(&[&["1.1.1.1"]]) };
+        assert!(allowed.in_plain_text().check(&named).await.is_ok());
+    }
+
     #[test]
     fn what_is_the_publics_is_open() {
         for open in [
@@ -450,10 +495,14 @@ mod tests {
             ["ftp://8.8.8.8/", "https://user@8.8.8.8/", "https://:pass@8.8.8.8/", "data:x"]
         {
             assert_eq!(guard(&[]).check(&url(target)).await, Err(Refused::NoTarget), "{target}");
-            assert_eq!(Guard::open().check(&url(target)).await, Err(Refused::NoTarget), "{target}");
+            assert_eq!(
+                guard(&[]).open().check(&url(target)).await,
+                Err(Refused::NoTarget),
+                "{target}"
+            );
         }
         assert_eq!(guard(&[]).check(&url("https://8.8.8.8/")).await, Ok(()));
-        assert_eq!(Guard::open().check(&url("http://127.0.0.1/")).await, Ok(()));
+        assert_eq!(guard(&[]).open().check(&url("http://127.0.0.1/")).await, Ok(()));
     }
 
     #[tokio::test]
@@ -497,7 +546,7 @@ mod tests {
         for target in [&by_name, &by_address] {
             assert!(connects(&guard(&[]), target).await.is_err(), "{target}");
             assert_eq!(connects(&guard(&["127.0.0.0/8", "::1"]), target).await, Ok(204));
-            assert_eq!(connects(&Guard::open(), target).await, Ok(204));
+            assert_eq!(connects(&guard(&[]).open(), target).await, Ok(204));
         }
         assert_eq!(connects(&guard(&["LOCALHOST."]), &by_name).await, Ok(204));
         assert!(connects(&guard(&["localhost"]), &by_address).await.is_err());
@@ -507,7 +556,7 @@ mod tests {
     async fn a_redirect_is_an_answer_and_not_followed() {
         let port = server().await;
         let target = format!("http://127.0.0.1:{port}/moved");
-        assert_eq!(connects(&Guard::open(), &target).await, Ok(302));
+        assert_eq!(connects(&guard(&[]).open(), &target).await, Ok(302));
     }
 
     #[test]

@@ -116,6 +116,9 @@ impl Sent {
 pub(super) struct Sender {
     guard: Guard,
     plain: Client,
+    /// For plain requests that carry secrets.
+    guard_of_secrets: Guard,
+    plain_with_secrets: Client,
     /// Made when it is first needed: reading the roots of trust takes time and memory.
     secure: OnceLock<Client>,
     max_response: usize,
@@ -126,7 +129,10 @@ impl Sender {
         // Fails only if a provider is installed already, and then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let plain = client(&guard, false)?;
-        Ok(Sender { guard, plain, secure: OnceLock::new(), max_response })
+        let guard_of_secrets = guard.in_plain_text();
+        let plain_with_secrets = client(&guard_of_secrets, false)?;
+        let secure = OnceLock::new();
+        Ok(Sender { guard, plain, guard_of_secrets, plain_with_secrets, secure, max_response })
     }
 
     /// Sends the event once.
@@ -141,8 +147,9 @@ impl Sender {
             Ok(draft) => draft,
             Err(error) => return Sent::unsent(format!("{error:#}")),
         };
-        let Draft { request, uri, request_headers, request_body } = draft;
-        let exchange = tokio::time::timeout(subscription.timeout(), self.exchange(request)).await;
+        let Draft { request, is_exposed, uri, request_headers, request_body } = draft;
+        let exchange = self.exchange(request, is_exposed);
+        let exchange = tokio::time::timeout(subscription.timeout(), exchange).await;
         let result = match exchange {
             Err(_) => Err(Failure::Late),
             Ok(Err(error)) => Err(Failure::Broken(error)),
@@ -161,7 +168,9 @@ impl Sender {
         fault: Option<Fault>,
     ) -> anyhow::Result<Draft> {
         let url = subscription.url(&event.is.event_type)?;
-        self.guard.literal(&url)?;
+        let is_exposed = subscription.is_exposed(&url);
+        let guard = if is_exposed { &self.guard_of_secrets } else { &self.guard };
+        guard.literal(&url)?;
         // A receiver checks how old a signature is by its own clock, so that is the machine's time.
         let (named, mut body) = subscription.signed(event, &url, Utc::now())?;
         if fault == Some(Fault::Tamper) {
@@ -183,11 +192,12 @@ impl Sender {
             Some(Fault::Truncate) => Body::wrap(Truncated::new(body)),
             _ => body.into(),
         });
-        Ok(Draft { request, uri, request_headers, request_body })
+        Ok(Draft { request, is_exposed, uri, request_headers, request_body })
     }
 
-    async fn exchange(&self, request: Request) -> Result<Answered, String> {
-        let client = self.client(request.url()).map_err(|error| format!("{error:#}"))?;
+    async fn exchange(&self, request: Request, is_exposed: bool) -> Result<Answered, String> {
+        let client =
+            self.client(request.url(), is_exposed).map_err(|error| format!("{error:#}"))?;
         let said = |error: &reqwest::Error| {
             Refused::behind(error).map_or_else(|| cause(error), ToString::to_string)
         };
@@ -214,9 +224,9 @@ impl Sender {
         }
     }
 
-    fn client(&self, url: &Url) -> anyhow::Result<&Client> {
+    fn client(&self, url: &Url, is_exposed: bool) -> anyhow::Result<&Client> {
         if url.scheme() != "https" {
-            return Ok(&self.plain);
+            return Ok(if is_exposed { &self.plain_with_secrets } else { &self.plain });
         }
         if self.secure.get().is_none() {
             let _ = self.secure.set(client(&self.guard, true)?);
@@ -227,6 +237,7 @@ impl Sender {
 
 struct Draft {
     request: Request,
+    is_exposed: bool,
     uri: String,
     request_headers: String,
     request_body: Option<Bytes>,

@@ -165,6 +165,14 @@ impl Subscription {
         Ok(url)
     }
 
+    /// Whether something secret goes to this URL, and goes in plain text.
+    pub(super) fn is_exposed(&self, url: &Url) -> bool {
+        let (keys, config) = (&self.keys, &self.config);
+        let has_keys = keys.bearer.is_some() || keys.signing.is_some();
+        url.scheme() == "http"
+            && (has_keys || !config.headers.is_empty() || !config.query.is_empty())
+    }
+
     /// The event as its dialect has it, signed `now`: headers and body.
     pub(super) fn signed(
         &self,
