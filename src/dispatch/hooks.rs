@@ -145,7 +145,9 @@ const NOT_READ: &str = "The hook could not read the request.";
 
 fn failed(failure: HookFailure) -> Answer {
     let error = match failure {
-        HookFailure::Told(message) => return fault("told", &message, format!("the handler says: {message}")),
+        HookFailure::Told(message) => {
+            return fault("told", &message, format!("the handler says: {message}"));
+        }
         HookFailure::Failed(error) => error,
     };
     match error.downcast_ref::<CallbackError>() {

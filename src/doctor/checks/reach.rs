@@ -94,7 +94,7 @@ pub(in crate::doctor) async fn retired(probe: &Probe) -> Checked {
     }
     Ok(match spoken.is_empty() {
         true => Finding::pass("neither TLS 1.0 nor TLS 1.1 is spoken"),
-        false => Finding::warn(format!("{} is spoken", spoken.join(" and "))),
+        false => Finding::warn(format!("still spoken: {}", spoken.join(", "))),
     })
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn keep(
     loop {
         tokio::select! {
             biased; // what has come is written before the end
-            _ = records.recv_many(&mut batch, BATCH) => {}
+            received = records.recv_many(&mut batch, BATCH) => if received == 0 { return },
             () = end.cancelled() => return,
         }
         let written = Arc::new(std::mem::take(&mut batch));
