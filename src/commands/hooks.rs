@@ -17,6 +17,7 @@ use super::browse::{Place, STEP, ago, lines, moment, pruned_of};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     webhook-receiver hooks list --outcome failed --since 2h\n  \
+    webhook-receiver hooks list --error-id 1e6e041c\n  \
     webhook-receiver hooks show 42\n  \
     webhook-receiver hooks export --hook Orders.SubmitOrder > calls.jsonl\n  \
     webhook-receiver hooks prune --older-than 30d\n\n\
@@ -80,6 +81,9 @@ struct Selection {
     /// With this outcome
     #[arg(long, value_parser = PossibleValuesParser::new(HOOK_OUTCOMES))]
     outcome: Option<String>,
+    /// The failed call whose caller was told this error id
+    #[arg(long, value_name = "ID")]
+    error_id: Option<String>,
     /// Received at or after: 2h (ago), 2026-01-31 or 2026-01-31T12:00:00Z
     #[arg(long, value_parser = moment, value_name = "TIME")]
     since: Option<Timestamp>,
@@ -90,8 +94,8 @@ struct Selection {
 
 impl Selection {
     fn filter(self) -> HookFilter {
-        let Selection { source, hook, outcome, since, until } = self;
-        HookFilter { source, hook, outcome, since, until, ..HookFilter::default() }
+        let Selection { source, hook, outcome, error_id, since, until } = self;
+        HookFilter { source, hook, outcome, error_id, since, until, ..HookFilter::default() }
     }
 }
 

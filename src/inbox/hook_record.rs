@@ -121,6 +121,8 @@ pub struct HookFilter {
     pub hook: Option<String>,
     /// With this outcome.
     pub outcome: Option<String>,
+    /// Whose caller was told this id of an error.
+    pub error_id: Option<String>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,
     /// Received before this time.

@@ -106,7 +106,7 @@ const BROKEN: &[Broken] = &[
             PROTOCOLS,
             "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;",
         )],
-        says: &[("reach.retired", "TLS 1.0 and TLS 1.1 is spoken")],
+        says: &[("reach.retired", "still spoken: TLS 1.0, TLS 1.1")],
         ..NOTHING
     },
     Broken {
@@ -114,7 +114,7 @@ const BROKEN: &[Broken] = &[
             PROTOCOLS,
             "ssl_protocols TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;",
         )],
-        says: &[("reach.retired", "TLS 1.1 is spoken")],
+        says: &[("reach.retired", "still spoken: TLS 1.1")],
         ..NOTHING
     },
     Broken {

@@ -42,6 +42,7 @@ async fn calls_are_listed_and_filtered() {
     assert_eq!(listed(&["--limit", "1"]), ["c answered"]);
     assert_eq!(listed(&["--before", "2"]), ["a answered"]);
     assert_eq!(listed(&["--outcome", "failed"]), ["b failed"]);
+    assert_eq!(listed(&["--error-id", "3f9a61c2"]), ["b failed"]);
     assert_eq!(listed(&["--source", "two"]), ["c answered"]);
     assert_eq!(listed(&["--hook", "orders.submitorder"]), ["b failed", "a answered"]);
     assert_eq!(listed(&["--since", "1h"]).len(), 0);

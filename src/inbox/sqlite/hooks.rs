@@ -82,6 +82,7 @@ fn condition(filter: &HookFilter) -> (String, Vec<Value>) {
         ("source = ?", filter.source.clone().map(Value::from)),
         ("hook = ? COLLATE NOCASE", filter.hook.clone().map(Value::from)),
         ("outcome = ?", filter.outcome.clone().map(Value::from)),
+        ("error_id = ?", filter.error_id.clone().map(Value::from)),
         ("received_at >= ?", filter.since.map(|since| millis(since).into())),
         ("received_at < ?", filter.until.map(|until| millis(until).into())),
         ("id < ?", filter.before.map(Value::from)),
