@@ -131,6 +131,10 @@ fn said(error: &Error) -> String {
         CertificateError::UnknownIssuer => {
             "its issuer is not trusted here: it is self-signed, or the intermediate certificates are missing".to_owned()
         }
+        // It has no variant of its own.
+        other if other.to_string().contains("CaUsedAsEndEntity") => {
+            "it is an authority's own certificate, so most likely self-signed".to_owned()
+        }
         other => other.to_string(),
     }
 }

@@ -92,6 +92,11 @@ const BROKEN: &[Broken] = &[
         ..NOTHING
     },
     Broken {
+        change: &[("good.pem", "self.pem")],
+        says: &[("reach.certificate", "most likely self-signed")],
+        ..NOTHING
+    },
+    Broken {
         change: &[("good.pem", "soon.pem")],
         says: &[("reach.expiry", "in 9 days")],
         ..NOTHING

@@ -111,7 +111,8 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A folder with `ca.pem` and what it has issued: `good.pem`, `soon.pem`, `expired.pem`, `other.pem`; the key is `leaf.key`.
+/// A folder with `ca.pem` and what it has issued: `good.pem`, `soon.pem`, `expired.pem`, `other.pem`; and `self.pem`, which has
+/// signed itself; their key is `leaf.key`.
 pub(crate) struct Certificates(TempDir);
 
 impl Certificates {
@@ -129,6 +130,7 @@ issue() {
 issue good IP:127.0.0.1 29
 issue soon IP:127.0.0.1 10
 printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n' >ext
+openssl req -x509 -key leaf.key -days 30 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -out self.pem
 printf '[ca]\ndefault_ca=d\n[d]\ndatabase=db\nnew_certs_dir=.\nserial=serial\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n' >conf
 : >db
 openssl ca -batch -config conf -rand_serial -cert ca.pem -keyfile ca.key -in leaf.csr -extfile ext -notext -out expired.pem \
