@@ -128,9 +128,9 @@ impl<C> HookHandler<C> {
 pub struct HookClash {
     /// The id or alias that both claim.
     pub id: String,
-    /// The handler registered first, if it is one.
+    /// What claims it first: a handler's path, or an `.unhandled` line.
     pub first: &'static str,
-    /// The handler registered second, if it is one.
+    /// What claims it again, likewise.
     pub second: &'static str,
 }
 

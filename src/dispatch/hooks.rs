@@ -50,7 +50,6 @@ impl Fault {
 }
 
 /// A call that has its answer.
-#[derive(Clone)]
 pub struct Ended {
     /// What the caller is answered.
     pub answer: Answer,
