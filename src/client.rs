@@ -1,10 +1,13 @@
 //! The HTTP client of whatever calls out: HTTP/1.1, headers in title case, no redirects.
 
 use std::error::Error as _;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use reqwest::{Certificate, Client};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 /// How long a connection is kept for the next request: shorter than servers keep it, so that none is lost on it.
 const IDLE: Duration = Duration::from_secs(5);
@@ -17,7 +20,7 @@ const IDLE: Duration = Duration::from_secs(5);
 /// # Errors
 /// If the certificates that the system trusts cannot be read.
 pub fn client(https: bool, timeout: Option<Duration>) -> anyhow::Result<Client> {
-    trusting(https, timeout, [])
+    trusting(https, timeout, &[])
 }
 
 /// As [`client`], but one that trusts these certificates besides the system's.
@@ -27,7 +30,7 @@ pub fn client(https: bool, timeout: Option<Duration>) -> anyhow::Result<Client> 
 pub fn trusting(
     https: bool,
     timeout: Option<Duration>,
-    roots: impl IntoIterator<Item = Certificate>,
+    roots: &[CertificateDer<'_>],
 ) -> anyhow::Result<Client> {
     // Fails only if a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -40,10 +43,31 @@ pub fn trusting(
         None => client,
     };
     let client = match https {
-        true => client.tls_certs_merge(roots),
+        true => client.tls_certs_merge(certificates(roots)?),
         false => client.no_proxy().tls_certs_only([]),
     };
     client.build().context("cannot set up the HTTP client")
+}
+
+/// The certificates of a file in PEM; none without a file.
+///
+/// # Errors
+/// If the file cannot be read or has none.
+pub fn roots(file: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let Some(file) = file else { return Ok(Vec::new()) };
+    let unreadable = || format!("cannot read {}", file.display());
+    let found = CertificateDer::pem_file_iter(file).with_context(unreadable)?;
+    let found = found.collect::<Result<Vec<_>, _>>().with_context(unreadable)?;
+    ensure!(!found.is_empty(), "{} holds no certificate in PEM", file.display());
+    Ok(found)
+}
+
+/// The same as the client takes them.
+///
+/// # Errors
+/// If one is no certificate.
+pub fn certificates(roots: &[CertificateDer<'_>]) -> anyhow::Result<Vec<Certificate>> {
+    roots.iter().map(|root| Ok(Certificate::from_der(root)?)).collect()
 }
 
 /// Why a request has no answer. The same words for the same cause, so that causes can be counted.

@@ -77,7 +77,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
     let catalog = Arc::new(catalog.checked()?);
     let metrics = Arc::new(Metrics::default());
-    allow_many_connections(config.limits.connections);
+    allow_connections(config.limits.connections, 0);
     let inbox = open(&config).await?;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.show(&metrics);
@@ -255,14 +255,22 @@ async fn prune(
     Ok(pruned)
 }
 
-/// Every connection is a file descriptor, and the usual soft limit of 1,024 is far below what is allowed.
-fn allow_many_connections(connections: usize) {
-    let wanted = connections as u64 + 256;
-    match rlimit::increase_nofile_limit(wanted) {
-        Ok(allowed) if allowed < wanted => {
-            warn!(allowed, wanted, "the limit of open files is below connections in [limits]");
+/// Files beside the connections: the store's, the log's, those of name lookups.
+const OTHER_FILES: u64 = 256;
+
+/// Every connection is a file descriptor, and the usual soft limit of 1,024 is far below what is allowed. Returns how many
+/// of `more` there may be beyond what is needed.
+fn allow_connections(needed: usize, more: usize) -> usize {
+    let needed = (needed as u64).saturating_add(OTHER_FILES);
+    match rlimit::increase_nofile_limit(needed.saturating_add(more as u64)) {
+        Ok(allowed) if allowed < needed => {
+            warn!(allowed, needed, "the limit of open files is below what [limits] allows");
+            0
         }
-        Ok(_) => {}
-        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+        Ok(allowed) => usize::try_from(allowed - needed).unwrap_or(usize::MAX).min(more),
+        Err(error) => {
+            warn!(%error, "cannot raise the limit of open files");
+            more
+        }
     }
 }

@@ -5,10 +5,21 @@ pub mod login;
 pub mod origin;
 pub mod problem;
 
+use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
+
+/// Sees a request through even if whoever made it hangs up meanwhile, so that nothing it changes is left half done.
+pub async fn seen_through(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
 
 /// A response with this body as JSON.
 pub fn json<T: Serialize>(status: StatusCode, kind: &'static str, body: &T) -> Response {

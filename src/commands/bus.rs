@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use webhook_receiver::config::{self, Config, FaultsConfig, LogFormat, Overrides};
-use webhook_receiver::emitter::bus::Options;
+use webhook_receiver::emitter::bus::{Options, TARGETS};
 use webhook_receiver::handlers;
 use webhook_receiver::serve::serve_bus;
 use webhook_receiver::telemetry::{start_log, system_clock};
@@ -90,7 +90,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// How the bus is run.
 pub(crate) fn options(config: &Config, speed: f64, is_open: bool) -> Options {
-    Options { speed, is_open, faults: None, clock: system_clock(), drain: config.limits.drain }
+    Options {
+        speed,
+        is_open,
+        faults: None,
+        targets: TARGETS,
+        clock: system_clock(),
+        drain: config.limits.drain,
+    }
 }
 
 /// Binds before anything is opened or printed, so that a taken port is the first thing said.

@@ -28,6 +28,8 @@ pub struct BusConfig {
     /// What may be sent to although it is not public: addresses, networks, hosts.
     #[serde(deserialize_with = "one_or_many")]
     pub allow_targets: Vec<String>,
+    /// A file with certificates in PEM that targets are trusted by, besides those that the system trusts.
+    pub ca_file: Option<PathBuf>,
     /// How many requests may be on their way at once; each target has one beyond that.
     pub concurrency: usize,
     /// The largest event, its data and its record, in bytes; a larger one is refused, and its batch with it.
@@ -60,6 +62,7 @@ impl Default for BusConfig {
             api_key: None,
             api_key_file: None,
             allow_targets: Vec::new(),
+            ca_file: None,
             concurrency: 1024,
             max_event: 1024 * 1024,
             max_response: 64 * 1024,

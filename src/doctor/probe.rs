@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, Request, Url};
+use reqwest::{Client, Request, Url};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
@@ -263,9 +262,7 @@ pub(super) fn replaced(mut request: Request, name: &str, value: &str) -> anyhow:
 fn new_client(target: &Target) -> anyhow::Result<Client> {
     let https = target.url.scheme() == "https";
     let timeout = target.sender.limit().min(PATIENCE);
-    let roots = target.roots.iter().map(|root| Certificate::from_der(root));
-    let roots = roots.collect::<Result<Vec<_>, _>>().context("--ca-file")?;
-    client::trusting(https, Some(timeout), roots)
+    client::trusting(https, Some(timeout), &target.roots)
 }
 
 async fn read(client: &Client, request: Request) -> reqwest::Result<Answer> {

@@ -1,17 +1,15 @@
 //! What is examined: the URL, who sends to it, and with which keys.
 
-use std::path::Path;
-
 use anyhow::{Context as _, bail, ensure};
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 
 use super::args::DoctorArgs;
 use super::keys::Keys;
 use super::sender::Sender;
 use crate::catalog::Catalog;
+use crate::client;
 use crate::config::{Config, SourceConfig};
 use crate::emitter::Speaker;
 use crate::emitter::target::{address, check, given, is_listener};
@@ -94,7 +92,7 @@ impl Target {
             tolerance: source
                 .and_then(|(_, source)| source.tolerance)
                 .map_or(TOLERANCE, |tolerance| tolerance.as_secs()),
-            roots: roots(args.ca_file.as_deref())?,
+            roots: client::roots(args.ca_file.as_deref()).context("--ca-file")?,
             plain_port: args.plain_port.or(is_plain_known.then_some(80)),
             events: events(args, catalog, dialect),
             hooks,
@@ -218,13 +216,4 @@ fn hooks(url: &Url, source: &SourceConfig) -> Option<String> {
     url.set_path(&format!("{before}{}/", hooks.path.trim_end_matches('/')));
     url.set_query(None);
     Some(url.into())
-}
-
-fn roots(file: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let Some(file) = file else { return Ok(Vec::new()) };
-    let unreadable = || format!("cannot read --ca-file {}", file.display());
-    let found = CertificateDer::pem_file_iter(file).with_context(unreadable)?;
-    let found = found.collect::<Result<Vec<_>, _>>().with_context(unreadable)?;
-    ensure!(!found.is_empty(), "--ca-file {} holds no certificate in PEM", file.display());
-    Ok(found)
 }

@@ -22,16 +22,19 @@ mod record;
 pub mod rehearse;
 mod roster;
 mod sender;
+mod slots;
 mod subscription;
 mod time;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::TimeDelta;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc::Sender as Records;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,16 +44,17 @@ use crate::config::{BusConfig, FaultsConfig, SubscriptionConfig};
 use crate::event::Timestamp;
 use crate::sqlite;
 use crate::telemetry::Clock;
-use guard::{Allowed, Guard};
+use guard::{Allowed, Guard, Refused};
 use lane::Lane;
 use outbox::Outbox;
 use record::Record;
 use roster::Roster;
 use sender::Sender;
+use slots::Slots;
 use subscription::Subscription;
 
 pub use lane::{Health, Standing};
-pub use manage::Overview;
+pub use manage::{Overview, SubscriptionFilter};
 pub use outbox::{
     AttemptEntry, AttemptFilter, DeliveryEntry, Detail, EventDetail, EventEntry, EventFilter,
     Exchange, Preview, Selection,
@@ -61,6 +65,9 @@ pub use time::Time;
 
 /// How many attempts may wait to be written down. Beyond that, they hold their places at their targets.
 const RECORDS: usize = 4096;
+
+/// How many targets' names are looked up at once.
+const LOOKUPS: usize = 64;
 
 /// How long a stop waits for what came of attempts to be written down.
 const KEEPING: Duration = Duration::from_secs(5);
@@ -95,6 +102,9 @@ impl From<sqlite::Error> for BusError {
     }
 }
 
+/// As many targets are sent to at once, if the system lets there be so many connections.
+pub const TARGETS: usize = 10_240;
+
 /// How a bus is run, besides its settings.
 pub struct Options {
     /// How much faster than the machine's clock its schedule runs.
@@ -103,6 +113,8 @@ pub struct Options {
     pub faults: Option<FaultsConfig>,
     /// Whether it may send to any address, as on a machine of one's own.
     pub is_open: bool,
+    /// How many targets may be sent to at once; beyond that they wait for each other.
+    pub targets: usize,
     /// Tells the time.
     pub clock: Clock,
     /// How long a stop waits for requests that are on their way.
@@ -117,8 +129,9 @@ pub struct Bus {
     sender: Sender,
     guard: Guard,
     time: Time,
-    /// Requests on their way beyond the first of each target.
-    shared: Arc<Semaphore>,
+    slots: Slots,
+    /// Held by whoever changes a subscription: what is changed is read before.
+    changing: AsyncMutex<()>,
     records: Records<Record>,
     /// Writes the records down until it is told that no more will come.
     keeper: Mutex<Option<JoinHandle<()>>>,
@@ -160,10 +173,11 @@ impl Bus {
         let keeper = tokio::spawn(record::keep(kept, Arc::clone(&outbox), end.clone()));
         let bus = Arc::new(Bus {
             types,
-            sender: Sender::new(guard.clone(), config.max_response)?,
+            sender: Sender::new(guard.clone(), config)?,
             guard,
             time: Time::new(options.clock, options.speed, start),
-            shared: Arc::new(Semaphore::new(config.concurrency)),
+            slots: Slots::new(options.targets, config.concurrency),
+            changing: AsyncMutex::new(()),
             records,
             keeper: Mutex::new(Some(keeper)),
             end,
@@ -186,18 +200,17 @@ impl Bus {
     /// Makes the lanes of the subscriptions that are declared, and of those that were made before.
     async fn take_up(self: &Arc<Self>, config: &BusConfig) -> anyhow::Result<()> {
         let now = self.time.now();
-        for (name, declared) in &config.subscriptions {
-            self.understood(name, declared.clone())
-                .await
-                .with_context(|| format!("[bus.subscriptions.{name}]"))?;
-            self.outbox.save(name.clone(), None, now).await?;
-        }
+        let mut declared = self.declared(config).await?;
+        self.outbox.declare(declared.keys().cloned().collect(), now).await?;
         let awaited = self.outbox.awaited().await?;
         for kept in self.outbox.subscriptions().await? {
-            let declared = config.subscriptions.get(&kept.name);
-            let definition = match (declared, &kept.definition) {
-                (Some(declared), _) => Ok(declared.clone()),
-                (None, Some(text)) => manage::parsed(text),
+            let declared = declared.remove(&kept.name);
+            let is_declared = declared.is_some();
+            let subscription = match (declared, &kept.definition) {
+                (Some(declared), _) => Ok(declared),
+                (None, Some(text)) => manage::parsed(text)
+                    .map_err(anyhow::Error::from)
+                    .and_then(|definition| self.ready(&kept.name, definition)),
                 (None, None) => {
                     let why = "it stands no longer in the settings".to_owned();
                     let removed = Health::new(Standing::Removed, Some(why), now);
@@ -205,15 +218,12 @@ impl Bus {
                     continue;
                 }
             };
-            let subscription = definition
-                .map_err(anyhow::Error::from)
-                .and_then(|definition| self.ready(&kept.name, definition));
             match subscription {
                 Ok(subscription) => self.start(Lane::new(
                     kept.id,
                     subscription,
                     kept.health,
-                    declared.is_some(),
+                    is_declared,
                     awaited.contains(&kept.id),
                 )),
                 Err(error) => {
@@ -237,20 +247,37 @@ impl Bus {
         Subscription::new(name, config)
     }
 
-    /// The subscription, if it can be used and its target may be sent to.
+    /// The subscriptions of the settings, by name.
+    async fn declared(&self, config: &BusConfig) -> anyhow::Result<HashMap<String, Subscription>> {
+        let declared = config.subscriptions.clone();
+        let understood = |(name, config)| self.understood(name, config);
+        stream::iter(declared).map(understood).buffered(LOOKUPS).try_collect().await
+    }
+
+    /// A subscription of the settings. A target that cannot be resolved now may be later.
     async fn understood(
         &self,
-        name: &str,
+        name: String,
         config: SubscriptionConfig,
-    ) -> anyhow::Result<Subscription> {
-        let subscription = self.ready(name, config)?;
-        let url = subscription.url("Event")?;
+    ) -> anyhow::Result<(String, Subscription)> {
+        let section = || format!("[bus.subscriptions.{name}]");
+        let subscription = self.ready(&name, config).with_context(section)?;
+        match self.admit(&subscription).await {
+            Err(refused @ Refused::Unknown { .. }) => {
+                warn!(subscription = name, error = %refused, "cannot be sent to now");
+            }
+            admitted => admitted.context("target").with_context(section)?,
+        }
+        Ok((name, subscription))
+    }
+
+    /// Whether what goes to a subscription's target may be sent there.
+    async fn admit(&self, subscription: &Subscription) -> Result<(), Refused> {
+        let url = subscription.url("Event").map_err(|_| Refused::NoTarget)?;
         match subscription.is_exposed(&url) {
             true => self.guard.in_plain_text().check(&url).await,
             false => self.guard.check(&url).await,
         }
-        .context("target")?;
-        Ok(subscription)
     }
 
     /// Publishes events; those that were published before are not published again. When this returns, they are durable.

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::allow_many_connections;
+use super::allow_connections;
 use crate::catalog::Catalog;
 use crate::config::{Config, is_loopback};
 use crate::emitter::bus::{Bus, Options, Types, api, pages};
@@ -16,6 +16,10 @@ use crate::http;
 use crate::web::docs;
 use crate::web::login::Login;
 use crate::web::origin::local_only;
+use crate::web::seen_through;
+
+/// How many targets are sent to at once, however few files may be open.
+const LEAST_TARGETS: usize = 64;
 
 /// Runs the bus on `listener` until `stop`, then waits for requests that are on their way.
 ///
@@ -29,10 +33,13 @@ pub async fn serve_bus<C: 'static>(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let key = config.bus.key()?;
-    allow_many_connections(config.limits.connections + config.bus.concurrency);
+    let needed = config.limits.connections.saturating_add(config.bus.concurrency);
+    let targets = allow_connections(needed, options.targets).max(LEAST_TARGETS);
+    let options = Options { targets, ..options };
     let bus = Bus::open(&config.bus, Types::of(catalog), options).await?;
     info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus takes events");
     let router = pages(config, &bus, key.is_some())?.merge(api::router(Arc::clone(&bus), key));
+    let router = router.layer(from_fn(seen_through));
     http::serve(listener, router, &config.limits, stop).await;
     bus.stop().await;
     info!("the bus has stopped");

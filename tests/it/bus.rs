@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use webhook_receiver::emitter::bus::{Bus, BusError, Published, Selection, Standing};
+use webhook_receiver::emitter::bus::{
+    Bus, BusError, Published, Selection, Standing, SubscriptionFilter,
+};
 
 use super::bus_home::{Home, attempts, outcomes, publication, publish, publish_many};
 use super::deliveries::PATIENCE;
@@ -57,7 +59,9 @@ async fn an_event_reaches_those_who_ask_for_it_and_is_logged() {
     let exchange = detail.exchange.unwrap();
     assert_eq!(exchange.request_body.as_bytes(), &seen.body[..]);
     assert_eq!((exchange.response_body.as_str(), exchange.is_cut), ("thank you", false));
-    let shown = serde_json::to_string(&bus.subscriptions().await.unwrap()).unwrap();
+    let shown =
+        serde_json::to_string(&bus.subscriptions(SubscriptionFilter::default()).await.unwrap())
+            .unwrap();
     assert!(!shown.contains("s3cret") && !shown.contains("k3y"), "{shown}");
 }
 
@@ -427,7 +431,10 @@ async fn a_declared_subscription_is_changed_in_the_settings_only() {
     bus.stop().await;
     drop(bus);
     let bus = home.start().await;
-    assert!(bus.subscriptions().await.unwrap().is_empty(), "it stands no longer in the settings");
+    assert!(
+        bus.subscriptions(SubscriptionFilter::default()).await.unwrap().is_empty(),
+        "it stands no longer in the settings"
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use webhook_receiver::config::BusConfig;
 use webhook_receiver::emitter::bus::{
-    AttemptEntry, AttemptFilter, Bus, Options, Publication, Receipt, Types,
+    AttemptEntry, AttemptFilter, Bus, Options, Publication, Receipt, TARGETS, Types,
 };
 use webhook_receiver::handlers;
 use webhook_receiver::telemetry::{Clock, system_clock};
@@ -19,6 +19,7 @@ pub(crate) struct Home {
     pub(crate) folder: TempDir,
     pub(crate) speed: f64,
     pub(crate) is_open: bool,
+    pub(crate) targets: usize,
     pub(crate) clock: Clock,
     /// How long a stop waits for requests.
     pub(crate) drain: Duration,
@@ -30,6 +31,7 @@ impl Home {
             folder: tempfile::tempdir().unwrap(),
             speed: 1.0,
             is_open: true,
+            targets: TARGETS,
             clock: system_clock(),
             drain: Duration::from_millis(200),
         }
@@ -58,6 +60,7 @@ impl Home {
             speed: self.speed,
             faults: None,
             is_open: self.is_open,
+            targets: self.targets,
             clock: Arc::clone(&self.clock),
             drain: self.drain,
         };

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use webhook_receiver::config::{self, Config};
-use webhook_receiver::emitter::bus::Options;
+use webhook_receiver::emitter::bus::{Options, TARGETS};
 use webhook_receiver::handlers;
 use webhook_receiver::serve::serve_bus;
 use webhook_receiver::telemetry::system_clock;
@@ -47,6 +47,7 @@ impl Site {
                 speed: 1.0,
                 faults: None,
                 is_open: true,
+                targets: TARGETS,
                 clock: system_clock(),
                 drain: Duration::from_millis(100),
             };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,6 +17,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, WW
 use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
@@ -112,7 +113,7 @@ async fn readiness(State(bus): State<Arc<Bus>>) -> Response {
     (status = 202, description = "Published, or known already.", body = Receipt),
     (status = 413, description = "An event is larger than `max_event` in the settings; then none is published.", body = Failure, content_type = "application/problem+json"),
     (status = 422, description = "An event cannot be published; then none is.", body = Failure, content_type = "application/problem+json")))]
-async fn publish(State(bus): State<Arc<Bus>>, body: Bytes) -> Result<Response, Refusal> {
+async fn publish(State(bus): State<Arc<Bus>>, Body(body): Body) -> Result<Response, Refusal> {
     let is_list = body.trim_ascii_start().first() == Some(&b'[');
     let publications: Vec<Publication> = match is_list {
         true => read(&body)?,
@@ -122,18 +123,40 @@ async fn publish(State(bus): State<Arc<Bus>>, body: Bytes) -> Result<Response, R
         let why = format!("a list has 1 to {BATCH} events");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, why));
     }
-    // It goes on even if the publisher hangs up.
-    let published = tokio::spawn(async move { bus.publish(publications).await }).await;
-    let receipts = published.map_err(|_| BusError::Unavailable("the bus is stopping".into()))??;
+    let receipts = bus.publish(publications).await?;
     Ok(match receipts.as_slice() {
         [receipt] if !is_list => json_of(StatusCode::ACCEPTED, receipt),
         receipts => json_of(StatusCode::ACCEPTED, &receipts),
     })
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+/// A request's body; one that is too large is refused like anything else.
+struct Body(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        Bytes::from_request(request, state).await.map(Body).map_err(|rejection| {
+            let why = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    "the request is too large; publish fewer events at once".to_owned()
+                }
+                _ => rejection.body_text(),
+            };
+            Refusal::new(rejection.status(), why)
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, without_value(&error.to_string())))
+}
+
+fn filter<T: DeserializeOwned>(query: Option<String>) -> Result<T, BusError> {
+    serde_urlencoded::from_str(&query.unwrap_or_default())
+        .map_err(|error| BusError::Invalid(format!("filter: {error}")))
 }
 
 fn json_of<T: Serialize>(status: StatusCode, body: &T) -> Response {

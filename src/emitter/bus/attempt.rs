@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
 use super::Bus;
@@ -12,6 +11,7 @@ use super::lane::{Health, Job, Lane, Next, Standing};
 use super::persona::{End, Step};
 use super::record::{Outcome, Record};
 use super::sender::{Fault, Sent};
+use super::slots::Slot;
 use super::subscription::Subscription;
 use super::time::later;
 use crate::config::FaultsConfig;
@@ -23,11 +23,23 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Bus {
     /// Works off a lane until it is removed or the bus stops.
     pub(super) async fn work(self: Arc<Self>, lane: Arc<Lane>) {
+        let mut waited = None;
         while !self.stop.is_cancelled() {
-            let until = match lane.next(self.time.now(), &self.shared, &self.roster.load) {
-                Next::Go(job, permit) => {
+            let (now, load) = (self.time.now(), &self.roster.load);
+            let next = lane.next(now, &self.slots, &mut waited, load);
+            // A slot that was waited for in vain is another's.
+            waited = None;
+            let until = match next {
+                Next::Go(job, slot) => {
                     let bus = Arc::clone(&self);
-                    self.attempts.spawn(bus.attempt(Arc::clone(&lane), job, permit));
+                    self.attempts.spawn(bus.attempt(Arc::clone(&lane), job, slot));
+                    continue;
+                }
+                Next::Crowded => {
+                    tokio::select! {
+                        () = self.stop.cancelled() => return,
+                        slot = self.slots.turn() => waited = slot,
+                    }
                     continue;
                 }
                 Next::Load { is_retry, most } => {
@@ -64,23 +76,18 @@ impl Bus {
     }
 
     /// Makes one attempt after the other, as long as the lane has another in hand.
-    async fn attempt(
-        self: Arc<Self>,
-        lane: Arc<Lane>,
-        mut job: Job,
-        mut permit: Option<OwnedSemaphorePermit>,
-    ) {
+    async fn attempt(self: Arc<Self>, lane: Arc<Lane>, mut job: Job, mut slot: Slot) {
         loop {
             let is_retry = job.is_retry;
             self.attempt_and_copy(&lane, job).await;
-            drop(permit);
+            drop(slot);
             lane.finished(is_retry, self.after(self.probe));
             let next = match self.stop.is_cancelled() {
                 true => None,
-                false => lane.another(self.time.now(), &self.shared, &self.roster.load),
+                false => lane.another(self.time.now(), &self.slots, &self.roster.load),
             };
             match next {
-                Some(next) => (job, permit) = next,
+                Some(next) => (job, slot) = next,
                 None => return,
             }
         }

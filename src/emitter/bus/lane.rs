@@ -1,28 +1,31 @@
 //! One target's queue: what is sent next, and when. A target that is slow or dead delays nobody but itself.
 
-use std::collections::{HashMap, VecDeque};
+mod health;
+mod queue;
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde::Serialize;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use utoipa::ToSchema;
+use tokio::sync::Notify;
 
-use super::persona::{End, Streak};
+use super::persona::End;
 use super::publication::Event;
 use super::record::Outcome;
 use super::roster::Load;
+use super::slots::{Slot, Slots};
 use super::subscription::Subscription;
 use crate::event::{Environment, Timestamp};
+
+pub use health::{Health, Standing};
+use queue::Queue;
 
 /// How many deliveries wait in memory; the others wait in the file.
 const WAITING: usize = 512;
 
 /// While first attempts wait, every so many turns one is a retry's.
 const TURNS: u32 = 4;
-
-/// How long a burst is waited for.
-const GATHERING: Duration = Duration::from_secs(5);
 
 /// One delivery, to be attempted.
 #[derive(Debug, Clone)]
@@ -36,65 +39,6 @@ pub(super) struct Job {
     pub(super) entity: Option<String>,
 }
 
-/// How a subscription stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Standing {
-    /// It is sent to.
-    Active,
-    /// Somebody has paused it: its events wait.
-    Paused,
-    /// It was paused because its target has failed for too long: its events wait, and one is tried now and then.
-    Failing,
-    /// Its target wants no more, or was dropped: nothing more is queued for it.
-    Ended,
-    /// It was removed.
-    Removed,
-}
-
-impl Standing {
-    const ALL: [Standing; 5] =
-        [Standing::Active, Standing::Paused, Standing::Failing, Standing::Ended, Standing::Removed];
-
-    /// Its number in the file, for ever.
-    pub(super) fn number(self) -> i64 {
-        self as i64
-    }
-
-    pub(super) fn from_number(number: i64) -> Self {
-        let known = Standing::ALL.into_iter().find(|standing| standing.number() == number);
-        known.unwrap_or(Standing::Paused)
-    }
-}
-
-/// How a subscription stands, and why.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Health {
-    /// How it stands.
-    pub standing: Standing,
-    /// Why, if it is not active.
-    pub why: Option<String>,
-    /// Since when.
-    #[schema(value_type = String, format = DateTime)]
-    pub since: Timestamp,
-    /// How many attempts have failed since anything last arrived.
-    pub failures: u64,
-    /// Since when they do.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub failing_since: Option<Timestamp>,
-}
-
-impl Health {
-    pub(super) fn new(standing: Standing, why: Option<String>, since: Timestamp) -> Self {
-        Health { standing, why, since, failures: 0, failing_since: None }
-    }
-
-    fn streak(&self, now: Timestamp) -> Streak {
-        let lasted = self.failing_since.and_then(|first| (now - first).to_std().ok());
-        Streak { failures: self.failures, lasted: lasted.unwrap_or_default() }
-    }
-}
-
 /// One target's queue.
 pub(super) struct Lane {
     pub(super) id: i64,
@@ -104,46 +48,18 @@ pub(super) struct Lane {
     wake: Notify,
 }
 
-struct Queue {
-    subscription: Arc<Subscription>,
-    health: Health,
-    first: VecDeque<Job>,
-    retries: VecDeque<Job>,
-    /// What is in memory, on its way, or not written down yet: the file still has it as due. It is marked if a reading of
-    /// retries has passed over it, since it may have been sent again by hand meanwhile.
-    held: HashMap<i64, bool>,
-    /// Whether the file is being read, as it was when the reading began.
-    is_reading: bool,
-    /// What was written down meanwhile: the reading may still bring it.
-    settled: Vec<i64>,
-    /// Whether the file has first attempts that are not in memory.
-    has_more: bool,
-    /// When the file has a retry that is due.
-    next_retry: Option<Timestamp>,
-    in_flight: usize,
-    retries_in_flight: usize,
-    turn: u32,
-    /// Whether the next first attempt has been put behind another on purpose.
-    is_put_off: bool,
-    /// Not before then, for the rate.
-    next_start: Option<Instant>,
-    /// When a failing target is tried again.
-    next_probe: Option<Timestamp>,
-    /// How many of a burst are still to be sent, and since when the next is gathered.
-    bursting: usize,
-    gathering: Option<Instant>,
-}
-
 /// What a lane does next.
 pub(super) enum Next {
     /// This attempt.
-    Go(Job, Option<OwnedSemaphorePermit>),
+    Go(Job, Slot),
     /// Reading what is due, first attempts or retries.
     Load { is_retry: bool, most: usize },
     /// Nothing, until it is woken or a time.
     Wait(Option<Timestamp>),
     /// Nothing, until it is woken or this moment.
     Pace(Instant),
+    /// Nothing, until a slot is free: there are more targets than connections.
+    Crowded,
     /// Nothing any more.
     End,
 }
@@ -156,26 +72,7 @@ impl Lane {
         is_declared: bool,
         has_more: bool,
     ) -> Arc<Self> {
-        let next_probe = (health.standing == Standing::Failing).then_some(health.since);
-        let queue = Queue {
-            subscription: Arc::new(subscription),
-            health,
-            first: VecDeque::new(),
-            retries: VecDeque::new(),
-            held: HashMap::new(),
-            is_reading: false,
-            settled: Vec::new(),
-            has_more,
-            next_retry: has_more.then_some(Timestamp::MIN_UTC),
-            in_flight: 0,
-            retries_in_flight: 0,
-            turn: 0,
-            is_put_off: false,
-            next_start: None,
-            next_probe,
-            bursting: 0,
-            gathering: None,
-        };
+        let queue = Queue::new(subscription, health, has_more);
         Arc::new(Lane { id, is_declared, queue: Mutex::new(queue), wake: Notify::new() })
     }
 
@@ -260,16 +157,16 @@ impl Lane {
     pub(super) fn another(
         &self,
         now: Timestamp,
-        shared: &Arc<Semaphore>,
+        slots: &Slots,
         load: &Load,
-    ) -> Option<(Job, Option<OwnedSemaphorePermit>)> {
+    ) -> Option<(Job, Slot)> {
         let is_simple = {
             let queue = self.queue();
             let waits = !queue.first.is_empty() || !queue.retries.is_empty();
             queue.health.standing == Standing::Active && waits
         };
-        match is_simple.then(|| self.next(now, shared, load)) {
-            Some(Next::Go(job, permit)) => return Some((job, permit)),
+        match is_simple.then(|| self.next(now, slots, &mut None, load)) {
+            Some(Next::Go(job, slot)) => return Some((job, slot)),
             Some(Next::Load { is_retry, .. }) => self.load_again(is_retry),
             _ => {}
         }
@@ -287,8 +184,14 @@ impl Lane {
         }
     }
 
-    /// What to do now. A target may always have one request on its way; for each more one of the `shared` permits is taken.
-    pub(super) fn next(&self, now: Timestamp, shared: &Arc<Semaphore>, load: &Load) -> Next {
+    /// What to do now; an attempt takes the slot that was waited for, if there is one.
+    pub(super) fn next(
+        &self,
+        now: Timestamp,
+        slots: &Slots,
+        waited: &mut Option<Slot>,
+        load: &Load,
+    ) -> Next {
         let mut queue = self.queue();
         match queue.health.standing {
             Standing::Removed => {
@@ -322,17 +225,13 @@ impl Lane {
         if !is_retry && let Some(until) = queue.gathers() {
             return Next::Pace(until);
         }
-        let permit = match queue.in_flight {
-            0 => None,
-            _ => match Arc::clone(shared).try_acquire_owned() {
-                Ok(permit) => Some(permit),
-                Err(_) => return Next::Wait(None),
-            },
+        let Some(slot) = waited.take().or_else(|| slots.take(queue.in_flight)) else {
+            return if queue.in_flight == 0 { Next::Crowded } else { Next::Wait(None) };
         };
         match queue.take(is_retry) {
             Some(job) => {
                 load.take(job.event.is.size());
-                Next::Go(job, permit)
+                Next::Go(job, slot)
             }
             None => Next::Wait(None),
         }
@@ -409,100 +308,5 @@ impl Lane {
         if is_due || matches!(outcome, Outcome::Again(_)) {
             self.wake.notify_one();
         }
-    }
-}
-
-impl Queue {
-    /// What is read from the file, if there is something that is due and not in memory.
-    fn missing(&mut self, now: Timestamp, retries: bool) -> Option<Next> {
-        if self.is_reading {
-            return None;
-        }
-        let most = WAITING / 2 + self.held.len();
-        if self.first.is_empty() && self.has_more {
-            self.has_more = false;
-            self.is_reading = true;
-            return Some(Next::Load { is_retry: false, most });
-        }
-        let is_due = self.next_retry.is_some_and(|at| at <= now);
-        if retries && self.retries.is_empty() && is_due {
-            self.next_retry = None;
-            self.is_reading = true;
-            return Some(Next::Load { is_retry: true, most });
-        }
-        None
-    }
-
-    /// What was written down during a reading is let go.
-    fn has_read(&mut self) {
-        self.is_reading = false;
-        for id in std::mem::take(&mut self.settled) {
-            self.let_go(id);
-        }
-    }
-
-    /// The file says from now on what becomes of it.
-    fn let_go(&mut self, id: i64) {
-        if self.held.remove(&id) == Some(true) {
-            self.next_retry = Some(Timestamp::MIN_UTC);
-        }
-    }
-
-    fn forget(&mut self, load: &Load) {
-        for job in self.first.drain(..).chain(self.retries.drain(..)) {
-            load.take(job.event.is.size());
-        }
-    }
-
-    fn retry_at(&mut self, at: Option<Timestamp>) {
-        self.next_retry = match (self.next_retry, at) {
-            (Some(known), Some(at)) => Some(known.min(at)),
-            (known, at) => known.or(at),
-        };
-    }
-
-    /// Until when a burst is still gathered, if it is.
-    fn gathers(&mut self) -> Option<Instant> {
-        let burst = self.subscription.config.faults.burst;
-        if burst < 2 || self.bursting > 0 {
-            return None;
-        }
-        let until = *self.gathering.get_or_insert_with(Instant::now) + GATHERING;
-        if self.first.len() < burst && until > Instant::now() {
-            return Some(until);
-        }
-        self.gathering = None;
-        self.bursting = self.first.len();
-        None
-    }
-
-    fn take(&mut self, is_retry: bool) -> Option<Job> {
-        let job = match is_retry {
-            true => self.retries.pop_front()?,
-            false => {
-                self.bursting = self.bursting.saturating_sub(1);
-                self.next_first()?
-            }
-        };
-        self.turn = if is_retry { 0 } else { (self.turn + 1).min(TURNS - 1) };
-        self.in_flight += 1;
-        self.retries_in_flight += usize::from(is_retry);
-        if let Some(rate) = self.subscription.config.rate_limit {
-            let now = Instant::now();
-            let due = self.next_start.unwrap_or(now);
-            // A pause is not caught up with.
-            self.next_start = Some(due.max(now) + Duration::from_secs_f64(1.0 / rate));
-        }
-        Some(job)
-    }
-
-    /// The next first attempt; now and then, on purpose, the one behind it. None is put off twice.
-    fn next_first(&mut self) -> Option<Job> {
-        let share = self.subscription.config.faults.reorder;
-        self.is_put_off = !self.is_put_off && self.first.len() > 1 && fastrand::f64() < share;
-        if self.is_put_off {
-            self.first.swap(0, 1);
-        }
-        self.first.pop_front()
     }
 }

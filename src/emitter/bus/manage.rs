@@ -1,17 +1,18 @@
 //! What people ask of the bus: subscriptions made, changed, paused and tried; logs read; deliveries sent again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::guard::Refused;
 use super::lane::{Health, Lane, Standing};
 use super::outbox::{
     AttemptEntry, AttemptFilter, Detail, EventDetail, EventEntry, EventFilter, Preview, Selection,
+    page,
 };
 use super::publication::{Publication, Receipt};
 use super::subscription::{Shown, Subscription};
@@ -35,22 +36,32 @@ pub struct Overview {
     pub is_declared: bool,
 }
 
+/// Which subscriptions. Every given condition must hold.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionFilter {
+    /// With this text in their name.
+    pub name: Option<String>,
+    /// That stand so.
+    pub standing: Option<Standing>,
+    /// With a name behind this one: the cursor for the next page.
+    pub after: Option<String>,
+    /// At most so many, up to 1000.
+    pub limit: Option<usize>,
+}
+
 impl Bus {
-    /// Every subscription, by name.
+    /// Subscriptions, by name.
     ///
     /// # Errors
     /// [`BusError::Unavailable`] if the store cannot be read.
-    pub async fn subscriptions(&self) -> Result<Vec<Overview>> {
-        let waiting: HashMap<i64, u64> = self.outbox.waiting().await?.into_iter().collect();
-        let overview = |lane: Arc<Lane>| Overview {
-            subscription: lane.subscription().shown(),
-            health: lane.health(),
-            waiting: waiting.get(&lane.id).copied().unwrap_or_default(),
-            is_declared: lane.is_declared,
+    pub async fn subscriptions(&self, filter: SubscriptionFilter) -> Result<Vec<Overview>> {
+        let SubscriptionFilter { name, standing, after, limit } = filter;
+        let fits = |lane: &Lane| {
+            name.as_ref().is_none_or(|part| lane.subscription().name.contains(part))
+                && standing.is_none_or(|standing| lane.health().standing == standing)
         };
-        let mut all: Vec<Overview> = self.roster.all().into_iter().map(overview).collect();
-        all.sort_by(|a, b| a.subscription.name.cmp(&b.subscription.name));
-        Ok(all)
+        self.overviews(self.roster.page(after.as_deref(), fits, page(limit))).await
     }
 
     /// One subscription.
@@ -58,9 +69,19 @@ impl Bus {
     /// # Errors
     /// [`BusError::Missing`] if there is none of this name.
     pub async fn subscription(&self, name: &str) -> Result<Overview> {
-        let all = self.subscriptions().await?;
-        let found = all.into_iter().find(|overview| overview.subscription.name == name);
-        found.ok_or_else(|| missing(name))
+        let found = self.overviews(vec![self.lane(name)?]).await?;
+        found.into_iter().next().ok_or_else(|| missing(name))
+    }
+
+    async fn overviews(&self, lanes: Vec<Arc<Lane>>) -> Result<Vec<Overview>> {
+        let waiting = self.outbox.waiting(lanes.iter().map(|lane| lane.id).collect()).await?;
+        let overview = |(lane, waiting): (Arc<Lane>, u64)| Overview {
+            subscription: lane.subscription().shown(),
+            health: lane.health(),
+            waiting,
+            is_declared: lane.is_declared,
+        };
+        Ok(lanes.into_iter().zip(waiting).map(overview).collect())
     }
 
     /// Makes a subscription from the JSON of a [`SubscriptionConfig`].
@@ -68,13 +89,14 @@ impl Bus {
     /// # Errors
     /// [`BusError::Invalid`] with the field that cannot be used, [`BusError::Conflict`] if the name is taken.
     pub async fn create(self: &Arc<Self>, name: &str, definition: &Value) -> Result<Overview> {
+        let taken = || BusError::Conflict(format!("there is a subscription {name} already"));
         if self.roster.named(name).is_some() {
-            return Err(BusError::Conflict(format!("there is a subscription {name} already")));
+            return Err(taken());
         }
         let text = definition.to_string();
         let subscription = self.checked(name, &text).await?;
         let now = self.time.now();
-        let id = self.outbox.save(name.to_owned(), Some(text), now).await?;
+        let id = self.outbox.make(name.to_owned(), text, now).await?.ok_or_else(taken)?;
         let health = Health::new(Standing::Active, None, now);
         self.start(Lane::new(id, subscription, health, false, false));
         self.subscription(name).await
@@ -85,15 +107,14 @@ impl Bus {
     /// # Errors
     /// As [`create`](Self::create), and [`BusError::Conflict`] for one that stands in the settings.
     pub async fn change(&self, name: &str, patch: &Value) -> Result<Overview> {
+        let _alone = self.changing.lock().await;
         let lane = self.own(name)?;
-        let kept = self.outbox.subscriptions().await?;
-        let known = kept.into_iter().find(|kept| kept.id == lane.id);
-        let text = known.and_then(|kept| kept.definition).unwrap_or_default();
+        let text = self.outbox.definition(lane.id).await?.unwrap_or_default();
         let mut definition: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!({}));
         merge(&mut definition, patch);
         let text = definition.to_string();
         let subscription = self.checked(name, &text).await?;
-        self.outbox.save(name.to_owned(), Some(text), self.time.now()).await?;
+        self.outbox.redefine(lane.id, text).await?;
         lane.change(subscription);
         self.roster.changed();
         self.subscription(name).await
@@ -122,6 +143,7 @@ impl Bus {
     /// # Errors
     /// [`BusError::Missing`], or [`BusError::Conflict`] for one that stands in the settings.
     pub async fn remove(&self, name: &str) -> Result<()> {
+        let _alone = self.changing.lock().await;
         let lane = self.own(name)?;
         let health = Health::new(Standing::Removed, None, self.time.now());
         self.roster.remove(lane.id);
@@ -269,8 +291,11 @@ impl Bus {
             let why = "bearer_token_file and signing_key_file stand in the settings only; give the key itself";
             return Err(BusError::Invalid(why.into()));
         }
-        let understood = self.understood(name, config).await;
-        understood.map_err(|error| BusError::Invalid(format!("{error:#}")))
+        let invalid = |error: anyhow::Error| BusError::Invalid(format!("{error:#}"));
+        let subscription = self.ready(name, config).map_err(invalid)?;
+        let refused = |refused: Refused| BusError::Invalid(format!("target: {refused}"));
+        self.admit(&subscription).await.map_err(refused)?;
+        Ok(subscription)
     }
 }
 

@@ -20,6 +20,7 @@ use super::roster::Roster;
 use crate::event::Timestamp;
 use crate::sqlite::{self, Options, Result, Schema, Store, Work};
 
+pub(super) use browse::page;
 pub use browse::{
     AttemptEntry, AttemptFilter, DeliveryEntry, Detail, EventDetail, EventEntry, EventFilter,
     Exchange,
@@ -38,6 +39,9 @@ const SCHEMA: Schema = Schema {
     migrations: &MIGRATIONS,
 };
 
+/// How many deliveries of one transaction are handed over in memory.
+const HANDED: usize = 65_536;
+
 type Tx<'c> = sqlite::Tx<'c, Memory>;
 
 /// What the writer hands over once it is on disk.
@@ -47,6 +51,16 @@ pub(super) struct Memory {
     made: Vec<(Arc<Lane>, Job)>,
     /// Who has something in the file that is due.
     poked: BTreeSet<i64>,
+}
+
+impl Memory {
+    /// Lets the lane have the job at once; beyond some, the lane is to read it.
+    fn hand_over(&mut self, lane: Arc<Lane>, job: Job) {
+        match self.made.len() < HANDED {
+            true => self.made.push((lane, job)),
+            false => drop(self.poked.insert(lane.id)),
+        }
+    }
 }
 
 impl sqlite::Memory for Memory {

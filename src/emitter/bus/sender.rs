@@ -10,13 +10,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use reqwest::{Body, Client, Method, Request, Response, Url};
+use reqwest::{Body, Certificate, Client, ClientBuilder, Method, Request, Response, Url};
 
 use super::guard::{Guard, Refused};
 use super::persona::Answer;
 use super::publication::Event;
 use super::subscription::Subscription;
-use crate::client::cause;
+use crate::client::{self, cause};
+use crate::config::BusConfig;
 
 /// How long a connection is kept for the next request: shorter than servers keep it, so that none is lost on it.
 const IDLE: Duration = Duration::from_secs(5);
@@ -119,20 +120,31 @@ pub(super) struct Sender {
     /// For plain requests that carry secrets.
     guard_of_secrets: Guard,
     plain_with_secrets: Client,
+    roots: Vec<Certificate>,
     /// Made when it is first needed: reading the roots of trust takes time and memory.
     secure: OnceLock<Client>,
     max_response: usize,
 }
 
 impl Sender {
-    pub(super) fn new(guard: Guard, max_response: usize) -> anyhow::Result<Self> {
+    /// # Errors
+    /// If its certificates cannot be read.
+    pub(super) fn new(guard: Guard, config: &BusConfig) -> anyhow::Result<Self> {
         // Fails only if a provider is installed already, and then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let plain = client(&guard, false)?;
+        let roots = client::roots(config.ca_file.as_deref()).context("ca_file in [bus]")?;
+        let roots = client::certificates(&roots).context("ca_file in [bus]")?;
+        let plain = plain(&guard)?;
         let guard_of_secrets = guard.in_plain_text();
-        let plain_with_secrets = client(&guard_of_secrets, false)?;
-        let secure = OnceLock::new();
-        Ok(Sender { guard, plain, guard_of_secrets, plain_with_secrets, secure, max_response })
+        Ok(Sender {
+            guard,
+            plain,
+            plain_with_secrets: self::plain(&guard_of_secrets)?,
+            guard_of_secrets,
+            roots,
+            secure: OnceLock::new(),
+            max_response: config.max_response,
+        })
     }
 
     /// Sends the event once.
@@ -229,7 +241,9 @@ impl Sender {
             return Ok(if is_exposed { &self.plain_with_secrets } else { &self.plain });
         }
         if self.secure.get().is_none() {
-            let _ = self.secure.set(client(&self.guard, true)?);
+            let roots = self.roots.iter().cloned();
+            let secure = built(self.guard.watch(Client::builder()).tls_certs_merge(roots))?;
+            let _ = self.secure.set(secure);
         }
         self.secure.get().context("the client was just made")
     }
@@ -255,13 +269,13 @@ impl Sent {
     }
 }
 
-fn client(guard: &Guard, is_secure: bool) -> anyhow::Result<Client> {
-    let client = guard
-        .watch(Client::builder())
-        .pool_idle_timeout(IDLE)
-        .http1_only()
-        .http1_title_case_headers();
-    let client = if is_secure { client } else { client.tls_certs_only([]) };
+/// A client that needs no roots of trust.
+fn plain(guard: &Guard) -> anyhow::Result<Client> {
+    built(guard.watch(Client::builder()).tls_certs_only([]))
+}
+
+fn built(client: ClientBuilder) -> anyhow::Result<Client> {
+    let client = client.pool_idle_timeout(IDLE).http1_only().http1_title_case_headers();
     client.build().context("cannot set up the HTTP client")
 }
 

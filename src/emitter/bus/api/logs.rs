@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::routing::{get, post};
 use http::StatusCode;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,7 +14,7 @@ use super::super::{
     AttemptEntry, AttemptFilter, Bus, BusError, Detail, EventDetail, EventEntry, EventFilter,
     Preview, Selection,
 };
-use super::{Failure, Refusal, read};
+use super::{Body, Failure, Refusal, filter, read};
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
@@ -109,7 +107,7 @@ pub(super) async fn attempt(State(bus): State<Arc<Bus>>, Path(id): Path<String>)
 #[utoipa::path(post, path = "/api/resend/preview", tag = "send again", request_body = Again, responses(
     (status = 200, description = "What it would do.", body = Preview),
     (status = 422, description = "The rate is none.", body = Failure, content_type = "application/problem+json")))]
-pub(super) async fn preview(State(bus): State<Arc<Bus>>, body: Bytes) -> Answer<Preview> {
+pub(super) async fn preview(State(bus): State<Arc<Bus>>, Body(body): Body) -> Answer<Preview> {
     let again: Again = read(&body)?;
     Ok(Json(bus.preview(again.which, again.rate).await?))
 }
@@ -120,14 +118,9 @@ pub(super) async fn preview(State(bus): State<Arc<Bus>>, body: Bytes) -> Answer<
     (status = 422, description = "The rate is none.", body = Failure, content_type = "application/problem+json")))]
 pub(super) async fn resend(
     State(bus): State<Arc<Bus>>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<(StatusCode, Json<Resent>), Refusal> {
     let again: Again = read(&body)?;
     let deliveries = bus.resend(again.which, again.rate).await?;
     Ok((StatusCode::ACCEPTED, Json(Resent { deliveries })))
-}
-
-fn filter<T: DeserializeOwned>(query: Option<String>) -> Result<T, BusError> {
-    serde_urlencoded::from_str(&query.unwrap_or_default())
-        .map_err(|error| BusError::Invalid(format!("filter: {error}")))
 }

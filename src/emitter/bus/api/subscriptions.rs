@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::routing::{get, post};
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::super::{Bus, BusError, Overview, Publication, Receipt};
-use super::{Failure, Refusal, read};
+use super::super::{Bus, BusError, Overview, Publication, Receipt, SubscriptionFilter};
+use super::{Body, Failure, Refusal, filter, read};
 use crate::config::SubscriptionConfig;
 
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -60,11 +59,26 @@ pub(super) struct Pause {
     why: Option<String>,
 }
 
-/// All subscriptions, by name. Keys are shown as fingerprints.
-#[utoipa::path(get, path = "/api/subscriptions", tag = "subscriptions", responses(
-    (status = 200, description = "All subscriptions.", body = Vec<Overview>)))]
-pub(super) async fn list(State(bus): State<Arc<Bus>>) -> Answer<Vec<Overview>> {
-    Ok(Json(bus.subscriptions().await?))
+/// One page of subscriptions, by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Subscriptions {
+    /// They.
+    items: Vec<Overview>,
+    /// What `after` is for the page after it; null if this one is empty.
+    next: Option<String>,
+}
+
+/// Subscriptions, by name. Keys are shown as fingerprints.
+#[utoipa::path(get, path = "/api/subscriptions", tag = "subscriptions", params(SubscriptionFilter), responses(
+    (status = 200, description = "A page of subscriptions.", body = Subscriptions),
+    (status = 422, description = "The filter cannot be used.", body = Failure, content_type = "application/problem+json")))]
+pub(super) async fn list(
+    State(bus): State<Arc<Bus>>,
+    RawQuery(query): RawQuery,
+) -> Answer<Subscriptions> {
+    let items = bus.subscriptions(filter(query)?).await?;
+    let next = items.last().map(|last| last.subscription.name.clone());
+    Ok(Json(Subscriptions { items, next }))
 }
 
 /// Makes a subscription.
@@ -74,7 +88,7 @@ pub(super) async fn list(State(bus): State<Arc<Bus>>) -> Answer<Vec<Overview>> {
     (status = 422, description = "A field cannot be used.", body = Failure, content_type = "application/problem+json")))]
 pub(super) async fn create(
     State(bus): State<Arc<Bus>>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<(StatusCode, Json<Overview>), Refusal> {
     let new: NewSubscription = read(&body)?;
     let made = bus.create(&new.name, &Value::Object(new.definition)).await?;
@@ -100,7 +114,7 @@ pub(super) async fn show(
 pub(super) async fn change(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Answer<Overview> {
     let patch: Map<String, Value> = read(&body)?;
     Ok(Json(bus.change(&name, &Value::Object(patch)).await?))
@@ -124,7 +138,7 @@ pub(super) async fn remove(
 pub(super) async fn pause(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Answer<Overview> {
     let asked: Pause = if body.is_empty() { Pause::default() } else { read(&body)? };
     Ok(Json(bus.pause(&name, asked.why).await?))
@@ -158,7 +172,7 @@ pub(super) async fn try_now(
 pub(super) async fn test(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<(StatusCode, Json<Receipt>), Refusal> {
     Ok((StatusCode::ACCEPTED, Json(bus.test(&name, read(&body)?).await?)))
 }
@@ -170,7 +184,7 @@ pub(super) async fn test(
 pub(super) async fn rotate(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Answer<Overview> {
     let rotation: Rotation = read(&body)?;
     let overlap: Duration = humantime::parse_duration(&rotation.overlap)

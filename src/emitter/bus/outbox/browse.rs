@@ -221,15 +221,18 @@ impl Outbox {
         self.store.read(move |db| write::preview(db, &selection, rate)).await
     }
 
-    /// How many deliveries wait for each subscription.
-    pub(in super::super) async fn waiting(&self) -> Result<Vec<(i64, u64)>> {
+    /// How many deliveries wait for each of these subscriptions: those that are due, and those behind another of their
+    /// entity.
+    pub(in super::super) async fn waiting(&self, subscriptions: Vec<i64>) -> Result<Vec<u64>> {
         self.store
-            .read(|db| {
-                db.prepare_cached(
-                    "SELECT subscription, count(*) FROM delivery WHERE due_at IS NOT NULL GROUP BY subscription",
-                )?
-                .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
-                .collect()
+            .read(move |db| {
+                let mut count = db.prepare_cached(
+                    "SELECT (SELECT count(*) FROM delivery WHERE subscription = ?1 AND due_at IS NOT NULL)
+                         + (SELECT count(*) FROM delivery WHERE subscription = ?1 AND entity IS NOT NULL AND state = 0
+                             AND due_at IS NULL)",
+                )?;
+                let count = |id| count.query_row([id], |row| row.get::<_, i64>(0));
+                subscriptions.iter().map(count).map(|count| count.map(i64::unsigned_abs)).collect()
             })
             .await
     }
@@ -258,8 +261,9 @@ fn name(names: &[&'static str], number: i64) -> &'static str {
     usize::try_from(number).ok().and_then(|place| names.get(place)).copied().unwrap_or_default()
 }
 
-fn page(asked: Option<usize>) -> i64 {
-    limit(asked.unwrap_or(PAGE).min(LARGEST_PAGE))
+/// How many rows a page has.
+pub(in super::super) fn page(asked: Option<usize>) -> usize {
+    asked.unwrap_or(PAGE).min(LARGEST_PAGE)
 }
 
 fn events(db: &Connection, filter: EventFilter) -> rusqlite::Result<Vec<EventEntry>> {
@@ -274,7 +278,7 @@ fn events(db: &Connection, filter: EventFilter) -> rusqlite::Result<Vec<EventEnt
         .and("e.id < ?", filter.before);
     let query = format!(
         "SELECT {EVENT} FROM event e WHERE {condition} ORDER BY e.id DESC LIMIT {}",
-        page(filter.limit)
+        limit(page(filter.limit))
     );
     db.prepare(&query)?.query_map(params_from_iter(values), event_entry)?.collect()
 }
@@ -353,7 +357,7 @@ fn attempts(db: &Connection, filter: AttemptFilter) -> rusqlite::Result<Vec<Atte
         .and("a.id < ?", filter.before);
     let query = format!(
         "SELECT {ATTEMPT} WHERE {condition} ORDER BY a.id DESC LIMIT {}",
-        page(filter.limit)
+        limit(page(filter.limit))
     );
     db.prepare(&query)?.query_map(params_from_iter(values), attempt_entry)?.collect()
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Outbox, millis};
+use super::{Outbox, limit, millis};
 use crate::event::Timestamp;
 use crate::sqlite::Result;
 
@@ -48,9 +48,20 @@ fn step(db: &Connection, horizon: Horizon) -> rusqlite::Result<usize> {
         )?
         .query_map(params![millis(horizon.events), STEP], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    for event in &events {
-        db.prepare_cached("DELETE FROM delivery WHERE event = ?1")?.execute([event])?;
-        db.prepare_cached("DELETE FROM event WHERE id = ?1")?.execute([event])?;
+    let mut rows = payloads + attempts;
+    let mut room = STEP;
+    for event in events {
+        let deliveries = db
+            .prepare_cached(
+                "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE event = ?1 LIMIT ?2)",
+            )?
+            .execute([event, room])?;
+        rows += deliveries;
+        room -= limit(deliveries);
+        if room <= 0 {
+            break;
+        }
+        rows += db.prepare_cached("DELETE FROM event WHERE id = ?1")?.execute([event])?;
     }
-    Ok(payloads + attempts + events.len())
+    Ok(rows)
 }

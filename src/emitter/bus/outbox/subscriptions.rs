@@ -36,27 +36,61 @@ impl Outbox {
             .await
     }
 
-    /// Keeps a new subscription, or the new definition of a known one; returns its number.
-    pub(in super::super) async fn save(
-        &self,
-        name: String,
-        definition: Option<String>,
-        now: Timestamp,
-    ) -> Result<i64> {
+    /// Keeps subscriptions that stand in the settings; one of these names that was made before stands there from now on.
+    pub(in super::super) async fn declare(&self, names: Vec<String>, now: Timestamp) -> Result<()> {
         self.store
             .writer
             .call(move |tx| {
-                tx.db.execute(
-                    "INSERT INTO subscription (name, definition, standing, since, made_at)
-                     VALUES (?1, ?2, 0, ?3, ?3)
-                     ON CONFLICT (name) WHERE standing <> 4 DO UPDATE SET definition = excluded.definition",
-                    params![name, definition, millis(now)],
+                let mut declare = tx.db.prepare(
+                    "INSERT INTO subscription (name, standing, since, made_at) VALUES (?1, 0, ?2, ?2)
+                     ON CONFLICT (name) WHERE standing <> 4 DO UPDATE SET definition = NULL",
                 )?;
-                tx.db.query_row(
-                    "SELECT id FROM subscription WHERE name = ?1 AND standing <> 4",
-                    [name],
-                    |row| row.get(0),
-                )
+                names.iter().try_for_each(|name| declare.execute(params![name, millis(now)]).map(drop))
+            })
+            .await
+    }
+
+    /// Keeps a new subscription; returns its number, or none if the name is taken.
+    pub(in super::super) async fn make(
+        &self,
+        name: String,
+        definition: String,
+        now: Timestamp,
+    ) -> Result<Option<i64>> {
+        self.store
+            .writer
+            .call(move |tx| {
+                let made = tx
+                    .db
+                    .prepare_cached(
+                        "INSERT INTO subscription (name, definition, standing, since, made_at)
+                         VALUES (?1, ?2, 0, ?3, ?3) ON CONFLICT DO NOTHING",
+                    )?
+                    .execute(params![name, definition, millis(now)])?;
+                Ok((made > 0).then(|| tx.db.last_insert_rowid()))
+            })
+            .await
+    }
+
+    /// The definition of a subscription that does not stand in the settings.
+    pub(in super::super) async fn definition(&self, id: i64) -> Result<Option<String>> {
+        self.store
+            .read(move |db| {
+                db.prepare_cached("SELECT definition FROM subscription WHERE id = ?1")?
+                    .query_row([id], |row| row.get(0))
+            })
+            .await
+    }
+
+    /// Keeps another definition of a subscription.
+    pub(in super::super) async fn redefine(&self, id: i64, definition: String) -> Result<()> {
+        self.store
+            .writer
+            .call(move |tx| {
+                tx.db
+                    .prepare_cached("UPDATE subscription SET definition = ?2 WHERE id = ?1")?
+                    .execute(params![id, definition])
+                    .map(drop)
             })
             .await
     }

@@ -1,5 +1,6 @@
 //! Publishing, recording and sending again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -91,7 +92,7 @@ fn deliver(tx: &mut Tx<'_>, event: &Arc<Event>, lane: &Arc<Lane>) -> rusqlite::R
         let id = tx.db.last_insert_rowid();
         let event = Arc::clone(event);
         let job = Job { id, event, attempts: 0, run_attempts: 0, is_retry: false, entity };
-        tx.memory.made.push((Arc::clone(lane), job));
+        tx.memory.hand_over(Arc::clone(lane), job);
     }
     Ok(())
 }
@@ -117,20 +118,15 @@ pub(super) fn record(tx: &mut Tx<'_>, records: &[Record]) -> rusqlite::Result<()
         change(tx, record)?;
     }
     // Of several attempts at one target the last knows best how it stands.
-    let mut last: Vec<&Record> = Vec::new();
-    for record in records.iter().rev().filter(|record| record.failures.is_some()) {
-        if !last.iter().any(|other| other.lane.id == record.lane.id) {
-            last.push(record);
-        }
-    }
-    for record in last {
-        let (failures, since) = record.failures.unwrap_or_default();
+    let standing = records.iter().filter_map(|record| Some((record.lane.id, record.failures?)));
+    let last: HashMap<i64, (u64, Timestamp)> = standing.collect();
+    for (subscription, (failures, since)) in last {
         let since = (failures > 0).then(|| millis(since));
         tx.db
             .prepare_cached(
                 "UPDATE subscription SET failures = ?2, failing_since = ?3 WHERE id = ?1",
             )?
-            .execute(params![record.lane.id, i64::try_from(failures).unwrap_or(i64::MAX), since])?;
+            .execute(params![subscription, i64::try_from(failures).unwrap_or(i64::MAX), since])?;
     }
     Ok(())
 }

@@ -8,11 +8,12 @@ use maud::{Markup, html};
 
 use super::super::{AttemptEntry, AttemptFilter, Bus, Exchange};
 use super::fields::Fields;
-use super::layout::{Tab, body, chip, choice, facts, moment, older, page, table, text, time};
+use super::layout::{
+    PAGE, Tab, body, chip, choice, facts, further, last_of, moment, page, table, text, time,
+};
 use super::{Failed, encoded};
 
 const HOME: &str = "/admin/attempts";
-const PAGE: usize = 50;
 
 type Shared = State<Arc<Bus>>;
 
@@ -23,10 +24,11 @@ pub(super) async fn list(
     let query = Fields::read(query.unwrap_or_default().as_bytes())?;
     let filter = AttemptFilter { limit: Some(PAGE), ..query.filter()? };
     let attempts = bus.attempts(filter).await?;
+    let cursor = last_of(&attempts).map(|last| ("before", last.id.to_string()));
     let shown = html! {
         (filter_form(&query))
         (lines(&attempts))
-        (older(HOME, &query, attempts.last().map(|attempt| attempt.id), attempts.len() == PAGE))
+        (further(HOME, &query, "Older", cursor))
     };
     Ok(page("Attempts", Tab::Attempts, shown).into_response())
 }

@@ -13,16 +13,13 @@ use super::super::{
 };
 use super::fields::Fields;
 use super::layout::{
-    Tab, alert, body, chip, choice, facts, field, moment, note, older, page, some_time, table,
-    text, time,
+    PAGE, Tab, alert, body, chip, choice, facts, field, further, last_of, moment, note, page,
+    some_time, table, text, time,
 };
 use super::{Failed, attempts, encoded, status};
 use crate::event::{Environment, Id};
 
 const HOME: &str = "/admin/events";
-
-/// As many lines as a page has.
-const PAGE: usize = 50;
 
 type Shared = State<Arc<Bus>>;
 
@@ -34,12 +31,13 @@ pub(super) async fn list(
     let filter = EventFilter { limit: Some(PAGE), ..query.filter()? };
     let events = bus.events(filter).await?;
     let rows: Vec<Markup> = events.iter().map(line).collect();
+    let cursor = last_of(&events).map(|last| ("before", last.number.to_string()));
     let heads = ["Published (UTC)", "Event", "Id", "Object", "User", "Environment"];
     let body = html! {
         p.bar { a.button.primary href={ (HOME) "/new" } { "Publish an event" } }
         (filter_form(&query))
         (table("Events", &heads, &rows, "No event fits."))
-        (older(HOME, &query, events.last().map(|event| event.number), events.len() == PAGE))
+        (further(HOME, &query, "Older", cursor))
     };
     Ok(page("Events", Tab::Events, body).into_response())
 }

@@ -50,6 +50,7 @@ impl Fields {
     /// The fields as a filter, times completed.
     pub(super) fn filter<T: DeserializeOwned>(&self) -> Result<T, BusError> {
         let mut fields = self.0.clone();
+        fields.remove("note");
         for name in ["since", "until"] {
             if let Some(time) = self.time(name)? {
                 fields.insert(name.to_owned(), time.to_rfc3339());
@@ -60,10 +61,11 @@ impl Fields {
         serde_urlencoded::from_str(&query).map_err(|error| invalid(&error))
     }
 
-    /// The same query with another cursor.
-    pub(super) fn page_before(&self, cursor: i64) -> String {
+    /// The same query with another cursor; what was just done is not said again.
+    pub(super) fn with(&self, name: &str, cursor: String) -> String {
         let mut fields = self.0.clone();
-        fields.insert("before".to_owned(), cursor.to_string());
+        fields.insert(name.to_owned(), cursor);
+        fields.remove("note");
         serde_urlencoded::to_string(fields).unwrap_or_default()
     }
 }
@@ -89,7 +91,7 @@ mod tests {
     fn empty_fields_are_left_out_and_others_decoded() {
         let fields = Fields::read(b"a=+&b=x%26y+z&c=").unwrap();
         assert_eq!((fields.some("a"), fields.get("b"), fields.get("c")), (None, "x&y z", ""));
-        assert_eq!(fields.page_before(7), "b=x%26y+z&before=7");
+        assert_eq!(fields.with("before", "7".into()), "b=x%26y+z&before=7");
     }
 
     #[test]

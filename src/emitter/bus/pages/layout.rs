@@ -24,6 +24,9 @@ const TABS: [(Tab, &str, &str); 4] = [
     (Tab::Resend, "/admin/resend", "Send again"),
 ];
 
+/// As many lines as a page has.
+pub(super) const PAGE: usize = 50;
+
 /// A whole page.
 pub(super) fn page(title: &str, tab: Tab, body: Markup) -> Html<String> {
     let markup = html! {
@@ -186,11 +189,21 @@ pub(super) fn button(action: &str, label: &str, about: &str) -> Markup {
     }
 }
 
-/// The link to the page after this one.
-pub(super) fn older(path: &str, query: &Fields, cursor: Option<i64>, is_full: bool) -> Markup {
+/// The last line of a page that is full, so that there may be another behind it.
+pub(super) fn last_of<T>(lines: &[T]) -> Option<&T> {
+    lines.last().filter(|_| lines.len() == PAGE)
+}
+
+/// The link to the page behind a cursor: its name and value.
+pub(super) fn further(
+    path: &str,
+    query: &Fields,
+    label: &str,
+    cursor: Option<(&str, String)>,
+) -> Markup {
     html! {
-        @if let (Some(cursor), true) = (cursor, is_full) {
-            p { a rel="next" href={ (path) "?" (query.page_before(cursor)) } { "Older" } }
+        @if let Some((name, value)) = cursor {
+            p { a rel="next" href={ (path) "?" (query.with(name, value)) } { (label) } }
         }
     }
 }

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::super::{Bus, BusError, Preview, Selection};
 use super::fields::Fields;
-use super::layout::{Tab, alert, choice, moment, page, text};
+use super::layout::{Tab, alert, moment, page, text};
 use super::{Failed, encoded};
 
 const HOME: &str = "/admin/resend";
@@ -24,15 +24,13 @@ pub(super) async fn ask(State(bus): Shared, RawQuery(query): RawQuery) -> Result
     let is_asked =
         FIELDS.iter().any(|name| query.some(name).is_some()) || query.get("preview") == "1";
     let preview = if is_asked { Some(preview(&bus, &query).await) } else { None };
-    let all = bus.subscriptions().await?;
-    let names: Vec<_> = all.iter().map(|all| all.subscription.name.as_str()).collect();
     let error =
         preview.as_ref().and_then(|preview| preview.as_ref().err()).map(ToString::to_string);
     let body = html! {
         (sent(&query))
         (alert(error.as_deref()))
         @if let Some(Ok(preview)) = &preview { (shown(&query, preview)) }
-        (form(&query, &names))
+        (form(&query))
     };
     Ok(page("Send again", Tab::Resend, body).into_response())
 }
@@ -91,7 +89,7 @@ fn shown(query: &Fields, preview: &Preview) -> Markup {
     }
 }
 
-fn form(query: &Fields, names: &[&str]) -> Markup {
+fn form(query: &Fields) -> Markup {
     html! {
         h2 { "What was given up" }
         form method="get" action=(HOME) {
@@ -99,7 +97,7 @@ fn form(query: &Fields, names: &[&str]) -> Markup {
             fieldset {
                 legend { "Given up" }
                 div.fields {
-                    (choice("subscription", "Subscription", Some("any"), names, query.get("subscription")))
+                    (text("subscription", "Subscription", "Empty for any.", query.get("subscription")))
                     (moment("since", "Since (UTC)", query.get("since")))
                     (moment("until", "Until (UTC)", query.get("until")))
                     (text("rate", "Deliveries per second", "Empty for all at once.", query.get("rate")))

@@ -8,10 +8,13 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
-use super::super::{AttemptFilter, Bus, BusError, Overview, Publication, Standing};
+use super::super::{
+    AttemptFilter, Bus, BusError, Overview, Publication, Standing, SubscriptionFilter,
+};
 use super::fields::Fields;
 use super::layout::{
-    Tab, alert, button, chip, facts, field, note, page, some_time, table, text, time,
+    PAGE, Tab, alert, button, chip, choice, facts, field, further, last_of, note, page, some_time,
+    table, text, time,
 };
 use super::{Failed, attempts, definition, encoded, status};
 
@@ -24,8 +27,10 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failed> {
     let query = Fields::read(query.unwrap_or_default().as_bytes())?;
-    let all = bus.subscriptions().await?;
+    let filter = SubscriptionFilter { limit: Some(PAGE), ..query.filter()? };
+    let all = bus.subscriptions(filter).await?;
     let rows: Vec<Markup> = all.iter().map(line).collect();
+    let cursor = last_of(&all).map(|last| ("after", last.subscription.name.clone()));
     let heads = ["Name", "Events", "Target", "Standing", "Waiting", "Actions"];
     let body = html! {
         (note(&query))
@@ -33,9 +38,28 @@ pub(super) async fn list(
             a.button.primary href={ (HOME) "/new" } { "New subscription" }
             a.button href="/admin/events/new" { "Publish an event" }
         }
-        (table("Subscriptions", &heads, &rows, "There is no subscription yet."))
+        (filter_form(&query))
+        (table("Subscriptions", &heads, &rows, "There is no such subscription."))
+        (further(HOME, &query, "Next", cursor))
     };
     Ok(page("Subscriptions", Tab::Subscriptions, body).into_response())
+}
+
+fn filter_form(query: &Fields) -> Markup {
+    let standings =
+        [Standing::Active, Standing::Paused, Standing::Failing, Standing::Ended].map(word);
+    html! {
+        form method="get" action=(HOME) {
+            fieldset {
+                legend { "Show only" }
+                div.fields {
+                    (text("name", "Name has", "", query.get("name")))
+                    (choice("standing", "Standing", Some("any"), &standings, query.get("standing")))
+                }
+                p.bar { button type="submit" { "Show" } a href=(HOME) { "Show all" } }
+            }
+        }
+    }
 }
 
 fn line(overview: &Overview) -> Markup {

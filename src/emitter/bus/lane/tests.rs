@@ -1,0 +1,194 @@
+use serde_json::{Value, json};
+
+use super::super::publication::Draft;
+use super::*;
+
+/// As many rows as a reading asks for, if there are not so many.
+const ALL: usize = 256;
+
+struct Rig {
+    lane: Arc<Lane>,
+    slots: Slots,
+    load: Load,
+}
+
+impl Rig {
+    /// A lane with something in its file, or with nothing.
+    fn new(has_more: bool) -> Self {
+        Rig::with(Slots::new(1000, 1000), has_more)
+    }
+
+    fn with(slots: Slots, has_more: bool) -> Self {
+        let config: Value = json!({"events": "*", "target": "http://x.test/"});
+        let subscription =
+            Subscription::new("one", serde_json::from_value(config).unwrap()).unwrap();
+        let health = Health::new(Standing::Active, None, Timestamp::default());
+        let lane = Lane::new(1, subscription, health, false, has_more);
+        Rig { lane, slots, load: Load::default() }
+    }
+
+    fn next(&self) -> Next {
+        self.lane.next(Timestamp::default(), &self.slots, &mut None, &self.load)
+    }
+
+    /// The number of the delivery that goes next; it is on its way from now on.
+    #[track_caller]
+    fn goes(&self) -> i64 {
+        match self.next() {
+            Next::Go(job, slot) => {
+                slot.forget();
+                job.id
+            }
+            _ => panic!("nothing goes"),
+        }
+    }
+
+    #[track_caller]
+    fn reads(&self, retries: bool) {
+        assert!(matches!(self.next(), Next::Load { is_retry, .. } if is_retry == retries));
+    }
+
+    #[track_caller]
+    fn rests(&self) {
+        assert!(matches!(self.next(), Next::Wait(None)));
+    }
+
+    fn push(&self, id: i64) {
+        self.lane.push(job(id, false), &self.load);
+    }
+
+    fn has_read(&self, ids: &[i64], is_retry: bool) {
+        let jobs = ids.iter().map(|id| job(*id, is_retry)).collect();
+        self.lane.loaded(jobs, is_retry, ALL, None, &self.load);
+    }
+
+    fn arrived(&self) {
+        self.lane.finished(false, Timestamp::default());
+    }
+
+    fn written(&self, id: i64) {
+        self.lane.recorded(id, &Outcome::Delivered);
+    }
+}
+
+fn job(id: i64, is_retry: bool) -> Job {
+    job_of(id, is_retry, b"{}".to_vec())
+}
+
+fn job_of(id: i64, is_retry: bool, body: Vec<u8>) -> Job {
+    let draft = Draft {
+        event_id: id.to_string(),
+        event_type: "Own".into(),
+        environment: None,
+        object_type: None,
+        object_id: None,
+        source_user: None,
+        happened_at: Timestamp::default(),
+        published_at: Timestamp::default(),
+        body: body.into(),
+        record: None,
+    };
+    let event = Arc::new(Event::new(id, draft));
+    Job { id, event, attempts: 0, run_attempts: 0, is_retry, entity: None }
+}
+
+#[test]
+fn what_comes_while_the_file_is_read_goes_once() {
+    let rig = Rig::new(true);
+    rig.reads(false);
+    rig.push(1);
+    rig.has_read(&[1, 2], false);
+    rig.reads(true);
+    rig.has_read(&[], true);
+    assert_eq!([rig.goes(), rig.goes()], [1, 2]);
+    rig.rests();
+}
+
+#[test]
+fn a_reading_does_not_bring_back_what_is_written_down_meanwhile() {
+    let rig = Rig::new(false);
+    rig.push(1);
+    assert_eq!(rig.goes(), 1);
+    rig.lane.poke();
+    rig.reads(false);
+    rig.arrived();
+    rig.written(1);
+    rig.has_read(&[1], false);
+    rig.reads(true);
+    rig.has_read(&[], true);
+    rig.rests();
+    rig.lane.poke();
+    rig.reads(false);
+    rig.has_read(&[], false);
+    rig.reads(true);
+    rig.has_read(&[1], true);
+    assert_eq!(rig.goes(), 1, "it is sent again by hand");
+}
+
+#[test]
+fn what_is_sent_again_before_the_lane_hears_of_its_end_is_sent_again() {
+    let rig = Rig::new(false);
+    rig.push(1);
+    assert_eq!(rig.goes(), 1);
+    rig.arrived();
+    // Its end is in the file, and so is the wish to send it again; the lane has heard of neither.
+    rig.lane.poke();
+    rig.reads(false);
+    rig.has_read(&[], false);
+    rig.reads(true);
+    rig.has_read(&[1], true);
+    rig.rests();
+    rig.written(1);
+    rig.reads(true);
+    rig.has_read(&[1], true);
+    assert_eq!(rig.goes(), 1);
+}
+
+#[test]
+fn a_lane_that_is_removed_holds_nothing_and_takes_nothing() {
+    let rig = Rig::new(false);
+    rig.lane.push(job_of(1, false, vec![b' '; 65 << 20]), &rig.load);
+    assert!(!rig.load.has_room());
+    rig.lane.stand(Health::new(Standing::Removed, None, Timestamp::default()), None);
+    assert!(matches!(rig.next(), Next::End));
+    assert!(rig.load.has_room());
+    rig.lane.push(job_of(2, false, vec![b' '; 65 << 20]), &rig.load);
+    assert!(rig.load.has_room());
+    assert!(matches!(rig.next(), Next::End));
+}
+
+#[test]
+fn what_finds_no_room_in_memory_is_read_when_it_is_its_turn() {
+    let rig = Rig::new(false);
+    for id in 1..=600 {
+        rig.push(id);
+    }
+    let first: Vec<i64> = (1..=16).map(|_| rig.goes()).collect();
+    assert_eq!(first, (1..=16).collect::<Vec<_>>());
+    rig.rests();
+    for id in 1..=512 {
+        rig.arrived();
+        rig.written(id);
+        match id {
+            ..=496 => assert_eq!(rig.goes(), id + 16),
+            497 => rig.reads(false),
+            _ => {}
+        }
+    }
+    rig.has_read(&(513..=600).collect::<Vec<_>>(), false);
+    assert_eq!(rig.goes(), 513);
+}
+
+#[tokio::test]
+async fn while_others_have_all_connections_a_target_waits_for_its_turn() {
+    let rig = Rig::with(Slots::new(1, 16), false);
+    let other = rig.slots.take(0).unwrap();
+    rig.push(1);
+    assert!(matches!(rig.next(), Next::Crowded));
+    let turn = rig.slots.turn();
+    drop(other);
+    let mut waited = turn.await;
+    let next = rig.lane.next(Timestamp::default(), &rig.slots, &mut waited, &rig.load);
+    assert!(matches!(next, Next::Go(Job { id: 1, .. }, _)));
+    assert!(waited.is_none());
+}
