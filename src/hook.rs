@@ -32,8 +32,9 @@ pub use sample::Script;
 
 /// One Process Hook: its id and what is asked and answered, declared once.
 ///
-/// Routes, OpenAPI, the emitter and the tests read it from the [`Catalog`](crate::catalog::Catalog).
-pub trait Hook: Send + Sync + 'static {
+/// Routes, OpenAPI, the emitter and the tests read it from the [`Catalog`](crate::catalog::Catalog). Its doc comment is what
+/// OpenAPI says of it; hence `ToSchema`.
+pub trait Hook: ToSchema + Send + Sync + 'static {
     /// The vendor's id, e.g. `Autoships.CreateAutoship`. Matched without regard to case.
     const ID: &'static str;
 

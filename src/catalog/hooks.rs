@@ -25,6 +25,8 @@ pub struct HookRow<C> {
     pub id: &'static str,
     /// Other spellings of it.
     pub aliases: &'static [&'static str],
+    /// What it stands for, as a schema's description.
+    pub about: fn() -> RefOr<Schema>,
     /// A sample request, as JSON text.
     pub example: &'static str,
     /// What the vendor's own logic answers to it, as JSON text.
@@ -74,6 +76,7 @@ impl<C> HookRow<C> {
         HookRow {
             id: H::ID,
             aliases: H::ALIASES,
+            about: <H as PartialSchema>::schema,
             example: H::example(),
             example_response: H::example_response(),
             request: Body::of::<H::Request>(),

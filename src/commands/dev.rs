@@ -142,8 +142,7 @@ fn welcome((address, bus): (SocketAddr, SocketAddr), token: &Path, file: &Path) 
   Settings   {file}; other commands take them with --config {file}
   Stop       Ctrl-C
 
-  Send every event once, look at what arrived, and send the vendor's own sample by hand
-  (twice: the second answer says duplicate):
+  Send every event once, and look at what arrived:
 
 cargo run -- emit --all --config {file} --listen {address}
 cargo run -- inbox list --config {file}
@@ -151,6 +150,12 @@ cargo run -- inbox list --config {file}
   Or let the bus do it, as the vendor would, with its retries:
 
 cargo run -- publish OrderEvent --to http://{bus}
+
+  Call a Process Hook, and see what it changes:
+
+cargo run -- emit --hook Autoships.CreateAutoship --config {file} --listen {address}
+
+  Send the vendor's own sample by hand (twice: the second answer says duplicate):
 
 curl http://{address}/api/webhooks/CreateOrderEvent \
   -H "Authorization: Bearer $(cat {token})" \

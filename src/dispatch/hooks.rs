@@ -124,7 +124,11 @@ async fn handle<C>(handler: &HookHandler<C>, context: C, call: Call) -> Answer {
         Ok(Ok(Ok(response))) => Answer::Response(response),
         Ok(Ok(Err(failure))) => failed(failure),
         Ok(Err(panic)) => panicked("the handler", &*panic),
-        Err(_) => fault("timed-out", FAILED, "the handler has not answered by the deadline"),
+        Err(_) => fault(
+            "timed-out",
+            FAILED,
+            "the handler has not answered by the deadline (deadline in the source's hooks)",
+        ),
     }
 }
 

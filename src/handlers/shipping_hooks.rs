@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 use tracing::info;
+use utoipa::ToSchema;
 
 use super::Context;
 use crate::catalog::Catalog;
@@ -15,7 +16,7 @@ pub(super) fn catalog() -> Catalog<Context> {
 }
 
 /// The price of shipping is wanted. Source: clients' public code; the wire id is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct GetShipping;
 
 impl Hook for GetShipping {
@@ -51,6 +52,8 @@ async fn shipping(_: Context, call: HookCall<GetShipping>) -> HookOutcome<GetShi
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::hook::Script;
 
@@ -63,5 +66,21 @@ mod tests {
             assert_eq!(answer.get(), GetShipping::example_response());
             assert_eq!(vendor.asked().unwrap(), json);
         }
+    }
+
+    /// How one member of an answer is changed: the others stay as they came, digit for digit.
+    async fn free(call: HookCall<GetShipping>) -> HookOutcome<GetShipping> {
+        let answer = call.callback.proceed(call.request).await?;
+        let mut members: BTreeMap<String, Json> = answer.read()?;
+        members.insert("ShippingAmount".into(), Json::of(&0)?);
+        Ok(Json::of(&members)?.into())
+    }
+
+    #[tokio::test]
+    async fn one_member_is_changed_and_the_others_stay() {
+        let vendor = Script::answers(r#"{"ShippingAmount":4.95,"Tax":1.50}"#);
+        let call = HookCall::example(vendor).unwrap();
+        let answer = free(call).await.unwrap();
+        assert_eq!(answer.get(), r#"{"ShippingAmount":0,"Tax":1.50}"#);
     }
 }

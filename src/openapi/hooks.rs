@@ -49,7 +49,7 @@ pub(super) fn sides<C>(row: &HookRow<C>) -> [(String, Body); 2] {
 }
 
 fn call<C>(row: &HookRow<C>, site: &Site, tag: &str) -> PathItem {
-    let description = description(&row.request).unwrap_or_else(|| row.id.to_owned());
+    let description = description(row).unwrap_or_else(|| row.id.to_owned());
     let operation = exchange(site, tag, Some(row.id))
         .operation_id(Some(format!("{}_{}", site.source.name, row.id)))
         .summary(Some(first_sentence(&description)))
@@ -165,8 +165,8 @@ fn content(body: &Body, example: &str) -> Content {
     ContentBuilder::new().schema(Some(schema)).example(Some(example)).build()
 }
 
-/// What the model's doc comment says.
-fn description(body: &Body) -> Option<String> {
-    let schema = serde_json::to_value((body.schema)().1).unwrap_or_default();
+/// What the hook's doc comment says.
+fn description<C>(row: &HookRow<C>) -> Option<String> {
+    let schema = serde_json::to_value((row.about)()).unwrap_or_default();
     schema["description"].as_str().map(str::to_owned)
 }

@@ -28,12 +28,12 @@ pub struct Kind {
     pub header: Option<&'static str>,
 }
 
-/// The body is not a delivery.
+/// The body or the head is not a delivery's or a call's.
 pub const BAD_REQUEST: Kind = Kind {
     status: StatusCode::BAD_REQUEST,
     uri: "/problems/bad-request",
     title: "Bad request",
-    when: "The body is not JSON, not UTF-8, or not an object where the event is one.",
+    when: "The body is not JSON, not UTF-8, or not an object where the event is one; a call names no hook, two hooks, or no callback token.",
     header: None,
 };
 
@@ -127,12 +127,12 @@ pub const NOT_IMPLEMENTED: Kind = Kind {
     header: None,
 };
 
-/// The receiver cannot keep a delivery now.
+/// The receiver takes nothing more now.
 pub const UNAVAILABLE: Kind = Kind {
     status: StatusCode::SERVICE_UNAVAILABLE,
     uri: "/problems/unavailable",
     title: "Service unavailable",
-    when: "The receiver cannot keep the delivery now: overloaded, full or stopping. Send it again later.",
+    when: "The receiver takes nothing more now: overloaded, full or stopping. Send it again later.",
     header: Some("Retry-After"),
 };
 

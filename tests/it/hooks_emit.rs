@@ -38,6 +38,8 @@ const REQUEST: &str = r#"{"Thing": {"Price": 1.50, "Field1": null}}"#;
 const RESPONSE: &str = r#"{"ThingId": 1, "Total": 1.50}"#;
 const IDS: [&str; 4] = ["Tests.Before", "Tests.After", "Tests.Override", "Tests.Twice"];
 
+/// A thing is wanted.
+#[derive(utoipa::ToSchema)]
 struct Test<const N: usize>;
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -348,7 +350,9 @@ async fn an_expired_token_is_refused_and_the_call_counts_as_failed() {
 #[tokio::test]
 async fn the_vendors_error_body_comes_back_through_the_hook() {
     let config = receiver().await;
-    let json = json_of(&config, &["--hook", "Tests.Before", "--answer", "error"]).await;
+    let report = report(&config, &["--hook", "Tests.Before", "--answer", "error"]).await;
+    assert!(!report.to_string().contains("--error-id"), "it is the vendor's own: {report}");
+    let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
     let hook = &json["hooks"][0];
     assert_eq!((&hook["status"], &hook["after"]), (&json!(500), &json!([])));
     let error: RemoteError = serde_json::from_value(hook["answer"].clone()).unwrap();

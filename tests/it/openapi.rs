@@ -39,6 +39,19 @@ fn every_reference_leads_somewhere() {
     }
 }
 
+#[test]
+fn no_two_hooks_have_the_same_summary() {
+    let document: Value = serde_json::from_str(&built()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let hooks = paths.iter().filter(|(path, _)| path.starts_with("/api/hooks/"));
+    let mut summaries: Vec<_> =
+        hooks.map(|(_, path)| path["post"]["summary"].to_string()).collect();
+    let all = summaries.len();
+    summaries.sort();
+    summaries.dedup();
+    assert!(all > 20 && summaries.len() == all, "{summaries:#?}");
+}
+
 fn first_difference(a: &str, b: &str) -> usize {
     1 + a.lines().zip(b.lines()).take_while(|(a, b)| a == b).count()
 }

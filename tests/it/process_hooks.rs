@@ -37,6 +37,8 @@ struct Done {
     note: Option<String>,
 }
 
+/// Something is to be done as it is told.
+#[derive(ToSchema)]
 struct Acting;
 
 impl Hook for Acting {

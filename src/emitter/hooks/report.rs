@@ -8,6 +8,7 @@ use reqwest::Url;
 use super::diff::{Change, Text, diff};
 use super::stand_in::Exchange;
 use crate::emitter::attempt::Answer;
+use crate::hook::RemoteError;
 
 /// What came of the calls.
 #[derive(Debug)]
@@ -63,8 +64,42 @@ impl Called {
         let answer = self.result.as_ref().ok().filter(|answer| answer.status == *status)?;
         compare(response, &answer.body)
     }
+
+    /// The id of the hook's own failure. A failure of the vendor's logic, which is handed on, has one of the vendor's.
+    pub(super) fn error_id(&self) -> Option<String> {
+        let answer = self.result.as_ref().ok()?;
+        let vendors = self.callback().and_then(|callback| callback.answer.as_ref());
+        if vendors.is_some_and(|(_, body)| body[..] == answer.body[..]) {
+            return None;
+        }
+        let error: RemoteError = serde_json::from_slice(&answer.body).ok()?;
+        Some(error.disco_remote_exception.error_id)
+    }
 }
 
 fn compare(was: &[u8], is: &[u8]) -> Option<Vec<Change>> {
     Some(diff(&Text::of(was)?, &Text::of(is)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_hooks_own_says_where_its_reason_stands() {
+        let body = serde_json::to_vec(&RemoteError::new("3f9a61c2", "Sold out.")).unwrap();
+        let call = Called {
+            hook: "Tests.Before".into(),
+            url: Url::parse("http://127.0.0.1/").unwrap(),
+            request: Bytes::from_static(b"{}"),
+            callbacks: Vec::new(),
+            result: Ok(Answer { status: StatusCode::INTERNAL_SERVER_ERROR, body }),
+            took: Duration::ZERO,
+        };
+        let report = HookReport { planned: 1, is_forged: false, calls: vec![call] };
+        let text = report.to_string();
+        assert!(text.contains("hooks list --error-id 3f9a61c2"), "{text}");
+    }
 }

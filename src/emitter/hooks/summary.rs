@@ -146,7 +146,17 @@ fn write_end(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
     match &call.result {
         Ok(answer) => {
             let colour = if answer.status == StatusCode::OK { NEW } else { OLD };
-            writeln!(f, "{TITLE}{hook}{TITLE:#}: {colour}{}{colour:#} in {took} ms", answer.status)
+            writeln!(
+                f,
+                "{TITLE}{hook}{TITLE:#}: {colour}{}{colour:#} in {took} ms",
+                answer.status
+            )?;
+            match call.error_id() {
+                Some(id) => {
+                    writeln!(f, "  why it failed: webhook-receiver hooks list --error-id {id}")
+                }
+                None => Ok(()),
+            }
         }
         Err(cause) => {
             writeln!(f, "{TITLE}{hook}{TITLE:#}: {OLD}no answer{OLD:#} after {took} ms: {cause}")

@@ -153,7 +153,7 @@ pub struct ServiceAutoshipSettings {
 /// An associate's record is to be changed.
 ///
 /// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct UpdateAssociate;
 
 impl Hook for UpdateAssociate {
@@ -175,7 +175,7 @@ impl Hook for UpdateAssociate {
 ///
 /// Source: clients' public code. The wire id is not documented. No id of a nested namespace is shown anywhere, so both readings
 /// are taken.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct WriteApplication;
 
 impl Hook for WriteApplication {
@@ -197,7 +197,7 @@ impl Hook for WriteApplication {
 /// An associate's second title is wanted.
 ///
 /// Source: the vendor's page on associate hooks. The wire id is not documented: it is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct GetSecondaryTitle;
 
 impl Hook for GetSecondaryTitle {
@@ -218,7 +218,7 @@ impl Hook for GetSecondaryTitle {
 /// How the autoship of a service is to be made.
 ///
 /// Source: the vendor's page on associate hooks. The wire id is not documented: it is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct GetAssociateServiceAutoshipSettings;
 
 impl Hook for GetAssociateServiceAutoshipSettings {

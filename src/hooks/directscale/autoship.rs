@@ -82,7 +82,7 @@ pub struct CreateAutoshipResponse {
 }
 
 /// An autoship is to be created. Source: the vendor's "How Process Hooks Work".
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct CreateAutoship;
 
 impl Hook for CreateAutoship {
@@ -123,7 +123,7 @@ pub struct GetAutoshipsResponse {
 }
 
 /// An associate's autoships are wanted. Source: the vendor's client extension (2022).
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct GetAutoships;
 
 impl Hook for GetAutoships {
@@ -144,7 +144,7 @@ impl Hook for GetAutoships {
 /// An autoship is to be changed.
 ///
 /// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct UpdateAutoship;
 
 impl Hook for UpdateAutoship {
@@ -165,7 +165,7 @@ impl Hook for UpdateAutoship {
 /// An autoship is to end.
 ///
 /// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct CancelAutoship;
 
 impl Hook for CancelAutoship {

@@ -97,7 +97,7 @@ pub struct BonusDetail {
 /// An associate's rank has changed between two commission runs.
 ///
 /// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct LogRealtimeRankAdvance;
 
 impl Hook for LogRealtimeRankAdvance {
@@ -118,7 +118,7 @@ impl Hook for LogRealtimeRankAdvance {
 /// The payments that are to be split are wanted.
 ///
 /// Source: the vendor's page on commission hooks. The wire id is not documented: it is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct GetSplitPayments;
 
 impl Hook for GetSplitPayments {
@@ -139,7 +139,7 @@ impl Hook for GetSplitPayments {
 /// What a bonus is made of is wanted.
 ///
 /// Source: the vendor's page on commission hooks. The wire id is not documented: it is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct GetCommissionBonusDetails;
 
 impl Hook for GetCommissionBonusDetails {

@@ -112,7 +112,7 @@ pub struct GetCouponAdjustedVolumeResponse {
 /// The coupons of an order are to be applied.
 ///
 /// The wire id is not documented: it is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct ProcessCouponCodes;
 
 impl Hook for ProcessCouponCodes {
@@ -133,7 +133,7 @@ impl Hook for ProcessCouponCodes {
 /// The volume of an order with coupons is wanted.
 ///
 /// The wire id is not documented: it is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct GetCouponAdjustedVolume;
 
 impl Hook for GetCouponAdjustedVolume {

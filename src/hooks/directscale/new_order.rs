@@ -103,7 +103,7 @@ pub struct SubmitOrderResponse {
 }
 
 /// An order is to be placed. Source: the vendor's client extension (2022).
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct SubmitOrder;
 
 impl Hook for SubmitOrder {

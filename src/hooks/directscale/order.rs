@@ -122,7 +122,7 @@ pub struct CancelOrderRequest {
 /// An order was accepted and is to be finalized.
 ///
 /// Source: the vendor's page on order hooks. The wire id is not documented: it is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct FinalizeAcceptedOrder;
 
 impl Hook for FinalizeAcceptedOrder {
@@ -143,7 +143,7 @@ impl Hook for FinalizeAcceptedOrder {
 /// An order was not accepted and is to be finalized.
 ///
 /// Source: the vendor's page on order hooks and clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct FinalizeNonAcceptedOrder;
 
 impl Hook for FinalizeNonAcceptedOrder {
@@ -164,7 +164,7 @@ impl Hook for FinalizeNonAcceptedOrder {
 /// The whole of an order is to be refunded.
 ///
 /// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct FullRefundOrder;
 
 impl Hook for FullRefundOrder {
@@ -185,7 +185,7 @@ impl Hook for FullRefundOrder {
 /// An order is to be cancelled.
 ///
 /// Source: the vendor's page on order hooks and clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct CancelOrder;
 
 impl Hook for CancelOrder {

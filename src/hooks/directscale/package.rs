@@ -29,7 +29,7 @@ pub struct PackageStatusUpdate {
 /// Packages are to be marked as shipped.
 ///
 /// Neither the wire id nor the response is documented. No id of a nested namespace is shown anywhere, so both readings are taken.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct MarkPackagesShipped;
 
 impl Hook for MarkPackagesShipped {

@@ -20,7 +20,7 @@ pub struct CommitTaxRequest {
 /// The tax of an order is to be recorded with the tax service.
 ///
 /// Source: the vendor's page on tax hooks. The wire id is not documented: it is inferred from the class's name.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct CommitTax;
 
 impl Hook for CommitTax {
