@@ -14,18 +14,22 @@ mod receive;
 mod record;
 mod refused;
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::middleware;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_service::Service;
 
 use crate::catalog::Catalog;
 use crate::config::Limits;
@@ -36,6 +40,8 @@ use crate::telemetry::{Clock, Metrics};
 use crate::web::problem::Problem;
 
 pub use connections::serve;
+use receive::Receiver;
+use record::{Facts, Recorder, record};
 
 /// What the routes need.
 pub struct Parts<C> {
@@ -67,23 +73,67 @@ pub struct Parts<C> {
     pub stop: CancellationToken,
 }
 
-/// All routes: receiving and health, and `pages` beside them.
-pub fn router<C: Clone + Send + Sync + 'static>(parts: Parts<C>, pages: Router) -> Router {
-    let sightings = parts.sightings.clone();
-    let recorder = record::Recorder {
+/// All that is served: what is a source's goes to it directly, the rest by its route.
+pub struct Routes<C>(Arc<Served<C>>);
+
+struct Served<C> {
+    receiver: Arc<Receiver<C>>,
+    others: Router,
+    recorder: Recorder,
+}
+
+/// Receiving and health, and `pages` beside them.
+pub fn router<C: Clone + Send + Sync + 'static>(parts: Parts<C>, pages: Router) -> Routes<C> {
+    let recorder = Recorder {
         metrics: Arc::clone(&parts.metrics),
         clock: Arc::clone(&parts.clock),
-        sightings,
+        sightings: parts.sightings.clone(),
     };
     let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
-    let receiver = Arc::new(receive::Receiver::new(parts));
-    Router::new()
-        .fallback(receive::receive::<C>)
-        .with_state(receiver)
+    let receiver = Arc::new(Receiver::new(parts));
+    let others = Router::new()
+        .fallback(receive::not_found::<C>)
+        .with_state(Arc::clone(&receiver))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(health))
-        .merge(pages)
-        .layer(middleware::from_fn_with_state(recorder, record::record))
+        .merge(pages);
+    Routes(Arc::new(Served { receiver, others, recorder }))
+}
+
+impl<C: Clone + Send + Sync + 'static> Served<C> {
+    async fn answer(&self, request: Request) -> Response {
+        record(&self.recorder, request, async |request, id| {
+            if let Some(way) = self.receiver.find(request.uri().path()) {
+                let (response, facts) = self.receiver.receive(way, request, id).await;
+                return (response, Some(facts));
+            }
+            let Ok(mut response) = self.others.clone().call(request).await;
+            let facts = response.extensions_mut().remove::<Facts>();
+            (response, facts)
+        })
+        .await
+    }
+}
+
+impl<C> Clone for Routes<C> {
+    fn clone(&self) -> Self {
+        Routes(Arc::clone(&self.0))
+    }
+}
+
+impl<C: Clone + Send + Sync + 'static> Service<Request> for Routes<C> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let served = Arc::clone(&self.0);
+        async move { Ok(served.answer(request).await) }.boxed()
+    }
 }
 
 /// `GET /metrics` in the OpenMetrics text format.

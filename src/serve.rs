@@ -86,7 +86,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let own_pages = http::page::router(&hooks, &own_pages);
     let pages = pages(&config, &catalog, &sources, &hooks, &metrics)?.merge(own_pages);
     let calls = TaskTracker::new();
-    let router = http::router(
+    let routes = http::router(
         http::Parts {
             sources,
             hooks,
@@ -120,7 +120,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     // The log of calls ends after the last call of the drain.
     let answered = CancellationToken::new();
     let receiving = async {
-        http::serve(listener, router, &config.limits, stop.clone()).await;
+        http::serve(listener, routes, &config.limits, stop.clone()).await;
         // What still runs, nobody waits for; but the vendor's own logic may have run for it.
         calls.close();
         let _ = tokio::time::timeout(drain, calls.wait()).await;

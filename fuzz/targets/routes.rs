@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tower::ServiceExt;
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::handlers::{Context, catalog};
-use webhook_receiver::http::{Parts, router};
+use webhook_receiver::http::{Parts, Routes, router};
 use webhook_receiver::inbox::{
     Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox, KeyUse,
     Lease, Receipt, Result, Route, Seen, Sighting, Sightings, State, Verdict,
@@ -96,7 +96,7 @@ impl Inbox for Nowhere {
     }
 }
 
-static ROUTER: LazyLock<Router> = LazyLock::new(|| {
+static ROUTES: LazyLock<Routes<Context>> = LazyLock::new(|| {
     let (config, inbox) = (config(), Arc::new(Nowhere));
     let sources = config.sources().unwrap();
     let parts = Parts {
@@ -126,7 +126,7 @@ thread_local! {
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((head, body)) = request(data) else { return };
     let request = http::Request::from_parts(head, Body::from(body));
-    let response = RUNTIME.with(|runtime| runtime.block_on(ROUTER.clone().oneshot(request)));
+    let response = RUNTIME.with(|runtime| runtime.block_on(ROUTES.clone().oneshot(request)));
     let status = response.unwrap().status();
     assert_ne!(status, 500, "a request has made the receiver panic");
 });

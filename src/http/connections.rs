@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,12 +27,11 @@ use crate::config::Limits;
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Serves until `stop`, then waits for open requests, but no longer than the drain time.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    limits: &Limits,
-    stop: CancellationToken,
-) {
+pub async fn serve<S>(listener: TcpListener, routes: S, limits: &Limits, stop: CancellationToken)
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>,
+    S: Clone + Send + 'static,
+{
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
@@ -56,8 +55,10 @@ pub async fn serve(
         };
         // Small answers must not wait for the sender's acknowledgement of earlier ones.
         let _ = stream.set_nodelay(true);
-        let router = router.clone();
-        let service = service_fn(move |request| answer(router.clone(), request));
+        let routes = routes.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            routes.clone().call(request.map(Body::new))
+        });
         // An answer that the sender does not take must not hold its place for ever.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits.head_timeout));
@@ -74,14 +75,6 @@ pub async fn serve(
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
         warn!("requests still open at the end of the drain time are cut off");
     }
-}
-
-async fn answer(
-    mut router: Router,
-    request: hyper::Request<Incoming>,
-) -> Result<axum::response::Response, Infallible> {
-    let request: Request = request.map(Body::new);
-    Service::call(&mut router, request).await
 }
 
 fn turn_away(mut stream: TcpStream) {

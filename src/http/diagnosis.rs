@@ -41,7 +41,7 @@ pub(super) struct Diagnoses {
 
 /// How a request came, beyond its headers and its body.
 pub(super) struct Arrival<'r> {
-    pub(super) id: Option<RequestId>,
+    pub(super) id: RequestId,
     pub(super) time: Timestamp,
     pub(super) query: Option<&'r str>,
 }
@@ -93,7 +93,7 @@ impl Diagnoses {
         }
         let case = Case {
             source: Arc::clone(source),
-            id: arrival.id.map(|id| id.to_string()).unwrap_or_default(),
+            id: arrival.id.to_string(),
             time: arrival.time,
             query: arrival.query.map(str::to_owned),
             refusal,

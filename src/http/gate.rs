@@ -1,25 +1,17 @@
-//! What every request to a source passes: its body's bounds, the clock, and what becomes of one that is refused.
+//! What every request to a source passes: its body's bounds, the clock, and what is told of one that is refused.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Reader;
 use super::diagnosis::{Arrival, Diagnoses};
-use super::record::Facts;
 use super::refused::{Refused, SOON, unavailable};
 use crate::config::Limits;
 use crate::inbox::Sightings;
 use crate::source::{Rejected, Source};
 use crate::telemetry::Clock;
-
-/// How long a request that proves nothing waits for its answer, with neither a turn nor its body held meanwhile:
-/// a flood over kept connections slows itself down and leaves the machine to others.
-const UNPROVEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// What deliveries and calls share.
 pub(super) struct Gate {
@@ -59,20 +51,4 @@ impl Gate {
         self.diagnoses.begin(source, rejected, arrival, unread);
         refused
     }
-}
-
-/// The answer with what is to be logged of it; one that proves nothing waits for it.
-pub(super) async fn answered(result: Result<Response, Refused>, mut facts: Facts) -> Response {
-    let mut response = match result {
-        Ok(response) => response,
-        Err(refused) => {
-            facts.reason = Some(refused.reason.into_owned());
-            refused.problem.into_response()
-        }
-    };
-    if response.status() == StatusCode::UNAUTHORIZED {
-        tokio::time::sleep(UNPROVEN_PAUSE).await;
-    }
-    response.extensions_mut().insert(facts);
-    response
 }

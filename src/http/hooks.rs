@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::answer::Echo;
 use super::diagnosis::Arrival;
 use super::endpoint::name_below;
-use super::gate::{Gate, answered};
+use super::gate::Gate;
 use super::ledger::{Entry, Ledger, Running};
 use super::receive::not_post;
 use super::record::{Facts, PROBE, RequestId};
@@ -37,7 +37,7 @@ pub(super) struct Hooks<C> {
 
 /// A site and what it may hold at once.
 pub(super) struct Place {
-    site: Arc<Site>,
+    pub(super) site: Arc<Site>,
     prefixes: [String; 2],
     turns: Arc<Semaphore>,
 }
@@ -78,27 +78,25 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         &self,
         gate: &Gate,
         place: &Place,
-        hook: String,
+        hook: &str,
         request: Request,
-    ) -> Response {
-        let source = Some(place.site.source.name.clone());
-        let mut facts = Facts { source, hook: Some(hook.clone()), ..Facts::default() };
+        id: RequestId,
+        facts: &mut Facts,
+    ) -> Result<Response, Refused> {
         if request.method() != Method::POST {
-            return not_post(facts);
+            return Ok(not_post(facts));
         }
-        let (started, id) = (Instant::now(), request.extensions().get::<RequestId>().copied());
-        let response = match self.accept(gate, place, &hook, request, &mut facts).await {
-            Ok(Accepted::Call(call, turn)) => {
+        let started = Instant::now();
+        Ok(match self.accept(gate, place, hook, request, id, facts).await? {
+            Accepted::Call(call, turn) => {
                 let entry = Entry::new(&place.site, &call, id, started);
-                Ok(self.run(place.site.unhandled, call, turn, entry, &mut facts).await)
+                self.run(place.site.unhandled, call, turn, entry, facts).await
             }
-            Ok(Accepted::Probe(echo)) => {
+            Accepted::Probe(echo) => {
                 facts.outcome = Some(PROBE);
-                Ok(echoed(echo))
+                echoed(echo)
             }
-            Err(refused) => Err(refused),
-        };
-        answered(response, facts).await
+        })
     }
 
     /// A call that is its sender's, or a probe of one.
@@ -108,6 +106,7 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         place: &Place,
         path: &str,
         request: Request,
+        id: RequestId,
         facts: &mut Facts,
     ) -> Result<Accepted, Refused> {
         let (site, deadline) = (&place.site, Instant::now() + place.site.deadline);
@@ -118,11 +117,7 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         let (head, body) = request.into_parts();
         let content = check_content(&head.headers);
         let uri = head.uri.clone();
-        let arrival = Arrival {
-            id: head.extensions.get::<RequestId>().copied(),
-            time: (gate.clock)(),
-            query: uri.query(),
-        };
+        let arrival = Arrival { id, time: (gate.clock)(), query: uri.query() };
         let admitted = match site.source.admit_call(head, arrival.time) {
             Ok(admitted) => admitted,
             Err(rejected) => {

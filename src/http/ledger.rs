@@ -39,17 +39,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(
-        site: &Arc<Site>,
-        call: &Call,
-        id: Option<RequestId>,
-        started: Instant,
-    ) -> Self {
+    pub(super) fn new(site: &Arc<Site>, call: &Call, id: RequestId, started: Instant) -> Self {
         Entry {
             started,
             site: Arc::clone(site),
             meta: call.meta.clone(),
-            request_id: id.map(|id| id.to_string()).unwrap_or_default(),
+            request_id: id.to_string(),
             request: call.body.clone(),
         }
     }

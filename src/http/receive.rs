@@ -1,20 +1,22 @@
 //! From a request to an answer: admit, read, verify, keep.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, HeaderValue};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use tokio::sync::Semaphore;
 
 use super::Parts;
 use super::answer::{Answer, Echo, Status};
 use super::diagnosis::Arrival;
 use super::endpoint::Endpoint;
-use super::gate::{Gate, answered};
+use super::gate::Gate;
 use super::handshake;
-use super::hooks::Hooks;
+use super::hooks::{Hooks, Place};
 use super::ledger::Ledger;
 use super::record::{Facts, HANDSHAKE, PROBE, RequestId};
 use super::refused::{Refused, SOON, check_content, too_fast, unavailable};
@@ -23,6 +25,10 @@ use crate::event::CANARY;
 use crate::inbox::{Front, Receipt, Route, Seen};
 use crate::source::{Refusal, Verified};
 use crate::web::problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem};
+
+/// How long a request that proves nothing waits for its answer, with neither a turn nor its body held meanwhile:
+/// a flood over kept connections slows itself down and leaves the machine to others.
+const UNPROVEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// Accepts deliveries and answers hooks. `C` is the fork's context, which only handlers use.
 pub(super) struct Receiver<C> {
@@ -42,52 +48,37 @@ enum Accepted {
     Challenge(String),
 }
 
-/// The route for everything that no other route takes.
-pub(super) async fn receive<C: Clone + Send + Sync + 'static>(
-    State(receiver): State<Arc<Receiver<C>>>,
-    request: Request,
-) -> Response {
-    let path = request.uri().path();
-    let found = receiver.endpoints.iter().find_map(|e| e.event(path).map(|event| (e, event)));
-    let Some((endpoint, event)) = found else {
-        return match receiver.hooks.find(path) {
-            Some((place, hook)) => {
-                let hook = hook.into_owned();
-                receiver.hooks.call(&receiver.gate, place, hook, request).await
-            }
-            None => receiver.not_found(path),
-        };
-    };
-    let event = event.into_owned();
-    let mut facts = Facts {
-        source: Some(endpoint.source.name.clone()),
-        event_type: Some(event.clone()),
-        ..Facts::default()
-    };
-    if let Some(mut response) = handshake::answer(&endpoint.source, &request) {
-        facts.outcome = Some(HANDSHAKE);
-        response.extensions_mut().insert(facts);
-        return response;
-    }
-    if request.method() != Method::POST {
-        return not_post(facts);
-    }
-    let accepted = receiver.accept(endpoint, &event, request, &mut facts).await;
-    let response = accepted.map(|accepted| match accepted {
-        Accepted::Kept(answer) => {
-            let status = StatusCode::from_u16(endpoint.source.accepted_status);
-            answer.respond(status.unwrap_or(StatusCode::OK))
-        }
-        Accepted::Challenge(challenge) => handshake::echo(&challenge),
-    });
-    answered(response, facts).await
+/// Where a request goes that is a source's.
+pub(super) enum Way<'r> {
+    /// A delivery of the event that the path names; empty if it names none.
+    Event(&'r Endpoint, String),
+    /// A call of the hook that the path names, likewise.
+    Hook(&'r Place, String),
 }
 
-pub(super) fn not_post(facts: Facts) -> Response {
+impl Way<'_> {
+    /// What is known of a request before it is looked into.
+    fn facts(&self) -> Facts {
+        let (source, event_type, hook) = match self {
+            Way::Event(endpoint, event) => (&endpoint.source, Some(event.clone()), None),
+            Way::Hook(place, hook) => (&place.site.source, None, Some(hook.clone())),
+        };
+        Facts { source: Some(source.name.clone()), event_type, hook, ..Facts::default() }
+    }
+}
+
+/// The route for what is neither a source's nor any other route's.
+pub(super) async fn not_found<C: Clone + Send + Sync + 'static>(
+    State(receiver): State<Arc<Receiver<C>>>,
+    uri: Uri,
+) -> Response {
+    receiver.not_found(uri.path())
+}
+
+pub(super) fn not_post(facts: &mut Facts) -> Response {
+    facts.reason = Some("only POST is received".into());
     let mut response = Problem::new(&METHOD_NOT_ALLOWED).into_response();
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-    let reason = Some("only POST is received".into());
-    response.extensions_mut().insert(Facts { reason, ..facts });
     response
 }
 
@@ -108,6 +99,68 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
             catalog: parts.catalog,
             front: parts.front,
         }
+    }
+
+    /// The source that `path` leads to, if it is one's.
+    pub(super) fn find(&self, path: &str) -> Option<Way<'_>> {
+        let event = |endpoint: &'_ Endpoint| endpoint.event(path).map(Cow::into_owned);
+        for endpoint in &self.endpoints {
+            if let Some(event) = event(endpoint) {
+                return Some(Way::Event(endpoint, event));
+            }
+        }
+        let (place, hook) = self.hooks.find(path)?;
+        Some(Way::Hook(place, hook.into_owned()))
+    }
+
+    /// Answers a request that is a source's; one that proves nothing waits for its answer.
+    pub(super) async fn receive(
+        &self,
+        way: Way<'_>,
+        request: Request,
+        id: RequestId,
+    ) -> (Response, Facts) {
+        let mut facts = way.facts();
+        let answered = match way {
+            Way::Event(endpoint, event) => {
+                self.deliver(endpoint, &event, request, id, &mut facts).await
+            }
+            Way::Hook(place, hook) => {
+                self.hooks.call(&self.gate, place, &hook, request, id, &mut facts).await
+            }
+        };
+        let response = answered.unwrap_or_else(|refused| {
+            facts.reason = Some(refused.reason.into_owned());
+            refused.problem.into_response()
+        });
+        if response.status() == StatusCode::UNAUTHORIZED {
+            tokio::time::sleep(UNPROVEN_PAUSE).await;
+        }
+        (response, facts)
+    }
+
+    async fn deliver(
+        &self,
+        endpoint: &Endpoint,
+        event: &str,
+        request: Request,
+        id: RequestId,
+        facts: &mut Facts,
+    ) -> Result<Response, Refused> {
+        if let Some(response) = handshake::answer(&endpoint.source, &request) {
+            facts.outcome = Some(HANDSHAKE);
+            return Ok(response);
+        }
+        if request.method() != Method::POST {
+            return Ok(not_post(facts));
+        }
+        Ok(match self.accept(endpoint, event, request, id, facts).await? {
+            Accepted::Kept(answer) => {
+                let status = StatusCode::from_u16(endpoint.source.accepted_status);
+                answer.respond(status.unwrap_or(StatusCode::OK))
+            }
+            Accepted::Challenge(challenge) => handshake::echo(&challenge),
+        })
     }
 
     /// Nothing is served there. If the path holds a source's secret one, the log names the source instead.
@@ -132,6 +185,7 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         endpoint: &Endpoint,
         event: &str,
         request: Request,
+        id: RequestId,
         facts: &mut Facts,
     ) -> Result<Accepted, Refused> {
         self.gate.check_open()?;
@@ -139,11 +193,7 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         let (head, body) = request.into_parts();
         let content = check_content(&head.headers);
         let uri = head.uri.clone();
-        let arrival = Arrival {
-            id: head.extensions.get::<RequestId>().copied(),
-            time: (self.gate.clock)(),
-            query: uri.query(),
-        };
+        let arrival = Arrival { id, time: (self.gate.clock)(), query: uri.query() };
         let source = &endpoint.source;
         let admitted = match source.admit(head, arrival.time) {
             Ok(admitted) => admitted,

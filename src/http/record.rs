@@ -1,11 +1,11 @@
-//! One log line a request, written from what the route left in its response.
+//! One log line a request, written from what answering it found out.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -67,22 +67,23 @@ pub(super) struct Recorder {
 }
 
 /// Gives the request an id, turns a panic into a 500, counts, and logs.
-pub(super) async fn record(
-    State(recorder): State<Recorder>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn record<F>(
+    recorder: &Recorder,
+    request: Request,
+    answer: impl FnOnce(Request, RequestId) -> F,
+) -> Response
+where
+    F: Future<Output = (Response, Option<Facts>)>,
+{
     let started = Instant::now();
-    let id = RequestId(fastrand::u64(..));
-    request.extensions_mut().insert(id);
-    let id = id.to_string();
+    let number = RequestId(fastrand::u64(..));
+    let id = number.to_string();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut unanswered = Unanswered(Some(&id));
-    let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let answered = AssertUnwindSafe(answer(request, number)).catch_unwind().await;
     unanswered.0 = None;
-    let mut response =
-        answered.unwrap_or_else(|_| Problem::new(&INTERNAL).instance(id.as_str()).into_response());
-    let facts = response.extensions_mut().remove::<Facts>();
+    let (mut response, facts) = answered
+        .unwrap_or_else(|_| (Problem::new(&INTERNAL).instance(id.as_str()).into_response(), None));
     let status = response.status();
     let took = started.elapsed();
     match &facts {

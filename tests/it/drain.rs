@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
-use webhook_receiver::http::{Parts, router};
+use webhook_receiver::http::{Parts, Routes, router};
 use webhook_receiver::inbox::{Detail, Filter, Front, HookLog, Inbox, Sightings, State};
 use webhook_receiver::serve::{Fork, serve};
 use webhook_receiver::telemetry::{Metrics, system_clock};
@@ -143,7 +143,7 @@ fn routes(
     inbox: &Arc<dyn Inbox>,
     context: &jobs::Context,
     stop: &CancellationToken,
-) -> Router {
+) -> Routes<jobs::Context> {
     let config = config(store, "");
     let parts = Parts {
         sources: config.sources().unwrap(),
@@ -163,7 +163,7 @@ fn routes(
     router(parts, Router::new())
 }
 
-async fn call(routes: &mut Router, method: &str, path: &str) -> Response<Body> {
+async fn call(routes: &mut Routes<jobs::Context>, method: &str, path: &str) -> Response<Body> {
     let request = Request::builder().method(method).uri(path);
     let request = request.header("content-type", "application/json").body(Body::from("{}"));
     routes.call(request.unwrap()).await.unwrap()

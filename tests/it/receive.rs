@@ -23,7 +23,7 @@ use webhook_receiver::event::{
     Delivery, DeliveryId, Dialect, Environment, Event, Meta, Outcome, Timestamp,
 };
 use webhook_receiver::handlers;
-use webhook_receiver::http::{Parts, router};
+use webhook_receiver::http::{Parts, Routes, router};
 use webhook_receiver::inbox::{
     self, AttemptEntry, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog,
     HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, Sighting,
@@ -581,7 +581,7 @@ fn routes(
     inbox: Arc<dyn Inbox>,
     catalog: Catalog<UnboundedSender<Given>>,
     stop: CancellationToken,
-) -> Router {
+) -> Routes<UnboundedSender<Given>> {
     let config = parse(SOURCES, [], "test").unwrap();
     let parts = Parts {
         sources: config.sources().unwrap(),
@@ -602,7 +602,7 @@ fn routes(
 }
 
 /// The status and `Retry-After` of an answer, which is a problem if it is not 200.
-async fn status(routes: &Router, request: http::Request<Body>) -> (u16, String) {
+async fn status(routes: &Routes<UnboundedSender<Given>>, request: http::Request<Body>) -> (u16, String) {
     let response = routes.clone().oneshot(request).await.unwrap();
     let header = |name: &str| {
         let value = response.headers().get(name);
