@@ -46,7 +46,10 @@ pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
     match log.format {
         LogFormat::Pretty => lines.with_ansi(terminal).with_target(false).init(),
         LogFormat::Auto if terminal => lines.with_target(false).init(),
-        LogFormat::Auto | LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Auto | LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            lines.with_current_span(false).with_span_list(false).init();
+        }
     }
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(place = panic.location().map(tracing::field::display), "panic");

@@ -97,28 +97,28 @@ pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
     );
     println!("{:<44} {:>10} {:>10} {:>10}", "", "calls/s", "p50, µs", "p99, µs");
     let names = ["bare axum, same model", "override hook"];
-    let [bare, over] = compare(names, [None, Some("override")], None, rounds, length)?;
-    println!("  override / bare axum {:.2}\n", over.rate / bare.rate);
+    let seen = compare(names, [None, Some("override")], None, rounds, length)?;
+    println!("  override / bare axum {:.2}\n", paired(&seen, |bare, over| rate(over) / rate(bare)));
     let names = ["the callback alone, at a fixed rate", "before hook, with callback"];
-    let [alone, before] = compare(names, [None, Some("before")], Some(RATE), rounds, length)?;
-    println!("  before above its callback at p50 {:.0} µs\n", before.p50 - alone.p50);
+    let seen = compare(names, [None, Some("before")], Some(RATE), rounds, length)?;
+    let above = paired(&seen, |alone, before| before.p50 as f64 - alone.p50 as f64);
+    println!("  before above its callback at p50 {above:.0} µs\n");
     beside(rounds, length)
 }
 
-/// The medians of a row.
-struct Medians {
-    rate: f64,
-    p50: f64,
-    p99: f64,
+fn rate(seen: &Seen) -> f64 {
+    seen.requests as f64 / seen.seconds
 }
 
-fn medians(seen: &[Seen]) -> Medians {
+/// The median of what each round's two measurements make: they were made one right after the other.
+fn paired([first, second]: &[Vec<Seen>; 2], of: impl Fn(&Seen, &Seen) -> f64) -> f64 {
+    median(first.iter().zip(second).map(|(first, second)| of(first, second)).collect())
+}
+
+fn row(name: &str, seen: &[Seen]) {
     let of = |value: fn(&Seen) -> f64| median(seen.iter().map(value).collect());
-    Medians {
-        rate: of(|seen| seen.requests as f64 / seen.seconds),
-        p50: of(|seen| seen.p50 as f64),
-        p99: of(|seen| seen.p99 as f64),
-    }
+    let (p50, p99) = (of(|seen| seen.p50 as f64), of(|seen| seen.p99 as f64));
+    println!("{name:<44} {:>10.0} {p50:>10.0} {p99:>10.0}", of(rate));
 }
 
 /// Two rows, round by round; the vendor itself where there is no pattern.
@@ -128,7 +128,7 @@ fn compare(
     rate: Option<f64>,
     rounds: usize,
     length: Duration,
-) -> anyhow::Result<[Medians; 2]> {
+) -> anyhow::Result<[Vec<Seen>; 2]> {
     let mut seen = [Vec::new(), Vec::new()];
     for round in 1..=rounds {
         for (row, seen) in seen.iter_mut().enumerate() {
@@ -137,11 +137,8 @@ fn compare(
         }
     }
     eprint!("\r\x1b[K");
-    let rows = seen.map(|seen| medians(&seen));
-    for (name, row) in names.iter().zip(&rows) {
-        println!("{name:<44} {:>10.0} {:>10.0} {:>10.0}", row.rate, row.p50, row.p99);
-    }
-    Ok(rows)
+    names.iter().zip(&seen).for_each(|(name, seen)| row(name, seen));
+    Ok(seen)
 }
 
 fn once(pattern: Option<&str>, rate: Option<f64>, length: Duration) -> anyhow::Result<Seen> {
@@ -165,14 +162,11 @@ fn beside(rounds: usize, length: Duration) -> anyhow::Result<()> {
     }
     eprint!("\r\x1b[K");
     println!("{RATE} deliveries per second");
-    let rows = seen.map(|seen| medians(&seen));
-    for (open, row) in [0, OPEN].into_iter().zip(&rows) {
-        println!(
-            "beside {open:>3} open calls {:>33.0} {:>10.0} {:>10.0}",
-            row.rate, row.p50, row.p99
-        );
+    for (open, seen) in [0, OPEN].into_iter().zip(&seen) {
+        row(&format!("beside {open} open calls"), seen);
     }
-    println!("  p99 beside calls / alone {:.2}", rows[1].p99 / rows[0].p99);
+    let ratio = paired(&seen, |alone, beside| beside.p99 as f64 / alone.p99 as f64);
+    println!("  p99 beside calls / alone {ratio:.2}");
     Ok(())
 }
 

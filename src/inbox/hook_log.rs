@@ -17,7 +17,7 @@ use crate::telemetry::Metrics;
 const ROOM: usize = 16 * 1024 * 1024;
 
 /// The most records, and about the most bytes of them, that share one transaction: deliveries wait behind it.
-const BATCH: usize = 128;
+const BATCH: usize = 256;
 const BATCH_BYTES: usize = 512 * 1024;
 
 /// How long after a batch the next one is written, unless more waits than one holds.

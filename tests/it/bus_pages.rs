@@ -211,6 +211,47 @@ async fn logs_are_filtered_and_paged_and_what_was_given_up_is_sent_again_after_a
 }
 
 #[tokio::test]
+async fn subscriptions_are_filtered_and_paged_in_the_api_and_on_the_page() {
+    let (site, sink) = (Site::open().await, Sink::answering(200).await);
+    for n in 0..53 {
+        site.subscribe(&format!("s-{n:02}"), &sink).await;
+    }
+    site.post("/api/subscriptions/s-51/pause", json!({})).await;
+    let names = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap();
+        items.iter().map(|item| item["subscription"]["name"].as_str().unwrap().into()).collect()
+    };
+    let first = site.get("/api/subscriptions").await;
+    assert_eq!((names(&first).len(), &first["next"]), (50, &json!("s-49")));
+    let second = site.get("/api/subscriptions?after=s-49").await;
+    assert_eq!(names(&second), ["s-50", "s-51", "s-52"]);
+    let last = site.get("/api/subscriptions?after=s-52").await;
+    assert_eq!((names(&last).len(), &last["next"]), (0, &Value::Null));
+    assert_eq!(names(&site.get("/api/subscriptions?standing=paused").await), ["s-51"]);
+    let named = names(&site.get("/api/subscriptions?name=-1&limit=3").await);
+    assert_eq!(named, ["s-10", "s-11", "s-12"]);
+    assert_eq!(site.call("get", "/api/subscriptions?standing=asleep", None).await.0, 422);
+
+    let page = site.get("/admin/subscriptions?note=created").await.to_string();
+    let next = "/admin/subscriptions?after=s-49";
+    assert!(page.contains("s-49") && !page.contains("s-50"), "{page}");
+    assert!(page.contains(next), "{page}");
+    let page = site.get(next).await.to_string();
+    assert!(page.contains("s-52") && !page.contains("Next"), "{page}");
+    let page = site.get("/admin/subscriptions?standing=paused").await.to_string();
+    assert!(page.contains("s-51") && !page.contains("s-50"), "{page}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_a_problem_like_any_other() {
+    let site = Site::open().await;
+    let (status, problem) =
+        site.call("post", "/api/events", Some(json!("x".repeat(34 << 20)))).await;
+    assert_eq!((status, &problem["status"]), (413, &json!(413)), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("fewer events"), "{problem}");
+}
+
+#[tokio::test]
 async fn one_event_that_is_too_large_refuses_its_batch_and_names_the_setting() {
     let site = Site::open_with("[bus]\nmax_event = 1000\n").await;
     let event = |id: &str, size: usize| {

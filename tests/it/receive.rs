@@ -602,7 +602,10 @@ fn routes(
 }
 
 /// The status and `Retry-After` of an answer, which is a problem if it is not 200.
-async fn status(routes: &Routes<UnboundedSender<Given>>, request: http::Request<Body>) -> (u16, String) {
+async fn status(
+    routes: &Routes<UnboundedSender<Given>>,
+    request: http::Request<Body>,
+) -> (u16, String) {
     let response = routes.clone().oneshot(request).await.unwrap();
     let header = |name: &str| {
         let value = response.headers().get(name);
