@@ -6,6 +6,7 @@
 mod api;
 mod call;
 mod callback;
+mod decoded;
 mod failure;
 mod redact;
 mod sample;
@@ -26,6 +27,7 @@ pub use call::{Call, Traced};
 use callback::Nobody;
 pub(crate) use callback::Ticket;
 pub use callback::{Callback, CallbackError, CallbackRequest, CallbackTrace, Vendor};
+pub(crate) use decoded::decoded;
 pub use failure::{DiscoRemoteException, HookFailure, RemoteError};
 pub use redact::{SECRET_MEMBERS, redacted};
 pub use sample::Script;

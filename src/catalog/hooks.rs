@@ -12,7 +12,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::event::{DecodeError, Open, decode};
-use crate::hook::{Call, Callback, Hook, HookCall, HookFailure, HookOutcome, Model};
+use crate::hook::{Call, Callback, Hook, HookCall, HookFailure, HookOutcome, Model, decoded};
 
 /// A started handler of a hook: the response's JSON.
 type Started = BoxFuture<'static, Result<Bytes, HookFailure>>;
@@ -108,7 +108,7 @@ impl<C> HookHandler<C> {
         Fut: Future<Output = HookOutcome<H>> + Send + 'static,
     {
         let start = move |context, call: Call| {
-            let (request, _) = decode::<Open<H::Request>>(&call.body)?;
+            let request = decoded(&call.body)?;
             let callback = Callback::new(call.ticket);
             let answer = handler(context, HookCall { meta: call.meta, request, callback });
             Ok(async move { Ok(serde_json::to_vec(&answer.await?)?.into()) }.boxed())

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::Hook;
-use crate::event::{DecodeError, Open, decode};
+use super::{Hook, decoded};
+use crate::event::{DecodeError, Open};
 
 /// The right to run the vendor's own logic. Its token is good for one use, so using it consumes it.
 pub struct Callback<H> {
@@ -43,8 +43,7 @@ impl<H: Hook> Callback<H> {
             let answer = self.ticket.redeem(request.into()).await?;
             // A logic that answers nothing may do so without a body.
             let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
-            let (response, _) = decode(answer).map_err(CallbackError::NotModel)?;
-            Ok(response)
+            decoded(answer).map_err(CallbackError::NotModel)
         }
     }
 }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::callback::{Callback, CallbackRequest, Ticket, Trace};
-use super::{Call, CallbackError, Hook, HookCall, HookMeta, Vendor};
-use crate::event::{DecodeError, Environment, Timestamp, decode};
+use super::{Call, CallbackError, Hook, HookCall, HookMeta, Vendor, decoded};
+use crate::event::{DecodeError, Environment, Timestamp};
 
 /// The vendor's own logic in a handler's unit test: it answers one thing and remembers what it was asked.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl<H: Hook> HookCall<H> {
     /// [`DecodeError`] if the text does not fit the model.
     pub fn sample(json: &str, vendor: Arc<dyn Vendor>) -> Result<Self, DecodeError> {
         let call = Call::sample(H::ID, json, vendor);
-        let (request, _) = decode(&call.body)?;
+        let request = decoded(&call.body)?;
         Ok(HookCall { meta: call.meta, request, callback: Callback::new(call.ticket) })
     }
 }

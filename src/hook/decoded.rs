@@ -1,0 +1,37 @@
+//! The bodies of hooks as models.
+
+use serde::de::DeserializeOwned;
+
+use crate::event::{DecodeError, Open, decode, needs_object};
+
+/// The most objects that a body may have: in memory an empty one can take a thousand times as much as in JSON.
+const MOST_OBJECTS: usize = 20_000;
+
+/// A request or a response as its model.
+///
+/// # Errors
+/// [`DecodeError`] if the body is not the model, or has too many objects.
+pub(crate) fn decoded<M: DeserializeOwned>(body: &[u8]) -> Result<Open<M>, DecodeError> {
+    // Braces in texts are counted too, since a body that has so many is none of a hook's anyway.
+    if needs_object::<M>() && memchr::memchr_iter(b'{', body).count() > MOST_OBJECTS {
+        let message = format!("it has more than {MOST_OBJECTS} objects");
+        return Err(DecodeError { path: ".".into(), message });
+    }
+    decode::<Open<M>>(body).map(|(model, _)| model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Json;
+    use crate::hooks::directscale::autoship::Autoship;
+
+    #[test]
+    fn a_body_of_empty_objects_does_not_fill_the_memory() {
+        let body = |items: usize| format!(r#"{{"LineItems":[{}{{}}]}}"#, "{},".repeat(items - 1));
+        assert!(decoded::<Autoship>(body(MOST_OBJECTS - 1).as_bytes()).is_ok());
+        let error = decoded::<Autoship>(body(MOST_OBJECTS).as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("more than 20000 objects"), "{error}");
+        assert!(decoded::<Json>(body(MOST_OBJECTS).as_bytes()).is_ok(), "it is kept as text");
+    }
+}
