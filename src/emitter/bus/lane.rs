@@ -135,9 +135,12 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// Stands otherwise from now on; a failing target is tried at the time of its `probe`.
+    /// Stands otherwise from now on, unless it is removed; a failing target is tried at the time of its `probe`.
     pub(super) fn stand(&self, health: Health, probe: Option<Timestamp>) {
         let mut queue = self.queue();
+        if queue.health.standing == Standing::Removed {
+            return;
+        }
         queue.next_probe = probe;
         queue.health = health;
         drop(queue);

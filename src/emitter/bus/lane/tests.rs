@@ -155,6 +155,9 @@ fn a_lane_that_is_removed_holds_nothing_and_takes_nothing() {
     rig.lane.push(job_of(2, false, vec![b' '; 65 << 20]), &rig.load);
     assert!(rig.load.has_room());
     assert!(matches!(rig.next(), Next::End));
+    // Somebody may have asked for it before it was removed.
+    rig.lane.stand(Health::new(Standing::Paused, None, Timestamp::default()), None);
+    assert_eq!(rig.lane.health().standing, Standing::Removed);
 }
 
 #[test]

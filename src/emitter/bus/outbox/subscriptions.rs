@@ -95,8 +95,8 @@ impl Outbox {
             .await
     }
 
-    /// Keeps how a subscription stands. One that is removed keeps its name in the logs, and nothing else; what waited for
-    /// it is cancelled.
+    /// Keeps how a subscription stands. One that is removed stays so: it keeps its name in the logs, and nothing else; what
+    /// waited for it is cancelled.
     pub(in super::super) async fn stand(&self, id: i64, health: Health) -> Result<()> {
         self.store
             .writer
@@ -104,7 +104,7 @@ impl Outbox {
                 tx.db
                     .prepare_cached(
                         "UPDATE subscription SET standing = ?2, why = ?3, since = ?4, failures = ?5,
-                             failing_since = ?6 WHERE id = ?1",
+                             failing_since = ?6 WHERE id = ?1 AND standing <> 4",
                     )?
                     .execute(params![
                         id,
