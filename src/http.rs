@@ -104,7 +104,7 @@ impl<C: Clone + Send + Sync + 'static> Served<C> {
     async fn answer(&self, request: Request) -> Response {
         record(&self.recorder, request, async |request, id| {
             if let Some(way) = self.receiver.find(request.uri().path()) {
-                let (response, facts) = self.receiver.receive(way, request, id).await;
+                let (response, facts) = self.receiver.receive(&way, request, id).await;
                 return (response, Some(facts));
             }
             let Ok(mut response) = self.others.clone().call(request).await;

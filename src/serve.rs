@@ -264,7 +264,7 @@ fn allow_connections(needed: usize, more: usize) -> usize {
     let needed = (needed as u64).saturating_add(OTHER_FILES);
     match rlimit::increase_nofile_limit(needed.saturating_add(more as u64)) {
         Ok(allowed) if allowed < needed => {
-            warn!(allowed, needed, "the limit of open files is below what [limits] allows");
+            warn!(allowed, needed, "the limit of open files is below what the settings allow");
             0
         }
         Ok(allowed) => usize::try_from(allowed - needed).unwrap_or(usize::MAX).min(more),

@@ -30,7 +30,7 @@ pub struct BusConfig {
     pub allow_targets: Vec<String>,
     /// A file with certificates in PEM that targets are trusted by, besides those that the system trusts.
     pub ca_file: Option<PathBuf>,
-    /// How many requests may be on their way at once; each target has one beyond that.
+    /// How many requests may be on their way at once; each target has one beyond that, as far as files may be open.
     pub concurrency: usize,
     /// The largest event, its data and its record, in bytes; a larger one is refused, and its batch with it.
     pub max_event: usize,

@@ -36,6 +36,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc::Sender as Records;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -66,8 +67,9 @@ pub use time::Time;
 /// How many attempts may wait to be written down. Beyond that, they hold their places at their targets.
 const RECORDS: usize = 4096;
 
-/// How many targets' names are looked up at once.
+/// How many targets' names are looked up at once at the start, and how long that may take altogether.
 const LOOKUPS: usize = 64;
+const RESOLVING: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for what came of attempts to be written down.
 const KEEPING: Duration = Duration::from_secs(5);
@@ -130,6 +132,8 @@ pub struct Bus {
     guard: Guard,
     time: Time,
     slots: Slots,
+    /// Held by the lane that reads what is due.
+    reading: AsyncMutex<()>,
     /// Held by whoever changes a subscription: what is changed is read before.
     changing: AsyncMutex<()>,
     records: Records<Record>,
@@ -163,6 +167,7 @@ impl Bus {
         );
         let guard = Guard::new(allowed(config)?);
         let guard = if options.is_open { guard.open() } else { guard };
+        let sender = Sender::new(guard.clone(), config)?;
         let roster = Arc::<Roster>::default();
         let outbox = open(config, Arc::clone(&roster)).await?;
         // A schedule that ran fast is not waited for to be caught up with.
@@ -173,10 +178,11 @@ impl Bus {
         let keeper = tokio::spawn(record::keep(kept, Arc::clone(&outbox), end.clone()));
         let bus = Arc::new(Bus {
             types,
-            sender: Sender::new(guard.clone(), config)?,
+            sender,
             guard,
             time: Time::new(options.clock, options.speed, start),
             slots: Slots::new(options.targets, config.concurrency),
+            reading: AsyncMutex::new(()),
             changing: AsyncMutex::new(()),
             records,
             keeper: Mutex::new(Some(keeper)),
@@ -203,6 +209,7 @@ impl Bus {
         let mut declared = self.declared(config).await?;
         self.outbox.declare(declared.keys().cloned().collect(), now).await?;
         let awaited = self.outbox.awaited().await?;
+        let mut undeclared = Vec::new();
         for kept in self.outbox.subscriptions().await? {
             let declared = declared.remove(&kept.name);
             let is_declared = declared.is_some();
@@ -212,9 +219,7 @@ impl Bus {
                     .map_err(anyhow::Error::from)
                     .and_then(|definition| self.ready(&kept.name, definition)),
                 (None, None) => {
-                    let why = "it stands no longer in the settings".to_owned();
-                    let removed = Health::new(Standing::Removed, Some(why), now);
-                    self.outbox.stand(kept.id, removed).await?;
+                    undeclared.push(kept.id);
                     continue;
                 }
             };
@@ -231,7 +236,8 @@ impl Bus {
                 }
             }
         }
-        Ok(())
+        let why = "it stands no longer in the settings".to_owned();
+        Ok(self.outbox.stand(undeclared, Health::new(Standing::Removed, Some(why), now)).await?)
     }
 
     fn start(self: &Arc<Self>, lane: Arc<Lane>) {
@@ -250,7 +256,8 @@ impl Bus {
     /// The subscriptions of the settings, by name.
     async fn declared(&self, config: &BusConfig) -> anyhow::Result<HashMap<String, Subscription>> {
         let declared = config.subscriptions.clone();
-        let understood = |(name, config)| self.understood(name, config);
+        let until = Instant::now() + RESOLVING;
+        let understood = |(name, config)| self.understood(name, config, until);
         stream::iter(declared).map(understood).buffered(LOOKUPS).try_collect().await
     }
 
@@ -259,14 +266,16 @@ impl Bus {
         &self,
         name: String,
         config: SubscriptionConfig,
+        until: Instant,
     ) -> anyhow::Result<(String, Subscription)> {
         let section = || format!("[bus.subscriptions.{name}]");
         let subscription = self.ready(&name, config).with_context(section)?;
-        match self.admit(&subscription).await {
-            Err(refused @ Refused::Unknown { .. }) => {
+        match tokio::time::timeout_at(until, self.admit(&subscription)).await {
+            Ok(Err(refused @ Refused::Unknown { .. })) => {
                 warn!(subscription = name, error = %refused, "cannot be sent to now");
             }
-            admitted => admitted.context("target").with_context(section)?,
+            Ok(admitted) => admitted.context("target").with_context(section)?,
+            Err(_) => warn!(subscription = name, "its target's name is not resolved in time"),
         }
         Ok((name, subscription))
     }

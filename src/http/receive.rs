@@ -1,11 +1,13 @@
 //! From a request to an answer: admit, read, verify, keep.
 
 use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use tokio::sync::Semaphore;
@@ -19,7 +21,7 @@ use super::handshake;
 use super::hooks::{Hooks, Place};
 use super::ledger::Ledger;
 use super::record::{Facts, HANDSHAKE, PROBE, RequestId};
-use super::refused::{Refused, SOON, check_content, too_fast, unavailable};
+use super::refused::{Refused, SOON, check_content, panicked, too_fast, unavailable};
 use crate::catalog::Catalog;
 use crate::event::CANARY;
 use crate::inbox::{Front, Receipt, Route, Seen};
@@ -116,19 +118,24 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
     /// Answers a request that is a source's; one that proves nothing waits for its answer.
     pub(super) async fn receive(
         &self,
-        way: Way<'_>,
+        way: &Way<'_>,
         request: Request,
         id: RequestId,
     ) -> (Response, Facts) {
         let mut facts = way.facts();
-        let answered = match way {
-            Way::Event(endpoint, event) => {
-                self.deliver(endpoint, &event, request, id, &mut facts).await
-            }
-            Way::Hook(place, hook) => {
-                self.hooks.call(&self.gate, place, &hook, request, id, &mut facts).await
+        let answering = async {
+            match way {
+                Way::Event(endpoint, event) => {
+                    self.deliver(endpoint, event, request, id, &mut facts).await
+                }
+                Way::Hook(place, hook) => {
+                    self.hooks.call(&self.gate, place, hook, request, id, &mut facts).await
+                }
             }
         };
+        let answered = AssertUnwindSafe(answering).catch_unwind().await;
+        // The log names the source then, too, and not the path, which may be a secret.
+        let answered = answered.unwrap_or_else(|_| Err(panicked(id)));
         let response = answered.unwrap_or_else(|refused| {
             facts.reason = Some(refused.reason.into_owned());
             refused.problem.into_response()

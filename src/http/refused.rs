@@ -6,10 +6,12 @@ use std::time::Duration;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::body::Unread;
+use super::record::RequestId;
 use crate::inbox::InboxError;
 use crate::source::{Refusal, RefusalKind, Source};
 use crate::web::problem::{
-    BAD_REQUEST, CONTENT_TOO_LARGE, Problem, REQUEST_TIMEOUT, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
+    BAD_REQUEST, CONTENT_TOO_LARGE, INTERNAL, Problem, REQUEST_TIMEOUT, UNAUTHORIZED,
+    UNSUPPORTED_MEDIA_TYPE,
 };
 
 /// When a sender that met a full receiver should come again.
@@ -75,6 +77,11 @@ impl Refused {
 
 pub(super) fn unavailable(after: Duration, reason: impl Into<Cow<'static, str>>) -> Refused {
     Refused::new(Problem::unavailable(after), reason)
+}
+
+/// What a request is answered that a fault of the receiver's own has ended.
+pub(super) fn panicked(id: RequestId) -> Refused {
+    Refused::new(Problem::new(&INTERNAL).instance(id.to_string()), "answering it has panicked")
 }
 
 pub(super) fn too_fast(after: Duration) -> Refused {

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::middleware::from_fn;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::allow_connections;
 use crate::catalog::Catalog;
@@ -35,6 +35,9 @@ pub async fn serve_bus<C: 'static>(
     let key = config.bus.key()?;
     let needed = config.limits.connections.saturating_add(config.bus.concurrency);
     let targets = allow_connections(needed, options.targets).max(LEAST_TARGETS);
+    if targets < options.targets {
+        warn!(targets, "the limit of open files lets no more targets be sent to at once");
+    }
     let options = Options { targets, ..options };
     let bus = Bus::open(&config.bus, Types::of(catalog), options).await?;
     info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus takes events");

@@ -292,6 +292,18 @@ async fn events_about_one_object_go_one_after_the_other_in_order() {
 }
 
 #[tokio::test]
+async fn what_waits_behind_another_about_its_object_is_counted() {
+    let (bus, sink) = (Home::new().start().await, Sink::answering(200).await);
+    let definition = json!({"events": "*", "target": sink.url(), "in_order": true});
+    bus.create("ordered", &definition).await.unwrap();
+    bus.pause("ordered", None).await.unwrap();
+    for _ in 0..3 {
+        publish(&bus, json!({"type": "Own", "data": {}, "object_id": "a"})).await;
+    }
+    assert_eq!(bus.subscription("ordered").await.unwrap().waiting, 3);
+}
+
+#[tokio::test]
 async fn first_attempts_are_not_starved_by_retries() {
     let (bus, mut sink) = (Home::fast(1000.0).start().await, Sink::answering(500).await);
     let delays = vec!["10s"; 100].join(",");

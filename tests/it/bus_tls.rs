@@ -52,7 +52,11 @@ async fn a_certificate_is_trusted_if_a_known_root_vouches_for_it_and_for_this_na
     bus.stop().await;
     drop(bus);
 
-    config.ca_file = Some(home.folder.path().join("none.pem"));
-    let error = home.try_start_with(&config).await.err().unwrap();
-    assert!(format!("{error:#}").contains("ca_file in [bus]"), "{error:#}");
+    let file = home.folder.path().join("bad.pem");
+    config.ca_file = Some(file.clone());
+    for text in ["", "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(&file, text).unwrap();
+        let error = home.try_start_with(&config).await.err().unwrap();
+        assert!(format!("{error:#}").contains("ca_file in [bus]"), "{error:#}");
+    }
 }

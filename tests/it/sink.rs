@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::deliveries::PATIENCE;
@@ -33,6 +34,9 @@ struct Answers {
     headers: Vec<(&'static str, &'static str)>,
     open: AtomicUsize,
     most_open: AtomicUsize,
+    /// Open requests wait for each other until there are so many.
+    crowd: usize,
+    gathered: Semaphore,
     requests: UnboundedSender<Seen>,
 }
 
@@ -42,10 +46,19 @@ impl Sink {
         Self::with_headers(status, Vec::new()).await
     }
 
+    /// One that answers nobody before so many requests are open.
+    pub(crate) async fn answering_a_crowd(status: u16, crowd: usize) -> Self {
+        Self::new(status, Vec::new(), crowd).await
+    }
+
     pub(crate) async fn with_headers(
         status: u16,
         headers: Vec<(&'static str, &'static str)>,
     ) -> Self {
+        Self::new(status, headers, 1).await
+    }
+
+    async fn new(status: u16, headers: Vec<(&'static str, &'static str)>, crowd: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, requests) = unbounded_channel();
@@ -54,6 +67,8 @@ impl Sink {
             headers,
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
+            crowd,
+            gathered: Semaphore::new(0),
             requests: sender,
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&answers));
@@ -104,7 +119,11 @@ async fn answer(
 ) -> (StatusCode, HeaderMap, &'static str) {
     let open = answers.open.fetch_add(1, Ordering::SeqCst) + 1;
     answers.most_open.fetch_max(open, Ordering::SeqCst);
-    tokio::task::yield_now().await;
+    if open >= answers.crowd {
+        answers.gathered.close();
+    }
+    let gathered = answers.gathered.acquire().await;
+    assert!(gathered.is_err(), "it has no permits, and is closed when they are enough");
     // The test may have seen enough.
     let _ = answers.requests.send(Seen { uri, headers, body });
     answers.open.fetch_sub(1, Ordering::SeqCst);

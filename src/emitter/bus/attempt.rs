@@ -1,5 +1,6 @@
 //! A lane at work: it takes what is next, and sees each attempt through to its record.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tracing::{info, warn};
 
 use super::Bus;
 use super::lane::{Health, Job, Lane, Next, Standing};
+use super::outbox::Wanted;
 use super::persona::{End, Step};
 use super::record::{Outcome, Record};
 use super::sender::{Fault, Sent};
@@ -16,6 +18,11 @@ use super::subscription::Subscription;
 use super::time::later;
 use crate::config::FaultsConfig;
 use crate::event::Timestamp;
+use crate::sqlite;
+
+/// How many deliveries are read at once at most, and with about how many bytes.
+const CHUNK: usize = 256;
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long a store that cannot be read is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -42,8 +49,8 @@ impl Bus {
                     }
                     continue;
                 }
-                Next::Load { is_retry, most } => {
-                    self.load(&lane, is_retry, most).await;
+                Next::Load { is_retry, held } => {
+                    self.load(&lane, is_retry, held).await;
                     continue;
                 }
                 Next::Wait(until) => until.map(|until| self.time.instant(until)),
@@ -64,15 +71,32 @@ impl Bus {
         }
     }
 
-    async fn load(&self, lane: &Lane, is_retry: bool, most: usize) {
-        match self.outbox.due(lane.id, is_retry, self.time.now(), most).await {
-            Ok((jobs, next)) => lane.loaded(jobs, is_retry, most, next, &self.roster.load),
-            Err(error) => {
-                warn!(%error, "cannot read what is due");
-                tokio::time::sleep(PAUSE).await;
-                lane.load_again(is_retry);
-            }
+    async fn load(&self, lane: &Lane, is_retry: bool, held: HashSet<i64>) {
+        let Err(error) = self.read(lane, is_retry, held).await else { return };
+        warn!(%error, "cannot read what is due");
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(PAUSE) => lane.load_again(is_retry),
         }
+    }
+
+    /// Reads what is due: one lane after the other, so that each knows how much room the others have left.
+    async fn read(&self, lane: &Lane, is_retry: bool, held: HashSet<i64>) -> sqlite::Result<()> {
+        let _turn = self.reading.lock().await;
+        if self.stop.is_cancelled() {
+            return Ok(());
+        }
+        let wanted = Wanted {
+            subscription: lane.id,
+            is_retry,
+            now: self.time.now(),
+            held,
+            most: CHUNK,
+            // Without any room it is one delivery at a time, so that no target waits for others.
+            bytes: self.roster.load.room().min(CHUNK_BYTES),
+        };
+        lane.loaded(self.outbox.due(wanted).await?, is_retry, &self.roster.load);
+        Ok(())
     }
 
     /// Makes one attempt after the other, as long as the lane has another in hand.

@@ -11,7 +11,7 @@ mod closed;
 mod tests;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
+use tokio::sync::Semaphore;
 
 pub use closed::closed;
 
@@ -121,7 +122,7 @@ impl Guard {
     /// Lets public addresses pass, and what is allowed.
     pub fn new(allowed: impl IntoIterator<Item = Allowed>) -> Self {
         let allowed = allowed.into_iter().collect();
-        Guard { allowed, is_open: false, is_plain: false, names: Arc::new(System) }
+        Guard { allowed, is_open: false, is_plain: false, names: Arc::new(System::default()) }
     }
 
     /// Lets other addresses pass too, for a bus that stays on this machine.
@@ -219,15 +220,30 @@ impl Resolve for Guard {
     }
 }
 
+/// How many names are looked up at once: one that hangs holds a thread that others need, too.
+const LOOKUPS: usize = 128;
+
 /// The system's own resolver.
-struct System;
+struct System(Arc<Semaphore>);
+
+impl Default for System {
+    fn default() -> Self {
+        System(Arc::new(Semaphore::new(LOOKUPS)))
+    }
+}
 
 impl Resolve for System {
     fn resolve(&self, name: Name) -> Resolving {
+        let turns = Arc::clone(&self.0);
         async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
+            let turn = turns.acquire_owned().await?;
+            let look_up = move || {
+                // Held until the thread is free again, whoever has stopped to wait for it.
+                let _turn = turn;
+                (name.as_str(), 0).to_socket_addrs()
+            };
+            let found = tokio::task::spawn_blocking(look_up).await??;
+            Ok(Box::new(found) as Addrs)
         }
         .boxed()
     }

@@ -5,11 +5,13 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::outbox::Due;
 use super::persona::End;
 use super::publication::Event;
 use super::record::Outcome;
@@ -53,7 +55,7 @@ pub(super) enum Next {
     /// This attempt.
     Go(Job, Slot),
     /// Reading what is due, first attempts or retries.
-    Load { is_retry: bool, most: usize },
+    Load { is_retry: bool, held: HashSet<i64> },
     /// Nothing, until it is woken or a time.
     Wait(Option<Timestamp>),
     /// Nothing, until it is woken or this moment.
@@ -105,7 +107,8 @@ impl Lane {
         if queue.health.standing == Standing::Removed || queue.held.contains_key(&job.id) {
             return;
         }
-        if queue.first.len() < WAITING && load.has_room() && !queue.has_more {
+        let is_sent_to = queue.health.standing == Standing::Active;
+        if is_sent_to && queue.first.len() < WAITING && load.room() > 0 && !queue.has_more {
             load.add(job.event.is.size());
             queue.held.insert(job.id, false);
             queue.first.push_back(job);
@@ -201,15 +204,25 @@ impl Lane {
                 queue.forget(load);
                 return Next::End;
             }
-            Standing::Paused | Standing::Ended => return Next::Wait(None),
+            Standing::Paused | Standing::Ended => {
+                queue.put_back(load);
+                return Next::Wait(None);
+            }
             Standing::Failing => match queue.next_probe {
                 Some(at) if at <= now && queue.in_flight == 0 => {}
-                at => return Next::Wait(at.filter(|at| *at > now)),
+                at => {
+                    queue.put_back(load);
+                    return Next::Wait(at.filter(|at| *at > now));
+                }
             },
             Standing::Active => {}
         }
         let most = queue.subscription.config.concurrency;
-        if !queue.subscription.config.enabled || queue.in_flight >= most {
+        if !queue.subscription.config.enabled {
+            queue.put_back(load);
+            return Next::Wait(None);
+        }
+        if queue.in_flight >= most {
             return Next::Wait(None);
         }
         if let Some(at) = queue.next_start.filter(|at| *at > Instant::now()) {
@@ -240,18 +253,10 @@ impl Lane {
         }
     }
 
-    /// Takes in what was read: the next retry that is not due yet, and `asked` rows at most.
-    pub(super) fn loaded(
-        &self,
-        jobs: Vec<Job>,
-        is_retry: bool,
-        asked: usize,
-        next: Option<Timestamp>,
-        load: &Load,
-    ) {
+    /// Takes in what was read.
+    pub(super) fn loaded(&self, due: Due, is_retry: bool, load: &Load) {
         let mut queue = self.queue();
-        let is_full = jobs.len() >= asked;
-        for job in jobs {
+        for job in due.jobs {
             if let Some(is_passed) = queue.held.get_mut(&job.id) {
                 *is_passed |= is_retry;
                 continue;
@@ -260,11 +265,14 @@ impl Lane {
             load.add(job.event.is.size());
             if is_retry { queue.retries.push_back(job) } else { queue.first.push_back(job) }
         }
+        if is_retry {
+            due.passed.iter().for_each(|id| queue.pass(*id));
+        }
         queue.has_read();
         match is_retry {
-            true if is_full => queue.next_retry = Some(Timestamp::MIN_UTC),
-            true => queue.retry_at(next),
-            false => queue.has_more |= is_full,
+            true if due.has_more => queue.next_retry = Some(Timestamp::MIN_UTC),
+            true => queue.retry_at(due.next),
+            false => queue.has_more |= due.has_more,
         }
     }
 

@@ -108,6 +108,10 @@ impl Bus {
     /// As [`create`](Self::create), and [`BusError::Conflict`] for one that stands in the settings.
     pub async fn change(&self, name: &str, patch: &Value) -> Result<Overview> {
         let _alone = self.changing.lock().await;
+        self.change_alone(name, patch).await
+    }
+
+    async fn change_alone(&self, name: &str, patch: &Value) -> Result<Overview> {
         let lane = self.own(name)?;
         let text = self.outbox.definition(lane.id).await?.unwrap_or_default();
         let mut definition: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!({}));
@@ -126,6 +130,7 @@ impl Bus {
     /// As [`change`](Self::change).
     pub async fn rotate(&self, name: &str, key: &str, overlap: Duration) -> Result<Overview> {
         use secrecy::ExposeSecret as _;
+        let _alone = self.changing.lock().await;
         let lane = self.own(name)?;
         let old = lane.subscription().config.signing_key.clone();
         let old = old.ok_or_else(|| BusError::Invalid(format!("{name} is not signed yet")))?;
@@ -135,7 +140,7 @@ impl Bus {
         let patch = json!({
             "signing_key": key, "old_signing_key": old.expose_secret(), "old_signing_key_until": until,
         });
-        self.change(name, &patch).await
+        self.change_alone(name, &patch).await
     }
 
     /// Removes a subscription; what waits for it is cancelled.
@@ -146,9 +151,14 @@ impl Bus {
         let _alone = self.changing.lock().await;
         let lane = self.own(name)?;
         let health = Health::new(Standing::Removed, None, self.time.now());
+        // Nothing more is queued for it before what waits is cancelled.
         self.roster.remove(lane.id);
-        lane.stand(health.clone(), None);
-        Ok(self.outbox.stand(lane.id, health).await?)
+        if let Err(error) = self.outbox.stand(vec![lane.id], health.clone()).await {
+            self.roster.add(lane);
+            return Err(error.into());
+        }
+        lane.stand(health, None);
+        Ok(())
     }
 
     /// Pauses a subscription: its events wait.
@@ -267,7 +277,7 @@ impl Bus {
         let probe = (health.standing == Standing::Failing).then(|| self.after(self.probe));
         lane.stand(health.clone(), probe);
         self.roster.changed();
-        Ok(self.outbox.stand(lane.id, health).await?)
+        Ok(self.outbox.stand(vec![lane.id], health).await?)
     }
 
     fn lane(&self, name: &str) -> Result<Arc<Lane>> {

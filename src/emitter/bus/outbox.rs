@@ -26,6 +26,7 @@ pub use browse::{
     Exchange,
 };
 pub(super) use prune::Horizon;
+pub(super) use read::{Due, Wanted};
 pub use write::{Preview, Selection};
 
 /// One step a version. A step is never edited once it has shipped; a change is a new step.
@@ -136,15 +137,9 @@ impl Outbox {
         self.store.writer.call(move |tx| write::resend(tx, &selection, rate, now)).await
     }
 
-    /// What is due for a subscription, oldest first, and when the next is.
-    pub(super) async fn due(
-        &self,
-        subscription: i64,
-        is_retry: bool,
-        now: Timestamp,
-        most: usize,
-    ) -> Result<(Vec<Job>, Option<Timestamp>)> {
-        self.store.read(move |db| read::due(db, subscription, is_retry, now, most)).await
+    /// What is due for a subscription.
+    pub(super) async fn due(&self, wanted: Wanted) -> Result<Due> {
+        self.store.read(move |db| read::due(db, &wanted)).await
     }
 
     /// The latest time in the store, if there is anything in it.

@@ -11,7 +11,8 @@ use crate::event::Environment;
 /// How many names of events are remembered with those who ask for them.
 const REMEMBERED: usize = 4096;
 
-/// How many bytes of events wait in memory; what comes beyond that is read again when it is its turn.
+/// How many bytes of events wait in memory, besides one event for each target; what comes beyond that is read again when
+/// it is its turn.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// All lanes, by the number and the name of their subscription.
@@ -108,8 +109,9 @@ impl Roster {
 pub(super) struct Load(AtomicUsize);
 
 impl Load {
-    pub(super) fn has_room(&self) -> bool {
-        self.0.load(Ordering::Relaxed) < MOST_BYTES
+    /// How many bytes more may wait.
+    pub(super) fn room(&self) -> usize {
+        MOST_BYTES.saturating_sub(self.0.load(Ordering::Relaxed))
     }
 
     pub(super) fn add(&self, bytes: usize) {

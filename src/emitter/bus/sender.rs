@@ -121,7 +121,7 @@ pub(super) struct Sender {
     guard_of_secrets: Guard,
     plain_with_secrets: Client,
     roots: Vec<Certificate>,
-    /// Made when it is first needed: reading the roots of trust takes time and memory.
+    /// Made when it is first needed, unless there are roots of our own: reading those of the system takes time and memory.
     secure: OnceLock<Client>,
     max_response: usize,
 }
@@ -136,7 +136,7 @@ impl Sender {
         let roots = client::certificates(&roots).context("ca_file in [bus]")?;
         let plain = plain(&guard)?;
         let guard_of_secrets = guard.in_plain_text();
-        Ok(Sender {
+        let sender = Sender {
             guard,
             plain,
             plain_with_secrets: self::plain(&guard_of_secrets)?,
@@ -144,7 +144,11 @@ impl Sender {
             roots,
             secure: OnceLock::new(),
             max_response: config.max_response,
-        })
+        };
+        if config.ca_file.is_some() {
+            sender.secure().context("ca_file in [bus]")?;
+        }
+        Ok(sender)
     }
 
     /// Sends the event once.
@@ -240,6 +244,10 @@ impl Sender {
         if url.scheme() != "https" {
             return Ok(if is_exposed { &self.plain_with_secrets } else { &self.plain });
         }
+        self.secure()
+    }
+
+    fn secure(&self) -> anyhow::Result<&Client> {
         if self.secure.get().is_none() {
             let roots = self.roots.iter().cloned();
             let secure = built(self.guard.watch(Client::builder()).tls_certs_merge(roots))?;

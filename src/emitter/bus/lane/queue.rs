@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::roster::Load;
 use super::super::subscription::Subscription;
-use super::{Health, Job, Next, Standing, TURNS, WAITING};
+use super::{Health, Job, Next, Standing, TURNS};
 use crate::event::Timestamp;
 
 /// How long a burst is waited for.
@@ -70,19 +70,38 @@ impl Queue {
         if self.is_reading {
             return None;
         }
-        let most = WAITING / 2 + self.held.len();
-        if self.first.is_empty() && self.has_more {
-            self.has_more = false;
-            self.is_reading = true;
-            return Some(Next::Load { is_retry: false, most });
-        }
         let is_due = self.next_retry.is_some_and(|at| at <= now);
-        if retries && self.retries.is_empty() && is_due {
+        let is_retry = if self.first.is_empty() && self.has_more {
+            self.has_more = false;
+            false
+        } else if retries && self.retries.is_empty() && is_due {
             self.next_retry = None;
-            self.is_reading = true;
-            return Some(Next::Load { is_retry: true, most });
+            true
+        } else {
+            return None;
+        };
+        self.is_reading = true;
+        Some(Next::Load { is_retry, held: self.held.keys().copied().collect() })
+    }
+
+    /// A reading of retries has found it due while it is held.
+    pub(super) fn pass(&mut self, id: i64) {
+        if let Some(is_passed) = self.held.get_mut(&id) {
+            *is_passed = true;
         }
-        None
+    }
+
+    /// Leaves in the file what need not be in memory, since it is not sent now.
+    pub(super) fn put_back(&mut self, load: &Load) {
+        if self.first.is_empty() && self.retries.is_empty() {
+            return;
+        }
+        self.has_more = true;
+        self.next_retry = Some(Timestamp::MIN_UTC);
+        for job in self.first.drain(..).chain(self.retries.drain(..)) {
+            self.held.remove(&job.id);
+            load.take(job.event.is.size());
+        }
     }
 
     /// What was written down during a reading is let go.

@@ -1,15 +1,17 @@
+use std::cell::RefCell;
+
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use super::super::publication::Draft;
 use super::*;
 
-/// As many rows as a reading asks for, if there are not so many.
-const ALL: usize = 256;
-
 struct Rig {
     lane: Arc<Lane>,
     slots: Slots,
     load: Load,
+    /// What the lane said that it has when it began to read.
+    held: RefCell<HashSet<i64>>,
 }
 
 impl Rig {
@@ -24,7 +26,7 @@ impl Rig {
             Subscription::new("one", serde_json::from_value(config).unwrap()).unwrap();
         let health = Health::new(Standing::Active, None, Timestamp::default());
         let lane = Lane::new(1, subscription, health, false, has_more);
-        Rig { lane, slots, load: Load::default() }
+        Rig { lane, slots, load: Load::default(), held: RefCell::default() }
     }
 
     fn next(&self) -> Next {
@@ -45,7 +47,10 @@ impl Rig {
 
     #[track_caller]
     fn reads(&self, retries: bool) {
-        assert!(matches!(self.next(), Next::Load { is_retry, .. } if is_retry == retries));
+        match self.next() {
+            Next::Load { is_retry, held } if is_retry == retries => drop(self.held.replace(held)),
+            _ => panic!("nothing is read"),
+        }
     }
 
     #[track_caller]
@@ -57,9 +62,13 @@ impl Rig {
         self.lane.push(job(id, false), &self.load);
     }
 
+    /// These are due in the file.
     fn has_read(&self, ids: &[i64], is_retry: bool) {
-        let jobs = ids.iter().map(|id| job(*id, is_retry)).collect();
-        self.lane.loaded(jobs, is_retry, ALL, None, &self.load);
+        let held = self.held.take();
+        let (passed, new): (Vec<i64>, Vec<i64>) = ids.iter().partition(|id| held.contains(id));
+        let jobs = new.into_iter().map(|id| job(id, is_retry)).collect();
+        let due = Due { jobs, passed, has_more: false, next: None };
+        self.lane.loaded(due, is_retry, &self.load);
     }
 
     fn arrived(&self) {
@@ -147,13 +156,14 @@ fn what_is_sent_again_before_the_lane_hears_of_its_end_is_sent_again() {
 #[test]
 fn a_lane_that_is_removed_holds_nothing_and_takes_nothing() {
     let rig = Rig::new(false);
+    let all = rig.load.room();
     rig.lane.push(job_of(1, false, vec![b' '; 65 << 20]), &rig.load);
-    assert!(!rig.load.has_room());
+    assert_eq!(rig.load.room(), 0);
     rig.lane.stand(Health::new(Standing::Removed, None, Timestamp::default()), None);
     assert!(matches!(rig.next(), Next::End));
-    assert!(rig.load.has_room());
+    assert_eq!(rig.load.room(), all);
     rig.lane.push(job_of(2, false, vec![b' '; 65 << 20]), &rig.load);
-    assert!(rig.load.has_room());
+    assert_eq!(rig.load.room(), all);
     assert!(matches!(rig.next(), Next::End));
     // Somebody may have asked for it before it was removed.
     rig.lane.stand(Health::new(Standing::Paused, None, Timestamp::default()), None);
@@ -188,10 +198,32 @@ async fn while_others_have_all_connections_a_target_waits_for_its_turn() {
     let other = rig.slots.take(0).unwrap();
     rig.push(1);
     assert!(matches!(rig.next(), Next::Crowded));
-    let turn = rig.slots.turn();
+    let mut turn = std::pin::pin!(rig.slots.turn());
+    assert!(turn.as_mut().now_or_never().is_none());
     drop(other);
+    assert!(rig.slots.take(0).is_none(), "it is another's turn");
     let mut waited = turn.await;
     let next = rig.lane.next(Timestamp::default(), &rig.slots, &mut waited, &rig.load);
     assert!(matches!(next, Next::Go(Job { id: 1, .. }, _)));
     assert!(waited.is_none());
+}
+
+#[test]
+fn a_lane_that_is_paused_leaves_its_deliveries_in_the_file() {
+    let rig = Rig::new(false);
+    let all = rig.load.room();
+    (1..=3).for_each(|id| rig.push(id));
+    assert_eq!(rig.goes(), 1);
+    let pause = |standing| Health::new(standing, None, Timestamp::default());
+    rig.lane.stand(pause(Standing::Paused), None);
+    rig.rests();
+    assert_eq!(rig.load.room(), all);
+    rig.push(4);
+    assert_eq!(rig.load.room(), all);
+    rig.lane.stand(pause(Standing::Active), None);
+    rig.reads(false);
+    rig.has_read(&[1, 2, 3, 4], false);
+    rig.reads(true);
+    rig.has_read(&[], true);
+    assert_eq!([rig.goes(), rig.goes(), rig.goes()], [2, 3, 4]);
 }

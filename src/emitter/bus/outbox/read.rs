@@ -1,5 +1,6 @@
 //! What the lanes read: what is due.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,48 +8,79 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::lane::Job;
 use super::super::publication::{Draft, Event};
-use super::{limit, millis, timestamp};
+use super::{millis, timestamp};
 use crate::event::{Environment, Timestamp};
 
 /// The columns from which [`event`] makes an event.
 const EVENT: &str = "e.id, e.event_id, e.event_type, e.environment, e.object_type, e.object_id,
      e.source_user, e.happened_at, e.published_at, e.body, e.record";
 
-pub(super) fn due(
-    db: &Connection,
-    subscription: i64,
-    is_retry: bool,
-    now: Timestamp,
-    most: usize,
-) -> rusqlite::Result<(Vec<Job>, Option<Timestamp>)> {
+/// What a lane asks the file for.
+pub(in super::super) struct Wanted {
+    pub(in super::super) subscription: i64,
+    pub(in super::super) is_retry: bool,
+    pub(in super::super) now: Timestamp,
+    /// What it has already.
+    pub(in super::super) held: HashSet<i64>,
+    /// At most so many deliveries besides those.
+    pub(in super::super) most: usize,
+    /// No more once they have so many bytes.
+    pub(in super::super) bytes: usize,
+}
+
+/// What is due, oldest first.
+pub(in super::super) struct Due {
+    pub(in super::super) jobs: Vec<Job>,
+    /// What is due, but held already.
+    pub(in super::super) passed: Vec<i64>,
+    /// Whether more may be due.
+    pub(in super::super) has_more: bool,
+    /// When the next is due that is not due yet.
+    pub(in super::super) next: Option<Timestamp>,
+}
+
+pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
+    let Wanted { subscription, is_retry, now, held, most, bytes } = wanted;
+    let (subscription, is_retry, now) = (*subscription, *is_retry, *now);
     // What was never tried is due, whatever a clock that was set back says.
     let until = if is_retry { millis(now) } else { i64::MAX };
     let query = format!(
         "SELECT {EVENT}, d.id, d.attempts, d.run_attempts, d.entity
          FROM delivery d JOIN event e ON e.id = d.event
          WHERE d.subscription = ?1 AND d.is_retry = ?2 AND d.due_at IS NOT NULL AND d.due_at <= ?3
-         ORDER BY d.due_at, d.id LIMIT ?4"
+         ORDER BY d.due_at, d.id"
     );
-    let jobs = db
-        .prepare_cached(&query)?
-        .query_map(params![subscription, is_retry, until, limit(most)], |row| {
-            Ok(Job {
-                event: Arc::new(event(row)?),
-                id: row.get(11)?,
-                attempts: row.get(12)?,
-                run_attempts: row.get(13)?,
-                entity: row.get(14)?,
-                is_retry,
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut statement = db.prepare_cached(&query)?;
+    let mut rows = statement.query(params![subscription, is_retry, until])?;
+    let (mut jobs, mut passed, mut size) = (Vec::new(), Vec::new(), 0);
+    let has_more = loop {
+        let Some(row) = rows.next()? else { break false };
+        let id = row.get(11)?;
+        if held.contains(&id) {
+            passed.push(id);
+            continue;
+        }
+        if jobs.len() >= *most || (size >= *bytes && !jobs.is_empty()) {
+            break true;
+        }
+        let job = Job {
+            event: Arc::new(event(row)?),
+            id,
+            attempts: row.get(12)?,
+            run_attempts: row.get(13)?,
+            entity: row.get(14)?,
+            is_retry,
+        };
+        size += job.event.is.size();
+        jobs.push(job);
+    };
     let next: Option<i64> = db
         .prepare_cached(
             "SELECT min(due_at) FROM delivery
              WHERE subscription = ?1 AND is_retry = ?2 AND due_at IS NOT NULL AND due_at > ?3",
         )?
         .query_row(params![subscription, is_retry, until], |row| row.get(0))?;
-    Ok((jobs, next.map(timestamp)))
+    Ok(Due { jobs, passed, has_more, next: next.map(timestamp) })
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {

@@ -95,34 +95,34 @@ impl Outbox {
             .await
     }
 
-    /// Keeps how a subscription stands. One that is removed stays so: it keeps its name in the logs, and nothing else; what
+    /// Keeps how subscriptions stand. One that is removed stays so: it keeps its name in the logs, and nothing else; what
     /// waited for it is cancelled.
-    pub(in super::super) async fn stand(&self, id: i64, health: Health) -> Result<()> {
+    pub(in super::super) async fn stand(&self, ids: Vec<i64>, health: Health) -> Result<()> {
         self.store
             .writer
-            .call(move |tx| {
-                tx.db
-                    .prepare_cached(
-                        "UPDATE subscription SET standing = ?2, why = ?3, since = ?4, failures = ?5,
-                             failing_since = ?6 WHERE id = ?1 AND standing <> 4",
-                    )?
-                    .execute(params![
-                        id,
-                        health.standing.number(),
-                        health.why,
-                        millis(health.since),
-                        i64::try_from(health.failures).unwrap_or(i64::MAX),
-                        health.failing_since.map(millis)
-                    ])?;
-                if health.standing == Standing::Removed {
-                    tx.db
-                        .execute("UPDATE subscription SET definition = NULL WHERE id = ?1", [id])?;
-                    write::cancel(tx.db, id, health.since)?;
-                }
-                Ok(())
-            })
+            .call(move |tx| ids.iter().try_for_each(|id| stand(tx.db, *id, &health)))
             .await
     }
+}
+
+fn stand(db: &Connection, id: i64, health: &Health) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE subscription SET standing = ?2, why = ?3, since = ?4, failures = ?5, failing_since = ?6
+         WHERE id = ?1 AND standing <> 4",
+    )?
+    .execute(params![
+        id,
+        health.standing.number(),
+        health.why,
+        millis(health.since),
+        i64::try_from(health.failures).unwrap_or(i64::MAX),
+        health.failing_since.map(millis)
+    ])?;
+    if health.standing == Standing::Removed {
+        db.execute("UPDATE subscription SET definition = NULL WHERE id = ?1", [id])?;
+        write::cancel(db, id, health.since)?;
+    }
+    Ok(())
 }
 
 fn subscriptions(db: &Connection) -> rusqlite::Result<Vec<Kept>> {
