@@ -62,10 +62,10 @@ pub fn roots(file: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>
     Ok(found)
 }
 
-/// The same as the client takes them.
+/// The same as the client takes them. Whether they are certificates shows when a client is set up with them.
 ///
 /// # Errors
-/// If one is no certificate.
+/// If the client takes none in this form.
 pub fn certificates(roots: &[CertificateDer<'_>]) -> anyhow::Result<Vec<Certificate>> {
     roots.iter().map(|root| Ok(Certificate::from_der(root)?)).collect()
 }

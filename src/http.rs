@@ -82,22 +82,24 @@ struct Served<C> {
     recorder: Recorder,
 }
 
-/// Receiving and health, and `pages` beside them.
-pub fn router<C: Clone + Send + Sync + 'static>(parts: Parts<C>, pages: Router) -> Routes<C> {
-    let recorder = Recorder {
-        metrics: Arc::clone(&parts.metrics),
-        clock: Arc::clone(&parts.clock),
-        sightings: parts.sightings.clone(),
-    };
-    let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
-    let receiver = Arc::new(Receiver::new(parts));
-    let others = Router::new()
-        .fallback(receive::not_found::<C>)
-        .with_state(Arc::clone(&receiver))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readiness).with_state(health))
-        .merge(pages);
-    Routes(Arc::new(Served { receiver, others, recorder }))
+impl<C: Clone + Send + Sync + 'static> Routes<C> {
+    /// Receiving and health, and `pages` beside them.
+    pub fn new(parts: Parts<C>, pages: Router) -> Self {
+        let recorder = Recorder {
+            metrics: Arc::clone(&parts.metrics),
+            clock: Arc::clone(&parts.clock),
+            sightings: parts.sightings.clone(),
+        };
+        let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
+        let receiver = Arc::new(Receiver::new(parts));
+        let others = Router::new()
+            .fallback(receive::not_found::<C>)
+            .with_state(Arc::clone(&receiver))
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(readiness).with_state(health))
+            .merge(pages);
+        Routes(Arc::new(Served { receiver, others, recorder }))
+    }
 }
 
 impl<C: Clone + Send + Sync + 'static> Served<C> {

@@ -86,7 +86,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let own_pages = http::page::router(&hooks, &own_pages);
     let pages = pages(&config, &catalog, &sources, &hooks, &metrics)?.merge(own_pages);
     let calls = TaskTracker::new();
-    let routes = http::router(
+    let routes = http::Routes::new(
         http::Parts {
             sources,
             hooks,

@@ -69,7 +69,7 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
         metrics: Arc::default(),
         stop: CancellationToken::new(),
     };
-    serve(Router::new().fallback_service(http::router(parts, Router::new())))
+    serve(Router::new().fallback_service(http::Routes::new(parts, Router::new())))
 }
 
 /// A file with a writing thread: bodies that arrive during a sync share the next one.

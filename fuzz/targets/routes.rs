@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tower::ServiceExt;
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::handlers::{Context, catalog};
-use webhook_receiver::http::{Parts, Routes, router};
+use webhook_receiver::http::{Parts, Routes};
 use webhook_receiver::inbox::{
     Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox, KeyUse,
     Lease, Receipt, Result, Route, Seen, Sighting, Sightings, State, Verdict,
@@ -114,7 +114,7 @@ static ROUTES: LazyLock<Routes<Context>> = LazyLock::new(|| {
         metrics: Arc::new(Metrics::default()),
         stop: Default::default(),
     };
-    router(parts, Router::new())
+    Routes::new(parts, Router::new())
 });
 
 thread_local! {

@@ -1,6 +1,5 @@
 //! From a request to an answer: admit, read, verify, keep.
 
-use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,14 +104,11 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
 
     /// The source that `path` leads to, if it is one's.
     pub(super) fn find(&self, path: &str) -> Option<Way<'_>> {
-        let event = |endpoint: &'_ Endpoint| endpoint.event(path).map(Cow::into_owned);
-        for endpoint in &self.endpoints {
-            if let Some(event) = event(endpoint) {
-                return Some(Way::Event(endpoint, event));
-            }
-        }
-        let (place, hook) = self.hooks.find(path)?;
-        Some(Way::Hook(place, hook.into_owned()))
+        let event = |endpoint| Some(Way::Event(endpoint, endpoint.event(path)?.into_owned()));
+        self.endpoints.iter().find_map(event).or_else(|| {
+            let (place, hook) = self.hooks.find(path)?;
+            Some(Way::Hook(place, hook.into_owned()))
+        })
     }
 
     /// Answers a request that is a source's; one that proves nothing waits for its answer.

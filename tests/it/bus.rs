@@ -420,6 +420,22 @@ async fn secrets_go_nowhere_in_plain_text_but_to_this_machine_unless_it_is_allow
 }
 
 #[tokio::test]
+async fn a_name_that_cannot_be_resolved_stops_no_start_but_is_refused_when_it_is_entered() {
+    let home = Home { is_open: false, ..Home::new() };
+    // No resolver is asked for a label that is too long.
+    let definition = json!({"events": "*", "target": format!("https://{}.test/", "x".repeat(64)), "retries": "github"});
+    let mut config = home.config();
+    let declared = serde_json::from_value(definition.clone()).unwrap();
+    config.subscriptions.insert("declared".into(), declared);
+    let bus = home.start_with(&config).await;
+    let refused = bus.create("entered", &definition).await.unwrap_err().to_string();
+    assert!(refused.contains("cannot be resolved"), "{refused}");
+    publish(&bus, json!({"type": "Own", "data": {}})).await;
+    let attempt = attempts(&bus, "declared", 1).await.remove(0);
+    assert_eq!((attempt.outcome, attempt.status), ("given_up", None));
+}
+
+#[tokio::test]
 async fn a_declared_subscription_is_changed_in_the_settings_only() {
     let (home, sink) = (Home::new(), Sink::answering(200).await);
     let mut config = home.config();

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use webhook_receiver::config::{Config, parse};
 use webhook_receiver::event::DeliveryId;
-use webhook_receiver::http::{Parts, Routes, router};
+use webhook_receiver::http::{Parts, Routes};
 use webhook_receiver::inbox::{Detail, Filter, Front, HookLog, Inbox, Sightings, State};
 use webhook_receiver::serve::{Fork, serve};
 use webhook_receiver::telemetry::{Metrics, system_clock};
@@ -160,7 +160,7 @@ fn routes(
         metrics: Arc::new(Metrics::default()),
         stop: stop.clone(),
     };
-    router(parts, Router::new())
+    Routes::new(parts, Router::new())
 }
 
 async fn call(routes: &mut Routes<jobs::Context>, method: &str, path: &str) -> Response<Body> {

@@ -23,7 +23,7 @@ use webhook_receiver::event::{
     Delivery, DeliveryId, Dialect, Environment, Event, Meta, Outcome, Timestamp,
 };
 use webhook_receiver::handlers;
-use webhook_receiver::http::{Parts, Routes, router};
+use webhook_receiver::http::{Parts, Routes};
 use webhook_receiver::inbox::{
     self, AttemptEntry, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog,
     HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, Sighting,
@@ -598,7 +598,7 @@ fn routes(
         metrics: Arc::default(),
         stop,
     };
-    router(parts, Router::new())
+    Routes::new(parts, Router::new())
 }
 
 /// The status and `Retry-After` of an answer, which is a problem if it is not 200.

@@ -1,4 +1,5 @@
-//! One target's queue: what is sent next, and when. A target that is slow or dead delays nobody but itself.
+//! One target's queue: what is sent next, and when. A target that is slow or dead delays nobody but
+//! itself, as long as there can be a connection for each.
 
 mod health;
 mod queue;
@@ -199,29 +200,10 @@ impl Lane {
         load: &Load,
     ) -> Next {
         let mut queue = self.queue();
-        match queue.health.standing {
-            Standing::Removed => {
-                queue.forget(load);
-                return Next::End;
-            }
-            Standing::Paused | Standing::Ended => {
-                queue.put_back(load);
-                return Next::Wait(None);
-            }
-            Standing::Failing => match queue.next_probe {
-                Some(at) if at <= now && queue.in_flight == 0 => {}
-                at => {
-                    queue.put_back(load);
-                    return Next::Wait(at.filter(|at| *at > now));
-                }
-            },
-            Standing::Active => {}
+        if let Some(rest) = queue.rests(now, load) {
+            return rest;
         }
         let most = queue.subscription.config.concurrency;
-        if !queue.subscription.config.enabled {
-            queue.put_back(load);
-            return Next::Wait(None);
-        }
         if queue.in_flight >= most {
             return Next::Wait(None);
         }

@@ -65,6 +65,21 @@ impl Queue {
         }
     }
 
+    /// What is done if nothing is sent now, as the subscription stands; what is in memory is left to the file then.
+    pub(super) fn rests(&mut self, now: Timestamp, load: &Load) -> Option<Next> {
+        let is_on = self.subscription.config.enabled;
+        let rest = match (self.health.standing, self.next_probe) {
+            (Standing::Removed, _) => Next::End,
+            (Standing::Paused | Standing::Ended, _) => Next::Wait(None),
+            (Standing::Failing, Some(at)) if at > now => Next::Wait(Some(at)),
+            (Standing::Failing, at) if at.is_none() || self.in_flight > 0 => Next::Wait(None),
+            (Standing::Active | Standing::Failing, _) if is_on => return None,
+            (Standing::Active | Standing::Failing, _) => Next::Wait(None),
+        };
+        self.put_back(load);
+        Some(rest)
+    }
+
     /// What is read from the file, if there is something that is due and not in memory.
     pub(super) fn missing(&mut self, now: Timestamp, retries: bool) -> Option<Next> {
         if self.is_reading {
@@ -92,7 +107,7 @@ impl Queue {
     }
 
     /// Leaves in the file what need not be in memory, since it is not sent now.
-    pub(super) fn put_back(&mut self, load: &Load) {
+    fn put_back(&mut self, load: &Load) {
         if self.first.is_empty() && self.retries.is_empty() {
             return;
         }
@@ -116,12 +131,6 @@ impl Queue {
     pub(super) fn let_go(&mut self, id: i64) {
         if self.held.remove(&id) == Some(true) {
             self.next_retry = Some(Timestamp::MIN_UTC);
-        }
-    }
-
-    pub(super) fn forget(&mut self, load: &Load) {
-        for job in self.first.drain(..).chain(self.retries.drain(..)) {
-            load.take(job.event.is.size());
         }
     }
 

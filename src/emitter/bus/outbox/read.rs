@@ -39,18 +39,22 @@ pub(in super::super) struct Due {
     pub(in super::super) next: Option<Timestamp>,
 }
 
+/// The rows are read one by one for as long as there is room, so the index must have them in this order.
+fn query() -> String {
+    format!(
+        "SELECT {EVENT}, d.id, d.attempts, d.run_attempts, d.entity
+         FROM delivery d JOIN event e ON e.id = d.event
+         WHERE d.subscription = ?1 AND d.is_retry = ?2 AND d.due_at IS NOT NULL AND d.due_at <= ?3
+         ORDER BY d.due_at, d.id"
+    )
+}
+
 pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
     let Wanted { subscription, is_retry, now, held, most, bytes } = wanted;
     let (subscription, is_retry, now) = (*subscription, *is_retry, *now);
     // What was never tried is due, whatever a clock that was set back says.
     let until = if is_retry { millis(now) } else { i64::MAX };
-    let query = format!(
-        "SELECT {EVENT}, d.id, d.attempts, d.run_attempts, d.entity
-         FROM delivery d JOIN event e ON e.id = d.event
-         WHERE d.subscription = ?1 AND d.is_retry = ?2 AND d.due_at IS NOT NULL AND d.due_at <= ?3
-         ORDER BY d.due_at, d.id"
-    );
-    let mut statement = db.prepare_cached(&query)?;
+    let mut statement = db.prepare_cached(&query())?;
     let mut rows = statement.query(params![subscription, is_retry, until])?;
     let (mut jobs, mut passed, mut size) = (Vec::new(), Vec::new(), 0);
     let has_more = loop {
@@ -109,4 +113,62 @@ pub(super) fn latest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
         |row| row.get(0),
     )?;
     Ok(latest.map(timestamp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An outbox with so many deliveries of events of ten bytes that are due, numbered from 1.
+    fn outbox(deliveries: i64) -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(include_str!("v1.sql")).unwrap();
+        for n in 1..=deliveries {
+            db.execute(
+                "INSERT INTO event (event_id, event_type, happened_at, published_at, body)
+                 VALUES (?1, 'Own', 0, 0, x'30313233343536373839')",
+                [n.to_string()],
+            )
+            .unwrap();
+            db.execute(
+                "INSERT INTO delivery (event, subscription, state, is_retry, due_at) VALUES (?1, 1, 0, 1, 5)",
+                [n],
+            )
+            .unwrap();
+        }
+        db
+    }
+
+    fn read(
+        db: &Connection,
+        held: &[i64],
+        most: usize,
+        bytes: usize,
+    ) -> (Vec<i64>, Vec<i64>, bool) {
+        let held = held.iter().copied().collect();
+        let (subscription, now) = (1, timestamp(9));
+        let wanted = Wanted { subscription, is_retry: true, now, held, most, bytes };
+        let due = due(db, &wanted).unwrap();
+        (due.jobs.iter().map(|job| job.id).collect(), due.passed, due.has_more)
+    }
+
+    #[test]
+    fn so_much_is_read_as_there_is_room_for_and_one_at_least() {
+        let db = outbox(4);
+        assert_eq!(read(&db, &[], 9, 1000), (vec![1, 2, 3, 4], vec![], false));
+        assert_eq!(read(&db, &[], 3, 1000), (vec![1, 2, 3], vec![], true));
+        assert_eq!(read(&db, &[], 9, 20), (vec![1, 2], vec![], true));
+        assert_eq!(read(&db, &[], 9, 0), (vec![1], vec![], true));
+        assert_eq!(read(&db, &[1, 3], 9, 0), (vec![2], vec![1, 3], true));
+        assert_eq!(read(&db, &[1, 2, 3, 4], 9, 0), (vec![], vec![1, 2, 3, 4], false));
+    }
+
+    #[test]
+    fn nothing_is_sorted_before_the_first_row_is_there() {
+        let db = outbox(0);
+        let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {}", query())).unwrap();
+        let steps = plan.query_map(params![1, true, 9], |row| row.get::<_, String>(3)).unwrap();
+        let steps = steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ");
+        assert!(steps.contains("delivery_due") && !steps.contains("TEMP B-TREE"), "{steps}");
+    }
 }

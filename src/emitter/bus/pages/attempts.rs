@@ -9,7 +9,8 @@ use maud::{Markup, html};
 use super::super::{AttemptEntry, AttemptFilter, Bus, Exchange};
 use super::fields::Fields;
 use super::layout::{
-    PAGE, Tab, body, chip, choice, facts, further, last_of, moment, page, table, text, time,
+    PAGE, Tab, body, chip, choice, facts, filters, further, last_of, moment, page, table, text,
+    time,
 };
 use super::{Failed, encoded};
 
@@ -79,22 +80,15 @@ fn took(attempt: &AttemptEntry) -> String {
 
 fn filter_form(query: &Fields) -> Markup {
     let outcomes = ["delivered", "again", "given_up", "gone", "copy"];
-    html! {
-        form method="get" action=(HOME) {
-            fieldset {
-                legend { "Show only" }
-                div.fields {
-                    (text("subscription", "Subscription", "", query.get("subscription")))
-                    (text("event", "Event id", "", query.get("event")))
-                    (text("status", "Status", "", query.get("status")))
-                    (choice("outcome", "Outcome", Some("any"), &outcomes, query.get("outcome")))
-                    (moment("since", "Since (UTC)", query.get("since")))
-                    (moment("until", "Until (UTC)", query.get("until")))
-                }
-                p.bar { button type="submit" { "Show" } a href=(HOME) { "Show all" } }
-            }
-        }
-    }
+    let fields = html! {
+        (text("subscription", "Subscription", "", query.get("subscription")))
+        (text("event", "Event id", "", query.get("event")))
+        (text("status", "Status", "", query.get("status")))
+        (choice("outcome", "Outcome", Some("any"), &outcomes, query.get("outcome")))
+        (moment("since", "Since (UTC)", query.get("since")))
+        (moment("until", "Until (UTC)", query.get("until")))
+    };
+    filters(HOME, fields)
 }
 
 pub(super) async fn show(State(bus): Shared, Path(id): Path<i64>) -> Result<Response, Failed> {

@@ -13,8 +13,8 @@ use super::super::{
 };
 use super::fields::Fields;
 use super::layout::{
-    PAGE, Tab, alert, body, chip, choice, facts, field, further, last_of, moment, note, page,
-    some_time, table, text, time,
+    PAGE, Tab, alert, body, chip, choice, facts, field, filters, further, last_of, moment, note,
+    page, some_time, table, text, time,
 };
 use super::{Failed, attempts, encoded, status};
 use crate::event::{Environment, Id};
@@ -60,22 +60,15 @@ fn object(event: &EventEntry) -> Markup {
 }
 
 fn filter_form(query: &Fields) -> Markup {
-    html! {
-        form method="get" action=(HOME) {
-            fieldset {
-                legend { "Show only" }
-                div.fields {
-                    (text("type", "Event", "", query.get("type")))
-                    (text("object_type", "Object type", "", query.get("object_type")))
-                    (text("object_id", "Object id", "", query.get("object_id")))
-                    (text("user", "User", "", query.get("user")))
-                    (moment("since", "Since (UTC)", query.get("since")))
-                    (moment("until", "Until (UTC)", query.get("until")))
-                }
-                p.bar { button type="submit" { "Show" } a href=(HOME) { "Show all" } }
-            }
-        }
-    }
+    let fields = html! {
+        (text("type", "Event", "", query.get("type")))
+        (text("object_type", "Object type", "", query.get("object_type")))
+        (text("object_id", "Object id", "", query.get("object_id")))
+        (text("user", "User", "", query.get("user")))
+        (moment("since", "Since (UTC)", query.get("since")))
+        (moment("until", "Until (UTC)", query.get("until")))
+    };
+    filters(HOME, fields)
 }
 
 fn address(id: &str) -> String {

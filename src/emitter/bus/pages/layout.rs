@@ -148,6 +148,19 @@ pub(super) fn choice(
     field(name, label, "", input)
 }
 
+/// The form that narrows a list down to what its fields say.
+pub(super) fn filters(home: &str, fields: Markup) -> Markup {
+    html! {
+        form method="get" action=(home) {
+            fieldset {
+                legend { "Show only" }
+                div.fields { (fields) }
+                p.bar { button type="submit" { "Show" } a href=(home) { "Show all" } }
+            }
+        }
+    }
+}
+
 /// A table with a name for those who do not see it.
 pub(super) fn table(name: &str, heads: &[&str], rows: &[Markup], empty: &str) -> Markup {
     html! {

@@ -13,8 +13,8 @@ use super::super::{
 };
 use super::fields::Fields;
 use super::layout::{
-    PAGE, Tab, alert, button, chip, choice, facts, field, further, last_of, note, page, some_time,
-    table, text, time,
+    PAGE, Tab, alert, button, chip, choice, facts, field, filters, further, last_of, note, page,
+    some_time, table, text, time,
 };
 use super::{Failed, attempts, definition, encoded, status};
 
@@ -48,18 +48,11 @@ pub(super) async fn list(
 fn filter_form(query: &Fields) -> Markup {
     let standings =
         [Standing::Active, Standing::Paused, Standing::Failing, Standing::Ended].map(word);
-    html! {
-        form method="get" action=(HOME) {
-            fieldset {
-                legend { "Show only" }
-                div.fields {
-                    (text("name", "Name has", "", query.get("name")))
-                    (choice("standing", "Standing", Some("any"), &standings, query.get("standing")))
-                }
-                p.bar { button type="submit" { "Show" } a href=(HOME) { "Show all" } }
-            }
-        }
-    }
+    let fields = html! {
+        (text("name", "Name has", "", query.get("name")))
+        (choice("standing", "Standing", Some("any"), &standings, query.get("standing")))
+    };
+    filters(HOME, fields)
 }
 
 fn line(overview: &Overview) -> Markup {
