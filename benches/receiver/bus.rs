@@ -24,7 +24,9 @@ const BODY: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
-    println!("1 KiB events, signed, to a target on this machine: median of {rounds} rounds\n");
+    println!(
+        "1 KiB events, signed, to a target on this machine: median of {rounds} rounds,\nratios of each round's neighbours\n"
+    );
     let mut rates = [const { Vec::new() }; 5];
     for round in 1..=rounds {
         eprint!("\r\x1b[Kround {round} of {rounds}");
@@ -36,15 +38,16 @@ pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
         rates[4].push(published(length)?);
     }
     eprint!("\r\x1b[K");
+    let paired = |first: usize, second: usize| {
+        median(rates[first].iter().zip(&rates[second]).map(|(one, other)| other / one).collect())
+    };
+    let (dead, publishing) = (paired(1, 2), paired(3, 4));
     let [one, nine, beside, receiver, bus] = rates.map(median);
     println!("deliveries/s, one target, 64 requests at once     {one:>9.0}");
     println!("deliveries/s, nine targets                        {nine:>9.0}");
-    println!(
-        "the same beside a target that never answers       {beside:>9.0}  {:.2}",
-        beside / nine
-    );
+    println!("the same beside a target that never answers       {beside:>9.0}  {dead:.2}");
     println!("the receiver accepts deliveries/s, 64 connections {receiver:>9.0}");
-    println!("the bus accepts events/s, 64 connections          {bus:>9.0}  {:.2}", bus / receiver);
+    println!("the bus accepts events/s, 64 connections          {bus:>9.0}  {publishing:.2}");
     Ok(())
 }
 

@@ -500,9 +500,10 @@ async fn an_open_request_is_answered_before_the_receiver_ends() {
     assert_eq!(stopped.deliveries().await[0].entry.id, id);
 }
 
-/// An inbox that fails, or one that works.
+/// An inbox that fails or panics, or one that works.
 enum Store {
     Broken(InboxError),
+    Panics,
     Works,
 }
 
@@ -510,6 +511,7 @@ impl Store {
     fn check<T>(&self, fine: T) -> inbox::Result<T> {
         match self {
             Store::Broken(error) => Err(error.clone()),
+            Store::Panics => panic!("at the inbox"),
             Store::Works => Ok(fine),
         }
     }
@@ -637,6 +639,21 @@ async fn without_an_inbox_nothing_is_acknowledged() {
         let alive = http::Request::get("/healthz").body(Body::empty()).unwrap();
         assert_eq!(status(&routes, alive).await.0, 200, "the process lives");
     }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_500_and_logged_with_its_source_and_not_with_a_path() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let writer = Arc::new(file.reopen().unwrap());
+    let lines = tracing_subscriber::fmt().json().with_writer(writer).finish();
+    let logging = tracing::subscriber::set_default(lines);
+    let routes = routes(Arc::new(Store::Panics), catalog(), CancellationToken::new());
+    assert_eq!(status(&routes, ping()).await.0, 500);
+    drop(logging);
+    let log = std::fs::read_to_string(file.path()).unwrap();
+    let line = log.lines().find(|line| line.contains("answering it has panicked")).unwrap();
+    assert!(line.contains(r#""source":"#) && line.contains(r#""request.id":"#), "{line}");
+    assert!(!log.contains(PING), "{log}");
 }
 
 #[tokio::test]
