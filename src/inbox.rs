@@ -31,6 +31,9 @@ pub enum InboxError {
     /// The queue in front of the writer is full.
     #[error("the inbox has no room in its queue")]
     Busy,
+    /// The disk has no room for new deliveries; nothing of the call was kept.
+    #[error("the inbox is unavailable: its disk is full")]
+    Full,
     /// The engine failed; nothing of the call was kept.
     #[error("the inbox is unavailable: {0}")]
     Unavailable(String),
@@ -106,6 +109,11 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// Whether the engine can keep a delivery now.
     async fn check(&self) -> Result<()>;
+
+    /// Whether what was committed is still where the next start will find it, so that a cache may answer for it.
+    fn is_in_place(&self) -> bool {
+        true
+    }
 }
 
 /// Which event a delivery is, and what follows from it.
@@ -362,6 +370,11 @@ pub struct KeyUse {
 /// With the URL and the reason, if there is no such engine or the store cannot be opened.
 pub fn open(url: &str, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
     Ok(Arc::new(Sqlite::open(file(url)?, options)?))
+}
+
+/// Whether an inbox cannot be opened because its disk is full: it can be when there is room.
+pub fn is_full(error: &anyhow::Error) -> bool {
+    crate::sqlite::is_full(error)
 }
 
 /// Whether the inbox that a URL names has been made yet. Nothing is opened.

@@ -1,18 +1,24 @@
 //! What every embedded store is made of: a file that nobody else may read, one thread that writes it, and readers beside it.
 
 mod checkpoint;
-mod file;
+mod database;
+mod log;
+mod place;
+mod reserve;
 mod schema;
 mod writer;
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
+use tracing::warn;
 
 use checkpoint::Checkpointer;
+use database::Database;
+use place::Place;
+use reserve::Reserve;
 
 pub(crate) use schema::Schema;
 pub(crate) use writer::{Memory, Queue, Tx, Work, Writer, stopped, unheard};
@@ -23,6 +29,9 @@ pub(crate) enum Error {
     /// The queue in front of the writer is full.
     #[error("there is no room in its queue")]
     Busy,
+    /// The disk has no room for new rows; nothing of the call was kept.
+    #[error("the disk is full")]
+    Full,
     /// The engine failed; nothing of the call was kept.
     #[error("{0}")]
     Unavailable(String),
@@ -33,8 +42,21 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        Error::Unavailable(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Error::Full,
+            _ => Error::Unavailable(error.to_string()),
+        }
     }
+}
+
+/// Whether a store cannot be opened because its disk is full, so that it can be when there is room.
+pub(crate) fn is_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let sqlite = cause.downcast_ref::<rusqlite::Error>();
+        let io = cause.downcast_ref::<std::io::Error>();
+        sqlite.is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull))
+            || io.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+    })
 }
 
 /// How a store is opened.
@@ -52,8 +74,7 @@ pub(crate) struct Store<M: Memory> {
     _checkpointer: Option<Checkpointer>,
     reader: Arc<Mutex<Connection>>,
     pub(crate) writer: Writer<M>,
-    /// Held for as long as this process is the file's one owner.
-    _lock: Option<File>,
+    place: Arc<Place>,
 }
 
 impl<M: Memory> Store<M> {
@@ -65,28 +86,48 @@ impl<M: Memory> Store<M> {
         path: &Path,
         schema: &Schema,
         options: Options,
-        prepare: impl FnOnce(&Connection) -> anyhow::Result<M>,
+        prepare: impl Fn(&Connection) -> anyhow::Result<M>,
     ) -> anyhow::Result<Self> {
-        let (noun, shown) = (schema.noun, path.display());
-        file::make(path, noun)?;
-        // One file has one lock, by whatever name it is opened.
-        let path =
-            &path.canonicalize().with_context(|| format!("cannot open the {noun} {shown}"))?;
-        let lock = if options.exclusive { Some(file::lock(path, schema)?) } else { None };
-        let db = schema::open(path, schema, options.exclusive)
-            .with_context(|| format!("cannot open the {noun} {shown}"))?;
-        let memory = prepare(&db).with_context(|| format!("cannot use the {noun} {shown}"))?;
-        let checkpointer = match options.exclusive {
-            true => Some(Checkpointer::spawn(path, noun)?),
-            false => None,
+        let (noun, is_owner) = (schema.noun, options.exclusive);
+        let mut place = Place::open(path, schema, is_owner)?;
+        let reserve = Reserve::of(place.path());
+        if is_owner {
+            place.drop_cache();
+            place.drop_log_cache();
+            warn_of_damage(&place, noun);
+            reserve.make();
+        }
+        let begin = || -> anyhow::Result<_> {
+            let db = schema::open(place.path(), schema, is_owner)
+                .with_context(|| format!("cannot open the {noun} {}", path.display()))?;
+            let memory = prepare(&db)
+                .with_context(|| format!("cannot use the {noun} {}", path.display()))?;
+            Ok((db, memory))
         };
-        let reader = schema::connect(path).with_context(|| format!("cannot read {shown}"))?;
+        let begun = match begin() {
+            Err(error) if is_full(&error) && reserve.release() => begin(),
+            begun => begun,
+        };
+        let (db, memory) = begun?;
+        let reader = schema::connect(place.path())
+            .with_context(|| format!("cannot read the {noun} {}", path.display()))?;
+        place.remember().with_context(|| format!("cannot watch the {noun}"))?;
+        let place = Arc::new(place);
+        let (waker, idle) = checkpoint::waker();
+        let checkpointer =
+            if is_owner { Some(idle.spawn(Arc::clone(&place), noun)?) } else { None };
+        let db = Database::new(db, Arc::clone(&place), reserve, waker, noun, is_owner)?;
         Ok(Store {
             _checkpointer: checkpointer,
             reader: Arc::new(Mutex::new(reader)),
             writer: Writer::spawn(db, memory, options.queue, noun)?,
-            _lock: lock,
+            place,
         })
+    }
+
+    /// Whether what was committed is still in its place.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.place.check().is_ok()
     }
 
     /// Runs a query beside the writer.
@@ -103,3 +144,25 @@ impl<M: Memory> Store<M> {
         }
     }
 }
+
+/// SQLite uses a damaged log up to the damage and says nothing.
+fn warn_of_damage(place: &Place, noun: &str) {
+    let log = place.log();
+    let damage = match log::damage(&log) {
+        Ok(None) => return,
+        Ok(Some(damage)) => damage,
+        Err(error) => return warn!(%error, "the log of the {noun} cannot be read"),
+    };
+    let kept = place::beside(&log, "-damaged");
+    let copied = std::fs::copy(&log, &kept);
+    warn!(
+        file = %log.display(),
+        frame = damage.frame,
+        transactions = damage.transactions,
+        copy = copied.is_ok().then(|| tracing::field::display(kept.display())),
+        "the log of the {noun} is damaged: its later transactions are lost, though they were acknowledged; ask the senders to send again"
+    );
+}
+
+#[cfg(test)]
+mod tests;

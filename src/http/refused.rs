@@ -116,7 +116,7 @@ impl From<InboxError> for Refused {
     fn from(error: InboxError) -> Self {
         let after = match error {
             InboxError::Busy => SOON,
-            InboxError::Unavailable(_) => LATER,
+            InboxError::Full | InboxError::Unavailable(_) => LATER,
         };
         unavailable(after, error.to_string())
     }

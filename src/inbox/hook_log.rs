@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{HookBodies, HookRecord, Inbox, InboxError};
+use super::{HookRecord, Inbox, InboxError};
 use crate::telemetry::Metrics;
 
 /// The bytes that records may take which are not written yet.
@@ -76,7 +76,7 @@ impl HookLog {
     /// Keeps the record soon; loses it if too much waits already, or if the log has ended. It never waits.
     pub fn record(&self, record: HookRecord) {
         // A record that is larger than all the room takes all of it.
-        let size = u32::try_from(size(&record).min(self.largest)).unwrap_or(u32::MAX);
+        let size = u32::try_from(record.size().min(self.largest)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(size);
         let queued = room.is_ok_and(|room| self.queue.send(Queued { record, room }).is_ok());
         if !queued {
@@ -145,18 +145,11 @@ impl Lost {
     }
 }
 
-/// About the bytes that a record takes in memory.
-fn size(record: &HookRecord) -> usize {
-    let bodies = record.bodies.iter().flat_map(HookBodies::iter).map(|(_, body)| body.len());
-    let error = record.error.as_ref().map_or(0, String::len);
-    size_of::<Queued>() + 256 + error + record.hook.len() + bodies.sum::<usize>()
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::{HookFilter, Options, open};
+    use super::super::{HookBodies, HookFilter, Options, open};
     use super::*;
     use crate::event::{Environment, Timestamp};
 

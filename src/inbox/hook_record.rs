@@ -58,6 +58,15 @@ pub struct HookRecord {
     pub bodies: Option<HookBodies>,
 }
 
+impl HookRecord {
+    /// About the bytes that it takes in memory and on disk.
+    pub(crate) fn size(&self) -> usize {
+        let bodies = self.bodies.iter().flat_map(HookBodies::iter).map(|(_, body)| body.len());
+        let error = self.error.as_ref().map_or(0, String::len);
+        size_of::<HookRecord>() + 256 + error + self.hook.len() + bodies.sum::<usize>()
+    }
+}
+
 /// What came of a call's callback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

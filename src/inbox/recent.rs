@@ -61,6 +61,7 @@ impl Front {
         if let Some(kept) = lock(recent).get(&key).copied()
             && kept.digest == digest
             && now - kept.at < self.window
+            && self.inbox.is_in_place()
         {
             return Ok(Receipt { id: kept.id, message_id: key.message_id, seen: Seen::Duplicate });
         }

@@ -12,7 +12,6 @@ mod waiting;
 mod writer;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -33,8 +32,6 @@ use writer::{Memory, Tx};
 /// The inbox in a SQLite file.
 pub struct Sqlite {
     store: Store<Memory>,
-    /// Whether the last delivery could not be kept.
-    failing: AtomicBool,
 }
 
 impl Sqlite {
@@ -53,7 +50,7 @@ impl Sqlite {
         };
         let store =
             Store::open(path, &schema::SCHEMA, sqlite::Options { queue, exclusive }, memory)?;
-        Ok(Sqlite { store, failing: AtomicBool::new(false) })
+        Ok(Sqlite { store })
     }
 
     async fn read<T, F>(&self, query: F) -> Result<T>
@@ -85,14 +82,13 @@ impl Sqlite {
 impl Inbox for Sqlite {
     async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt> {
         let headers = delivery.headers_json();
-        let kept = self.call(move |tx| {
+        let bytes = delivery.body.len() + headers.len();
+        let kept = self.store.writer.add(bytes, move |tx| {
             let receipt = rows::accept(tx, &delivery, &headers, &route, now)?;
             // Handed back to be freed by the thread that allocated it: the writer has better things to do.
             Ok((receipt, (delivery, headers, route)))
         });
-        let kept = kept.await.map(|(receipt, _)| receipt);
-        self.failing.store(matches!(kept, Err(InboxError::Unavailable(_))), Ordering::Relaxed);
-        kept
+        Ok(kept.await.map(|(receipt, _)| receipt)?)
     }
 
     async fn claim(
@@ -139,8 +135,9 @@ impl Inbox for Sqlite {
 
     async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {
         // Handed back to be freed elsewhere, as in `accept`.
-        let kept = self.call_soon(move |tx| hooks::log(tx.db, &calls).map(|()| calls));
-        kept.await.map(drop)
+        let bytes = calls.iter().map(HookRecord::size).sum();
+        let log = move |tx: &mut Tx<'_>| hooks::log(tx.db, &calls).map(|()| calls);
+        Ok(self.store.writer.add_soon(bytes, log).await.map(drop)?)
     }
 
     async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>> {
@@ -156,21 +153,20 @@ impl Inbox for Sqlite {
     }
 
     async fn note_sightings(&self, seen: Vec<Sighting>) -> Result<()> {
-        self.call_soon(move |tx| sightings::note(tx.db, &seen)).await
+        Ok(self.store.writer.add_soon(0, move |tx| sightings::note(tx.db, &seen)).await?)
     }
 
     async fn sightings(&self) -> Result<Vec<Sighting>> {
         self.read(sightings::all).await
     }
 
-    /// After a failure, room is made sure of by taking it; otherwise a turn of the writer is proof enough.
+    /// The writer refuses to add rows, even none, for as long as it cannot keep them.
     async fn check(&self) -> Result<()> {
-        if self.failing.load(Ordering::Relaxed) {
-            self.call(|tx| rows::take_room(tx)).await?;
-            self.call(|tx| rows::give_room(tx)).await?;
-            self.failing.store(false, Ordering::Relaxed);
-        }
-        self.call(|_| Ok(())).await
+        Ok(self.store.writer.add(0, |_| Ok(())).await?)
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.store.is_in_place()
     }
 }
 
@@ -178,6 +174,7 @@ impl From<sqlite::Error> for InboxError {
     fn from(error: sqlite::Error) -> Self {
         match error {
             sqlite::Error::Busy => InboxError::Busy,
+            sqlite::Error::Full => InboxError::Full,
             sqlite::Error::Unavailable(reason) => InboxError::Unavailable(reason),
         }
     }

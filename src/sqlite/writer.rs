@@ -1,19 +1,25 @@
 //! The one thread that writes: whatever waits for it shares a transaction, and so an fsync.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
+use tracing::error;
 
+use super::database::Database;
 use super::{Error, Result};
 
 /// The most calls that share one transaction.
 const BATCH: usize = 512;
 
-/// How long a call that need not wait for the disk may wait for one that must.
+/// How long a call that is not urgent may wait for another, to share its transaction.
 const RIDE: Duration = Duration::from_millis(1);
+
+/// How long the writer rests after a panic, so that one that comes again and again does not take a core.
+const AFTER_PANIC: Duration = Duration::from_millis(100);
 
 /// What the writing thread knows besides the file, and must agree with it.
 pub(crate) trait Memory: Send + Sized + 'static {
@@ -55,13 +61,14 @@ pub(crate) struct Tx<'c, M> {
 impl<M: Memory> Writer<M> {
     /// Starts the thread; `queue` calls may wait for it.
     pub(super) fn spawn(
-        db: Connection,
+        db: Database,
         memory: M,
         queue: usize,
         noun: &str,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(queue);
-        let turns = Turns { queue: receiver, batch: Vec::new(), memory };
+        let longest = db.longest_batch();
+        let turns = Turns { queue: receiver, batch: Vec::new(), bytes: 0, longest, memory };
         let thread = std::thread::Builder::new()
             .name(format!("{noun}-writer"))
             .spawn(move || run(db, turns))?;
@@ -74,27 +81,45 @@ impl<M: Memory> Writer<M> {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.run(work, true).await
+        self.run(work, Manner { is_urgent: true, adds: None }).await
     }
 
-    /// As [`call`](Self::call), for what may be lost with the power, though not with the process: it does not wait for
-    /// the disk, which has it at the next [`call`](Self::call) or checkpoint.
+    /// As [`call`](Self::call), for work that may wait a moment for other work to share its transaction.
     pub(crate) async fn call_soon<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.run(work, false).await
+        self.run(work, Manner { is_urgent: false, adds: None }).await
     }
 
-    async fn run<T, F>(&self, work: F, durable: bool) -> Result<T>
+    /// As [`call`](Self::call), for work that adds rows of about so many bytes. On a full disk it is refused with
+    /// [`Error::Full`], so that other work can still be done.
+    pub(crate) async fn add<T, F>(&self, bytes: usize, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.run(work, Manner { is_urgent: true, adds: Some(bytes as u64) }).await
+    }
+
+    /// As [`add`](Self::add), for work that may wait a moment.
+    pub(crate) async fn add_soon<T, F>(&self, bytes: usize, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.run(work, Manner { is_urgent: false, adds: Some(bytes as u64) }).await
+    }
+
+    async fn run<T, F>(&self, work: F, manner: Manner) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let call = Call { work: Some(work), result: None, durable, reply };
-        self.enqueue(Turn::Run(Work(Box::new(call))))?;
+        let call = Call { work: Some(work), result: None, reply };
+        self.enqueue(Turn::Run(Work { task: Box::new(call), manner }))?;
         answer.await.map_err(|_| stopped())?
     }
 
@@ -136,7 +161,35 @@ pub(crate) fn stopped() -> Error {
 }
 
 /// Something to do within a transaction.
-pub(crate) struct Work<M>(Box<dyn Task<M>>);
+pub(crate) struct Work<M> {
+    task: Box<dyn Task<M>>,
+    manner: Manner,
+}
+
+/// How work is done.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// Whether the transaction begins at once.
+    is_urgent: bool,
+    /// About how many bytes it adds, if it adds rows.
+    adds: Option<u64>,
+}
+
+impl<M> Work<M> {
+    /// Whether it adds rows.
+    pub(super) fn adds(&self) -> bool {
+        self.manner.adds.is_some()
+    }
+
+    pub(super) fn run(&mut self, tx: &mut Tx<'_, M>) -> rusqlite::Result<()> {
+        self.task.run(tx)
+    }
+
+    /// It is not run; the caller is told why.
+    pub(super) fn refuse(&mut self, error: Error) {
+        self.task.refuse(error);
+    }
+}
 
 /// Work whose result nobody waits for.
 pub(crate) fn unheard<M, F>(work: F) -> Work<M>
@@ -145,7 +198,8 @@ where
     F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<()> + Send + 'static,
 {
     let (reply, _) = oneshot::channel();
-    Work(Box::new(Call { work: Some(work), result: None, durable: false, reply }))
+    let call = Call { work: Some(work), result: None, reply };
+    Work { task: Box::new(call), manner: Manner { is_urgent: false, adds: None } }
 }
 
 /// What comes to the writer.
@@ -160,6 +214,9 @@ enum Turn<M: Memory> {
 struct Turns<M: Memory> {
     queue: Receiver<Turn<M>>,
     batch: Vec<Work<M>>,
+    /// About how many bytes the batch adds, and how many it should at most.
+    bytes: u64,
+    longest: u64,
     memory: M,
 }
 
@@ -182,25 +239,29 @@ impl<M: Memory> Turns<M> {
     /// Takes what else waits, and gives way for as long as that brings more: a transaction costs far more than the
     /// moment.
     ///
-    /// What need not be on disk at once waits a little for something that must be, and shares its transaction.
+    /// What is not urgent waits a little for more, and shares its transaction.
     fn gather(&mut self) {
         let end = Instant::now() + RIDE;
         while let Some(turn) = self.next(end) {
             self.take(turn);
-            while self.batch.len() < BATCH
+            while !self.is_full()
                 && let Ok(turn) = self.queue.try_recv()
             {
                 self.take(turn);
             }
-            if self.batch.len() >= BATCH {
+            if self.is_full() {
                 return;
             }
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.batch.len() >= BATCH || self.bytes >= self.longest
+    }
+
     fn next(&mut self, end: Instant) -> Option<Turn<M>> {
         let must_look = self.memory.rest() == Some(Duration::ZERO);
-        if must_look || self.batch.iter().any(|work| work.0.durable()) {
+        if must_look || self.batch.iter().any(|work| work.manner.is_urgent) {
             std::thread::yield_now();
             return self.queue.try_recv().ok();
         }
@@ -209,49 +270,68 @@ impl<M: Memory> Turns<M> {
 
     fn take(&mut self, turn: Turn<M>) {
         match turn {
-            Turn::Run(work) => self.batch.push(work),
+            Turn::Run(work) => {
+                self.bytes += work.manner.adds.unwrap_or(0);
+                self.batch.push(work);
+            }
             Turn::Guest(guest) => self.memory.welcome(guest),
         }
     }
 }
 
-fn run<M: Memory>(mut db: Connection, mut turns: Turns<M>) {
-    while turns.wait() {
-        turns.gather();
-        let failure = transact(&mut db, &mut turns).err().map(Error::from);
-        for work in turns.batch.drain(..) {
-            work.0.reply(failure.as_ref());
+fn run<M: Memory>(mut db: Database, mut turns: Turns<M>) {
+    loop {
+        let turn = || take_turn(&mut db, &mut turns);
+        match std::panic::catch_unwind(AssertUnwindSafe(turn)) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => {
+                // The panic's own words have gone to standard error; its transaction has been rolled back.
+                let failure = Error::Unavailable("its writer panicked".into());
+                error!("the writer panicked; its calls have failed, and it goes on");
+                db.note_panic();
+                turns.end(Some(&failure), Some(&failure));
+                std::thread::sleep(AFTER_PANIC);
+            }
         }
-        turns.batch.extend(turns.memory.ended(failure.as_ref()));
     }
 }
 
-/// Runs the batch in one transaction: all of it is on disk, or none.
-fn transact<M: Memory>(
-    db: &mut Connection,
-    Turns { batch, memory, .. }: &mut Turns<M>,
-) -> rusqlite::Result<()> {
-    let level = if batch.iter().any(|work| work.0.durable()) { "FULL" } else { "NORMAL" };
-    db.pragma_update(None, "synchronous", level)?;
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for work in batch {
-        work.0.run(&mut Tx { db: &transaction, memory })?;
+/// Waits for work and does it. `false` if none will come any more.
+fn take_turn<M: Memory>(db: &mut Database, turns: &mut Turns<M>) -> bool {
+    if !turns.wait() {
+        return false;
     }
-    memory.seal(&transaction)?;
-    transaction.commit()
+    turns.gather();
+    let committed = db.transact(&mut turns.batch, &mut turns.memory);
+    // What was committed to files that have been removed meanwhile is not acknowledged.
+    let kept = committed.clone().and_then(|()| db.check_place());
+    turns.end(committed.err().as_ref(), kept.err().as_ref());
+    db.tidy();
+    true
+}
+
+impl<M: Memory> Turns<M> {
+    /// Answers the batch. The memory follows what was committed; the callers are told whether it will last.
+    fn end(&mut self, failure: Option<&Error>, told: Option<&Error>) {
+        for work in self.batch.drain(..) {
+            work.task.reply(told);
+        }
+        self.bytes = 0;
+        self.batch.extend(self.memory.ended(failure));
+    }
 }
 
 /// A call with its types forgotten.
 trait Task<M>: Send {
-    fn durable(&self) -> bool;
     fn run(&mut self, tx: &mut Tx<'_, M>) -> rusqlite::Result<()>;
+    fn refuse(&mut self, error: Error);
     fn reply(self: Box<Self>, failure: Option<&Error>);
 }
 
 struct Call<T, F> {
     work: Option<F>,
-    result: Option<T>,
-    durable: bool,
+    result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
 
@@ -260,60 +340,25 @@ where
     T: Send,
     F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send,
 {
-    fn durable(&self) -> bool {
-        self.durable
-    }
-
     fn run(&mut self, tx: &mut Tx<'_, M>) -> rusqlite::Result<()> {
         if let Some(work) = self.work.take() {
-            self.result = Some(work(tx)?);
+            self.result = Some(Ok(work(tx)?));
         }
         Ok(())
     }
 
+    fn refuse(&mut self, error: Error) {
+        self.work = None;
+        self.result = Some(Err(error));
+    }
+
     fn reply(self: Box<Self>, failure: Option<&Error>) {
         let result = match (failure, self.result) {
-            (None, Some(result)) => Ok(result),
+            (None, Some(result)) => result,
             (Some(failure), _) => Err(failure.clone()),
             (None, None) => Err(Error::Unavailable("the call was not run".into())),
         };
         // Nobody waits any more: whoever called has gone, and will come again.
         let _ = self.reply.send(result);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-
-    struct Nothing;
-
-    impl Memory for Nothing {
-        type Guest = Infallible;
-
-        fn welcome(&mut self, guest: Infallible) {
-            match guest {}
-        }
-
-        fn ended(&mut self, _: Option<&Error>) -> Option<Work<Self>> {
-            None
-        }
-    }
-
-    /// What a transaction waits for: 2 is the disk.
-    fn level(tx: &mut Tx<'_, Nothing>) -> rusqlite::Result<i64> {
-        tx.db.pragma_query_value(None, "synchronous", |row| row.get(0))
-    }
-
-    #[tokio::test]
-    async fn a_call_waits_for_the_disk_also_after_one_that_does_not() {
-        let db = Connection::open_in_memory().unwrap();
-        let writer = Writer::spawn(db, Nothing, 4, "test").unwrap();
-        for _ in 0..2 {
-            assert_eq!(writer.call(level).await.unwrap(), 2);
-            assert_eq!(writer.call_soon(level).await.unwrap(), 1);
-        }
     }
 }

@@ -103,7 +103,9 @@ impl Outbox {
             ),
         };
         let options = Options { queue, exclusive: true };
-        let memory = |_: &_| Ok(Memory { roster, made: Vec::new(), poked: BTreeSet::new() });
+        let memory = |_: &_| {
+            Ok(Memory { roster: Arc::clone(&roster), made: Vec::new(), poked: BTreeSet::new() })
+        };
         Ok(Outbox { store: Store::open(path, &SCHEMA, options, memory)? })
     }
 
@@ -114,9 +116,10 @@ impl Outbox {
         drafts: Vec<Draft>,
         only: Option<Arc<Lane>>,
     ) -> Result<Vec<Receipt>> {
+        let bytes = drafts.iter().map(|draft| draft.body.len()).sum();
         self.store
             .writer
-            .call(move |tx| {
+            .add(bytes, move |tx| {
                 drafts.into_iter().map(|draft| write::publish(tx, draft, only.as_ref())).collect()
             })
             .await
@@ -149,7 +152,7 @@ impl Outbox {
 
     /// Takes a turn of the writer: proof that something can be kept.
     pub(super) async fn check(&self) -> Result<()> {
-        self.store.writer.call(|_| Ok(())).await
+        self.store.writer.add(0, |_| Ok(())).await
     }
 }
 

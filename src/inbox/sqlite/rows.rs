@@ -409,18 +409,3 @@ pub(super) fn note_keys(tx: &Tx<'_>, uses: &[KeyUse]) -> rusqlite::Result<()> {
 pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
 }
-
-/// The number that no run of identities has.
-const NO_RUN: i64 = 0;
-
-/// Writes more than most deliveries would.
-pub(super) fn take_room(tx: &Tx<'_>) -> rusqlite::Result<()> {
-    let room =
-        "INSERT OR REPLACE INTO run_part (run, part, entries) VALUES (?1, 0, zeroblob(65536))";
-    tx.db.execute(room, [NO_RUN]).map(drop)
-}
-
-/// Takes it back.
-pub(super) fn give_room(tx: &Tx<'_>) -> rusqlite::Result<()> {
-    tx.db.execute("DELETE FROM run_part WHERE run = ?1", [NO_RUN]).map(drop)
-}
