@@ -1,6 +1,7 @@
 //! The receiver, put together: inbox, dispatcher, routes, retention, and the order in which they stop.
 
 mod bus;
+mod full_disk;
 mod key_times;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +28,7 @@ use crate::openapi;
 use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 use crate::web::login::{Login, require_login};
+use full_disk::wait_for_room;
 use key_times::KeyTimes;
 
 pub use bus::serve_bus;
@@ -78,7 +81,9 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let catalog = Arc::new(catalog.checked()?);
     let metrics = Arc::new(Metrics::default());
     allow_connections(config.limits.connections, 0);
-    let inbox = open(&config).await?;
+    let inbox = || open(&config).boxed();
+    let inbox = wait_for_room(inbox, &listener, &config.limits, &stop).await?;
+    let Some(inbox) = inbox else { return Ok(()) };
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.show(&metrics);
     let (sightings, sightings_writer) = Sightings::new(Arc::clone(&inbox));

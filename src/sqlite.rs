@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 use tracing::warn;
 
 use checkpoint::Checkpointer;
@@ -42,19 +42,34 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Error::Full,
-            _ => Error::Unavailable(error.to_string()),
+        match is_disk_full(&error) {
+            true => Error::Full,
+            false => Error::Unavailable(error.to_string()),
         }
     }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Error::Unavailable(error.to_string())
+    }
+}
+
+/// Whether there was no room, in the file or in what SQLite puts beside it.
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+    })
 }
 
 /// Whether a store cannot be opened because its disk is full, so that it can be when there is room.
 pub(crate) fn is_full(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let sqlite = cause.downcast_ref::<rusqlite::Error>();
+        let store = cause.downcast_ref::<Error>();
         let io = cause.downcast_ref::<std::io::Error>();
-        sqlite.is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DiskFull))
+        matches!(store, Some(Error::Full))
+            || sqlite.is_some_and(is_disk_full)
             || io.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
     })
 }

@@ -100,6 +100,7 @@ impl From<sqlite::Error> for BusError {
 pub const TARGETS: usize = 10_240;
 
 /// How a bus is run, besides its settings.
+#[derive(Clone)]
 pub struct Options {
     /// How much faster than the machine's clock its schedule runs.
     pub speed: f64,

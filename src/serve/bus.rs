@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn;
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::allow_connections;
+use super::full_disk::wait_for_room;
 use crate::catalog::Catalog;
 use crate::config::{Config, is_loopback};
 use crate::emitter::bus::{Bus, Options, Types, api, pages};
@@ -39,7 +41,9 @@ pub async fn serve_bus<C: 'static>(
         warn!(targets, "the limit of open files lets no more targets be sent to at once");
     }
     let options = Options { targets, ..options };
-    let bus = Bus::open(&config.bus, Types::of(catalog), options).await?;
+    let bus = || Bus::open(&config.bus, Types::of(catalog), options.clone()).boxed();
+    let bus = wait_for_room(bus, &listener, &config.limits, &stop).await?;
+    let Some(bus) = bus else { return Ok(()) };
     info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus takes events");
     let router = pages(config, &bus, key.is_some())?.merge(api::router(Arc::clone(&bus), key));
     let router = router.layer(from_fn(seen_through));

@@ -113,18 +113,29 @@ impl Mover {
         }
     }
 
-    /// What could not be moved now is moved the next time, and written anew: after a failed sync, what the cache has is
-    /// not what the disk has.
+    /// What could not be moved now is moved the next time, together with everything else that the log has.
     fn move_log(&mut self) {
-        match self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE) {
-            Err(error) if is_busy(&error) => {}
+        match self.move_and_sync() {
+            Ok(()) => self.has_failed = false,
             Err(error) => {
-                self.place.drop_cache();
                 if !std::mem::replace(&mut self.has_failed, true) {
                     warn!(%error, "the log of the {} could not be moved into its file", self.noun);
                 }
+                if let Err(error) = self.place.doubt() {
+                    warn!(%error, "the index of the {}'s log cannot be written", self.noun);
+                }
             }
-            Ok(_) => self.has_failed = false,
+        }
+    }
+
+    /// SQLite itself syncs only what is moved last, for which the writer would wait.
+    fn move_and_sync(&self) -> anyhow::Result<()> {
+        match self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE) {
+            Err(error) if is_busy(&error) => Ok(()),
+            moved => {
+                moved?;
+                Ok(self.place.sync()?)
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rusqlite::config::DbConfig;
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior};
 use tracing::{error, info, warn};
@@ -16,7 +17,7 @@ use super::checkpoint::Waker;
 use super::place::Place;
 use super::reserve::Reserve;
 use super::writer::{Memory, Tx, Work};
-use super::{Error, Result};
+use super::{Error, Result, is_disk_full};
 
 /// A page and its header in the log, in bytes.
 const FRAME: u64 = 4096 + 24;
@@ -134,7 +135,7 @@ impl Database {
         if !spoils(error) {
             return;
         }
-        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        if is_disk_full(error) {
             self.reserve.release();
         }
         if !self.has_failed {
@@ -148,13 +149,15 @@ impl Database {
         if self.is_whole {
             return Ok(());
         }
-        if let Err(error) = self.begin_log_anew() {
-            // Moving the log can take room, which the reserve has.
-            if is_busy(&error) || !self.reserve.release() {
-                return Err(error.into());
-            }
-            self.begin_log_anew()?;
+        let doubted = || Ok::<_, Error>(self.place.doubt()?);
+        doubted()?;
+        let mut mended = self.begin_log_anew();
+        // Moving the log can take room, which the reserve has.
+        if matches!(&mended, Err(error) if !is_busy(error)) && self.reserve.release() {
+            doubted()?;
+            mended = self.begin_log_anew();
         }
+        mended?;
         if self.has_failed {
             info!("the {} can be written again, and its log is whole", self.noun);
         }
@@ -163,7 +166,9 @@ impl Database {
     }
 
     fn begin_log_anew(&self) -> rusqlite::Result<()> {
-        self.place.drop_cache();
+        self.place
+            .doubt()
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE)?;
         // Writing the same number again writes and syncs a page: the new log can be written.
         let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -191,6 +196,16 @@ impl Database {
         let unused = number("freelist_count").unwrap_or(0).unsigned_abs() * 4096;
         let log = std::fs::metadata(self.place.log()).map_or(0, |log| log.len());
         self.reserve.is_spare(unused, log)
+    }
+}
+
+impl Drop for Database {
+    /// The last connection to be closed moves what is left of the log and deletes it, which it must not if that is in doubt.
+    fn drop(&mut self) {
+        if self.mend().is_err() {
+            // Without it, the next start finds the log and mends it.
+            let _ = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -10,14 +10,20 @@ use rustix::fs::{Advice, fadvise};
 
 use super::Schema;
 
+/// Where the log's index counts the frames that have been moved into the database file: `nBackfill` in SQLite's
+/// "WAL-mode File Format".
+const MOVED_FRAMES: u64 = 96;
+
 /// A database file in use.
 ///
-/// It holds a descriptor of its own, for the lock and for the page cache. Closing any descriptor of a file gives up all
-/// record locks that the process has on it, SQLite's included, so a place must outlive the connections.
+/// It holds descriptors of its own. Closing any descriptor of a file gives up all record locks that the process has on it,
+/// SQLite's included, so a place must outlive the connections.
 pub(super) struct Place {
     path: PathBuf,
     noun: &'static str,
     file: File,
+    /// The log's index, once SQLite has opened it.
+    index: Option<File>,
     /// The database file, its log and the log's index, as they were when they were opened.
     opened: Vec<(PathBuf, FileId)>,
 }
@@ -65,7 +71,7 @@ impl Place {
                 "made a new {noun}: nothing is known of earlier deliveries; if there was one before, see whether its volume is mounted"
             );
         }
-        Ok(Place { path, noun, file, opened: Vec::new() })
+        Ok(Place { path, noun, file, index: None, opened: Vec::new() })
     }
 
     /// The database file's path, without symbolic links.
@@ -80,6 +86,8 @@ impl Place {
 
     /// Notes which files have been opened, once SQLite has opened them.
     pub(super) fn remember(&mut self) -> io::Result<()> {
+        let index = OpenOptions::new().read(true).write(true).open(beside(&self.path, "-shm"))?;
+        self.index = Some(index);
         let files = [self.path.clone(), self.log(), beside(&self.path, "-shm")];
         let identified = files.into_iter().map(|path| {
             let id = FileId::from(&std::fs::metadata(&path)?);
@@ -112,10 +120,27 @@ impl Place {
         )
     }
 
-    /// Drops the cached pages of the database file.
+    /// Makes the next checkpoint write every page of the log into the database file again, and the disk take it.
     ///
-    /// After a failed sync the cache holds pages as clean that are not on disk, and on ext4 even rewriting them there
-    /// reaches no block that a later mount would read. What is read and written from now on is the disk's.
+    /// SQLite counts pages as moved before they are synced, and the kernel counts pages as clean whose write failed; on
+    /// ext4, even writing such a page again through the cache reaches no block that a later mount would read.
+    ///
+    /// # Errors
+    /// If the log's index cannot be written.
+    pub(super) fn doubt(&self) -> io::Result<()> {
+        self.drop_cache();
+        match &self.index {
+            Some(index) => index.write_all_at(&[0; 4], MOVED_FRAMES),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the disk has what was moved into the database file.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Drops the cached pages of the database file: what is read from now on is the disk's.
     pub(super) fn drop_cache(&self) {
         // A file system without a cache has nothing to drop.
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use rusqlite::ffi;
 use tempfile::TempDir;
 
 use super::*;

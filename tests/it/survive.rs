@@ -244,6 +244,170 @@ async fn on_a_full_disk_nothing_is_acknowledged_until_there_is_space_again() {
     handled(&home, &receiver, acknowledged.len() + refused.len()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_fits_on_a_small_volume_and_the_next_start_finds_it() {
+    let home = Home::new("");
+    // Mounted once for both starts, in mounts that a sleeping process keeps.
+    let Some(volume) = Volume::new(&home, "size=60m") else { return };
+    let home = home.through(&volume.way().iter().map(String::as_str).collect::<Vec<_>>());
+    let receiver = home.start().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    let body = format!("{{\"Text\":\"{}\"}}", "x".repeat(2000));
+    for n in 0..2000 {
+        let answer = wire.post(&format!("message-{n}"), &body).await.unwrap();
+        assert_eq!(answer.status, 200, "{n}: {answer:?}");
+    }
+    receiver.terminate().await;
+    assert_eq!(receiver.ended().await.code, Some(0));
+    let receiver = home.start().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    assert_eq!(wire.get("/readyz").await.unwrap().status, 200);
+    assert_eq!(home.deliveries().await.len(), 2000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_deliveries_have_filled_is_emptied_by_pruning_them() {
+    let home = Home::new("");
+    let Some(volume) = Volume::new(&home, "size=6m") else { return };
+    let home = home.through(&volume.way().iter().map(String::as_str).collect::<Vec<_>>());
+    let receiver = home.start().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    let body = format!("{{\"EventType\":\"ClientEvent\",\"Text\":\"{}\"}}", "x".repeat(2000));
+    let mut kept = 0;
+    while wire.post(&format!("message-{kept}"), &body).await.unwrap().status == 200 {
+        kept += 1;
+    }
+    assert!(kept > 200, "{kept}");
+    assert_eq!(wire.get("/readyz").await.unwrap().status, 503);
+    // What had been accepted can still be handled, and what has been handled can still be deleted.
+    let done = async || {
+        let done = ["inbox", "list", "--json", "--state", "done", "--limit", "100000"];
+        serde_json::from_str::<Vec<serde_json::Value>>(&home.run(&done).await).unwrap().len()
+    };
+    let all_done = async { while done().await < kept {} };
+    tokio::time::timeout(PATIENCE, all_done).await.expect("everything is handled");
+    home.run(&["inbox", "prune", "--state", "done", "--older-than", "0s"]).await;
+    assert!(accepted(&wire.post("after", &body).await.unwrap()));
+    assert_eq!(wire.get("/readyz").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_on_a_full_disk_answers_503_until_there_is_room() {
+    let home = Home::new("");
+    let Some(volume) = Volume::new(&home, "size=4m") else { return };
+    let filler = volume.root().join(home.data().strip_prefix("/").unwrap()).join("filler");
+    fill(&filler);
+    let home = home.through(&volume.way().iter().map(String::as_str).collect::<Vec<_>>());
+    let receiver = home.start().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    let answer = wire.post("early", "{}").await.unwrap();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.head.contains("\r\nretry-after: "), "{answer:?}");
+    fs::remove_file(&filler).unwrap();
+    let accepting = async {
+        loop {
+            // Connections end whenever the store is tried again.
+            let mut wire = Wire::connect(receiver.address).await.unwrap();
+            match wire.post("early", "{}").await {
+                Ok(answer) if accepted(&answer) => return,
+                Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
+                Err(error) => assert!(is_end(&error), "{error}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, accepting).await.expect("there is room");
+    assert_eq!(home.deliveries().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_once_the_inbox_is_removed_or_replaced() {
+    let home = Home::new("");
+    let receiver = home.start().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    assert!(accepted(&wire.post("first", "{}").await.unwrap()));
+    let away = home.data().with_file_name("away");
+    fs::rename(home.data(), &away).unwrap();
+    for id in ["first", "second"] {
+        assert_eq!(wire.post(id, "{}").await.unwrap().status, 503, "{id}");
+    }
+    assert_eq!(wire.get("/readyz").await.unwrap().status, 503);
+    fs::rename(&away, home.data()).unwrap();
+    assert_eq!(wire.get("/readyz").await.unwrap().status, 200);
+    assert!(accepted(&wire.post("second", "{}").await.unwrap()));
+    assert!(!accepted(&wire.post("first", "{}").await.unwrap()));
+    receiver.terminate().await;
+    let ended = receiver.ended().await;
+    assert!(ended.log.contains("was removed"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_damaged_and_an_inbox_that_is_new_are_said_aloud() {
+    let home = Home::new("[dispatch]\npaused = true\n");
+    let receiver = home.start().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    for n in 0..20 {
+        assert!(accepted(&wire.post(&n.to_string(), "{}").await.unwrap()));
+    }
+    receiver.kill().await;
+    let log = home.inbox().with_file_name("inbox.db-wal");
+    let length = fs::metadata(&log).unwrap().len();
+    let mut file = OpenOptions::new().write(true).open(&log).unwrap();
+    file.seek(SeekFrom::Start(length / 2)).unwrap();
+    file.write_all(&[0xA5; 100]).unwrap();
+    let receiver = home.start().await;
+    let kept = home.deliveries().await.len();
+    assert!(kept < 20, "{kept}");
+    receiver.terminate().await;
+    let ended = receiver.ended().await;
+    assert!(ended.log.contains("is damaged"), "{ended:?}");
+    assert!(!ended.log.contains("made a new inbox"), "{ended:?}");
+    assert!(log.with_file_name("inbox.db-wal-damaged").exists());
+    fs::remove_file(home.inbox()).unwrap();
+    let receiver = home.start().await;
+    receiver.terminate().await;
+    let ended = receiver.ended().await;
+    assert!(ended.log.contains("made a new inbox"), "{ended:?}");
+}
+
+/// A small volume in the place of the inbox's folder, in mounts of its own that last as long as this value.
+struct Volume(std::process::Child);
+
+impl Volume {
+    fn new(home: &Home, options: &str) -> Option<Self> {
+        let script = format!(
+            "mount -t tmpfs -o {options} tmpfs {:?} && echo mounted && exec sleep 600",
+            home.data()
+        );
+        let mut child = std::process::Command::new("unshare")
+            .args([private_mounts()?, "sh", "-ec", &script])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let out = child.stdout.take().unwrap();
+        io::BufRead::read_line(&mut io::BufReader::new(out), &mut line).unwrap();
+        assert_eq!(line, "mounted\n");
+        Some(Volume(child))
+    }
+
+    /// The file system as the mounts' own processes see it.
+    fn root(&self) -> std::path::PathBuf {
+        format!("/proc/{}/root", self.0.id()).into()
+    }
+
+    /// The way into the mounts.
+    fn way(&self) -> Vec<String> {
+        ["nsenter", "-t", &self.0.id().to_string(), "-m"].map(ToString::to_string).to_vec()
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Takes all the space there is.
 pub(crate) fn fill(filler: &Path) {
     let mut file = fs::File::create(filler).unwrap();
