@@ -115,7 +115,7 @@ impl Home {
     }
 }
 
-/// Reads the log up to the line that tells the address.
+/// Reads the log up to the first line that tells the address.
 async fn address(
     lines: &mut Lines<BufReader<ChildStderr>>,
     log: &mut Vec<String>,
@@ -123,8 +123,8 @@ async fn address(
     while let Some(line) = lines.next_line().await.unwrap() {
         let entry: Value = serde_json::from_str(&line).unwrap_or_default();
         log.push(line);
-        if entry["message"] == "receiving" {
-            return Some(entry["address"].as_str().unwrap().parse().unwrap());
+        if let Some(address) = entry["address"].as_str() {
+            return Some(address.parse().unwrap());
         }
     }
     None
