@@ -1,0 +1,213 @@
+//! Proof that nothing acknowledged is lost: the real program on real file systems, whose disk fails, loses its power, or both.
+
+mod clean;
+mod cut;
+mod device;
+mod disk;
+mod fault;
+mod http;
+mod image;
+mod load;
+mod round;
+mod store;
+mod volume;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use fault::Fault;
+use load::Load;
+use round::{End, Report, Round};
+use store::Store;
+use volume::Kind;
+
+/// Proves on failing disks that nothing acknowledged is lost. Needs root, FUSE and loop devices.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run rounds; exit code 1 if something acknowledged was lost, 2 if a round could not be run
+    Run(Run),
+    /// Say whether rounds can be run on this machine; exit code 2 if not
+    Probe {
+        /// File systems
+        #[arg(long = "fs", value_delimiter = ',', default_value = "ext4,xfs,btrfs")]
+        kinds: Vec<Kind>,
+    },
+    /// Unmount and delete what rounds that were killed have left
+    Clean,
+}
+
+#[derive(Args)]
+struct Run {
+    /// File systems
+    #[arg(long = "fs", value_delimiter = ',', default_value = "ext4,xfs,btrfs")]
+    kinds: Vec<Kind>,
+    /// Stores: the receiver's inbox, the bus's outbox
+    #[arg(long = "store", value_delimiter = ',', default_value = "inbox,outbox")]
+    stores: Vec<Store>,
+    /// How the disk fails
+    #[arg(long = "fault", value_delimiter = ',', default_value = "write")]
+    faults: Vec<Fault>,
+    /// How a round ends
+    #[arg(long, default_value = "cut")]
+    end: End,
+    /// Power cuts of each file system, store and fault, in all its rounds
+    #[arg(long, default_value_t = 100)]
+    cuts: usize,
+    /// Rounds of each file system, store and fault
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seed of the first round, which fixes faults and cuts, though not how the kernel orders its work [default: random]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The program
+    #[arg(long, env = "POWERCUT_BINARY")]
+    binary: PathBuf,
+    /// Seconds of load in each round
+    #[arg(long, default_value_t = 8.0)]
+    seconds: f64,
+    /// Messages a second
+    #[arg(long, default_value_t = 400)]
+    rate: u32,
+    /// Clients that send them
+    #[arg(long, default_value_t = 8)]
+    clients: u32,
+    /// Milliseconds that a flush takes
+    #[arg(long, default_value_t = 1)]
+    flush_time: u64,
+    /// Send in bursts, steadily, or now so, now so
+    #[arg(long, default_value = "both")]
+    load: Manner,
+    /// Print one JSON object for each file system, store and fault
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Manner {
+    Bursts,
+    Steady,
+    Both,
+}
+
+fn main() -> ExitCode {
+    let stop = Arc::new(AtomicBool::new(false));
+    let end = match Cli::parse().command {
+        Verb::Run(run) => on_signal(&stop).and_then(|()| run.run(&stop)),
+        Verb::Probe { kinds } => probe(&kinds).map(|()| true),
+        Verb::Clean => clean::clean().map(|()| true),
+    };
+    match end {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A round that is interrupted unmounts what it has mounted.
+fn on_signal(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    let stop = Arc::clone(stop);
+    Ok(ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))?)
+}
+
+fn probe(kinds: &[Kind]) -> anyhow::Result<()> {
+    for kind in kinds {
+        round::probe(*kind).with_context(|| format!("no rounds on {}", kind.name()))?;
+    }
+    Ok(())
+}
+
+impl Run {
+    /// Whether nothing was lost.
+    fn run(&self, stop: &AtomicBool) -> anyhow::Result<bool> {
+        let first = self.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
+        eprintln!("seed {first}");
+        let mut is_good = true;
+        for kind in &self.kinds {
+            for store in &self.stores {
+                for fault in &self.faults {
+                    let report = self.rounds(*kind, *store, *fault, first, stop)?;
+                    self.print(*kind, *store, *fault, first, &report);
+                    is_good &= report.is_good();
+                }
+            }
+        }
+        Ok(is_good)
+    }
+
+    fn rounds(
+        &self,
+        kind: Kind,
+        store: Store,
+        fault: Fault,
+        first: u64,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Report> {
+        let mut report = Report::default();
+        for number in 0..self.rounds {
+            let in_bursts = match self.load {
+                Manner::Both => fault == Fault::Checkpoint || number % 2 == 1,
+                manner => manner == Manner::Bursts,
+            };
+            let time = Duration::from_secs_f64(self.seconds);
+            let round = Round {
+                kind,
+                store,
+                fault,
+                end: self.end,
+                cuts: self.cuts * (number + 1) / self.rounds - self.cuts * number / self.rounds,
+                seed: first + number as u64,
+                load: Load { clients: self.clients, rate: self.rate, time, in_bursts },
+                flush_time: Duration::from_millis(self.flush_time),
+                binary: &self.binary,
+                stop,
+            };
+            round
+                .run(&mut report)
+                .with_context(|| format!("{} {} {}", kind.name(), store.name(), fault.name()))?;
+        }
+        Ok(report)
+    }
+
+    fn print(&self, kind: Kind, store: Store, fault: Fault, seed: u64, report: &Report) {
+        let (kind, store, fault) = (kind.name(), store.name(), fault.name());
+        if self.json {
+            let mut line = report.json();
+            line["fs"] = kind.into();
+            line["store"] = store.into();
+            line["fault"] = fault.into();
+            line["seed"] = seed.into();
+            line["rounds"] = self.rounds.into();
+            println!("{line}");
+            return;
+        }
+        let verdict = if report.is_good() { "nothing lost" } else { "LOST" };
+        let Report { acknowledged, refused, unanswered, ends, with_loss, damaged, .. } = report;
+        let Report { unmountable, worst, writes_failed, flushes_failed, .. } = report;
+        println!(
+            "{kind} {store} {fault}: {verdict}: {ends} ends in {:.0} s, {with_loss} with loss (worst {} of {}), \
+             {damaged} damaged, {unmountable} unmountable; {acknowledged} acknowledged, {refused} refused, \
+             {unanswered} unanswered; {writes_failed} writes and {flushes_failed} flushes failed; \
+             {} of {} rounds served to the end",
+            report.time.as_secs_f64(),
+            worst.0,
+            worst.1,
+            report.served_to_the_end,
+            self.rounds,
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! Real file systems on the disks.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+
+/// A file system under which data must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    Ext4,
+    Xfs,
+    Btrfs,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Ext4 => "ext4",
+            Kind::Xfs => "xfs",
+            Kind::Btrfs => "btrfs",
+        }
+    }
+
+    /// The disk that it gets: hardly more than the smallest that its tools accept.
+    pub(crate) fn size(self) -> u64 {
+        match self {
+            Kind::Ext4 => 160 << 20,
+            Kind::Xfs => 320 << 20,
+            Kind::Btrfs => 256 << 20,
+        }
+    }
+
+    /// Makes an empty one.
+    pub(crate) fn make(self, disk: &Path) -> anyhow::Result<()> {
+        let options: &[&str] = match self {
+            Kind::Ext4 => &["-q", "-F", "-J", "size=8", "-E", "lazy_itable_init=0"],
+            Kind::Xfs => &["-q", "-f", "-K"],
+            Kind::Btrfs => &["-q", "-f", "-K", "-m", "single"],
+        };
+        command(&format!("mkfs.{}", self.name()), |make| make.args(options).arg(disk))
+    }
+}
+
+/// A mounted file system. Dropping it unmounts it.
+pub(crate) struct Volume(PathBuf);
+
+impl Volume {
+    /// Mounts a disk on a folder, which is made.
+    pub(crate) fn mount(kind: Kind, disk: &Path, folder: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let options = match kind {
+            // The disk's copies have the same identity.
+            Kind::Xfs => "loop,nouuid",
+            Kind::Ext4 => "loop",
+            Kind::Btrfs => {
+                command("btrfs", |forget| forget.args(["device", "scan", "--forget"]))?;
+                "loop"
+            }
+        };
+        command("mount", |mount| {
+            mount.args(["-t", kind.name(), "-o", options]).arg(disk).arg(folder)
+        })?;
+        Ok(Volume(folder.to_owned()))
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    /// Fills it until this many bytes are left.
+    pub(crate) fn fill(&self, left: u64) -> anyhow::Result<()> {
+        let room = nix::sys::statvfs::statvfs(self.folder())?;
+        let room = room.blocks_available() * room.fragment_size();
+        let size = room.saturating_sub(left).to_string();
+        command("fallocate", |fill| fill.args(["-l", &size]).arg(self.filling()))
+    }
+
+    /// Makes room again.
+    pub(crate) fn empty(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(self.filling())?)
+    }
+
+    fn filling(&self) -> PathBuf {
+        self.0.join("filling")
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // Whatever still uses it loses it at its own end.
+        if command("umount", |umount| umount.arg(&self.0)).is_err() {
+            let _ = command("umount", |umount| umount.arg("--lazy").arg(&self.0));
+        }
+    }
+}
+
+/// Runs a program, which must end well and soon.
+pub(crate) fn command(
+    program: &str,
+    arguments: impl FnOnce(&mut Command) -> &mut Command,
+) -> anyhow::Result<()> {
+    let mut command = Command::new("timeout");
+    command.args(["-k", "5", "60", program]).stdin(Stdio::null());
+    let output = arguments(&mut command).output().context("cannot run timeout")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{program}: {}: {}", output.status, said.trim());
+    }
+    Ok(())
+}
