@@ -214,7 +214,7 @@ pub struct Meta {
     pub version: u16,
     /// The sender's id for the message, the same on every resend.
     pub message_id: String,
-    /// Whether the sender gave no id, so that `message_id` is the SHA-256 of the bytes.
+    /// Whether the sender gave no id, so that `message_id` is a digest of all that names the event.
     pub message_id_derived: bool,
     /// The sender's id for the client account.
     pub client_id: Option<String>,

@@ -202,7 +202,7 @@ impl SourceConfig {
         Ok(SignedMessage {
             keys: secrets.iter().map(key).collect::<Result<_, _>>()?,
             tolerance: self.tolerance(name, window)?,
-            covered: self.places(name)?.headers(),
+            covered: self.places(name)?.headers().cloned().collect(),
         })
     }
 

@@ -70,7 +70,7 @@ fn identified(detail: &Detail, places: &Places) -> Note {
     let place = place.unwrap_or_else(|| "a place that the settings name".to_owned());
     Note::new(
         Warn,
-        format!("no message id in {place}: duplicates are recognised by the body's digest only"),
+        format!("no message id in {place}: duplicates are recognised by a digest of the whole request only"),
     )
 }
 

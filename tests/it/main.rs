@@ -29,6 +29,7 @@ mod front;
 mod hook_log;
 mod hooks_command;
 mod hooks_emit;
+mod identity;
 mod jobs;
 mod keys;
 mod limits;
