@@ -254,8 +254,12 @@ impl Admitted {
         let digest: [u8; 32] = Sha256::digest(&body).into();
         let message_id = said.facts[Fact::MessageId].take();
         let is_object = match reading {
-            Reading::Body => is_object(&event::payload(source.dialect, &body).unwrap_or_default()),
-            _ => said.is_object,
+            Reading::Both => said.is_object,
+            // An event without data has no object either, and is kept all the same.
+            Reading::Headers | Reading::Body => {
+                let payload = event::payload(source.dialect, &body).unwrap_or_default();
+                is_object(&payload) || *payload == *b"null"
+            }
         };
         let verified = Verified {
             message_id_derived: message_id.is_none(),
@@ -316,7 +320,7 @@ pub struct Verified {
     pub event_type: Option<String>,
     /// When the sender says it happened, if it says so intelligibly.
     pub event_time: Option<Timestamp>,
-    /// Whether the payload is a JSON object.
+    /// Whether the payload is a JSON object, or the CloudEvent has none.
     pub is_object: bool,
     /// SHA-256 of the body.
     pub digest: [u8; 32],

@@ -27,6 +27,9 @@ const INPUT: &str = "signature-input";
 const SIGNATURE: &str = "signature";
 const DIGEST: &str = "content-digest";
 
+/// The headers of the proof.
+pub const MESSAGE_HEADERS: [&str; 3] = [DIGEST, INPUT, SIGNATURE];
+
 /// The most signatures of one request that are looked at. Each may cost as much as fifty of a shared secret.
 const MOST_SIGNATURES: usize = 4;
 

@@ -112,8 +112,11 @@ pub(super) fn read(
         left[fact] = reading.left(places, heard.as_ref());
         facts[fact] = heard.map(|heard| heard.text);
     }
-    let watched = if reading == Reading::Headers { &[] } else { places.watched() };
-    let mut envelope = envelope::read(body, watched, &left)?;
+    let mut envelope = match reading {
+        Reading::Headers if body.is_empty() => envelope::Envelope::default(),
+        Reading::Headers => envelope::read(body, &[], &left)?,
+        _ => envelope::read(body, places.watched(), &left)?,
+    };
     for fact in Fact::ALL {
         if let Some((_, text)) = envelope.found[fact].take() {
             facts[fact] = Some(fit(fact, text));
