@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::EmitArgs;
 use super::speaker::Speaker;
 use crate::catalog::{leads_away, segment};
-use crate::config::{Config, SourceConfig, is_local, is_loopback, reachable};
+use crate::config::{Config, SourceConfig, is_local, is_loopback, reachable, secrets};
 
 /// A configured source and its name.
 pub(super) type Named<'c> = (&'c str, &'c SourceConfig);
@@ -135,13 +135,10 @@ fn configured(
 
 /// Whether a header can carry the key; the reason does not repeat it.
 pub(super) fn check_key(key: &SecretString) -> anyhow::Result<()> {
-    let text = key.expose_secret();
-    ensure!(!text.is_empty(), "the key is empty");
-    ensure!(
-        text.trim() == text && !text.chars().any(char::is_control),
-        "the key has spaces around it or control characters in it, which no header can carry"
-    );
-    Ok(())
+    match secrets::flaw(key.expose_secret(), true) {
+        Some(flaw) => bail!("the key {flaw}"),
+        None => Ok(()),
+    }
 }
 
 fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {

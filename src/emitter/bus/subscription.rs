@@ -291,7 +291,8 @@ impl Prepared {
         };
         let print =
             |key: &Option<SecretString>| key.as_ref().map(|key| Fingerprint::of(key).to_string());
-        let rotating = match (&config.old_signing_key, config.old_signing_key_until, &signing) {
+        let old = config.old_signing()?;
+        let rotating = match (&old, config.old_signing_key_until, &signing) {
             (None, None, _) => None,
             (Some(old), Some(until), Some(new)) => {
                 Some((until, proof(&[new.clone(), old.clone()])?))
@@ -306,7 +307,7 @@ impl Prepared {
             shown: Keys {
                 bearer: print(&bearer),
                 signing: print(&signing),
-                old_signing: print(&config.old_signing_key),
+                old_signing: print(&old),
             },
         })
     }
