@@ -12,6 +12,9 @@ use rustls::pki_types::pem::PemObject as _;
 /// How long a connection is kept for the next request: shorter than servers keep it, so that none is lost on it.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// How many header lines an answer may have. One that has more is read as no answer at all.
+pub const MOST_HEADERS: usize = 1000;
+
 /// A client for `https` targets, or for plain ones only; a request may take as long as `timeout`.
 ///
 /// A redirect is an answer like any other: following it would take a key or a token elsewhere. Plain requests go past any
@@ -37,7 +40,8 @@ pub fn trusting(
     let client = Client::builder()
         .pool_idle_timeout(IDLE)
         .redirect(reqwest::redirect::Policy::none())
-        .http1_title_case_headers();
+        .http1_title_case_headers()
+        .http1_max_headers(MOST_HEADERS);
     let client = match timeout {
         Some(timeout) => client.timeout(timeout),
         None => client,

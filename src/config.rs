@@ -9,6 +9,7 @@ mod keys;
 mod load;
 mod places;
 mod proof;
+pub(crate) mod secrets;
 mod warnings;
 
 use std::collections::BTreeMap;

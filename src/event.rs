@@ -8,6 +8,7 @@ mod json;
 mod money;
 mod net_date_time;
 mod open;
+mod repair;
 pub(crate) mod scalar;
 
 use std::borrow::Cow;
@@ -32,6 +33,7 @@ pub use json::Json;
 pub use money::{Money, Quantity};
 pub use net_date_time::NetDateTime;
 pub use open::Open;
+pub(crate) use repair::{json_text, whole_pairs};
 
 /// An instant in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -214,7 +216,7 @@ pub struct Meta {
     pub version: u16,
     /// The sender's id for the message, the same on every resend.
     pub message_id: String,
-    /// Whether the sender gave no id, so that `message_id` is the SHA-256 of the bytes.
+    /// Whether the sender gave no id, so that `message_id` is a digest of all that names the event.
     pub message_id_derived: bool,
     /// The sender's id for the client account.
     pub client_id: Option<String>,
@@ -276,7 +278,8 @@ pub struct Delivery<T = ()> {
 /// # Errors
 /// [`DecodeError`] if there is such a part and its encoding is broken.
 pub(crate) fn payload(dialect: Dialect, body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
-    Ok(cloudevents::data(dialect, body)?.map_or(Cow::Borrowed(body), |data| data.bytes))
+    let whole = Cow::Borrowed(json_text(body));
+    Ok(cloudevents::data(dialect, body)?.map_or(whole, |data| data.bytes))
 }
 
 impl Delivery {

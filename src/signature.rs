@@ -19,7 +19,8 @@ pub use diagnose::{BUDGET, Found, LARGEST_REWRITTEN, Rule, Search};
 pub use difference::Difference;
 pub use key::{Fingerprint, Key, KeyError};
 pub use message::{
-    Message, MessageAlgorithm, MessageKey, MessageKeyError, MessagePresented, RFC_9421,
+    MESSAGE_HEADERS, Message, MessageAlgorithm, MessageKey, MessageKeyError, MessagePresented,
+    RFC_9421,
 };
 pub use misreading::Misreading;
 pub use rewritten::{Escapes, Layout, Rewritten};

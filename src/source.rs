@@ -8,6 +8,7 @@ mod call;
 mod cloudevents;
 pub mod diagnose;
 mod envelope;
+mod identity;
 mod places;
 mod said;
 mod suspects;
@@ -17,13 +18,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName};
-use http::request;
+use http::{Uri, request};
 use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use crate::event::{self, CANARY, Dialect, Environment, Timestamp};
 use crate::signature::{Fingerprint, Message, Stamp, Unproven};
-use said::{Heard, LONGEST_ID, Reading};
+use said::{Heard, Reading};
 
 pub use auth::{Accepted, Auth, BearerKey, Signed, SignedMessage};
 pub use call::{AdmittedCall, VerifiedCall};
@@ -110,9 +111,6 @@ pub enum Refusal {
     /// A client id outside the source's list.
     #[error("client id {0:?} is not in client_ids")]
     ClientId(Option<String>),
-    /// An id or a name that is too long to be one.
-    #[error("{0} is longer than {LONGEST_ID} bytes")]
-    LongId(String),
     /// A header whose percent-encoding does not hold text.
     #[error("{0} is not percent-encoded UTF-8")]
     BadEncoding(String),
@@ -149,8 +147,7 @@ impl Refusal {
     /// What the sender may learn of it.
     pub fn kind(&self) -> RefusalKind {
         match self {
-            Refusal::LongId(_)
-            | Refusal::BadEncoding(_)
+            Refusal::BadEncoding(_)
             | Refusal::Twice(_)
             | Refusal::TwoIds(..)
             | Refusal::Missing(_)
@@ -176,7 +173,7 @@ impl Source {
         match self.check((&head).into(), now) {
             Ok((proof, reading, client)) => {
                 let (source, headers) = (Arc::clone(self), head.headers);
-                Ok(Admitted { source, proof, reading, client, headers, now })
+                Ok(Admitted { source, proof, reading, client, uri: head.uri, headers, now })
             }
             Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
         }
@@ -230,6 +227,7 @@ pub struct Admitted {
     proof: auth::Proof,
     reading: Reading,
     client: Option<Heard>,
+    uri: Uri,
     headers: HeaderMap,
     now: Timestamp,
 }
@@ -241,7 +239,7 @@ impl Admitted {
     /// [`Rejected`] if the bytes are not what was signed, or not JSON text.
     pub fn verify(self, body: Bytes) -> Result<Verified, Box<Rejected>> {
         match self.source.auth.verify(&self.proof, &body, self.now) {
-            Ok(key) => self.read(body, key).map_err(|refusal| {
+            Ok(proved) => self.read(body, &proved).map_err(|refusal| {
                 Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
             }),
             Err(refusal) => {
@@ -250,18 +248,24 @@ impl Admitted {
         }
     }
 
-    fn read(self, body: Bytes, key: Option<Fingerprint>) -> Result<Verified, Refusal> {
-        let Admitted { source, reading, client, headers, .. } = self;
+    fn read(self, body: Bytes, proved: &auth::Proved) -> Result<Verified, Refusal> {
+        let Admitted { source, reading, client, uri, headers, .. } = self;
         let mut said = said::read(&source.places, reading, client, &headers, &body)?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
         let message_id = said.facts[Fact::MessageId].take();
         let is_object = match reading {
-            Reading::Body => is_object(&event::payload(source.dialect, &body).unwrap_or_default()),
-            _ => said.is_object,
+            Reading::Both => said.is_object,
+            // An event without data has no object either, and is kept all the same.
+            Reading::Headers | Reading::Body => {
+                let payload = event::payload(source.dialect, &body).unwrap_or_default();
+                is_object(&payload) || *payload == *b"null"
+            }
         };
         let verified = Verified {
             message_id_derived: message_id.is_none(),
-            message_id: message_id.unwrap_or_else(|| hex::encode(digest)),
+            message_id: message_id.unwrap_or_else(|| {
+                identity::derived(&source, uri.path(), &headers, proved, &digest)
+            }),
             client_id: said.facts[Fact::ClientId].take(),
             user: said.facts[Fact::User].take(),
             event_type: said.facts[Fact::EventType].take(),
@@ -270,7 +274,7 @@ impl Admitted {
             headers,
             digest,
             body,
-            key,
+            key: proved.key,
             source,
         };
         // A challenge comes before there is an account.
@@ -304,9 +308,9 @@ impl std::fmt::Debug for Rejected {
 pub struct Verified {
     /// Where it came from.
     pub source: Arc<Source>,
-    /// The sender's id for the message, or the digest of the bytes.
+    /// The sender's id for the message, or the digest of everything that names the event.
     pub message_id: String,
-    /// Whether the id is the digest.
+    /// Whether the id is such a digest.
     pub message_id_derived: bool,
     /// The sender's id for the client account.
     pub client_id: Option<String>,
@@ -316,7 +320,7 @@ pub struct Verified {
     pub event_type: Option<String>,
     /// When the sender says it happened, if it says so intelligibly.
     pub event_time: Option<Timestamp>,
-    /// Whether the payload is a JSON object.
+    /// Whether the payload is a JSON object, or the CloudEvent has none.
     pub is_object: bool,
     /// SHA-256 of the body.
     pub digest: [u8; 32],

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::check::{is_loopback, refuse};
-use super::{ConfigError, days, duration, one_or_many, some_duration};
+use super::{ConfigError, days, duration, one_or_many, secrets, some_duration};
 use crate::event::{Dialect, Environment, Timestamp};
 
 /// The event bus: the sender's half as a program of its own.
@@ -216,6 +216,7 @@ impl BusConfig {
             (None, Some(file)) => Some(secret("[bus] api_key_file", file)?),
             (None, None) => None,
         };
+        let key = sound("[bus] api_key", true, key)?;
         match &key {
             Some(key) if key.expose_secret().len() < 16 => refuse(
                 "[bus] api_key is too short to be a secret; write one from `webhook-receiver secret`",
@@ -224,8 +225,34 @@ impl BusConfig {
                 "the bus would listen on {}, where others reach it, without a key; write api_key = \"…\" in [bus], with one from `webhook-receiver secret`",
                 self.listen
             )),
+            Some(key) if !is_loopback(self.listen.ip()) && secrets::weakness(key).is_some() => {
+                refuse(
+                    "[bus] api_key can be found by trying; write one from `webhook-receiver secret`",
+                )
+            }
             _ => Ok(key),
         }
+    }
+
+    /// Checks the keys that stand in the settings themselves; those in files may be for another user to read.
+    fn check_keys(&self) -> Result<(), ConfigError> {
+        // A placeholder is refused where the key is used.
+        let written = |key: &Option<SecretString>| {
+            key.clone().filter(|key| key.expose_secret() != secrets::PLACEHOLDER)
+        };
+        sound("[bus] api_key", true, written(&self.api_key))?;
+        for (name, subscription) in &self.subscriptions {
+            let setting = |key| format!("[bus.subscriptions.{name}] {key}");
+            sound(&setting("bearer_token"), true, written(&subscription.bearer_token))?;
+            sound(&setting("signing_key"), false, written(&subscription.signing_key))?;
+            sound(&setting("old_signing_key"), false, written(&subscription.old_signing_key))?;
+        }
+        let files = self.subscriptions.values();
+        let files = files.flat_map(|one| [&one.bearer_token_file, &one.signing_key_file]);
+        for file in files.chain([&self.api_key_file, &self.ca_file]).flatten() {
+            secrets::check_writers(file).map_err(|why| ConfigError(format!("[bus] {why}")))?;
+        }
+        Ok(())
     }
 
     /// Checks what concerns no single subscription.
@@ -242,6 +269,7 @@ impl BusConfig {
                 return refuse(format!("{name} in [bus] must be at least 1"));
             }
         }
+        self.check_keys()?;
         if self.probe < Duration::from_secs(1) {
             return refuse("probe in [bus] must be at least \"1s\"");
         }
@@ -258,17 +286,29 @@ impl SubscriptionConfig {
     /// The bearer key, wherever it stands.
     ///
     /// # Errors
-    /// [`ConfigError`] if its file cannot be read.
+    /// [`ConfigError`] if its file cannot be read, or nobody can send it.
     pub(crate) fn bearer(&self) -> Result<Option<SecretString>, ConfigError> {
-        either(&self.bearer_token, "bearer_token_file", self.bearer_token_file.as_deref())
+        let file = self.bearer_token_file.as_deref();
+        sound("bearer_token", true, either(&self.bearer_token, "bearer_token_file", file)?)
     }
 
     /// The key to sign with, wherever it stands.
     ///
     /// # Errors
-    /// [`ConfigError`] if its file cannot be read.
+    /// [`ConfigError`] if its file cannot be read, or nobody can send it.
     pub(crate) fn signing(&self) -> Result<Option<SecretString>, ConfigError> {
-        either(&self.signing_key, "signing_key_file", self.signing_key_file.as_deref())
+        let file = self.signing_key_file.as_deref();
+        sound("signing_key", false, either(&self.signing_key, "signing_key_file", file)?)
+    }
+}
+
+impl SubscriptionConfig {
+    /// The key before the one that it signs with.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if nobody can send it.
+    pub(crate) fn old_signing(&self) -> Result<Option<SecretString>, ConfigError> {
+        sound("old_signing_key", false, self.old_signing_key.clone())
     }
 }
 
@@ -285,8 +325,17 @@ fn either(
 }
 
 fn secret(setting: &str, file: &Path) -> Result<SecretString, ConfigError> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        ConfigError(format!("{setting}: cannot read {}: {error}", file.display()))
-    })?;
-    Ok(text.trim_end_matches(['\r', '\n']).into())
+    secrets::read_key(file).map_err(|why| ConfigError(format!("{setting}: {why}")))
+}
+
+/// The key, if somebody can send it.
+fn sound(
+    setting: &str,
+    in_header: bool,
+    key: Option<SecretString>,
+) -> Result<Option<SecretString>, ConfigError> {
+    match key.as_ref().and_then(|key| secrets::flaw(key.expose_secret(), in_header)) {
+        Some(flaw) => refuse(format!("{setting}: the key {flaw}")),
+        None => Ok(key),
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::{AuthKind, Config, ConfigError, ConfiguredKey, SourceConfig};
+use super::{AuthKind, Config, ConfigError, ConfiguredKey, SourceConfig, secrets};
 use crate::source::{Auth, SECRET_SEGMENT, Source, is_secret, versioned};
 
 /// What the receiver serves itself, so that no source can have it.
@@ -156,7 +156,11 @@ impl Config {
                 self.listen
             ));
         }
-        check_retired(name, &settings.keys(name)?)?;
+        let keys = settings.keys(name)?;
+        check_retired(name, &keys)?;
+        if !is_loopback(self.listen.ip()) {
+            check_strength(&keys, self.listen)?;
+        }
         settings.proof(name, self.dedup.window.as_secs())
     }
 }
@@ -169,6 +173,19 @@ fn check_retired(name: &str, keys: &[ConfiguredKey]) -> Result<(), ConfigError> 
             return refuse(format!(
                 "[sources.{name}] {} has a key that is still accepted in {}; remove it from one of them",
                 retired.place, accepted.place
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A key that is found by trying proves nothing where others can try.
+fn check_strength(keys: &[ConfiguredKey], listen: SocketAddr) -> Result<(), ConfigError> {
+    for key in keys.iter().filter(|key| key.sort.is_accepted()) {
+        if let Some(weakness) = secrets::weakness(&key.secret) {
+            return refuse(format!(
+                "{}: {weakness} and can be found by trying, and others reach {listen}; write one from `webhook-receiver secret`, here and at the sender",
+                key.setting()
             ));
         }
     }

@@ -73,7 +73,12 @@ impl HooksConfig {
         let given: Vec<SecretString> = self.callback_key.iter().cloned().collect();
         let files: Vec<PathBuf> = self.callback_key_file.iter().cloned().collect();
         let section = format!("{name}.hooks");
-        let keys = super::proof::keys(&section, &given, ("callback_key_file", &files))?;
+        let keys = super::proof::keys(
+            &section,
+            &given,
+            ("callback_key", "callback_key_file", &files),
+            true,
+        )?;
         Ok(keys.into_iter().next())
     }
 

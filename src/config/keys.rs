@@ -106,7 +106,7 @@ impl SourceConfig {
 }
 
 /// Where each of some keys stands: those in the settings come first, then those in files.
-fn places(keys: usize, (list, files, paths): (&str, &str, &[PathBuf])) -> Vec<String> {
+pub(super) fn places(keys: usize, (list, files, paths): (&str, &str, &[PathBuf])) -> Vec<String> {
     let listed = keys - paths.len();
     let in_list = (1..=listed).map(|number| match listed {
         1 => list.to_owned(),

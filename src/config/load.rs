@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, secrets};
 use crate::event::without_value;
 
 const PREFIX: &str = "RECEIVER_";
@@ -72,10 +72,11 @@ impl<'o> SettingsText<'o> {
     /// The settings, overlaid with those from the environment and the command line.
     ///
     /// # Errors
-    /// [`ConfigError`] with the setting and the reason.
+    /// [`ConfigError`] with the setting and the reason, or if everybody on this machine can change the file.
     pub fn parse(&self) -> Result<Config, ConfigError> {
         let file = self.overrides.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
         let text = self.text.expose_secret();
+        secrets::check_writers(file).map_err(ConfigError)?;
         let mut config = parse(text, variables()?, &file.display().to_string())?;
         if let Some(listen) = self.overrides.listen {
             config.listen = listen;

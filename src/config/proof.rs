@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::check::refuse;
-use super::{AuthKind, ConfigError, SourceConfig};
+use super::keys::places;
+use super::{AuthKind, ConfigError, SourceConfig, secrets};
 use crate::event::Dialect;
 use crate::signature::{Key, MessageKey, RFC_9421, Scheme, TOLERANCE, schemes};
 use crate::source::{Accepted, Auth, Signed, SignedMessage, Suspects};
-
-/// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
-const PLACEHOLDER: &str = "…";
 
 impl SourceConfig {
     /// What has to prove a request: what the settings say, else what the dialect's senders do and whatever has a key.
@@ -35,28 +33,28 @@ impl SourceConfig {
     /// The accepted bearer keys, those in files included. A line break at the end of a file is not part of its key.
     ///
     /// # Errors
-    /// [`ConfigError`] for an empty key or a file that cannot be read.
+    /// [`ConfigError`] for a key that nobody can send, or a file that cannot be read.
     pub fn bearer_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
-        let files = ("bearer_token_files", self.bearer_token_files.as_slice());
-        keys(name, &self.bearer_tokens, files)
+        let files = ("bearer_tokens", "bearer_token_files", self.bearer_token_files.as_slice());
+        keys(name, &self.bearer_tokens, files, true)
     }
 
     /// The keys that the sender may sign with, those in files included.
     ///
     /// # Errors
-    /// [`ConfigError`] for an empty key or a file that cannot be read.
+    /// [`ConfigError`] for a key that nobody can send, or a file that cannot be read.
     pub fn signing_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
-        let files = ("signing_key_files", self.signing_key_files.as_slice());
-        keys(name, &self.signing_keys, files)
+        let files = ("signing_keys", "signing_key_files", self.signing_key_files.as_slice());
+        keys(name, &self.signing_keys, files, false)
     }
 
     /// The keys that were once accepted, those in files included.
     ///
     /// # Errors
-    /// [`ConfigError`] for an empty key or a file that cannot be read.
+    /// [`ConfigError`] for a key that nobody can send, or a file that cannot be read.
     pub fn retired_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
-        let files = ("retired_key_files", self.retired_key_files.as_slice());
-        keys(name, &self.retired_keys, files)
+        let files = ("retired_keys", "retired_key_files", self.retired_key_files.as_slice());
+        keys(name, &self.retired_keys, files, false)
     }
 
     /// Whether the sender signs by RFC 9421.
@@ -202,7 +200,7 @@ impl SourceConfig {
         Ok(SignedMessage {
             keys: secrets.iter().map(key).collect::<Result<_, _>>()?,
             tolerance: self.tolerance(name, window)?,
-            covered: self.places(name)?.headers(),
+            covered: self.places(name)?.headers().cloned().collect(),
         })
     }
 
@@ -237,36 +235,27 @@ fn scheme_names() -> String {
     names.join(", ")
 }
 
-/// The keys in the settings and in the files; each must be one that a header can carry.
+/// The keys in the settings and in the files; each must be one that a sender can send.
 pub(super) fn keys(
     name: &str,
     given: &[SecretString],
-    (setting, files): (&str, &[PathBuf]),
+    (list, setting, files): (&str, &str, &[PathBuf]),
+    in_header: bool,
 ) -> Result<Vec<SecretString>, ConfigError> {
     let mut keys = given.to_vec();
     for file in files {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            let file = file.display();
-            ConfigError(format!("[sources.{name}] {setting}: cannot read {file}: {error}"))
-        })?;
-        keys.push(text.trim_end_matches(['\r', '\n']).into());
+        let key = secrets::read_key(file);
+        keys.push(key.map_err(|why| ConfigError(format!("[sources.{name}] {setting}: {why}")))?);
     }
-    for key in &keys {
+    for (key, place) in keys.iter().zip(places(keys.len(), (list, setting, files))) {
         let text = key.expose_secret();
-        if text.trim().is_empty() || text == PLACEHOLDER {
+        if secrets::is_empty(text) {
             return refuse(format!(
-                "[sources.{name}] has an empty key, or the placeholder of one, in {} or {setting}; write the key that the sender has too",
-                setting.replace("_files", "s")
+                "[sources.{name}] has an empty key, or the placeholder of one, in {place}; write the key that the sender has too"
             ));
         }
-        // A key in PEM has lines, and no header carries it.
-        let is_pem = text.starts_with("-----BEGIN ");
-        let text = if is_pem { text.trim_end() } else { text };
-        let is_break = |c| is_pem && matches!(c, '\r' | '\n');
-        if text.trim() != text || text.chars().any(|c| c.is_control() && !is_break(c)) {
-            return refuse(format!(
-                "[sources.{name}] has a key with spaces around it or control characters in it, which no header can carry"
-            ));
+        if let Some(flaw) = secrets::flaw(text, in_header) {
+            return refuse(format!("[sources.{name}] {place}: the key {flaw}"));
         }
     }
     Ok(keys)

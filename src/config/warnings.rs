@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::keys::{ConfiguredKey, KeySort};
 use super::{
-    AuthKind, Config, EMIT_SIGNING_KEY, EMIT_TOKEN, HooksConfig, SourceConfig, is_loopback,
+    AuthKind, Config, EMIT_SIGNING_KEY, EMIT_TOKEN, HooksConfig, SourceConfig, is_loopback, secrets,
 };
 use crate::event::Dialect;
 use crate::signature::{Fingerprint, Key, KeyFormat, MessageKey, RFC_9421, Scheme};
@@ -104,9 +104,10 @@ impl Config {
     fn weak_key(&self, key: &ConfiguredKey) -> Option<Warning> {
         if key.sort == KeySort::Bearer {
             let is_short = key.secret.expose_secret().chars().count() < SHORTEST_BEARER;
-            return is_short.then(|| Warning {
+            let short = is_short.then(|| format!("has fewer than {SHORTEST_BEARER} characters"));
+            return short.or_else(|| secrets::weakness(&key.secret)).map(|weakness| Warning {
                 setting: key.setting(),
-                reason: format!("has fewer than {SHORTEST_BEARER} characters and can be guessed"),
+                reason: format!("{weakness} and can be guessed"),
                 remedy: "write one from `webhook-receiver secret`, here and at the sender".into(),
             });
         }

@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 
 use super::text;
 use crate::catalog::{HookHandler, HookRow};
-use crate::event::DecodeError;
+use crate::event::{DecodeError, json_text};
 use crate::hook::{Call, CallbackError, CallbackTrace, HookFailure, RemoteError, Unhandled};
 
 /// What the caller is answered.
@@ -168,7 +168,7 @@ fn unread(body: &[u8], error: &DecodeError) -> Answer {
 }
 
 fn check_json(body: &[u8]) -> Result<(), String> {
-    let json = serde_json::from_slice::<&RawValue>(body);
+    let json = serde_json::from_slice::<&RawValue>(json_text(body));
     json.map(drop).map_err(|error| format!("the body is not JSON: {error}"))
 }
 

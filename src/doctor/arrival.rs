@@ -70,7 +70,9 @@ fn identified(detail: &Detail, places: &Places) -> Note {
     let place = place.unwrap_or_else(|| "a place that the settings name".to_owned());
     Note::new(
         Warn,
-        format!("no message id in {place}: duplicates are recognised by the body's digest only"),
+        format!(
+            "no message id in {place}: duplicates are recognised by a digest of the whole request only"
+        ),
     )
 }
 
@@ -115,7 +117,7 @@ fn named<C: 'static>(
 
 /// The event's name as the delivery itself gives it.
 fn said(places: &Places, headers: &HeaderMap, body: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(event::json_text(body)).unwrap_or_default();
     places.at(Fact::EventType).iter().find_map(|place| match place {
         Place::Header(header) => headers.get(&header.name)?.to_str().ok().map(str::to_owned),
         Place::Body(path) => {

@@ -123,7 +123,7 @@ fn card<C: 'static>(
     line("prove it", &format!("webhook-receiver doctor {url}{end} --source {name} --events"));
     line("", &format!("webhook-receiver doctor --expect --source {name}"));
     // What stands on the card must be a URL that `doctor` takes.
-    address(&format!("{base}{}", source.path), "")?;
+    address(&format!("{base}{}", source.path), "Event")?;
     Ok(card)
 }
 

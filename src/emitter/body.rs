@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::EmitArgs;
 use crate::catalog::Row;
-use crate::event::DecodeError;
+use crate::event::{DecodeError, json_text};
 
 /// What `--data` names, byte for byte.
 pub(super) fn data(args: &EmitArgs) -> anyhow::Result<Option<Bytes>> {
@@ -43,7 +43,7 @@ fn changed(args: &EmitArgs, original: Bytes) -> anyhow::Result<Bytes> {
     if args.set.is_empty() {
         return Ok(original);
     }
-    let mut text = std::str::from_utf8(&original)?.to_owned();
+    let mut text = std::str::from_utf8(json_text(&original))?.to_owned();
     for setting in &args.set {
         text = setting.apply(&text)?;
     }

@@ -109,7 +109,9 @@ fn events<'r, C: 'static>(
     let choose = |name: &String| match catalog.get(dialect, VERSION, name) {
         Some(row) => Ok((row.name.to_owned(), Some(row))),
         None if args.raw && is_segment(name) => Ok((name.clone(), None)),
-        None if args.raw => bail!("an event's name is letters, digits and - . _ ~, not {name:?}"),
+        None if args.raw => bail!(
+            "an event's name is letters, digits and - . _ ~, and not dots alone; it is not {name:?}"
+        ),
         None => {
             let known: Vec<_> = known().map(|row| (row.name, row.aliases)).collect();
             bail!(

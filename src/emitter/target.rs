@@ -9,8 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::EmitArgs;
 use super::speaker::Speaker;
-use crate::catalog::segment;
-use crate::config::{Config, SourceConfig, is_local, is_loopback, reachable};
+use crate::catalog::{leads_away, segment};
+use crate::config::{Config, SourceConfig, is_local, is_loopback, reachable, secrets};
 
 /// A configured source and its name.
 pub(super) type Named<'c> = (&'c str, &'c SourceConfig);
@@ -135,13 +135,10 @@ fn configured(
 
 /// Whether a header can carry the key; the reason does not repeat it.
 pub(super) fn check_key(key: &SecretString) -> anyhow::Result<()> {
-    let text = key.expose_secret();
-    ensure!(!text.is_empty(), "the key is empty");
-    ensure!(
-        text.trim() == text && !text.chars().any(char::is_control),
-        "the key has spaces around it or control characters in it, which no header can carry"
-    );
-    Ok(())
+    match secrets::flaw(key.expose_secret(), true) {
+        Some(flaw) => bail!("the key {flaw}"),
+        None => Ok(()),
+    }
 }
 
 fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
@@ -151,11 +148,28 @@ fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
 }
 
 /// The rule of `--to`: a `/` at the end, `{event}` and `{hook}` ask for the name.
+///
+/// # Errors
+/// If that is no URL, or the name would lead elsewhere than the target.
 pub(crate) fn address(to: &str, event: &str) -> anyhow::Result<Url> {
-    let event = segment(event);
-    let name = if to.ends_with('/') { event.as_str() } else { "" };
-    let text = to.replace("{event}", &event).replace("{hook}", &event) + name;
-    Url::parse(&text).with_context(|| format!("{to:?} is not a URL"))
+    let filled = |name: &str| {
+        let end = if to.ends_with('/') { name } else { "" };
+        let text = to.replace("{event}", name).replace("{hook}", name) + end;
+        Url::parse(&text).with_context(|| format!("{to:?} is not a URL"))
+    };
+    let (url, usual) = (filled(&segment(event))?, filled("name")?);
+    if url != usual {
+        let depth = |url: &Url| url.path().split('/').count();
+        ensure!(
+            !event.is_empty() && !leads_away(event) && depth(&url) == depth(&usual),
+            "{event:?} cannot stand in a path: a name is not empty, and no part of it is . or .., however they are encoded"
+        );
+        ensure!(
+            url.authority() == usual.authority(),
+            "{to:?} has the event's name in its host; a name stands in a path or a query"
+        );
+    }
+    Ok(url)
 }
 
 pub(crate) fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
@@ -215,6 +229,45 @@ mod tests {
         assert!(address("x.test/hooks", "OrderEvent").is_err());
         let topic = address("https://x.test/", "orders/create").unwrap();
         assert_eq!(topic.as_str(), "https://x.test/orders%2Fcreate");
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_target() {
+        for name in [
+            "",
+            ".",
+            "..",
+            "%2e",
+            "%2E%2e",
+            ".%2e",
+            "%252e%252e",
+            "../x",
+            "a/..",
+            "a/../../b",
+            "..%2fx",
+            "..\\x",
+            "a%5c..",
+            "..;",
+            "..;a=b/x",
+        ] {
+            for to in
+                ["https://x.test/t/hooks/", "https://x.test/{event}/in", "https://x.test/?n={hook}"]
+            {
+                let error = address(to, name).unwrap_err().to_string();
+                assert!(error.contains("cannot stand in a path"), "{to} {name}: {error}");
+            }
+            assert!(address("https://x.test/hooks", name).is_ok(), "the name is not in it");
+        }
+        assert!(address("https://x.test/.{event}/x", ".").is_err());
+        assert!(address("https://x.test/.{event}/x", "...").is_ok());
+        assert!(address("https://{event}.test/", "x").unwrap_err().to_string().contains("host"));
+        for name in ["a..b", "...", ".x", "order.created", "a/b", "a?b", "a#b", "é", "100%"] {
+            let url = address("https://x.test/t/hooks/", name).unwrap();
+            assert!(
+                url.path().starts_with("/t/hooks/") && url.path().split('/').count() == 4,
+                "{url}"
+            );
+        }
     }
 
     #[test]

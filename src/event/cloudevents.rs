@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::repair::{json_text, whole_pairs};
 use super::{DecodeError, Dialect};
 
 /// The members of a structured event that make it one, and its payload in either form.
@@ -32,22 +33,42 @@ pub(super) struct Member<'b> {
     pub(super) bytes: Cow<'b, [u8]>,
 }
 
-/// The payload of a structured event; of anything else the body is the payload. An event without data has `null`.
+/// The payload of a structured event; of anything else the body is the payload. An event without data has `null`, in
+/// headers or in one piece.
 pub(super) fn data(dialect: Dialect, body: &[u8]) -> Result<Option<Member<'_>>, DecodeError> {
     if dialect != Dialect::CloudEvents {
         return Ok(None);
     }
-    let Ok(event) = serde_json::from_slice::<Structured<'_>>(body) else { return Ok(None) };
+    if body.is_empty() {
+        return Ok(Some(Member { name: "data", bytes: b"null"[..].into() }));
+    }
+    let Ok(text) = std::str::from_utf8(json_text(body)) else { return Ok(None) };
+    match (member(text), whole_pairs(text)) {
+        (Ok(member), _) => member.transpose(),
+        // A name may be what could not be read; then the payload is a copy.
+        (Err(_), Cow::Owned(text)) => {
+            let member = member(&text).ok().flatten().transpose()?;
+            Ok(member
+                .map(|Member { name, bytes }| Member { name, bytes: bytes.into_owned().into() }))
+        }
+        (Err(_), Cow::Borrowed(_)) => Ok(None),
+    }
+}
+
+/// The payload of an object that is a structured event.
+fn member(text: &str) -> serde_json::Result<Option<Result<Member<'_>, DecodeError>>> {
+    let event: Structured<'_> = serde_json::from_str(text)?;
     let attributes = [event.specversion, event.id, event.source, event.kind];
     if !attributes.iter().all(|attribute| attribute.get().starts_with('"')) {
         return Ok(None);
     }
-    let (name, bytes) = match (event.data, event.data_base64) {
-        (None, Some(text)) => ("data_base64", decoded(&text)?.into()),
-        (None, None) => ("data", b"null"[..].into()),
-        (Some(data), _) => ("data", data.get().as_bytes().into()),
-    };
-    Ok(Some(Member { name, bytes }))
+    Ok(Some(match (event.data, event.data_base64) {
+        (None, Some(text)) => {
+            decoded(&text).map(|bytes| Member { name: "data_base64", bytes: bytes.into() })
+        }
+        (None, None) => Ok(Member { name: "data", bytes: b"null"[..].into() }),
+        (Some(data), _) => Ok(Member { name: "data", bytes: data.get().as_bytes().into() }),
+    }))
 }
 
 fn decoded(text: &str) -> Result<Vec<u8>, DecodeError> {

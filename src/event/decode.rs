@@ -1,5 +1,6 @@
 //! From verified bytes to a model: keys without regard to case, unknown fields kept, failures with their path.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -8,6 +9,8 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visi
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use super::repair::{json_text, whole_pairs, without_blanks};
 
 /// Why bytes are not the model they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,21 +43,64 @@ impl fmt::Display for At<'_> {
     }
 }
 
+/// How many places of a body, counted without the numbers of list elements, may hold a blank string for a missing value.
+const MOST_BLANKS: usize = 64;
+
 /// Decodes `bytes` as `T` and returns the top-level fields that `T` does not name.
 ///
-/// Path tracking costs time, so it is done in a second pass, only when the first has failed.
+/// Path tracking and repairs cost time, so they are left to further passes, only when the first has failed.
 pub(crate) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<(T, Map<String, Value>), DecodeError> {
     let mut rest = Rest::default();
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let text = json_text(bytes);
+    let mut json = serde_json::Deserializer::from_slice(text);
     let decoded = model(&mut json, &mut rest).and_then(|model| json.end().map(|()| model));
-    match decoded {
-        Ok(model) => {
-            let unknown = rest.unknown.into_iter();
-            Ok((model, unknown.map(|(name, value)| (name, lenient(&value))).collect()))
+    let (model, rest) = match (decoded, std::str::from_utf8(text)) {
+        (Ok(model), _) => (model, rest),
+        (Err(_), Ok(text)) => repaired(&whole_pairs(text))?,
+        (Err(_), Err(error)) => {
+            return Err(DecodeError { path: ".".into(), message: format!("not UTF-8: {error}") });
         }
-        Err(_) => Err(locate::<T>(bytes)),
+    };
+    let unknown = rest.unknown.into_iter();
+    Ok((model, unknown.map(|(name, value)| (name, lenient(&value))).collect()))
+}
+
+/// Decodes a text in which a blank string may stand for a missing value, wherever the model can do without one.
+fn repaired<T: DeserializeOwned>(text: &str) -> Result<(T, Rest), DecodeError> {
+    let mut text = Cow::Borrowed(text);
+    let mut failed = match tracked(&text) {
+        Ok(decoded) => return Ok(decoded),
+        Err(failed) => failed,
+    };
+    for _ in 0..MOST_BLANKS {
+        let Some(without) = without_blanks(&text, &failed.path) else { break };
+        match tracked(&without) {
+            Ok(decoded) => return Ok(decoded),
+            Err(next) if next.path.to_string() == failed.path.to_string() => break,
+            Err(next) => failed = next,
+        }
+        text = without.into();
+    }
+    Err(DecodeError { path: failed.path.to_string(), message: without_value(&failed.message) })
+}
+
+/// A failure and its place.
+struct Failed {
+    path: serde_path_to_error::Path,
+    message: String,
+}
+
+fn tracked<T: DeserializeOwned>(text: &str) -> Result<(T, Rest), Failed> {
+    let mut rest = Rest::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let decoded = model(tracked, &mut rest).and_then(|model| json.end().map(|()| model));
+    match decoded {
+        Ok(model) => Ok((model, rest)),
+        Err(error) => Err(Failed { path: track.path(), message: error.to_string() }),
     }
 }
 
@@ -80,17 +126,6 @@ pub(crate) struct Rest {
 /// Whether `T` is a struct, so that only a JSON object can be one.
 pub fn needs_object<T: DeserializeOwned>() -> bool {
     fields::<T>().is_some()
-}
-
-fn locate<T: DeserializeOwned>(bytes: &[u8]) -> DecodeError {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let error = model::<T, _>(tracked, &mut Rest::default())
-        .and_then(|_| json.end())
-        .err()
-        .map_or_else(|| "does not decode".to_owned(), |error| error.to_string());
-    DecodeError { path: track.path().to_string(), message: without_value(&error) }
 }
 
 /// A message of serde's without the value it quotes, which may be a secret or a customer's.
@@ -280,6 +315,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::event::{Id, Money, NetDateTime};
 
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(rename_all = "PascalCase")]
@@ -322,6 +358,79 @@ mod tests {
             assert!(error.message.contains("expected i64"), "{error}");
             assert!(!error.to_string().contains("4111"), "{error}");
         }
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Loose {
+        id: Id,
+        paid: Option<bool>,
+        total: Option<Money>,
+        made: Option<NetDateTime>,
+        note: Option<String>,
+        code: Option<Id>,
+        rate: Option<f64>,
+        tags: Option<Vec<String>>,
+        lines: Option<Vec<Line>>,
+        first: Option<Line>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Line {
+        total: Option<Money>,
+        made: NetDateTime,
+    }
+
+    fn loose(more: &str) -> Result<Loose, DecodeError> {
+        decode(format!(r#"{{"id":7{more}}}"#).as_bytes()).map(|(loose, _)| loose)
+    }
+
+    #[test]
+    fn a_blank_string_is_no_value_where_the_model_can_do_without_one() {
+        let names = ["paid", "Total", "made", "note", "code", "rate", "tags", "first", "x"];
+        for blank in ["", " "] {
+            let read =
+                loose(&names.map(|name| format!(",\"{name}\":\"{blank}\"")).concat()).unwrap();
+            assert_eq!((read.paid, read.total, read.made, read.rate), (None, None, None, None));
+            assert_eq!((read.tags, read.lines, read.first), (None, None, None));
+            assert_eq!(read.note.as_deref(), Some(blank), "a text may be blank");
+            assert_eq!(read.code.unwrap().as_str(), blank);
+        }
+    }
+
+    #[test]
+    fn a_blank_string_is_no_value_in_every_element_of_a_list() {
+        let line = r#"{"total":"","made":"2022-03-04"},"#.repeat(100);
+        let lines = format!(r#","lines":[{}]"#, line.trim_end_matches(','));
+        let read = loose(&lines).unwrap().lines.unwrap();
+        assert!(read.len() == 100 && read.iter().all(|line| line.total.is_none()));
+    }
+
+    #[test]
+    fn a_blank_string_for_a_value_that_must_be_there_is_named() {
+        let error = loose(r#","paid":"","lines":[{"total":"","made":""}]"#).unwrap_err();
+        assert_eq!(error.path, "lines[0].made");
+        assert!(error.message.contains("not an ISO 8601 date"), "{error}");
+        let error = loose(r#","paid":"","total":"ten""#).unwrap_err();
+        assert_eq!(error.path, "total");
+        assert!(!error.message.contains("null"), "{error}");
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_anywhere_costs_no_event() {
+        let read = loose(r#","note":"a\ud83d","code":"\ud800","\udc00":1"#).unwrap();
+        assert_eq!(read.note.as_deref(), Some(r"a\ud83d"));
+        assert_eq!(read.code.unwrap().as_str(), r"\ud800");
+        let value: Value = decode(br#"{"\ud800":["\ud83d\ude00"]}"#).unwrap().0;
+        assert_eq!(value, json!({r"\ud800": ["\u{1f600}"]}));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        let (order, _) = order("\u{feff}{\"OrderNumber\":1}").unwrap();
+        assert_eq!(order.order_number, 1);
+        assert!(decode::<Order>("\u{feff}\u{feff}{\"OrderNumber\":1}".as_bytes()).is_err());
+        let error = decode::<Order>(b"{\"OrderNumber\":1,\"note\":\"\xff\"}").unwrap_err();
+        assert!(error.message.starts_with("not UTF-8"), "{error}");
     }
 
     #[test]

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_no_id_says_so() {
-        for json in ["null", "true", "[7]", "{\"id\":7}", r#""\ud800""#] {
+        for json in ["null", "true", "[7]", "{\"id\":7}"] {
             assert!(id(json).unwrap_err().contains("expected an id"), "{json}");
         }
     }

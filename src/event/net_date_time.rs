@@ -69,11 +69,27 @@ fn unpadded(date: &str) -> String {
 impl FromStr for NetDateTime {
     type Err = chrono::ParseError;
 
-    /// The two parsers refuse each other's input, so their order does not matter.
+    /// ISO 8601 in its common forms: with `T` or a blank, with seconds or without, with an offset (`Z`, `+02:00`, `+0200`,
+    /// `+02`) or without; a date alone is the beginning of the day.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (date, clock) = match DateTime::parse_from_rfc3339(text) {
+        // All forms are one after this: behind the date comes a T, or nothing.
+        let mut text = text.trim().to_owned();
+        if let Some(" ") = text.get(10..11) {
+            text.replace_range(10..11, "T");
+        }
+        let offset = DateTime::parse_from_rfc3339(&text)
+            .or_else(|_| DateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f%#z"))
+            .or_else(|_| DateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M%#z"));
+        let (date, clock) = match offset {
             Ok(date) => (NetDateTime::WithOffset(date), date.naive_local()),
-            Err(_) => text.parse().map(|clock| (NetDateTime::WithoutOffset(clock), clock))?,
+            Err(_) => {
+                let clock = text.parse().or_else(|error| {
+                    NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M")
+                        .or_else(|_| text.parse::<NaiveDate>().map(NaiveDateTime::from))
+                        .map_err(|_| error)
+                })?;
+                (NetDateTime::WithoutOffset(clock), clock)
+            }
         };
         Ok(if clock == UNSET { NetDateTime::Unset } else { date })
     }
@@ -132,6 +148,32 @@ mod tests {
     }
 
     #[test]
+    fn every_common_form_of_iso_8601_is_read() {
+        for (text, instant) in [
+            ("2022-03-04", "2022-03-04T00:00:00.000000000Z"),
+            ("2022-03-04 12:00:00", "2022-03-04T12:00:00.000000000Z"),
+            ("2022-03-04 12:00:00.5", "2022-03-04T12:00:00.500000000Z"),
+            ("2022-03-04 12:00", "2022-03-04T12:00:00.000000000Z"),
+            ("2022-03-04T12:00", "2022-03-04T12:00:00.000000000Z"),
+            ("2022-03-04T12:00Z", "2022-03-04T12:00:00.000000000Z"),
+            ("2022-03-04t12:00:00z", "2022-03-04T12:00:00.000000000Z"),
+            ("2022-03-04T12:00:00+0000", "2022-03-04T12:00:00.000000000Z"),
+            ("2022-03-04T12:00:00.1234567+0200", "2022-03-04T10:00:00.123456700Z"),
+            ("2022-03-04T12:00:00-02", "2022-03-04T14:00:00.000000000Z"),
+            ("2022-03-04 12:00:00 +02:00", "2022-03-04T10:00:00.000000000Z"),
+            ("2022-03-04 12:00:00 +0200", "2022-03-04T10:00:00.000000000Z"),
+            ("2022-03-04 12:00:00Z", "2022-03-04T12:00:00.000000000Z"),
+            (" 2022-03-04T12:00:00 ", "2022-03-04T12:00:00.000000000Z"),
+        ] {
+            assert_eq!(utc(text), instant, "{text}");
+            assert_eq!(date(&date(text).to_string()), date(text), "{text}");
+        }
+        for text in ["0001-01-01", "0001-01-01 00:00:00", "0001-01-01T00:00:00+0000"] {
+            assert_eq!(date(text), NetDateTime::Unset, "{text}");
+        }
+    }
+
+    #[test]
     fn any_number_of_fractional_digits_is_read() {
         for digits in 1..=9 {
             let fraction = &"123456789"[..digits];
@@ -174,14 +216,7 @@ mod tests {
 
     #[test]
     fn what_is_no_date_says_so() {
-        for json in [
-            "\"\"",
-            "\"yesterday\"",
-            "\"2022-03-04\"",
-            "\"2022-13-04T00:00:00\"",
-            "1646395200",
-            "null",
-        ] {
+        for json in ["\"\"", "\"yesterday\"", "\"2022-13-04T00:00:00\"", "1646395200", "null"] {
             assert!(decode::<NetDateTime>(json.as_bytes()).is_err(), "{json}");
         }
     }
@@ -216,7 +251,7 @@ mod tests {
         #[test]
         fn arbitrary_text_never_panics(
             text in "\\PC*",
-            digits in "[+-]?[0-9]{1,6}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,12})?(Z|[+-][0-9]{2}:[0-9]{2})?",
+            digits in "[+-]?[0-9]{1,6}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(\\.[0-9]{0,12})?( ?Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?",
         ) {
             for text in [text, digits] {
                 if let Ok(date) = text.parse::<NetDateTime>() {

@@ -3,6 +3,8 @@
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 use serde_json::value::RawValue;
 
+use super::repair::whole_pairs;
+
 /// Reads a number or a string as its text; `expected` ends the message if the value is neither.
 pub(crate) fn read<'de, D>(deserializer: D, expected: &str) -> Result<String, D::Error>
 where
@@ -21,11 +23,11 @@ where
     Ok((text, !json.get().starts_with('"')))
 }
 
-/// A string's content or a number's digits; nothing for any other value.
+/// A string's content or a number's digits; nothing for any other value. Half a surrogate pair stands for its escape.
 pub(crate) fn text(json: &RawValue) -> Option<String> {
     let json = json.get();
     match json.as_bytes().first()? {
-        b'"' => serde_json::from_str(json).ok(),
+        b'"' => serde_json::from_str(&whole_pairs(json)).ok(),
         b'-' | b'0'..=b'9' => Some(json.to_owned()),
         _ => None,
     }
@@ -38,6 +40,6 @@ fn kind(json: &RawValue) -> Unexpected<'static> {
         Some(b't') => Unexpected::Bool(true),
         Some(b'f') => Unexpected::Bool(false),
         Some(b'n') => Unexpected::Unit,
-        _ => Unexpected::Other("string that is not Unicode"),
+        _ => Unexpected::Other("string"),
     }
 }

@@ -27,6 +27,13 @@ mod tests {
     use crate::hooks::directscale::autoship::Autoship;
 
     #[test]
+    fn a_body_that_says_what_it_means_is_read() {
+        let json = "\u{feff}{\"AutoshipId\":7,\"LineItems\":[{\"Price\":\"\"}],\"\\ud800\":1}";
+        let autoship = decoded::<Autoship>(json.as_bytes()).unwrap();
+        assert_eq!(autoship.line_items.as_ref().map(Vec::len), Some(1));
+    }
+
+    #[test]
     fn a_body_of_empty_objects_does_not_fill_the_memory() {
         let body = |items: usize| format!(r#"{{"LineItems":[{}{{}}]}}"#, "{},".repeat(items - 1));
         assert!(decoded::<Autoship>(body(MOST_OBJECTS - 1).as_bytes()).is_ok());

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::event::{json_text, whole_pairs};
+
 /// The members that are not kept unless the settings name others: what pays, what opens, and what identifies to the state.
 /// A `*` at the beginning stands for any.
 pub const SECRET_MEMBERS: [&str; 14] = [
@@ -27,7 +29,7 @@ pub const SECRET_MEMBERS: [&str; 14] = [
 ///
 /// Of what is not JSON only the length is left: nobody can say what is in it.
 pub fn redacted(body: &[u8], names: &[String]) -> Bytes {
-    let json = serde_json::from_slice::<&RawValue>(body).ok();
+    let json = serde_json::from_slice::<&RawValue>(json_text(body)).ok();
     match json.and_then(|json| without(json.get(), names)) {
         Some(text) => text.into(),
         None => format!("\"[not JSON: {} bytes]\"", body.len()).into(),
@@ -62,7 +64,7 @@ fn first(json: &str) -> Option<&str> {
 
 /// Whether a member's name, as it stands in the text, is one of the names.
 fn is_named(string: &str, names: &[String]) -> bool {
-    let Ok(member) = serde_json::from_str::<String>(string) else { return false };
+    let Ok(member) = serde_json::from_str::<String>(&whole_pairs(string)) else { return false };
     let member = member.as_bytes();
     names.iter().any(|name| match name.strip_prefix('*') {
         Some(end) => member

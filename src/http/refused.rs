@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+};
 
 use super::body::Unread;
 use super::record::RequestId;
@@ -32,6 +34,9 @@ pub(super) fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
     if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
         return Err(unsupported("the body is compressed"));
     }
+    if has_no_data(headers) {
+        return Ok(());
+    }
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
     let media = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -55,6 +60,15 @@ pub(super) fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether it is a CloudEvent in headers alone: no body, and therefore no type of it.
+fn has_no_data(headers: &HeaderMap) -> bool {
+    let is_empty = match headers.get(CONTENT_LENGTH) {
+        Some(length) => length == "0",
+        None => !headers.contains_key(TRANSFER_ENCODING),
+    };
+    is_empty && !headers.contains_key(CONTENT_TYPE) && headers.contains_key("ce-specversion")
 }
 
 impl Refused {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::event::{Environment, Timestamp};
+use crate::event::{Environment, Timestamp, json_text};
 
 /// How a call can end, as the log of calls, its filter and the metrics name it.
 pub const HOOK_OUTCOMES: [&str; 10] = [
@@ -151,7 +151,7 @@ fn micros<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Err
 }
 
 fn json<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-    match serde_json::from_slice::<&RawValue>(body) {
+    match serde_json::from_slice::<&RawValue>(json_text(body)) {
         Ok(json) => json.serialize(serializer),
         Err(_) => serializer.serialize_str(&String::from_utf8_lossy(body)),
     }

@@ -27,6 +27,9 @@ const INPUT: &str = "signature-input";
 const SIGNATURE: &str = "signature";
 const DIGEST: &str = "content-digest";
 
+/// The headers of the proof.
+pub const MESSAGE_HEADERS: [&str; 3] = [DIGEST, INPUT, SIGNATURE];
+
 /// The most signatures of one request that are looked at. Each may cost as much as fifty of a shared secret.
 const MOST_SIGNATURES: usize = 4;
 
@@ -60,6 +63,8 @@ struct Signature {
     algorithm: Option<MessageAlgorithm>,
     bases: Vec<Vec<u8>>,
     bytes: Vec<u8>,
+    /// When it was made, in seconds since 1970.
+    created: i64,
 }
 
 impl Message<'_> {
@@ -115,7 +120,7 @@ impl Message<'_> {
         else {
             return Err(bad("has no bytes in Signature under its label"));
         };
-        check_time(covered, tolerance, now)?;
+        let created = check_time(covered, tolerance, now)?;
         let mut there = needed.iter().filter(|name| self.headers.contains_key(*name));
         if let Some(name) = there.find(|name| !base::covers(covered, name.as_str())) {
             return Err(bad(&format!("does not cover {name}, which says what the delivery is")));
@@ -124,6 +129,7 @@ impl Message<'_> {
             algorithm: algorithm(covered)?,
             bases: self.bases(covered)?,
             bytes: bytes.clone(),
+            created,
         })
     }
 
@@ -182,7 +188,7 @@ impl Message<'_> {
 }
 
 impl MessagePresented {
-    /// The number of the key that made one of the signatures.
+    /// The number of the key that made one of the signatures, and when it did, in seconds since 1970.
     ///
     /// # Errors
     /// [`Unproven`] if none did, or the body is not the one that was signed.
@@ -190,17 +196,18 @@ impl MessagePresented {
         &self,
         body: &[u8],
         keys: impl Iterator<Item = &'k MessageKey>,
-    ) -> Result<usize, Unproven> {
+    ) -> Result<(usize, i64), Unproven> {
         let (mut tried, mut made) = (0, None);
         for (number, key) in keys.enumerate() {
             tried += 1;
-            if made.is_none() && self.signatures.iter().any(|signature| signature.is_by(key)) {
-                made = Some(number);
+            if made.is_none() {
+                let by_key = self.signatures.iter().find(|signature| signature.is_by(key));
+                made = by_key.map(|signature| (number, signature.created));
             }
         }
-        let number = made.ok_or(Unproven::WrongSignature(tried))?;
+        let made = made.ok_or(Unproven::WrongSignature(tried))?;
         match self.digests.iter().all(|digest| digest.is_of(body)) {
-            true => Ok(number),
+            true => Ok(made),
             false => Err(bad("is of another body: Content-Digest does not match")),
         }
     }
@@ -213,7 +220,8 @@ impl Signature {
     }
 }
 
-fn check_time(covered: &InnerList, tolerance: u64, now: Timestamp) -> Result<(), Unproven> {
+/// The time of signing, if it is near enough.
+fn check_time(covered: &InnerList, tolerance: u64, now: Timestamp) -> Result<i64, Unproven> {
     let Some(created) = integer(covered, "created")? else {
         return Err(bad("does not say when it was created"));
     };
@@ -223,7 +231,7 @@ fn check_time(covered: &InnerList, tolerance: u64, now: Timestamp) -> Result<(),
     }
     match integer(covered, "expires")? {
         Some(expires) if expires < now.timestamp() => Err(bad("has expired")),
-        _ => Ok(()),
+        _ => Ok(created),
     }
 }
 

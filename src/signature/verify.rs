@@ -272,6 +272,11 @@ impl Presented {
         self.timestamp.as_deref()
     }
 
+    /// What tells the message from others of the same body: its id if that is signed, else the time of signing.
+    pub fn stamp(&self) -> Option<&[u8]> {
+        self.id.as_ref().map(HeaderValue::as_bytes).or_else(|| self.timestamp())
+    }
+
     pub(super) fn parts<'p>(&'p self, body: &'p [u8]) -> Parts<'p> {
         Parts {
             id: self.id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default(),

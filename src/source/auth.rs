@@ -76,13 +76,14 @@ pub struct SignedMessage {
 }
 
 impl SignedMessage {
-    /// The key that signed the body.
+    /// The key that signed the body, and when.
     fn verify(
         &self,
         presented: &MessagePresented,
         body: &[u8],
-    ) -> Result<&Accepted<MessageKey>, Unproven> {
-        Ok(&self.keys[presented.verify(body, self.keys.iter().map(|key| &key.key))?])
+    ) -> Result<(&Accepted<MessageKey>, i64), Unproven> {
+        let (number, created) = presented.verify(body, self.keys.iter().map(|key| &key.key))?;
+        Ok((&self.keys[number], created))
     }
 }
 
@@ -161,6 +162,15 @@ pub(super) struct Proof {
     message: Option<MessagePresented>,
 }
 
+/// What a request's headers and its bytes have proved together.
+#[derive(Debug)]
+pub(super) struct Proved {
+    /// The key that signed it, else the bearer key that came with it.
+    pub(super) key: Option<Fingerprint>,
+    /// What was signed besides the body and tells one message from another: its id, else the time of signing.
+    pub(super) stamp: Option<Vec<u8>>,
+}
+
 impl Auth {
     /// Any of these bearer keys, and nothing else.
     pub fn bearer(keys: impl IntoIterator<Item = Accepted<BearerKey>>) -> Self {
@@ -201,21 +211,24 @@ impl Auth {
         Ok(Proof { bearer, presented, message })
     }
 
-    /// What the bytes prove: the key that signed them, else the bearer key that came with them.
+    /// What the bytes prove.
     pub(super) fn verify(
         &self,
         proof: &Proof,
         body: &[u8],
         now: Timestamp,
-    ) -> Result<Option<Fingerprint>, Refusal> {
-        let mut key = proof.bearer;
+    ) -> Result<Proved, Refusal> {
+        let mut proved = Proved { key: proof.bearer, stamp: None };
         if let (Some(signed), Some(presented)) = (&self.signature, &proof.presented) {
-            key = Some(signed.verify(presented, body)?.used(now));
+            let key = signed.verify(presented, body)?.used(now);
+            proved = Proved { key: Some(key), stamp: presented.stamp().map(<[u8]>::to_vec) };
         }
         if let (Some(signed), Some(presented)) = (&self.message, &proof.message) {
-            key = Some(signed.verify(presented, body)?.used(now));
+            let (key, created) = signed.verify(presented, body)?;
+            let stamp = Some(created.to_string().into_bytes());
+            proved = Proved { key: Some(key.used(now)), stamp };
         }
-        Ok(key)
+        Ok(proved)
     }
 
     fn bearer_key(

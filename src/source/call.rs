@@ -61,7 +61,7 @@ impl AdmittedCall {
     /// [`Rejected`] if the bytes are not what was signed, or the callback token is missing.
     pub fn verify(self, body: Bytes) -> Result<VerifiedCall, Box<Rejected>> {
         let key = match self.source.auth.verify(&self.proof, &body, self.now) {
-            Ok(key) => key,
+            Ok(proved) => proved.key,
             Err(refusal) => {
                 return Err(Box::new(Rejected {
                     refusal,

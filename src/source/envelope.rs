@@ -1,5 +1,6 @@
 //! The few facts that are read from a body at the edge: is it JSON, and what stands in the places of interest.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -7,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::Refusal;
 use super::places::{PerFact, Step, Watched};
-use crate::event::scalar;
+use crate::event::{json_text, scalar, whole_pairs};
 
 /// What a body says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,16 +27,35 @@ pub(super) fn read(
     watched: &[Watched],
     ranks: &PerFact<usize>,
 ) -> Result<Envelope, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|error| Refusal::NotUtf8(error.to_string()))?;
-    let mut facts = Facts { watched, ranks, found: PerFact::default() };
-    let is_object = scan(text, &mut facts).map_err(|error| Refusal::NotJson(error.to_string()))?;
-    Ok(Envelope { found: facts.found, is_object })
+    let text = match std::str::from_utf8(json_text(body)) {
+        Ok("") => return Err(Refusal::NotJson("it is empty".into())),
+        Ok(text) => text,
+        Err(_) if body.starts_with(b"\xff\xfe") || body.starts_with(b"\xfe\xff") => {
+            return Err(Refusal::NotUtf8("it begins with the byte order mark of UTF-16".into()));
+        }
+        Err(error) => return Err(Refusal::NotUtf8(error.to_string())),
+    };
+    let facts = |text: &str| {
+        let mut facts = Facts { watched, ranks, found: PerFact::default() };
+        let is_object = scan(text, &mut facts)?;
+        Ok(Envelope { found: facts.found, is_object })
+    };
+    facts(text)
+        .or_else(|error| match whole_pairs(text) {
+            Cow::Borrowed(_) => Err(error),
+            Cow::Owned(text) => facts(&text),
+        })
+        .map_err(|error: serde_json::Error| Refusal::NotJson(error.to_string()))
 }
 
 /// The value of a top-level field as text, if `body` is an object and the value a string or a number.
 pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
     let is = |step: Step<'_>| matches!(step, Step::Key(key) if key.eq_ignore_ascii_case(name));
-    scalar(child(std::str::from_utf8(body).ok()?, is)?)
+    let text = std::str::from_utf8(json_text(body)).ok()?;
+    match whole_pairs(text) {
+        Cow::Borrowed(text) => scalar(child(text, is)?),
+        Cow::Owned(text) => scalar(child(&text, is)?),
+    }
 }
 
 /// A string's content or a number's digits; nothing for blank text and for anything else.
@@ -173,7 +193,7 @@ impl<'de, W: Watch<'de>> Visitor<'de> for Scan<'_, W> {
 }
 
 /// An object's key: borrowed, unless it has escapes.
-struct Name<'de>(std::borrow::Cow<'de, str>);
+struct Name<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -293,12 +293,12 @@ impl Places {
     }
 
     /// Every header in which a fact may stand.
-    pub(crate) fn headers(&self) -> Vec<HeaderName> {
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         let headers = self.places.0.iter().flatten().filter_map(|place| match place {
             Place::Header(header) => Some(header),
             Place::Body(_) => None,
         });
-        headers.flat_map(|header| [&header.name].into_iter().chain(&header.twin)).cloned().collect()
+        headers.flat_map(|header| [&header.name].into_iter().chain(&header.twin))
     }
 
     /// Where the fact may stand, tried in order.

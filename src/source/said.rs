@@ -4,13 +4,13 @@ use http::HeaderMap;
 use percent_encoding::percent_decode;
 
 use super::places::{Fact, Header, PerFact, Place, Places};
-use super::{Refusal, cloudevents, envelope};
+use super::{Refusal, cloudevents, envelope, identity};
 use crate::event::{Dialect, NetDateTime, Timestamp};
 
-/// The longest id that is taken, in bytes. Ids are kept in memory and stand in every log line.
-pub(super) const LONGEST_ID: usize = 512;
+/// The longest id that is kept as it is, in bytes. Ids are kept in memory and stand in every log line.
+const LONGEST_ID: usize = 512;
 
-/// The longest name of an event, in bytes. Names are logged, so what is longer counts as content and not as a name.
+/// The longest name of an event that is kept as it is, in bytes.
 const LONGEST_NAME: usize = 200;
 
 /// In which parts of a request its facts stand.
@@ -45,22 +45,27 @@ impl Reading {
         }
         for (rank, place) in places.iter().enumerate() {
             let Place::Header(header) = place else { continue };
-            if let Some(text) = text(headers, header)?
-                && let Some(text) = fit(fact, place, text)?
-            {
-                return Ok(Some(Heard { rank, text }));
+            if let Some(text) = text(headers, header)? {
+                return Ok(Some(Heard { rank, text: fit(fact, text) }));
             }
         }
         Ok(None)
     }
 
-    /// The name of the place where a fact should have been.
-    fn place(self, places: &[Place]) -> String {
+    /// What is wrong with the place where a fact should have been.
+    fn lack(self, places: &[Place], headers: &HeaderMap) -> Refusal {
         let read = |place: &&Place| match place {
             Place::Header(_) => self != Reading::Body,
             Place::Body(_) => self != Reading::Headers,
         };
-        places.iter().find(read).map(ToString::to_string).unwrap_or_default()
+        let place = places.iter().find(read);
+        let name = place.map(ToString::to_string).unwrap_or_default();
+        match place {
+            Some(Place::Header(header)) if headers.get_all(&header.name).iter().count() > 1 => {
+                Refusal::Twice(name)
+            }
+            _ => Refusal::Missing(name),
+        }
     }
 
     /// How many places come before what was heard; those in the body are still to be looked at.
@@ -107,45 +112,48 @@ pub(super) fn read(
         left[fact] = reading.left(places, heard.as_ref());
         facts[fact] = heard.map(|heard| heard.text);
     }
-    let watched = if reading == Reading::Headers { &[] } else { places.watched() };
-    let mut envelope = envelope::read(body, watched, &left)?;
+    let mut envelope = match reading {
+        Reading::Headers if body.is_empty() => envelope::Envelope::default(),
+        Reading::Headers => envelope::read(body, &[], &left)?,
+        _ => envelope::read(body, places.watched(), &left)?,
+    };
     for fact in Fact::ALL {
-        if let Some((rank, text)) = envelope.found[fact].take()
-            && let Some(text) = fit(fact, &places.at(fact)[rank], text)?
-        {
-            facts[fact] = Some(text);
+        if let Some((_, text)) = envelope.found[fact].take() {
+            facts[fact] = Some(fit(fact, text));
         }
     }
     match places.required.iter().find(|fact| facts[**fact].is_none()) {
-        Some(missing) => Err(Refusal::Missing(reading.place(places.at(*missing)))),
+        Some(missing) => Err(reading.lack(places.at(*missing), headers)),
         None => Ok(Said { facts, is_object: envelope.is_object }),
     }
 }
 
-/// The text if it can be the fact; an id that is too long is refused.
-fn fit(fact: Fact, place: &Place, text: String) -> Result<Option<String>, Refusal> {
-    match fact {
-        Fact::EventType if text.len() > LONGEST_NAME => Ok(None),
-        Fact::EventTime | Fact::EventType => Ok(Some(text)),
-        _ if text.len() > LONGEST_ID => Err(Refusal::LongId(place.to_string())),
-        _ => Ok(Some(text)),
-    }
+/// The text as it is kept: its digest stands for one that is too long. No two of them become the same.
+fn fit(fact: Fact, text: String) -> String {
+    let longest = match fact {
+        Fact::EventType => LONGEST_NAME,
+        _ => LONGEST_ID,
+    };
+    if text.len() > longest { identity::shortened(&text) } else { text }
 }
 
-/// A header's value, if it is there once, is text, and is not blank.
+/// A header's value, if all of its name say the same and it is not blank. Bytes that are not UTF-8 are Latin-1.
 fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal> {
     let Some(value) = single(headers, header)? else { return Ok(None) };
     let text = match header.encoded {
-        false => std::str::from_utf8(value).ok().map(str::trim).map(Into::into),
+        false => match std::str::from_utf8(value) {
+            Ok(text) => text.trim().into(),
+            Err(_) => value.trim_ascii().iter().copied().map(char::from).collect::<String>().into(),
+        },
         true => match percent_decode(value.trim_ascii()).decode_utf8() {
-            Ok(text) => Some(text),
+            Ok(text) => text,
             Err(_) => return Err(Refusal::BadEncoding(header.spelling.to_string())),
         },
     };
-    Ok(text.filter(|text| !text.trim().is_empty()).map(std::borrow::Cow::into_owned))
+    Ok((!text.trim().is_empty()).then(|| text.into_owned()))
 }
 
-/// The value of a header that comes once. Under two names it may come twice, and then says the same: whichever of them
+/// The value of a header that says one thing, however often. Under two names it must say the same: whichever of them
 /// was signed, nobody can put another id beside it.
 fn single<'h>(headers: &'h HeaderMap, header: &Header) -> Result<Option<&'h [u8]>, Refusal> {
     let twins = header.twin.iter().flat_map(|twin| headers.get_all(twin));
@@ -153,11 +161,11 @@ fn single<'h>(headers: &'h HeaderMap, header: &Header) -> Result<Option<&'h [u8]
     let Some(value) = values.next() else { return Ok(None) };
     for other in values {
         match &header.twin {
+            _ if other == value => {}
             None => return Ok(None),
-            Some(twin) if other != value => {
+            Some(twin) => {
                 return Err(Refusal::TwoIds(header.spelling.to_string(), twin.to_string()));
             }
-            Some(_) => {}
         }
     }
     Ok(Some(value.as_bytes()))

@@ -181,3 +181,86 @@ path = "/api/hushpath0123456789abcdefghij"
     assert_eq!(code, Some(0));
     assert!(!text.contains("hush") && !json_of(open).to_string().contains("hush"));
 }
+
+/// What `check` refuses of these settings, which `serve` refuses in the same words.
+fn refused(settings: &str, prepare: impl Fn(&Path)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("receiver.toml"), settings).unwrap();
+    prepare(folder.path());
+    let output = run(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stdout).unwrap();
+    let refused = told.lines().find_map(|line| line.strip_prefix("refused: ")).unwrap();
+    let served = complaint(run(folder.path(), &["serve"]));
+    assert!(served.contains(refused), "{served} {refused}");
+    refused.to_owned()
+}
+
+fn keyed(setting: &str) -> String {
+    format!("[sources.one]\ndialect = \"directscale\"\n{setting}\n")
+}
+
+#[test]
+fn a_key_that_nobody_can_send_is_refused_wherever_it_stands() {
+    const KEY: &str = "hush-0123456789ab";
+    let sound = format!("bearer_tokens = \"{KEY}\"\n");
+    let hooks = format!("{sound}[sources.one.hooks]\ncallback_url = \"https://x.test\"\n");
+    for bad in [
+        format!("\u{feff}{KEY}"),
+        format!("{KEY}\u{200b}"),
+        format!("\u{a0}{KEY}"),
+        format!("'{KEY}'"),
+        format!("Bearer {KEY}"),
+        "\u{feff}".to_owned(),
+    ] {
+        for (setting, place) in [
+            (format!("bearer_tokens = [\"{KEY}\", \"{bad}\"]"), "bearer_tokens, 2 of 2"),
+            ("bearer_token_files = \"key\"".to_owned(), "bearer_token_files, key"),
+            (format!("{sound}retired_keys = \"{bad}\""), "retired_keys"),
+            (format!("scheme = \"stripe\"\nsigning_keys = \"{bad}\""), "signing_keys"),
+            (format!("{hooks}callback_key = \"{bad}\""), "callback_key"),
+            (format!("{sound}[bus]\napi_key = \"{bad}\""), "[bus] api_key"),
+            (format!("{sound}[bus.subscriptions.x]\nbearer_token = \"{bad}\""), "bearer_token"),
+            (format!("{sound}[bus.subscriptions.x]\nsigning_key = \"{bad}\""), "signing_key"),
+        ] {
+            let refused = refused(&keyed(&setting), |folder| {
+                std::fs::write(folder.join("key"), format!("{bad}\r\n")).unwrap();
+            });
+            assert!(refused.contains(place) && !refused.contains("hush"), "{setting:?}: {refused}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_is_found_by_trying_is_refused_where_others_can_try() {
+    for key in ["x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+        let settings = keyed(&format!("bearer_tokens = \"{key}\""));
+        let refused = refused(&format!("listen = \"0.0.0.0:8080\"\n{settings}"), |_| {});
+        assert!(refused.contains("can be found by trying"), "{refused}");
+        let (told, code) = checked(&settings);
+        assert!(code == Some(0) && told.contains("can be guessed"), "{told}");
+    }
+}
+
+#[test]
+fn files_that_everybody_can_change_are_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let settings = keyed("bearer_token_files = \"key\"");
+    let key = |folder: &Path| std::fs::write(folder.join("key"), "hush-0123456789ab").unwrap();
+    for file in ["receiver.toml", "key"] {
+        let refused = refused(&settings, |folder| {
+            key(folder);
+            allow(&folder.join(file), 0o666);
+        });
+        assert!(refused.contains("chmod o-w") && refused.contains(file), "{refused}");
+    }
+    let refused = refused(&settings, |folder| {
+        key(folder);
+        allow(folder, 0o777);
+    });
+    assert!(refused.contains("in the place of receiver.toml"), "{refused}");
+}

@@ -125,6 +125,8 @@ fn open() -> Corpus {
         &[],
         r#"{"id":"evt_1","type":"made","created":1767225600,"account":"a"}"#,
     );
+    let halves = "\u{feff}{\"id\":\"\\ud800\",\"type\":\"made\\ud83d\",\"\\udc00\":\"\"}";
+    add(Dialect::Stripe, "-repaired", &[], halves);
     let shopify = [("X-Shopify-Topic", "orders/create"), ("X-Shopify-Event-Id", "e1")];
     add(Dialect::Shopify, "", &shopify, "{}");
     let slack = r#"{"type":"event_callback","event_id":"E1","event_time":1767225600,"event":{"type":"made"}}"#;
@@ -172,7 +174,13 @@ fn models() -> Corpus {
     let hooks = catalog.hooks().flat_map(|row| {
         [(file(row.id), row.example), (file(row.id) + "-response", row.example_response)]
     });
-    events.chain(hooks).map(|(file, json)| (file.into(), json.as_bytes().to_vec())).collect()
+    let order = r#"{"OrderId":"\ud800","OrderDateUtc":"","OrderTotal":" ","EventDateUtc":"2022-03-04 00:00:00+0000"}"#;
+    let repaired = [("models/repaired".to_owned(), order)];
+    events
+        .chain(hooks)
+        .chain(repaired)
+        .map(|(file, json)| (file.into(), json.as_bytes().to_vec()))
+        .collect()
 }
 
 fn settings() -> Corpus {

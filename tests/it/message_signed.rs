@@ -45,11 +45,12 @@ fn signed(key: &str, time: Timestamp, covered: &[&str]) -> Request {
 async fn a_signed_message_comes_in_and_nothing_else() {
     let receiver = Receiver::start(&keys(), handlers::catalog(), Context::default()).await;
     let covered = ["@method", "@authority", "@path", "@query", "@target-uri"];
-    let genuine = signed(SECRET, Utc::now(), &covered);
+    let now = Utc::now();
+    let genuine = signed(SECRET, now, &covered);
     let (id, new) = receiver.send(&genuine).await.kept();
     assert!(new);
     assert_eq!(receiver.send(&genuine).await.kept(), (id, false));
-    let by_secret = signed(SHARED, Utc::now(), &[]);
+    let by_secret = signed(SHARED, now, &[]);
     assert_eq!(receiver.send(&by_secret).await.kept(), (id, false));
     let other = SHARED.replace("LTE=", "LTI=");
     let old = Utc::now() - TimeDelta::seconds(302);

@@ -22,7 +22,7 @@ use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
 use super::{Bus, BusError, Publication, Receipt};
-use crate::event::without_value;
+use crate::event::{json_text, without_value};
 use crate::web::origin::names_this_machine;
 
 pub use document::document;
@@ -150,7 +150,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body)
+    serde_json::from_slice(json_text(body))
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, without_value(&error.to_string())))
 }
 

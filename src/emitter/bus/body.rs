@@ -53,12 +53,12 @@ pub(super) fn of(
             _ => body = set::put(std::str::from_utf8(&body)?, &keys, &text)?.into(),
         }
     }
-    Ok(if added.is_empty() { body } else { with_members(&body, added, known.is_empty()) })
+    Ok(if added.is_empty() { body } else { with_members(&body, added) })
 }
 
 /// The object with these members in front of its own.
-fn with_members(object: &Bytes, mut members: String, is_empty: bool) -> Bytes {
-    if is_empty {
+fn with_members(object: &Bytes, mut members: String) -> Bytes {
+    if object[1..].trim_ascii_start().starts_with(b"}") {
         members.pop();
     }
     [b"{", members.as_bytes(), &object[1..]].concat().into()
@@ -131,6 +131,7 @@ mod tests {
     fn an_empty_object_is_completed_too() {
         assert_eq!(body(Dialect::DirectScale, "{}", false)["EventType"], "order.created");
         assert_eq!(body(Dialect::DirectScale, "{ }", false)["EventType"], "order.created");
+        assert_eq!(body(Dialect::Slack, "{}", false)["event"]["type"], "order.created");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::catalog::{Catalog, Check, Row};
+use crate::catalog::{Catalog, Check, Row, leads_away};
 use crate::event::{Dialect, Environment, Id, Timestamp};
 
 /// An event as its publisher writes it.
@@ -51,7 +51,9 @@ pub struct Publication {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotPublished {
     /// A name that no path or header can carry.
-    #[error("type: an event's name is 1 to 200 characters without spaces or control characters")]
+    #[error(
+        "type: an event's name is 1 to 200 characters without spaces or control characters, and no part of it is . or .., however they are encoded: that would be another path"
+    )]
     Type,
     /// An id that no header can carry.
     #[error("id: an id is 1 to 200 visible ASCII characters")]
@@ -251,7 +253,7 @@ impl Type {
 
 fn is_name(text: &str) -> bool {
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
-    (1..=200).contains(&text.len()) && text.chars().all(is_plain)
+    (1..=200).contains(&text.len()) && text.chars().all(is_plain) && !leads_away(text)
 }
 
 fn object(what: &'static str, json: &[u8]) -> Result<(), NotPublished> {
@@ -324,7 +326,10 @@ mod tests {
             let json = format!(r#"{{"type":"X","data":{{}},"id":"{id}"}}"#);
             assert_eq!(draft(&json).unwrap_err(), NotPublished::Id, "{id}");
         }
-        assert_eq!(draft(r#"{"type":"a b","data":{}}"#).unwrap_err(), NotPublished::Type);
+        for name in ["", "a b", "a\\n", ".", "..", "%2e%2E", "a/../b", "%252e"] {
+            let json = format!(r#"{{"type":"{name}","data":{{}},"raw":true}}"#);
+            assert_eq!(draft(&json).unwrap_err(), NotPublished::Type, "{name}");
+        }
     }
 
     #[test]

@@ -283,7 +283,11 @@ fn plain(guard: &Guard) -> anyhow::Result<Client> {
 }
 
 fn built(client: ClientBuilder) -> anyhow::Result<Client> {
-    let client = client.pool_idle_timeout(IDLE).http1_only().http1_title_case_headers();
+    let client = client
+        .pool_idle_timeout(IDLE)
+        .http1_only()
+        .http1_title_case_headers()
+        .http1_max_headers(client::MOST_HEADERS);
     client.build().context("cannot set up the HTTP client")
 }
 

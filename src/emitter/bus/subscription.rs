@@ -132,14 +132,15 @@ impl Subscription {
         check_faults(&config.faults)?;
         check_target(&config.target)?;
         let keys = Prepared::new(&config)?;
+        let places = Places::of(config.dialect);
         Ok(Subscription {
             name: name.to_owned(),
             persona: persona(&config)?,
             globs: config.events.iter().map(|event| Glob::new(event)).collect(),
-            places: Arc::new(Places::of(config.dialect)),
+            extra: extra(&config.headers, &places, &keys.proof)?,
+            places: Arc::new(places),
             proof: keys.proof,
             rotating: keys.rotating,
-            extra: extra(&config.headers)?,
             keys: keys.shown,
             config,
         })
@@ -197,13 +198,19 @@ impl Subscription {
         let is = &event.is;
         let said = [
             (Fact::MessageId, Some(is.event_id.clone())),
-            (Fact::ClientId, self.config.client_id.clone()),
+            (Fact::ClientId, self.client_id().map(str::to_owned)),
             (Fact::User, is.source_user.clone()),
             (Fact::EventType, Some(is.event_type.clone())),
             (Fact::EventTime, Some(body::written(is.happened_at))),
             (Fact::SpecVersion, Some("1.0".into())),
         ];
         said.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
+    }
+
+    /// The account that messages name: this program, where the dialect asks for one and there is no other.
+    fn client_id(&self) -> Option<&str> {
+        let is_needed = self.places.required.contains(&Fact::ClientId);
+        self.config.client_id.as_deref().or(is_needed.then_some(env!("CARGO_PKG_NAME")))
     }
 
     fn proof(&self, now: Timestamp) -> &Arc<Proof> {
@@ -284,7 +291,8 @@ impl Prepared {
         };
         let print =
             |key: &Option<SecretString>| key.as_ref().map(|key| Fingerprint::of(key).to_string());
-        let rotating = match (&config.old_signing_key, config.old_signing_key_until, &signing) {
+        let old = config.old_signing()?;
+        let rotating = match (&old, config.old_signing_key_until, &signing) {
             (None, None, _) => None,
             (Some(old), Some(until), Some(new)) => {
                 Some((until, proof(&[new.clone(), old.clone()])?))
@@ -299,7 +307,7 @@ impl Prepared {
             shown: Keys {
                 bearer: print(&bearer),
                 signing: print(&signing),
-                old_signing: print(&config.old_signing_key),
+                old_signing: print(&old),
             },
         })
     }
@@ -317,8 +325,11 @@ fn persona(config: &SubscriptionConfig) -> anyhow::Result<Persona> {
     name.parse().map_err(|error| anyhow::anyhow!("retries: {error}"))
 }
 
+/// Headers besides those that prove a message or say what it is: these are the bus's own.
 fn extra(
     headers: &BTreeMap<String, SecretString>,
+    places: &Places,
+    proof: &Proof,
 ) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
     let header = |(name, value): (&String, &SecretString)| {
         let known = HeaderName::from_bytes(name.as_bytes())
@@ -327,6 +338,14 @@ fn extra(
         ensure!(
             !RESERVED.contains(&known.as_str()),
             "headers: {name} is set by the bus itself; a bearer key goes into bearer_token"
+        );
+        ensure!(
+            !proof.headers().any(|own| own.eq_ignore_ascii_case(name)),
+            "headers: {name} is set by the bus itself, which signs each message"
+        );
+        ensure!(
+            !places.headers().any(|own| *own == known),
+            "headers: {name} is set by the bus itself: it says what the message is, such as its id or its event; client_id sets the account"
         );
         let mut value = HeaderValue::from_str(value.expose_secret())
             .ok()
@@ -340,7 +359,11 @@ fn extra(
 fn check_target(target: &str) -> anyhow::Result<()> {
     let url = target::address(target, "Event").context("target")?;
     ensure!(
-        url.query().is_none() && url.fragment().is_none(),
+        url.fragment().is_none(),
+        "target: take away # and what follows; no request carries it"
+    );
+    ensure!(
+        url.query().is_none(),
         "target: write its query parameters into query, where they are kept secret"
     );
     Ok(())
