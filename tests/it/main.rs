@@ -48,6 +48,7 @@ mod retention;
 mod signed;
 mod sink;
 mod sqlite;
+mod strangers;
 mod survive;
 mod vendor;
 mod verify;
