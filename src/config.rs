@@ -178,7 +178,7 @@ impl AuthKind {
 pub struct Limits {
     /// The largest body, in bytes.
     pub max_body: usize,
-    /// The largest request head, in bytes.
+    /// The largest request head, in bytes, the empty line behind it included.
     pub max_head: usize,
     /// How long a request's head may take, and how long a connection may stay idle.
     #[serde(deserialize_with = "duration")]
@@ -186,11 +186,13 @@ pub struct Limits {
     /// How long a body may take.
     #[serde(deserialize_with = "duration")]
     pub body_timeout: Duration,
-    /// How many deliveries may be on their way into the inbox at once.
+    /// The fewest bytes per second of a body that has yet to prove its sender; 0 for no minimum.
+    pub min_rate: usize,
+    /// How many deliveries may be on their way into the inbox at once, shared between the sources.
     pub concurrency: usize,
-    /// How many bytes of bodies may be held in memory at once.
+    /// How many bytes of bodies may be held in memory at once, shared between the sources.
     pub buffered: usize,
-    /// How many connections may be open at once.
+    /// How many connections may be open at once; then those that prove nothing or are idle give way.
     pub connections: usize,
     /// How many calls may wait for the inbox's writer.
     pub queue: usize,
@@ -300,6 +302,7 @@ impl Default for Limits {
             max_head: 32 * 1024,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
+            min_rate: 1024,
             concurrency: 1024,
             buffered: 64 * 1024 * 1024,
             connections: 10_000,

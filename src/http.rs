@@ -13,6 +13,7 @@ pub mod page;
 mod receive;
 mod record;
 mod refused;
+mod shares;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -26,6 +26,7 @@ pub mod doctor;
 pub mod emitter;
 pub mod event;
 pub mod events;
+mod field;
 pub mod handlers;
 pub mod hook;
 pub mod hooks;

@@ -125,7 +125,8 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     // The log of calls ends after the last call of the drain.
     let answered = CancellationToken::new();
     let receiving = async {
-        http::serve(listener, routes, &config.limits, stop.clone()).await;
+        http::serve(listener, routes, &config.limits, Some(Arc::clone(&metrics)), stop.clone())
+            .await;
         // What still runs, nobody waits for; but the vendor's own logic may have run for it.
         calls.close();
         let _ = tokio::time::timeout(drain, calls.wait()).await;

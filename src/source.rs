@@ -233,6 +233,11 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    /// Whether its sender is proven already; else the body has to prove it.
+    pub fn is_proven(&self) -> bool {
+        self.proof.is_complete()
+    }
+
     /// Checks the bytes and reads from them what the delivery says of itself.
     ///
     /// # Errors

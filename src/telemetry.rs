@@ -72,6 +72,7 @@ pub struct Metrics {
     registry: Registry,
     deliveries: Family<DeliveryLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
+    gave_way: Counter,
     accept: Histogram,
     attempts: Family<AttemptLabels, Counter>,
     handling: Histogram,
@@ -127,6 +128,7 @@ impl Default for Metrics {
         let metrics = Metrics {
             deliveries: Family::default(),
             refusals: Family::default(),
+            gave_way: Counter::default(),
             accept: Histogram::new(BUCKETS),
             attempts: Family::default(),
             handling: Histogram::new(BUCKETS),
@@ -144,6 +146,11 @@ impl Default for Metrics {
             metrics.deliveries.clone(),
         );
         registry.register("refusals", "Requests not accepted, by status", metrics.refusals.clone());
+        registry.register(
+            "connections_gave_way",
+            "Connections that were closed for others because all were taken",
+            metrics.gave_way.clone(),
+        );
         registry.register_with_unit(
             "accept",
             "From the request's head to its answer, for accepted deliveries",
@@ -205,6 +212,11 @@ impl Metrics {
     /// Counts a request that was not accepted.
     pub fn refusal(&self, status: u16) {
         self.refusals.get_or_create(&RefusalLabels { status }).inc();
+    }
+
+    /// Counts a connection that was closed for another.
+    pub fn connection_gave_way(&self) {
+        self.gave_way.inc();
     }
 
     /// Counts a run of a handler.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use http::header::{DATE, HeaderMap, HeaderName, LOCATION, SERVER};
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use crate::event::{DeliveryId, Timestamp};
+use crate::field;
 use crate::http::answer::Echo;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -94,7 +94,7 @@ impl Seen {
 
     /// The clock of whoever answered.
     pub(super) fn date(&self) -> Option<Timestamp> {
-        DateTime::parse_from_rfc2822(self.header(&DATE)?).ok().map(|date| date.to_utc())
+        field::date(self.header(&DATE)?)
     }
 
     /// Whether this program's receiver answered, and not something before it.

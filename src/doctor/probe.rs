@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderName, HeaderValue};
 use reqwest::{Client, Request, Url};
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
@@ -19,6 +19,7 @@ use crate::client;
 use crate::emitter::hooks::Said;
 use crate::emitter::{Message, Proof, fresh_id, put};
 use crate::event::CANARY;
+use crate::field::retry_after;
 use crate::inbox::{self, Inbox, Options};
 use crate::source::{Fact, Places};
 
@@ -29,7 +30,7 @@ const ANSWER_LIMIT: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A rate limit that asks for no more than this is waited for.
-const LONGEST_REST: u64 = 2;
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// How often, and after how long each time, the inbox is looked at for a reason: the receiver writes it a moment later.
 const LOOKS: usize = 30;
@@ -218,10 +219,11 @@ impl Probe {
     pub(super) async fn shoot(&self, request: Request) -> Seen {
         let again = request.try_clone();
         let seen = self.execute(&self.client, request).await;
-        let rest = seen.header(&RETRY_AFTER).and_then(|after| after.parse::<u64>().ok());
+        let answer = seen.result.as_ref().ok();
+        let rest = answer.and_then(|answer| retry_after(&answer.headers, seen.at));
         match (seen.status(), rest, again) {
             (Some(429), Some(rest), Some(again)) if rest <= LONGEST_REST => {
-                tokio::time::sleep(Duration::from_secs(rest)).await;
+                tokio::time::sleep(rest).await;
                 self.execute(&self.client, again).await
             }
             _ => seen,

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
-/// The unit in which memory is counted, in bytes.
-const UNIT: usize = 1024;
+use super::shares::{Exhausted, Share, Shares};
+use crate::config::Limits;
+
+/// Over how long the rate of an unproven body is measured, and how long it may take to begin.
+const WINDOW: Duration = Duration::from_secs(5);
 
 /// Why a body could not be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,80 +23,144 @@ pub(super) enum Unread {
     TooLarge,
     /// It did not arrive in time.
     TooSlow,
-    /// The memory for bodies is used up.
+    /// It proves nothing yet and comes more slowly than such bodies may.
+    Dripping,
+    /// The source's share of the memory for bodies is used up.
     NoMemory,
     /// The sender broke off.
     Broken(String),
 }
 
-/// Reads bodies within bounds. Clones share the memory.
+/// Reads bodies within bounds. Clones share the memory, which is taken as bytes arrive.
 #[derive(Clone)]
 pub(super) struct Reader {
     /// The largest body, in bytes.
     pub(super) max: usize,
     timeout: Duration,
-    memory: Arc<Semaphore>,
+    /// The fewest bytes of an unproven body in each window.
+    least: usize,
+    memory: Arc<Shares>,
 }
 
 impl Reader {
-    /// `max` bytes a body within `timeout`, `buffered` bytes of all bodies at once.
-    pub(super) fn new(max: usize, timeout: Duration, buffered: usize) -> Self {
-        Reader { max, timeout, memory: Arc::new(Semaphore::new(buffered.div_ceil(UNIT))) }
+    pub(super) fn new(limits: &Limits) -> Self {
+        Reader {
+            max: limits.max_body,
+            timeout: limits.body_timeout,
+            least: limits.min_rate.saturating_mul(WINDOW.as_secs() as usize),
+            memory: Shares::new(limits.buffered, limits.max_body),
+        }
     }
 
     /// The body. Its share of the memory is given back when the last of its bytes is let go, wherever that is.
-    pub(super) async fn read(&self, body: Body) -> Result<Bytes, Unread> {
-        let announced = body.size_hint().exact().unwrap_or(0);
-        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
-        if announced > self.max {
+    ///
+    /// If only the body can prove its sender, it must come at the minimum rate, and gives way to smaller ones of its source.
+    pub(super) async fn read(
+        &self,
+        source: &str,
+        is_proven: bool,
+        body: Body,
+    ) -> Result<Bytes, Unread> {
+        let announced = body.size_hint().lower();
+        if usize::try_from(announced).unwrap_or(usize::MAX) > self.max {
             return Err(Unread::TooLarge);
         }
-        let mut share = self.reserve(announced)?;
-        let collected = self.collect(announced, body, &mut share);
-        match tokio::time::timeout(self.timeout, collected).await {
-            Ok(bytes) => Ok(Bytes::from_owner(Counted { bytes: bytes?, _share: share })),
-            Err(_) => Err(Unread::TooSlow),
-        }
+        let mut share = self.memory.open(source, !is_proven);
+        let revoked = share.revoked();
+        let least = if is_proven { 0 } else { self.least };
+        let collected = timeout(self.timeout, self.collect(body, least, &mut share));
+        let bytes = until_revoked(revoked, collected).await?.map_err(|_| Unread::TooSlow)??;
+        share.keep()?;
+        Ok(Bytes::from_owner(Counted { bytes, _share: share }))
     }
 
     async fn collect(
         &self,
-        announced: usize,
         mut body: Body,
-        share: &mut OwnedSemaphorePermit,
+        least: usize,
+        share: &mut Share,
     ) -> Result<Bytes, Unread> {
-        let Some(first) = next(&mut body).await? else { return Ok(Bytes::new()) };
-        if announced == first.len() {
+        let most = match body.size_hint().exact() {
+            Some(announced) => usize::try_from(announced).unwrap_or(self.max).min(self.max),
+            None => self.max,
+        };
+        let mut pace = Pace { least, came: 0, until: Instant::now() + WINDOW };
+        let Some(first) = pace.next(&mut body).await? else { return Ok(Bytes::new()) };
+        if first.len() > self.max {
+            return Err(Unread::TooLarge);
+        }
+        share.grow(first.len())?;
+        // Behind an answer that was given early, the end itself would come only with the next request.
+        if body.is_end_stream() {
             return Ok(first);
         }
-        let mut bytes = BytesMut::with_capacity(announced.max(first.len()));
-        let mut chunk = Some(first);
-        while let Some(data) = chunk {
+        let mut counted = first.len();
+        let mut bytes = Vec::from(first);
+        while !body.is_end_stream() {
+            let Some(data) = pace.next(&mut body).await? else { break };
             let length = bytes.len() + data.len();
             if length > self.max {
                 return Err(Unread::TooLarge);
             }
-            let missing = length.saturating_sub(share.num_permits() * UNIT);
-            if missing > 0 {
-                share.merge(self.reserve(missing)?);
+            if length > bytes.capacity() {
+                let room = (2 * bytes.capacity()).min(most).max(length);
+                share.grow(room.saturating_sub(counted))?;
+                counted = counted.max(room);
+                bytes.reserve_exact(room - bytes.len());
             }
             bytes.extend_from_slice(&data);
-            // Behind an answer that was given early, the end itself would come only with the next request.
-            chunk = if body.is_end_stream() { None } else { next(&mut body).await? };
         }
-        Ok(bytes.freeze())
+        Ok(bytes.into())
     }
+}
 
-    fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Unread> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| Unread::NoMemory)
+async fn until_revoked<T>(
+    revoked: Option<CancellationToken>,
+    reading: impl Future<Output = T>,
+) -> Result<T, Unread> {
+    match revoked {
+        Some(revoked) => revoked.run_until_cancelled(reading).await.ok_or(Unread::NoMemory),
+        None => Ok(reading.await),
+    }
+}
+
+impl From<Exhausted> for Unread {
+    fn from(_: Exhausted) -> Self {
+        Unread::NoMemory
+    }
+}
+
+/// How fast a body comes.
+struct Pace {
+    /// The fewest bytes in each window; 0 for no minimum.
+    least: usize,
+    came: usize,
+    until: Instant,
+}
+
+impl Pace {
+    async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, Unread> {
+        if self.least == 0 {
+            return next(body).await;
+        }
+        loop {
+            if let Ok(chunk) = timeout_at(self.until, next(body)).await {
+                let chunk = chunk?;
+                self.came += chunk.as_ref().map_or(0, Bytes::len);
+                return Ok(chunk);
+            }
+            if self.came < self.least {
+                return Err(Unread::Dripping);
+            }
+            *self = Pace { least: self.least, came: 0, until: Instant::now() + WINDOW };
+        }
     }
 }
 
 /// Bytes that count as long as they live.
 struct Counted {
     bytes: Bytes,
-    _share: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 impl AsRef<[u8]> for Counted {
@@ -113,12 +181,20 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Unread> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
 
     use super::*;
 
     fn reader() -> Reader {
-        Reader::new(4096, Duration::from_secs(5), 8192)
+        Reader::new(&Limits { max_body: 4096, buffered: 8192, min_rate: 100, ..Limits::default() })
+    }
+
+    async fn read(reader: &Reader, body: Body) -> Result<Bytes, Unread> {
+        reader.read("one", true, body).await
+    }
+
+    async fn read_unproven(reader: &Reader, body: Body) -> Result<Bytes, Unread> {
+        reader.read("one", false, body).await
     }
 
     fn chunks(count: usize) -> Body {
@@ -130,32 +206,79 @@ mod tests {
         Body::from(vec![b'x'; bytes])
     }
 
+    /// So many bytes at once, then as many of them every second as are to drip.
+    fn dripping(at_once: usize, drip: usize) -> Body {
+        let drop = |size| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; size]));
+        let drops = stream::unfold((), move |()| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((drop(drip), ()))
+        });
+        let drops = stream::iter([drop(at_once)]).chain(drops);
+        Body::from_stream(drops)
+    }
+
     #[tokio::test]
     async fn a_chunked_body_is_bounded_too() {
-        let body = reader().read(chunks(4)).await.unwrap();
+        let body = read(&reader(), chunks(4)).await.unwrap();
         assert_eq!(body.len(), 4000);
-        assert_eq!(reader().read(chunks(5)).await.unwrap_err(), Unread::TooLarge);
+        assert_eq!(read(&reader(), chunks(5)).await.unwrap_err(), Unread::TooLarge);
     }
 
     #[tokio::test]
     async fn an_announced_length_is_refused_unread() {
-        assert!(reader().read(whole(4096)).await.is_ok());
-        assert_eq!(reader().read(whole(4097)).await.unwrap_err(), Unread::TooLarge);
+        assert!(read(&reader(), whole(4096)).await.is_ok());
+        assert_eq!(read(&reader(), whole(4097)).await.unwrap_err(), Unread::TooLarge);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_ends_is_too_slow() {
         let never = Body::from_stream(stream::pending::<std::io::Result<Bytes>>());
-        assert_eq!(reader().read(never).await.unwrap_err(), Unread::TooSlow);
+        assert_eq!(read(&reader(), never).await.unwrap_err(), Unread::TooSlow);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_proves_nothing_yet_has_a_minimum_rate() {
+        let start = Instant::now();
+        assert_eq!(read(&reader(), dripping(1, 1)).await.unwrap_err(), Unread::TooSlow);
+        assert_eq!(start.elapsed(), Limits::default().body_timeout);
+        for (at_once, drip, windows) in [(1, 1, 1), (80, 80, 1), (600, 1, 2), (3000, 0, 2)] {
+            let start = Instant::now();
+            let refused = read_unproven(&reader(), dripping(at_once, drip)).await.unwrap_err();
+            assert_eq!(refused, Unread::Dripping, "{at_once} {drip}");
+            assert_eq!(start.elapsed(), WINDOW * windows, "{at_once} {drip}");
+        }
+        let fast = read_unproven(&reader(), dripping(101, 101)).await.unwrap_err();
+        assert_eq!(fast, Unread::TooSlow);
     }
 
     #[tokio::test]
     async fn memory_is_shared_and_given_back() {
         let reader = reader();
-        let first = reader.read(whole(4000)).await.unwrap();
-        let second = reader.read(chunks(4)).await.unwrap();
-        assert_eq!(reader.read(chunks(1)).await.unwrap_err(), Unread::NoMemory);
+        let first = read(&reader, whole(4000)).await.unwrap();
+        let second = read(&reader, whole(3500)).await.unwrap();
+        assert_eq!(read(&reader, chunks(1)).await.unwrap_err(), Unread::NoMemory);
         drop((first, second));
-        assert!(reader.read(chunks(1)).await.is_ok());
+        assert!(read(&reader, chunks(1)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_announced_takes_no_memory_and_what_proves_nothing_gives_way() {
+        let reader = reader();
+        let unfinished = |at_once| {
+            let reader = reader.clone();
+            tokio::spawn(async move { read_unproven(&reader, dripping(at_once, 0)).await })
+        };
+        let silent: Vec<_> = (0..100).map(|_| unfinished(0)).collect();
+        let large: Vec<_> = (0..2).map(|_| unfinished(3500)).collect();
+        tokio::time::sleep(WINDOW / 2).await;
+        for _ in 0..20 {
+            assert!(read_unproven(&reader, whole(2000)).await.is_ok());
+        }
+        let mut refused = Vec::new();
+        for reading in silent.into_iter().chain(large) {
+            refused.push(reading.await.unwrap().unwrap_err());
+        }
+        let given_up = refused.iter().filter(|refused| **refused == Unread::NoMemory).count();
+        assert_eq!(given_up, 1, "no more than has to");
     }
 }

@@ -1,87 +1,205 @@
 //! The listener's loop: every connection has its limits, and a stop waits for open requests.
 
+mod permits;
+mod stream;
+mod unserved;
+
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use tracing::{debug, warn};
 
+use super::record::{REQUEST_ID, RequestId};
+use super::refused::SOON;
 use crate::config::Limits;
+use crate::telemetry::Metrics;
+use crate::web::problem::Problem;
+pub(super) use permits::Permit;
+use permits::{Permits, Room};
+use stream::{Routed, Watched, linger};
+use unserved::{Reason, Unserved, check_head, written};
 
-/// What a connection over the limit is told before it is closed.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+/// How many connections over the limit are answered at once; more are closed without an answer.
+const TURNED_AWAY: usize = 64;
 
 /// Serves until `stop`, then waits for open requests, but no longer than the drain time.
-pub async fn serve<S>(listener: TcpListener, routes: S, limits: &Limits, stop: CancellationToken)
-where
+pub async fn serve<S>(
+    listener: TcpListener,
+    routes: S,
+    limits: &Limits,
+    metrics: Option<Arc<Metrics>>,
+    stop: CancellationToken,
+) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send>,
-    S: Clone + Send + 'static,
+    S: Clone + Send + Sync + 'static,
 {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
+        .max_header_size(limits.max_head)
         .max_buf_size(limits.max_head);
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
+    let server = Server {
+        http,
+        routes,
+        write_timeout: limits.head_timeout,
+        unserved: Unserved::new(metrics),
+        stop: stop.clone(),
+    };
+    let permits = Permits::new(limits.connections);
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
+    let connections = TaskTracker::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     cannot_accept(&error).await;
                     continue;
                 }
             },
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            turn_away(stream);
-            continue;
-        };
         // Small answers must not wait for the sender's acknowledgement of earlier ones.
         let _ = stream.set_nodelay(true);
-        let routes = routes.clone();
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            routes.clone().call(request.map(Body::new))
-        });
-        // An answer that the sender does not take must not hold its place for ever.
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(limits.head_timeout));
-        let stream = TokioIo::new(Box::pin(stream));
-        let connection = graceful.watch(http.serve_connection(stream, service));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%error, "connection");
+        let Some((permit, room)) = permits.take() else {
+            if let Ok(turn) = Arc::clone(&turned_away).try_acquire_owned() {
+                let unserved = Arc::clone(&server.unserved);
+                tokio::spawn(async move {
+                    turn_away(&unserved, stream, peer).await;
+                    drop(turn);
+                });
             }
-            drop(place);
+            continue;
+        };
+        if room == Room::Made {
+            server.unserved.gave_way();
+        }
+        let server = server.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                () = permit.given_up() => {}
+                () = server.converse(stream, peer, &permit) => {}
+            }
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+    connections.close();
+    if tokio::time::timeout(limits.drain, connections.wait()).await.is_err() {
         warn!("requests still open at the end of the drain time are cut off");
     }
 }
 
-fn turn_away(mut stream: TcpStream) {
-    tokio::spawn(async move {
-        // Whoever does not take the answer is closed without one.
-        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await;
-    });
+/// What every connection is served with.
+#[derive(Clone)]
+struct Server<S> {
+    http: http1::Builder,
+    routes: S,
+    write_timeout: Duration,
+    unserved: Arc<Unserved>,
+    stop: CancellationToken,
+}
+
+impl<S> Server<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>,
+    S: Clone + Send + Sync + 'static,
+{
+    /// Serves one connection to its end.
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr, permit: &Arc<Permit>) {
+        let is_unread = Arc::new(AtomicBool::new(false));
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let request = request.map(|body| Watched::new(body, &is_unread));
+            Box::pin(self.answer(request.map(Body::new), peer, permit))
+        });
+        // An answer that the sender does not take must not hold its connection for ever.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.write_timeout));
+        let stream = TokioIo::new(Routed::new(Box::pin(stream)));
+        let mut connection = self.http.serve_connection(stream, service);
+        let ended = tokio::select! {
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+            () = self.stop.cancelled() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                poll_fn(|context| connection.poll_without_shutdown(context)).await
+            }
+        };
+        let parts = connection.into_parts();
+        let Routed { mut stream, kept_back } = parts.io.into_inner();
+        let mut has_more = is_unread.load(Ordering::Relaxed);
+        if let Err(error) = ended {
+            debug!(%error, "connection");
+            let Some(reason) = Reason::of(&error, kept_back, &parts.read_buf) else { return };
+            let answer = written(self.unserved.refuse(reason, peer)).await;
+            if stream.write_all(&answer).await.is_err() {
+                return;
+            }
+            has_more = true;
+        }
+        if stream.shutdown().await.is_ok() && has_more {
+            linger(&mut stream).await;
+        }
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request,
+        peer: SocketAddr,
+        permit: &Arc<Permit>,
+    ) -> Result<Response, Infallible> {
+        if let Err(reason) = check_head(&request) {
+            let (problem, id) = self.unserved.refuse(*reason, peer);
+            return Ok(with_id(problem.into_response(), Some(id)));
+        }
+        permit.begin();
+        request.extensions_mut().insert(Arc::clone(permit));
+        let Ok(response) = self.routes.clone().call(request).await;
+        let status = response.status();
+        permit.end(!status.is_client_error() && !status.is_server_error());
+        Ok(with_id(response, None))
+    }
+}
+
+/// Answers a connection over the limit.
+async fn turn_away(unserved: &Unserved, mut stream: TcpStream, peer: SocketAddr) {
+    let problem = Problem::unavailable(SOON).detail("all connections are taken");
+    let reason = Reason { problem, words: "more than connections in limits".into() };
+    let answer = written(unserved.refuse(reason, peer)).await;
+    // Whoever does not take the answer is closed without one.
+    let answering = async {
+        stream.write_all(&answer).await?;
+        stream.shutdown().await?;
+        linger(&mut stream).await;
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), answering).await;
+}
+
+/// The answer with its request's id.
+fn with_id(mut response: Response, id: Option<RequestId>) -> Response {
+    let missing = !response.headers().contains_key(REQUEST_ID);
+    if missing && let Ok(id) = id.unwrap_or_else(RequestId::new).to_string().try_into() {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
 }
 
 /// Out of file descriptors or memory, most likely: waiting a little lets connections end.

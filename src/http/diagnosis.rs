@@ -106,7 +106,8 @@ impl Diagnoses {
         tokio::spawn(async move {
             let body = match (body, unread) {
                 (None, Some(unread)) => {
-                    let reading = tokio::time::timeout(PATIENCE, reader.read(unread));
+                    let reading = reader.read(&case.source.name, false, unread);
+                    let reading = tokio::time::timeout(PATIENCE, reading);
                     stop.run_until_cancelled(reading).await.and_then(|read| read.ok()?.ok())
                 }
                 (body, _) => body,

@@ -29,7 +29,7 @@ impl Gate {
         sightings: Sightings,
         stop: CancellationToken,
     ) -> Self {
-        let reader = Reader::new(limits.max_body, limits.body_timeout, limits.buffered);
+        let reader = Reader::new(limits);
         let diagnoses = Diagnoses::new(sources, reader.clone(), sightings, stop.clone());
         Gate { reader, clock, diagnoses, stop }
     }

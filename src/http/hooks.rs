@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::answer::Echo;
+use super::connections::Permit;
 use super::diagnosis::Arrival;
 use super::endpoint::name_below;
 use super::gate::Gate;
@@ -111,10 +112,8 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
     ) -> Result<Accepted, Refused> {
         let (site, deadline) = (&place.site, Instant::now() + place.site.deadline);
         gate.check_open()?;
-        let turn = Arc::clone(&place.turns)
-            .try_acquire_owned()
-            .map_err(|_| unavailable(SOON, "more calls than concurrency in hooks"))?;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let connection = head.extensions.remove::<Arc<Permit>>();
         let content = check_content(&head.headers);
         let uri = head.uri.clone();
         let arrival = Arrival { id, time: (gate.clock)(), query: uri.query() };
@@ -128,11 +127,15 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         let (hook, called) =
             self.hook(path, &admitted).map_err(|reason| malformed(reason.into_owned()))?;
         facts.hook = Some(hook.clone());
-        let body = gate.reader.read(body).await?;
+        let body = gate.reader.read(&site.source.name, admitted.is_proven(), body).await?;
         let verified = admitted
             .verify(body)
             .map_err(|rejected| gate.reject(&site.source, *rejected, &arrival, None))?;
         facts.key = verified.key;
+        connection.iter().for_each(|connection| connection.prove());
+        let turn = Arc::clone(&place.turns)
+            .try_acquire_owned()
+            .map_err(|_| unavailable(SOON, "more calls than concurrency in hooks"))?;
         if hook == CANARY || verified.mark().is_some() {
             let echo = self.echo(&verified, &hook, &arrival, gate.reader.max);
             return Ok(Accepted::Probe(echo));

@@ -9,10 +9,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, StatusCode, Uri};
-use tokio::sync::Semaphore;
 
 use super::Parts;
 use super::answer::{Answer, Echo, Status};
+use super::connections::Permit;
 use super::diagnosis::Arrival;
 use super::endpoint::Endpoint;
 use super::gate::Gate;
@@ -21,6 +21,7 @@ use super::hooks::{Hooks, Place};
 use super::ledger::Ledger;
 use super::record::{Facts, HANDSHAKE, PROBE, RequestId};
 use super::refused::{Refused, SOON, check_content, panicked, too_fast, unavailable};
+use super::shares::Shares;
 use crate::catalog::Catalog;
 use crate::event::CANARY;
 use crate::inbox::{Front, Receipt, Route, Seen};
@@ -37,7 +38,7 @@ pub(super) struct Receiver<C> {
     endpoints: Vec<Endpoint>,
     catalog: Arc<Catalog<C>>,
     front: Front,
-    turns: Semaphore,
+    turns: Arc<Shares>,
     hooks: Hooks<C>,
 }
 
@@ -95,7 +96,7 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         Receiver {
             endpoints: endpoints.collect(),
             gate: Gate::new(sources, &parts.limits, parts.clock, parts.sightings, parts.stop),
-            turns: Semaphore::new(parts.limits.concurrency),
+            turns: Shares::new(parts.limits.concurrency, 1),
             hooks: Hooks::new(parts.hooks, Arc::clone(&parts.catalog), parts.context, ledger),
             catalog: parts.catalog,
             front: parts.front,
@@ -192,8 +193,8 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         facts: &mut Facts,
     ) -> Result<Accepted, Refused> {
         self.gate.check_open()?;
-        let _turn = self.turns.try_acquire().map_err(|_| unavailable(SOON, "overloaded"))?;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let connection = head.extensions.remove::<Arc<Permit>>();
         let content = check_content(&head.headers);
         let uri = head.uri.clone();
         let arrival = Arrival { id, time: (self.gate.clock)(), query: uri.query() };
@@ -202,12 +203,23 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
             Ok(admitted) => admitted,
             Err(rejected) => return Err(self.gate.reject(source, *rejected, &arrival, Some(body))),
         };
-        endpoint.admit_rate().map_err(too_fast)?;
         content?;
-        let body = self.gate.reader.read(body).await?;
+        let is_proven = admitted.is_proven();
+        if is_proven {
+            connection.iter().for_each(|connection| connection.prove());
+            endpoint.admit_rate().map_err(too_fast)?;
+        }
+        let body = self.gate.reader.read(&source.name, is_proven, body).await?;
         let verified = admitted
             .verify(body)
             .map_err(|rejected| self.gate.reject(source, *rejected, &arrival, None))?;
+        // A forgery takes neither a turn nor a part of the rate.
+        if !is_proven {
+            connection.iter().for_each(|connection| connection.prove());
+            endpoint.admit_rate().map_err(too_fast)?;
+        }
+        let _turn =
+            self.turns.take(&source.name, 1).map_err(|_| unavailable(SOON, "overloaded"))?;
         if let Some(challenge) = verified.challenge() {
             facts.outcome = Some(HANDSHAKE);
             return Ok(Accepted::Challenge(challenge));

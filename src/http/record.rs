@@ -20,7 +20,7 @@ use crate::web::problem::{INTERNAL, Problem};
 /// As much of a stranger's path as is kept.
 const LONGEST_TARGET: usize = 200;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The outcome of a request that only asked whether it may send; it is no delivery.
 pub(super) const HANDSHAKE: &str = "handshake";
@@ -31,6 +31,12 @@ pub(super) const PROBE: &str = "canary";
 /// Sixteen random hexadecimal digits: enough to find a line, not meant to be a secret.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestId(u64);
+
+impl RequestId {
+    pub(super) fn new() -> Self {
+        RequestId(fastrand::u64(..))
+    }
+}
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,7 +82,7 @@ where
     F: Future<Output = (Response, Option<Facts>)>,
 {
     let started = Instant::now();
-    let number = RequestId(fastrand::u64(..));
+    let number = RequestId::new();
     let id = number.to_string();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut unanswered = Unanswered(Some(&id));

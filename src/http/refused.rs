@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
 use super::body::Unread;
 use super::record::RequestId;
+use crate::field::{self, MediaType};
 use crate::inbox::InboxError;
 use crate::source::{Refusal, RefusalKind, Source};
 use crate::web::problem::{
@@ -30,35 +29,26 @@ pub(super) struct Refused {
 
 /// The content type must be JSON in UTF-8, not compressed.
 pub(super) fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
-    let plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
-    if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+    let is_plain = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
+    if !field::list(headers.get_all(CONTENT_ENCODING)).all(is_plain) {
         return Err(unsupported("the body is compressed"));
     }
     if has_no_data(headers) {
         return Ok(());
     }
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut parts = value.split(';').map(str::trim);
-    let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-    if media.starts_with("application/cloudevents-batch") {
-        return Err(unsupported("batches of CloudEvents are not received; send each event alone"));
-    }
-    if media != "application/json"
-        && !(media.starts_with("application/") && media.ends_with("+json"))
-    {
-        return Err(unsupported("the content type is not application/json"));
-    }
-    let charset = parts
-        .filter_map(|parameter| parameter.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
-        .map(|(_, charset)| charset.trim().trim_matches('"'));
-    match charset {
-        Some(charset)
-            if !["utf-8", "utf8", "us-ascii"].iter().any(|c| c.eq_ignore_ascii_case(charset)) =>
-        {
+    match MediaType::of(headers) {
+        Some(media) if media.essence.starts_with("application/cloudevents-batch") => {
+            Err(unsupported("batches of CloudEvents are not received; send each event alone"))
+        }
+        Some(media) if !media.is_json() => {
+            Err(unsupported("the content type is not application/json"))
+        }
+        Some(media) if media.is_utf8() => Ok(()),
+        Some(MediaType { charset, .. }) => {
+            let charset = charset.unwrap_or_default();
             Err(malformed(format!("the charset is {charset}, not UTF-8")))
         }
-        _ => Ok(()),
+        None => Err(unsupported("the content type is missing, there twice, or not one")),
     }
 }
 
@@ -120,7 +110,14 @@ impl From<Unread> for Refused {
                 Problem::new(&REQUEST_TIMEOUT),
                 "the body took longer than body_timeout",
             ),
-            Unread::NoMemory => unavailable(SOON, "the memory for bodies is used up"),
+            Unread::Dripping => Refused::new(
+                Problem::new(&REQUEST_TIMEOUT),
+                "the body proves nothing yet and comes more slowly than min_rate",
+            ),
+            Unread::NoMemory => unavailable(
+                SOON,
+                "the source's share of buffered, the memory for bodies, is used up",
+            ),
             Unread::Broken(error) => malformed(format!("the body broke off: {error}")),
         }
     }

@@ -47,7 +47,7 @@ pub async fn serve_bus<C: 'static>(
     info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus takes events");
     let router = pages(config, &bus, key.is_some())?.merge(api::router(Arc::clone(&bus), key));
     let router = router.layer(from_fn(seen_through));
-    http::serve(listener, router, &config.limits, stop).await;
+    http::serve(listener, router, &config.limits, None, stop).await;
     bus.stop().await;
     info!("the bus has stopped");
     Ok(())

@@ -8,6 +8,7 @@ use http::header::{HeaderMap, HeaderValue};
 use super::key::LONGEST;
 use super::{Encoding, Headers, Key, Parts, Scheme, TimePlace, Unit};
 use crate::event::Timestamp;
+use crate::field::trimmed;
 
 /// Why a request does not prove its sender. For the log and the console only.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -216,7 +217,7 @@ impl Scheme {
         let no_time = |label: &String| Unproven::NoTime { header: header(), label: label.clone() };
         for entry in value.split(|&byte| Some(byte) == separator) {
             // A sender may write ", " where another writes ",".
-            let entry = entry.trim_ascii_start();
+            let entry = trimmed(entry);
             let stamp =
                 label.and_then(|label| Some((label, entry.strip_prefix(label.as_bytes())?)));
             match stamp {

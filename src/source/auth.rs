@@ -12,6 +12,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::{Refusal, Suspects};
 use crate::event::Timestamp;
+use crate::field::credentials;
 use crate::signature::{
     Fingerprint, Key, Message, MessageKey, MessagePresented, Presented, Scheme, Unproven,
 };
@@ -171,6 +172,13 @@ pub(super) struct Proved {
     pub(super) stamp: Option<Vec<u8>>,
 }
 
+impl Proof {
+    /// Whether the body has nothing more to prove.
+    pub(super) fn is_complete(&self) -> bool {
+        self.presented.is_none() && self.message.is_none()
+    }
+}
+
 impl Auth {
     /// Any of these bearer keys, and nothing else.
     pub fn bearer(keys: impl IntoIterator<Item = Accepted<BearerKey>>) -> Self {
@@ -257,10 +265,7 @@ fn in_header(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     if values.next().is_some() {
         return Err(Refusal::AuthorizationTwice);
     }
-    match value.split_at_checked(7) {
-        Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => Ok(key),
-        _ => Err(Refusal::NotBearer),
-    }
+    credentials(value, "Bearer").ok_or(Refusal::NotBearer)
 }
 
 /// The value of `access_token` in a query.

@@ -47,6 +47,11 @@ pub struct AdmittedCall {
 }
 
 impl AdmittedCall {
+    /// Whether its sender is proven already; else the body has to prove it.
+    pub fn is_proven(&self) -> bool {
+        self.proof.is_complete()
+    }
+
     /// The hook's id, as the caller's header has it.
     ///
     /// # Errors

@@ -158,6 +158,13 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Not left to the closing: a child process that is just being started would hold the lock a little longer.
+        let _ = self.file.unlock();
+    }
+}
+
 /// Makes a new file, and its folder, that nobody else may read: it will hold personal data. SQLite gives the files beside
 /// it the same mode. Returns whether the file is new.
 fn make(path: &Path, noun: &str) -> anyhow::Result<bool> {

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::problem::{INTERNAL, Problem};
 use crate::config::{ConfigError, Docs};
+use crate::field::credentials;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -128,12 +129,8 @@ impl Gate {
 
 /// `user:password` as the request carries it.
 fn credential(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    BASE64_STANDARD.decode(encoded.trim()).ok()
+    let encoded = credentials(headers.get(AUTHORIZATION)?.as_bytes(), "Basic")?;
+    BASE64_STANDARD.decode(encoded).ok()
 }
 
 fn challenge() -> Problem {

@@ -91,6 +91,24 @@ pub const CONTENT_TOO_LARGE: Kind = Kind {
     header: None,
 };
 
+/// The head is too large.
+pub const HEAD_TOO_LARGE: Kind = Kind {
+    status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    uri: "/problems/head-too-large",
+    title: "Request header fields too large",
+    when: "The head is larger than the receiver takes.",
+    header: None,
+};
+
+/// The request's target is too long.
+pub const URI_TOO_LONG: Kind = Kind {
+    status: StatusCode::URI_TOO_LONG,
+    uri: "/problems/uri-too-long",
+    title: "URI too long",
+    when: "The request's target is longer than the receiver takes.",
+    header: None,
+};
+
 /// The body is of another media type.
 pub const UNSUPPORTED_MEDIA_TYPE: Kind = Kind {
     status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -191,6 +209,11 @@ impl Problem {
     /// 503: come again after this time.
     pub fn unavailable(after: Duration) -> Self {
         Problem { retry_after: Some(after), ..Problem::new(&UNAVAILABLE) }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
     }
 
     /// Says what is wrong with this request; public.

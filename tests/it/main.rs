@@ -51,6 +51,7 @@ mod retention;
 mod signed;
 mod sink;
 mod sqlite;
+mod strangers;
 mod survive;
 mod vendor;
 mod verify;

@@ -23,6 +23,7 @@ use utoipa::ToSchema;
 
 use super::{Bus, BusError, Publication, Receipt};
 use crate::event::{json_text, without_value};
+use crate::field::{self, MediaType};
 use crate::web::origin::names_this_machine;
 
 pub use document::document;
@@ -82,8 +83,8 @@ async fn admit(
 }
 
 fn has_key(headers: &HeaderMap, key: &SecretString) -> bool {
-    let given =
-        headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let given = headers.get(AUTHORIZATION);
+    let given = given.and_then(|value| field::credentials(value.as_bytes(), "Bearer"));
     given.is_some_and(|given| given.ct_eq(key.expose_secret().as_bytes()).into())
 }
 
@@ -97,8 +98,7 @@ fn is_another_sites(headers: &HeaderMap) -> bool {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    MediaType::of(headers).is_some_and(|media| media.essence == "application/json")
 }
 
 async fn readiness(State(bus): State<Arc<Bus>>) -> Response {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use reqwest::{Body, Certificate, Client, ClientBuilder, Method, Request, Response, Url};
 
@@ -18,6 +18,7 @@ use super::publication::Event;
 use super::subscription::Subscription;
 use crate::client::{self, cause};
 use crate::config::BusConfig;
+use crate::field::retry_after;
 
 /// How long a connection is kept for the next request: shorter than servers keep it, so that none is lost on it.
 const IDLE: Duration = Duration::from_secs(5);
@@ -311,16 +312,6 @@ fn pairs(headers: &HeaderMap) -> String {
     serde_json::to_string(&pairs).unwrap_or_else(|_| "[]".into())
 }
 
-/// In how long the target wants to be asked again: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc2822(text).ok()?;
-    Some((date.to_utc() - now).to_std().unwrap_or_default())
-}
-
 /// A body that ends before it said it would.
 struct Truncated {
     half: Option<Bytes>,
@@ -355,21 +346,6 @@ impl HttpBody for Truncated {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn asked(value: &str) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, value.parse().unwrap());
-        let now = DateTime::parse_from_rfc3339("2015-10-21T07:27:30Z").unwrap().to_utc();
-        retry_after(&headers, now)
-    }
-
-    #[test]
-    fn a_target_asks_for_seconds_or_for_a_date() {
-        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
-        assert_eq!(asked("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(asked("Wed, 21 Oct 2015 07:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(asked("soon"), None);
-    }
 
     #[test]
     fn what_is_secret_is_not_shown() {

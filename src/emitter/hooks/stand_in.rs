@@ -31,6 +31,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::manner::{Logic, Manner};
 use super::tokens::{Refusal, Tokens};
 use crate::config::is_local;
+use crate::field::{MediaType, credentials};
 
 /// Where callbacks are taken, below the base URL.
 pub(super) const HOOKS: &str = "api/extension/hooks/";
@@ -269,7 +270,7 @@ impl Vendor {
 
     fn check_key(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
         let said = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-        let key = said.and_then(|said| said.strip_prefix(b"Bearer ")).ok_or(Refusal::Key)?;
+        let key = said.and_then(|said| credentials(said, "Bearer")).ok_or(Refusal::Key)?;
         let is_it = self.key.expose_secret().as_bytes().ct_eq(key);
         if is_it.into() { Ok(()) } else { Err(Refusal::Key) }
     }
@@ -312,8 +313,8 @@ impl Vendor {
 }
 
 fn is_json(headers: &http::HeaderMap, body: &[u8]) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
-    kind.starts_with(b"application/json") && serde_json::from_slice::<&RawValue>(body).is_ok()
+    let is_named = MediaType::of(headers).is_some_and(|media| media.is_json());
+    is_named && serde_json::from_slice::<&RawValue>(body).is_ok()
 }
 
 fn text(bytes: &[u8]) -> String {
