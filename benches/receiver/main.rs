@@ -1,6 +1,7 @@
 //! What the receiver can take, beside the physical limit of the same machine, in one run.
 //!
 //! `cargo bench` prints the rates of four servers and the latencies at a fixed rate;
+//! `cargo bench -- tail` prints the latencies of a minute at saturation;
 //! `cargo bench -- curve` prints what a delivery costs with more and more rows in the inbox;
 //! `cargo bench -- proof` prints what it costs to check who sent it, and
 //! `cargo bench -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
@@ -34,9 +35,9 @@ struct Cli {
     /// Rounds of every row; the median is printed
     #[arg(long, default_value_t = 3, global = true)]
     rounds: usize,
-    /// Seconds of load in every round
-    #[arg(long, default_value_t = 5, global = true)]
-    seconds: u64,
+    /// Seconds of load in every round [default: 5; 60 for tail]
+    #[arg(long, global = true)]
+    seconds: Option<u64>,
     /// Given by cargo
     #[arg(long, hide = true, global = true)]
     bench: bool,
@@ -46,6 +47,8 @@ struct Cli {
 enum Role {
     /// Rates and latencies of the four servers (the default)
     Rates,
+    /// Latencies at saturation, a minute for each server unless --seconds says otherwise
+    Tail,
     /// What a delivery costs as the inbox grows
     Curve {
         /// How many rows are stored before
@@ -88,8 +91,11 @@ enum Role {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let length = Duration::from_secs(cli.seconds);
-    match cli.role.unwrap_or(Role::Rates) {
+    let role = cli.role.unwrap_or(Role::Rates);
+    let usual = if matches!(role, Role::Tail) { 60 } else { 5 };
+    let length = Duration::from_secs(cli.seconds.unwrap_or(usual));
+    match role {
+        Role::Tail => rates::tail(length),
         Role::Rates => rates::run(cli.rounds, length),
         Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
         Role::Proof => proof::run(cli.rounds),

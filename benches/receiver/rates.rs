@@ -61,6 +61,29 @@ fn measure(rounds: usize, length: Duration, rate: Option<f64>) -> anyhow::Result
     Ok(runs)
 }
 
+/// The latencies at saturation over a time in which the log is emptied many times.
+pub(crate) fn tail(length: Duration) -> anyhow::Result<()> {
+    println!("64 keep-alive connections, 1 KiB JSON, closed loop, one round of {length:?} each\n");
+    println!(
+        "{:<42} {:>9} {:>8} {:>8} {:>9} {:>8} {:>10}",
+        "", "req/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "p99 / p50"
+    );
+    for (name, kind) in &ROWS[1..] {
+        let run = once(*kind, length, None)?;
+        let Seen { p50, p99, p999, max, .. } = run.seen;
+        println!(
+            "{name:<42} {:>9.0} {:>8.2} {:>8.2} {:>9.2} {:>8.1} {:>10.2}",
+            rate(&run),
+            p50 as f64 / 1e3,
+            p99 as f64 / 1e3,
+            p999 as f64 / 1e3,
+            max as f64 / 1e3,
+            p99 as f64 / p50 as f64,
+        );
+    }
+    Ok(())
+}
+
 /// A fresh process and a fresh store for every round, and a second of load before the clock starts.
 fn once(kind: Kind, length: Duration, rate: Option<f64>) -> anyhow::Result<Run> {
     let folder = tempfile::tempdir_in("target")?;
