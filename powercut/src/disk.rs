@@ -7,8 +7,9 @@ use memchr::memmem;
 
 use crate::image::Image;
 
-/// Begins the id of every message that is sent, so that writes of data can be told from those of the file system.
-pub(crate) const MARK: &str = "powercut-";
+/// Begins the id of every message that is sent, and nothing else on the disk: it tells writes of data from those of the
+/// file system.
+pub(crate) const MARK: &str = "acknowledge-";
 
 /// What a disk has done, in order.
 pub(crate) enum Entry {
@@ -165,16 +166,17 @@ impl Target {
 
 /// Pages of a database stand at multiples of their size; in the log a header stands before each.
 fn is_of_a_database(data: &[u8]) -> bool {
-    data.len().is_multiple_of(PAGE) && data.chunks(PAGE).any(is_leaf)
+    data.len().is_multiple_of(PAGE) && data.chunks(PAGE).any(is_page)
 }
 
 const PAGE: usize = 4096;
 
-/// A page of a table that has rows: its first byte says so, and the rest of its head makes sense.
-fn is_leaf(page: &[u8]) -> bool {
+/// A page of a table or an index: its first byte says so, and the rest of its head makes sense.
+fn is_page(page: &[u8]) -> bool {
     let word = |at: usize| usize::from(page[at]) << 8 | usize::from(page[at + 1]);
-    let (rows, content) = (word(3), word(5));
-    page[0] == 0x0d && rows > 0 && content <= PAGE && content >= 8 + 2 * rows && page[7] <= 60
+    let (cells, content) = (word(3), word(5));
+    let is_tree = matches!(page[0], 0x02 | 0x05 | 0x0a | 0x0d);
+    is_tree && cells > 0 && content <= PAGE && content >= 8 + 2 * cells && page[7] <= 60
 }
 
 #[cfg(test)]

@@ -76,6 +76,11 @@ impl Fault {
         }
     }
 
+    /// Whether writes or flushes fail.
+    pub(crate) fn is_of_the_disk(self) -> bool {
+        !matches!(self, Fault::None | Fault::Full)
+    }
+
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use fastrand::Rng;
 
 use crate::disk::{Disk, MARK};
@@ -18,8 +19,16 @@ pub(crate) struct Load {
     /// Messages a second, of all clients.
     pub(crate) rate: u32,
     pub(crate) time: Duration,
-    /// Whether all clients pause together, so that the log is moved whole and begun anew.
-    pub(crate) in_bursts: bool,
+    pub(crate) manner: Manner,
+}
+
+/// How messages are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Manner {
+    /// One after the other.
+    Steadily,
+    /// All clients pause together, so that the log is moved whole and begun anew.
+    InBursts,
 }
 
 /// A message that the program has acknowledged.
@@ -36,8 +45,9 @@ pub(crate) struct Answers {
     pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) refused: usize,
     pub(crate) unanswered: usize,
-    /// When the last one was acknowledged, from the start.
-    pub(crate) last: Duration,
+    /// When the last one was acknowledged, and when the last was not, from the start.
+    pub(crate) last_acknowledged: Duration,
+    pub(crate) last_refused: Duration,
 }
 
 /// How long a burst and the pause behind it are: the log is moved every two seconds.
@@ -76,7 +86,8 @@ impl Load {
                 all.acknowledged.extend(answers.acknowledged);
                 all.refused += answers.refused;
                 all.unanswered += answers.unanswered;
-                all.last = all.last.max(answers.last);
+                all.last_acknowledged = all.last_acknowledged.max(answers.last_acknowledged);
+                all.last_refused = all.last_refused.max(answers.last_refused);
             }
         });
         all.acknowledged.sort_by_key(|message| message.position);
@@ -115,12 +126,13 @@ impl Client<'_> {
                 match status {
                     Some(200..=299) => {
                         answers.acknowledged.push(Acknowledged { position, id });
-                        answers.last = self.start.elapsed();
+                        answers.last_acknowledged = self.start.elapsed();
                         break;
                     }
                     Some(_) => answers.refused += 1,
                     None => answers.unanswered += 1,
                 }
+                answers.last_refused = self.start.elapsed();
                 std::thread::sleep(BACKOFF);
             }
         }
@@ -130,7 +142,7 @@ impl Client<'_> {
     /// Waits until this time from the start, and for the next burst if it is in a pause.
     fn wait(&self, until: Duration) -> Duration {
         let mut until = until.max(self.start.elapsed());
-        if self.load.in_bursts {
+        if self.load.manner == Manner::InBursts {
             let round = (BURST + PAUSE).as_secs_f64();
             let inside = until.as_secs_f64() % round;
             if inside > BURST.as_secs_f64() {

@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
 
+use fastrand::Rng;
 use fault::Fault;
-use load::Load;
+use load::{Load, Manner};
 use round::{End, Report, Round};
 use store::Store;
 use volume::Kind;
@@ -74,31 +75,27 @@ struct Run {
     /// The program
     #[arg(long, env = "POWERCUT_BINARY")]
     binary: PathBuf,
+    /// File to which the program's log is added
+    #[arg(long)]
+    log: Option<PathBuf>,
     /// Seconds of load in each round
     #[arg(long, default_value_t = 8.0)]
     seconds: f64,
-    /// Messages a second
-    #[arg(long, default_value_t = 400)]
-    rate: u32,
+    /// Messages a second [default: another in each round]
+    #[arg(long)]
+    rate: Option<u32>,
     /// Clients that send them
     #[arg(long, default_value_t = 8)]
     clients: u32,
-    /// Milliseconds that a flush takes
-    #[arg(long, default_value_t = 1)]
-    flush_time: u64,
-    /// Send in bursts, steadily, or now so, now so
-    #[arg(long, default_value = "both")]
-    load: Manner,
+    /// Milliseconds that a flush takes [default: another in each round]
+    #[arg(long)]
+    flush_time: Option<u64>,
+    /// How messages are sent [default: another in each round]
+    #[arg(long)]
+    load: Option<Manner>,
     /// Print one JSON object for each file system, store and fault
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Manner {
-    Bursts,
-    Steady,
-    Both,
 }
 
 fn main() -> ExitCode {
@@ -159,27 +156,36 @@ impl Run {
     ) -> anyhow::Result<Report> {
         let mut report = Report::default();
         for number in 0..self.rounds {
-            let in_bursts = match self.load {
-                Manner::Both => fault == Fault::Checkpoint || number % 2 == 1,
-                manner => manner == Manner::Bursts,
+            let seed = first + number as u64;
+            let mut rng = Rng::with_seed(seed);
+            let (rates, flush_times) = ([100, 200, 400, 800], [0, 0, 1, 4]);
+            let manner = if rng.bool() { Manner::Steadily } else { Manner::InBursts };
+            let load = Load {
+                clients: self.clients,
+                rate: self.rate.unwrap_or(rates[rng.usize(..rates.len())]),
+                time: Duration::from_secs_f64(self.seconds),
+                manner: self.load.unwrap_or(manner),
             };
-            let time = Duration::from_secs_f64(self.seconds);
+            let flush_time = flush_times[rng.usize(..flush_times.len())];
             let round = Round {
                 kind,
                 store,
                 fault,
                 end: self.end,
                 cuts: self.cuts * (number + 1) / self.rounds - self.cuts * number / self.rounds,
-                seed: first + number as u64,
-                load: Load { clients: self.clients, rate: self.rate, time, in_bursts },
-                flush_time: Duration::from_millis(self.flush_time),
+                load,
+                flush_time: Duration::from_millis(self.flush_time.unwrap_or(flush_time)),
                 binary: &self.binary,
+                log: self.log.as_deref(),
+                seed,
                 stop,
             };
             round
                 .run(&mut report)
                 .with_context(|| format!("{} {} {}", kind.name(), store.name(), fault.name()))?;
         }
+        let failed = report.writes_failed + report.flushes_failed;
+        ensure!(failed > 0 || !fault.is_of_the_disk(), "the fault never came: send for longer");
         Ok(report)
     }
 
@@ -202,11 +208,11 @@ impl Run {
             "{kind} {store} {fault}: {verdict}: {ends} ends in {:.0} s, {with_loss} with loss (worst {} of {}), \
              {damaged} damaged, {unmountable} unmountable; {acknowledged} acknowledged, {refused} refused, \
              {unanswered} unanswered; {writes_failed} writes and {flushes_failed} flushes failed; \
-             {} of {} rounds served to the end",
+             {} of {} rounds served at the end",
             report.time.as_secs_f64(),
             worst.0,
             worst.1,
-            report.served_to_the_end,
+            report.served_at_the_end,
             self.rounds,
         );
     }

@@ -42,6 +42,8 @@ pub(crate) struct Round<'r> {
     pub(crate) load: Load,
     pub(crate) flush_time: Duration,
     pub(crate) binary: &'r Path,
+    /// Where the program's log is added.
+    pub(crate) log: Option<&'r Path>,
     /// Set when it is to end at once.
     pub(crate) stop: &'r AtomicBool,
 }
@@ -63,8 +65,8 @@ pub(crate) struct Report {
     pub(crate) acknowledged: usize,
     pub(crate) refused: usize,
     pub(crate) unanswered: usize,
-    /// Rounds in which messages were acknowledged until the end, whatever had failed.
-    pub(crate) served_to_the_end: usize,
+    /// Rounds at whose end messages were acknowledged, whatever had failed before.
+    pub(crate) served_at_the_end: usize,
     pub(crate) writes_failed: u64,
     pub(crate) flushes_failed: u64,
     pub(crate) ends: usize,
@@ -93,7 +95,9 @@ impl Round<'_> {
         }
         let settings = ground.folder.path().join("receiver.toml");
         let target = http::target()?;
-        let start = || Program::start(self.binary, self.store, volume.folder(), &settings, &target);
+        let start = || {
+            Program::start(self.binary, self.store, volume.folder(), &settings, &target, self.log)
+        };
         let program = start()?;
         let answers = self.load(&program, disk, &volume, &mut rng)?;
         let (writes, flushes) = disk.failed();
@@ -102,7 +106,7 @@ impl Round<'_> {
         report.unanswered += answers.unanswered;
         report.writes_failed += writes;
         report.flushes_failed += flushes;
-        report.served_to_the_end += usize::from(answers.last >= self.load.time.mul_f64(0.8));
+        report.served_at_the_end += usize::from(answers.last_acknowledged > answers.last_refused);
 
         match self.end {
             End::Kill => {
@@ -288,7 +292,7 @@ impl Report {
             "acknowledged": self.acknowledged,
             "refused": self.refused,
             "unanswered": self.unanswered,
-            "servedToTheEnd": self.served_to_the_end,
+            "servedAtTheEnd": self.served_at_the_end,
             "writesFailed": self.writes_failed,
             "flushesFailed": self.flushes_failed,
             "ends": self.ends,

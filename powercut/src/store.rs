@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -154,6 +154,7 @@ impl Program {
         volume: &Path,
         settings: &Path,
         target: &str,
+        log: Option<&Path>,
     ) -> anyhow::Result<Self> {
         std::fs::write(settings, store.settings(volume, target))?;
         let mut command = Command::new(binary);
@@ -174,9 +175,11 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {}", binary.display()))?;
-        let log = child.stderr.take();
+        let lines = child.stderr.take();
         let mut program = Program { address: String::new(), child };
-        program.address = address(log.context("it has no log")?)?;
+        let copy =
+            log.map(|log| File::options().create(true).append(true).open(log)).transpose()?;
+        program.address = address(lines.context("it has no log")?, copy)?;
         Ok(program)
     }
 }
@@ -189,10 +192,13 @@ impl Drop for Program {
 }
 
 /// Where it listens. Its log is read to the end, so that it never waits for a reader.
-fn address(log: ChildStderr) -> anyhow::Result<String> {
+fn address(log: ChildStderr, mut copy: Option<File>) -> anyhow::Result<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if let Some(copy) = &mut copy {
+                let _ = writeln!(copy, "{line}");
+            }
             let _ = sender.send(line);
         }
     });
