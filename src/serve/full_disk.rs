@@ -64,7 +64,7 @@ async fn refuse(
     let full = || async { Problem::unavailable(EVERY).detail("the disk is full") };
     let routes = Router::new().route("/healthz", get(async || "ok\n")).fallback(full);
     let end = stop.child_token();
-    let serving = http::serve(same, routes, limits, end.clone());
+    let serving = http::serve(same, routes, limits, None, end.clone());
     tokio::pin!(serving);
     if tokio::time::timeout(EVERY, &mut serving).await.is_err() {
         end.cancel();

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode;
 use super::places::{Fact, Header, PerFact, Place, Places};
 use super::{Refusal, cloudevents, envelope};
 use crate::event::{Dialect, NetDateTime, Timestamp};
+use crate::field;
 
 /// The longest id that is taken, in bytes. Ids are kept in memory and stand in every log line.
 pub(super) const LONGEST_ID: usize = 512;
@@ -136,7 +137,7 @@ fn fit(fact: Fact, place: &Place, text: String) -> Result<Option<String>, Refusa
 fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal> {
     let Some(value) = single(headers, header)? else { return Ok(None) };
     let text = match header.encoded {
-        false => std::str::from_utf8(value).ok().map(str::trim).map(Into::into),
+        false => Some(field::text(value)),
         true => match percent_decode(value.trim_ascii()).decode_utf8() {
             Ok(text) => Some(text),
             Err(_) => return Err(Refusal::BadEncoding(header.spelling.to_string())),
