@@ -1,6 +1,7 @@
 //! The log, the metrics and the clock.
 
 mod lines;
+pub(crate) mod trust;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -159,7 +160,7 @@ impl Default for Metrics {
         );
         registry.register(
             "attempts",
-            "Runs of a handler by outcome: done, retry, dead, unrouted",
+            "Runs of a handler by outcome: done, retry, dead, unrouted, lost",
             metrics.attempts.clone(),
         );
         registry.register_with_unit(
@@ -224,6 +225,12 @@ impl Metrics {
         let labels = AttemptLabels { event: event.to_owned(), outcome };
         self.attempts.get_or_create(&labels).inc();
         self.handling.observe(took.as_secs_f64());
+    }
+
+    /// Counts a run of a handler that ended with its worker, before anybody could say how it went.
+    pub fn attempt_lost(&self, event: &str) {
+        let labels = AttemptLabels { event: event.to_owned(), outcome: "lost" };
+        self.attempts.get_or_create(&labels).inc();
     }
 
     /// Counts a call of a hook. `hook` is the catalog's id, or empty if the catalog does not know it: whoever calls must

@@ -14,8 +14,8 @@ use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::Timestamp;
 use webhook_receiver::inbox::Inbox;
 
-/// How much is read or changed in one step, so that a running receiver never waits long.
-pub(super) const STEP: usize = 500;
+/// How much is read at once.
+pub(super) const PAGE: usize = 500;
 
 /// Which inbox, and how to print.
 #[derive(clap::Args)]

@@ -8,6 +8,7 @@ mod hooks;
 mod rows;
 mod schema;
 mod sightings;
+mod spans;
 mod waiting;
 mod writer;
 
@@ -20,7 +21,7 @@ use rusqlite::Connection;
 
 use super::{
     Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
-    Lease, Options, Receipt, Result, Route, Sighting, State, Verdict,
+    Lease, Options, Receipt, Result, Route, Sighting, Standing, State, Verdict,
 };
 use crate::event::{DeliveryId, Timestamp};
 use crate::source::Verified;
@@ -113,12 +114,20 @@ impl Inbox for Sqlite {
         self.read(move |db| browse::show(db, id)).await
     }
 
+    async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>> {
+        self.read(move |db| browse::replayable(db, &filter)).await
+    }
+
     async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64> {
         self.call(move |tx| rows::replay(tx, &filter, now)).await
     }
 
     async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64> {
         self.call(move |tx| rows::prune(tx, state, before, limit)).await
+    }
+
+    async fn catch_up(&self, now: Timestamp) -> Result<Standing> {
+        self.call(move |tx| rows::catch_up(tx, now)).await
     }
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {

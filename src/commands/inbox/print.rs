@@ -55,6 +55,9 @@ fn note(entry: &Entry) -> String {
     if entry.replays > 0 {
         notes.push(format!("{} replays", entry.replays));
     }
+    if entry.lost > 0 {
+        notes.push(format!("{} attempts in a row ended with their worker", entry.lost));
+    }
     notes.extend(entry.last_error.clone());
     notes.join("; ")
 }
