@@ -27,6 +27,8 @@ pub use recent::Front;
 pub use sighting::{Sighting, Sightings, SightingsWriter};
 pub use sqlite::Sqlite;
 
+pub use crate::sqlite::Backup;
+
 /// Why the inbox cannot serve. Every case means: come again later.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum InboxError {
@@ -409,6 +411,14 @@ pub fn open(url: &str, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
 /// Whether an inbox cannot be opened because its disk is full: it can be when there is room.
 pub fn is_full(error: &anyhow::Error) -> bool {
     crate::sqlite::is_full(error)
+}
+
+/// Copies the inbox that a URL names to a file that is not there yet, beside a running receiver or without one.
+///
+/// # Errors
+/// If there is no such engine, or the copy cannot be made whole; then nothing is left of it.
+pub fn backup(url: &str, to: &Path) -> anyhow::Result<Backup> {
+    sqlite::backup(file(url)?, to)
 }
 
 /// Whether the inbox that a URL names has been made yet. Nothing is opened.

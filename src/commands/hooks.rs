@@ -10,6 +10,7 @@ use anyhow::bail;
 use clap::builder::PossibleValuesParser;
 use webhook_receiver::event::Timestamp;
 use webhook_receiver::inbox::{HOOK_OUTCOMES, HookFilter, Inbox, STEP, step_aside};
+use webhook_receiver::text::inert;
 
 use super::browse::{PAGE, Place, ago, lines, moment, pruned_of};
 
@@ -137,7 +138,7 @@ async fn export(
         page.before = Some(last.id);
         for call in &calls {
             if let Some(call) = inbox.show_hook(call.id).await? {
-                writeln!(lines, "{}", serde_json::to_string(&call)?)?;
+                writeln!(lines, "{}", inert(&serde_json::to_string(&call)?))?;
             }
         }
     }

@@ -12,9 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
 use serde_json::{Value, json};
 use webhook_receiver::event::{DeliveryId, Timestamp};
-use webhook_receiver::inbox::{Detail, Entry, Filter, Inbox, STEP, State, step_aside};
+use webhook_receiver::inbox::{self, Detail, Entry, Filter, Inbox, STEP, State, step_aside};
+use webhook_receiver::text::inert;
 
-use super::browse::{PAGE, Place, ago, lines, moment, pruned_of};
+use super::browse::{PAGE, Place, ago, backed_up, lines, moment, pruned_of};
 
 /// How many deliveries' numbers are read at once.
 const READ: usize = 10_000;
@@ -26,7 +27,8 @@ const READ: usize = 10_000;
     webhook-receiver inbox show 42\n  \
     webhook-receiver inbox replay --state dead --event OrderEvent --since 2h\n  \
     webhook-receiver inbox export --since 2026-01-01 > deliveries.jsonl\n  \
-    webhook-receiver inbox prune --state done --older-than 30d\n\n\
+    webhook-receiver inbox prune --state done --older-than 30d\n  \
+    webhook-receiver inbox backup /backup/inbox.db\n\n\
     All of them work beside a running receiver, which takes replayed deliveries up within a second.")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -75,6 +77,13 @@ enum Command {
         /// Ended longer ago than this, e.g. 30d
         #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]
         older_than: std::time::Duration,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy the inbox, whole, to a file that is not there yet. Exit code 2 and no file if that fails
+    Backup {
+        /// The file to write, readable by you alone
+        file: PathBuf,
         #[command(flatten)]
         place: Place,
     },
@@ -166,6 +175,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             prune(place.open()?.as_ref(), state, older_than, place.json).await?;
         }
+        Command::Backup { file, place } => {
+            let copied = inbox::backup(&place.existing()?, &file)?;
+            backed_up(&file, "deliveries", copied, place.json)?;
+        }
         Command::Export { selection, output, place } => {
             export(place.open()?.as_ref(), selection.filter(), output).await?;
         }
@@ -234,7 +247,7 @@ async fn export(inbox: &dyn Inbox, filter: Filter, output: Option<PathBuf>) -> a
     while let Some(page) = pages.next(inbox).await? {
         for entry in page {
             if let Some(detail) = inbox.show(entry.id).await? {
-                writeln!(lines, "{}", json_of(&detail))?;
+                writeln!(lines, "{}", inert(&json_of(&detail).to_string()))?;
             }
         }
     }

@@ -55,7 +55,7 @@ pub use lane::{Health, Standing};
 pub use manage::{Overview, SubscriptionFilter};
 pub use outbox::{
     AttemptEntry, AttemptFilter, DeliveryEntry, Detail, EventDetail, EventEntry, EventFilter,
-    Exchange, Preview, Selection,
+    Exchange, Preview, Selection, backup,
 };
 pub use publication::{NotPublished, Publication, Published, Receipt, Type, Types};
 pub use subscription::{Keys, Shown};

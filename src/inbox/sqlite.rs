@@ -30,6 +30,11 @@ use crate::telemetry::Clock;
 use dedup::Dedup;
 use writer::{Memory, Tx};
 
+/// Copies an inbox to a new file.
+pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<sqlite::Backup> {
+    sqlite::backup(from, to, &schema::SCHEMA, "delivery")
+}
+
 /// The inbox in a SQLite file.
 pub struct Sqlite {
     store: Store<Memory>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use webhook_receiver::event::CANARY;
-use webhook_receiver::inbox::{self, HookFilter, Options, Route, Verdict};
+use webhook_receiver::inbox::{self, HookFilter, HookRecord, Options, Route, Verdict};
 use webhook_receiver::telemetry::Clock;
 
 use super::deliveries::{message, route};
@@ -53,8 +53,9 @@ async fn calls_of_hooks_are_pruned_too() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("data/inbox.db").display());
     let inbox = inbox::open(&url, Options { queue: 16, exclusive: true }).unwrap();
-    let now = chrono::Utc::now().timestamp();
-    let calls = (0..3).map(|n| call(&n.to_string(), now - 9 + n)).collect();
+    let at = |n| chrono::Utc::now() - chrono::TimeDelta::seconds(9 - n);
+    let call = |n| HookRecord { received_at: at(n), ..call(&n.to_string(), n) };
+    let calls = (0..3).map(call).collect();
     inbox.log_hooks(calls).await.unwrap();
     drop(inbox);
     let mut process = Process::serve(folder.path(), SETTINGS);
