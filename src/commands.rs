@@ -22,14 +22,19 @@ use std::sync::Arc;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use webhook_receiver::event::Timestamp;
-use webhook_receiver::inbox::{Inbox, Options, is_there, open};
+use webhook_receiver::inbox::{self as store, Inbox, Options, is_there};
+use webhook_receiver::text::inert_lines;
 
 /// Opens an inbox beside a running receiver or without one. None if there is none yet: it is not made.
 fn open_beside(url: &str) -> anyhow::Result<Option<Arc<dyn Inbox>>> {
     if !is_there(url)? {
         return Ok(None);
     }
-    open(url, Options { queue: 16, exclusive: false }).map(Some)
+    open(url).map(Some)
+}
+
+fn open(url: &str) -> anyhow::Result<Arc<dyn Inbox>> {
+    store::open(url, Options { queue: 16, exclusive: false })
 }
 
 /// A table without lines.
@@ -43,8 +48,13 @@ fn time(time: Timestamp) -> String {
     time.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
 }
 
-/// Prints a line. Unlike `println!` it leaves a reader that has gone, such as `head`, to the caller.
-fn print(line: impl std::fmt::Display) -> std::io::Result<()> {
+/// Prints text that is not ours alone. Unlike `println!` it leaves a reader that has gone, such as `head`, to the caller.
+fn print(text: impl std::fmt::Display) -> std::io::Result<()> {
+    print_styled(inert_lines(&text.to_string()))
+}
+
+/// Prints text with colours.
+fn print_styled(line: impl std::fmt::Display) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -161,6 +162,10 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         slot: Option<OwnedSemaphorePermit>,
         abandon: CancellationToken,
     ) {
+        if let Some(until) = self.rest_of_lost(&claim) {
+            drop(slot);
+            return self.finish(claim.lease, Verdict::Postponed { until }).await;
+        }
         let started = tokio::time::Instant::now();
         let (lease, meta) = (claim.lease.clone(), claim.delivery.meta.clone());
         let row = self.catalog.get(meta.dialect, meta.version, &meta.event_type);
@@ -175,13 +180,38 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         self.finish(lease, verdict).await;
     }
 
+    /// Says that the attempt before this one was lost, and until when the delivery rests: after several in a row it may be
+    /// what ends the process, but never is it given up for that.
+    fn rest_of_lost(&self, claim: &Claim) -> Option<Timestamp> {
+        if claim.lost == 0 {
+            return None;
+        }
+        let meta = &claim.delivery.meta;
+        let rest = self.schedule.rest(claim.lost);
+        let until =
+            TimeDelta::from_std(rest).ok().and_then(|rest| (self.clock)().checked_add_signed(rest));
+        let until = until.filter(|_| !rest.is_zero());
+        let row = self.catalog.get(meta.dialect, meta.version, &meta.event_type);
+        self.metrics.attempt_lost(row.map_or("", |row| row.name));
+        warn!(
+            delivery.id = meta.id,
+            message.id = meta.message_id,
+            event.r#type = meta.event_type,
+            source = meta.source,
+            attempt = meta.attempt - 1,
+            replay = meta.replay,
+            outcome = "lost",
+            lost = claim.lost,
+            error = "its worker stopped",
+            next = until.map(tracing::field::display),
+            "attempt"
+        );
+        until
+    }
+
     async fn handle(&self, row: Option<&Row<C>>, claim: Claim) -> Verdict {
         let Claim { delivery, run_attempt, .. } = claim;
         let Some(row) = row else { return Verdict::Unrouted };
-        if self.schedule.is_over(run_attempt) {
-            let reason = "its worker stopped during the last attempt; it is not tried again";
-            return Verdict::Dead { reason: reason.into() };
-        }
         let attempt = match self.begin(row, delivery) {
             Ok(attempt) => attempt,
             Err(error) => {
@@ -259,7 +289,7 @@ fn outcome(verdict: &Verdict) -> &'static str {
         Verdict::Retry { .. } => "retry",
         Verdict::Dead { .. } => "dead",
         Verdict::Unrouted => "unrouted",
-        Verdict::Released => "released",
+        Verdict::Released | Verdict::Postponed { .. } => "released",
     }
 }
 

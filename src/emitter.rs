@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::text::inert_lines;
 
 pub use args::EmitArgs;
 pub(crate) use message::{Message, fresh_id};
@@ -66,7 +67,7 @@ pub async fn run<C: 'static>(
     }
     let plan = Plan::new(&args, catalog, config)?;
     for warning in plan.warnings() {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", inert_lines(&warning.to_string()));
     }
     if args.dry_run {
         print(if args.json { plan.json()?.to_string() } else { plan.to_string() })?;
@@ -90,5 +91,5 @@ async fn interrupt() {
 }
 
 fn print(text: String) -> std::io::Result<()> {
-    writeln!(std::io::stdout(), "{}", text.trim_end())
+    writeln!(std::io::stdout(), "{}", inert_lines(text.trim_end()))
 }

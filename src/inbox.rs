@@ -4,6 +4,7 @@
 
 mod hook_log;
 mod hook_record;
+mod pace;
 mod recent;
 mod sighting;
 mod sqlite;
@@ -21,9 +22,12 @@ use crate::telemetry::Clock;
 
 pub use hook_log::{HookLog, HookLogWriter};
 pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
+pub use pace::{STEP, step_aside};
 pub use recent::Front;
 pub use sighting::{Sighting, Sightings, SightingsWriter};
 pub use sqlite::Sqlite;
+
+pub use crate::sqlite::Backup;
 
 /// Why the inbox cannot serve. Every case means: come again later.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -72,12 +76,19 @@ pub trait Inbox: Send + Sync + 'static {
     /// One delivery with its headers, body and attempts.
     async fn show(&self, id: DeliveryId) -> Result<Option<Detail>>;
 
-    /// Makes the matching deliveries due again as a new run; returns how many. Others than those that
-    /// [can be replayed](State::can_be_replayed) are left alone.
+    /// The numbers of the matching deliveries that [can be replayed](State::can_be_replayed), oldest first.
+    async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>>;
+
+    /// Makes the [replayable](Self::replayable) deliveries due again as a new run; returns how many. All of it is one
+    /// step: many are replayed by their numbers, some at a time.
     async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64>;
 
-    /// Deletes up to `limit` ended deliveries in `state` that ended before `before`; returns how many.
+    /// Deletes up to `limit` ended deliveries in `state` that ended before `before`, fewer if that takes long; returns how
+    /// many.
     async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64>;
+
+    /// Makes due now what was due at once when it came, though by a clock that was ahead of `now`; says what waits still.
+    async fn catch_up(&self, now: Timestamp) -> Result<Standing>;
 
     /// How many deliveries are in each state but [`State::Done`] and [`State::Canary`]: nobody waits for them, and
     /// handled ones are too many to count.
@@ -92,13 +103,14 @@ pub trait Inbox: Send + Sync + 'static {
     /// Keeps how calls of hooks ended. They may be lost with the power, though not with the process.
     async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()>;
 
-    /// The calls that match, newest first, without their bodies.
+    /// The calls that match, by when they came, newest first, without their bodies.
     async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>>;
 
     /// One call with its bodies, if they were kept.
     async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>>;
 
-    /// Deletes up to `limit` calls that came before `before`, but never the newest; returns how many.
+    /// Deletes up to `limit` calls that came before `before`, fewer if that takes long, but never the newest; returns how
+    /// many.
     async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64>;
 
     /// Keeps requests that brought nothing new, the latest few hundred. They may be lost with the power.
@@ -204,13 +216,28 @@ impl State {
     }
 }
 
+/// What an inbox holds, by the clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// When the newest delivery or call of a hook came.
+    pub newest: Option<Timestamp>,
+    /// How many deliveries were made due.
+    pub made_due: u64,
+    /// How many are not due yet.
+    pub waiting: u64,
+    /// When the first of them is.
+    pub next: Option<Timestamp>,
+}
+
 /// A delivery that this process may work on until the lease runs out.
 #[derive(Debug)]
 pub struct Claim {
     /// The delivery.
     pub delivery: Delivery,
-    /// How many attempts this run has had, this one included; a replay starts a new run.
+    /// How many attempts this run has had, this one included, but none that was lost; a replay starts a new run.
     pub run_attempt: u32,
+    /// How many attempts in a row ended with their worker, the one before this included; 0 if that one did not.
+    pub lost: u32,
     /// The right to finish it; given back with the verdict.
     pub lease: Lease,
 }
@@ -247,6 +274,11 @@ pub enum Verdict {
     Unrouted,
     /// Not tried after all: the worker is stopping. The attempt does not count.
     Released,
+    /// Not tried after all, and not before then. The attempt does not count.
+    Postponed {
+        /// Not before then.
+        until: Timestamp,
+    },
 }
 
 /// Which deliveries. Every given condition must hold.
@@ -270,6 +302,8 @@ pub struct Filter {
     pub conflicts: bool,
     /// With a smaller number: the cursor for the next page.
     pub before: Option<DeliveryId>,
+    /// With a larger number.
+    pub after: Option<DeliveryId>,
     /// At most so many.
     pub limit: Option<usize>,
 }
@@ -300,6 +334,8 @@ pub struct Entry {
     pub state: State,
     /// How many attempts it has had.
     pub attempts: u32,
+    /// How many of the latest ended with their worker, without a verdict.
+    pub lost: u32,
     /// How many replays were asked for.
     pub replays: u32,
     /// How many resends came with other bytes.
@@ -375,6 +411,14 @@ pub fn open(url: &str, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
 /// Whether an inbox cannot be opened because its disk is full: it can be when there is room.
 pub fn is_full(error: &anyhow::Error) -> bool {
     crate::sqlite::is_full(error)
+}
+
+/// Copies the inbox that a URL names to a file that is not there yet, beside a running receiver or without one.
+///
+/// # Errors
+/// If there is no such engine, or the copy cannot be made whole; then nothing is left of it.
+pub fn backup(url: &str, to: &Path) -> anyhow::Result<Backup> {
+    sqlite::backup(file(url)?, to)
 }
 
 /// Whether the inbox that a URL names has been made yet. Nothing is opened.

@@ -38,4 +38,5 @@ pub mod signature;
 pub mod source;
 mod sqlite;
 pub mod telemetry;
+pub mod text;
 pub mod web;

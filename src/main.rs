@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::emitter::{self, EmitArgs};
 use webhook_receiver::handlers;
+use webhook_receiver::telemetry::complain;
+use webhook_receiver::text::inert_lines;
 
 /// What one thread allocates, another frees: there the system's allocator makes threads wait for each other.
 #[global_allocator]
@@ -42,7 +44,7 @@ enum Command {
     Bus(commands::bus::Args),
     /// Give events to a running bus
     Publish(commands::publish::Args),
-    /// Look into the inbox: list, show, replay, prune, export
+    /// Look into the inbox: list, show, replay, prune, export, backup
     Inbox(commands::inbox::Args),
     /// Look into the log of hook calls: list, show, export, prune
     Hooks(commands::hooks::Args),
@@ -87,7 +89,7 @@ async fn main() -> ExitCode {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {error:#}");
+        complain(format!("error: {}", inert_lines(&format!("{error:#}"))));
         ExitCode::from(2)
     })
 }

@@ -23,21 +23,18 @@ use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::event::Timestamp;
 use crate::hook::Site;
 use crate::http;
-use crate::inbox::{self, Front, HookLog, Inbox, InboxError, Options, Sightings, State};
+use crate::inbox::{
+    self, Front, HookLog, Inbox, InboxError, Options, STEP, Sightings, Standing, State, step_aside,
+};
 use crate::openapi;
 use crate::source::Source;
+use crate::telemetry::trust::{Trust, Verdict};
 use crate::telemetry::{Clock, Metrics};
 use crate::web::login::{Login, require_login};
 use full_disk::wait_for_room;
 use key_times::KeyTimes;
 
 pub use bus::serve_bus;
-
-/// How many deliveries one pruning step deletes, so that accepts do not wait long behind it.
-const PRUNE_STEP: usize = 100;
-
-/// How long accepts have the writer for themselves between two steps.
-const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long canaries are kept: as long as somebody may want to look at them after a run of `doctor`.
 const CANARIES: Duration = Duration::from_secs(60 * 60);
@@ -84,6 +81,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
     let inbox = || open(&config).boxed();
     let inbox = wait_for_room(inbox, &listener, &config.limits, &stop).await?;
     let Some(inbox) = inbox else { return Ok(()) };
+    let trust = catch_up(inbox.as_ref(), clock()).await;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.show(&metrics);
     let (sightings, sightings_writer) = Sightings::new(Arc::clone(&inbox));
@@ -121,7 +119,7 @@ pub async fn serve<C: Clone + Send + Sync + 'static>(
         }
     };
     let keeping_house =
-        keep_house(&config, inbox.as_ref(), &clock, &metrics, &mut keys, stop.clone());
+        keep_house(&config, inbox.as_ref(), &clock, trust, &metrics, &mut keys, stop.clone());
     // The log of calls ends after the last call of the drain.
     let answered = CancellationToken::new();
     let receiving = async {
@@ -188,11 +186,56 @@ async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {
     tokio::task::spawn_blocking(open).await.context("opening the inbox")?
 }
 
+/// Lets nothing wait for a clock that was ahead, and remembers how far the inbox has come.
+async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Trust {
+    let standing = inbox.catch_up(now).await.unwrap_or_else(|error| {
+        warn!(%error, "what waits for the clock cannot be made due");
+        Standing::default()
+    });
+    let Standing { newest, made_due, waiting, next } = standing;
+    if made_due > 0 {
+        warn!(
+            deliveries = made_due,
+            "accepted by a clock that was ahead of this one; they are due now"
+        );
+    }
+    if newest > Some(now) && waiting > 0 {
+        let next = next.map(tracing::field::display);
+        warn!(
+            deliveries = waiting,
+            next, "the clock is behind: retries wait until it has caught up"
+        );
+    }
+    Trust::new(now, newest)
+}
+
+/// Says when the clock was set, and whether it may be pruned by.
+async fn follow(inbox: &dyn Inbox, trust: &mut Trust, now: Timestamp) -> bool {
+    match trust.judge(now) {
+        Verdict::Right => true,
+        Verdict::Doubted => false,
+        Verdict::Jumped(ahead) => {
+            let ahead_s = ahead.num_seconds();
+            warn!(
+                ahead_s,
+                "the clock is far ahead of what was expected: nothing is pruned by it for a day"
+            );
+            false
+        }
+        Verdict::Behind(behind) => {
+            warn!(behind_s = behind.num_seconds(), "the clock is behind what was expected");
+            catch_up(inbox, now).await;
+            true
+        }
+    }
+}
+
 /// Prunes what is past its time in small steps, and keeps the backlog's metrics and the times of keys current.
 async fn keep_house(
     config: &Config,
     inbox: &dyn Inbox,
     clock: &Clock,
+    mut trust: Trust,
     metrics: &Metrics,
     keys: &mut KeyTimes,
     stop: CancellationToken,
@@ -205,9 +248,11 @@ async fn keep_house(
     ];
     while !stop.is_cancelled() {
         keys.keep(inbox, metrics).await;
-        for (what, kept) in kept {
+        let now = clock();
+        let may_prune = follow(inbox, &mut trust, now).await;
+        for (what, kept) in kept.into_iter().filter(|_| may_prune) {
             let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
-            let Some(before) = clock().checked_sub_signed(kept) else { continue };
+            let Some(before) = now.checked_sub_signed(kept) else { continue };
             match prune(inbox, what, before, &stop).await {
                 Ok(0) => {}
                 Ok(pruned) => info!(state = what.as_str(), pruned, "pruned"),
@@ -248,15 +293,14 @@ async fn prune(
 ) -> Result<u64, InboxError> {
     let mut pruned = 0;
     while !stop.is_cancelled() {
-        let step = match what {
-            Kept::Ended(state) => inbox.prune(state, before, PRUNE_STEP).await?,
-            Kept::Hooks => inbox.prune_hooks(before, PRUNE_STEP).await?,
-        };
-        if step == 0 {
-            break;
+        let step = step_aside(|| match what {
+            Kept::Ended(state) => inbox.prune(state, before, STEP),
+            Kept::Hooks => inbox.prune_hooks(before, STEP),
+        });
+        match step.await? {
+            0 => break,
+            step => pruned += step,
         }
-        pruned += step;
-        tokio::time::sleep(PRUNE_PAUSE).await;
     }
     Ok(pruned)
 }

@@ -1,5 +1,6 @@
 //! What every embedded store is made of: a file that nobody else may read, one thread that writes it, and readers beside it.
 
+mod backup;
 mod checkpoint;
 mod database;
 mod log;
@@ -20,6 +21,8 @@ use database::Database;
 use place::Place;
 use reserve::Reserve;
 
+pub use backup::Backup;
+pub(crate) use backup::backup;
 pub(crate) use schema::Schema;
 pub(crate) use writer::{Memory, Queue, Tx, Work, Writer, stopped, unheard};
 

@@ -1,8 +1,12 @@
 //! The log, the metrics and the clock.
 
+mod inert;
 mod lines;
+pub(crate) mod trust;
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +23,10 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 use crate::event::Timestamp;
 use crate::inbox::State;
+use inert::Inert;
 use lines::Lines;
 
-pub use lines::LogGuard;
+pub use lines::{LogGuard, complain};
 
 /// Tells the time; an argument wherever time matters, so that tests own it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -41,14 +46,20 @@ pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
     let filter = filter(log)?;
     let terminal = std::io::stderr().is_terminal();
     let writer = Lines::default();
-    let guard = writer.clone().write_to(std::io::stderr())?;
+    // A file of its own: whoever waits for the lock of the standard library's waits for a reader, too.
+    let out = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
+    let guard = writer.clone().write_to(out)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let lines = lines.with_ansi(false);
     match log.format {
-        LogFormat::Pretty => lines.with_ansi(terminal).with_target(false).init(),
-        LogFormat::Auto if terminal => lines.with_target(false).init(),
-        LogFormat::Auto | LogFormat::Json => {
+        LogFormat::Auto | LogFormat::Json if log.format == LogFormat::Json || !terminal => {
             let lines = lines.json().flatten_event(true);
-            lines.with_current_span(false).with_span_list(false).init();
+            let lines = lines.with_current_span(false).with_span_list(false);
+            lines.map_event_format(|format| Inert { format, has_colours: false }).init();
+        }
+        _ => {
+            let lines = lines.with_target(false);
+            lines.map_event_format(|format| Inert { format, has_colours: terminal }).init();
         }
     }
     std::panic::set_hook(Box::new(|panic| {
@@ -159,7 +170,7 @@ impl Default for Metrics {
         );
         registry.register(
             "attempts",
-            "Runs of a handler by outcome: done, retry, dead, unrouted",
+            "Runs of a handler by outcome: done, retry, dead, unrouted, lost",
             metrics.attempts.clone(),
         );
         registry.register_with_unit(
@@ -224,6 +235,12 @@ impl Metrics {
         let labels = AttemptLabels { event: event.to_owned(), outcome };
         self.attempts.get_or_create(&labels).inc();
         self.handling.observe(took.as_secs_f64());
+    }
+
+    /// Counts a run of a handler that ended with its worker, before anybody could say how it went.
+    pub fn attempt_lost(&self, event: &str) {
+        let labels = AttemptLabels { event: event.to_owned(), outcome: "lost" };
+        self.attempts.get_or_create(&labels).inc();
     }
 
     /// Counts a call of a hook. `hook` is the catalog's id, or empty if the catalog does not know it: whoever calls must

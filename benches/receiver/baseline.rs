@@ -20,7 +20,8 @@ use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
     self, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox,
-    InboxError, KeyUse, Lease, Receipt, Result, Route, Seen, Sighting, Sightings, Verdict,
+    InboxError, KeyUse, Lease, Receipt, Result, Route, Seen, Sighting, Sightings, Standing,
+    Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::{Clock, start_log, system_clock};
@@ -129,6 +130,14 @@ impl Inbox for AppendFile {
     }
 
     async fn show(&self, _: DeliveryId) -> Result<Option<Detail>> {
+        nothing()
+    }
+
+    async fn replayable(&self, _: Filter) -> Result<Vec<DeliveryId>> {
+        nothing()
+    }
+
+    async fn catch_up(&self, _: Timestamp) -> Result<Standing> {
         nothing()
     }
 

@@ -3,19 +3,20 @@
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write, stdout};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::json;
 use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::Timestamp;
-use webhook_receiver::inbox::Inbox;
+use webhook_receiver::inbox::{Backup, Inbox, is_there};
+use webhook_receiver::text::inert;
 
-/// How much is read or changed in one step, so that a running receiver never waits long.
-pub(super) const STEP: usize = 500;
+/// How much is read at once.
+pub(super) const PAGE: usize = 500;
 
 /// Which inbox, and how to print.
 #[derive(clap::Args)]
@@ -29,14 +30,31 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn open(&self) -> anyhow::Result<Arc<dyn Inbox>> {
+        super::open(&self.existing()?)
+    }
+
+    /// The URL of an inbox that is there.
+    pub(super) fn existing(&self) -> anyhow::Result<String> {
         let url = config::load(&self.settings)?.inbox;
         let place = url.split_once(':').map_or(url.as_str(), |(_, place)| place);
-        super::open_beside(&url)?.with_context(|| {
-            format!(
-                "there is no inbox at {place}; name it with --inbox sqlite:PATH or --config FILE"
-            )
-        })
+        ensure!(
+            is_there(&url)?,
+            "there is no inbox at {place}; name it with --inbox sqlite:PATH or --config FILE"
+        );
+        Ok(url)
     }
+}
+
+/// Says what was copied.
+pub(super) fn backed_up(file: &Path, what: &str, backup: Backup, json: bool) -> anyhow::Result<()> {
+    let Backup { rows, bytes } = backup;
+    super::print(match json {
+        true => {
+            json!({ "file": file.display().to_string(), what: rows, "bytes": bytes }).to_string()
+        }
+        false => format!("{}: {rows} {what}, {bytes} bytes", file.display()),
+    })?;
+    Ok(())
 }
 
 /// A time, a day, or how long ago.
@@ -85,15 +103,7 @@ pub(super) fn pruned_of(what: &str, pruned: u64, json: bool) -> anyhow::Result<(
     Ok(())
 }
 
-/// The text without what could steer a terminal: names, ids and bodies are the sender's.
-pub(super) fn visible(text: &str, kept: &[char]) -> String {
-    let steers = |c: char| c.is_control() && !kept.contains(&c);
-    text.chars()
-        .map(|c| if steers(c) { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
-}
-
 /// A table's row, each cell on a line of its own.
 pub(super) fn cells<const N: usize>(row: [String; N]) -> [String; N] {
-    row.map(|cell| visible(&cell, &[]))
+    row.map(|cell| inert(&cell).into_owned())
 }

@@ -10,11 +10,12 @@ use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use webhook_receiver::config::{self, Config, FaultsConfig, LogFormat, Overrides};
-use webhook_receiver::emitter::bus::{Options, TARGETS};
+use webhook_receiver::emitter::bus::{Options, TARGETS, backup};
 use webhook_receiver::handlers;
 use webhook_receiver::serve::serve_bus;
 use webhook_receiver::telemetry::{start_log, system_clock};
 
+use super::browse::backed_up;
 use super::serve::stop_on_signal;
 
 const EXAMPLES: &str = "\
@@ -66,11 +67,32 @@ pub(crate) struct Args {
 enum Command {
     /// Reckon, without a network, what an outage of the receiver would cost
     Rehearse(rehearse::Args),
+    /// Copy the outbox, whole, to a file that is not there yet, beside a running bus. It has the keys of subscriptions
+    Backup {
+        /// The file to write, readable by you alone
+        file: PathBuf,
+        /// Settings file [default: receiver.toml if there is one]
+        #[arg(long, short, env = "RECEIVER_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The outbox, e.g. sqlite:data/outbox.db
+        #[arg(long, value_name = "URL")]
+        outbox: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(Command::Rehearse(args)) = args.command {
-        return rehearse::run(&args);
+    match args.command {
+        Some(Command::Rehearse(args)) => return rehearse::run(&args),
+        Some(Command::Backup { file, config, outbox, json }) => {
+            let settings = Overrides { config, ..Overrides::default() };
+            let url = outbox.map_or_else(|| Ok(config::load(&settings)?.bus.outbox), anyhow::Ok)?;
+            backed_up(&file, "events", backup(&url, &file)?, json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let overrides = Overrides { config: args.config, ..Overrides::default() };
     let mut config = config::load(&overrides)?;

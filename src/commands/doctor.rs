@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use webhook_receiver::config::{self, Config, Overrides};
 use webhook_receiver::doctor::{self, DoctorArgs, Verdict};
 use webhook_receiver::handlers;
+use webhook_receiver::text::inert;
 
-use super::print;
+use super::{print, print_styled};
 
 /// `doctor`'s flags and the settings'.
 #[derive(clap::Args)]
@@ -29,10 +30,10 @@ pub(crate) async fn run(Args { settings, args }: Args) -> anyhow::Result<ExitCod
         std::fs::write(file, report.junit())
             .with_context(|| format!("cannot write --junit {}", file.display()))?;
     }
-    print(match args.json {
-        true => serde_json::to_string_pretty(&report.json())?,
-        false => report.table(stdout().is_terminal()),
-    })?;
+    match args.json {
+        true => print(serde_json::to_string_pretty(&report.json())?)?,
+        false => print_styled(report.table(stdout().is_terminal()))?,
+    }
     Ok(match report.verdict() {
         Verdict::Fail => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
@@ -41,7 +42,7 @@ pub(crate) async fn run(Args { settings, args }: Args) -> anyhow::Result<ExitCod
 
 /// Refused attempts are told as they come, since a person waits.
 async fn expect(args: &DoctorArgs, config: &Config) -> anyhow::Result<ExitCode> {
-    let tell = |line: &str| eprintln!("{line}");
+    let tell = |line: &str| eprintln!("{}", inert(line));
     let expected = doctor::expect(args, &handlers::catalog().checked()?, config, tell).await?;
     print(match args.json {
         true => serde_json::to_string_pretty(&expected.json())?,

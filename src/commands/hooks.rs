@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::builder::PossibleValuesParser;
 use webhook_receiver::event::Timestamp;
-use webhook_receiver::inbox::{HOOK_OUTCOMES, HookFilter, Inbox};
+use webhook_receiver::inbox::{HOOK_OUTCOMES, HookFilter, Inbox, STEP, step_aside};
+use webhook_receiver::text::inert;
 
-use super::browse::{Place, STEP, ago, lines, moment, pruned_of};
+use super::browse::{PAGE, Place, ago, lines, moment, pruned_of};
 
 /// `hooks`' own flags.
 #[derive(clap::Args)]
@@ -36,7 +37,7 @@ enum Command {
         /// How many lines
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: usize,
-        /// Only those with a smaller number: the next page
+        /// Only those that come after this one in the list: the next page
         #[arg(long, value_name = "ID")]
         before: Option<i64>,
         #[command(flatten)]
@@ -115,7 +116,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Prune { older_than, place } => {
             let (inbox, before) = (place.open()?, ago(older_than)?);
             let mut pruned = 0;
-            while let step @ 1.. = inbox.prune_hooks(before, STEP).await? {
+            while let step @ 1.. = step_aside(|| inbox.prune_hooks(before, STEP)).await? {
                 pruned += step;
             }
             pruned_of("calls", pruned, place.json)?;
@@ -130,14 +131,14 @@ async fn export(
     output: Option<PathBuf>,
 ) -> anyhow::Result<()> {
     let mut lines = lines(output)?;
-    let mut page = HookFilter { limit: Some(STEP), ..filter };
+    let mut page = HookFilter { limit: Some(PAGE), ..filter };
     loop {
         let calls = inbox.list_hooks(page.clone()).await?;
         let Some(last) = calls.last() else { return Ok(lines.flush()?) };
         page.before = Some(last.id);
         for call in &calls {
             if let Some(call) = inbox.show_hook(call.id).await? {
-                writeln!(lines, "{}", serde_json::to_string(&call)?)?;
+                writeln!(lines, "{}", inert(&serde_json::to_string(&call)?))?;
             }
         }
     }

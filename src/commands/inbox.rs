@@ -12,9 +12,13 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
 use serde_json::{Value, json};
 use webhook_receiver::event::{DeliveryId, Timestamp};
-use webhook_receiver::inbox::{Detail, Entry, Filter, Inbox, State};
+use webhook_receiver::inbox::{self, Detail, Entry, Filter, Inbox, STEP, State, step_aside};
+use webhook_receiver::text::inert;
 
-use super::browse::{Place, STEP, ago, lines, moment, pruned_of};
+use super::browse::{PAGE, Place, ago, backed_up, lines, moment, pruned_of};
+
+/// How many deliveries' numbers are read at once.
+const READ: usize = 10_000;
 
 /// `inbox`'s own flags.
 #[derive(clap::Args)]
@@ -23,7 +27,8 @@ use super::browse::{Place, STEP, ago, lines, moment, pruned_of};
     webhook-receiver inbox show 42\n  \
     webhook-receiver inbox replay --state dead --event OrderEvent --since 2h\n  \
     webhook-receiver inbox export --since 2026-01-01 > deliveries.jsonl\n  \
-    webhook-receiver inbox prune --state done --older-than 30d\n\n\
+    webhook-receiver inbox prune --state done --older-than 30d\n  \
+    webhook-receiver inbox backup /backup/inbox.db\n\n\
     All of them work beside a running receiver, which takes replayed deliveries up within a second.")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -72,6 +77,13 @@ enum Command {
         /// Ended longer ago than this, e.g. 30d
         #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]
         older_than: std::time::Duration,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy the inbox, whole, to a file that is not there yet. Exit code 2 and no file if that fails
+    Backup {
+        /// The file to write, readable by you alone
+        file: PathBuf,
         #[command(flatten)]
         place: Place,
     },
@@ -163,6 +175,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             prune(place.open()?.as_ref(), state, older_than, place.json).await?;
         }
+        Command::Backup { file, place } => {
+            let copied = inbox::backup(&place.existing()?, &file)?;
+            backed_up(&file, "deliveries", copied, place.json)?;
+        }
         Command::Export { selection, output, place } => {
             export(place.open()?.as_ref(), selection.filter(), output).await?;
         }
@@ -170,25 +186,27 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Oldest first, so that the deliveries of one entity keep their order.
+/// Oldest first, so that the deliveries of one entity keep their order, and in steps that let a running receiver go first.
 async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Result<u64> {
-    let mut ended = Vec::new();
-    let mut pages = Pages::new(filter.clone());
-    while let Some(page) = pages.next(inbox).await? {
-        ended.extend(
-            page.iter().filter(|entry| entry.state.can_be_replayed()).map(|entry| entry.id),
-        );
-    }
-    if dry_run {
-        return Ok(ended.len() as u64);
-    }
-    ended.reverse();
+    let newest = inbox.list(Filter { limit: Some(1), ..Filter::default() }).await?;
+    let Some(newest) = newest.first() else { return Ok(0) };
+    // What is accepted from now on is nobody's to replay.
+    let before = Some(newest.id.saturating_add(1));
+    let mut rest = Filter { before, limit: Some(READ), ..filter.clone() };
     let mut replayed = 0;
-    for ids in ended.chunks(STEP) {
-        let step = Filter { ids: ids.to_vec(), limit: None, ..filter.clone() };
-        replayed += inbox.replay(step, Utc::now()).await?;
+    loop {
+        let ids = inbox.replayable(rest.clone()).await?;
+        let Some(last) = ids.last() else { return Ok(replayed) };
+        rest.after = Some(*last);
+        if dry_run {
+            replayed += ids.len() as u64;
+            continue;
+        }
+        for ids in ids.chunks(STEP) {
+            let step = Filter { ids: ids.to_vec(), ..filter.clone() };
+            replayed += step_aside(|| inbox.replay(step.clone(), Utc::now())).await?;
+        }
     }
-    Ok(replayed)
 }
 
 /// Why fewer deliveries were replayed than were named.
@@ -217,7 +235,7 @@ async fn prune(
 ) -> anyhow::Result<()> {
     let before = ago(older_than)?;
     let mut pruned = 0;
-    while let step @ 1.. = inbox.prune(state, before, STEP).await? {
+    while let step @ 1.. = step_aside(|| inbox.prune(state, before, STEP)).await? {
         pruned += step;
     }
     pruned_of("deliveries", pruned, json)
@@ -229,7 +247,7 @@ async fn export(inbox: &dyn Inbox, filter: Filter, output: Option<PathBuf>) -> a
     while let Some(page) = pages.next(inbox).await? {
         for entry in page {
             if let Some(detail) = inbox.show(entry.id).await? {
-                writeln!(lines, "{}", json_of(&detail))?;
+                writeln!(lines, "{}", inert(&json_of(&detail).to_string()))?;
             }
         }
     }
@@ -243,13 +261,13 @@ struct Pages {
 
 impl Pages {
     fn new(filter: Filter) -> Self {
-        Pages { filter: Some(Filter { limit: Some(STEP), ..filter }) }
+        Pages { filter: Some(Filter { limit: Some(PAGE), ..filter }) }
     }
 
     async fn next(&mut self, inbox: &dyn Inbox) -> anyhow::Result<Option<Vec<Entry>>> {
         let Some(filter) = self.filter.take() else { return Ok(None) };
         let page = inbox.list(filter.clone()).await?;
-        if let Some(last) = page.last().filter(|_| page.len() == STEP) {
+        if let Some(last) = page.last().filter(|_| page.len() == PAGE) {
             self.filter = Some(Filter { before: Some(last.id), ..filter });
         }
         Ok(Some(page).filter(|page| !page.is_empty()))

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use webhook_receiver::config::{self, Config, Overrides, reachable};
 use webhook_receiver::emitter::bus::{Published, Receipt};
 
+use super::browse::cells;
 use super::{plain, print};
 
 const EXAMPLES: &str = "\
@@ -179,7 +180,7 @@ fn show(events: &[Event<'_>], receipts: &[Receipt], is_json: bool) -> anyhow::Re
             Published::Conflict => "conflict",
         };
         let (name, id) = (event.event_type.to_owned(), receipt.id.clone());
-        [status.to_owned(), name, id, receipt.deliveries.to_string()]
+        cells([status.to_owned(), name, id, receipt.deliveries.to_string()])
     }));
     Ok(print(table)?)
 }

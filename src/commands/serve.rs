@@ -40,7 +40,7 @@ pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Serves until SIGTERM or SIGINT, then drains; with something `beside` it that stops with it.
+/// Serves until SIGTERM, SIGINT or SIGHUP, then drains; with something `beside` it that stops with it.
 pub(crate) async fn serve(
     config: Config,
     listener: TcpListener,
@@ -63,9 +63,17 @@ pub(crate) fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<impl Fut
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     Ok(async move {
         let mut next = async || {
+            let hangup = async {
+                match &mut hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
+                _ = hangup => "SIGHUP",
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             }
@@ -76,4 +84,13 @@ pub(crate) fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<impl Fut
         next().await;
         std::process::exit(130);
     })
+}
+
+/// Whether whoever started the process, such as `nohup`, wants it to outlive its terminal.
+fn ignores_hangup() -> bool {
+    const SIGHUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & SIGHUP != 0)
 }

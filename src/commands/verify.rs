@@ -16,6 +16,7 @@ use webhook_receiver::event::Timestamp;
 use webhook_receiver::signature::{RFC_9421, Stamps};
 use webhook_receiver::source::Source;
 use webhook_receiver::source::diagnose::{Request, diagnose};
+use webhook_receiver::text::inert;
 
 use captured::Captured;
 
@@ -226,16 +227,10 @@ impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (number, (name, value)) in self.lines().iter().enumerate() {
             let end = if number > 0 { "\n" } else { "" };
-            write!(f, "{end}{name:<12}{}", visible(value))?;
+            write!(f, "{end}{name:<12}{}", inert(value))?;
         }
         Ok(())
     }
-}
-
-/// The text without what could steer a terminal: ids and header names are the sender's.
-fn visible(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    text.chars().map(shown).collect()
 }
 
 fn at(text: &str) -> Result<Timestamp, String> {

@@ -7,6 +7,10 @@ use chrono::TimeDelta;
 use crate::event::Timestamp;
 use crate::inbox::Verdict;
 
+/// How long a delivery rests whose worker has stopped twice in a row; it doubles each time, up to the longest.
+const FIRST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
+
 /// The delays between attempts, varied at random so that deliveries that failed together do not return together.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -39,9 +43,12 @@ impl Schedule {
         }
     }
 
-    /// Whether the last attempt has been before this one. Its verdict was never written: it took its worker with it.
-    pub(super) fn is_over(&self, attempt: u32) -> bool {
-        usize::try_from(attempt).unwrap_or(usize::MAX) > self.delays.len() + 1
+    /// How long a delivery rests after so many attempts in a row that ended with their worker. One is a restart; more may be
+    /// the delivery's doing, or that of one beside it.
+    pub(super) fn rest(&self, lost: u32) -> Duration {
+        let doublings = lost.saturating_sub(2).min(16);
+        let rest = (FIRST_REST * 2_u32.pow(doublings)).min(LONGEST_REST);
+        if lost < 2 { Duration::ZERO } else { self.vary(rest) }
     }
 
     fn vary(&self, delay: Duration) -> Duration {
@@ -79,6 +86,20 @@ mod tests {
     #[test]
     fn the_attempt_after_the_last_delay_is_the_last() {
         assert_eq!(verdict(3, None), Verdict::Dead { reason: "down (attempt 3, the last)".into() });
+    }
+
+    #[test]
+    fn a_worker_that_stops_once_costs_no_time_and_then_ever_more_up_to_an_hour() {
+        let rest = |lost| schedule().rest(lost).as_secs_f64();
+        assert_eq!((rest(0), rest(1)), (0.0, 0.0));
+        for (lost, seconds) in [(2, 5.0), (3, 10.0), (11, 2560.0), (12, 3600.0), (u32::MAX, 3600.0)]
+        {
+            assert!(
+                (seconds * 0.8..=seconds * 1.2).contains(&rest(lost)),
+                "{lost}: {}",
+                rest(lost)
+            );
+        }
     }
 
     #[test]

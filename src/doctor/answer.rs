@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::event::{DeliveryId, Timestamp};
 use crate::field;
 use crate::http::answer::Echo;
+use crate::text::inert;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -123,7 +124,7 @@ impl Seen {
 
 /// A stranger's text, short and without what could steer a terminal.
 pub(super) fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
+    inert(&text.chars().take(80).collect::<String>()).into_owned()
 }
 
 impl Answer {

@@ -16,6 +16,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::event::DeliveryId;
 use crate::inbox::{self, Detail, Entry, Filter, Inbox, Options, Sighting, State};
+use crate::text::inert;
 
 /// How often the inbox is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -233,8 +234,7 @@ impl Expected {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for note in &self.notes {
-            let text: String = note.text.chars().filter(|c| !c.is_control()).collect();
-            writeln!(f, "{:<5} {text}", note.verdict.as_str())?;
+            writeln!(f, "{:<5} {}", note.verdict.as_str(), inert(&note.text))?;
         }
         if let Some(diff) = &self.diff {
             write!(f, "\n{diff}")?;
@@ -243,11 +243,7 @@ impl fmt::Display for Expected {
             writeln!(f, "\nrefused meanwhile:")?;
         }
         for sighting in &self.refused {
-            writeln!(
-                f,
-                "  {}",
-                shown(sighting).chars().filter(|c| !c.is_control()).collect::<String>()
-            )?;
+            writeln!(f, "  {}", inert(&shown(sighting)))?;
         }
         Ok(())
     }

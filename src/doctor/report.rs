@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::check::{Check, Finding, Verdict};
 use super::sender::Sender;
+use crate::text::inert_lines;
 
 /// One check and what it has found.
 pub struct Line {
@@ -131,7 +132,11 @@ impl Report {
             if is_coloured {
                 cell = cell.fg(colour(verdict)).add_attribute(Attribute::Bold);
             }
-            table.add_row([cell, Cell::new(line.check.id), Cell::new(self.told(line))]);
+            table.add_row([
+                cell,
+                Cell::new(line.check.id),
+                Cell::new(inert_lines(&self.told(line))),
+            ]);
         }
         format!("{table}\n\n{self}")
     }
@@ -175,6 +180,9 @@ fn colour(verdict: Verdict) -> Color {
 }
 
 fn escaped(text: &str) -> String {
-    let plain: String = text.chars().filter(|c| !c.is_control() || *c == '\n').collect();
-    plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    inert_lines(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

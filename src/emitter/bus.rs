@@ -43,6 +43,7 @@ use crate::config::{BusConfig, FaultsConfig};
 use crate::event::Timestamp;
 use crate::sqlite;
 use crate::telemetry::Clock;
+use crate::telemetry::trust::{Trust, Verdict};
 use guard::{Allowed, Guard};
 use outbox::Outbox;
 use record::Record;
@@ -54,7 +55,7 @@ pub use lane::{Health, Standing};
 pub use manage::{Overview, SubscriptionFilter};
 pub use outbox::{
     AttemptEntry, AttemptFilter, DeliveryEntry, Detail, EventDetail, EventEntry, EventFilter,
-    Exchange, Preview, Selection,
+    Exchange, Preview, Selection, backup,
 };
 pub use publication::{NotPublished, Publication, Published, Receipt, Type, Types};
 pub use subscription::{Keys, Shown};
@@ -165,7 +166,9 @@ impl Bus {
         let outbox = open(config, Arc::clone(&roster)).await?;
         // A schedule that ran fast is not waited for to be caught up with.
         let now = (options.clock)();
-        let start = outbox.latest().await?.map_or(now, |latest| latest.max(now));
+        let latest = outbox.latest().await?;
+        let start = latest.map_or(now, |latest| latest.max(now));
+        let (trust, clock) = (Trust::new(now, latest), Arc::clone(&options.clock));
         let (records, kept) = mpsc::channel(RECORDS);
         let end = CancellationToken::new();
         let keeper = tokio::spawn(record::keep(kept, Arc::clone(&outbox), end.clone()));
@@ -192,7 +195,7 @@ impl Bus {
             roster,
         });
         bus.take_up(config).await?;
-        bus.lanes.spawn(Arc::clone(&bus).keep_house());
+        bus.lanes.spawn(Arc::clone(&bus).keep_house(trust, clock));
         Ok(bus)
     }
 
@@ -269,10 +272,19 @@ impl Bus {
     }
 
     /// Forgets what is past its time, in small steps.
-    async fn keep_house(self: Arc<Self>) {
+    async fn keep_house(self: Arc<Self>, mut trust: Trust, clock: Clock) {
         while !self.stop.is_cancelled() {
+            let verdict = trust.judge(clock());
+            if let Verdict::Jumped(ahead) = verdict {
+                let ahead_s = ahead.num_seconds();
+                warn!(
+                    ahead_s,
+                    "the clock is far ahead of what was expected: nothing is pruned by it for a day"
+                );
+            }
+            let may_prune = matches!(verdict, Verdict::Right | Verdict::Behind(_));
             let mut pruned = 0;
-            while !self.stop.is_cancelled() {
+            while may_prune && !self.stop.is_cancelled() {
                 match self.outbox.prune(self.horizon()).await {
                     Ok(0) => break,
                     Ok(rows) => pruned += rows,

@@ -22,6 +22,7 @@ use super::{EmitArgs, Verdict, interrupt};
 use crate::catalog::Catalog;
 use crate::client::client;
 use crate::config::Config;
+use crate::text::inert_lines;
 use plan::Call;
 use report::Called;
 
@@ -48,7 +49,7 @@ pub(super) async fn run<C: 'static>(
         return Ok(Verdict::AsExpected);
     }
     let report = call(&plan, interrupt()).await?;
-    print(if args.json { report.json()? } else { report.to_string() })?;
+    print(if args.json { inert_lines(&report.json()?).into_owned() } else { report.to_string() })?;
     Ok(if report.is_as_expected() { Verdict::AsExpected } else { Verdict::Otherwise })
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::attempt::Attempt;
 use super::proof::Tamper;
 use super::report::Report;
+use crate::text::inert_lines;
 
 /// A delay behind the schedule that is worth a word.
 const LATE: Duration = Duration::from_millis(50);
@@ -135,8 +136,7 @@ fn body_json(body: &[u8]) -> Value {
 
 /// A stranger's text without what could steer a terminal.
 pub(super) fn printable(text: &[u8]) -> String {
-    let shown = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
-    String::from_utf8_lossy(text).chars().map(shown).collect()
+    inert_lines(&String::from_utf8_lossy(text)).into_owned()
 }
 
 pub(super) fn millis(time: Duration) -> f64 {

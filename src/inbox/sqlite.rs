@@ -8,6 +8,7 @@ mod hooks;
 mod rows;
 mod schema;
 mod sightings;
+mod spans;
 mod waiting;
 mod writer;
 
@@ -20,7 +21,7 @@ use rusqlite::Connection;
 
 use super::{
     Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
-    Lease, Options, Receipt, Result, Route, Sighting, State, Verdict,
+    Lease, Options, Receipt, Result, Route, Sighting, Standing, State, Verdict,
 };
 use crate::event::{DeliveryId, Timestamp};
 use crate::source::Verified;
@@ -28,6 +29,11 @@ use crate::sqlite::{self, Store};
 use crate::telemetry::Clock;
 use dedup::Dedup;
 use writer::{Memory, Tx};
+
+/// Copies an inbox to a new file.
+pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<sqlite::Backup> {
+    sqlite::backup(from, to, &schema::SCHEMA, "delivery")
+}
 
 /// The inbox in a SQLite file.
 pub struct Sqlite {
@@ -113,12 +119,20 @@ impl Inbox for Sqlite {
         self.read(move |db| browse::show(db, id)).await
     }
 
+    async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>> {
+        self.read(move |db| browse::replayable(db, &filter)).await
+    }
+
     async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64> {
         self.call(move |tx| rows::replay(tx, &filter, now)).await
     }
 
     async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64> {
         self.call(move |tx| rows::prune(tx, state, before, limit)).await
+    }
+
+    async fn catch_up(&self, now: Timestamp) -> Result<Standing> {
+        self.call(move |tx| rows::catch_up(tx, now)).await
     }
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {

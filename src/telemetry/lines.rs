@@ -1,18 +1,21 @@
 //! Log lines on their way to standard error: collected, then written together by a thread of their own.
 //!
 //! A line costs the request that writes it a copy and nothing else. If standard error takes nothing, lines are lost
-//! and counted, but no request waits.
+//! and counted, but no request waits, nor does the end of the process for longer than [`LAST`].
 
 use std::io::{self, Write};
 use std::mem::take;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How long lines are collected.
 const COLLECT: Duration = Duration::from_millis(20);
+
+/// How long the last lines may take.
+const LAST: Duration = Duration::from_secs(1);
 
 /// How much is collected at most, in bytes.
 const LIMIT: usize = 8 * 1024 * 1024;
@@ -34,18 +37,33 @@ struct Collected {
     closed: bool,
 }
 
-/// Keeps the log going; dropped, it writes out the last lines.
+/// Keeps the log going; dropped, it writes out the last lines, unless nobody takes them.
 pub struct LogGuard {
     lines: Lines,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
+}
+
+/// Says on standard error why the program ends, unless nobody takes it.
+pub fn complain(text: String) {
+    let (running, ended) = channel::<()>();
+    std::thread::spawn(move || {
+        let _ = writeln!(io::stderr(), "{text}");
+        drop(running);
+    });
+    let _ = ended.recv_timeout(LAST);
 }
 
 impl Lines {
     /// Starts to write what is collected to `out`.
     pub(super) fn write_to(self, out: impl Write + Send + 'static) -> io::Result<LogGuard> {
         let lines = self.clone();
-        let thread = std::thread::Builder::new().name("log".into()).spawn(move || self.run(out))?;
-        Ok(LogGuard { lines, thread: Some(thread) })
+        let (running, ended) = channel();
+        std::thread::Builder::new().name("log".into()).spawn(move || {
+            self.run(out);
+            drop(running);
+        })?;
+        Ok(LogGuard { lines, ended })
     }
 
     fn run(&self, mut out: impl Write) {
@@ -85,10 +103,8 @@ impl Drop for LogGuard {
     fn drop(&mut self) {
         self.lines.lock().closed = true;
         self.lines.0.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // A log that panicked has nothing left to write.
-            let _ = thread.join();
-        }
+        // A thread that is still at it ends with the process.
+        let _ = self.ended.recv_timeout(LAST);
     }
 }
 
@@ -148,6 +164,19 @@ mod tests {
         drop(guard);
         let expected: String = (0..1000).map(|n| format!("{n}\n")).collect();
         assert_eq!(String::from_utf8(out.lock().unwrap().clone()).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_reader_that_takes_nothing() {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let lines = Lines::default();
+        let held = out.lock().unwrap();
+        let guard = lines.clone().write_to(Stuck(Arc::clone(&out))).unwrap();
+        (&lines).write_all(b"line\n").unwrap();
+        let started = std::time::Instant::now();
+        drop(guard);
+        assert!(started.elapsed() < LAST * 5);
+        drop(held);
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn browse(folder: &Path) {
     assert!(table.trim_start().starts_with("ID") && table.contains("MESSAGE ID"), "{table}");
     assert_eq!(table.lines().count(), 4, "{table}");
     assert!(!table.contains('\u{1b}'), "a sender's name cannot steer the terminal: {table:?}");
-    assert!(table.contains(r"Unheard\u{1b}[2J  odd"), "{table}");
+    assert!(table.contains(r"Unheard\u001b[2J  odd"), "{table}");
 
     let shown = json_of(&inbox(folder, &["show", "1", "--json"]));
     assert_eq!(shown["messageId"], "good");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use webhook_receiver::event::DeliveryId;
 use webhook_receiver::inbox::{
     AttemptEntry, Claim, Detail, Filter, Inbox, KeyUse, Lease, Receipt, Route, Seen, Sighting,
-    State, Verdict,
+    Standing, State, Verdict,
 };
 
 use super::deliveries::{Message, Store, anonymous, at, keyed, message, route, stopped};
@@ -246,7 +246,7 @@ async fn a_lease_that_runs_out_is_taken_over_and_the_attempt_is_lost(fresh: Fres
     assert_eq!(due(&*inbox, 10).await, [id]);
     assert!(due(&*inbox, 69).await.is_empty());
     let second = claim_one(&*inbox, 70).await;
-    assert_eq!((second.run_attempt, second.delivery.meta.attempt), (2, 2));
+    assert_eq!((second.run_attempt, second.lost, second.delivery.meta.attempt), (1, 1, 2));
     let kept = show(&*inbox, id).await;
     assert_eq!(outcomes(&kept), [(1, 0, "lost")]);
     assert_eq!((kept.attempts[0].started_at, kept.attempts[0].ended_at), (at(10), at(70)));
@@ -305,7 +305,7 @@ async fn a_released_lease_is_used_up(fresh: Fresh) {
     assert!(finish(&*inbox, &held, Verdict::Done, 3).await);
 }
 
-async fn a_crash_between_claim_and_finish_costs_an_attempt_and_nothing_else(fresh: Fresh) {
+async fn a_crash_between_claim_and_finish_costs_no_attempt_of_the_run(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
     let id = accept(&*inbox, "m", 0).await;
@@ -314,10 +314,49 @@ async fn a_crash_between_claim_and_finish_costs_an_attempt_and_nothing_else(fres
     let inbox = store.open();
     assert_eq!(send(&*inbox, &message("m"), route(), 60).await.seen, Seen::Duplicate);
     let again = claim_one(&*inbox, 60).await;
-    assert_eq!((again.lease.id, again.run_attempt), (id, 2));
+    assert_eq!((again.lease.id, again.run_attempt, again.lost), (id, 1, 1));
     assert!(!finish(&*inbox, &before, Verdict::Done, 61).await);
     assert!(finish(&*inbox, &again.lease, Verdict::Done, 61).await);
     assert_eq!(outcomes(&show(&*inbox, id).await), [(1, 0, "lost"), (2, 0, "done")]);
+}
+
+async fn lost_attempts_are_counted_apart_until_one_ends(fresh: Fresh) {
+    let store = fresh();
+    let inbox = store.open();
+    let id = accept(&*inbox, "m", 0).await;
+    for lost in 0..20 {
+        let claim = claim_one(&*inbox, i64::from(lost) * 60).await;
+        assert_eq!((claim.run_attempt, claim.lost, claim.lease.attempt), (1, lost, lost + 1));
+        assert_eq!(show(&*inbox, id).await.entry.lost, lost);
+    }
+    let claim = claim_one(&*inbox, 1200).await;
+    let postponed = Verdict::Postponed { until: at(2000) };
+    assert!(finish(&*inbox, &claim.lease, postponed, 1200).await);
+    let entry = show(&*inbox, id).await.entry;
+    assert_eq!((entry.state, entry.due_at, entry.lost), (State::Ready, Some(at(2000)), 20));
+    assert!(due(&*inbox, 1999).await.is_empty());
+    let rested = claim_one(&*inbox, 2000).await;
+    assert_eq!((rested.run_attempt, rested.lost), (1, 0));
+    assert!(finish(&*inbox, &rested.lease, retry(2001), 2000).await);
+    assert_eq!(show(&*inbox, id).await.entry.lost, 0);
+    let failed = claim_one(&*inbox, 2001).await;
+    assert_eq!((failed.run_attempt, failed.lost), (2, 0));
+}
+
+async fn what_was_due_at_once_does_not_wait_for_a_clock_that_was_ahead(fresh: Fresh) {
+    let store = fresh();
+    let inbox = store.open();
+    let failed = end_and_accept(&*inbox, retry(5000)).await;
+    let new = accept(&*inbox, "accepted ahead", 1000).await;
+    assert!(due(&*inbox, 500).await.is_empty());
+    let standing = inbox.catch_up(at(500)).await.unwrap();
+    let expected =
+        Standing { newest: Some(at(1000)), made_due: 1, waiting: 1, next: Some(at(5000)) };
+    assert_eq!(standing, expected);
+    assert_eq!(due(&*inbox, 500).await, [new]);
+    let again = inbox.catch_up(at(500)).await.unwrap();
+    assert_eq!(again, Standing { made_due: 0, ..expected }, "nor is it taken from who has it");
+    assert_eq!(due(&*inbox, 5000).await, [new, failed], "the retry waits for its time");
 }
 
 async fn a_retry_is_not_due_before_its_time(fresh: Fresh) {
@@ -549,6 +588,7 @@ async fn a_listing_is_filtered_and_paged(fresh: Fresh) {
         (Filter { until: Some(at(20)), ..any() }, vec![b, a]),
         (Filter { conflicts: true, ..any() }, vec![]),
         (Filter { before: Some(c), ..any() }, vec![b, a]),
+        (Filter { after: Some(b), ..any() }, vec![d, c]),
         (Filter { limit: Some(2), ..any() }, vec![d, c]),
         (Filter { limit: Some(2), before: Some(c), ..any() }, vec![b, a]),
         (
@@ -560,6 +600,7 @@ async fn a_listing_is_filtered_and_paged(fresh: Fresh) {
         assert_eq!(listed(&*inbox, filter.clone()).await, expected, "{filter:?}");
     }
     assert_eq!(inbox.show(999).await.unwrap(), None);
+    assert_eq!(inbox.replayable(any()).await.unwrap(), [c]);
 }
 
 /// Claims everything, ends the one as done and gives the rest back.
@@ -693,8 +734,10 @@ macro_rules! conformance {
             a_late_verdict_counts_while_nobody_else_holds_the_delivery
             a_released_attempt_does_not_count
             a_released_lease_is_used_up
-            a_crash_between_claim_and_finish_costs_an_attempt_and_nothing_else
+            a_crash_between_claim_and_finish_costs_no_attempt_of_the_run
+            lost_attempts_are_counted_apart_until_one_ends
             a_retry_is_not_due_before_its_time
+            what_was_due_at_once_does_not_wait_for_a_clock_that_was_ahead
             a_dead_letter_is_kept_with_its_reason
             what_no_handler_takes_is_kept_until_it_is_replayed
             a_replay_is_a_new_run

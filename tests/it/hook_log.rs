@@ -141,11 +141,16 @@ pub(crate) async fn calls_are_pruned_in_steps_by_when_they_came_but_never_the_ne
     assert_eq!(inbox.prune_hooks(at(100), 9).await.unwrap(), 0);
     // A call that took long is logged after later ones.
     log(&*inbox, [call("b", 5), call("a", 1), call("c", 6), call("d", 7), call("e", 2)]).await;
-    let newest = inbox.list_hooks(HookFilter::default()).await.unwrap()[0].id;
+    let all = inbox.list_hooks(HookFilter::default()).await.unwrap();
+    let newest = all.iter().map(|call| call.id).max().unwrap();
+    for (page, call) in all.iter().enumerate() {
+        let after = HookFilter { before: Some(call.id), ..HookFilter::default() };
+        assert_eq!(inbox.list_hooks(after).await.unwrap(), all[page + 1..]);
+    }
     assert_eq!(inbox.prune_hooks(at(6), 1).await.unwrap(), 1);
-    assert_eq!(listed(&*inbox, HookFilter::default()).await.concat(), "edcb");
+    assert_eq!(listed(&*inbox, HookFilter::default()).await.concat(), "dcbe");
     assert_eq!(inbox.prune_hooks(at(6), 9).await.unwrap(), 1);
-    assert_eq!(listed(&*inbox, HookFilter::default()).await.concat(), "edc");
+    assert_eq!(listed(&*inbox, HookFilter::default()).await.concat(), "dce");
     let beside = store.open_beside();
     assert_eq!(beside.prune_hooks(at(100), 9).await.unwrap(), 2);
     assert_eq!(listed(&*inbox, HookFilter::default()).await.concat(), "e");

@@ -1,8 +1,14 @@
 //! The log of the real program: one line a request, one line an attempt, and nothing that is secret in any.
 
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
 use serde_json::{Value, json};
 
-use super::process::Process;
+use super::deliveries::PATIENCE;
+use super::process::{Process, command, complaint, run};
 use super::receiver::{Answer, Request};
 
 /// The key; its beginning is looked for.
@@ -187,4 +193,80 @@ async fn a_sender_that_hangs_up_before_its_answer_leaves_a_line() {
     let reason = line["reason"].as_str().unwrap();
     assert!(reason.contains("hung up") || reason.contains("broke off"), "{line}");
     process.stop();
+}
+
+/// A standard error that takes nothing: a pipe that is full and that nobody reads.
+fn stuck() -> (UnixStream, UnixStream) {
+    let (reader, mut writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    while writer.write(&[b'x'; 1024]).is_ok() {}
+    while writer.write(b"x").is_ok() {}
+    writer.set_nonblocking(false).unwrap();
+    (reader, writer)
+}
+
+/// Waits for the end of a process, but no longer than it may take.
+fn ended(mut child: Child) -> ExitStatus {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let id = child.id();
+    std::thread::spawn(move || sender.send(child.wait().unwrap()));
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+        panic!("it does not end")
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_signal_drains_whatever_the_state_of_standard_error() {
+    for signal in ["TERM", "HUP", "INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("receiver.toml"), SETTINGS).unwrap();
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (_reader, writer) = stuck();
+        let mut command = command(folder.path(), &["serve", "--listen", &address.to_string()]);
+        let child = command.stderr(OwnedFd::from(writer)).stdin(Stdio::null()).spawn().unwrap();
+        let id = child.id().to_string();
+        let mut tries = 0;
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            tries += 1;
+            assert!(tries < 2000, "it listens");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(order().send(&address.to_string()).await.status, 200);
+        assert!(
+            Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success()
+        );
+        assert!(ended(child).success(), "{signal}");
+    }
+}
+
+#[test]
+fn a_start_that_fails_ends_though_nobody_takes_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_reader, writer) = stuck();
+    let mut command = command(folder.path(), &["serve", "--config", "none.toml"]);
+    let child = command.stderr(OwnedFd::from(writer)).stdin(Stdio::null()).spawn().unwrap();
+    assert_eq!(ended(child).code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_drains_the_receiver_unless_it_is_to_outlive_its_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("receiver.toml"), SETTINGS).unwrap();
+    let inner = command(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(inner.get_program());
+    let mut process = Process::start(nohup.args(inner.get_args()).current_dir(folder.path()));
+    process.signal("HUP");
+    assert_eq!(order().send(&process.address).await.status, 200);
+    process.wait_for(|line| line["message"] == "attempt");
+    let lines = process.stop();
+    assert!(lines.iter().all(|line| line["signal"] != "SIGHUP"), "{lines:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_from_outside_is_inert_on_standard_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = complaint(run(folder.path(), &["inbox", "list", "--config", "a\u{1b}[2J\u{202e}b"]));
+    assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
 }

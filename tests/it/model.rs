@@ -184,10 +184,11 @@ impl Model {
             assert!(due.contains(&claim.lease.id), "{} of {due:?}", claim.lease.id);
             let now = self.now();
             let row = self.rows.get_mut(&claim.lease.id).unwrap();
+            let was_lost = row.state == State::Running;
             row.state = State::Running;
             row.due = self.seconds + LEASE.as_secs() as i64;
             row.attempts += 1;
-            row.run_attempts += 1;
+            row.run_attempts += u32::from(!was_lost);
             row.holder = Some((row.attempts, now));
             let meta = &claim.delivery.meta;
             let numbers = (claim.run_attempt, meta.attempt, meta.replay);
@@ -228,7 +229,7 @@ impl Model {
             Verdict::Done => State::Done,
             Verdict::Dead { .. } => State::Dead,
             Verdict::Unrouted => State::Unrouted,
-            Verdict::Retry { .. } | Verdict::Released => State::Ready,
+            Verdict::Retry { .. } | Verdict::Released | Verdict::Postponed { .. } => State::Ready,
         };
         if let Verdict::Retry { .. } = verdict {
             row.due += 20;

@@ -121,10 +121,14 @@ impl Process {
         }
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// Ends it as a service manager would, and returns the whole log.
     pub(crate) fn stop(mut self) -> Vec<Value> {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        self.signal("TERM");
         self.wait_for(|line| line["message"] == "stopped");
         assert!(self.child.wait().unwrap().success());
         let mut rest = String::new();

@@ -6,6 +6,8 @@ mod order;
 #[allow(dead_code, unreachable_pub, reason = "as in a fork's file, whose models are public")]
 mod shipment;
 
+use std::process::Command;
+
 use webhook_receiver::config::parse;
 use webhook_receiver::handlers::Context;
 
@@ -53,4 +55,24 @@ fn the_example_families_are_registered() {
 fn the_example_hooks_are_registered() {
     let catalog = autoship_hooks::catalog().checked().unwrap();
     assert_eq!(catalog.hooks().count(), 4);
+}
+
+#[test]
+fn the_service_unit_leaves_little_exposed() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("webhook-receiver.service");
+    let text = blocks("ini").next().unwrap();
+    for line in ["Restart=always", "StartLimitIntervalSec=0", "LimitCORE=0"] {
+        assert!(text.lines().any(|known| known == line), "{line}");
+    }
+    // The program need not be installed to be judged.
+    std::fs::write(&unit, text.replace("/usr/local/bin/webhook-receiver", "/bin/true")).unwrap();
+    let analyze = |args: &[&str]| Command::new("systemd-analyze").args(args).arg(&unit).output();
+    let Ok(security) = analyze(&["security", "--offline=true", "--threshold=30"]) else {
+        return eprintln!("SKIPPED: systemd-analyze is not installed here");
+    };
+    let said = String::from_utf8_lossy(&security.stdout).into_owned();
+    assert!(security.status.success() && said.contains("Overall exposure level"), "{said}");
+    let verified = analyze(&["verify"]).unwrap();
+    assert!(verified.status.success() && verified.stderr.is_empty(), "{verified:?}");
 }

@@ -28,7 +28,7 @@ use webhook_receiver::http::{Parts, Routes};
 use webhook_receiver::inbox::{
     self, AttemptEntry, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog,
     HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, Sighting,
-    Sightings, State, Verdict,
+    Sightings, Standing, State, Verdict,
 };
 use webhook_receiver::source::{Verified, versioned};
 use webhook_receiver::telemetry::{Clock, system_clock};
@@ -535,6 +535,12 @@ impl Inbox for Store {
     }
     async fn show(&self, _: DeliveryId) -> inbox::Result<Option<Detail>> {
         unreachable!("nothing is browsed here")
+    }
+    async fn replayable(&self, _: Filter) -> inbox::Result<Vec<DeliveryId>> {
+        unreachable!("nothing is browsed here")
+    }
+    async fn catch_up(&self, _: Timestamp) -> inbox::Result<Standing> {
+        unreachable!("nothing waits here")
     }
     async fn replay(&self, _: Filter, _: Timestamp) -> inbox::Result<u64> {
         unreachable!("nothing is browsed here")

@@ -68,8 +68,9 @@ fn tables(db: &Connection) -> Vec<String> {
 fn to_first_version(file: &Path) {
     let db = Connection::open(file).unwrap();
     db.execute_batch(
-        "DROP TABLE key_use; DROP TABLE hook_call; DROP TABLE sighting;
-         ALTER TABLE delivery DROP COLUMN key; PRAGMA user_version = 1;",
+        "DROP TABLE key_use; DROP TABLE hook_call; DROP TABLE sighting; DROP TABLE span;
+         DROP INDEX work_rare; DROP INDEX work_conflicts;
+         ALTER TABLE delivery DROP COLUMN key; ALTER TABLE work DROP COLUMN lost; PRAGMA user_version = 1;",
     )
     .unwrap();
     let first = Connection::open_in_memory().unwrap();
@@ -101,6 +102,8 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows() 
         let again = inbox.accept(message(id).verified(), route(), at(3)).await.unwrap();
         assert_eq!(again.seen, Seen::Duplicate, "{id}");
     }
+    let old = Filter { until: Some(at(1)), ..Filter::default() };
+    assert_eq!(inbox.list(old).await.unwrap(), before, "by their times, too");
     let used = vec![KeyUse { source: "one".into(), key: "00000000".into(), last_used: at(3) }];
     inbox.note_keys(used.clone()).await.unwrap();
     assert_eq!(inbox.keys().await.unwrap(), used);

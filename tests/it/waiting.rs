@@ -137,7 +137,7 @@ pub(crate) async fn the_end_of_a_lease_ends_the_wait(fresh: Fresh) {
     let inbox = store.open();
     let lost = running(&*inbox, "m", route(), 0).await.lease;
     let again = one(wait_by(&*inbox, 9, soon(60)).await).await;
-    assert_eq!((again.lease.id, again.run_attempt), (lost.id, 2));
+    assert_eq!((again.lease.id, again.run_attempt, again.lost), (lost.id, 1, 1));
     assert_eq!(outcomes(&show(&*inbox, lost.id).await), [(1, 0, "lost")]);
 }
 
@@ -189,7 +189,7 @@ pub(crate) async fn what_a_waiting_claim_held_is_taken_over_after_a_crash(fresh:
     drop(inbox);
     let inbox = store.open();
     let again = claim_one(&*inbox, 60).await;
-    assert_eq!((again.lease.id, again.run_attempt), (id, 2));
+    assert_eq!((again.lease.id, again.run_attempt, again.lost), (id, 1, 1));
     assert_eq!(outcomes(&show(&*inbox, id).await), [(1, 0, "lost")]);
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{
     Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
-    Lease, Receipt, Result, Route, Sighting, State, Verdict,
+    Lease, Receipt, Result, Route, Sighting, Standing, State, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::Clock;
@@ -88,6 +88,10 @@ impl Inbox for Watched {
         self.inbox.show(id).await
     }
 
+    async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>> {
+        self.inbox.replayable(filter).await
+    }
+
     async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64> {
         self.write()?;
         self.inbox.replay(filter, now).await
@@ -96,6 +100,11 @@ impl Inbox for Watched {
     async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64> {
         self.write()?;
         self.inbox.prune(state, before, limit).await
+    }
+
+    async fn catch_up(&self, now: Timestamp) -> Result<Standing> {
+        self.write()?;
+        self.inbox.catch_up(now).await
     }
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::Table;
 use webhook_receiver::inbox::{HookEntry, HookRecord};
 
-use crate::commands::browse::{cells, visible};
+use crate::commands::browse::cells;
 use crate::commands::{plain, print, time};
 
 pub(super) fn list(calls: &[HookEntry], json: bool) -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ pub(super) fn call(call: &HookEntry, json: bool) -> anyhow::Result<()> {
     }
     let mut text = facts(call).to_string();
     for (what, body) in call.record.bodies.iter().flat_map(|bodies| bodies.iter()) {
-        let body = visible(&String::from_utf8_lossy(body), &['\n', '\t']);
+        let body = String::from_utf8_lossy(body);
         text += &format!("\n\n{what}:\n{body}");
     }
     Ok(print(text)?)

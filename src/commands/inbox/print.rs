@@ -4,8 +4,9 @@ use comfy_table::Table;
 use serde_json::{Value, json};
 use webhook_receiver::event::Timestamp;
 use webhook_receiver::inbox::{Detail, Entry};
+use webhook_receiver::text::inert;
 
-use crate::commands::browse::{cells, visible};
+use crate::commands::browse::cells;
 use crate::commands::{plain, print, time};
 
 pub(super) fn list(entries: &[Entry], json: bool) -> anyhow::Result<()> {
@@ -55,6 +56,9 @@ fn note(entry: &Entry) -> String {
     if entry.replays > 0 {
         notes.push(format!("{} replays", entry.replays));
     }
+    if entry.lost > 0 {
+        notes.push(format!("{} attempts in a row ended with their worker", entry.lost));
+    }
     notes.extend(entry.last_error.clone());
     notes.join("; ")
 }
@@ -79,10 +83,10 @@ pub(super) fn detail(detail: &Detail, json: &Value, as_json: bool) -> anyhow::Re
     }
     for header in json["headers"].as_array().into_iter().flatten() {
         let [name, value] = [0, 1].map(|part| header[part].as_str().unwrap_or_default());
-        text += &format!("{name}: {}\n", visible(value, &['\t']));
+        text += &format!("{name}: {}\n", inert(value));
     }
     text += "\n";
-    text += &visible(&String::from_utf8_lossy(&detail.body), &['\n', '\t']);
+    text += &String::from_utf8_lossy(&detail.body);
     Ok(print(text)?)
 }
 

@@ -18,7 +18,7 @@ use super::publication::{Draft, Receipt};
 use super::record::Record;
 use super::roster::Roster;
 use crate::event::Timestamp;
-use crate::sqlite::{self, Options, Result, Schema, Store, Work};
+use crate::sqlite::{self, Backup, Options, Result, Schema, Store, Work};
 
 pub(super) use browse::page;
 pub use browse::{
@@ -96,12 +96,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Opens what a URL names, or makes it.
     pub(super) fn open(url: &str, queue: usize, roster: Arc<Roster>) -> anyhow::Result<Self> {
-        let path = match url.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => Path::new(path),
-            _ => anyhow::bail!(
-                "outbox = {url:?} in [bus] is no store's URL; write outbox = \"sqlite:data/outbox.db\""
-            ),
-        };
+        let path = file(url)?;
         let options = Options { queue, exclusive: true };
         let memory = |_: &_| {
             Ok(Memory { roster: Arc::clone(&roster), made: Vec::new(), poked: BTreeSet::new() })
@@ -154,6 +149,23 @@ impl Outbox {
     pub(super) async fn check(&self) -> Result<()> {
         self.store.writer.add(0, |_| Ok(())).await
     }
+}
+
+fn file(url: &str) -> anyhow::Result<&Path> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(Path::new(path)),
+        _ => anyhow::bail!(
+            "outbox = {url:?} in [bus] is no store's URL; write outbox = \"sqlite:data/outbox.db\""
+        ),
+    }
+}
+
+/// Copies the outbox that a URL names to a file that is not there yet, beside a running bus or without one.
+///
+/// # Errors
+/// If the copy cannot be made whole; then nothing is left of it.
+pub fn backup(url: &str, to: &Path) -> anyhow::Result<Backup> {
+    sqlite::backup(file(url)?, to, &SCHEMA, "event")
 }
 
 fn millis(time: Timestamp) -> i64 {

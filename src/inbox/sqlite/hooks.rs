@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::{HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
 use super::browse::{environment, millis, timestamp};
+use super::rows;
 use crate::event::Timestamp;
 
 const COLUMNS: &str = "id, source, environment, hook, user, request_id, received_at, took, status,
@@ -47,12 +48,23 @@ pub(super) fn log(db: &Connection, calls: &[HookRecord]) -> rusqlite::Result<()>
     Ok(())
 }
 
+/// Newest first, in the order of the one index, so that nothing is sorted and a time is found at once.
 pub(super) fn list(db: &Connection, filter: &HookFilter) -> rusqlite::Result<Vec<HookEntry>> {
-    let (condition, values) = condition(filter);
-    let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let query =
-        format!("SELECT {COLUMNS} FROM hook_call WHERE {condition} ORDER BY id DESC LIMIT {limit}");
+    let (query, values) = query(db, filter)?;
     db.prepare(&query)?.query_map(params_from_iter(values), entry)?.collect()
+}
+
+pub(super) fn query(
+    db: &Connection,
+    filter: &HookFilter,
+) -> rusqlite::Result<(String, Vec<Value>)> {
+    let (condition, values) = condition(db, filter)?;
+    let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let query = format!(
+        "SELECT {COLUMNS} FROM hook_call INDEXED BY hook_call_received WHERE {condition}
+         ORDER BY received_at DESC, id DESC LIMIT {limit}"
+    );
+    Ok((query, values))
 }
 
 pub(super) fn show(db: &Connection, id: i64) -> rusqlite::Result<Option<HookEntry>> {
@@ -67,17 +79,19 @@ pub(super) fn show(db: &Connection, id: i64) -> rusqlite::Result<Option<HookEntr
 
 /// The newest call is never pruned, so that its number is never given out again.
 pub(super) fn prune(db: &Connection, before: Timestamp, limit: usize) -> rusqlite::Result<u64> {
-    let pruned = db
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let ids: Vec<i64> = db
         .prepare_cached(
-            "DELETE FROM hook_call WHERE id IN (
-                 SELECT id FROM hook_call WHERE received_at < ?1
-                     AND id <> (SELECT max(id) FROM hook_call) ORDER BY received_at LIMIT ?2)",
+            "SELECT id FROM hook_call WHERE received_at < ?1
+                 AND id <> (SELECT max(id) FROM hook_call) ORDER BY received_at LIMIT ?2",
         )?
-        .execute(params![millis(before), i64::try_from(limit).unwrap_or(i64::MAX)])?;
-    Ok(pruned as u64)
+        .query_map(params![millis(before), limit], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut delete = db.prepare_cached("DELETE FROM hook_call WHERE id = ?1")?;
+    rows::delete(&ids, |id| delete.execute([id]))
 }
 
-fn condition(filter: &HookFilter) -> (String, Vec<Value>) {
+fn condition(db: &Connection, filter: &HookFilter) -> rusqlite::Result<(String, Vec<Value>)> {
     let conditions = [
         ("source = ?", filter.source.clone().map(Value::from)),
         ("hook = ? COLLATE NOCASE", filter.hook.clone().map(Value::from)),
@@ -85,7 +99,6 @@ fn condition(filter: &HookFilter) -> (String, Vec<Value>) {
         ("error_id = ?", filter.error_id.clone().map(Value::from)),
         ("received_at >= ?", filter.since.map(|since| millis(since).into())),
         ("received_at < ?", filter.until.map(|until| millis(until).into())),
-        ("id < ?", filter.before.map(Value::from)),
     ];
     let mut sql = String::from("1");
     let mut values = Vec::new();
@@ -96,7 +109,26 @@ fn condition(filter: &HookFilter) -> (String, Vec<Value>) {
             values.push(value);
         }
     }
-    (sql, values)
+    if let Some(before) = filter.before {
+        match received_at(db, before)? {
+            Some(time) => {
+                sql.push_str(" AND (received_at, id) < (?, ?)");
+                values.extend([time.into(), before.into()]);
+            }
+            // It was pruned since, and what is left of its page with it.
+            None => {
+                sql.push_str(" AND id < ?");
+                values.push(before.into());
+            }
+        }
+    }
+    Ok((sql, values))
+}
+
+fn received_at(db: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached("SELECT received_at FROM hook_call WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<HookEntry> {

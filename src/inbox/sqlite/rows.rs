@@ -1,13 +1,14 @@
 //! Everything that changes a row.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::super::{Claim, Filter, KeyUse, Lease, Receipt, Route, Seen, State, Verdict};
+use super::super::{Claim, Filter, KeyUse, Lease, Receipt, Route, Seen, Standing, State, Verdict};
 use super::browse::{self, dialect, environment, millis, state_number, timestamp};
 use super::dedup::Identity;
+use super::spans;
 use super::writer::Tx;
 use crate::event::{Delivery, DeliveryId, Meta, Timestamp};
 use crate::source::Verified;
@@ -50,6 +51,7 @@ pub(super) fn accept(
     ])?;
     let id = db.last_insert_rowid();
     tx.memory.dedup()?.add(&identity, id);
+    spans::note(db, id)?;
     enqueue(tx, id, delivery, route, now)?;
     Ok(Receipt { id, message_id: delivery.message_id.clone(), seen: Seen::New })
 }
@@ -132,7 +134,7 @@ fn first_claim(
     // A copy: the original counts against the memory for bodies that are being received.
     let body = Bytes::copy_from_slice(&delivery.body);
     let lease = Lease { id, attempt: 1, started };
-    Claim { delivery: Delivery::new(meta, body), run_attempt: 1, lease }
+    Claim { delivery: Delivery::new(meta, body), run_attempt: 1, lost: 0, lease }
 }
 
 /// Whether another unfinished delivery has the same ordering key.
@@ -154,7 +156,7 @@ pub(super) fn claim(
     let mut due = db.prepare_cached(
         "SELECT d.id, d.source, d.client_id, d.message_id, d.message_id_derived, d.dialect, d.environment,
                 d.event_type, d.version, d.user, d.event_time, d.received_at, d.body,
-                w.state, w.attempts, w.run_attempts, w.replays, w.started_at
+                w.state, w.attempts, w.run_attempts, w.replays, w.started_at, w.lost
          FROM work w JOIN delivery d ON d.id = w.id
          WHERE w.due_at <= ?1 ORDER BY w.due_at, w.id LIMIT ?2",
     )?;
@@ -165,7 +167,7 @@ pub(super) fn claim(
         .collect::<rusqlite::Result<_>>()?;
     let mut take = db.prepare_cached(
         "UPDATE work SET state = 1, due_at = ?2, started_at = ?3, attempts = attempts + 1,
-             run_attempts = run_attempts + 1 WHERE id = ?1",
+             run_attempts = ?4, lost = lost + ?5 WHERE id = ?1",
     )?;
     let until = lease_end(now, lease);
     let mut claims = Vec::with_capacity(due.len());
@@ -177,7 +179,13 @@ pub(super) fn claim(
                 continue;
             }
         };
-        take.execute(params![claim.lease.id, until, millis(now)])?;
+        take.execute(params![
+            claim.lease.id,
+            until,
+            millis(now),
+            claim.run_attempt,
+            u32::from(lost.is_some())
+        ])?;
         if let Some(started) = lost {
             let lost = Lease { attempt: claim.lease.attempt - 1, started, ..claim.lease };
             record(db, &lost, claim.delivery.meta.replay, "lost", Some("its worker stopped"), now)?;
@@ -232,10 +240,13 @@ fn due_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Due> {
     };
     let was_running = row.get::<_, i64>(13)? == state_number(State::Running);
     let started: Option<i64> = row.get(17)?;
+    let lost = started.filter(|_| was_running).map(timestamp);
     Ok(Due {
-        lost: started.filter(|_| was_running).map(timestamp),
+        lost,
         claim: Claim {
-            run_attempt: row.get::<_, u32>(15)? + 1,
+            // A lost attempt has not failed: this one takes its place in the run.
+            run_attempt: row.get::<_, u32>(15)? + u32::from(lost.is_none()),
+            lost: if lost.is_some() { row.get::<_, u32>(18)? + 1 } else { 0 },
             lease: Lease { id: meta.id, attempt, started: now },
             delivery: Delivery::new(meta, row.get::<_, Vec<u8>>(12)?.into()),
         },
@@ -254,6 +265,7 @@ pub(super) fn finish(
         Verdict::Dead { reason } => (State::Dead, None, "dead", Some(reason.as_str())),
         Verdict::Unrouted => (State::Unrouted, None, "unrouted", None),
         Verdict::Released => return release(tx, lease, now),
+        Verdict::Postponed { until } => return release(tx, lease, *until),
     };
     // Not RETURNING: it would make and drop a table of its own for every verdict.
     let held = tx
@@ -270,7 +282,8 @@ pub(super) fn finish(
     let ended_at = state.has_ended().then(|| millis(now));
     tx.db
         .prepare_cached(
-            "UPDATE work SET state = ?2, due_at = ?3, ended_at = ?4, last_error = ?5 WHERE id = ?1",
+            "UPDATE work SET state = ?2, due_at = ?3, ended_at = ?4, last_error = ?5, lost = 0
+             WHERE id = ?1",
         )?
         .execute(params![lease.id, state_number(state), due_at.map(millis), ended_at, error])?;
     record(tx.db, lease, replay, outcome, error, now)?;
@@ -282,7 +295,7 @@ pub(super) fn finish(
     Ok(true)
 }
 
-fn release(tx: &mut Tx<'_>, lease: &Lease, now: Timestamp) -> rusqlite::Result<bool> {
+fn release(tx: &mut Tx<'_>, lease: &Lease, until: Timestamp) -> rusqlite::Result<bool> {
     let released = tx
         .db
         .prepare_cached(
@@ -290,7 +303,7 @@ fn release(tx: &mut Tx<'_>, lease: &Lease, now: Timestamp) -> rusqlite::Result<b
                  run_attempts = run_attempts - 1
              WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?4",
         )?
-        .execute(params![lease.id, lease.attempt, millis(now), millis(lease.started)])?;
+        .execute(params![lease.id, lease.attempt, millis(until), millis(lease.started)])?;
     if released > 0 {
         tx.memory.waiting.wake();
     }
@@ -340,22 +353,14 @@ fn promote(tx: &mut Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Resu
 }
 
 pub(super) fn replay(tx: &mut Tx<'_>, filter: &Filter, now: Timestamp) -> rusqlite::Result<u64> {
-    let (condition, values) = browse::condition(filter);
-    let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let query = format!(
-        "SELECT w.id, w.ordering_key FROM work w JOIN delivery d ON d.id = w.id
-         WHERE w.state BETWEEN 2 AND 4 AND {condition} ORDER BY w.id LIMIT {limit}"
-    );
-    let ended: Vec<(DeliveryId, Option<String>)> = tx
-        .db
-        .prepare(&query)?
-        .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
+    let ended = browse::replayable(tx.db, filter)?;
+    let mut key_of = tx.db.prepare_cached("SELECT ordering_key FROM work WHERE id = ?1")?;
     let mut restart = tx.db.prepare_cached(
         "UPDATE work SET state = 0, due_at = ?2, ended_at = NULL, replays = replays + 1,
-             run_attempts = 0 WHERE id = ?1",
+             run_attempts = 0, lost = 0 WHERE id = ?1",
     )?;
-    for (id, key) in &ended {
+    for id in &ended {
+        let key: Option<String> = key_of.query_row([id], |row| row.get(0))?;
         let due = !is_behind(tx, key.as_deref(), *id)?;
         restart.execute(params![id, due.then(|| millis(now))])?;
     }
@@ -386,12 +391,31 @@ pub(super) fn prune(
             |row| row.get(0),
         )?
         .collect::<rusqlite::Result<_>>()?;
-    for id in &ids {
+    delete(&ids, |id| {
         tx.db.prepare_cached("DELETE FROM attempt WHERE delivery = ?1")?.execute([id])?;
         tx.db.prepare_cached("DELETE FROM work WHERE id = ?1")?.execute([id])?;
-        tx.db.prepare_cached("DELETE FROM delivery WHERE id = ?1")?.execute([id])?;
+        tx.db.prepare_cached("DELETE FROM delivery WHERE id = ?1")?.execute([id])
+    })
+}
+
+/// How long one transaction deletes: large bodies have many pages, and every other call waits for it.
+const DELETING: Duration = Duration::from_millis(5);
+
+/// Deletes one row after the other for as long as there is time; returns how many went, at least one if there is one.
+pub(super) fn delete(
+    ids: &[i64],
+    mut row: impl FnMut(&i64) -> rusqlite::Result<usize>,
+) -> rusqlite::Result<u64> {
+    let started = Instant::now();
+    let mut deleted = 0;
+    for id in ids {
+        row(id)?;
+        deleted += 1;
+        if started.elapsed() > DELETING {
+            break;
+        }
     }
-    Ok(ids.len() as u64)
+    Ok(deleted)
 }
 
 pub(super) fn note_keys(tx: &Tx<'_>, uses: &[KeyUse]) -> rusqlite::Result<()> {
@@ -408,4 +432,33 @@ pub(super) fn note_keys(tx: &Tx<'_>, uses: &[KeyUse]) -> rusqlite::Result<()> {
 /// Makes everything due that a predecessor held when it ended.
 pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
+}
+
+pub(super) fn catch_up(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Standing> {
+    const WAITING: &str = "FROM work WHERE due_at IS NOT NULL AND due_at > ?1 AND state = 0";
+    let time =
+        |row: &Row<'_>, column| row.get::<_, Option<i64>>(column).map(|time| time.map(timestamp));
+    let made_due = tx.db.execute(
+        &format!("UPDATE work SET due_at = ?1 WHERE id IN (SELECT id {WAITING} AND run_attempts = 0 AND lost = 0)"),
+        [millis(now)],
+    )?;
+    if made_due > 0 {
+        tx.memory.waiting.wake();
+    }
+    let newest = tx.db.query_row(
+        "SELECT max(received_at) FROM (
+             SELECT received_at FROM delivery WHERE id = (SELECT max(id) FROM delivery)
+             UNION ALL SELECT received_at FROM hook_call WHERE id = (SELECT max(id) FROM hook_call))",
+        [],
+        |row| time(row, 0),
+    )?;
+    let waiting = format!("SELECT count(*), min(due_at) {WAITING}");
+    tx.db.query_row(&waiting, [millis(now)], |row| {
+        Ok(Standing {
+            newest,
+            made_due: made_due as u64,
+            waiting: row.get::<_, i64>(0)?.unsigned_abs(),
+            next: time(row, 1)?,
+        })
+    })
 }

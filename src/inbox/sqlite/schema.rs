@@ -3,11 +3,12 @@
 use crate::sqlite::Schema;
 
 /// One step a version. A step is never edited once it has shipped; a change is a new step.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("v1.sql"),
     include_str!("v2.sql"),
     include_str!("v3.sql"),
     include_str!("v4.sql"),
+    include_str!("v5.sql"),
 ];
 
 /// What an inbox is.

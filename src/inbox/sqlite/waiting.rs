@@ -167,7 +167,7 @@ mod tests {
     fn claim(started: Timestamp) -> Claim {
         let meta = Meta::sample(Dialect::DirectScale, "JobEvent", 1);
         let lease = Lease { id: meta.id, attempt: 1, started };
-        Claim { delivery: Delivery::new(meta, "{}".into()), run_attempt: 1, lease }
+        Claim { delivery: Delivery::new(meta, "{}".into()), run_attempt: 1, lost: 0, lease }
     }
 
     #[test]
