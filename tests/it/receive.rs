@@ -743,7 +743,6 @@ async fn bytes_are_kept_exactly_and_secrets_are_not_kept() {
 }
 
 #[tokio::test]
-#[tokio::test]
 async fn a_user_that_is_not_utf8_is_read_as_latin_1() {
     let (receiver, mut given) = start(SOURCES).await;
     receiver.send(&Request::live(PING, BODY).add("X-Directscale-User", b"Jos\xe9")).await.kept();

@@ -53,7 +53,7 @@ async fn calls_of_hooks_are_pruned_too() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("data/inbox.db").display());
     let inbox = inbox::open(&url, Options { queue: 16, exclusive: true }).unwrap();
-    let at = |n| chrono::Utc::now() - chrono::TimeDelta::seconds(9 - n);
+    let at = |n: i64| chrono::Utc::now() - chrono::TimeDelta::seconds(9 - n);
     let call = |n| HookRecord { received_at: at(n), ..call(&n.to_string(), n) };
     let calls = (0..3).map(call).collect();
     inbox.log_hooks(calls).await.unwrap();
