@@ -118,11 +118,10 @@ impl Mover {
         match self.move_and_sync() {
             Ok(()) => self.has_failed = false,
             Err(error) => {
+                let doubted = self.place.doubt().err();
                 if !std::mem::replace(&mut self.has_failed, true) {
-                    warn!(%error, "the log of the {} could not be moved into its file", self.noun);
-                }
-                if let Err(error) = self.place.doubt() {
-                    warn!(%error, "the index of the {}'s log cannot be written", self.noun);
+                    let index = doubted.map(tracing::field::display);
+                    warn!(%error, index, "the log of the {} could not be moved into its file", self.noun);
                 }
             }
         }
