@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::cut::{Cutter, Remnant};
 use crate::device::Device;
 use crate::disk::{Disk, Recording};
-use crate::fault::{Fault, ROOM};
+use crate::fault::Fault;
 use crate::http;
 use crate::image::Image;
 use crate::load::{Acknowledged, Answers, Load};
@@ -90,9 +90,6 @@ impl Round<'_> {
         let disk = &ground.disk;
         disk.record(self.flush_time);
         let volume = ground.mount(self.kind)?;
-        if self.fault == Fault::Full {
-            volume.fill(ROOM)?;
-        }
         let settings = ground.folder.path().join("receiver.toml");
         let target = http::target()?;
         let start = || {
