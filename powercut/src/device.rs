@@ -13,6 +13,7 @@ use fuser::{
 };
 
 use crate::disk::Disk;
+use crate::volume::command;
 
 /// Requests that the kernel may have open: a flush must not hold up writes.
 const THREADS: usize = 4;
@@ -41,6 +42,14 @@ impl Device {
     /// The file that is the disk.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.join(NAME)
+    }
+}
+
+impl Drop for Device {
+    /// Lazily, since the kernel may hold the file for a moment longer than the block device that was made of it.
+    fn drop(&mut self) {
+        // If it fails, `clean` finds it.
+        let _ = command("umount", |umount| umount.arg("--lazy").arg(&self.folder));
     }
 }
 

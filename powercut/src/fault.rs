@@ -27,7 +27,7 @@ pub(crate) enum Fault {
     Flush,
     /// Every write and flush from a time on, the file system's own among them.
     Dead,
-    /// It has no room left, and later it has.
+    /// It is filled, and later it has room again.
     Full,
 }
 
@@ -36,14 +36,12 @@ pub(crate) enum Fault {
 pub(crate) enum Step {
     Writes(Target, u64),
     Flushes(u64),
+    Fill,
     MakeRoom,
 }
 
 /// How long a burst of failures is.
 const BURST: Duration = Duration::from_millis(300);
-
-/// The room that a full disk has at first, in bytes.
-pub(crate) const ROOM: u64 = 5 << 20;
 
 impl Fault {
     /// The steps, with their times from the start of a load of this length.
@@ -72,7 +70,9 @@ impl Fault {
                 let writes = Step::Writes(Target::Anything, u64::MAX);
                 vec![(start, writes), (start, Step::Flushes(u64::MAX))]
             }
-            Fault::Full => vec![(time.mul_f64(0.6), Step::MakeRoom)],
+            Fault::Full => {
+                vec![(time.mul_f64(0.1), Step::Fill), (time.mul_f64(0.6), Step::MakeRoom)]
+            }
         }
     }
 
@@ -91,6 +91,7 @@ impl Step {
         match self {
             Step::Writes(target, count) => disk.fail_writes(target, count),
             Step::Flushes(count) => disk.fail_flushes(count),
+            Step::Fill => volume.fill()?,
             Step::MakeRoom => volume.empty()?,
         }
         Ok(())

@@ -78,6 +78,9 @@ struct Run {
     /// File to which the program's log is added
     #[arg(long)]
     log: Option<PathBuf>,
+    /// Folder in which disks are kept on which something is missing or damaged
+    #[arg(long)]
+    keep: Option<PathBuf>,
     /// Seconds of load in each round
     #[arg(long, default_value_t = 8.0)]
     seconds: f64,
@@ -177,6 +180,7 @@ impl Run {
                 flush_time: Duration::from_millis(self.flush_time.unwrap_or(flush_time)),
                 binary: &self.binary,
                 log: self.log.as_deref(),
+                keep: self.keep.as_deref(),
                 seed,
                 stop,
             };

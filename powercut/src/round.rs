@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::cut::{Cutter, Remnant};
 use crate::device::Device;
 use crate::disk::{Disk, Recording};
-use crate::fault::{Fault, ROOM};
+use crate::fault::Fault;
 use crate::http;
 use crate::image::Image;
 use crate::load::{Acknowledged, Answers, Load};
@@ -44,6 +44,8 @@ pub(crate) struct Round<'r> {
     pub(crate) binary: &'r Path,
     /// Where the program's log is added.
     pub(crate) log: Option<&'r Path>,
+    /// Where disks are kept on which something is missing.
+    pub(crate) keep: Option<&'r Path>,
     /// Set when it is to end at once.
     pub(crate) stop: &'r AtomicBool,
 }
@@ -90,9 +92,6 @@ impl Round<'_> {
         let disk = &ground.disk;
         disk.record(self.flush_time);
         let volume = ground.mount(self.kind)?;
-        if self.fault == Fault::Full {
-            volume.fill(ROOM)?;
-        }
         let settings = ground.folder.path().join("receiver.toml");
         let target = http::target()?;
         let start = || {
@@ -180,13 +179,21 @@ impl Round<'_> {
         for position in positions {
             ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
             let remnant = Remnant::random(rng);
-            cutter.cut(position, remnant, rng).save(&file)?;
+            let image = cutter.cut(position, remnant, rng);
+            // Another file for each disk: one that is still attached would be mounted with what is cached of it.
+            let _ = std::fs::remove_file(&file);
+            image.save(&file)?;
             let due = acknowledged.partition_point(|message| message.position <= position);
             let left = match Volume::mount(self.kind, &file, &folder) {
                 Ok(volume) => self.read(volume.folder(), &acknowledged[..due]),
                 Err(error) => Left::Unmountable(format!("{error:#}")),
             };
-            self.count(report, left, due, &format!("cut at {position} of {end}, {remnant:?}"));
+            let cut = format!("cut at {position} of {end}, {remnant:?}");
+            if self.count(report, left, due, &cut)
+                && let Some(folder) = self.keep
+            {
+                image.save(&folder.join(format!("{}-{position}.img", self.seed)))?;
+            }
         }
         Ok(())
     }
@@ -198,11 +205,12 @@ impl Round<'_> {
         }
     }
 
-    fn count(&self, report: &mut Report, left: Left, due: usize, end: &str) {
+    /// Whether it was bad.
+    fn count(&self, report: &mut Report, left: Left, due: usize, end: &str) -> bool {
         let told = report.with_loss + report.damaged + report.unmountable;
         report.ends += 1;
         let said = match left {
-            Left::Read { missing: 0, .. } => return,
+            Left::Read { missing: 0, .. } => return false,
             Left::Read { missing, first } => {
                 report.with_loss += 1;
                 report.worst = report.worst.max((missing, due));
@@ -220,6 +228,7 @@ impl Round<'_> {
         if told < EXAMPLES {
             eprintln!("  seed {}: {end}: {said}", self.seed);
         }
+        true
     }
 }
 

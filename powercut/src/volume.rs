@@ -1,10 +1,13 @@
 //! Real file systems on the disks.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 
 /// A file system under which data must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,6 +46,9 @@ impl Kind {
     }
 }
 
+/// The least that filling takes at once, in bytes.
+const SMALLEST: i64 = 64 << 10;
+
 /// A mounted file system. Dropping it unmounts it.
 pub(crate) struct Volume(PathBuf);
 
@@ -69,12 +75,18 @@ impl Volume {
         &self.0
     }
 
-    /// Fills it until this many bytes are left.
-    pub(crate) fn fill(&self, left: u64) -> anyhow::Result<()> {
-        let room = nix::sys::statvfs::statvfs(self.folder())?;
-        let room = room.blocks_available() * room.fragment_size();
-        let size = room.saturating_sub(left).to_string();
-        command("fallocate", |fill| fill.args(["-l", &size]).arg(self.filling()))
+    /// Fills it, up to a few blocks.
+    pub(crate) fn fill(&self) -> anyhow::Result<()> {
+        let file = File::create(self.filling())?;
+        let (mut offset, mut length) = (0, 1 << 30);
+        while length >= SMALLEST {
+            match fallocate(&file, FallocateFlags::empty(), offset, length) {
+                Ok(()) => offset += length,
+                Err(Errno::ENOSPC) => length /= 2,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Makes room again.
