@@ -9,6 +9,7 @@ mod callback;
 mod decoded;
 mod failure;
 mod redact;
+mod representation;
 mod sample;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use callback::{Callback, CallbackError, CallbackRequest, CallbackTrace, Vend
 pub(crate) use decoded::decoded;
 pub use failure::{DiscoRemoteException, HookFailure, RemoteError};
 pub use redact::{SECRET_MEMBERS, redacted};
+pub use representation::Representation;
 pub use sample::Script;
 
 /// One Process Hook: its id and what is asked and answered, declared once.

@@ -23,6 +23,7 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use crate::event::{self, CANARY, Dialect, Environment, Timestamp};
+use crate::field;
 use crate::signature::{Fingerprint, Message, Stamp, Unproven};
 use said::{Heard, Reading};
 
@@ -384,9 +385,5 @@ fn is_object(payload: &[u8]) -> bool {
 }
 
 fn shown<'v>(name: &HeaderName, value: &'v [u8]) -> std::borrow::Cow<'v, str> {
-    if SECRET_HEADERS.contains(&name.as_str()) {
-        "[redacted]".into()
-    } else {
-        String::from_utf8_lossy(value)
-    }
+    if SECRET_HEADERS.contains(&name.as_str()) { "[redacted]".into() } else { field::text(value) }
 }

@@ -11,15 +11,17 @@ use tokio::time::timeout_at;
 use super::text;
 use crate::catalog::{HookHandler, HookRow};
 use crate::event::{DecodeError, json_text};
-use crate::hook::{Call, CallbackError, CallbackTrace, HookFailure, RemoteError, Unhandled};
+use crate::hook::{
+    Call, CallbackError, CallbackTrace, HookFailure, RemoteError, Representation, Unhandled,
+};
 
 /// What the caller is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The response model: 200.
-    Response(Bytes),
+    Response(Representation),
     /// The vendor's own logic failed: 500 with the very body that it answered.
-    VendorError(Bytes),
+    VendorError(Representation),
     /// The hook failed: 500 in the vendor's own shape.
     Failed(Fault),
     /// The request is not JSON: 400, with the reason.
@@ -121,7 +123,7 @@ async fn handle<C>(handler: &HookHandler<C>, context: C, call: Call) -> Answer {
         Err(panic) => return panicked("the model", &*panic),
     };
     match timeout_at(deadline, AssertUnwindSafe(answer).catch_unwind()).await {
-        Ok(Ok(Ok(response))) => Answer::Response(response),
+        Ok(Ok(Ok(response))) => Answer::Response(Representation::json(response)),
         Ok(Ok(Err(failure))) => failed(failure),
         Ok(Err(panic)) => panicked("the handler", &*panic),
         Err(_) => fault(
@@ -154,7 +156,7 @@ fn failed(failure: HookFailure) -> Answer {
         HookFailure::Failed(error) => error,
     };
     match error.downcast_ref::<CallbackError>() {
-        Some(CallbackError::Vendor { body }) => Answer::VendorError(body.clone()),
+        Some(CallbackError::Vendor(answer)) => Answer::VendorError(answer.clone()),
         Some(CallbackError::TimedOut) => fault("timed-out", FAILED, format!("{error:#}")),
         _ => fault("failed", FAILED, format!("{error:#}")),
     }

@@ -268,7 +268,7 @@ fn new_client(target: &Target) -> anyhow::Result<Client> {
 }
 
 async fn read(client: &Client, request: Request) -> reqwest::Result<Answer> {
-    let mut response = client.execute(request).await?;
+    let mut response = client::execute(client, request).await?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {

@@ -65,7 +65,7 @@ pub(super) async fn execute(
     limit: usize,
 ) -> Result<Answer, String> {
     let answer = async {
-        let mut response = client.execute(request).await?;
+        let mut response = crate::client::execute(client, request).await?;
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {

@@ -2,15 +2,15 @@
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
 use super::callback::CallbackRequest;
-use super::{CallbackError, Vendor};
-use crate::client::{cause, client};
+use super::{CallbackError, Representation, Vendor};
+use crate::client::{cause, client, execute};
 
 const TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
 const USER: HeaderName = HeaderName::from_static("x-directscale-user");
@@ -22,7 +22,7 @@ const HOOKS: &str = "api/extension/hooks/";
 const PAGES: &str = "api/extension/pages/ValidateToken";
 
 /// The largest answer, in bytes.
-const LARGEST: usize = 8 * 1024 * 1024;
+pub(super) const LARGEST: usize = 8 * 1024 * 1024;
 
 /// The vendor's system of one environment, for hooks and for page tokens.
 ///
@@ -75,7 +75,7 @@ impl CallbackApi {
             .map_err(|error| CallbackError::NotJson(error.to_string()))?;
         let request = self.request(PAGES, question.into())?;
         match self.send(request, deadline).await {
-            Ok(answer) => user(&answer),
+            Ok(answer) => user(&answer.decoded()?),
             // The status for a token that is not accepted is not documented; a fault of the vendor's own is none of these.
             Err(CallbackError::Refused(_) | CallbackError::Status(400..=499)) => {
                 Err(PageError::Refused)
@@ -90,17 +90,24 @@ impl CallbackApi {
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(AUTHORIZATION, self.key.clone());
+        // Handlers read the answer, and it is not worth the time to pack it.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         *request.body_mut() = Some(body.into());
         Ok(request)
     }
 
-    async fn send(&self, request: Request, deadline: Instant) -> Result<Bytes, CallbackError> {
+    async fn send(
+        &self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Representation, CallbackError> {
         let exchange = async {
-            let response = self.client.execute(request).await.map_err(unreachable)?;
+            // A token is good for one use: what comes a second time does nothing a second time.
+            let response = execute(&self.client, request).await.map_err(unreachable)?;
             let status = response.status().as_u16();
             match status {
                 200 => read(response).await,
-                500 => Err(CallbackError::Vendor { body: read(response).await? }),
+                500 => Err(CallbackError::Vendor(read(response).await?)),
                 300..=399 => Err(CallbackError::Redirected(status)),
                 401 | 403 => Err(CallbackError::Refused(status)),
                 _ => Err(CallbackError::Status(status)),
@@ -112,14 +119,13 @@ impl CallbackApi {
 
 #[async_trait]
 impl Vendor for CallbackApi {
-    async fn run(&self, callback: CallbackRequest<'_>) -> Result<Bytes, CallbackError> {
+    async fn run(&self, callback: CallbackRequest<'_>) -> Result<Representation, CallbackError> {
         let mut request = self.request(&format!("{HOOKS}{}", callback.hook), callback.body)?;
-        let mut token = HeaderValue::try_from(callback.token.expose_secret())
-            .map_err(|_| CallbackError::Unreachable("no header can carry the token".into()))?;
+        let mut token = callback.token.clone();
         token.set_sensitive(true);
         request.headers_mut().insert(TOKEN, token);
-        if let Some(user) = callback.user.and_then(|user| HeaderValue::try_from(user).ok()) {
-            request.headers_mut().insert(USER, user);
+        if let Some(user) = callback.user {
+            request.headers_mut().insert(USER, user.clone());
         }
         self.send(request, callback.deadline).await
     }
@@ -160,7 +166,7 @@ fn user(answer: &[u8]) -> Result<String, PageError> {
     if name.trim().is_empty() { Err(PageError::Nobody) } else { Ok(name) }
 }
 
-async fn read(mut response: Response) -> Result<Bytes, CallbackError> {
+async fn read(mut response: Response) -> Result<Representation, CallbackError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
         if body.len() + chunk.len() > LARGEST {
@@ -168,7 +174,7 @@ async fn read(mut response: Response) -> Result<Bytes, CallbackError> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok(Representation::new(response.headers(), body.freeze()))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err passes")]

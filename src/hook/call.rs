@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
-use secrecy::SecretString;
+use http::HeaderValue;
 
 use super::callback::Trace;
 use super::{CallbackTrace, HookMeta, Site, Ticket};
@@ -18,19 +18,20 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of `site` under the id `called`, with the one-time token that came with it.
+    /// A call of `site` under the id `called`, with the one-time token and the user that came with it.
     pub fn new(
         site: &Site,
         meta: HookMeta,
         called: String,
-        token: SecretString,
+        token: HeaderValue,
+        user: Option<HeaderValue>,
         body: Bytes,
     ) -> Self {
         let ticket = Ticket {
             vendor: site.vendor(),
             hook: called,
             token,
-            user: meta.user.clone(),
+            user,
             deadline: meta.deadline,
             trace: Trace::default(),
         };

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use secrecy::SecretString;
+use http::HeaderValue;
 use tokio::time::Instant;
 
-use super::{Hook, decoded};
+use super::{Hook, Representation, decoded};
 use crate::event::{DecodeError, Open};
 
 /// The right to run the vendor's own logic. Its token is good for one use, so using it consumes it.
@@ -42,6 +42,7 @@ impl<H: Hook> Callback<H> {
             let request = request.map_err(|error| CallbackError::NotJson(error.to_string()))?;
             let answer = self.ticket.redeem(request.into()).await?;
             // A logic that answers nothing may do so without a body.
+            let answer = answer.decoded()?;
             let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
             decoded(answer).map_err(CallbackError::NotModel)
         }
@@ -58,7 +59,7 @@ impl<H> fmt::Debug for Callback<H> {
 #[async_trait]
 pub trait Vendor: Send + Sync + 'static {
     /// One call, not to be repeated: the token is used up by it.
-    async fn run(&self, callback: CallbackRequest<'_>) -> Result<Bytes, CallbackError>;
+    async fn run(&self, callback: CallbackRequest<'_>) -> Result<Representation, CallbackError>;
 }
 
 /// A vendor that cannot be called back: it stands for the source that is called so.
@@ -66,7 +67,7 @@ pub(super) struct Nobody(pub(super) String);
 
 #[async_trait]
 impl Vendor for Nobody {
-    async fn run(&self, _: CallbackRequest<'_>) -> Result<Bytes, CallbackError> {
+    async fn run(&self, _: CallbackRequest<'_>) -> Result<Representation, CallbackError> {
         Err(CallbackError::NotConfigured(self.0.clone()))
     }
 }
@@ -76,9 +77,9 @@ pub struct CallbackRequest<'c> {
     /// The hook's id.
     pub hook: &'c str,
     /// The one-time token that came with the call.
-    pub token: &'c SecretString,
-    /// The user on whose behalf the call came, if there is one.
-    pub user: Option<&'c str>,
+    pub token: &'c HeaderValue,
+    /// The user on whose behalf the call came, if there is one; byte for byte as it came.
+    pub user: Option<&'c HeaderValue>,
     /// The request model as JSON.
     pub body: Bytes,
     /// When the answer must be there.
@@ -95,10 +96,7 @@ pub enum CallbackError {
     NotConfigured(String),
     /// The vendor's logic failed. Its body is for the caller, byte for byte.
     #[error("the vendor's own logic failed (500)")]
-    Vendor {
-        /// What it answered.
-        body: Bytes,
-    },
+    Vendor(Representation),
     /// The vendor did not accept the token or the key.
     #[error(
         "the callback was refused with {0}: the token is used, expired or unknown, or callback_key is not the vendor's"
@@ -119,6 +117,9 @@ pub enum CallbackError {
     /// More bytes than a response can have.
     #[error("the callback's answer is larger than {0} bytes")]
     TooLarge(usize),
+    /// An answer that is packed in a way that is not known here, or wrongly.
+    #[error("the callback's answer cannot be unpacked: {0}")]
+    Coded(String),
     /// 200 with something that is not the hook's response.
     #[error("the callback's answer is not the hook's response: {0}")]
     NotModel(DecodeError),
@@ -144,8 +145,8 @@ pub struct CallbackTrace {
 pub(crate) struct Ticket {
     pub(super) vendor: Arc<dyn Vendor>,
     pub(super) hook: String,
-    pub(super) token: SecretString,
-    pub(super) user: Option<String>,
+    pub(super) token: HeaderValue,
+    pub(super) user: Option<HeaderValue>,
     pub(super) deadline: Instant,
     pub(super) trace: Trace,
 }
@@ -155,13 +156,13 @@ pub(super) type Trace = Arc<Mutex<Option<CallbackTrace>>>;
 
 impl Ticket {
     /// Runs the vendor's own logic on the bytes.
-    pub(crate) async fn redeem(self, body: Bytes) -> Result<Bytes, CallbackError> {
+    pub(crate) async fn redeem(self, body: Bytes) -> Result<Representation, CallbackError> {
         let started = Instant::now();
         let mut kept = Kept { trace: &self.trace, started, request: body.clone(), answer: None };
         let callback = CallbackRequest {
             hook: &self.hook,
             token: &self.token,
-            user: self.user.as_deref(),
+            user: self.user.as_ref(),
             body,
             deadline: self.deadline,
         };
@@ -176,17 +177,21 @@ struct Kept<'t> {
     trace: &'t Trace,
     started: Instant,
     request: Bytes,
-    answer: Option<Result<Bytes, CallbackError>>,
+    answer: Option<Result<Representation, CallbackError>>,
 }
 
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
+        // What cannot be unpacked is kept as it came.
+        let plain = |answer: Representation| answer.decoded().unwrap_or(answer.body);
         let (response, error) = match self.answer.take() {
-            Some(Ok(body)) => (Some(body), None),
+            Some(Ok(answer)) => (Some(plain(answer)), None),
             Some(Err(error)) => {
                 let reason = error.to_string();
-                let body =
-                    if let CallbackError::Vendor { body } = error { Some(body) } else { None };
+                let body = match error {
+                    CallbackError::Vendor(answer) => Some(plain(answer)),
+                    _ => None,
+                };
                 (body, Some(reason))
             }
             None => (None, Some("given up before its answer".to_owned())),

@@ -5,23 +5,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::callback::{Callback, CallbackRequest, Ticket, Trace};
-use super::{Call, CallbackError, Hook, HookCall, HookMeta, Vendor, decoded};
+use super::{Call, CallbackError, Hook, HookCall, HookMeta, Representation, Vendor, decoded};
 use crate::event::{DecodeError, Environment, Timestamp};
 
 /// The vendor's own logic in a handler's unit test: it answers one thing and remembers what it was asked.
 #[derive(Debug)]
 pub struct Script {
-    answer: Result<Bytes, CallbackError>,
+    answer: Result<Representation, CallbackError>,
     asked: Mutex<Option<Bytes>>,
 }
 
 impl Script {
     /// Answers this JSON.
     pub fn answers(json: &str) -> Arc<Self> {
-        Script::new(Ok(Bytes::copy_from_slice(json.as_bytes())))
+        Script::new(Ok(Representation::json(json.to_owned())))
     }
 
     /// Fails in this way.
@@ -29,7 +30,7 @@ impl Script {
         Script::new(Err(error))
     }
 
-    fn new(answer: Result<Bytes, CallbackError>) -> Arc<Self> {
+    fn new(answer: Result<Representation, CallbackError>) -> Arc<Self> {
         Arc::new(Script { answer, asked: Mutex::new(None) })
     }
 
@@ -41,7 +42,7 @@ impl Script {
 
 #[async_trait]
 impl Vendor for Script {
-    async fn run(&self, callback: CallbackRequest<'_>) -> Result<Bytes, CallbackError> {
+    async fn run(&self, callback: CallbackRequest<'_>) -> Result<Representation, CallbackError> {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(callback.body);
         self.answer.clone()
     }
@@ -81,7 +82,7 @@ impl Call {
         let ticket = Ticket {
             vendor,
             hook: meta.hook.clone(),
-            token: "sample".into(),
+            token: HeaderValue::from_static("sample"),
             user: None,
             deadline: meta.deadline,
             trace: Trace::default(),

@@ -144,11 +144,11 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
             hook,
             source: site.source.name.clone(),
             environment: site.source.environment,
-            user: verified.user,
+            user: verified.user_name(),
             received_at: arrival.time,
             deadline,
         };
-        let call = Call::new(site, meta, called, verified.token, verified.body);
+        let call = Call::new(site, meta, called, verified.token, verified.user, verified.body);
         Ok(Accepted::Call(call, turn))
     }
 
@@ -174,7 +174,7 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
     /// The hook's id in the catalog, and the one by which it is called and called back; the caller's if it is not known.
     fn hook(&self, path: &str, call: &AdmittedCall) -> Result<(String, String), Cow<'static, str>> {
         let header = call.request_name().map_err(|refusal| refusal.to_string())?;
-        let id = match (path, header) {
+        let id = match (path, header.as_deref()) {
             ("", None) => {
                 return Err("neither the path nor X-DirectScale-RequestName names the hook".into());
             }
@@ -238,7 +238,9 @@ fn echoed(canary: Echo) -> Response {
 fn respond(answer: Answer) -> Response {
     let status = status(&answer);
     match answer {
-        Answer::Response(body) | Answer::VendorError(body) => json(status, body),
+        Answer::Response(answer) | Answer::VendorError(answer) => {
+            (status, answer.metadata().clone(), answer.body).into_response()
+        }
         Answer::Failed(fault) => json(status, fault.body()),
         Answer::NotJson(reason) => malformed(reason).problem.into_response(),
         Answer::Unhandled => Problem::new(&NOT_IMPLEMENTED).into_response(),

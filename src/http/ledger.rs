@@ -58,7 +58,9 @@ impl Entry {
             callback_request: callback.map(|callback| kept(&callback.request)),
             callback_response: callback.and_then(|callback| callback.response.as_ref()).map(kept),
             response: match &ended.answer {
-                Answer::Response(body) | Answer::VendorError(body) => Some(kept(body)),
+                Answer::Response(answer) | Answer::VendorError(answer) => {
+                    Some(kept(&answer.decoded().unwrap_or_else(|_| answer.body.clone())))
+                }
                 Answer::Failed(fault) => Some(fault.body()),
                 Answer::NotJson(_) | Answer::Unhandled => None,
             },

@@ -80,7 +80,7 @@ pub(super) async fn not_found<C: Clone + Send + Sync + 'static>(
 pub(super) fn not_post(facts: &mut Facts) -> Response {
     facts.reason = Some("only POST is received".into());
     let mut response = Problem::new(&METHOD_NOT_ALLOWED).into_response();
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, HEAD"));
     response
 }
 
@@ -120,6 +120,11 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         id: RequestId,
     ) -> (Response, Facts) {
         let mut facts = way.facts();
+        // Some senders look whether there is anything before they take a URL. Any other method tells them as much.
+        if request.method() == Method::HEAD {
+            facts.outcome = Some(HANDSHAKE);
+            return (StatusCode::OK.into_response(), facts);
+        }
         let answering = async {
             match way {
                 Way::Event(endpoint, event) => {

@@ -1,15 +1,16 @@
 //! A call that its sender waits for: a request becomes an [`AdmittedCall`] on the strength of its headers and a
 //! [`VerifiedCall`] on the strength of its bytes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request;
-use secrecy::SecretString;
 
 use super::{Refusal, Rejected, Source, auth, mark};
 use crate::event::Timestamp;
+use crate::field;
 use crate::signature::Fingerprint;
 
 const REQUEST_NAME: HeaderName = HeaderName::from_static("x-directscale-requestname");
@@ -55,9 +56,9 @@ impl AdmittedCall {
     /// The hook's id, as the caller's header has it.
     ///
     /// # Errors
-    /// [`Refusal`] if the header is there twice or is no text.
-    pub fn request_name(&self) -> Result<Option<&str>, Refusal> {
-        text(&self.headers, &REQUEST_NAME)
+    /// [`Refusal`] if the header is there twice.
+    pub fn request_name(&self) -> Result<Option<Cow<'_, str>>, Refusal> {
+        Ok(single(&self.headers, &REQUEST_NAME)?.map(|value| field::text(value.as_bytes())))
     }
 
     /// Checks the bytes.
@@ -81,10 +82,12 @@ impl AdmittedCall {
     }
 
     fn read(self, key: Option<Fingerprint>, body: Bytes) -> Result<VerifiedCall, Refusal> {
-        let token = text(&self.headers, &CALLBACK_TOKEN)?
-            .ok_or_else(|| Refusal::Missing("X-DirectScale-CallbackToken".into()))?;
-        let user = text(&self.headers, &USER)?.map(str::to_owned);
-        Ok(VerifiedCall { token: token.into(), user, key, body, headers: self.headers })
+        let token = single(&self.headers, &CALLBACK_TOKEN)?.cloned();
+        let mut token =
+            token.ok_or_else(|| Refusal::Missing("X-DirectScale-CallbackToken".into()))?;
+        token.set_sensitive(true);
+        let user = single(&self.headers, &USER)?.cloned();
+        Ok(VerifiedCall { token, user, key, body, headers: self.headers })
     }
 }
 
@@ -92,9 +95,9 @@ impl AdmittedCall {
 #[derive(Debug)]
 pub struct VerifiedCall {
     /// The token that the sender's own logic takes once.
-    pub token: SecretString,
-    /// The user on whose behalf it calls, if there is one.
-    pub user: Option<String>,
+    pub token: HeaderValue,
+    /// The user on whose behalf it calls, if there is one; the bytes as they came.
+    pub user: Option<HeaderValue>,
     /// The key that proved it.
     pub key: Option<Fingerprint>,
     /// The request model, exactly as received.
@@ -108,6 +111,11 @@ impl VerifiedCall {
         self.headers.keys().map(ToString::to_string).collect()
     }
 
+    /// The user as text.
+    pub fn user_name(&self) -> Option<String> {
+        self.user.as_ref().map(|user| field::text(user.as_bytes()).into_owned())
+    }
+
     /// What the call asks about, if its body is marked as a probe's.
     pub fn mark(&self) -> Option<String> {
         mark(&self.body)
@@ -115,14 +123,14 @@ impl VerifiedCall {
 }
 
 /// The value of a header that may be there once; an empty one is none.
-fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Refusal> {
+fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, Refusal> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Refusal::Twice(name.to_string()));
+    let value = values.next().filter(|value| !field::trimmed(value.as_bytes()).is_empty());
+    match values.next() {
+        Some(_) => Err(Refusal::Twice(name.to_string())),
+        None => Ok(value),
     }
-    let text = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| Refusal::BadEncoding(name.to_string()))?
-        .trim();
-    Ok((!text.is_empty()).then_some(text))
 }

@@ -6,6 +6,7 @@ use percent_encoding::percent_decode;
 use super::places::{Fact, Header, PerFact, Place, Places};
 use super::{Refusal, cloudevents, envelope, identity};
 use crate::event::{Dialect, NetDateTime, Timestamp};
+use crate::field;
 
 /// The longest id that is kept as it is, in bytes. Ids are kept in memory and stand in every log line.
 const LONGEST_ID: usize = 512;
@@ -141,10 +142,7 @@ fn fit(fact: Fact, text: String) -> String {
 fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal> {
     let Some(value) = single(headers, header)? else { return Ok(None) };
     let text = match header.encoded {
-        false => match std::str::from_utf8(value) {
-            Ok(text) => text.trim().into(),
-            Err(_) => value.trim_ascii().iter().copied().map(char::from).collect::<String>().into(),
-        },
+        false => field::text(value),
         true => match percent_decode(value.trim_ascii()).decode_utf8() {
             Ok(text) => text,
             Err(_) => return Err(Refusal::BadEncoding(header.spelling.to_string())),

@@ -13,6 +13,7 @@ use webhook_receiver::emitter::bus::{
 use super::bus_home::{Home, attempts, outcomes, publication, publish, publish_many};
 use super::deliveries::PATIENCE;
 use super::sink::Sink;
+use super::vendor::{Reply, Vendor};
 
 async fn stands(bus: &Bus, name: &str, standing: Standing) {
     let there = async {
@@ -110,6 +111,18 @@ async fn a_retry_has_the_same_id_and_a_new_signature() {
     assert_ne!(first.header("webhook-timestamp"), second.header("webhook-timestamp"));
     assert_ne!(first.header("webhook-signature"), second.header("webhook-signature"));
     assert_eq!(outcomes(&attempts(&bus, "signed", 2).await), ["again", "delivered"]);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_target_closes_costs_no_attempt() {
+    let (bus, target) = (Home::new().start().await, Vendor::start(Reply::OnceEach("")).await);
+    bus.create("one", &json!({"events": "*", "target": target.url})).await.unwrap();
+    for done in 1..=3 {
+        publish(&bus, json!({"type": "Own", "data": {"n": done}})).await;
+        let attempts = attempts(&bus, "one", done).await;
+        assert_eq!(outcomes(&attempts), vec!["delivered"; done]);
+    }
+    assert_eq!(target.asked().len(), 5, "all but the first are asked twice");
 }
 
 #[tokio::test]

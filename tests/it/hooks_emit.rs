@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::routing::post;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
@@ -188,8 +188,10 @@ async fn proceed(
     body: impl Into<Bytes>,
 ) -> Result<Bytes, CallbackError> {
     let deadline = Instant::now() + Duration::from_secs(5);
-    let (token, body) = (&token.into(), body.into());
-    vendor.run(CallbackRequest { hook, token, user: Some("jo"), body, deadline }).await
+    let (token, user) = (&HeaderValue::from_str(token).unwrap(), &HeaderValue::from_static("jo"));
+    let (user, body) = (Some(user), body.into());
+    let answer = vendor.run(CallbackRequest { hook, token, user, body, deadline }).await?;
+    Ok(answer.body)
 }
 
 /// What the four hooks do.
@@ -218,7 +220,7 @@ async fn hooked(
     };
     match answer {
         Ok(response) => (StatusCode::OK, response),
-        Err(CallbackError::Vendor { body }) => (StatusCode::INTERNAL_SERVER_ERROR, body),
+        Err(CallbackError::Vendor(answer)) => (StatusCode::INTERNAL_SERVER_ERROR, answer.body),
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string().into()),
     }
 }
@@ -523,7 +525,7 @@ async fn outcome(logic: Logic) -> Result<Bytes, CallbackError> {
 async fn each_way_of_failing_fails_in_its_way() {
     assert_eq!(outcome(Logic::Echo).await.unwrap(), RESPONSE.replace(": 1,", ": 1001,"));
     assert_eq!(outcome(Logic::Given("[1.00]".into())).await.unwrap(), "[1.00]");
-    assert!(matches!(outcome(Logic::Error).await, Err(CallbackError::Vendor { .. })));
+    assert!(matches!(outcome(Logic::Error).await, Err(CallbackError::Vendor(_))));
     assert_eq!(outcome(Logic::Refuse).await, Err(CallbackError::Refused(401)));
     assert!(serde_json::from_slice::<Value>(&outcome(Logic::Garbage).await.unwrap()).is_err());
     assert!(serde_json::from_slice::<Value>(&outcome(Logic::Alien).await.unwrap()).is_ok());

@@ -486,3 +486,76 @@ async fn a_page_lets_nobody_in_whom_the_vendor_does_not_name() {
         assert_eq!(vendor.asked().len(), 1);
     }
 }
+
+fn gzip(text: &str) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A vendor that answers with these header lines, whatever it is asked.
+async fn vendor_with(header: &str, body: &[u8]) -> Vendor {
+    let head = format!("HTTP/1.1 200 OK\r\n{header}Content-Length: {}\r\n\r\n", body.len());
+    Vendor::start(Reply::Bytes(Vec::leak([head.as_bytes(), body].concat()))).await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_passed_through_keeps_its_type_and_its_coding() {
+    let packed = gzip("{\"Number\":5}");
+    let header = "Content-Type: application/json; charset=utf-8\r\nContent-Encoding: gzip\r\n";
+    let vendor = vendor_with(header, &packed).await;
+    let (receiver, _) = start(&vendor.url, "record_bodies = true").await;
+    let answer = receiver.send(&call("/api/hooks/Made.Up", "{}")).await;
+    assert_eq!((answer.status, &answer.body), (200, &packed));
+    assert_eq!(answer.header("content-encoding"), "gzip");
+    assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
+    let [asked] = vendor.asked().try_into().unwrap();
+    assert_eq!(asked.header("accept-encoding"), Some("identity"));
+    let stopped = receiver.stop().await;
+    let [call] = stopped.calls().await.try_into().unwrap();
+    let bodies = stopped.call(call.id).await.record.bodies.unwrap();
+    assert_eq!(bodies.response.unwrap(), "{\"Number\":5}", "it is kept readably");
+    assert_eq!(bodies.callback_response.unwrap(), "{\"Number\":5}");
+}
+
+#[tokio::test]
+async fn an_answer_that_a_handler_reads_is_unpacked_or_refused_with_words() {
+    let vendor = vendor_with("Content-Encoding: x-gzip\r\n", &gzip("{\"Number\":5}")).await;
+    let (receiver, _) = start(&vendor.url, "").await;
+    let answer = receiver.send(&acting("after")).await;
+    assert_eq!((answer.status, answer.header("content-encoding")), (200, ""));
+    assert_eq!(answer.json()["Note"], "changed after");
+    let vendor = vendor_with("Content-Encoding: br\r\n", b"{}").await;
+    let (receiver, _) = start(&vendor.url, "").await;
+    assert_eq!(receiver.send(&acting("after")).await.status, 500);
+    let calls = calls(receiver).await;
+    let reason = calls[0].record.error.as_deref().unwrap();
+    assert!(reason.contains("cannot be unpacked: br"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_user_of_any_bytes_is_carried_as_it_came_and_shown_as_text() {
+    let vendor = Vendor::start(Reply::Says(200, r#"{"Number":5}"#)).await;
+    let (receiver, _) = start(&vendor.url, "").await;
+    for name in [&b"Jos\xe9"[..], "Jos\u{e9}".as_bytes(), b"\xff\xfe"] {
+        let request = acting("after").set("X-DirectScale-User", name);
+        assert_eq!(receiver.send(&request).await.status, 200);
+        let asked = vendor.asked();
+        let carried: String = name.iter().copied().map(char::from).collect();
+        assert_eq!(asked.last().unwrap().header("x-directscale-user"), Some(&*carried));
+    }
+    let users: Vec<_> = calls(receiver).await.into_iter().map(|call| call.record.user).collect();
+    let shown = ["Jos\u{e9}", "Jos\u{e9}", "\u{ff}\u{fe}"];
+    assert_eq!(users, shown.map(|user| Some(user.to_owned())));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_vendor_closes_costs_no_call() {
+    let vendor = Vendor::start(Reply::OnceEach(r#"{"Number":5}"#)).await;
+    let (receiver, _) = start(&vendor.url, "").await;
+    for _ in 0..4 {
+        assert_eq!(receiver.send(&acting("after")).await.status, 200);
+    }
+    assert_eq!(vendor.asked().len(), 7, "all but the first are asked twice");
+}

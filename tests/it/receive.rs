@@ -363,11 +363,19 @@ async fn only_post_is_received() {
         for path in [PING, "/api/webhooks", "/api/v1/webhooks/PingEvent"] {
             let refused = answer(Request::live(path, BODY).method(method)).await;
             refused.problem(405, "method-not-allowed");
-            assert_eq!(refused.header("allow"), "POST");
+            assert_eq!(refused.header("allow"), "POST, HEAD");
         }
     }
-    let head = answer(Request::get(PING).method("HEAD")).await;
-    assert_eq!((head.status, head.header("allow"), head.body.len()), (405, "POST", 0));
+}
+
+#[tokio::test]
+async fn whoever_looks_with_head_is_told_that_there_is_something() {
+    let (receiver, _given) = start(SOURCES).await;
+    for (path, status) in [(PING, 200), ("/api/webhooks", 200), ("/api/webhooks/a/b", 404)] {
+        let head = receiver.send(&Request::get(path).method("HEAD")).await;
+        assert_eq!((head.status, head.body.len()), (status, 0), "{path}");
+    }
+    assert!(receiver.stop().await.deliveries().await.is_empty());
 }
 
 #[tokio::test]
@@ -726,6 +734,19 @@ async fn bytes_are_kept_exactly_and_secrets_are_not_kept() {
     for secret in [KEY, "c2VjcmV0"] {
         assert!(!delivery.headers.contains(secret));
     }
+}
+
+#[tokio::test]
+async fn a_user_that_is_not_utf8_is_read_as_latin_1() {
+    let (receiver, mut given) = start(SOURCES).await;
+    receiver.send(&Request::live(PING, BODY).add("X-Directscale-User", b"Jos\xe9")).await.kept();
+    assert_eq!(given.recv().await.unwrap().meta.user.as_deref(), Some("Jos\u{e9}"));
+    let detail = receiver.stop().await.deliveries().await.remove(0);
+    assert!(
+        detail.headers.contains("[\"x-directscale-user\",\"Jos\u{e9}\"]"),
+        "{}",
+        detail.headers
+    );
 }
 
 #[tokio::test]

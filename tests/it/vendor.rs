@@ -18,6 +18,8 @@ pub(crate) enum Reply {
     Echo,
     /// Answers these bytes and closes the connection.
     Bytes(&'static [u8]),
+    /// Answers the first request of each connection with 200 and this body, and hangs up at the second one.
+    OnceEach(&'static str),
     /// Keeps the connection open and says nothing.
     Silence,
 }
@@ -74,10 +76,14 @@ impl Drop for Vendor {
 }
 
 async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<Asked>>>) {
+    let mut answered = 0;
     while let Some(asked) = read(&mut stream).await {
         seen.lock().unwrap().push(asked.clone());
+        answered += 1;
         let (status, body) = match &reply {
             Reply::Says(status, body) => (*status, (*body).to_owned()),
+            Reply::OnceEach(_) if answered > 1 => return,
+            Reply::OnceEach(body) => (200, (*body).to_owned()),
             Reply::Echo => (200, asked.body),
             Reply::Bytes(bytes) => {
                 let _ = stream.write_all(bytes).await;
@@ -106,7 +112,8 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
             return None;
         }
     };
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    // Latin-1, so that every byte can be told.
+    let head = bytes[..end].iter().copied().map(char::from).collect();
     let asked = Asked { head, body: String::new() };
     let length: usize = asked.header("content-length").map_or(0, |text| text.parse().unwrap());
     while bytes.len() < end + 4 + length {

@@ -20,9 +20,6 @@ use crate::client::{self, cause};
 use crate::config::BusConfig;
 use crate::field::retry_after;
 
-/// How long a connection is kept for the next request: shorter than servers keep it, so that none is lost on it.
-const IDLE: Duration = Duration::from_secs(5);
-
 /// What goes wrong with one request on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -218,7 +215,7 @@ impl Sender {
         let said = |error: &reqwest::Error| {
             Refused::behind(error).map_or_else(|| cause(error), ToString::to_string)
         };
-        let response = client.execute(request).await.map_err(|error| said(&error))?;
+        let response = client::execute(client, request).await.map_err(|error| said(&error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         // What arrived is known from the status, whatever becomes of the body.
         let (body, is_cut) = self.body(response).await;
@@ -284,8 +281,7 @@ fn plain(guard: &Guard) -> anyhow::Result<Client> {
 }
 
 fn built(client: ClientBuilder) -> anyhow::Result<Client> {
-    let client = client
-        .pool_idle_timeout(IDLE)
+    let client = client::keeping(client)
         .http1_only()
         .http1_title_case_headers()
         .http1_max_headers(client::MOST_HEADERS);
