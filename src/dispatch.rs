@@ -1,6 +1,7 @@
 //! Claim, decode, call, finish: what happens to a delivery after its sender has been answered.
 
 pub mod hooks;
+mod room;
 mod schedule;
 
 use std::any::Any;
@@ -21,6 +22,7 @@ use crate::event::{DecodeError, Delivery, Failure, Meta, Outcome, Timestamp};
 use crate::inbox::{Claim, Inbox, InboxError, Lease, Verdict};
 use crate::telemetry::{Clock, Metrics};
 
+pub use room::Room;
 pub use schedule::Schedule;
 
 /// How long one claim may wait until something is due.
@@ -31,6 +33,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How much longer a lease is than the longest attempt, so that a verdict has time to be written.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// How long a body that is large in memory waits for room before it is given back: less than the margin.
+const ROOM_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How much of a handler's reason is kept, in bytes.
 const LONGEST_REASON: usize = 4096;
@@ -43,6 +48,7 @@ pub struct Dispatcher<C> {
     schedule: Schedule,
     timeout: Duration,
     slots: Arc<Semaphore>,
+    room: Room,
     concurrency: usize,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -79,6 +85,7 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
             schedule,
             timeout,
             slots,
+            room: Room::default(),
             concurrency,
             clock,
             metrics,
@@ -169,8 +176,15 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         let started = tokio::time::Instant::now();
         let (lease, meta) = (claim.lease.clone(), claim.delivery.meta.clone());
         let row = self.catalog.get(meta.dialect, meta.version, &meta.event_type);
+        let body = claim.delivery.raw().clone();
+        let handled = async {
+            match tokio::time::timeout(ROOM_PATIENCE, self.room.take(&body)).await {
+                Ok(_room) => shortened(self.handle(row, claim).await),
+                Err(_) => Verdict::Released,
+            }
+        };
         let verdict = tokio::select! {
-            verdict = self.handle(row, claim) => shortened(verdict),
+            verdict = handled => verdict,
             () = abandon.cancelled() => Verdict::Released,
         };
         drop(slot);

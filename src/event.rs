@@ -1,5 +1,6 @@
 //! What a handler sees: the [`Event`] it is for, the [`Delivery`] it is given and the [`Outcome`] it returns.
 
+mod bounds;
 mod cloudevents;
 mod code;
 mod decode;
@@ -22,6 +23,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub(crate) use bounds::{MOST_OBJECTS, check_objects, weight};
 pub(crate) use code::codes;
 pub use code::{Code, Codes};
 #[cfg(test)]
@@ -290,8 +292,11 @@ impl Delivery {
     /// Gives the body its type.
     ///
     /// # Errors
-    /// [`DecodeError`] with the JSON path of the first field that does not fit.
+    /// [`DecodeError`] with the JSON path of the first field that does not fit, or if there are too many objects.
     pub fn decode<T: Event>(self) -> Result<Delivery<T>, DecodeError> {
+        if needs_object::<T>() {
+            check_objects(&self.raw)?;
+        }
         let (payload, unknown) = match cloudevents::data(self.meta.dialect, &self.raw)? {
             None => decode(&self.raw)?,
             Some(data) => decode(&data.bytes).map_err(|error| error.within(data.name))?,

@@ -2,20 +2,15 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::event::{DecodeError, Open, decode, needs_object};
-
-/// The most objects that a body may have: in memory an empty one can take a thousand times as much as in JSON.
-const MOST_OBJECTS: usize = 20_000;
+use crate::event::{DecodeError, Open, check_objects, decode, needs_object};
 
 /// A request or a response as its model.
 ///
 /// # Errors
 /// [`DecodeError`] if the body is not the model, or has too many objects.
 pub(crate) fn decoded<M: DeserializeOwned>(body: &[u8]) -> Result<Open<M>, DecodeError> {
-    // Braces in texts are counted too, since a body that has so many is none of a hook's anyway.
-    if needs_object::<M>() && memchr::memchr_iter(b'{', body).count() > MOST_OBJECTS {
-        let message = format!("it has more than {MOST_OBJECTS} objects");
-        return Err(DecodeError { path: ".".into(), message });
+    if needs_object::<M>() {
+        check_objects(body)?;
     }
     decode::<Open<M>>(body).map(|(model, _)| model)
 }
@@ -23,7 +18,7 @@ pub(crate) fn decoded<M: DeserializeOwned>(body: &[u8]) -> Result<Open<M>, Decod
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Json;
+    use crate::event::{Json, MOST_OBJECTS};
     use crate::hooks::directscale::autoship::Autoship;
 
     #[test]

@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::Echo;
 use super::connections::Permit;
@@ -22,6 +22,7 @@ use super::receive::not_post;
 use super::record::{Facts, PROBE, RequestId};
 use super::refused::{Refused, SOON, check_content, malformed, unavailable};
 use crate::catalog::Catalog;
+use crate::dispatch::Room;
 use crate::dispatch::hooks::{self, Answer};
 use crate::event::CANARY;
 use crate::hook::{Call, HookMeta, Site, Unhandled};
@@ -34,6 +35,7 @@ pub(super) struct Hooks<C> {
     catalog: Arc<Catalog<C>>,
     context: C,
     ledger: Ledger,
+    room: Room,
 }
 
 /// A site and what it may hold at once.
@@ -63,7 +65,8 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
             turns: Arc::new(Semaphore::new(site.concurrency)),
             site,
         };
-        Hooks { places: sites.into_iter().map(place).collect(), catalog, context, ledger }
+        let (places, room) = (sites.into_iter().map(place).collect(), Room::default());
+        Hooks { places, catalog, context, ledger, room }
     }
 
     /// The place that `path` leads to, and the hook that it names; empty for the one URL that takes all hooks.
@@ -214,8 +217,10 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         facts: &mut Facts,
     ) -> Response {
         let (catalog, context) = (Arc::clone(&self.catalog), self.context.clone());
+        let room = self.room.clone();
         let work = async move {
             let _turn = turn;
+            let _room = timeout_at(call.meta.deadline, room.take(&call.body)).await;
             hooks::run(catalog.get_hook(&call.meta.hook), context, unhandled, call).await
         };
         let ended = Running::new(work, entry, self.ledger.clone()).await;

@@ -216,6 +216,20 @@ async fn a_body_that_is_not_the_model_is_dead_with_the_place() {
 }
 
 #[tokio::test]
+async fn a_body_that_would_fill_the_memory_is_kept_and_dead() {
+    let fixture = Fixture::new();
+    let body = |objects: usize| format!(r#"{{"act":"done","x":[{}1]}}"#, "{},".repeat(objects - 1));
+    let mut states = Vec::new();
+    for objects in [20_000, 20_001] {
+        let id = fixture.send_body(&body(objects), route()).await;
+        assert_eq!(fixture.step().await, 1);
+        states.push(fixture.standing(id).await);
+    }
+    assert_eq!((states[0].0, states[1].0), (State::Done, State::Dead));
+    assert!(states[1].2.contains("more than 20000 objects"), "{states:?}");
+}
+
+#[tokio::test]
 async fn an_event_without_a_handler_waits_for_one() {
     let fixture = Fixture::new();
     let never_taken = fixture.send_to("done", Route { handled: false, ..route() }).await;
