@@ -285,6 +285,18 @@ fn stamped(signature: &str) -> Headers {
 }
 
 impl Scheme {
+    /// The names of the headers of its proof, in every spelling.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().flat_map(|spelling| {
+            let time = match &spelling.timestamp {
+                Some(TimePlace::Header(name)) => Some(name),
+                _ => None,
+            };
+            let names = [Some(&spelling.signature), time, spelling.id.as_ref()];
+            names.into_iter().flatten().map(String::as_str)
+        })
+    }
+
     /// The row called `name`.
     pub fn named(name: &str) -> Option<Scheme> {
         schemes().into_iter().find(|scheme| scheme.name == name)

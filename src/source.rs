@@ -11,6 +11,7 @@ mod envelope;
 mod identity;
 mod places;
 mod said;
+mod secret_header;
 mod suspects;
 
 use std::num::NonZeroU32;
@@ -32,11 +33,8 @@ pub use call::{AdmittedCall, VerifiedCall};
 use places::PerFact;
 pub use places::Places;
 pub(crate) use places::{Fact, Header, NoPlace, Place};
+pub(crate) use secret_header::is_secret_header;
 pub use suspects::Suspects;
-
-/// Headers whose values are secrets; they are kept out of the inbox and the log.
-const SECRET_HEADERS: [&str; 5] =
-    ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-directscale-callbacktoken"];
 
 /// A configured sender.
 #[derive(Debug)]
@@ -212,6 +210,13 @@ impl Source {
         headers.first()?.1.to_str().ok().map(str::to_owned)
     }
 
+    /// Whether the header holds a part of the signature, which covers one message and is needed to verify it again.
+    fn proves_by(&self, name: &HeaderName) -> bool {
+        let scheme = self.auth.signature.as_ref().map(|signed| &signed.scheme);
+        scheme
+            .is_some_and(|scheme| scheme.names().any(|own| own.eq_ignore_ascii_case(name.as_str())))
+    }
+
     fn check_client(&self, id: Option<&str>) -> Result<(), Refusal> {
         let known = |id| self.client_ids.iter().any(|known| known == id);
         if self.client_ids.is_empty() || id.is_some_and(known) {
@@ -343,7 +348,10 @@ impl Verified {
         let pairs: Vec<(&str, std::borrow::Cow<'_, str>)> = self
             .headers
             .iter()
-            .map(|(name, value)| (name.as_str(), shown(name, value.as_bytes())))
+            .map(|(name, value)| match is_secret_header(name) && !self.source.proves_by(name) {
+                true => (name.as_str(), "[redacted]".into()),
+                false => (name.as_str(), String::from_utf8_lossy(value.as_bytes())),
+            })
             .collect();
         serde_json::to_string(&pairs).unwrap_or_default()
     }
@@ -382,8 +390,4 @@ fn mark(body: &[u8]) -> Option<String> {
 /// Whether a payload that is known to be JSON is an object.
 fn is_object(payload: &[u8]) -> bool {
     payload.trim_ascii_start().starts_with(b"{")
-}
-
-fn shown<'v>(name: &HeaderName, value: &'v [u8]) -> std::borrow::Cow<'v, str> {
-    if SECRET_HEADERS.contains(&name.as_str()) { "[redacted]".into() } else { field::text(value) }
 }

@@ -52,14 +52,15 @@ pub(super) fn write_request(
 ) -> fmt::Result {
     writeln!(f, "POST {url}")?;
     for (name, value) in headers {
-        writeln!(f, "{name}: {}", shown(value))?;
+        writeln!(f, "{name}: {}", shown(name, value))?;
     }
     writeln!(f, "\n{}\n", String::from_utf8_lossy(body))
 }
 
 /// A request for scripts, keys hidden.
 pub(super) fn request_json(url: &Url, headers: &[Named], body: &[u8]) -> Value {
-    let headers: Vec<_> = headers.iter().map(|(name, value)| json!([name, shown(value)])).collect();
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| json!([name, shown(name, value)])).collect();
     json!({
         "method": "POST",
         "url": url.as_str(),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::proof::{Named, Proof};
 use super::set;
-use crate::source::{Fact, Header, Place, Places};
+use crate::source::{Fact, Header, Place, Places, is_secret_header};
 
 /// What a header that is percent-encoded cannot carry as it is, besides what is not ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
@@ -154,8 +154,10 @@ fn put(body: &Bytes, path: &[&str], text: &str) -> anyhow::Result<Bytes> {
 }
 
 /// A header's value as it may be shown.
-pub(super) fn shown(value: &HeaderValue) -> String {
-    if value.is_sensitive() {
+pub(super) fn shown(name: &str, value: &HeaderValue) -> String {
+    let is_secret =
+        HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| is_secret_header(&name));
+    if value.is_sensitive() || is_secret {
         let is_bearer = value.as_bytes().starts_with(b"Bearer ");
         if is_bearer { "Bearer ****" } else { "****" }.to_owned()
     } else {

@@ -12,9 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::speaker::Style;
 use super::target;
 use crate::event::Timestamp;
-use crate::signature::{
-    Headers, Key, MESSAGE_HEADERS, Message, MessageKey, RFC_9421, Scheme, Stamp, TimePlace, Unit,
-};
+use crate::signature::{Key, MESSAGE_HEADERS, Message, MessageKey, RFC_9421, Scheme, Stamp, Unit};
 
 /// What is wrong with a forgery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -93,19 +91,12 @@ impl Proof {
 
     /// The names of the headers that a signature needs, in every spelling.
     pub(super) fn headers(&self) -> impl Iterator<Item = &str> {
-        let (row, message): (&[Headers], &[&str]) = match &self.signing {
-            Some(Signing::Row { scheme, .. }) => (&scheme.headers, &[]),
-            Some(Signing::Message { .. }) => (&[], &MESSAGE_HEADERS),
-            None => (&[], &[]),
+        let (row, message) = match &self.signing {
+            Some(Signing::Row { scheme, .. }) => (Some(scheme), &[][..]),
+            Some(Signing::Message { .. }) => (None, &MESSAGE_HEADERS[..]),
+            None => (None, &[][..]),
         };
-        let of_row = row.iter().flat_map(|spelling| {
-            let time = match &spelling.timestamp {
-                Some(TimePlace::Header(name)) => Some(name),
-                _ => None,
-            };
-            [Some(&spelling.signature), time, spelling.id.as_ref()].into_iter().flatten()
-        });
-        of_row.map(String::as_str).chain(message.iter().copied())
+        row.into_iter().flat_map(|scheme| scheme.names()).chain(message.iter().copied())
     }
 
     /// The headers that prove the message if it is signed at this time, and the body that goes out.

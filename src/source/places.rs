@@ -6,7 +6,7 @@ use std::ops::{Index, IndexMut};
 
 use http::HeaderName;
 
-use super::SECRET_HEADERS;
+use super::is_secret_header;
 use crate::event::Dialect;
 
 /// One thing that a delivery says of itself.
@@ -117,7 +117,7 @@ impl Place {
         if let Some(name) = text.strip_prefix("header:") {
             let name = name.trim();
             let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| NoPlace::Name)?;
-            if SECRET_HEADERS.contains(&known.as_str()) {
+            if is_secret_header(&known) {
                 return Err(NoPlace::Secret);
             }
             let spelling = name.to_owned().into();

@@ -142,11 +142,7 @@ fn fit(fact: Fact, text: String) -> String {
 fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal> {
     let Some(value) = single(headers, header)? else { return Ok(None) };
     let text = match header.encoded {
-<<<<<<< HEAD
-        false => field::text(value).into(),
-=======
         false => field::text(value),
->>>>>>> edge
         true => match percent_decode(value.trim_ascii()).decode_utf8() {
             Ok(text) => text,
             Err(_) => return Err(Refusal::BadEncoding(header.spelling.to_string())),

@@ -714,6 +714,9 @@ async fn bytes_are_kept_exactly_and_secrets_are_not_kept() {
         .add("Cookie", "session=c2VjcmV0")
         .add("X-Api-Key", "c2VjcmV0")
         .add("X-DirectScale-CallbackToken", "c2VjcmV0")
+        .add("X-Auth-Token", "c2VjcmV0")
+        .add("X-Amz-Security-Token", "c2VjcmV0")
+        .add("Set-Cookie", "c2VjcmV0")
         .add("X-Other", "k\u{f6}pt")
         .add("X-Other", "twice");
     let (receiver, mut given) = start(SOURCES).await;
@@ -732,6 +735,9 @@ async fn bytes_are_kept_exactly_and_secrets_are_not_kept() {
         "cookie",
         "x-api-key",
         "x-directscale-callbacktoken",
+        "x-auth-token",
+        "x-amz-security-token",
+        "set-cookie",
     ] {
         assert_eq!(of(secret), ["[redacted]"], "{secret}");
     }

@@ -19,6 +19,7 @@ use super::subscription::Subscription;
 use crate::client::{self, cause};
 use crate::config::BusConfig;
 use crate::field::retry_after;
+use crate::source::is_secret_header;
 
 /// What goes wrong with one request on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,11 +301,12 @@ fn shown(url: &Url) -> String {
 
 /// Headers as JSON pairs, without the values of those that are secret.
 fn pairs(headers: &HeaderMap) -> String {
-    let text = |value: &HeaderValue| match value.is_sensitive() {
+    let text = |name, value: &HeaderValue| match value.is_sensitive() || is_secret_header(name) {
         true => "****".to_owned(),
         false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
     };
-    let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
+    let pairs: Vec<_> =
+        headers.iter().map(|(name, value)| (name.as_str(), text(name, value))).collect();
     serde_json::to_string(&pairs).unwrap_or_else(|_| "[]".into())
 }
 
@@ -350,7 +352,11 @@ mod tests {
         secret.set_sensitive(true);
         headers.insert("authorization", secret);
         headers.insert("x-a", HeaderValue::from_static("b"));
-        assert_eq!(pairs(&headers), r#"[["authorization","****"],["x-a","b"]]"#);
+        headers.insert("set-cookie", HeaderValue::from_static("session=k3y"));
+        assert_eq!(
+            pairs(&headers),
+            r#"[["authorization","****"],["x-a","b"],["set-cookie","****"]]"#
+        );
         let url = Url::parse("https://x.test/in?code=k3y").unwrap();
         assert_eq!(shown(&url), "https://x.test/in");
     }
