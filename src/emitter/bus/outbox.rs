@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::DateTime;
 
@@ -42,6 +43,10 @@ const SCHEMA: Schema = Schema {
 
 /// How many deliveries of one transaction are handed over in memory.
 const HANDED: usize = 65_536;
+
+/// How many deliveries are sent again in one step, and how long others have the writer after it.
+const STEP: usize = 200;
+const PAUSE: Duration = Duration::from_millis(10);
 
 type Tx<'c> = sqlite::Tx<'c, Memory>;
 
@@ -132,7 +137,17 @@ impl Outbox {
         rate: Option<f64>,
         now: Timestamp,
     ) -> Result<u64> {
-        self.store.writer.call(move |tx| write::resend(tx, &selection, rate, now)).await
+        let chosen = self.store.read(move |db| write::chosen(db, &selection)).await?;
+        let mut resent = 0;
+        for (step, ids) in chosen.chunks(STEP).enumerate() {
+            if step > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let (ids, place) = (ids.to_vec(), step * STEP);
+            let resend = move |tx: &mut Tx<'_>| write::resend(tx, &ids, place, rate, now);
+            resent += self.store.writer.call(resend).await?;
+        }
+        Ok(resent)
     }
 
     /// What is due for a subscription.

@@ -267,20 +267,37 @@ pub(in super::super) fn page(asked: Option<usize>) -> usize {
 }
 
 fn events(db: &Connection, filter: EventFilter) -> rusqlite::Result<Vec<EventEntry>> {
-    let Where(condition, values) = Where::new()
+    let (query, values) = events_query(filter);
+    db.prepare(&query)?.query_map(params_from_iter(values), event_entry)?.collect()
+}
+
+/// Newest first, in the order of the index of times, so that no page sorts what it does not show.
+fn events_query(filter: EventFilter) -> (String, Vec<Value>) {
+    let table = match &filter.id {
+        Some(_) => "event e",
+        None => "event e INDEXED BY event_published",
+    };
+    let Where(mut condition, mut values) = Where::new()
         .and("e.event_type = ? COLLATE NOCASE", filter.event_type)
         .and("e.event_id = ?", filter.id)
         .and("e.object_type = ?", filter.object_type)
         .and("e.object_id = ?", filter.object_id)
         .and("e.source_user = ?", filter.user)
         .and("e.published_at >= ?", filter.since.map(millis))
-        .and("e.published_at < ?", filter.until.map(millis))
-        .and("e.id < ?", filter.before);
+        .and("e.published_at < ?", filter.until.map(millis));
+    if let Some(before) = filter.before {
+        // One that is forgotten meanwhile stood before the newest of those with a smaller number.
+        condition.push_str(
+            " AND (e.published_at, e.id) < (coalesce((SELECT published_at FROM event WHERE id = ?),
+                 (SELECT max(published_at) FROM event WHERE id < ?)), ?)",
+        );
+        values.extend([before, before, before].map(Value::from));
+    }
     let query = format!(
-        "SELECT {EVENT} FROM event e WHERE {condition} ORDER BY e.id DESC LIMIT {}",
+        "SELECT {EVENT} FROM {table} WHERE {condition} ORDER BY e.published_at DESC, e.id DESC LIMIT {}",
         limit(page(filter.limit))
     );
-    db.prepare(&query)?.query_map(params_from_iter(values), event_entry)?.collect()
+    (query, values)
 }
 
 fn event(db: &Connection, id: String) -> rusqlite::Result<Option<EventDetail>> {
@@ -346,9 +363,27 @@ fn deliveries(db: &Connection, event: i64) -> rusqlite::Result<Vec<DeliveryEntry
 }
 
 fn attempts(db: &Connection, filter: AttemptFilter) -> rusqlite::Result<Vec<AttemptEntry>> {
+    let (query, values) = attempts_query(db, filter)?;
+    db.prepare(&query)?.query_map(params_from_iter(values), attempt_entry)?.collect()
+}
+
+/// Newest first. The attempts of one subscription are in order in their index; those of several that had one name, one
+/// after the other, are not.
+fn attempts_query(
+    db: &Connection,
+    filter: AttemptFilter,
+) -> rusqlite::Result<(String, Vec<Value>)> {
+    let of_name = |name: &String| {
+        db.prepare_cached("SELECT count(*) FROM subscription WHERE name = ?1")?
+            .query_row([name], |row| row.get::<_, i64>(0))
+    };
+    let of_subscription = match filter.subscription.as_ref().map(of_name).transpose()? {
+        Some(2..) => "+a.subscription IN (SELECT id FROM subscription WHERE name = ?)",
+        _ => "a.subscription = (SELECT id FROM subscription WHERE name = ?)",
+    };
     let outcome = filter.outcome.map(|name| OUTCOMES.iter().position(|known| *known == name));
     let Where(condition, values) = Where::new()
-        .and("a.subscription IN (SELECT id FROM subscription WHERE name = ?)", filter.subscription)
+        .and(of_subscription, filter.subscription)
         .and("a.event = (SELECT id FROM event WHERE event_id = ?)", filter.event)
         .and("a.status = ?", filter.status.map(i64::from))
         .and("a.outcome = ?", outcome.map(|place| place.map_or(-1, limit)))
@@ -359,7 +394,7 @@ fn attempts(db: &Connection, filter: AttemptFilter) -> rusqlite::Result<Vec<Atte
         "SELECT {ATTEMPT} WHERE {condition} ORDER BY a.id DESC LIMIT {}",
         limit(page(filter.limit))
     );
-    db.prepare(&query)?.query_map(params_from_iter(values), attempt_entry)?.collect()
+    Ok((query, values))
 }
 
 fn attempt(db: &Connection, id: i64) -> rusqlite::Result<Option<Detail>> {
@@ -414,4 +449,81 @@ fn attempt_entry(row: &Row<'_>) -> rusqlite::Result<AttemptEntry> {
         error: row.get(11)?,
         fault: row.get(12)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        super::super::MIGRATIONS.iter().for_each(|step| db.execute_batch(step).unwrap());
+        db
+    }
+
+    fn assert_unsorted(db: &Connection, query: &str, values: &[Value]) {
+        let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+        let steps =
+            plan.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        let steps = steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ");
+        assert!(!steps.contains("TEMP B-TREE"), "{query}: {steps}");
+    }
+
+    #[test]
+    fn no_page_sorts_what_it_does_not_show() {
+        let db = outbox();
+        for standing in [4, 0] {
+            db.execute(
+                "INSERT INTO subscription (name, standing, since, made_at) VALUES ('two', ?1, 0, 0)",
+                [standing],
+            )
+            .unwrap();
+        }
+        let time = Some(timestamp(0));
+        for filter in [
+            EventFilter::default(),
+            EventFilter { since: time, until: time, before: Some(9), ..EventFilter::default() },
+            EventFilter { event_type: Some("A".into()), since: time, ..EventFilter::default() },
+        ] {
+            let (query, values) = events_query(filter);
+            assert_unsorted(&db, &query, &values);
+        }
+        for subscription in [None, Some("one".into()), Some("two".into())] {
+            for event in [None, Some("e".into())] {
+                let (since, before) = (time, Some(9));
+                let subscription = subscription.clone();
+                let filter = AttemptFilter {
+                    subscription,
+                    event,
+                    since,
+                    before,
+                    ..AttemptFilter::default()
+                };
+                let (query, values) = attempts_query(&db, filter).unwrap();
+                assert_unsorted(&db, &query, &values);
+            }
+        }
+    }
+
+    #[test]
+    fn events_are_paged_by_when_they_were_published() {
+        let db = outbox();
+        for (id, published) in [(1, 10), (2, 30), (3, 20), (4, 40), (5, 20)] {
+            db.execute(
+                "INSERT INTO event (id, event_id, event_type, happened_at, published_at, body)
+                 VALUES (?1, ?1, 'Own', 0, ?2, x'7b7d')",
+                [id, published],
+            )
+            .unwrap();
+        }
+        let page = |before, limit| {
+            let filter = EventFilter { before, limit: Some(limit), ..EventFilter::default() };
+            let events = events(&db, filter).unwrap();
+            events.into_iter().map(|event| event.number).collect::<Vec<_>>()
+        };
+        assert_eq!(page(None, 9), [4, 2, 5, 3, 1]);
+        for (place, number) in [4, 2, 5, 3].into_iter().enumerate() {
+            assert_eq!(page(Some(number), 9), [4, 2, 5, 3, 1][place + 1..]);
+        }
+    }
 }

@@ -277,23 +277,30 @@ impl Selection {
     }
 }
 
+/// Which deliveries are meant, oldest first.
+pub(super) fn chosen(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<i64>> {
+    let (condition, values) = selection.condition();
+    let query = format!("SELECT d.id FROM delivery d WHERE {condition} ORDER BY d.id");
+    db.prepare(&query)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
+}
+
+/// Sends these again, as far as they have still ended; the first of them is at this place of all that are sent again.
 pub(super) fn resend(
     tx: &mut Tx<'_>,
-    selection: &Selection,
+    ids: &[i64],
+    first: usize,
     rate: Option<f64>,
     now: Timestamp,
 ) -> rusqlite::Result<u64> {
-    let (condition, values) = selection.condition();
-    let query = format!(
-        "SELECT d.id, d.subscription, d.entity FROM delivery d WHERE {condition} ORDER BY d.id"
-    );
-    let chosen: Vec<(i64, i64, Option<String>)> = tx
-        .db
-        .prepare(&query)?
-        .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    for (place, (id, subscription, entity)) in chosen.iter().enumerate() {
-        let is_behind = is_behind(tx.db, *subscription, entity.as_deref(), *id)?;
+    let mut ended = tx.db.prepare_cached(
+        "SELECT subscription, entity FROM delivery WHERE id = ?1 AND state <> 0
+             AND subscription IN (SELECT id FROM subscription WHERE standing <> 4)",
+    )?;
+    let mut resent = 0;
+    for (place, id) in (first..).zip(ids) {
+        let found = ended.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((subscription, entity)): Option<(i64, Option<String>)> = found else { continue };
+        let is_behind = is_behind(tx.db, subscription, entity.as_deref(), *id)?;
         let due = later(now, spread(place, rate));
         tx.db
             .prepare_cached(
@@ -301,9 +308,10 @@ pub(super) fn resend(
                  WHERE id = ?1",
             )?
             .execute(params![id, (!is_behind).then(|| millis(due))])?;
-        tx.memory.poked.insert(*subscription);
+        tx.memory.poked.insert(subscription);
+        resent += 1;
     }
-    Ok(chosen.len() as u64)
+    Ok(resent)
 }
 
 /// How long after the first the one at this place is sent.
