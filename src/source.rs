@@ -24,7 +24,6 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use crate::event::{self, CANARY, Dialect, Environment, Timestamp};
-use crate::field;
 use crate::signature::{Fingerprint, Message, Stamp, Unproven};
 use said::{Heard, Reading};
 

@@ -178,7 +178,7 @@ impl Database {
     /// Whether rows may be added.
     fn has_room(&mut self) -> bool {
         let has_room = self.reserve.make() || self.has_spare_pages();
-        if has_room != !self.was_full {
+        if has_room == self.was_full {
             match has_room {
                 true => info!("the {} has room again", self.noun),
                 false => warn!(
