@@ -1,4 +1,4 @@
-//! What killed rounds have left: programs, mounts, folders.
+//! Leftovers of killed rounds: programs, mounts, folders.
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +52,7 @@ fn programs(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// What is mounted in this folder, the last first.
+/// The mounts in this folder, the last first.
 fn mounts(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let table = std::fs::read_to_string("/proc/self/mounts")?;
     let all = table.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use crate::disk::{Entry, Recording};
 use crate::image::Image;
 
-/// What of the disk's cache had reached the medium when the power went.
+/// The part of the disk's cache that had reached the medium when the power went.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Remnant {
     /// Nothing.
@@ -54,7 +54,7 @@ impl Remnant {
 /// Rebuilds disks at growing positions of a journal.
 pub(crate) struct Cutter {
     entries: Vec<Entry>,
-    /// What is on the medium for certain: all entries before `flushed`.
+    /// The medium with all entries before `flushed`.
     medium: Image,
     flushed: usize,
     position: usize,

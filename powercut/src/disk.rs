@@ -11,7 +11,7 @@ use crate::image::Image;
 /// file system.
 pub(crate) const MARK: &str = "acknowledge-";
 
-/// What a disk has done, in order.
+/// One entry of a disk's journal.
 pub(crate) enum Entry {
     /// Bytes that are in the disk's cache since.
     Write { offset: u64, data: Box<[u8]> },
@@ -51,7 +51,7 @@ struct State {
     failed_flushes: u64,
 }
 
-/// What a disk was at first, and what it has done since.
+/// A disk's content at first, and its journal since.
 pub(crate) struct Recording {
     pub(crate) base: Image,
     pub(crate) entries: Vec<Entry>,
@@ -130,7 +130,7 @@ impl Disk {
         self.state().recording.take()
     }
 
-    /// How long the journal is.
+    /// The length of the journal.
     pub(crate) fn position(&self) -> usize {
         self.state().recording.as_ref().map_or(0, |recording| recording.entries.len())
     }
@@ -145,7 +145,7 @@ impl Disk {
         self.state().faults.flushes = count;
     }
 
-    /// How many writes and flushes have failed.
+    /// The numbers of writes and flushes that have failed.
     pub(crate) fn failed(&self) -> (u64, u64) {
         let state = self.state();
         (state.failed_writes, state.failed_flushes)

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use crate::disk::{Disk, Target};
 use crate::volume::Volume;
 
-/// How the disk fails.
+/// A way in which the disk fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
     /// Not at all.
@@ -31,7 +31,7 @@ pub(crate) enum Fault {
     Full,
 }
 
-/// What happens to a disk.
+/// One step of a fault.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
     Writes(Target, u64),
@@ -40,7 +40,7 @@ pub(crate) enum Step {
     MakeRoom,
 }
 
-/// How long a burst of failures is.
+/// The length of a burst of failures.
 const BURST: Duration = Duration::from_millis(300);
 
 impl Fault {
@@ -76,7 +76,7 @@ impl Fault {
         }
     }
 
-    /// Whether writes or flushes fail.
+    /// True if writes or flushes fail.
     pub(crate) fn is_of_the_disk(self) -> bool {
         !matches!(self, Fault::None | Fault::Full)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 const BLOCK: usize = 4096;
 
-/// What is on a disk. A copy costs no more than a pointer a block.
+/// The content of a disk. A copy costs no more than a pointer a block.
 #[derive(Clone)]
 pub(crate) struct Image {
     size: u64,

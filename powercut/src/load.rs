@@ -12,7 +12,7 @@ use crate::disk::{Disk, MARK};
 use crate::http;
 use crate::store::Store;
 
-/// How much is sent.
+/// The load of a round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) clients: u32,
@@ -22,7 +22,7 @@ pub(crate) struct Load {
     pub(crate) manner: Manner,
 }
 
-/// How messages are sent.
+/// The rhythm of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Manner {
     /// One after the other.
@@ -33,31 +33,31 @@ pub(crate) enum Manner {
 
 /// A message that the program has acknowledged.
 pub(crate) struct Acknowledged {
-    /// How long the journal was when the answer was there.
+    /// The length of the journal when the answer was there.
     pub(crate) position: usize,
     pub(crate) id: String,
 }
 
-/// What was answered.
+/// The answers to a load.
 #[derive(Default)]
 pub(crate) struct Answers {
     /// In order of their positions.
     pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) refused: usize,
     pub(crate) unanswered: usize,
-    /// When the last one was acknowledged, and when the last was not, from the start.
+    /// The times of the last acknowledgement and of the last other answer, from the start.
     pub(crate) last_acknowledged: Duration,
     pub(crate) last_refused: Duration,
 }
 
-/// How long a burst and the pause behind it are: the log is moved every two seconds.
+/// A burst and the pause behind it; the log is moved every two seconds.
 const BURST: Duration = Duration::from_millis(800);
 const PAUSE: Duration = Duration::from_millis(2300);
 
-/// How long an answer may take.
+/// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a client waits after anything but an acknowledgement, before it sends the same again.
+/// The pause of a client after anything but an acknowledgement, before it sends the same again.
 const BACKOFF: Duration = Duration::from_millis(10);
 
 /// The longest body's padding, in bytes.

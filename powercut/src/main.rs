@@ -57,10 +57,10 @@ struct Run {
     /// Stores: the receiver's inbox, the bus's outbox
     #[arg(long = "store", value_delimiter = ',', default_value = "inbox,outbox")]
     stores: Vec<Store>,
-    /// How the disk fails
+    /// Faults of the disk
     #[arg(long = "fault", value_delimiter = ',', default_value = "write")]
     faults: Vec<Fault>,
-    /// How a round ends
+    /// End of each round
     #[arg(long, default_value = "cut")]
     end: End,
     /// Power cuts of each file system, store and fault, in all its rounds
@@ -93,7 +93,7 @@ struct Run {
     /// Milliseconds that a flush takes [default: another in each round]
     #[arg(long)]
     flush_time: Option<u64>,
-    /// How messages are sent [default: another in each round]
+    /// Rhythm of the load [default: another in each round]
     #[arg(long)]
     load: Option<Manner>,
     /// Print one JSON object for each file system, store and fault
@@ -132,7 +132,7 @@ fn probe(kinds: &[Kind]) -> anyhow::Result<()> {
 }
 
 impl Run {
-    /// Whether nothing was lost.
+    /// Returns true if nothing was lost.
     fn run(&self, stop: &AtomicBool) -> anyhow::Result<bool> {
         let first = self.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
         eprintln!("seed {first}");

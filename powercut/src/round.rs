@@ -22,7 +22,7 @@ use crate::load::{Acknowledged, Answers, Load};
 use crate::store::{Program, Store};
 use crate::volume::{Kind, Volume};
 
-/// How a round ends.
+/// The end of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum End {
     /// The power is cut, at many moments.
@@ -31,7 +31,7 @@ pub(crate) enum End {
     Kill,
 }
 
-/// What a round does.
+/// One round.
 pub(crate) struct Round<'r> {
     pub(crate) kind: Kind,
     pub(crate) store: Store,
@@ -42,15 +42,15 @@ pub(crate) struct Round<'r> {
     pub(crate) load: Load,
     pub(crate) flush_time: Duration,
     pub(crate) binary: &'r Path,
-    /// Where the program's log is added.
+    /// The file to which the program's log is added.
     pub(crate) log: Option<&'r Path>,
-    /// Where disks are kept on which something is missing.
+    /// The folder for disks on which something is missing.
     pub(crate) keep: Option<&'r Path>,
     /// Set when it is to end at once.
     pub(crate) stop: &'r AtomicBool,
 }
 
-/// What is left after one end.
+/// The state of the store after one end.
 #[derive(Debug, Clone)]
 enum Left {
     /// The messages that are missing.
@@ -61,7 +61,7 @@ enum Left {
     Unmountable(String),
 }
 
-/// What came of rounds.
+/// The figures of rounds.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) acknowledged: usize,
@@ -81,7 +81,7 @@ pub(crate) struct Report {
     pub(crate) cutting: Duration,
 }
 
-/// How many bad ends of a report are told one by one.
+/// The number of bad ends of a report that are told one by one.
 const EXAMPLES: usize = 3;
 
 impl Round<'_> {
@@ -205,7 +205,7 @@ impl Round<'_> {
         }
     }
 
-    /// Whether it was bad.
+    /// Returns true if it was bad.
     fn count(&self, report: &mut Report, left: Left, due: usize, end: &str) -> bool {
         let told = report.with_loss + report.damaged + report.unmountable;
         report.ends += 1;
@@ -240,7 +240,7 @@ pub(crate) fn probe(kind: Kind) -> anyhow::Result<()> {
     Ground::new(kind)?.mount(kind).map(drop)
 }
 
-/// Where a round runs: a folder with the disk and what is mounted of it.
+/// The ground of a round: a folder with the disk and what is mounted of it.
 struct Ground {
     disk: Arc<Disk>,
     device: Device,
@@ -264,7 +264,7 @@ impl Ground {
     }
 }
 
-/// Where rounds have their folders: in memory where that can be, since every cut writes a whole disk.
+/// The folder in which rounds have theirs: in memory where that can be, since every cut writes a whole disk.
 pub(crate) fn place() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { memory } else { std::env::temp_dir() }
@@ -291,7 +291,7 @@ fn compare(due: &[Acknowledged], there: &HashSet<String>) -> Left {
 }
 
 impl Report {
-    /// Whether everything that was acknowledged was there, after every end.
+    /// True if everything that was acknowledged was there after every end.
     pub(crate) fn is_good(&self) -> bool {
         self.with_loss == 0 && self.damaged == 0 && self.ends > self.unmountable
     }

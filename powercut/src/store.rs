@@ -14,7 +14,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
-/// What keeps that which is acknowledged.
+/// A store of acknowledged messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Store {
     /// The receiver's, `serve`.
@@ -143,7 +143,7 @@ pub(crate) struct Program {
     child: Child,
 }
 
-/// How long it may take to listen.
+/// The longest that the program may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Program {
@@ -191,7 +191,7 @@ impl Drop for Program {
     }
 }
 
-/// Where it listens. Its log is read to the end, so that it never waits for a reader.
+/// The address on which it listens. Its log is read to the end, so that it never waits for a reader.
 fn address(log: ChildStderr, mut copy: Option<File>) -> anyhow::Result<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
