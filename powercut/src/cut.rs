@@ -12,21 +12,19 @@ pub(crate) enum Remnant {
     Nothing,
     /// Whole writes, each with this probability.
     Writes(f64),
-    /// Sectors, each with this probability.
-    Sectors(f64),
+    /// Sectors of this many bytes, each with this probability.
+    Sectors(usize, f64),
     /// Everything.
     All,
 }
 
-const SECTOR: usize = 512;
-
 impl Remnant {
-    pub(crate) fn random(rng: &mut Rng) -> Self {
+    pub(crate) fn random(sector: usize, rng: &mut Rng) -> Self {
         let share = 0.1 + 0.8 * rng.f64();
         match rng.u8(..8) {
             0..3 => Remnant::Nothing,
             3..5 => Remnant::Writes(share),
-            5..7 => Remnant::Sectors(share),
+            5..7 => Remnant::Sectors(sector, share),
             _ => Remnant::All,
         }
     }
@@ -40,8 +38,8 @@ impl Remnant {
                     image.write(offset, data);
                 }
             }
-            Remnant::Sectors(share) => {
-                for (sector, at) in data.chunks(SECTOR).zip((offset..).step_by(SECTOR)) {
+            Remnant::Sectors(size, share) => {
+                for (sector, at) in data.chunks(size).zip((offset..).step_by(size)) {
                     if rng.f64() < share {
                         image.write(at, sector);
                     }
@@ -109,7 +107,7 @@ mod tests {
         assert_eq!(has(2, Remnant::Nothing), [false, false, false]);
         assert_eq!(has(2, Remnant::All), [true, true, false]);
         assert_eq!(has(3, Remnant::Nothing), [true, false, false], "2 came during the flush");
-        assert_eq!(has(4, Remnant::Sectors(1.0)), [true, true, true]);
+        assert_eq!(has(4, Remnant::Sectors(512, 1.0)), [true, true, true]);
         assert_eq!(has(4, Remnant::Writes(0.0)), [true, false, false]);
     }
 }

@@ -178,7 +178,7 @@ impl Round<'_> {
         let (file, folder) = (folder.join("cut.img"), folder.join("cut"));
         for position in positions {
             ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
-            let remnant = Remnant::random(rng);
+            let remnant = Remnant::random(self.kind.sector(), rng);
             let image = cutter.cut(position, remnant, rng);
             // Another file for each disk: one that is still attached would be mounted with what is cached of it.
             let _ = std::fs::remove_file(&file);

@@ -35,6 +35,14 @@ impl Kind {
         }
     }
 
+    /// The bytes that a disk must write whole or not at all. btrfs has a checksum over its superblock, which it overwrites.
+    pub(crate) fn sector(self) -> usize {
+        match self {
+            Kind::Ext4 | Kind::Xfs => 512,
+            Kind::Btrfs => 4096,
+        }
+    }
+
     /// Makes an empty one.
     pub(crate) fn make(self, disk: &Path) -> anyhow::Result<()> {
         let options: &[&str] = match self {
