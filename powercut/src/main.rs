@@ -37,7 +37,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Run rounds; exit code 1 if something acknowledged was lost, 2 if a round could not be run
+    /// Run rounds; exit code 1 if something acknowledged was lost or the program died, 2 if a round could not be run
     Run(Run),
     /// Say whether rounds can be run on this machine; exit code 2 if not
     Probe {
@@ -205,7 +205,11 @@ impl Run {
             println!("{line}");
             return;
         }
-        let verdict = if report.is_good() { "nothing lost" } else { "LOST" };
+        let verdict = match report {
+            report if report.is_good() => "nothing lost",
+            Report { died: 1.., with_loss: 0, damaged: 0, .. } => "DIED",
+            _ => "LOST",
+        };
         let Report { acknowledged, refused, unanswered, ends, with_loss, damaged, .. } = report;
         let Report { unmountable, worst, writes_failed, flushes_failed, .. } = report;
         println!(

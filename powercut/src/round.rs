@@ -69,6 +69,8 @@ pub(crate) struct Report {
     pub(crate) unanswered: usize,
     /// Rounds at whose end messages were acknowledged, whatever had failed before.
     pub(crate) served_at_the_end: usize,
+    /// Rounds in which the program ended by itself.
+    pub(crate) died: usize,
     pub(crate) writes_failed: u64,
     pub(crate) flushes_failed: u64,
     pub(crate) ends: usize,
@@ -97,8 +99,12 @@ impl Round<'_> {
         let start = || {
             Program::start(self.binary, self.store, volume.folder(), &settings, &target, self.log)
         };
-        let program = start()?;
+        let mut program = start()?;
         let answers = self.load(&program, disk, &volume, &mut rng)?;
+        if let Some(status) = program.end() {
+            report.died += 1;
+            eprintln!("  seed {}: the program has ended by itself: {status}", self.seed);
+        }
         let (writes, flushes) = disk.failed();
         report.acknowledged += answers.acknowledged.len();
         report.refused += answers.refused;
@@ -291,9 +297,9 @@ fn compare(due: &[Acknowledged], there: &HashSet<String>) -> Left {
 }
 
 impl Report {
-    /// True if everything that was acknowledged was there after every end.
+    /// True if everything that was acknowledged was there after every end, and the program had not ended before.
     pub(crate) fn is_good(&self) -> bool {
-        self.with_loss == 0 && self.damaged == 0 && self.ends > self.unmountable
+        self.with_loss == 0 && self.damaged == 0 && self.died == 0 && self.ends > self.unmountable
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -302,6 +308,7 @@ impl Report {
             "refused": self.refused,
             "unanswered": self.unanswered,
             "servedAtTheEnd": self.served_at_the_end,
+            "died": self.died,
             "writesFailed": self.writes_failed,
             "flushesFailed": self.flushes_failed,
             "ends": self.ends,

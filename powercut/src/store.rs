@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -181,6 +181,13 @@ impl Program {
             log.map(|log| File::options().create(true).append(true).open(log)).transpose()?;
         program.address = address(lines.context("it has no log")?, copy)?;
         Ok(program)
+    }
+}
+
+impl Program {
+    /// The status with which it has ended by itself, if it has.
+    pub(crate) fn end(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 }
 
