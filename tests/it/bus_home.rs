@@ -16,7 +16,7 @@ use super::deliveries::PATIENCE;
 
 /// An outbox, and one bus on it after the other.
 pub(crate) struct Home {
-    pub(crate) folder: TempDir,
+    pub(crate) folder: Arc<TempDir>,
     pub(crate) speed: f64,
     pub(crate) is_open: bool,
     pub(crate) targets: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) fn new() -> Self {
         Home {
-            folder: tempfile::tempdir().unwrap(),
+            folder: Arc::new(tempfile::tempdir().unwrap()),
             speed: 1.0,
             is_open: true,
             targets: TARGETS,
@@ -55,13 +55,19 @@ impl Home {
         self.try_start_with(config).await.unwrap()
     }
 
+    /// The folder is there as long as the bus is: its clock holds it.
     pub(crate) async fn try_start_with(&self, config: &BusConfig) -> anyhow::Result<Arc<Bus>> {
+        let (folder, clock) = (Arc::clone(&self.folder), Arc::clone(&self.clock));
+        let clock: Clock = Arc::new(move || {
+            let _ = &folder;
+            clock()
+        });
         let options = Options {
             speed: self.speed,
             faults: None,
             is_open: self.is_open,
             targets: self.targets,
-            clock: Arc::clone(&self.clock),
+            clock,
             drain: self.drain,
         };
         Bus::open(config, Types::of(&handlers::catalog()), options).await
