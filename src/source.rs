@@ -349,7 +349,7 @@ impl Verified {
             .iter()
             .map(|(name, value)| match is_secret_header(name) && !self.source.proves_by(name) {
                 true => (name.as_str(), "[redacted]".into()),
-                false => (name.as_str(), field::text(value.as_bytes())),
+                false => (name.as_str(), crate::field::text(value.as_bytes())),
             })
             .collect();
         serde_json::to_string(&pairs).unwrap_or_default()

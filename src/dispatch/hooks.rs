@@ -156,7 +156,7 @@ fn failed(failure: HookFailure) -> Answer {
         HookFailure::Failed(error) => error,
     };
     match error.downcast_ref::<CallbackError>() {
-        Some(CallbackError::Vendor(answer)) => Answer::VendorError(answer.clone()),
+        Some(CallbackError::Vendor(answer)) => Answer::VendorError(*answer.clone()),
         Some(CallbackError::TimedOut) => fault("timed-out", FAILED, format!("{error:#}")),
         _ => fault("failed", FAILED, format!("{error:#}")),
     }

@@ -107,7 +107,7 @@ impl CallbackApi {
             let status = response.status().as_u16();
             match status {
                 200 => read(response).await,
-                500 => Err(CallbackError::Vendor(read(response).await?)),
+                500 => Err(CallbackError::Vendor(Box::new(read(response).await?))),
                 300..=399 => Err(CallbackError::Redirected(status)),
                 401 | 403 => Err(CallbackError::Refused(status)),
                 _ => Err(CallbackError::Status(status)),

@@ -96,7 +96,7 @@ pub enum CallbackError {
     NotConfigured(String),
     /// The vendor's logic failed. Its body is for the caller, byte for byte.
     #[error("the vendor's own logic failed (500)")]
-    Vendor(Representation),
+    Vendor(Box<Representation>),
     /// The vendor did not accept the token or the key.
     #[error(
         "the callback was refused with {0}: the token is used, expired or unknown, or callback_key is not the vendor's"
@@ -189,7 +189,7 @@ impl Drop for Kept<'_> {
             Some(Err(error)) => {
                 let reason = error.to_string();
                 let body = match error {
-                    CallbackError::Vendor(answer) => Some(plain(answer)),
+                    CallbackError::Vendor(answer) => Some(plain(*answer)),
                     _ => None,
                 };
                 (body, Some(reason))
