@@ -47,10 +47,7 @@ impl Place {
         let path =
             path.canonicalize().with_context(|| format!("cannot open the {noun} {shown}"))?;
         let file = OpenOptions::new().read(true).write(true).open(&path);
-        let is_read_only =
-            matches!(&file, Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem);
-        ensure!(!is_read_only, "cannot open the {noun} {shown}: the file is read-only");
-        let file = file.with_context(|| format!("cannot open the {noun} {shown}"))?;
+        let file = file.with_context(|| format!("cannot open the {noun} {shown} for writing"))?;
         if is_owner && let Err(error) = file.try_lock() {
             // Closed here, it would take the record locks of another store of this process along.
             std::mem::forget(file);

@@ -476,7 +476,7 @@ async fn a_read_only_file_is_refused() {
     make_inbox(&home, 1).await;
     let script = "mount --bind $D/inbox.db $D/inbox.db && mount -o remount,bind,ro $D/inbox.db";
     let Some(home) = mounted(home, script) else { return };
-    assert_refused(&home, "read-only").await;
+    assert_refused(&home, "Read-only file system").await;
 }
 
 #[tokio::test]
