@@ -162,15 +162,15 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         self.inbox.claim(max, lease, Arc::clone(&self.clock), patience).await
     }
 
-    /// Handles a claimed delivery, logs the attempt's one line, and writes the verdict.
+    /// Handles a claimed delivery, logs the attempt's one line, and writes the verdict. The slot is held until that is on
+    /// disk, so that a slow disk is not given ever more verdicts to write.
     async fn attempt(
         &self,
         claim: Claim,
-        slot: Option<OwnedSemaphorePermit>,
+        _slot: Option<OwnedSemaphorePermit>,
         abandon: CancellationToken,
     ) {
         if let Some(until) = self.rest_of_lost(&claim) {
-            drop(slot);
             return self.finish(claim.lease, Verdict::Postponed { until }).await;
         }
         let started = tokio::time::Instant::now();
@@ -187,7 +187,6 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
             verdict = handled => verdict,
             () = abandon.cancelled() => Verdict::Released,
         };
-        drop(slot);
         let event = row.map_or("", |row| row.name);
         self.metrics.attempt(event, outcome(&verdict), started.elapsed());
         log(&meta, &verdict, started.elapsed());

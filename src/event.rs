@@ -40,6 +40,11 @@ pub(crate) use repair::{json_text, whole_pairs};
 /// An instant in UTC.
 pub type Timestamp = DateTime<Utc>;
 
+/// The machine's time. Unlike chrono's, it takes a clock before 1970, which nobody believes, for what it is.
+pub fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
+}
+
 /// The number under which the inbox keeps a delivery; grows in the order of acceptance.
 pub type DeliveryId = i64;
 

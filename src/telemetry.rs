@@ -10,7 +10,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -33,7 +32,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The machine's clock.
 pub fn system_clock() -> Clock {
-    Arc::new(Utc::now)
+    Arc::new(crate::event::now)
 }
 
 /// Starts the log on standard error. Keep the guard until the end: it writes out the last lines.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use chrono::Utc;
+
 use http::HeaderMap;
 use tokio::task::JoinSet;
 use webhook_receiver::config;
@@ -120,7 +120,7 @@ async fn accept(store: &Path, rows: u64) -> anyhow::Result<()> {
         let (inbox, left, source) = (Arc::clone(&inbox), Arc::clone(&left), Arc::clone(source));
         producers.spawn(async move {
             while left.fetch_sub(1, Ordering::Relaxed) > 0 {
-                inbox.accept(delivery(&source)?, route(), Utc::now()).await?;
+                inbox.accept(delivery(&source)?, route(), webhook_receiver::event::now()).await?;
             }
             anyhow::Ok(())
         });
@@ -150,7 +150,7 @@ fn delivery(source: &Arc<Source>) -> anyhow::Result<Verified> {
     let headers = headers.map(|(name, value)| Ok((name.parse()?, value.parse()?)));
     let headers: HeaderMap = headers.into_iter().collect::<anyhow::Result<_>>()?;
     let body = format!(r#"{{"Note":"{:x<1013}"}}"#, "");
-    Ok(source.admit(head(headers), chrono::Utc::now())?.verify(body.into())?)
+    Ok(source.admit(head(headers), webhook_receiver::event::now())?.verify(body.into())?)
 }
 
 fn route() -> Route {

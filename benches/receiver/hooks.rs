@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use chrono::Utc;
+
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use webhook_receiver::catalog::Catalog;
@@ -185,7 +185,11 @@ fn delivered(open: usize, length: Duration) -> anyhow::Result<Seen> {
 
 fn open_calls(to: SocketAddr, open: usize) -> anyhow::Result<Vec<std::net::TcpStream>> {
     use std::io::Write;
-    let request = crate::load::hook_request(to, crate::process::TOKEN, &Utc::now().to_string());
+    let request = crate::load::hook_request(
+        to,
+        crate::process::TOKEN,
+        &webhook_receiver::event::now().to_string(),
+    );
     let call = || -> anyhow::Result<_> {
         let mut stream = std::net::TcpStream::connect(to)?;
         stream.write_all(&request)?;

@@ -170,11 +170,11 @@ impl Load {
             (Some(Forgery::Unsigned), _) => Ok(String::new()),
             (None, None) => Ok(format!("Authorization: Bearer {}\r\n", self.token)),
             (Some(Forgery::Forged), _) => {
-                let now = chrono::Utc::now().timestamp();
+                let now = webhook_receiver::event::now().timestamp();
                 Ok(format!("Evox-Time: {now}\r\nEvox-Signature: {forged}\r\n"))
             }
             (None, Some((scheme, key))) => {
-                let stamp = Stamp { id: "", time: chrono::Utc::now() };
+                let stamp = Stamp { id: "", time: webhook_receiver::event::now() };
                 let headers = scheme.sign(&[key], stamp, body.as_bytes())?;
                 let line = |(name, value): (String, http::HeaderValue)| {
                     Ok(format!("{name}: {}\r\n", value.to_str()?))

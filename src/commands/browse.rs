@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta};
 use serde_json::json;
 use webhook_receiver::config::{self, Overrides};
 use webhook_receiver::event::Timestamp;
@@ -61,7 +61,9 @@ pub(super) fn backed_up(file: &Path, what: &str, backup: Backup, json: bool) -> 
 pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         let ago = TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
-        return Utc::now().checked_sub_signed(ago).ok_or_else(|| "too long ago".to_owned());
+        return webhook_receiver::event::now()
+            .checked_sub_signed(ago)
+            .ok_or_else(|| "too long ago".to_owned());
     }
     if let Ok(day) = text.parse::<NaiveDate>() {
         return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
@@ -74,7 +76,7 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
 /// The time that is so long ago.
 pub(super) fn ago(age: Duration) -> anyhow::Result<Timestamp> {
     let age = TimeDelta::from_std(age).context("--older-than is too long")?;
-    Utc::now().checked_sub_signed(age).context("--older-than is too long")
+    webhook_receiver::event::now().checked_sub_signed(age).context("--older-than is too long")
 }
 
 /// A file that only its owner can read, or standard output.

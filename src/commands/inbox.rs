@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use anyhow::bail;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::Utc;
 use serde_json::{Value, json};
 use webhook_receiver::event::{DeliveryId, Timestamp};
 use webhook_receiver::inbox::{self, Detail, Entry, Filter, Inbox, STEP, State, step_aside};
@@ -204,7 +203,8 @@ async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Res
         }
         for ids in ids.chunks(STEP) {
             let step = Filter { ids: ids.to_vec(), ..filter.clone() };
-            replayed += step_aside(|| inbox.replay(step.clone(), Utc::now())).await?;
+            replayed +=
+                step_aside(|| inbox.replay(step.clone(), webhook_receiver::event::now())).await?;
         }
     }
 }

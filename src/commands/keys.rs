@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::Serialize;
 use webhook_receiver::config::{self, ConfiguredKey, Overrides};
 use webhook_receiver::event::Timestamp;
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else if rows.is_empty() {
         print("no keys")?;
     } else {
-        let now = Utc::now();
+        let now = webhook_receiver::event::now();
         print(table(&rows, now))?;
         hints(&rows, now).iter().try_for_each(|hint| print(format!("\n{hint}")))?;
     }

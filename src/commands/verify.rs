@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use http::Uri;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
@@ -130,7 +130,7 @@ fn check(
 ) -> Report {
     let scheme = source.auth.signature.as_ref().map(|signed| &signed.scheme);
     let stamps = scheme.map(|scheme| scheme.stamps(&captured.headers));
-    let now = Utc::now();
+    let now = webhook_receiver::event::now();
     let mut times = stamps.iter().flat_map(|stamps| &stamps.times).copied();
     let own = times.find(|time| is_past(*time, now));
     let time = at.or(own).unwrap_or(now);
@@ -235,7 +235,7 @@ impl std::fmt::Display for Report {
 
 fn at(text: &str) -> Result<Timestamp, String> {
     if text == "now" {
-        return Ok(Utc::now());
+        return Ok(webhook_receiver::event::now());
     }
     let seconds = text.parse().ok().and_then(DateTime::from_timestamp_secs);
     let time = || DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());

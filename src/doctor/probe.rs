@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use http::header::{HeaderName, HeaderValue};
 use reqwest::{Client, Request, Url};
 use secrecy::SecretString;
@@ -168,7 +168,7 @@ impl Probe {
         let event = self.target.event.as_str();
         let mut message =
             Message::new(event, url.clone(), Arc::new(places.clone()), proof, body.into());
-        let now = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let now = crate::event::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let usual = |message: &Message, fact| !message.has_in_body(fact);
         if let Some(id) = &self.target.client_id {
             message.say(Fact::ClientId, id)?;
@@ -245,13 +245,13 @@ impl Probe {
         }
         let start = Instant::now();
         let result = read(client, request).await.map_err(|error| client::cause(&error));
-        Seen { result, took: start.elapsed(), at: Utc::now() }
+        Seen { result, took: start.elapsed(), at: crate::event::now() }
     }
 }
 
 /// A request that could not be made.
 fn failed(cause: String) -> Seen {
-    Seen { result: Err(cause), took: Duration::ZERO, at: Utc::now() }
+    Seen { result: Err(cause), took: Duration::ZERO, at: crate::event::now() }
 }
 
 /// The request with another value of one header.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Method, Request, Url};
@@ -106,7 +106,7 @@ impl Message {
         let content_type = HeaderValue::from_static(self.places.content_type);
         let mut headers: Vec<Named> = vec![("Content-Type".into(), content_type)];
         headers.extend(self.said.iter().cloned());
-        let time = Utc::now() + self.offset;
+        let time = crate::event::now() + self.offset;
         let (proof, body) =
             self.proof.of(&self.message_id, &self.url, &headers, time, &self.body)?;
         // A header that is signed, such as the message id's, is there twice.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use reqwest::Url;
 
 use super::message::{Message, fresh_id};
@@ -169,7 +169,7 @@ fn facts(
 ) -> Vec<(Fact, String)> {
     let configured = || source.and_then(|(_, source)| source.client_ids.first().cloned());
     let usual = |fact, text: &str| (!draft.has_in_body(fact)).then(|| text.to_owned());
-    let now = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let now = crate::event::now().to_rfc3339_opts(SecondsFormat::Millis, true);
     let client_id = args.client_id.clone().or_else(configured);
     let said = [
         (Fact::ClientId, client_id.or_else(|| usual(Fact::ClientId, "emitter"))),

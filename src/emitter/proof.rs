@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
@@ -149,7 +149,7 @@ impl Signing {
                     })
                 };
                 let keys: Vec<Key> = secrets.iter().map(key).collect::<anyhow::Result<_>>()?;
-                let stamp = Stamp { id: "0", time: Utc::now() };
+                let stamp = Stamp { id: "0", time: crate::event::now() };
                 for key in &keys {
                     scheme.sign(&[key], stamp, b"").with_context(unusable)?;
                 }
@@ -163,7 +163,7 @@ impl Signing {
                 };
                 let keys: Vec<_> = secrets.iter().map(key).collect::<anyhow::Result<_>>()?;
                 let url = Url::parse("http://localhost/")?;
-                message(&keys, &url, &[], Utc::now(), b"").with_context(unusable)?;
+                message(&keys, &url, &[], crate::event::now(), b"").with_context(unusable)?;
                 Ok(Signing::Message { keys })
             }
         }

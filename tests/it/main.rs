@@ -1,6 +1,6 @@
 //! The integration tests, one module for each theme.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod backup;
 mod browser;
@@ -49,6 +49,7 @@ mod receiver;
 mod rehearse;
 mod repaired;
 mod retention;
+mod secrets;
 mod signed;
 mod sink;
 mod sqlite;

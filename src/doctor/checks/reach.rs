@@ -1,6 +1,6 @@
 //! Whether a delivery gets there at all, and as what.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use reqwest::{Method, Request};
 use tokio::net::TcpStream;
 
@@ -62,7 +62,7 @@ pub(in crate::doctor) async fn expiry(probe: &Probe) -> Checked {
     let Ok(tls) = probe.tls().await else { return Ok(Finding::skip("no certificate was seen")) };
     let Some(end) = tls.not_after else { return Ok(Finding::skip("its end could not be read")) };
     let seen = format!("valid until {}", end.format("%Y-%m-%d"));
-    let left = end - Utc::now();
+    let left = end - crate::event::now();
     Ok(match () {
         () if left < TimeDelta::zero() => {
             Finding::fail(format!("expired on {}", end.format("%Y-%m-%d")))

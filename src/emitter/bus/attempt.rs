@@ -193,7 +193,7 @@ impl Bus {
         now: Timestamp,
     ) -> (Outcome, Option<String>) {
         let persona = &subscription.persona;
-        let verdict = sent.verdict(persona.abort, chrono::Utc::now());
+        let verdict = sent.verdict(persona.abort, crate::event::now());
         let outcome = match persona.next(job.run_attempts + 1, verdict, fastrand::f64()) {
             Step::Done => return (Outcome::Delivered, None),
             Step::Again(delay) => {

@@ -136,7 +136,7 @@ impl Bus {
         let old = old.ok_or_else(|| BusError::Invalid(format!("{name} is not signed yet")))?;
         // The receiver's clock counts, not the schedule's.
         let overlap = TimeDelta::from_std(overlap).unwrap_or(TimeDelta::MAX);
-        let until = later(chrono::Utc::now(), overlap);
+        let until = later(crate::event::now(), overlap);
         let patch = json!({
             "signing_key": key, "old_signing_key": old.expose_secret(), "old_signing_key_until": until,
         });

@@ -187,7 +187,7 @@ impl Sender {
         let guard = if is_exposed { &self.guard_of_secrets } else { &self.guard };
         guard.literal(&url)?;
         // A receiver checks how old a signature is by its own clock, so that is the machine's time.
-        let (named, mut body) = subscription.signed(event, &url, Utc::now())?;
+        let (named, mut body) = subscription.signed(event, &url, crate::event::now())?;
         if fault == Some(Fault::Tamper) {
             body = [&body, b" ".as_slice()].concat().into();
         }

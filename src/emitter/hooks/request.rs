@@ -1,7 +1,6 @@
 //! The request of a call: its headers in the documented order and spelling, and its body.
 
 use bytes::Bytes;
-use chrono::Utc;
 use http::HeaderValue;
 use reqwest::{Request, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -46,7 +45,7 @@ impl Said<'_> {
             token.set_sensitive(true);
             headers.push(("X-DirectScale-CallbackToken".into(), token));
         }
-        let (proof, body) = proof.of("", url, &headers, Utc::now(), body)?;
+        let (proof, body) = proof.of("", url, &headers, crate::event::now(), body)?;
         headers.extend(proof);
         Ok((headers, body))
     }
