@@ -114,9 +114,10 @@ async fn no_command_page_or_log_line_repeats_a_secret() {
     for args in commands {
         let output = run(folder, args);
         assert_silent(&args.join(" "), &shown(&output));
-        // The command line itself must be one, or nothing has been tried.
-        let is_usage = String::from_utf8_lossy(&output.stderr).contains("Usage:");
-        assert!(!is_usage, "{args:?}: {}", shown(&output));
+        // What has not been done has shown nothing: a forgery is refused, and nobody is there to be called back.
+        let succeeds = !matches!(args[0], "doctor") && !args.contains(&"--hook");
+        assert!(output.status.success() || !succeeds, "{args:?}: {}", shown(&output));
+        assert_ne!(output.status.code(), Some(2), "{args:?}: {}", shown(&output));
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build().unwrap();
@@ -149,16 +150,12 @@ async fn no_command_page_or_log_line_repeats_a_secret() {
                     request = request.header("authorization", format!("Bearer {key}"));
                 }
                 let answer = request.send().await.unwrap();
+                assert_eq!(answer.status() == 404, *path == "/nowhere", "{path}");
                 let head = format!("{:?}", answer.headers());
                 assert_silent(path, &(head + &answer.text().await.unwrap()));
             }
         }
     }
-    // The bus's own page of attempts is only worth looking at if there is one.
-    let attempts = client.get(format!("{bus_base}/api/attempts"));
-    let attempts = attempts.header("authorization", format!("Bearer {}", SECRETS[5]));
-    let attempts = attempts.send().await.unwrap().text().await.unwrap();
-    assert!(attempts.contains("OrderEvent") || attempts.contains("\"items\""), "{attempts}");
     assert_silent("the receiver's log", &format!("{:?}", receiver.stop()));
     let kill = format!("kill -TERM {}", bus.id());
     std::process::Command::new("sh").args(["-c", &kill]).status().unwrap();
