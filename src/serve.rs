@@ -186,13 +186,15 @@ async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {
     tokio::task::spawn_blocking(open).await.context("opening the inbox")?
 }
 
-/// Lets nothing wait for a clock that was ahead, and remembers how far the inbox has come.
-async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Trust {
-    let standing = inbox.catch_up(now).await.unwrap_or_else(|error| {
-        warn!(%error, "what waits for the clock cannot be made due");
-        Standing::default()
-    });
-    let Standing { newest, made_due, waiting, next } = standing;
+/// Lets nothing wait for a clock that was ahead, and remembers how far the inbox has come, if it can be asked now.
+async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<Trust> {
+    let Standing { newest, made_due, waiting, next } = match inbox.catch_up(now).await {
+        Ok(standing) => standing,
+        Err(error) => {
+            warn!(%error, "what waits for the clock cannot be made due");
+            return None;
+        }
+    };
     if made_due > 0 {
         warn!(
             deliveries = made_due,
@@ -206,7 +208,7 @@ async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Trust {
             next, "the clock is behind: retries wait until it has caught up"
         );
     }
-    Trust::new(now, newest)
+    Some(Trust::new(now, newest))
 }
 
 /// Says when the clock was set, and whether it may be pruned by.
@@ -235,7 +237,7 @@ async fn keep_house(
     config: &Config,
     inbox: &dyn Inbox,
     clock: &Clock,
-    mut trust: Trust,
+    mut trust: Option<Trust>,
     metrics: &Metrics,
     keys: &mut KeyTimes,
     stop: CancellationToken,
@@ -249,7 +251,13 @@ async fn keep_house(
     while !stop.is_cancelled() {
         keys.keep(inbox, metrics).await;
         let now = clock();
-        let may_prune = follow(inbox, &mut trust, now).await;
+        if trust.is_none() {
+            trust = catch_up(inbox, now).await;
+        }
+        let may_prune = match &mut trust {
+            Some(trust) => follow(inbox, trust, now).await,
+            None => false,
+        };
         for (what, kept) in kept.into_iter().filter(|_| may_prune) {
             let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
             let Some(before) = now.checked_sub_signed(kept) else { continue };

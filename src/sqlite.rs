@@ -9,10 +9,10 @@ mod reserve;
 mod schema;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rusqlite::{Connection, ErrorCode, ffi};
 use tracing::warn;
 
@@ -109,14 +109,17 @@ impl<M: Memory> Store<M> {
         let (noun, is_owner) = (schema.noun, options.exclusive);
         let mut place = Place::open(path, schema, is_owner)?;
         let reserve = Reserve::of(place.path());
-        if is_owner {
+        let mut is_damaged = false;
+        if is_owner || place.is_unowned() {
             place.drop_cache();
             place.drop_log_cache();
-            warn_of_damage(&place, noun);
+            is_damaged = examine_log(&place, schema, is_owner)?;
+        }
+        if is_owner {
             reserve.make();
         }
         let begin = || -> anyhow::Result<_> {
-            let db = schema::open(place.path(), schema, is_owner)
+            let db = schema::open(place.path(), schema, is_owner, is_damaged)
                 .with_context(|| format!("cannot open the {noun} {}", path.display()))?;
             let memory = prepare(&db)
                 .with_context(|| format!("cannot use the {noun} {}", path.display()))?;
@@ -154,8 +157,13 @@ impl<M: Memory> Store<M> {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let reader = Arc::clone(&self.reader);
-        let query = move || query(&reader.lock().unwrap_or_else(PoisonError::into_inner));
+        // The place must outlive the connection, however long the query takes.
+        let (reader, place) = (Arc::clone(&self.reader), Arc::clone(&self.place));
+        let query = move || {
+            let result = query(&reader.lock().unwrap_or_else(PoisonError::into_inner));
+            drop((reader, place));
+            result
+        };
         match tokio::task::spawn_blocking(query).await {
             Ok(result) => result.map_err(Error::from),
             Err(error) => Err(Error::Unavailable(error.to_string())),
@@ -163,23 +171,47 @@ impl<M: Memory> Store<M> {
     }
 }
 
-/// SQLite uses a damaged log up to the damage and says nothing.
-fn warn_of_damage(place: &Place, noun: &str) {
-    let log = place.log();
+/// SQLite uses a damaged log up to the damage and says nothing. Returns whether it is damaged and will be used.
+fn examine_log(place: &Place, schema: &Schema, is_owner: bool) -> anyhow::Result<bool> {
+    let (noun, log) = (schema.noun, place.log());
     let damage = match log::damage(&log) {
-        Ok(None) => return,
+        Ok(None) => return Ok(false),
         Ok(Some(damage)) => damage,
-        Err(error) => return warn!(%error, "the log of the {noun} cannot be read"),
+        Err(error) => {
+            warn!(%error, "the log of the {noun} cannot be read");
+            return Ok(false);
+        }
     };
-    let kept = place::beside(&log, "-damaged");
-    let copied = std::fs::copy(&log, &kept);
+    ensure!(
+        is_owner,
+        "the log of the {noun} is damaged: {}; start the {} once, which says what is lost",
+        log.display(),
+        schema.owner
+    );
+    let copy = copy_of(&log).with_context(|| {
+        format!("the log of the {noun} is damaged, and {} cannot be copied", log.display())
+    })?;
+    // What has been moved is in the file already; the log before the damage would take it back.
+    let is_used = log::moved(&log, &place.index()).unwrap_or(0) < damage.frame;
+    if !is_used {
+        std::fs::remove_file(&log).with_context(|| format!("cannot remove {}", log.display()))?;
+    }
     warn!(
         file = %log.display(),
         frame = damage.frame,
         transactions = damage.transactions,
-        copy = copied.is_ok().then(|| tracing::field::display(kept.display())),
-        "the log of the {noun} is damaged: its later transactions are lost, though they were acknowledged; ask the senders to send again"
+        copy = %copy.display(),
+        "the log of the {noun} is damaged: up to so many of its latest transactions are lost, though they were acknowledged; ask the senders to send again"
     );
+    Ok(is_used)
+}
+
+/// A copy beside the log, under a name that no earlier one has.
+fn copy_of(log: &Path) -> std::io::Result<PathBuf> {
+    let mut names = (1..).map(|number| place::beside(log, &format!("-damaged-{number}")));
+    let copy = names.find(|name| !name.exists()).unwrap_or_default();
+    std::fs::copy(log, &copy)?;
+    Ok(copy)
 }
 
 #[cfg(test)]

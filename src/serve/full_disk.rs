@@ -19,6 +19,9 @@ use crate::web::problem::Problem;
 /// How often the store is tried.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How long requests that have begun are waited for before each try.
+const DRAIN: Duration = Duration::from_millis(100);
+
 /// What `open` opens, as soon as its disk has room for it; none if `stop` comes first.
 ///
 /// # Errors
@@ -64,7 +67,9 @@ async fn refuse(
     let full = || async { Problem::unavailable(EVERY).detail("the disk is full") };
     let routes = Router::new().route("/healthz", get(async || "ok\n")).fallback(full);
     let end = stop.child_token();
-    let serving = http::serve(same, routes, limits, None, end.clone());
+    // A request that does not end must not keep the others from their answer.
+    let limits = Limits { drain: DRAIN, ..limits.clone() };
+    let serving = http::serve(same, routes, &limits, None, end.clone());
     tokio::pin!(serving);
     if tokio::time::timeout(EVERY, &mut serving).await.is_err() {
         end.cancel();

@@ -1,13 +1,14 @@
 //! A copy of a store, made beside its owner: whole, or not there.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use rusqlite::{Connection, OpenFlags};
 
-use super::Schema;
+use super::place::beside;
+use super::{Schema, schema};
 
 /// What was copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +31,18 @@ pub(crate) fn backup(
     schema: &Schema,
     table: &str,
 ) -> anyhow::Result<Backup> {
-    ensure!(!to.exists(), "{} is there already; name a file that is not", to.display());
+    ensure!(
+        fs::symlink_metadata(to).is_err(),
+        "{} is there already; name a file that is not",
+        to.display()
+    );
     let unfinished = Unfinished::make(to)?;
+    let is_linked = fs::metadata(from).is_ok_and(|file| file.nlink() > 1);
+    ensure!(
+        !is_linked,
+        "{} has a second name (a hard link): the newest rows may be in the other one's log",
+        from.display()
+    );
     let newest = format!("SELECT coalesce(max(id), 0) FROM {table}");
     let newest = |db: &Connection| db.query_row(&newest, [], |row| row.get::<_, i64>(0));
     let source = open(from).with_context(|| format!("cannot open the {}", schema.noun))?;
@@ -59,6 +70,7 @@ pub(crate) fn backup(
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
+    schema::keep_log_on_close(&db, true)?;
     db.busy_timeout(std::time::Duration::from_secs(5))?;
     Ok(db)
 }
@@ -69,13 +81,10 @@ struct Unfinished(PathBuf);
 impl Unfinished {
     /// An empty file that nobody else may read: it will hold personal data.
     fn make(to: &Path) -> anyhow::Result<Self> {
-        let mut name = to.as_os_str().to_owned();
-        name.push(".unfinished");
-        let path = PathBuf::from(name);
+        let path = beside(to, &format!(".unfinished-{:08x}", fastrand::u32(..)));
         OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&path)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -85,7 +94,9 @@ impl Unfinished {
     fn finish(self, to: &Path) -> std::io::Result<u64> {
         let file = File::open(&self.0)?;
         file.sync_all()?;
-        fs::rename(&self.0, to)?;
+        // Not renamed: that would replace what somebody has put there meanwhile.
+        fs::hard_link(&self.0, to)?;
+        fs::remove_file(&self.0)?;
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
         Ok(file.metadata()?.len())

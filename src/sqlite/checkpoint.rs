@@ -1,8 +1,8 @@
 //! Moves what is committed from the write-ahead log into the file, beside the writer, so that no call waits for it.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -115,6 +115,7 @@ impl Mover {
 
     /// What could not be moved now is moved the next time, together with everything else that the log has.
     fn move_log(&mut self) {
+        let _moving = self.place.moving.lock().unwrap_or_else(PoisonError::into_inner);
         match self.move_and_sync() {
             Ok(()) => self.has_failed = false,
             Err(error) => {

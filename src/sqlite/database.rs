@@ -5,22 +5,25 @@
 //! acknowledged until everything committed has been moved into the database file, synced there, and the log has begun
 //! anew on other blocks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior, ffi};
 use tracing::{error, info, warn};
 
 use super::checkpoint::Waker;
 use super::place::Place;
 use super::reserve::Reserve;
 use super::writer::{Memory, Tx, Work};
-use super::{Error, Result, is_disk_full};
+use super::{Error, Result, is_disk_full, schema};
 
 /// A page and its header in the log, in bytes.
 const FRAME: u64 = 4096 + 24;
+
+/// How long emptying the log waits for those who read it.
+const READERS: Duration = Duration::from_millis(100);
 
 /// The writer's connection and what it knows of its files.
 pub(super) struct Database {
@@ -149,15 +152,17 @@ impl Database {
         if self.is_whole {
             return Ok(());
         }
-        let doubted = || Ok::<_, Error>(self.place.doubt()?);
-        doubted()?;
         let mut mended = self.begin_log_anew();
         // Moving the log can take room, which the reserve has.
         if matches!(&mended, Err(error) if !is_busy(error)) && self.reserve.release() {
-            doubted()?;
             mended = self.begin_log_anew();
         }
-        mended?;
+        if let Err(error) = mended {
+            if !std::mem::replace(&mut self.has_failed, true) {
+                warn!(%error, "the log of the {} cannot be begun anew; nothing is acknowledged until then, which may wait for another process that reads it", self.noun);
+            }
+            return Err(error.into());
+        }
         if self.has_failed {
             info!("the {} can be written again, and its log is whole", self.noun);
         }
@@ -166,10 +171,20 @@ impl Database {
     }
 
     fn begin_log_anew(&self) -> rusqlite::Result<()> {
+        let _moving = self.place.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        self.place.doubt().map_err(|error| {
+            let code =
+                ffi::Error { code: ErrorCode::SystemIoFailure, extended_code: ffi::SQLITE_IOERR };
+            rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
+        })?;
+        // Whoever waits for the answer waits for those who read, too.
+        self.db.busy_timeout(READERS)?;
+        let moved = self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE);
+        self.db.busy_timeout(schema::BUSY)?;
+        moved?;
         self.place
             .doubt()
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE)?;
         // Writing the same number again writes and syncs a page: the new log can be written.
         let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
         self.db.pragma_update(None, "user_version", version)
@@ -177,12 +192,16 @@ impl Database {
 
     /// Whether rows may be added.
     fn has_room(&mut self) -> bool {
-        let has_room = self.reserve.make() || self.has_spare_pages();
+        // A long reader keeps the log from being emptied, however much is written.
+        let log = u64::from(self.frames.load(Ordering::Relaxed)) * FRAME;
+        let has_room = (self.reserve.make() || self.has_spare_pages()) && self.reserve.holds(log);
         if has_room == self.was_full {
             match has_room {
                 true => info!("the {} has room again", self.noun),
                 false => warn!(
-                    "the disk of the {} is full: nothing new is accepted until there is room",
+                    needed = self.reserve.needed(),
+                    log,
+                    "the disk of the {} is full: nothing new is accepted until so many bytes are free, and so many of its log moved",
                     self.noun
                 ),
             }
@@ -202,9 +221,9 @@ impl Database {
 impl Drop for Database {
     /// The last connection to be closed moves what is left of the log and deletes it, which it must not if that is in doubt.
     fn drop(&mut self) {
-        if self.mend().is_err() {
-            // Without it, the next start finds the log and mends it.
-            let _ = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if self.check_place().is_err() || self.mend().is_err() {
+            // The next start finds the log and mends it.
+            let _ = schema::keep_log_on_close(&self.db, true);
         }
     }
 }

@@ -6,9 +6,14 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use super::place::MOVED_FRAMES;
+
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
+
+/// Where the log's index names the log that it is of.
+const SALTS_OF_INDEX: std::ops::Range<usize> = 32..40;
 
 /// A log whose later transactions cannot be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +22,19 @@ pub(super) struct Damage {
     pub(super) frame: u64,
     /// Transactions after it.
     pub(super) transactions: u64,
+}
+
+/// How many frames of the log had been moved into the database file when its last process ended, by the log's index.
+///
+/// None if the index is of another log, as after a power cut.
+pub(super) fn moved(log: &Path, index: &Path) -> io::Result<u64> {
+    let (mut header, mut counts) = ([0; HEADER], [0; 100]);
+    File::open(log)?.read_exact(&mut header)?;
+    File::open(index)?.read_exact(&mut counts)?;
+    let is_of_this_log = counts[SALTS_OF_INDEX] == header[16..24];
+    let at = MOVED_FRAMES as usize;
+    let moved = [counts[at], counts[at + 1], counts[at + 2], counts[at + 3]];
+    Ok(if is_of_this_log { u32::from_ne_bytes(moved).into() } else { 0 })
 }
 
 /// The damage of a log that no process is writing to, if it has any.

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use anyhow::{Context, bail, ensure};
 use rustix::fs::{Advice, fadvise};
@@ -12,7 +13,7 @@ use super::Schema;
 
 /// Where the log's index counts the frames that have been moved into the database file: `nBackfill` in SQLite's
 /// "WAL-mode File Format".
-const MOVED_FRAMES: u64 = 96;
+pub(super) const MOVED_FRAMES: u64 = 96;
 
 /// A database file in use.
 ///
@@ -24,6 +25,8 @@ pub(super) struct Place {
     file: File,
     /// The log's index, once SQLite has opened it.
     index: Option<File>,
+    /// Held by whoever moves the log while that may end in [doubt](Self::doubt), so that no other move counts meanwhile.
+    pub(super) moving: Mutex<()>,
     /// The database file, its log and the log's index, as they were when they were opened.
     opened: Vec<(PathBuf, FileId)>,
 }
@@ -62,7 +65,7 @@ impl Place {
         }
         let metadata = file.metadata()?;
         ensure!(
-            !is_owner || metadata.nlink() <= 1,
+            metadata.nlink() <= 1,
             "the {noun} {shown} has a second name (a hard link), and each name would have a log of its own; remove one, or copy the file"
         );
         if is_owner && is_new {
@@ -71,7 +74,17 @@ impl Place {
                 "made a new {noun}: nothing is known of earlier deliveries; if there was one before, see whether its volume is mounted"
             );
         }
-        Ok(Place { path, noun, file, index: None, opened: Vec::new() })
+        let moving = Mutex::default();
+        Ok(Place { path, noun, file, index: None, moving, opened: Vec::new() })
+    }
+
+    /// Whether no owner has it open, so that what is found is what a crash has left.
+    pub(super) fn is_unowned(&self) -> bool {
+        let is_unowned = self.file.try_lock_shared().is_ok();
+        if is_unowned {
+            let _ = self.file.unlock();
+        }
+        is_unowned
     }
 
     /// The database file's path, without symbolic links.
@@ -84,11 +97,16 @@ impl Place {
         beside(&self.path, "-wal")
     }
 
+    /// The path of the log's index.
+    pub(super) fn index(&self) -> PathBuf {
+        beside(&self.path, "-shm")
+    }
+
     /// Notes which files have been opened, once SQLite has opened them.
     pub(super) fn remember(&mut self) -> io::Result<()> {
-        let index = OpenOptions::new().read(true).write(true).open(beside(&self.path, "-shm"))?;
+        let index = OpenOptions::new().read(true).write(true).open(self.index())?;
         self.index = Some(index);
-        let files = [self.path.clone(), self.log(), beside(&self.path, "-shm")];
+        let files = [self.path.clone(), self.log(), self.index()];
         let identified = files.into_iter().map(|path| {
             let id = FileId::from(&std::fs::metadata(&path)?);
             Ok((path, id))

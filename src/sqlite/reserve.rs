@@ -46,11 +46,21 @@ impl Reserve {
         if self.is_kept() {
             return true;
         }
-        let made = self.free() >= self.size + self.log && self.fill().is_ok();
+        let made = self.free() >= self.needed() && self.fill().is_ok();
         if !made {
             self.release();
         }
         made
+    }
+
+    /// How many bytes must be free for it to be made.
+    pub(super) fn needed(&self) -> u64 {
+        self.size + self.log
+    }
+
+    /// Whether there is room to empty a log of so many bytes.
+    pub(super) fn holds(&self, log: u64) -> bool {
+        log <= self.size || log <= self.free()
     }
 
     /// Whether new rows fit into pages that the database file already has, and their log into what is free.

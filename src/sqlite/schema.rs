@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// What is particular to one sort of file.
@@ -19,18 +20,30 @@ pub(crate) struct Schema {
     pub(crate) migrations: &'static [&'static str],
 }
 
+/// How long a connection waits for one of another process.
+pub(super) const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Files up to this many pages are checked for damage at every start.
 const CHECKED_PAGES: i64 = 16_384;
 
 /// Opens the file for writing and brings its tables up to date, if it is its owner that opens it.
-pub(super) fn open(path: &Path, schema: &Schema, is_owner: bool) -> anyhow::Result<Connection> {
+///
+/// If the log is `damaged`, it is left as it is until the file with it has been read through.
+pub(super) fn open(
+    path: &Path,
+    schema: &Schema,
+    is_owner: bool,
+    is_damaged: bool,
+) -> anyhow::Result<Connection> {
     let mut db = bare(path)?;
+    keep_log_on_close(&db, is_damaged || !is_owner)?;
     ensure!(!db.is_readonly("main")?, "the file is read-only");
     let version = version(&db, schema)?;
     set_up(&db)?;
     let steps = schema.migrations;
     if version == steps.len() {
-        check_for_damage(&db)?;
+        check_for_damage(&db, is_damaged)?;
+        keep_log_on_close(&db, !is_owner)?;
         return Ok(db);
     }
     ensure!(
@@ -48,9 +61,15 @@ pub(super) fn open(path: &Path, schema: &Schema, is_owner: bool) -> anyhow::Resu
     Ok(db)
 }
 
-/// A connection with the settings that durability and speed rest on.
+/// Whether the last connection leaves the log to the next start, instead of moving and deleting it.
+pub(super) fn keep_log_on_close(db: &Connection, keeps: bool) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps).map(drop)
+}
+
+/// A connection with the settings that durability and speed rest on. It leaves the log to the writer's.
 pub(super) fn connect(path: &Path) -> anyhow::Result<Connection> {
     let db = bare(path)?;
+    keep_log_on_close(&db, true)?;
     set_up(&db)?;
     Ok(db)
 }
@@ -61,17 +80,19 @@ fn bare(path: &Path) -> anyhow::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
-    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    db.busy_timeout(BUSY)?;
     Ok(db)
 }
 
 fn set_up(db: &Connection) -> anyhow::Result<()> {
-    // Not moved by itself: a failed move would go unnoticed. Not shortened: blocks that are written again are synced faster.
+    // Not moved by itself: a failed move would go unnoticed. Shortened only if it has become very long: blocks that are
+    // written again are synced faster.
     db.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA cache_size = -32768;
          PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = 33554432;
          PRAGMA temp_store = MEMORY;",
     )?;
     db.set_prepared_statement_cache_capacity(64);
@@ -96,10 +117,10 @@ fn version(db: &Connection, schema: &Schema) -> anyhow::Result<usize> {
 }
 
 /// A large file is not read whole at start; there, damage shows when a page is used.
-fn check_for_damage(db: &Connection) -> anyhow::Result<()> {
+fn check_for_damage(db: &Connection, whatever_size: bool) -> anyhow::Result<()> {
     let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
-    if pages <= CHECKED_PAGES {
-        let verdict: String = db.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+    if pages <= CHECKED_PAGES || whatever_size {
+        let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         ensure!(verdict == "ok", "it is damaged: {verdict}; restore it from a backup");
     }
     Ok(())

@@ -285,10 +285,12 @@ fn run<M: Memory>(mut db: Database, mut turns: Turns<M>) {
         match std::panic::catch_unwind(AssertUnwindSafe(turn)) {
             Ok(true) => {}
             Ok(false) => return,
-            Err(_) => {
-                // The panic's own words have gone to standard error; its transaction has been rolled back.
+            Err(panic) => {
+                // Its transaction has been rolled back.
                 let failure = Error::Unavailable("its writer panicked".into());
-                error!("the writer panicked; its calls have failed, and it goes on");
+                let words = panic.downcast_ref::<String>().map(String::as_str);
+                let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+                error!(panic = words, "the writer panicked; its calls have failed, and it goes on");
                 db.note_panic();
                 turns.end(Some(&failure), Some(&failure));
                 std::thread::sleep(AFTER_PANIC);

@@ -11,6 +11,9 @@ use crate::event::Timestamp;
 /// How far a clock may run ahead of what was expected. Clocks are corrected all the time, but by less.
 const AHEAD: TimeDelta = TimeDelta::hours(1);
 
+/// How far it may be ahead of the newest thing known at a start: nothing may have happened for days.
+const AHEAD_AT_START: TimeDelta = TimeDelta::days(7);
+
 /// How far it may be behind.
 const BEHIND: TimeDelta = TimeDelta::minutes(1);
 
@@ -48,7 +51,8 @@ pub(crate) enum Verdict {
 impl Trust {
     /// From a start, before which `newest` is known to have been.
     pub(crate) fn new(clock: Timestamp, newest: Option<Timestamp>) -> Self {
-        let expected = newest.map_or(clock, |newest| newest.min(clock));
+        let is_far = |newest: &Timestamp| clock - *newest > AHEAD_AT_START;
+        let expected = newest.filter(is_far).unwrap_or(clock);
         Trust { believed: Reading { clock: expected, at: Instant::now() }, jumped: None }
     }
 
@@ -162,7 +166,9 @@ mod tests {
     #[test]
     fn a_start_long_after_the_newest_delivery_is_doubted_and_one_before_it_is_not() {
         assert_eq!(judged(-40 * DAY, &[(0, 0)]), [Verdict::Jumped(minutes(40 * DAY))]);
-        assert_eq!(judged(120, &[(0, 0), (1, 1)]), [Verdict::Right; 2]);
+        for newest in [120, -120, -3 * DAY] {
+            assert_eq!(judged(newest, &[(0, 0), (1, 1)]), [Verdict::Right; 2], "{newest}");
+        }
     }
 
     #[test]

@@ -94,6 +94,13 @@ impl Home {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The complaint of a command that fails.
+    pub(crate) async fn try_run(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().await.unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// Every delivery in the inbox, as the command lists it.
     pub(crate) async fn deliveries(&self) -> Vec<Value> {
         let list = self.run(&["inbox", "list", "--json", "--limit", "1000000"]).await;

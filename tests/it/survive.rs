@@ -292,6 +292,52 @@ async fn a_disk_that_deliveries_have_filled_is_emptied_by_pruning_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_a_reader_holds_never_takes_the_room_that_emptying_it_needs() {
+    let home = Home::new("");
+    let Some(volume) = Volume::new(&home, "size=30m") else { return };
+    let home = home.through(&volume.way().iter().map(String::as_str).collect::<Vec<_>>());
+    let receiver = home.start().await;
+    let mut wire = Wire::connect(receiver.address).await.unwrap();
+    assert!(accepted(&wire.post("first", "{}").await.unwrap()));
+    let reader = hold(&volume, &home.inbox());
+    let body = format!("{{\"Text\":\"{}\"}}", "x".repeat(20_000));
+    let mut kept = 0;
+    while wire.post(&format!("message-{kept}"), &body).await.unwrap().status == 200 {
+        kept += 1;
+    }
+    assert!(kept > 100, "{kept}");
+    assert!(reader.wait_with_output().unwrap().status.success());
+    assert_eq!(wire.get("/readyz").await.unwrap().status, 200);
+    assert!(accepted(&wire.post("after", &body).await.unwrap()));
+}
+
+/// A process in the volume's mounts that reads the inbox as of now, until it is waited for.
+fn hold(volume: &Volume, inbox: &Path) -> std::process::Child {
+    let mut child = std::process::Command::new("nsenter")
+        .args(["-t", &volume.0.id().to_string(), "-m"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "survive::a_reader_of_another_process"])
+        .env("HELD_INBOX", inbox)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = io::BufRead::lines(io::BufReader::new(child.stdout.as_mut().unwrap()));
+    let held = lines.map_while(Result::ok).any(|line| line.ends_with("held"));
+    assert!(held, "it reads");
+    child
+}
+
+#[test]
+#[ignore = "another test runs it in a process of its own"]
+fn a_reader_of_another_process() {
+    let reader = Connection::open(std::env::var_os("HELD_INBOX").unwrap()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM delivery").unwrap();
+    println!("held");
+    io::Read::read_to_end(&mut io::stdin(), &mut Vec::new()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_on_a_full_disk_answers_503_until_there_is_room() {
     let home = Home::new("");
     let Some(volume) = Volume::new(&home, "size=4m") else { return };
@@ -354,6 +400,8 @@ async fn a_log_that_was_damaged_and_an_inbox_that_is_new_are_said_aloud() {
     let mut file = OpenOptions::new().write(true).open(&log).unwrap();
     file.seek(SeekFrom::Start(length / 2)).unwrap();
     file.write_all(&[0xA5; 100]).unwrap();
+    let command = home.try_run(&["inbox", "list"]).await;
+    assert!(command.contains("is damaged") && command.contains("start the receiver"), "{command}");
     let receiver = home.start().await;
     let kept = home.deliveries().await.len();
     assert!(kept < 20, "{kept}");
@@ -361,7 +409,7 @@ async fn a_log_that_was_damaged_and_an_inbox_that_is_new_are_said_aloud() {
     let ended = receiver.ended().await;
     assert!(ended.log.contains("is damaged"), "{ended:?}");
     assert!(!ended.log.contains("made a new inbox"), "{ended:?}");
-    assert!(log.with_file_name("inbox.db-wal-damaged").exists());
+    assert!(log.with_file_name("inbox.db-wal-damaged-1").exists());
     fs::remove_file(home.inbox()).unwrap();
     let receiver = home.start().await;
     receiver.terminate().await;

@@ -127,7 +127,8 @@ impl Outbox {
 
     /// Writes what came of some attempts. When this returns, it is durable.
     pub(super) async fn record(&self, records: Arc<Vec<Record>>) -> Result<()> {
-        self.store.writer.call(move |tx| write::record(tx, &records)).await
+        let bytes = records.iter().map(|record| record.sent.size()).sum();
+        self.store.writer.add(bytes, move |tx| write::record(tx, &records)).await
     }
 
     /// Sends deliveries again, one every `1 / rate` seconds from `now` on; returns how many.

@@ -72,6 +72,12 @@ enum Failure {
 }
 
 impl Sent {
+    /// About how many bytes its record takes.
+    pub(super) fn size(&self) -> usize {
+        let answer = self.result.as_ref().map_or(0, |answer| answer.body.len() + answer.said.len());
+        512 + self.request_headers.len() + self.request_body.as_ref().map_or(0, Bytes::len) + answer
+    }
+
     pub(super) fn status(&self) -> Option<u16> {
         self.result.as_ref().ok().map(|answered| answered.status)
     }
