@@ -116,7 +116,7 @@ impl Database {
 
     /// Shortens the log if it has grown long, after the batch has been answered.
     pub(super) fn tidy(&mut self) {
-        let length = u64::from(self.frames.load(Ordering::Relaxed)) * FRAME;
+        let length = self.log();
         if length >= self.reserve.log / 4 * 3 {
             // Most of it has been moved beside the writer, so the rest is quick, and the next transaction begins anew.
             match self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE) {
@@ -192,8 +192,11 @@ impl Database {
 
     /// Whether rows may be added.
     fn has_room(&mut self) -> bool {
-        // A long reader keeps the log from being emptied, however much is written.
-        let log = u64::from(self.frames.load(Ordering::Relaxed)) * FRAME;
+        if !self.reserve.holds(self.log()) {
+            // A long reader keeps the log from being emptied, however much is written. Perhaps it has gone.
+            let _ = self.begin_log_anew();
+        }
+        let log = self.log();
         let has_room = (self.reserve.make() || self.has_spare_pages()) && self.reserve.holds(log);
         if has_room == self.was_full {
             match has_room {
@@ -208,6 +211,11 @@ impl Database {
         }
         self.was_full = !has_room;
         has_room
+    }
+
+    /// The log's length in bytes.
+    fn log(&self) -> u64 {
+        u64::from(self.frames.load(Ordering::Relaxed)) * FRAME
     }
 
     fn has_spare_pages(&self) -> bool {
