@@ -1,6 +1,8 @@
-//! Headers whose values are secrets, by their names: they are kept out of stores, logs and pages.
+//! Headers whose values are secrets, by their names or by what they repeat: they are kept out of stores, logs and pages.
 
 use http::HeaderName;
+use memchr::memmem;
+use percent_encoding::percent_decode;
 
 /// Texts that a name holds whose value opens something, with the name's separators taken away.
 const TELLING: [&str; 15] = [
@@ -60,6 +62,26 @@ pub(crate) fn is_secret_header(name: &HeaderName) -> bool {
         || has(&WORDS)
         || (0..words.len()).any(|place| is_key(&words, place))
         || has(&CONTEXTS) && !has(&PROOFS)
+}
+
+/// How often a value is percent-decoded; one that is encoded more often is taken for a secret unseen.
+const DECODINGS: usize = 4;
+
+/// Whether a header's value repeats a secret of a URL or another one, percent-encoded or not.
+pub(crate) fn repeats_secret(value: &[u8], has_secret: impl Fn(&[u8]) -> bool) -> bool {
+    let mut text = value.to_vec();
+    for _ in 0..DECODINGS {
+        let is_key = memmem::find(&text.to_ascii_lowercase(), b"access_token=").is_some();
+        if is_key || has_secret(&text) {
+            return true;
+        }
+        let decoded: Vec<u8> = percent_decode(&text).collect();
+        if decoded == text {
+            return false;
+        }
+        text = decoded;
+    }
+    true
 }
 
 /// Whether the word at this place is `key`, or ends so, and tells of one that opens something.
@@ -138,6 +160,29 @@ mod tests {
             "X-Pin",
         ] {
             assert!(is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_repeats_a_secret_is_secret() {
+        let is_repeated = |value: &str| {
+            repeats_secret(value.as_bytes(), |text| memmem::find(text, b"k/3=y").is_some())
+        };
+        for value in [
+            "https://x.test/in?access_token=a",
+            "/in?a=b&Access_Token=a",
+            "%2Fin%3Faccess_token%3Da",
+            "/in?%61ccess%5Ftoken=a",
+            "%252Fin%253Faccess_token%253Da",
+            "uri=\"k/3=y\"",
+            "k%2F3%3Dy",
+            "k%252f3%253dy",
+            "%25252525252541",
+        ] {
+            assert!(is_repeated(value), "{value}");
+        }
+        for value in ["", "/in?a=b", "access_token", "K/3=Y", "100%", "%zz", "a%20b%2520c"] {
+            assert!(!is_repeated(value), "{value}");
         }
     }
 
