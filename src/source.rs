@@ -32,7 +32,7 @@ pub use call::{AdmittedCall, VerifiedCall};
 use places::PerFact;
 pub use places::Places;
 pub(crate) use places::{Fact, Header, NoPlace, Place};
-pub(crate) use secret_header::is_secret_header;
+pub(crate) use secret_header::{is_secret_header, repeats_secret};
 pub use suspects::Suspects;
 
 /// A configured sender.
@@ -216,6 +216,16 @@ impl Source {
             .is_some_and(|scheme| scheme.names().any(|own| own.eq_ignore_ascii_case(name.as_str())))
     }
 
+    /// Whether a header's value repeats what opens this source: a bearer key, or the secret of its path.
+    fn is_opened_by(&self, value: &[u8]) -> bool {
+        repeats_secret(value, |text| {
+            let lower = text.to_ascii_lowercase();
+            let mut segments = self.path.split('/').filter(|segment| is_secret(segment));
+            self.auth.has_key_in(text)
+                || segments.any(|own| memmem::find(&lower, own.as_bytes()).is_some())
+        })
+    }
+
     fn check_client(&self, id: Option<&str>) -> Result<(), Refusal> {
         let known = |id| self.client_ids.iter().any(|known| known == id);
         if self.client_ids.is_empty() || id.is_some_and(known) {
@@ -347,12 +357,17 @@ impl Verified {
         let pairs: Vec<(&str, std::borrow::Cow<'_, str>)> = self
             .headers
             .iter()
-            .map(|(name, value)| match is_secret_header(name) && !self.source.proves_by(name) {
+            .map(|(name, value)| match self.is_secret(name, value.as_bytes()) {
                 true => (name.as_str(), "[redacted]".into()),
                 false => (name.as_str(), crate::field::text(value.as_bytes())),
             })
             .collect();
         serde_json::to_string(&pairs).unwrap_or_default()
+    }
+
+    fn is_secret(&self, name: &HeaderName, value: &[u8]) -> bool {
+        let source = &self.source;
+        !source.proves_by(name) && (is_secret_header(name) || source.is_opened_by(value))
     }
 
     /// The names of the headers that it came with, each once.

@@ -14,7 +14,7 @@ use webhook_receiver::handlers::{Context, catalog};
 use webhook_receiver::http::{Parts, Routes};
 use webhook_receiver::inbox::{
     Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox, KeyUse,
-    Lease, Receipt, Result, Route, Seen, Sighting, Sightings, State, Verdict,
+    Lease, Receipt, Result, Route, Seen, Sighting, Sightings, Standing, State, Verdict,
 };
 use webhook_receiver::source::Verified;
 use webhook_receiver::telemetry::{Clock, Metrics};
@@ -47,12 +47,20 @@ impl Inbox for Nowhere {
         Ok(None)
     }
 
+    async fn replayable(&self, _: Filter) -> Result<Vec<DeliveryId>> {
+        Ok(Vec::new())
+    }
+
     async fn replay(&self, _: Filter, _: Time) -> Result<u64> {
         Ok(0)
     }
 
     async fn prune(&self, _: State, _: Time, _: usize) -> Result<u64> {
         Ok(0)
+    }
+
+    async fn catch_up(&self, _: Time) -> Result<Standing> {
+        Ok(Standing::default())
     }
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {

@@ -21,7 +21,7 @@ Examples:
   Only what is unwise, for a script:
     webhook-receiver check --json | jq -r '.warnings[] | .setting + \": \" + .remedy'
 
-Exit code: 0 if the receiver would start, also with warnings; 1 if it would refuse to; 2 if the settings could not be read.";
+Exit code: 0 if the receiver would start, also with warnings; 1 if it would refuse to, or the bus would for its keys; 2 if the settings could not be read.";
 
 const JSON_HELP: &str = "\
 Print one JSON object instead of text
@@ -66,6 +66,7 @@ impl Findings {
         let others = [
             hooks.map(Into::into),
             config.check().err().map(Into::into),
+            config.bus.check_key_files().err().map(Into::into),
             inbox::is_there(&config.inbox).err(),
             Login::new(&config.docs).err().map(Into::into),
             telemetry::filter(&config.log).err(),

@@ -1,6 +1,7 @@
 //! The settings of the event bus and of its subscriptions. The bus's API takes a subscription in the same words.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -211,12 +212,7 @@ impl BusConfig {
     /// # Errors
     /// [`ConfigError`] if the bus would listen to others without one, or its file cannot be read.
     pub fn key(&self) -> Result<Option<SecretString>, ConfigError> {
-        let key = match (&self.api_key, &self.api_key_file) {
-            (Some(key), _) => Some(key.clone()),
-            (None, Some(file)) => Some(secret("[bus] api_key_file", file)?),
-            (None, None) => None,
-        };
-        let key = sound("[bus] api_key", true, key)?;
+        let key = found("[bus] api_key", true, &self.api_key, self.api_key_file.as_deref())?;
         match &key {
             Some(key) if key.expose_secret().len() < 16 => refuse(
                 "[bus] api_key is too short to be a secret; write one from `webhook-receiver secret`",
@@ -255,6 +251,24 @@ impl BusConfig {
         Ok(())
     }
 
+    /// Checks the keys in files, but those that are another user's to read.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the file that the bus could not use.
+    pub fn check_key_files(&self) -> Result<(), ConfigError> {
+        let read = |setting: &str, in_header, key: &Option<_>, file: &Option<PathBuf>| {
+            let file = file.as_deref().filter(|file| key.is_none() && !is_denied(file));
+            found(setting, in_header, &None, file)
+        };
+        read("[bus] api_key", true, &self.api_key, &self.api_key_file)?;
+        for (name, one) in &self.subscriptions {
+            let setting = |key| format!("[bus.subscriptions.{name}] {key}");
+            read(&setting("bearer_token"), true, &one.bearer_token, &one.bearer_token_file)?;
+            read(&setting("signing_key"), false, &one.signing_key, &one.signing_key_file)?;
+        }
+        Ok(())
+    }
+
     /// Checks what concerns no single subscription.
     ///
     /// # Errors
@@ -288,8 +302,7 @@ impl SubscriptionConfig {
     /// # Errors
     /// [`ConfigError`] if its file cannot be read, or nobody can send it.
     pub(crate) fn bearer(&self) -> Result<Option<SecretString>, ConfigError> {
-        let file = self.bearer_token_file.as_deref();
-        sound("bearer_token", true, either(&self.bearer_token, "bearer_token_file", file)?)
+        found("bearer_token", true, &self.bearer_token, self.bearer_token_file.as_deref())
     }
 
     /// The key to sign with, wherever it stands.
@@ -297,8 +310,7 @@ impl SubscriptionConfig {
     /// # Errors
     /// [`ConfigError`] if its file cannot be read, or nobody can send it.
     pub(crate) fn signing(&self) -> Result<Option<SecretString>, ConfigError> {
-        let file = self.signing_key_file.as_deref();
-        sound("signing_key", false, either(&self.signing_key, "signing_key_file", file)?)
+        found("signing_key", false, &self.signing_key, self.signing_key_file.as_deref())
     }
 }
 
@@ -312,20 +324,27 @@ impl SubscriptionConfig {
     }
 }
 
-fn either(
-    key: &Option<SecretString>,
+/// The key in the setting, else the one in the file, whose setting is called alike.
+fn found(
     setting: &str,
+    in_header: bool,
+    key: &Option<SecretString>,
     file: Option<&Path>,
 ) -> Result<Option<SecretString>, ConfigError> {
     match (key, file) {
-        (Some(key), _) => Ok(Some(key.clone())),
-        (None, Some(file)) => secret(setting, file).map(Some),
-        (None, None) => Ok(None),
+        (None, Some(file)) => {
+            let setting = format!("{setting}_file");
+            let key =
+                secrets::read_key(file).map_err(|why| ConfigError(format!("{setting}: {why}")))?;
+            sound(&format!("{setting}, {}", file.display()), in_header, Some(key))
+        }
+        (key, _) => sound(setting, in_header, key.clone()),
     }
 }
 
-fn secret(setting: &str, file: &Path) -> Result<SecretString, ConfigError> {
-    secrets::read_key(file).map_err(|why| ConfigError(format!("{setting}: {why}")))
+/// Whether a file is there that only others may read.
+fn is_denied(file: &Path) -> bool {
+    std::fs::File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// The key, if somebody can send it.

@@ -1,7 +1,9 @@
 //! Secrets as people write them: files that nobody else can change, and texts that a sender can send.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 
 /// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
@@ -13,9 +15,15 @@ const SHORTEST: usize = 8;
 /// Keys with fewer different characters are, too.
 const LEAST_DIFFERENT: usize = 4;
 
+/// What a request has before a key in the header's value.
+const SCHEMES: [&str; 5] = ["bearer", "bearer:", "basic", "token", "apikey"];
+
 /// Whether there is nothing in a key, or what only stands for one.
 pub(crate) fn is_empty(key: &str) -> bool {
-    key == PLACEHOLDER || key.chars().all(|c| c.is_whitespace() || is_invisible(c))
+    let is_in_brackets = key.starts_with('<') && key.ends_with('>');
+    is_in_brackets
+        || key == PLACEHOLDER
+        || key.chars().all(|c| c.is_whitespace() || is_invisible(c))
 }
 
 /// Why nobody can send a key as it is written, and what mends that; the words do not repeat it.
@@ -47,17 +55,22 @@ pub(crate) fn flaw(key: &str, in_header: bool) -> Option<String> {
     }
     let quotes =
         [('"', '"'), ('\'', '\''), ('`', '`'), ('\u{201c}', '\u{201d}'), ('\u{2018}', '\u{2019}')];
-    let is_quoted = |(open, close): &(char, char)| {
-        text.strip_prefix(*open).is_some_and(|rest| rest.ends_with(*close))
-    };
-    if quotes.iter().any(is_quoted) {
-        return Some("has quotes around it, which count as part of it; take them away".into());
+    let opened = |(open, close): &(char, char)| Some((text.strip_prefix(*open)?, *close));
+    if let Some((rest, close)) = quotes.iter().find_map(opened) {
+        let place = if rest.ends_with(close) { "around" } else { "before" };
+        return Some(format!("has quotes {place} it, which count as part of it; take them away"));
     }
-    let scheme = text.split_once(' ').map_or(text, |(scheme, _)| scheme);
-    if ["bearer", "bearer:", "authorization:"].iter().any(|word| scheme.eq_ignore_ascii_case(word))
-    {
+    if text.contains("\\n") {
+        return Some(
+            "has a backslash and an n in it, which stand for a line break elsewhere; take them away".into(),
+        );
+    }
+    let (scheme, _) = text.split_once(' ').unwrap_or((text, ""));
+    let is_scheme = SCHEMES.iter().any(|word| scheme.eq_ignore_ascii_case(word));
+    let header = text.split_inclusive(':').next().filter(|name| is_header_name(name));
+    if let Some(before) = header.or(is_scheme.then_some(scheme)) {
         return Some(format!(
-            "begins with {scheme}, which a request has before the key; write only what follows"
+            "begins with {before}, which a request has before the key; write only what follows"
         ));
     }
     if in_header && !text.is_ascii() {
@@ -66,6 +79,14 @@ pub(crate) fn flaw(key: &str, in_header: bool) -> Option<String> {
         );
     }
     None
+}
+
+/// Whether a text is the name of a header in which keys are sent, and the colon behind it.
+fn is_header_name(text: &str) -> bool {
+    let Some(text) = text.strip_suffix(':') else { return false };
+    let is_own = text.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case("x-"));
+    is_own && HeaderName::from_bytes(text.as_bytes()).is_ok()
+        || text.eq_ignore_ascii_case("authorization")
 }
 
 /// Why a key can be found by trying.
@@ -108,11 +129,8 @@ pub(super) fn check_writers(file: &Path) -> Result<(), String> {
             "everybody on this machine can write to {file}, and so decide who is let in; run: chmod o-w {file}"
         ));
     }
-    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
-    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let folders: Vec<PathBuf> =
-        [absolute, real].iter().filter_map(|path| path.parent().map(Path::to_owned)).collect();
-    match folders.iter().find(|folder| mode(folder) & (OTHERS_WRITE | STICKY) == OTHERS_WRITE) {
+    match folders(file).iter().find(|folder| mode(folder) & (OTHERS_WRITE | STICKY) == OTHERS_WRITE)
+    {
         None => Ok(()),
         Some(folder) => Err(format!(
             "everybody on this machine can put another file in the place of {}; run: chmod o-w {}",
@@ -120,6 +138,22 @@ pub(super) fn check_writers(file: &Path) -> Result<(), String> {
             folder.display()
         )),
     }
+}
+
+/// The folders that the system goes through to reach a file: all above it, and above what each link leads to.
+fn folders(file: &Path) -> BTreeSet<PathBuf> {
+    let (mut folders, mut links) = (BTreeSet::new(), BTreeSet::new());
+    let mut paths = vec![std::path::absolute(file).unwrap_or_else(|_| file.to_owned())];
+    while let Some(path) = paths.pop() {
+        for (part, folder) in path.ancestors().filter_map(|part| Some((part, part.parent()?))) {
+            folders.insert(folder.to_owned());
+            let target = std::fs::read_link(part).ok();
+            if let Some(target) = target.filter(|_| links.insert(part.to_owned())) {
+                paths.push(folder.join(target));
+            }
+        }
+    }
+    folders
 }
 
 /// Whether a character shows nowhere: format characters, and others that take no room.
@@ -159,6 +193,19 @@ mod tests {
             (format!("a\t{KEY}"), "control characters"),
             (format!("\"{KEY}\""), "quotes"),
             (format!("'{KEY}'"), "quotes"),
+            (format!("\"{KEY}"), "quotes before"),
+            (format!("\u{201c}{KEY}"), "quotes before"),
+            ("'".to_owned(), "quotes before"),
+            (format!("<{KEY}>"), "is empty"),
+            ("<key>".to_owned(), "is empty"),
+            (format!("Basic {KEY}"), "begins with Basic"),
+            (format!("Token {KEY}"), "begins with Token"),
+            (format!("ApiKey {KEY}"), "begins with ApiKey"),
+            (format!("X-Api-Key: {KEY}"), "begins with X-Api-Key:"),
+            (format!("x-auth:{KEY}"), "begins with x-auth:"),
+            (format!("{KEY}\\n"), "backslash"),
+            (format!("{KEY}\\r\\n"), "backslash"),
+            ("-----BEGIN x\\ny\\n-----END x".to_owned(), "backslash"),
             (format!("\u{201c}{KEY}\u{201d}"), "quotes"),
             (format!("Bearer {KEY}"), "begins with Bearer"),
             (format!("bearer {KEY}"), "begins with bearer"),
@@ -176,7 +223,18 @@ mod tests {
 
     #[test]
     fn what_somebody_can_send_is_a_key() {
-        for key in [KEY, "\"", "'a", "bearer-of-news", "-----BEGIN x\r\ny\n-----END x\n"] {
+        for key in [
+            KEY,
+            "a\"",
+            "it's",
+            "bearer-of-news",
+            "tokens",
+            "x-a",
+            "basic:a",
+            "a<b>",
+            "a:b",
+            "-----BEGIN x\r\ny\n-----END x\n",
+        ] {
             assert_eq!(flaw(key, true), None, "{key:?}");
         }
         assert_eq!(flaw("sch\u{f6}n", false), None, "one can sign with it");
@@ -219,5 +277,41 @@ mod tests {
             }
         }
         allow(folder.path(), 0o755);
+    }
+
+    #[test]
+    fn no_folder_on_the_way_to_a_file_may_be_everybodys() {
+        let allow = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let place = tempfile::tempdir().unwrap();
+        for folder in ["far/real", "links/first", "links/second", "links/folder"] {
+            std::fs::create_dir_all(place.path().join(folder)).unwrap();
+        }
+        let at = |path: &str| place.path().join(path);
+        std::fs::write(at("far/real/key"), "k").unwrap();
+        let link = |from: &str, to: &str| std::os::unix::fs::symlink(to, at(from)).unwrap();
+        link("links/second/key", "../../far/real/key");
+        link("links/first/key", "../second/key");
+        link("links/folder/there", "../../far/real");
+        link("links/round", "round");
+        for (folder, file) in [
+            ("far", "far/real/key"),
+            ("far/real", "links/first/key"),
+            ("far", "links/first/key"),
+            ("links", "links/first/key"),
+            ("links/second", "links/first/key"),
+            ("links/folder", "links/folder/there/key"),
+            ("far", "links/folder/there/key"),
+        ] {
+            assert_eq!(check_writers(&at(file)), Ok(()), "{file}");
+            allow(&at(folder), 0o777);
+            let why = check_writers(&at(file)).expect_err(folder);
+            assert!(why.contains("in the place of") && why.contains("chmod o-w"), "{why}");
+            allow(&at(folder), 0o1777);
+            assert_eq!(check_writers(&at(file)), Ok(()), "{file}");
+            allow(&at(folder), 0o755);
+        }
+        assert_eq!(check_writers(&at("links/round")), Ok(()), "it leads nowhere");
     }
 }

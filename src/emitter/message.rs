@@ -161,6 +161,6 @@ pub(super) fn shown(name: &str, value: &HeaderValue) -> String {
         let is_bearer = value.as_bytes().starts_with(b"Bearer ");
         if is_bearer { "Bearer ****" } else { "****" }.to_owned()
     } else {
-        String::from_utf8_lossy(value.as_bytes()).into_owned()
+        crate::field::text(value.as_bytes()).into_owned()
     }
 }

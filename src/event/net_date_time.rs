@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat};
+use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use utoipa::openapi::schema::{KnownFormat, Object, SchemaFormat, Type};
@@ -24,6 +24,9 @@ pub enum NetDateTime {
     /// `0001-01-01T00:00:00`, whatever the offset: .NET's value of a date that nobody has set.
     Unset,
 }
+
+/// The accepted forms, for whoever sends another.
+const EXAMPLES: &str = "2022-03-04T12:00:00Z, 2022-03-04T12:00:00 or 2022-03-04";
 
 const UNSET: NaiveDateTime = NaiveDate::from_ymd_opt(1, 1, 1)
     .expect("the first day of year 1 exists")
@@ -58,6 +61,31 @@ impl fmt::Display for NetDateTime {
     }
 }
 
+/// The text with dashes in its date, behind it a `T` or nothing, and a point before a fraction; midnight at the end of a day
+/// is written as at its beginning, and the day is to be added.
+fn normal(text: &str) -> (String, Days) {
+    let mut text = text.replacen(',', ".", 1);
+    if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.insert(6, '-');
+        text.insert(4, '-');
+    }
+    if let Some(" ") = text.get(10..11) {
+        text.replace_range(10..11, "T");
+    }
+    let is_midnight = |time: &str| {
+        let time = time.strip_prefix(":00").map_or(time, |time| {
+            time.strip_prefix('.').map_or(time, |fraction| fraction.trim_start_matches('0'))
+        });
+        !time.starts_with(|c: char| c.is_ascii_digit() || c == ':')
+    };
+    let time = text.get(10..).and_then(|time| time.strip_prefix(['T', 't'])?.strip_prefix("24:00"));
+    let is_next_day = time.is_some_and(is_midnight);
+    if is_next_day {
+        text.replace_range(11..13, "00");
+    }
+    (text, Days::new(is_next_day.into()))
+}
+
 /// The date without zeros at the end of its fraction.
 fn unpadded(date: &str) -> String {
     let Some((whole, rest)) = date.split_once('.') else { return date.to_owned() };
@@ -70,24 +98,22 @@ impl FromStr for NetDateTime {
     type Err = chrono::ParseError;
 
     /// ISO 8601 in its common forms: with `T` or a blank, with seconds or without, with an offset (`Z`, `+02:00`, `+0200`,
-    /// `+02`) or without; a date alone is the beginning of the day.
+    /// `+02`) or without; a date alone, also as `20220304`, is the beginning of the day. A fraction may have a comma, and
+    /// `24:00:00` is the beginning of the next day.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // All forms are one after this: behind the date comes a T, or nothing.
-        let mut text = text.trim().to_owned();
-        if let Some(" ") = text.get(10..11) {
-            text.replace_range(10..11, "T");
-        }
+        let (text, days) = normal(text.trim());
         let offset = DateTime::parse_from_rfc3339(&text)
             .or_else(|_| DateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f%#z"))
             .or_else(|_| DateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M%#z"));
         let (date, clock) = match offset {
-            Ok(date) => (NetDateTime::WithOffset(date), date.naive_local()),
+            Ok(date) => (NetDateTime::WithOffset(date + days), date.naive_local() + days),
             Err(_) => {
-                let clock = text.parse().or_else(|error| {
+                let clock: NaiveDateTime = text.parse().or_else(|error| {
                     NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M")
                         .or_else(|_| text.parse::<NaiveDate>().map(NaiveDateTime::from))
                         .map_err(|_| error)
                 })?;
+                let clock = clock + days;
                 (NetDateTime::WithoutOffset(clock), clock)
             }
         };
@@ -98,8 +124,9 @@ impl FromStr for NetDateTime {
 impl<'de> Deserialize<'de> for NetDateTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse()
-            .map_err(|error| D::Error::custom(format_args!("not an ISO 8601 date: {error}")))
+        text.parse().map_err(|error| {
+            D::Error::custom(format_args!("not an ISO 8601 date such as {EXAMPLES}: {error}"))
+        })
     }
 }
 
@@ -164,10 +191,17 @@ mod tests {
             ("2022-03-04 12:00:00 +0200", "2022-03-04T10:00:00.000000000Z"),
             ("2022-03-04 12:00:00Z", "2022-03-04T12:00:00.000000000Z"),
             (" 2022-03-04T12:00:00 ", "2022-03-04T12:00:00.000000000Z"),
+            ("20220304", "2022-03-04T00:00:00.000000000Z"),
+            ("2022-03-04T12:00:00,5Z", "2022-03-04T12:00:00.500000000Z"),
+            ("2022-03-04 12:00:00,1234567+0200", "2022-03-04T10:00:00.123456700Z"),
+            ("2022-03-04T24:00:00", "2022-03-05T00:00:00.000000000Z"),
+            ("2022-12-31T24:00:00.000Z", "2023-01-01T00:00:00.000000000Z"),
+            ("2022-03-04 24:00 +02:00", "2022-03-04T22:00:00.000000000Z"),
         ] {
             assert_eq!(utc(text), instant, "{text}");
             assert_eq!(date(&date(text).to_string()), date(text), "{text}");
         }
+        assert!(date("0001-01-01T24:00:00").is_set());
         for text in ["0001-01-01", "0001-01-01 00:00:00", "0001-01-01T00:00:00+0000"] {
             assert_eq!(date(text), NetDateTime::Unset, "{text}");
         }
@@ -218,6 +252,22 @@ mod tests {
     fn what_is_no_date_says_so() {
         for json in ["\"\"", "\"yesterday\"", "\"2022-13-04T00:00:00\"", "1646395200", "null"] {
             assert!(decode::<NetDateTime>(json.as_bytes()).is_err(), "{json}");
+        }
+        for date in [
+            "2022-W09-5",
+            "2022W095",
+            "2022-063",
+            "2022063",
+            "20221304",
+            "2022-03-04T24:00:01",
+            "2022-03-04T24:01",
+            "2022-03-04T24:00:00.001",
+            "2022-03-04T25:00:00",
+            "2022-03-04T12:00:00,5,5",
+            "2022,03-04",
+        ] {
+            let error = decode::<NetDateTime>(format!("\"{date}\"").as_bytes()).unwrap_err();
+            assert!(error.message.contains("such as 2022-03-04T12:00:00Z"), "{error}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use chrono::DateTime;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use memchr::memmem;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -88,16 +89,20 @@ impl SignedMessage {
     }
 }
 
-/// A bearer key, kept as its digest only, so that comparing takes the same time whatever its length.
-pub struct BearerKey([u8; 32]);
+/// A bearer key. Its digest is compared, so that this takes the same time whatever its length.
+pub struct BearerKey {
+    digest: [u8; 32],
+    /// The text of a configured one, by which it is found where a proven sender repeats it.
+    text: Option<SecretString>,
+}
 
 impl BearerKey {
     pub(super) fn of(text: &[u8]) -> Self {
-        BearerKey(Sha256::digest(text).into())
+        BearerKey { digest: Sha256::digest(text).into(), text: None }
     }
 
     pub(super) fn equals(&self, other: &BearerKey) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.digest.ct_eq(&other.digest).into()
     }
 }
 
@@ -136,7 +141,8 @@ impl<K> Accepted<K> {
 impl Accepted<BearerKey> {
     /// The bearer key whose text is `secret`.
     pub fn bearer(secret: &SecretString) -> Self {
-        let key = BearerKey::of(secret.expose_secret().as_bytes());
+        let text = Some(secret.clone());
+        let key = BearerKey { text, ..BearerKey::of(secret.expose_secret().as_bytes()) };
         Accepted::with(Fingerprint::of(secret), key)
     }
 }
@@ -200,6 +206,13 @@ impl Auth {
             .chain(message.map(|key| (key.fingerprint, key.last_used())))
     }
 
+    /// Whether a text repeats one of the bearer keys.
+    pub(super) fn has_key_in(&self, text: &[u8]) -> bool {
+        let keys = self.bearer.iter().filter_map(|key| key.key.text.as_ref());
+        keys.map(|key| key.expose_secret().as_bytes())
+            .any(|key| !key.is_empty() && memmem::find(text, key).is_some())
+    }
+
     /// What the headers alone can prove.
     pub(super) fn admit(&self, head: Message<'_>, now: Timestamp) -> Result<Proof, Refusal> {
         let Message { headers, uri, .. } = head;
@@ -252,7 +265,7 @@ impl Auth {
         };
         let mut accepted = None;
         for key in &self.bearer {
-            let equal: Choice = key.key.0.ct_eq(&presented.0);
+            let equal: Choice = key.key.digest.ct_eq(&presented.digest);
             accepted = if equal.into() { Some(key) } else { accepted };
         }
         accepted.ok_or(Refusal::WrongKey(self.bearer.len()))

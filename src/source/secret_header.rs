@@ -1,15 +1,18 @@
-//! Headers whose values are secrets, by their names: they are kept out of stores, logs and pages.
+//! Headers whose values are secrets, by their names or by what they repeat: they are kept out of stores, logs and pages.
 
 use http::HeaderName;
+use memchr::memmem;
+use percent_encoding::percent_decode;
 
 /// Texts that a name holds whose value opens something, with the name's separators taken away.
-const TELLING: [&str; 13] = [
+const TELLING: [&str; 15] = [
     "authorization",
     "cookie",
     "token",
     "secret",
     "password",
     "passwd",
+    "passcode",
     "passphrase",
     "credential",
     "apikey",
@@ -17,13 +20,17 @@ const TELLING: [&str; 13] = [
     "authkey",
     "privatekey",
     "jwt",
+    "sessionid",
 ];
 
-/// Words that say so when they stand alone in a name.
-const WORDS: [&str; 4] = ["auth", "authentication", "bearer", "key"];
+/// Words that say so when they stand alone in a name, also beside a proof's.
+const WORDS: [&str; 5] = ["bearer", "otp", "pass", "pin", "pwd"];
+
+/// Words that say so when they stand alone in a name, but may also say of what something is the proof.
+const CONTEXTS: [&str; 4] = ["auth", "authentication", "session", "sid"];
 
 /// Words before `key` that make it a name for something, such as a message.
-const NAMING: [&str; 9] = [
+const NAMING: [&str; 10] = [
     "idempotency",
     "message",
     "event",
@@ -33,10 +40,14 @@ const NAMING: [&str; 9] = [
     "routing",
     "ordering",
     "cache",
+    "signature",
 ];
 
 /// Words behind `key` that say something of it.
-const ABOUT: [&str; 4] = ["id", "name", "version", "fingerprint"];
+const ABOUT: [&str; 7] = ["id", "name", "version", "fingerprint", "signature", "hmac", "digest"];
+
+/// Beginnings of words that end in `key` and tell of none.
+const NO_KEYS: [&str; 10] = ["mon", "tur", "hoc", "joc", "don", "whis", "lac", "mic", "smo", "jer"];
 
 /// Words of a proof that covers one message only, and opens nothing else: verification needs it.
 const PROOFS: [&str; 3] = ["signature", "hmac", "digest"];
@@ -45,21 +56,43 @@ const PROOFS: [&str; 3] = ["signature", "hmac", "digest"];
 pub(crate) fn is_secret_header(name: &HeaderName) -> bool {
     let name = name.as_str();
     let words: Vec<&str> = name.split(['-', '_', '.']).filter(|word| !word.is_empty()).collect();
-    if words.iter().any(|word| PROOFS.contains(word)) {
-        return false;
-    }
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(word));
     let telling = words.concat();
-    let is_key = |place: usize| {
-        let before = place.checked_sub(1).and_then(|before| words.get(before));
-        let behind = words.get(place + 1);
-        !before.is_some_and(|word| NAMING.contains(word))
-            && !behind.is_some_and(|word| ABOUT.contains(word))
-    };
     TELLING.iter().any(|text| telling.contains(text))
-        || words
-            .iter()
-            .enumerate()
-            .any(|(place, word)| WORDS.contains(word) && (*word != "key" || is_key(place)))
+        || has(&WORDS)
+        || (0..words.len()).any(|place| is_key(&words, place))
+        || has(&CONTEXTS) && !has(&PROOFS)
+}
+
+/// How often a value is percent-decoded; one that is encoded more often is taken for a secret unseen.
+const DECODINGS: usize = 4;
+
+/// Whether a header's value repeats a secret of a URL or another one, percent-encoded or not.
+pub(crate) fn repeats_secret(value: &[u8], has_secret: impl Fn(&[u8]) -> bool) -> bool {
+    let mut text = value.to_vec();
+    for _ in 0..DECODINGS {
+        let is_key = memmem::find(&text.to_ascii_lowercase(), b"access_token=").is_some();
+        if is_key || has_secret(&text) {
+            return true;
+        }
+        let decoded: Vec<u8> = percent_decode(&text).collect();
+        if decoded == text {
+            return false;
+        }
+        text = decoded;
+    }
+    true
+}
+
+/// Whether the word at this place is `key`, or ends so, and tells of one that opens something.
+fn is_key(words: &[&str], place: usize) -> bool {
+    let Some(begin) = words[place].strip_suffix("key") else { return false };
+    let before = match begin {
+        "" => place.checked_sub(1).map_or("", |before| words[before]),
+        begin => begin,
+    };
+    let is_about = words.get(place + 1).is_some_and(|behind| ABOUT.contains(behind));
+    !NO_KEYS.contains(&begin) && !NAMING.contains(&before) && !is_about
 }
 
 #[cfg(test)]
@@ -105,8 +138,51 @@ mod tests {
             "Cf-Access-Jwt-Assertion",
             "X-Key",
             "X-Acme-Bearer",
+            "X-Hmac-Secret",
+            "X-Hmac-Key",
+            "X-Signature-Token",
+            "X-Signature-Password",
+            "X-Webhook-Signature-Secret",
+            "X-Pin-Digest",
+            "X-Masterkey",
+            "X-FunctionsKey",
+            "X-Subscriptionkey",
+            "X-Appkey",
+            "X-Session",
+            "X-Session-Id",
+            "X-SessionId",
+            "X-Sid",
+            "X-Pwd",
+            "X-Pass",
+            "X-Passcode",
+            "X-Passwd",
+            "X-Otp",
+            "X-Pin",
         ] {
             assert!(is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_repeats_a_secret_is_secret() {
+        let is_repeated = |value: &str| {
+            repeats_secret(value.as_bytes(), |text| memmem::find(text, b"k/3=y").is_some())
+        };
+        for value in [
+            "https://x.test/in?access_token=a",
+            "/in?a=b&Access_Token=a",
+            "%2Fin%3Faccess_token%3Da",
+            "/in?%61ccess%5Ftoken=a",
+            "%252Fin%253Faccess_token%253Da",
+            "uri=\"k/3=y\"",
+            "k%2F3%3Dy",
+            "k%252f3%253dy",
+            "%25252525252541",
+        ] {
+            assert!(is_repeated(value), "{value}");
+        }
+        for value in ["", "/in?a=b", "access_token", "K/3=Y", "100%", "%zz", "a%20b%2520c"] {
+            assert!(!is_repeated(value), "{value}");
         }
     }
 
@@ -123,6 +199,17 @@ mod tests {
             "X-Authenticated-User",
             "X-Keyword",
             "X-Monkey",
+            "X-Turkey",
+            "X-Hockey",
+            "X-Session-Signature",
+            "X-Key-Signature",
+            "X-Masterkey-Id",
+            "Ce-Partitionkey",
+            "X-Idempotencykey",
+            "X-Passenger",
+            "X-Pinned",
+            "X-Side",
+            "X-Compass",
             "X-Request-Id",
             "X-Acme-Auth-Signature",
             "Digest",

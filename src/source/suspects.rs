@@ -11,7 +11,7 @@ const SHORTEST_BEGINNING: usize = 8;
 /// Where fields and copies end a key, in characters.
 const CUTS: [usize; 10] = [16, 20, 24, 32, 40, 48, 50, 64, 100, 128];
 
-/// Keys that a request may come with by mistake. As with accepted keys, no text is kept.
+/// Keys that a request may come with by mistake.
 #[derive(Debug, Default)]
 pub struct Suspects {
     /// Retired keys, as bearer keys.

@@ -232,6 +232,38 @@ fn a_key_that_nobody_can_send_is_refused_wherever_it_stands() {
 }
 
 #[test]
+fn the_files_of_the_bus_are_read_as_the_bus_reads_them() {
+    let sound = keyed("bearer_tokens = \"hush-0123456789ab\"");
+    for (bus, place) in [
+        ("[bus]\napi_key_file", "[bus] api_key_file"),
+        ("[bus.subscriptions.x]\nbearer_token_file", "[bus.subscriptions.x] bearer_token_file"),
+        ("[bus.subscriptions.x]\nsigning_key_file", "[bus.subscriptions.x] signing_key_file"),
+    ] {
+        let settings = format!("{sound}\n{bus} = \"the-key\"\n");
+        for (key, words) in [
+            (Some("\"hush-0123456789ab\""), "quotes"),
+            (Some("\u{feff}hush-0123456789ab"), "U+FEFF"),
+            (Some(""), "is empty"),
+            (None, "cannot read"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            if let Some(key) = key {
+                std::fs::write(folder.path().join("the-key"), key).unwrap();
+            }
+            let output = check(folder.path(), &settings, &[]);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{text}");
+            for expected in [place, words, "the-key"] {
+                assert!(text.contains(expected) && !text.contains("hush"), "{expected}: {text}");
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("the-key"), "hush-0123456789ab\n").unwrap();
+        assert_eq!(check(folder.path(), &settings, &[]).status.code(), Some(0), "{bus}");
+    }
+}
+
+#[test]
 fn a_key_that_is_found_by_trying_is_refused_where_others_can_try() {
     for key in ["x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
         let settings = keyed(&format!("bearer_tokens = \"{key}\""));

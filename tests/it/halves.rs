@@ -140,6 +140,26 @@ async fn headers_of_ones_own_replace_neither_proof_nor_identity() {
         let words = refused(dialect, more, header).await;
         assert!(words.contains(&format!("headers: {header} is set by the bus itself")), "{words}");
     }
+    for header in [
+        "Content-Encoding",
+        "content-length",
+        "Transfer-Encoding",
+        "Expect",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Connection",
+        "Proxy-Connection",
+        "Keep-Alive",
+        "Host",
+    ] {
+        let words = refused("generic", json!({}), header).await;
+        assert!(words.contains(&format!("headers: {header} is set by the bus itself")), "{words}");
+    }
+    let twice =
+        json!({"events": "*", "target": sink.url(), "headers": {"X-Tenant": "x", "x-tenant": "y"}});
+    let words = bus.create("twice", &twice).await.unwrap_err().to_string();
+    assert!(words.contains("X-Tenant and x-tenant are two spellings of one name"), "{words}");
     let own = json!({"events": "*", "target": sink.url(), "headers": {"X-Tenant": "x", "Stripe-Signature": "x"}});
     bus.create("own", &own).await.unwrap();
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use memchr::memmem;
 use reqwest::{Body, Certificate, Client, ClientBuilder, Method, Request, Response, Url};
 
 use super::guard::{Guard, Refused};
@@ -18,8 +19,8 @@ use super::publication::Event;
 use super::subscription::Subscription;
 use crate::client::{self, cause};
 use crate::config::BusConfig;
-use crate::field::retry_after;
-use crate::source::is_secret_header;
+use crate::field::{self, retry_after};
+use crate::source::{is_secret_header, repeats_secret};
 
 /// What goes wrong with one request on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +208,7 @@ impl Sender {
         for (name, value) in subscription.extra() {
             headers.insert(name, value.clone());
         }
-        let request_headers = pairs(headers);
+        let request_headers = pairs(headers, &[]);
         let request_body = (body != event.is.body).then(|| body.clone());
         *request.body_mut() = Some(match fault {
             Some(Fault::Truncate) => Body::wrap(Truncated::new(body)),
@@ -222,11 +223,12 @@ impl Sender {
         let said = |error: &reqwest::Error| {
             Refused::behind(error).map_or_else(|| cause(error), ToString::to_string)
         };
+        let secrets = secrets(&request);
         let response = client::execute(client, request).await.map_err(|error| said(&error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         // What arrived is known from the status, whatever becomes of the body.
         let (body, is_cut) = self.body(response).await;
-        Ok(Answered { status, said: pairs(&headers), headers, body, is_cut })
+        Ok(Answered { status, said: pairs(&headers, &secrets), headers, body, is_cut })
     }
 
     /// As much of the answer as is kept. A longer one is not read to its end: its connection is closed.
@@ -305,11 +307,36 @@ fn shown(url: &Url) -> String {
     text.split('?').next().unwrap_or(text).to_owned()
 }
 
-/// Headers as JSON pairs, without the values of those that are secret.
-fn pairs(headers: &HeaderMap) -> String {
-    let text = |name, value: &HeaderValue| match value.is_sensitive() || is_secret_header(name) {
-        true => "****".to_owned(),
-        false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+/// Shorter values say too little to be looked for in an answer, unless their name tells of a secret.
+const SHORTEST_SECRET: usize = 8;
+
+/// What the request carries that opens its target, which may repeat it in its answer.
+fn secrets(request: &Request) -> Vec<Vec<u8>> {
+    let headers = request.headers().iter().filter(|(name, value)| {
+        is_secret_header(name) || value.is_sensitive() && value.len() >= SHORTEST_SECRET
+    });
+    let headers = headers.map(|(name, value)| {
+        let value = value.as_bytes();
+        let key = field::credentials(value, "Bearer").filter(|_| *name == AUTHORIZATION);
+        key.unwrap_or(value).to_vec()
+    });
+    let query = request.url().query_pairs().map(|(_, value)| value.into_owned().into_bytes());
+    let query = query.filter(|value| value.len() >= SHORTEST_SECRET);
+    headers.chain(query).filter(|secret| !secret.is_empty()).collect()
+}
+
+/// Headers as JSON pairs, without the values of those that are secret or repeat a secret.
+fn pairs(headers: &HeaderMap, secrets: &[Vec<u8>]) -> String {
+    let has_secret =
+        |text: &[u8]| secrets.iter().any(|secret| memmem::find(text, secret).is_some());
+    let is_secret = |name, value: &HeaderValue| {
+        value.is_sensitive()
+            || is_secret_header(name)
+            || repeats_secret(value.as_bytes(), has_secret)
+    };
+    let text = |name, value| match is_secret(name, value) {
+        true => "****".into(),
+        false => field::text(value.as_bytes()),
     };
     let pairs: Vec<_> =
         headers.iter().map(|(name, value)| (name.as_str(), text(name, value))).collect();
@@ -360,10 +387,40 @@ mod tests {
         headers.insert("x-a", HeaderValue::from_static("b"));
         headers.insert("set-cookie", HeaderValue::from_static("session=k3y"));
         assert_eq!(
-            pairs(&headers),
+            pairs(&headers, &[]),
             r#"[["authorization","****"],["x-a","b"],["set-cookie","****"]]"#
         );
         let url = Url::parse("https://x.test/in?code=k3y").unwrap();
         assert_eq!(shown(&url), "https://x.test/in");
+    }
+
+    #[test]
+    fn an_answer_that_repeats_a_secret_of_the_request_is_not_shown() {
+        let url = Url::parse("https://x.test/in?code=k3y%2Fin-the-query&v=1").unwrap();
+        let mut request = Request::new(Method::POST, url);
+        let bearer = HeaderValue::from_static("Bearer k3y-of-the-bus");
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+        let secrets = secrets(&request);
+        for (value, expected) in [
+            ("/in?code=k3y%2Fin-the-query", "****"),
+            ("/in?code=k3y%252fin-the-query", "****"),
+            ("k3y-of-the-bus", "****"),
+            ("/in?ACCESS_TOKEN=other", "****"),
+            ("/in?v=1", "/in?v=1"),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static("location"),
+                HeaderValue::from_static(value),
+            )]);
+            let shown = format!(r#"[["location","{expected}"]]"#);
+            assert_eq!(pairs(&headers, &secrets), shown, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_answer_in_latin_1_is_text() {
+        let value = HeaderValue::from_bytes(b"Jos\xe9").unwrap();
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-a"), value)]);
+        assert_eq!(pairs(&headers, &[]), "[[\"x-a\",\"Jos\u{e9}\"]]");
     }
 }

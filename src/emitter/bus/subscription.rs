@@ -1,6 +1,6 @@
 //! A subscription, ready to be sent to: its settings understood, its keys prepared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +25,22 @@ use crate::event::{Dialect, Environment, Timestamp};
 use crate::signature::Fingerprint;
 use crate::source::{Fact, Places};
 
-/// Headers that a request has of its own.
-const RESERVED: [&str; 6] =
-    ["host", "content-length", "content-type", "transfer-encoding", "connection", "authorization"];
+/// Headers that a request has of its own, or that concern its connection and how its body is carried.
+const RESERVED: [&str; 13] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Who is to be told of which events, and how.
 pub(super) struct Subscription {
@@ -331,6 +344,7 @@ fn extra(
     places: &Places,
     proof: &Proof,
 ) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
+    let mut spellings = HashMap::new();
     let header = |(name, value): (&String, &SecretString)| {
         let known = HeaderName::from_bytes(name.as_bytes())
             .ok()
@@ -339,6 +353,9 @@ fn extra(
             !RESERVED.contains(&known.as_str()),
             "headers: {name} is set by the bus itself; a bearer key goes into bearer_token"
         );
+        if let Some(other) = spellings.insert(known.clone(), name.clone()) {
+            bail!("headers: {other} and {name} are two spellings of one name; take one away");
+        }
         ensure!(
             !proof.headers().any(|own| own.eq_ignore_ascii_case(name)),
             "headers: {name} is set by the bus itself, which signs each message"
