@@ -176,7 +176,7 @@ impl AuthKind {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// The largest body, in bytes.
+    /// The largest body, in bytes. Independent of it, one with more than 20,000 objects is not handled.
     pub max_body: usize,
     /// The largest request head, in bytes, the empty line behind it included.
     pub max_head: usize,

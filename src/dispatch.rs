@@ -37,6 +37,9 @@ const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// How long a body that is large in memory waits for room before it is given back: less than the margin.
 const ROOM_PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long it then rests.
+const ROOM_PAUSE: TimeDelta = TimeDelta::seconds(1);
+
 /// How much of a handler's reason is kept, in bytes.
 const LONGEST_REASON: usize = 4096;
 
@@ -180,7 +183,7 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         let handled = async {
             match tokio::time::timeout(ROOM_PATIENCE, self.room.take(&body)).await {
                 Ok(_room) => shortened(self.handle(row, claim).await),
-                Err(_) => Verdict::Released,
+                Err(_) => self.postponed(),
             }
         };
         let verdict = tokio::select! {
@@ -191,6 +194,13 @@ impl<C: Clone + Send + Sync + 'static> Dispatcher<C> {
         self.metrics.attempt(event, outcome(&verdict), started.elapsed());
         log(&meta, &verdict, started.elapsed());
         self.finish(lease, verdict).await;
+    }
+
+    /// For want of room: others that need less come in between.
+    fn postponed(&self) -> Verdict {
+        (self.clock)()
+            .checked_add_signed(ROOM_PAUSE)
+            .map_or(Verdict::Released, |until| Verdict::Postponed { until })
     }
 
     /// Says that the attempt before this one was lost, and until when the delivery rests: after several in a row it may be

@@ -40,6 +40,7 @@ use crate::source::Source;
 use crate::telemetry::{Clock, Metrics};
 use crate::web::problem::Problem;
 
+pub(crate) use connections::Permit;
 pub use connections::serve;
 use receive::Receiver;
 use record::{Facts, Recorder, record};

@@ -54,7 +54,7 @@ impl Reader {
 
     /// The body. Its share of the memory is given back when the last of its bytes is let go, wherever that is.
     ///
-    /// If only the body can prove its sender, it must come at the minimum rate, and gives way to smaller ones of its source.
+    /// If only the body can prove its sender, it must come at the minimum rate, and may give way to others.
     pub(super) async fn read(
         &self,
         source: &str,
@@ -263,7 +263,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_announced_takes_no_memory_and_what_proves_nothing_gives_way() {
-        let reader = reader();
+        let limits = Limits { max_body: 4096, buffered: 16384, ..Limits::default() };
+        let reader = Reader::new(&limits);
         let unfinished = |at_once| {
             let reader = reader.clone();
             tokio::spawn(async move { read_unproven(&reader, dripping(at_once, 0)).await })

@@ -10,11 +10,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,7 +35,7 @@ use super::refused::SOON;
 use crate::config::Limits;
 use crate::telemetry::Metrics;
 use crate::web::problem::Problem;
-pub(super) use permits::Permit;
+pub(crate) use permits::Permit;
 use permits::{Permits, Room};
 use stream::{Routed, Watched, linger};
 use unserved::{Reason, Unserved, check_head, written};
@@ -56,7 +58,9 @@ pub async fn serve<S>(
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_header_size(limits.max_head)
-        .max_buf_size(limits.max_head);
+        .max_buf_size(limits.max_head)
+        // A sender that ends its own side behind a request still waits for the answer.
+        .half_close(true);
     let server = Server {
         http,
         routes,
@@ -125,25 +129,35 @@ where
 {
     /// Serves one connection to its end.
     async fn converse(&self, stream: TcpStream, peer: SocketAddr, permit: &Arc<Permit>) {
-        let is_unread = Arc::new(AtomicBool::new(false));
+        let [is_unread, is_asked, is_blocked] =
+            std::array::from_fn(|_| Arc::<AtomicBool>::default());
         let service = service_fn(|request: hyper::Request<Incoming>| {
+            is_asked.store(true, Ordering::Relaxed);
             let request = request.map(|body| Watched::new(body, &is_unread));
-            Box::pin(self.answer(request.map(Body::new), peer, permit))
+            let answer = self.answer(request.map(Body::new), peer, permit);
+            Box::pin(answer.inspect(|_| is_asked.store(false, Ordering::Relaxed)))
         });
         // An answer that the sender does not take must not hold its connection for ever.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.write_timeout));
-        let stream = TokioIo::new(Routed::new(Box::pin(stream)));
+        let stream = TokioIo::new(Routed::new(Box::pin(stream), &is_blocked));
         let mut connection = self.http.serve_connection(stream, service);
         let ended = tokio::select! {
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
             () = self.stop.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
-                poll_fn(|context| connection.poll_without_shutdown(context)).await
+                let is_open = || [&is_asked, &is_blocked].iter().any(|is| is.load(Ordering::Relaxed));
+                // An answer is written in the poll in which it is there, as far as its reader takes it. Half a head is no
+                // request yet.
+                poll_fn(|context| match connection.poll_without_shutdown(context) {
+                    Poll::Pending if !is_open() => Poll::Ready(Ok(())),
+                    polled => polled,
+                })
+                .await
             }
         };
         let parts = connection.into_parts();
-        let Routed { mut stream, kept_back } = parts.io.into_inner();
+        let Routed { mut stream, kept_back, .. } = parts.io.into_inner();
         let mut has_more = is_unread.load(Ordering::Relaxed);
         if let Err(error) = ended {
             debug!(%error, "connection");
@@ -172,8 +186,7 @@ where
         permit.begin();
         request.extensions_mut().insert(Arc::clone(permit));
         let Ok(response) = self.routes.clone().call(request).await;
-        let status = response.status();
-        permit.end(!status.is_client_error() && !status.is_server_error());
+        permit.end();
         Ok(with_id(response, None))
     }
 }

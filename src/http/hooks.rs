@@ -117,7 +117,7 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
         gate.check_open()?;
         let (mut head, body) = request.into_parts();
         let connection = head.extensions.remove::<Arc<Permit>>();
-        let content = check_content(&head.headers);
+        let content = check_content(&head.headers, &body);
         let uri = head.uri.clone();
         let arrival = Arrival { id, time: (gate.clock)(), query: uri.query() };
         let admitted = match site.source.admit_call(head, arrival.time) {
@@ -126,11 +126,12 @@ impl<C: Clone + Send + Sync + 'static> Hooks<C> {
                 return Err(gate.reject(&site.source, *rejected, &arrival, Some(body)));
             }
         };
-        content?;
+        let content = content?;
         let (hook, called) =
             self.hook(path, &admitted).map_err(|reason| malformed(reason.into_owned()))?;
         facts.hook = Some(hook.clone());
         let body = gate.reader.read(&site.source.name, admitted.is_proven(), body).await?;
+        content.check(&body)?;
         let verified = admitted
             .verify(body)
             .map_err(|rejected| gate.reject(&site.source, *rejected, &arrival, None))?;

@@ -200,7 +200,7 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
         self.gate.check_open()?;
         let (mut head, body) = request.into_parts();
         let connection = head.extensions.remove::<Arc<Permit>>();
-        let content = check_content(&head.headers);
+        let content = check_content(&head.headers, &body);
         let uri = head.uri.clone();
         let arrival = Arrival { id, time: (self.gate.clock)(), query: uri.query() };
         let source = &endpoint.source;
@@ -208,13 +208,14 @@ impl<C: Clone + Send + Sync + 'static> Receiver<C> {
             Ok(admitted) => admitted,
             Err(rejected) => return Err(self.gate.reject(source, *rejected, &arrival, Some(body))),
         };
-        content?;
+        let content = content?;
         let is_proven = admitted.is_proven();
         if is_proven {
             connection.iter().for_each(|connection| connection.prove());
             endpoint.admit_rate().map_err(too_fast)?;
         }
         let body = self.gate.reader.read(&source.name, is_proven, body).await?;
+        content.check(&body)?;
         let verified = admitted
             .verify(body)
             .map_err(|rejected| self.gate.reject(source, *rejected, &arrival, None))?;

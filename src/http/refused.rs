@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
+use axum::body::{Body, HttpBody};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 
 use super::body::Unread;
 use super::record::RequestId;
@@ -27,14 +28,34 @@ pub(super) struct Refused {
     pub(super) reason: Cow<'static, str>,
 }
 
+/// What is known of a body's type before it is read.
+#[derive(Clone, Copy)]
+pub(super) enum Content {
+    Json,
+    /// None, as a CloudEvent in headers alone has it: then the body must turn out to be empty.
+    Untyped,
+}
+
+impl Content {
+    /// A body without a type must be empty.
+    pub(super) fn check(self, body: &[u8]) -> Result<(), Refused> {
+        match self {
+            Content::Untyped if !body.is_empty() => Err(untyped()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The content type must be JSON in UTF-8, not compressed.
-pub(super) fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
+pub(super) fn check_content(headers: &HeaderMap, body: &Body) -> Result<Content, Refused> {
     let is_plain = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
     if !field::list(headers.get_all(CONTENT_ENCODING)).all(is_plain) {
         return Err(unsupported("the body is compressed"));
     }
-    if has_no_data(headers) {
-        return Ok(());
+    let may_be_empty = body.size_hint().lower() == 0;
+    if may_be_empty && !headers.contains_key(CONTENT_TYPE) && headers.contains_key("ce-specversion")
+    {
+        return Ok(Content::Untyped);
     }
     match MediaType::of(headers) {
         Some(media) if media.essence.starts_with("application/cloudevents-batch") => {
@@ -43,22 +64,13 @@ pub(super) fn check_content(headers: &HeaderMap) -> Result<(), Refused> {
         Some(media) if !media.is_json() => {
             Err(unsupported("the content type is not application/json"))
         }
-        Some(media) if media.is_utf8() => Ok(()),
+        Some(media) if media.is_utf8() => Ok(Content::Json),
         Some(MediaType { charset, .. }) => {
             let charset = charset.unwrap_or_default();
             Err(malformed(format!("the charset is {charset}, not UTF-8")))
         }
-        None => Err(unsupported("the content type is missing, there twice, or not one")),
+        None => Err(untyped()),
     }
-}
-
-/// Whether it is a CloudEvent in headers alone: no body, and therefore no type of it.
-fn has_no_data(headers: &HeaderMap) -> bool {
-    let is_empty = match headers.get(CONTENT_LENGTH) {
-        Some(length) => length == "0",
-        None => !headers.contains_key(TRANSFER_ENCODING),
-    };
-    is_empty && !headers.contains_key(CONTENT_TYPE) && headers.contains_key("ce-specversion")
 }
 
 impl Refused {
@@ -90,6 +102,10 @@ pub(super) fn panicked(id: RequestId) -> Refused {
 
 pub(super) fn too_fast(after: Duration) -> Refused {
     Refused::new(Problem::too_many_requests(after), "faster than the source's rate_limit")
+}
+
+fn untyped() -> Refused {
+    unsupported("the content type is missing, there twice, or not one")
 }
 
 fn unsupported(reason: &'static str) -> Refused {

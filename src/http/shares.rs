@@ -13,11 +13,15 @@ const GREED: usize = 7;
 pub(super) struct Shares {
     /// As much as this every source may hold while there is any, whatever the others hold.
     floor: usize,
+    /// How much all revocable shares may be together: half, but one of a floor's size always fits.
+    revocable: usize,
     state: Mutex<State>,
 }
 
 struct State {
     free: usize,
+    /// The sum of all revocable shares.
+    revocable: usize,
     next: u64,
     accounts: HashMap<String, Account>,
 }
@@ -25,8 +29,10 @@ struct State {
 #[derive(Default)]
 struct Account {
     held: usize,
+    /// The sum of its revocable shares.
+    revocable: usize,
     /// The shares that can be taken away, by size and number.
-    revocable: BTreeMap<(usize, u64), CancellationToken>,
+    shares: BTreeMap<(usize, u64), CancellationToken>,
 }
 
 /// There is no more for this source.
@@ -44,8 +50,8 @@ pub(super) struct Share {
 
 impl Shares {
     pub(super) fn new(total: usize, floor: usize) -> Arc<Self> {
-        let state = State { free: total, next: 0, accounts: HashMap::new() };
-        Arc::new(Shares { floor, state: Mutex::new(state) })
+        let state = State { free: total, revocable: 0, next: 0, accounts: HashMap::new() };
+        Arc::new(Shares { floor, revocable: floor.max(total / 2), state: Mutex::new(state) })
     }
 
     /// A share of this size.
@@ -55,7 +61,8 @@ impl Shares {
         Ok(share)
     }
 
-    /// An empty share. One that is revocable is taken away when a smaller one of the same source would not fit otherwise.
+    /// An empty share. One that is revocable is taken away when one that cannot be, or a smaller one of the same source, or
+    /// one of a source that holds less would not fit otherwise.
     pub(super) fn open(self: &Arc<Self>, source: &str, is_revocable: bool) -> Share {
         let mut state = self.lock();
         state.next += 1;
@@ -74,6 +81,29 @@ impl Shares {
 }
 
 impl State {
+    /// Books a share; with a token it is revocable.
+    fn hold(&mut self, source: &str, size: usize, number: u64, revoked: Option<CancellationToken>) {
+        self.free -= size;
+        let account = self.account(source);
+        account.held += size;
+        if let Some(revoked) = revoked {
+            account.shares.insert((size, number), revoked);
+            account.revocable += size;
+            self.revocable += size;
+        }
+    }
+
+    /// Strikes a share out, and returns its token if it was revocable.
+    fn release(&mut self, source: &str, size: usize, number: u64) -> Option<CancellationToken> {
+        self.free += size;
+        let account = self.account(source);
+        account.held -= size;
+        let revoked = account.shares.remove(&(size, number))?;
+        account.revocable -= size;
+        self.revocable -= size;
+        Some(revoked)
+    }
+
     fn account(&mut self, source: &str) -> &mut Account {
         if !self.accounts.contains_key(source) {
             self.accounts.insert(source.to_owned(), Account::default());
@@ -83,36 +113,50 @@ impl State {
 }
 
 impl Share {
-    /// Makes it larger, at the cost of the source's largest revocable share if there is no other way.
+    /// Makes it larger, at the cost of revocable shares if there is no other way.
     pub(super) fn grow(&mut self, more: usize) -> Result<(), Exhausted> {
         let mut state = self.shares.lock();
         if self.is_revoked() {
             return Err(Exhausted);
         }
-        loop {
-            let free = state.free;
-            let account = state.account(&self.source);
-            let wanted = account.held.saturating_add(more);
-            if more <= free && wanted <= self.shares.floor.max(free.saturating_mul(GREED)) {
-                account.held = wanted;
-                let key = (self.size, self.number);
-                self.size += more;
-                if let Some(revoked) = &self.revoked {
-                    account.revocable.remove(&key);
-                    account.revocable.insert((self.size, self.number), revoked.clone());
-                }
-                state.free -= more;
-                return Ok(());
+        while !self.fits(more, &mut state) {
+            let (source, size, number) = self.victim(more, &state).ok_or(Exhausted)?;
+            if let Some(revoked) = state.release(&source, size, number) {
+                revoked.cancel();
             }
-            let largest = account.revocable.last_entry();
-            let Some(largest) = largest.filter(|largest| largest.key().0 > self.size + more) else {
-                return Err(Exhausted);
-            };
-            let ((size, _), revoked) = largest.remove_entry();
-            revoked.cancel();
-            account.held -= size;
-            state.free += size;
         }
+        state.release(&self.source, self.size, self.number);
+        self.size += more;
+        state.hold(&self.source, self.size, self.number, self.revoked.clone());
+        Ok(())
+    }
+
+    fn fits(&self, more: usize, state: &mut State) -> bool {
+        let most = self.shares.floor.max(state.free.saturating_mul(GREED));
+        let held = state.account(&self.source).held;
+        let is_within =
+            self.revoked.is_none() || state.revocable.saturating_add(more) <= self.shares.revocable;
+        is_within && more <= state.free && held.saturating_add(more) <= most
+    }
+
+    /// The share that gives way to this one: the largest of the source that holds most of them, or else of its own source.
+    ///
+    /// Those of others give way while its source holds less than they do; up to the floor, also to what cannot be taken away
+    /// and to what is smaller.
+    fn victim(&self, more: usize, state: &State) -> Option<(String, usize, u64)> {
+        let largest = |source: &str| {
+            let (&(size, number), _) = state.accounts.get(source)?.shares.last_key_value()?;
+            Some((source.to_owned(), size, number))
+        };
+        let has_precedence = |size| self.revoked.is_none() || size > self.size + more;
+        let wanted = state.accounts.get(&self.source)?.held + more;
+        let (heaviest, account) =
+            state.accounts.iter().max_by_key(|(_, account)| account.revocable)?;
+        let others = largest(heaviest).filter(|&(_, size, _)| {
+            account.revocable - size >= wanted
+                || wanted <= self.shares.floor && has_precedence(size)
+        });
+        others.or_else(|| largest(&self.source).filter(|&(_, size, _)| has_precedence(size)))
     }
 
     /// From now on it cannot be taken away.
@@ -121,7 +165,8 @@ impl Share {
         if self.is_revoked() {
             return Err(Exhausted);
         }
-        state.account(&self.source).revocable.remove(&(self.size, self.number));
+        state.release(&self.source, self.size, self.number);
+        state.hold(&self.source, self.size, self.number, None);
         self.revoked = None;
         Ok(())
     }
@@ -142,10 +187,7 @@ impl Drop for Share {
         if self.is_revoked() {
             return;
         }
-        let account = state.account(&self.source);
-        account.revocable.remove(&(self.size, self.number));
-        account.held -= self.size;
-        state.free += self.size;
+        state.release(&self.source, self.size, self.number);
     }
 }
 
@@ -182,27 +224,83 @@ mod tests {
         assert!(shares.take("two", 1).is_err());
     }
 
+    fn open(shares: &Arc<Shares>, source: &str, size: usize) -> Share {
+        let mut share = shares.open(source, true);
+        share.grow(size).unwrap();
+        share
+    }
+
+    fn assert_all_free(shares: &Arc<Shares>, total: usize) {
+        let state = shares.lock();
+        assert_eq!((state.free, state.revocable), (total, 0));
+        for account in state.accounts.values() {
+            assert_eq!((account.held, account.revocable, account.shares.len()), (0, 0, 0));
+        }
+    }
+
     #[test]
     fn the_largest_revocable_share_gives_way_to_a_smaller_one_of_its_source() {
-        let shares = Shares::new(80, 1);
-        let open = |source, size| {
-            let mut share = shares.open(source, true);
-            share.grow(size).unwrap();
-            share
-        };
-        let (small, mut large) = (open("one", 30), open("one", 40));
-        assert!(shares.take("two", 11).is_err(), "others do not lose theirs");
+        let shares = Shares::new(160, 1);
+        let (small, mut large) = (open(&shares, "one", 30), open(&shares, "one", 40));
         let mut newcomer = shares.open("one", true);
         assert_eq!(newcomer.grow(40), Err(Exhausted), "it is not smaller");
-        newcomer.grow(5).unwrap();
+        newcomer.grow(11).unwrap();
         assert!(large.revoked().unwrap().is_cancelled() && !small.is_revoked());
         assert_eq!((large.grow(1), large.keep()), (Err(Exhausted), Err(Exhausted)));
         drop(large);
-        assert_eq!(shares.lock().free, 45);
+        assert_eq!(shares.lock().free, 119);
         newcomer.keep().unwrap();
         drop((small, newcomer));
-        let state = shares.lock();
-        assert_eq!((state.free, state.accounts["one"].held), (80, 0));
-        assert!(state.accounts["one"].revocable.is_empty());
+        assert_all_free(&shares, 160);
+    }
+
+    #[test]
+    fn revocable_shares_are_at_most_half_whatever_their_sources() {
+        let shares = Shares::new(200, 1);
+        let mut flood = Vec::new();
+        for source in ["one", "two", "three"].iter().cycle().take(300) {
+            let mut share = shares.open(source, true);
+            if share.grow(9).is_ok() {
+                flood.push(share);
+            }
+            assert!(shares.lock().revocable <= 100);
+        }
+        let proven = take_all(&shares, "four");
+        assert!(proven.len() >= 80, "{}", proven.len());
+        assert!(flood.iter().all(|share| !share.is_revoked()), "none had to");
+        drop(proven);
+        for (source, size) in [("one", 3), ("two", 3), ("three", 3), ("five", 15)] {
+            let mut genuine = open(&shares, source, size);
+            genuine.keep().unwrap();
+        }
+        assert!(
+            flood.iter().filter(|share| share.is_revoked()).count() <= 4,
+            "no more than have to"
+        );
+        drop(flood);
+        assert_all_free(&shares, 200);
+    }
+
+    #[test]
+    fn a_source_that_holds_less_takes_from_the_one_that_holds_most_and_not_the_reverse() {
+        let shares = Shares::new(200, 1);
+        let modest = open(&shares, "modest", 30);
+        let flood: Vec<_> = (0..7).map(|_| open(&shares, "flood", 10)).collect();
+        assert_eq!(shares.open("flood", true).grow(10), Err(Exhausted));
+        assert!(!modest.is_revoked());
+        let more = open(&shares, "modest", 20);
+        assert_eq!(flood.iter().filter(|share| share.is_revoked()).count(), 2);
+        assert!(!modest.is_revoked() && !more.is_revoked());
+    }
+
+    #[test]
+    fn what_cannot_be_taken_away_has_precedence_up_to_the_floor() {
+        let shares = Shares::new(100, 100);
+        let unproven = open(&shares, "signed", 100);
+        let proven = shares.take("bearer", 100).unwrap();
+        assert!(unproven.is_revoked());
+        assert_eq!(shares.open("signed", true).grow(1), Err(Exhausted));
+        drop((unproven, proven));
+        assert_all_free(&shares, 100);
     }
 }

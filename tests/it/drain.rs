@@ -137,6 +137,32 @@ async fn a_stopping_receiver_accepts_nothing_more() {
     assert_eq!(inbox.list(Filter::default()).await.unwrap().len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_head_does_not_hold_up_a_stop() {
+    let receiver = Fixture::start("[limits]\ndrain = \"1h\"\nhead_timeout = \"1h\"\n").await;
+    let mut halves = Vec::new();
+    for served in [false, true] {
+        let mut wire = receiver.connect().await;
+        if served {
+            assert_eq!(wire.post("1", "{}").await.unwrap().status, 200);
+        }
+        wire.send("POST /api/webhooks HTTP/1.1\r\nHost").await.unwrap();
+        halves.push(wire);
+    }
+    let mut started = receiver.connect().await;
+    let rest = "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    started.send(&format!("{}{rest}", super::wire::head("2"))).await.unwrap();
+    assert_eq!(started.answer().await.unwrap().status, 100);
+    receiver.stop.cancel();
+    for mut half in halves {
+        half.closed().await;
+    }
+    started.send("{}").await.unwrap();
+    assert_eq!(started.answer().await.unwrap().status, 200);
+    let inbox = receiver.ended().await;
+    assert_eq!(inbox.list(Filter::default()).await.unwrap().len(), 2);
+}
+
 /// The routes alone: a connection that is being drained may still bring a request.
 fn routes(
     store: &Store,

@@ -13,6 +13,7 @@ use super::bus_home::{Home, attempts, publish};
 use super::dialects::open_sources;
 use super::receiver::{Receiver, Request};
 use super::sink::Sink;
+use super::wire::Wire;
 
 /// A key that every scheme can read.
 const KEY: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTE=";
@@ -201,15 +202,26 @@ async fn a_cloud_event_without_data_is_kept_in_either_form() {
         binary(&[("ce-id", "1")]),
         binary(&[("ce-id", "2"), ("Content-Type", "application/json")]),
         Request::post("/in/cloudevents", whole).set("Content-Type", "application/cloudevents+json"),
+        binary(&[("ce-id", "5")]).chunked(),
     ] {
         assert!(receiver.send(&request).await.kept().1);
     }
-    let refused = receiver.send(&binary(&[("ce-id", "1")]).body("x")).await;
-    refused.problem(415, "unsupported-media-type");
+    let mut wire = Wire::connect(receiver.address.parse().unwrap()).await.unwrap();
+    for (id, length) in [("6", "Content-Length: 00\r\n"), ("7", "")] {
+        let head =
+            "POST /in/cloudevents HTTP/1.1\r\nHost: h\r\nce-specversion: 1.0\r\nce-source: /s\r\n";
+        wire.send(&format!("{head}ce-type: t\r\nce-id: {id}\r\n{length}\r\n")).await.unwrap();
+        assert_eq!(wire.answer().await.unwrap().status, 200, "{length}");
+    }
+    for refused in
+        [binary(&[("ce-id", "1")]).body("1"), binary(&[("ce-id", "1")]).body("1").chunked()]
+    {
+        receiver.send(&refused).await.problem(415, "unsupported-media-type");
+    }
     let other = Request::post("/in/directscale/OrderEvent", "").without("Content-Type");
     receiver.send(&other).await.problem(415, "unsupported-media-type");
     let deliveries = receiver.finish().await.deliveries().await;
-    assert_eq!(deliveries.len(), 3);
+    assert_eq!(deliveries.len(), 6);
     assert!(deliveries[0].body.is_empty());
 }
 

@@ -146,9 +146,9 @@ async fn the_longest_idle_connection_gives_way_and_those_that_serve_stay() {
     serving.send(&format!("{}{expecting}", head("served"))).await.unwrap();
     assert_eq!(serving.answer().await.unwrap().status, 100);
     let mut first = connect().await;
-    assert_eq!(first.get("/healthz").await.unwrap().status, 200);
+    assert_eq!(first.post("first", "{}").await.unwrap().status, 200);
     let mut second = connect().await;
-    assert_eq!(second.get("/healthz").await.unwrap().status, 200);
+    assert_eq!(second.post("second", "{}").await.unwrap().status, 200);
     assert_eq!(first.get("/healthz").await.unwrap().status, 200);
     for n in 0..20 {
         let mut newcomer = connect().await;

@@ -49,14 +49,18 @@ fn call(body: &str) -> Request {
     signed("/api/hooks/A.B", body).set("X-DirectScale-CallbackToken", "t")
 }
 
+/// A head with a forged signature, whose body waits until it is asked for.
+fn forged_head(path: &str, length: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n\
+         X-Hub-Signature-256: {FORGED}\r\nExpect: 100-continue\r\n{length}\r\n\r\n"
+    )
+}
+
 /// Sends a head with a forged signature and this of its body, once the receiver waits for the body.
 async fn stranger(receiver: &Receiver, path: &str, length: &str, sent: &str) -> Wire {
     let mut wire = Wire::connect(receiver.address.parse().unwrap()).await.unwrap();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n\
-         X-Hub-Signature-256: {FORGED}\r\nExpect: 100-continue\r\n{length}\r\n\r\n"
-    );
-    wire.send(&head).await.unwrap();
+    wire.send(&forged_head(path, length)).await.unwrap();
     assert_eq!(wire.answer().await.unwrap().status, 100);
     wire.send(sent).await.unwrap();
     wire
@@ -296,4 +300,75 @@ async fn max_head_is_exact() {
         let answer = raw(&receiver, &head(length)).await.unwrap();
         assert_eq!(answer.status, status, "{length}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_anybody_gets_protects_no_connection() {
+    let asked = "\n[sources.asked]\ndialect = \"cloudevents\"\nauth = \"bearer\"\npath = \"/asked\"\n\
+                 bearer_tokens = [\"k3y\"]\nallowed_origins = [\"*\"]\n";
+    for front in [
+        "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n",
+        "HEAD /signed/OrderEvent HTTP/1.1\r\nHost: h\r\n\r\n",
+        "OPTIONS /asked HTTP/1.1\r\nHost: h\r\nWebHook-Request-Origin: o\r\n\r\n",
+    ] {
+        let receiver = start(&format!("{asked}[limits]\nconnections = 20\n")).await;
+        let mut strangers = Vec::new();
+        for _ in 0..20 {
+            let mut wire = Wire::connect(receiver.address.parse().unwrap()).await.unwrap();
+            wire.send(front).await.unwrap();
+            assert_eq!(wire.answer().await.unwrap().status, 200, "{front}");
+            wire.send(&forged_head("/signed/OrderEvent", "Content-Length: 900000")).await.unwrap();
+            assert_eq!(wire.answer().await.unwrap().status, 100, "{front}");
+            strangers.push(wire);
+        }
+        assert_served(&receiver).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forgeries_on_several_sources_take_no_memory_of_genuine_deliveries() {
+    let source = |name: &str| {
+        format!(
+            "\n[sources.{name}]\ndialect = \"directscale\"\nauth = \"signature\"\nscheme = \"github\"\n\
+             path = \"/{name}\"\nsigning_keys = [\"{KEY}\"]\n"
+        )
+    };
+    let sources = ["two", "three", "four"].map(source).concat();
+    let receiver = start(&format!("{sources}[limits]\nbuffered = 8388608\n")).await;
+    let almost = "x".repeat(1_048_575);
+    let mut strangers = Vec::new();
+    for _ in 0..5 {
+        for path in ["/signed/OrderEvent", "/two/OrderEvent", "/three/OrderEvent"] {
+            let length = "Content-Length: 1048576";
+            strangers.push(stranger(&receiver, path, length, &almost).await);
+        }
+    }
+    for (n, size) in [10, 400_000, 10, 400_000].into_iter().enumerate() {
+        let body = format!("{{\"N\":{n}{}}}", " ".repeat(size - 7));
+        let bearer = Request::post("/bearer/OrderEvent", &body).bearer("k3y").id(&n.to_string());
+        assert_eq!(receiver.send(&bearer).await.status, 200, "{size}");
+        for path in ["signed", "two", "three", "four"] {
+            let answer = receiver.send(&signed(&format!("/{path}/OrderEvent"), &body)).await;
+            assert_eq!(answer.status, 200, "{path} {size}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_ends_its_side_behind_a_request_gets_its_answer() {
+    let receiver = start("").await;
+    let bodies = [
+        "Content-Length: 13\r\n\r\n{\"OrderId\":1}",
+        "Transfer-Encoding: chunked\r\n\r\nd\r\n{\"OrderId\":2}\r\n0\r\n\r\n",
+    ];
+    for body in bodies.iter().cycle().take(20) {
+        let mut wire = Wire::connect(receiver.address.parse().unwrap()).await.unwrap();
+        let head = "POST /bearer/OrderEvent HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer k3y\r\n\
+                    Content-Type: application/json\r\n";
+        wire.send(&format!("{head}{body}")).await.unwrap();
+        wire.end().await.unwrap();
+        assert_eq!(wire.answer().await.unwrap().status, 200);
+        wire.closed().await;
+    }
+    assert_eq!(receiver.stop().await.deliveries().await.len(), 2);
 }

@@ -36,6 +36,11 @@ impl Wire {
         self.write.write_all(text.as_bytes()).await
     }
 
+    /// Ends this side; the other one may still speak.
+    pub(crate) async fn end(&mut self) -> io::Result<()> {
+        self.write.shutdown().await
+    }
+
     /// The next response, or why there is none.
     pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
         within_patience(read_answer(&mut self.read)).await

@@ -24,6 +24,7 @@ use utoipa::ToSchema;
 use super::{Bus, BusError, Publication, Receipt};
 use crate::event::{json_text, without_value};
 use crate::field::{self, MediaType};
+use crate::http::Permit;
 use crate::web::origin::names_this_machine;
 
 pub use document::document;
@@ -69,6 +70,9 @@ async fn admit(
             ),
         }
         .into_response();
+    }
+    if passes && let Some(connection) = request.extensions().get::<Arc<Permit>>() {
+        connection.prove();
     }
     // A page of another site can post text, but not JSON without asking first. What has no body needs no type.
     if request.method() == Method::POST

@@ -19,15 +19,18 @@ struct State {
 /// When a connection is to give way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
-    /// Nothing came on it that was served; by when it was opened.
+    /// Nothing authentic has come on it; by when it was opened.
     Unproven(u64),
-    /// Nothing is asked on it now; by when it was last asked.
+    /// It was proven and nothing is asked on it now; by when it was last asked.
     Idle(u64),
+    /// It was proven, but what is being asked has yet to be; by when that began.
+    Asking(u64),
 }
 
 /// The permit of one connection. It is free again when this is dropped.
-pub(in crate::http) struct Permit {
+pub(crate) struct Permit {
     permits: Arc<Permits>,
+    /// Whether anything authentic has come on it. An answer alone proves nothing: everybody gets one from some routes.
     is_proven: AtomicBool,
     /// None while it serves what is proven.
     turn: Mutex<Option<Turn>>,
@@ -83,27 +86,25 @@ impl State {
 }
 
 impl Permit {
-    /// A request has come.
+    /// A request has come, which proves nothing by itself.
     pub(super) fn begin(&self) {
-        if self.is_proven.load(Ordering::Relaxed) {
-            self.set(|_| None);
-        }
+        self.set_if_proven(Turn::Asking);
     }
 
     /// What is being asked is proven, so it is not to be spared before it is answered.
-    pub(in crate::http) fn prove(&self) {
-        if !self.is_proven.swap(true, Ordering::Relaxed) {
-            self.set(|_| None);
-        }
+    pub(crate) fn prove(&self) {
+        self.is_proven.store(true, Ordering::Relaxed);
+        self.set(|_| None);
     }
 
     /// The request has its answer.
-    pub(super) fn end(&self, was_served: bool) {
-        if was_served {
-            self.is_proven.store(true, Ordering::Relaxed);
-        }
+    pub(super) fn end(&self) {
+        self.set_if_proven(Turn::Idle);
+    }
+
+    fn set_if_proven(&self, turn: fn(u64) -> Turn) {
         if self.is_proven.load(Ordering::Relaxed) {
-            self.set(|state| Some(Turn::Idle(state.number())));
+            self.set(|state| Some(turn(state.number())));
         }
     }
 
@@ -153,19 +154,24 @@ mod tests {
     }
 
     #[test]
-    fn whoever_proved_nothing_gives_way_first_then_whoever_is_idle_the_longest() {
-        let permits = Permits::new(5);
-        let [early, late, idle, active, serving] = std::array::from_fn(|_| take(&permits));
-        for permit in [&idle, &active, &serving] {
+    fn what_was_never_proven_gives_way_first_then_what_is_idle_then_what_asks_unproven() {
+        let permits = Permits::new(6);
+        let [early, late, asking, idle, active, serving] = std::array::from_fn(|_| take(&permits));
+        for permit in [&asking, &idle, &active, &serving] {
             permit.begin();
-            permit.end(true);
+            permit.prove();
+            permit.end();
         }
-        late.begin();
-        late.end(false);
-        active.begin();
-        active.end(true);
+        for permit in [&late, &asking] {
+            permit.begin();
+        }
+        for permit in [&early, &active] {
+            permit.begin();
+            permit.end();
+        }
         serving.begin();
-        let order = [early, late, idle, active];
+        serving.prove();
+        let order = [early, late, idle, active, asking];
         for gone in 1..=order.len() {
             let (permit, room) = permits.take().unwrap();
             assert_eq!(room, Room::Made);
@@ -185,7 +191,7 @@ mod tests {
         let first = take(&permits);
         let second = take(&permits);
         assert!(is_given_up(&first));
-        first.end(true);
+        first.end();
         drop(first);
         assert_eq!(permits.lock().free, 0);
         second.begin();

@@ -43,13 +43,20 @@ pub(super) async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
 /// A stream that keeps back what the library answers on its own, and takes down its status instead.
 pub(super) struct Routed<S> {
     pub(super) stream: S,
+    /// Whether the other side has yet to take what was written last.
+    is_blocked: Arc<AtomicBool>,
     /// The status of the library's own answer, behind which it writes nothing more.
     pub(super) kept_back: Option<StatusCode>,
 }
 
 impl<S> Routed<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Routed { stream, kept_back: None }
+    pub(super) fn new(stream: S, is_blocked: &Arc<AtomicBool>) -> Self {
+        Routed { stream, is_blocked: Arc::clone(is_blocked), kept_back: None }
+    }
+
+    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.is_blocked.store(written.is_pending(), Ordering::Relaxed);
+        written
     }
 
     /// Whether nothing more is to be written. Every answer of a route carries its request's id.
@@ -82,7 +89,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Routed<S> {
         if self.keeps_back(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(written)
     }
 
     fn poll_write_vectored(
@@ -93,7 +101,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Routed<S> {
         if self.keeps_back(slices.first().map_or(&[][..], |first| first)) {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
