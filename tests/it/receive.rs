@@ -753,6 +753,28 @@ async fn bytes_are_kept_exactly_and_secrets_are_not_kept() {
 }
 
 #[tokio::test]
+async fn a_secret_path_that_a_header_repeats_is_not_kept() {
+    let path = "/in/hushpath0123456789abcdefghij";
+    let sources =
+        format!("[sources.one]\ndialect = \"directscale\"\nauth = \"none\"\npath = \"{path}\"\n");
+    let (receiver, _given) = start(&sources).await;
+    let request = Request::post(&format!("{path}/Ping"), BODY)
+        .add("X-Original-Url", format!("{path}/Ping"))
+        .add("X-Forwarded-Uri", "/in/HushPath0123456789%61bcdefghij")
+        .add("X-Other", "/in");
+    receiver.send(&request).await.kept();
+    let headers = receiver.stop().await.deliveries().await.remove(0).headers;
+    assert!(!headers.to_lowercase().contains("hushpath"), "{headers}");
+    for kept in [
+        r#"["x-original-url","[redacted]"]"#,
+        r#"["x-forwarded-uri","[redacted]"]"#,
+        r#"["x-other","/in"]"#,
+    ] {
+        assert!(headers.contains(kept), "{headers}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_that_is_not_utf8_is_read_as_latin_1() {
     let (receiver, mut given) = start(SOURCES).await;
     receiver.send(&Request::live(PING, BODY).add("X-Directscale-User", b"Jos\xe9")).await.kept();
