@@ -88,7 +88,7 @@ pub(crate) struct Options {
 
 /// A store in a SQLite file, and what its writer knows besides.
 pub(crate) struct Store<M: Memory> {
-    // Dropped in this order: the writer ends last, with the file's last connection, which empties the log.
+    // Dropped in this order: of these connections the writer's ends last. It alone may empty the log as it is closed.
     _checkpointer: Option<Checkpointer>,
     reader: Arc<Mutex<Connection>>,
     pub(crate) writer: Writer<M>,

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::event::{Environment, Timestamp, json_text};
 
-/// How a call can end, as the log of calls, its filter and the metrics name it.
+/// How a call can end, as the log of calls, its filter and the metrics name it. A caller who leaves without a word looks
+/// like one who waits; `hung-up` is a call that was cut off.
 pub const HOOK_OUTCOMES: [&str; 10] = [
     "answered",
     "passed-through",

@@ -40,10 +40,12 @@ pub(super) fn open(
     ensure!(!db.is_readonly("main")?, "the file is read-only");
     let version = version(&db, schema)?;
     set_up(&db)?;
+    if version > 0 {
+        check_for_damage(&db, is_damaged)?;
+    }
+    keep_log_on_close(&db, !is_owner)?;
     let steps = schema.migrations;
     if version == steps.len() {
-        check_for_damage(&db, is_damaged)?;
-        keep_log_on_close(&db, !is_owner)?;
         return Ok(db);
     }
     ensure!(

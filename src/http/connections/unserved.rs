@@ -142,7 +142,7 @@ impl Unserved {
         if let Some(left_out) = self.line() {
             warn!(
                 left_out,
-                "all connections are taken; the one that was idle the longest is closed"
+                "all connections are taken; one that has proved nothing is closed, or else the one that was idle the longest"
             );
         }
     }
