@@ -1,11 +1,11 @@
 //! Associates: created and updated.
-
 use tracing::info;
+use webhook_receiver::vendors::directscale::associate::{
+    CreateAssociateEvent, UpdateAssociateEvent,
+};
+use webhook_receiver::{Catalog, Delivery, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Outcome};
-use crate::events::directscale::associate::{CreateAssociateEvent, UpdateAssociateEvent};
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(created).on(updated)

@@ -1,10 +1,10 @@
 //! What is called while associates enrol and are changed, and when something about them is wanted.
-
-use super::Context;
-use crate::catalog::Catalog;
-use crate::hooks::directscale::associate::{
+use webhook_receiver::Catalog;
+use webhook_receiver::vendors::directscale::hooks::associate::{
     GetAssociateServiceAutoshipSettings, GetSecondaryTitle, UpdateAssociate, WriteApplication,
 };
+
+use super::Context;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new()

@@ -1,10 +1,10 @@
 //! What is called while autoships are created, listed, changed and cancelled.
-
-use super::Context;
-use crate::catalog::Catalog;
-use crate::hooks::directscale::autoship::{
+use webhook_receiver::Catalog;
+use webhook_receiver::vendors::directscale::hooks::autoship::{
     CancelAutoship, CreateAutoship, GetAutoships, UpdateAutoship,
 };
+
+use super::Context;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new()

@@ -1,11 +1,9 @@
 //! Custom events without a model of their own.
-
 use tracing::info;
+use webhook_receiver::vendors::directscale::client::ClientEvent;
+use webhook_receiver::{Catalog, Delivery, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Outcome};
-use crate::events::directscale::client::ClientEvent;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(arrived)

@@ -1,10 +1,10 @@
 //! What is called while commissions are computed and shown.
-
-use super::Context;
-use crate::catalog::Catalog;
-use crate::hooks::directscale::commission::{
+use webhook_receiver::Catalog;
+use webhook_receiver::vendors::directscale::hooks::commission::{
     GetCommissionBonusDetails, GetSplitPayments, LogRealtimeRankAdvance,
 };
+
+use super::Context;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new()

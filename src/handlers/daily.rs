@@ -1,11 +1,9 @@
 //! The daily tick.
-
 use tracing::info;
+use webhook_receiver::vendors::directscale::daily::DailyEvent;
+use webhook_receiver::{Catalog, Delivery, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Outcome};
-use crate::events::directscale::daily::DailyEvent;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(ticked)

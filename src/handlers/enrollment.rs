@@ -1,11 +1,9 @@
 //! Enrolments.
-
 use tracing::info;
+use webhook_receiver::vendors::directscale::enrollment::EnrollmentEvent;
+use webhook_receiver::{Catalog, Delivery, Id, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Id, Outcome};
-use crate::events::directscale::enrollment::EnrollmentEvent;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(enrolled)

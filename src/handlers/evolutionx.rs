@@ -1,13 +1,11 @@
 //! EvolutionX: orders, and users who change or subscribe.
-
 use tracing::info;
-
-use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Outcome};
-use crate::events::evolutionx::{
+use webhook_receiver::vendors::evolutionx::{
     OrderCreated, UserSubscribed, UserUnsubscribed, UserUpdated, record,
 };
+use webhook_receiver::{Catalog, Delivery, Outcome};
+
+use super::Context;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(created).on(updated).on(subscribed).on(unsubscribed)

@@ -1,11 +1,9 @@
 //! GitHub: a webhook that is set up, and pushes.
-
 use tracing::info;
+use webhook_receiver::vendors::github::{Ping, Push};
+use webhook_receiver::{Catalog, Delivery, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Outcome};
-use crate::events::github::{Ping, Push};
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(set_up).on(pushed)

@@ -1,11 +1,11 @@
 //! Inventory items: created and deleted.
-
 use tracing::info;
+use webhook_receiver::vendors::directscale::inventory::{
+    CreateInventoryItemEvent, DeleteInventoryItemEvent,
+};
+use webhook_receiver::{Catalog, Delivery, Id, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Id, Outcome};
-use crate::events::directscale::inventory::{CreateInventoryItemEvent, DeleteInventoryItemEvent};
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(created).on(deleted)

@@ -7,10 +7,9 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use tracing::info;
 use utoipa::ToSchema;
+use webhook_receiver::{Catalog, Delivery, Event, Failure, Id, NetDateTime, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Event, Failure, Id, NetDateTime, Outcome};
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(granted)

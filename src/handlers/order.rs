@@ -1,11 +1,9 @@
 //! Orders as the event bus of 2018 announces them.
-
 use tracing::info;
+use webhook_receiver::vendors::directscale::order::OrderEvent;
+use webhook_receiver::{Catalog, Delivery, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Outcome};
-use crate::events::directscale::order::OrderEvent;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(placed)

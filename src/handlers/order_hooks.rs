@@ -1,14 +1,16 @@
 //! What is called while orders are placed, discounted, finalized, taxed, shipped, refunded and cancelled.
-
-use super::Context;
-use crate::catalog::Catalog;
-use crate::hooks::directscale::coupon::{GetCouponAdjustedVolume, ProcessCouponCodes};
-use crate::hooks::directscale::new_order::SubmitOrder;
-use crate::hooks::directscale::order::{
+use webhook_receiver::Catalog;
+use webhook_receiver::vendors::directscale::hooks::coupon::{
+    GetCouponAdjustedVolume, ProcessCouponCodes,
+};
+use webhook_receiver::vendors::directscale::hooks::new_order::SubmitOrder;
+use webhook_receiver::vendors::directscale::hooks::order::{
     CancelOrder, FinalizeAcceptedOrder, FinalizeNonAcceptedOrder, FullRefundOrder,
 };
-use crate::hooks::directscale::package::MarkPackagesShipped;
-use crate::hooks::directscale::tax::CommitTax;
+use webhook_receiver::vendors::directscale::hooks::package::MarkPackagesShipped;
+use webhook_receiver::vendors::directscale::hooks::tax::CommitTax;
+
+use super::Context;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new()

@@ -1,13 +1,11 @@
 //! An order's lifecycle: created, paid for, finalized.
-
 use tracing::info;
-
-use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Outcome};
-use crate::events::directscale::order_lifecycle::{
+use webhook_receiver::vendors::directscale::order_lifecycle::{
     CreateOrderEvent, CreateOrderPaymentEvent, FinalizeOrderEvent,
 };
+use webhook_receiver::{Catalog, Delivery, Outcome};
+
+use super::Context;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(created).on(paid).on(finalized)

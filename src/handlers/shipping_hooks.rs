@@ -5,11 +5,9 @@
 use serde::Deserialize;
 use tracing::info;
 use utoipa::ToSchema;
+use webhook_receiver::{Catalog, Hook, HookCall, HookOutcome, Id, Json};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Id, Json};
-use crate::hook::{Hook, HookCall, HookOutcome};
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().hook(shipping)
@@ -54,8 +52,9 @@ async fn shipping(_: Context, call: HookCall<GetShipping>) -> HookOutcome<GetShi
 mod tests {
     use std::collections::BTreeMap;
 
+    use webhook_receiver::Script;
+
     use super::*;
-    use crate::hook::Script;
 
     #[tokio::test]
     async fn any_json_is_handed_on_as_it_came() {

@@ -1,11 +1,9 @@
 //! Stock levels.
-
 use tracing::info;
+use webhook_receiver::vendors::directscale::stock::StockLevelEvent;
+use webhook_receiver::{Catalog, Delivery, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Outcome};
-use crate::events::directscale::stock::StockLevelEvent;
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(changed)

@@ -1,11 +1,11 @@
 //! Subscriptions: created and updated.
-
 use tracing::info;
+use webhook_receiver::vendors::directscale::subscription::{
+    CreateSubscriptionEvent, UpdateSubscriptionEvent,
+};
+use webhook_receiver::{Catalog, Delivery, Outcome};
 
 use super::Context;
-use crate::catalog::Catalog;
-use crate::event::{Delivery, Outcome};
-use crate::events::directscale::subscription::{CreateSubscriptionEvent, UpdateSubscriptionEvent};
 
 pub(super) fn catalog() -> Catalog<Context> {
     Catalog::new().on(created).on(updated)

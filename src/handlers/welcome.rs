@@ -7,9 +7,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Html;
 use axum::routing::get;
+use webhook_receiver::PageUser;
 
 use super::Context;
-use crate::http::page::PageUser;
 
 pub(super) fn pages() -> Router<Context> {
     Router::new().route("/welcome", get(welcome))
@@ -29,8 +29,9 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use webhook_receiver::Environment;
+
     use super::*;
-    use crate::event::Environment;
 
     #[tokio::test]
     async fn a_name_is_text_and_no_html() {

@@ -1,0 +1,238 @@
+//! The bus's API.
+
+mod document;
+mod logs;
+mod subscriptions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use contract::event::{json_text, without_value};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use server::connections::Permit;
+use server::origin::names_this_machine;
+use subtle::ConstantTimeEq;
+use text::field::{self, MediaType};
+use utoipa::ToSchema;
+
+use super::{Bus, BusError, Publication, Receipt};
+
+pub use document::document;
+
+/// The most events that one request publishes.
+const BATCH: usize = 1000;
+
+/// The largest request, in bytes, beside the largest event.
+const LARGEST: usize = 32 * 1024 * 1024;
+
+/// The routes of the API. Without a key they are for this machine alone.
+pub fn router(bus: Arc<Bus>, key: Option<SecretString>) -> Router {
+    let largest = LARGEST.saturating_add(bus.max_event());
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readiness))
+        .route("/api/events", post(publish))
+        .merge(subscriptions::router())
+        .merge(logs::router())
+        .layer(DefaultBodyLimit::max(largest))
+        .layer(from_fn_with_state(key.map(Arc::new), admit))
+        .with_state(bus)
+}
+
+/// Lets a request pass that has the key; without one, what comes from this machine and from no other site's page.
+async fn admit(
+    State(key): State<Option<Arc<SecretString>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let passes = match &key {
+        Some(key) => has_key(headers, key),
+        None => names_this_machine(headers) && !is_another_sites(headers),
+    };
+    let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    if !passes && !is_probe {
+        return match key {
+            Some(_) => Refusal::new(StatusCode::UNAUTHORIZED, "the API's key is missing or wrong"),
+            None => Refusal::new(
+                StatusCode::FORBIDDEN,
+                "without a key the bus is for this machine, and not for pages of other sites",
+            ),
+        }
+        .into_response();
+    }
+    if passes && let Some(connection) = request.extensions().get::<Arc<Permit>>() {
+        connection.prove();
+    }
+    // A page of another site can post text, but not JSON without asking first. What has no body needs no type.
+    if request.method() == Method::POST
+        && headers.contains_key(CONTENT_TYPE)
+        && !is_json(headers)
+        && request.uri().path().starts_with("/api/")
+    {
+        let why = "the content type must be application/json";
+        return Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
+    }
+    next.run(request).await
+}
+
+fn has_key(headers: &HeaderMap, key: &SecretString) -> bool {
+    let given = headers.get(AUTHORIZATION);
+    let given = given.and_then(|value| field::credentials(value.as_bytes(), "Bearer"));
+    given.is_some_and(|given| given.ct_eq(key.expose_secret().as_bytes()).into())
+}
+
+fn is_another_sites(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+    let says_other = site.is_some_and(|site| site != b"same-origin" && site != b"none");
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let origin = headers.get("origin").and_then(|origin| origin.to_str().ok());
+    says_other
+        || origin.is_some_and(|origin| origin.split_once("://").is_none_or(|(_, own)| own != host))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    MediaType::of(headers).is_some_and(|media| media.essence == "application/json")
+}
+
+async fn readiness(State(bus): State<Arc<Bus>>) -> Response {
+    match bus.check().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => Refusal::from(error).into_response(),
+    }
+}
+
+/// Publishes one event, or a list of up to 1000 of them. When it is answered, they are on disk.
+#[utoipa::path(post, path = "/api/events", tag = "events", request_body = Publication, responses(
+    (status = 202, description = "Published, or known already.", body = Receipt),
+    (status = 413, description = "An event is larger than `max_event` in the settings; then none is published.", body = Failure, content_type = "application/problem+json"),
+    (status = 422, description = "An event cannot be published; then none is.", body = Failure, content_type = "application/problem+json")))]
+async fn publish(State(bus): State<Arc<Bus>>, Body(body): Body) -> Result<Response, Refusal> {
+    let is_list = body.trim_ascii_start().first() == Some(&b'[');
+    let publications: Vec<Publication> = match is_list {
+        true => read(&body)?,
+        false => vec![read(&body)?],
+    };
+    if publications.is_empty() || publications.len() > BATCH {
+        let why = format!("a list has 1 to {BATCH} events");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, why));
+    }
+    let receipts = bus.publish(publications).await?;
+    Ok(match receipts.as_slice() {
+        [receipt] if !is_list => json_of(StatusCode::ACCEPTED, receipt),
+        receipts => json_of(StatusCode::ACCEPTED, &receipts),
+    })
+}
+
+/// A request's body; one that is too large is refused like anything else.
+struct Body(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        Bytes::from_request(request, state).await.map(Body).map_err(|rejection| {
+            let why = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    "the request is too large; publish fewer events at once".to_owned()
+                }
+                _ => rejection.body_text(),
+            };
+            Refusal::new(rejection.status(), why)
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(json_text(body))
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, without_value(&error.to_string())))
+}
+
+fn filter<T: DeserializeOwned>(query: Option<String>) -> Result<T, BusError> {
+    serde_urlencoded::from_str(&query.unwrap_or_default())
+        .map_err(|error| BusError::Invalid(format!("filter: {error}")))
+}
+
+fn json_of<T: Serialize>(status: StatusCode, body: &T) -> Response {
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// What is answered to a request that is refused, as RFC 9457 has it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Failure {
+    /// Always `about:blank`: the status says what sort of problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The status, repeated.
+    status: u16,
+    /// What is wrong.
+    detail: String,
+}
+
+/// A refusal, and why.
+struct Refusal {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Refusal { status, detail: detail.into() }
+    }
+}
+
+/// With which status an error is answered.
+pub(super) fn status(error: &BusError) -> StatusCode {
+    match error {
+        BusError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        BusError::Missing(_) => StatusCode::NOT_FOUND,
+        BusError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        BusError::Conflict(_) => StatusCode::CONFLICT,
+        BusError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+impl From<BusError> for Refusal {
+    fn from(error: BusError) -> Self {
+        Refusal::new(status(&error), error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or_default();
+        let body = Failure {
+            kind: "about:blank",
+            title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+        };
+        let mut response = server::json(self.status, "application/problem+json", &body);
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                response
+                    .headers_mut()
+                    .insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                let soon = Duration::from_secs(1).as_secs();
+                response.headers_mut().insert(RETRY_AFTER, soon.into());
+            }
+            _ => {}
+        }
+        response
+    }
+}

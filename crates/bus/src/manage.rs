@@ -1,0 +1,375 @@
+//! What people ask of the bus: subscriptions made, changed, paused and tried; logs read; deliveries sent again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use contract::event::without_value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use settings::SubscriptionConfig;
+use utoipa::{IntoParams, ToSchema};
+
+use super::guard::Refused;
+use super::lane::{Health, Lane, Standing};
+use super::outbox::{
+    AttemptEntry, AttemptFilter, Detail, EventDetail, EventEntry, EventFilter, Preview, Selection,
+    page,
+};
+use super::publication::{Publication, Receipt};
+use super::subscription::{Shown, Subscription};
+use super::time::later;
+use super::{Bus, BusError};
+
+type Result<T> = std::result::Result<T, BusError>;
+
+/// A subscription and how it stands.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Overview {
+    /// What it is.
+    pub subscription: Shown,
+    /// How it stands.
+    pub health: Health,
+    /// How many deliveries wait for it.
+    pub waiting: u64,
+    /// Whether it stands in the settings file, so that it is changed there.
+    pub is_declared: bool,
+}
+
+/// Which subscriptions. Every given condition must hold.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionFilter {
+    /// With this text in their name.
+    pub name: Option<String>,
+    /// That stand so.
+    pub standing: Option<Standing>,
+    /// With a name behind this one: the cursor for the next page.
+    pub after: Option<String>,
+    /// At most so many, up to 1000.
+    pub limit: Option<usize>,
+}
+
+impl Bus {
+    /// Subscriptions, by name.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`] if the store cannot be read.
+    pub async fn subscriptions(&self, filter: SubscriptionFilter) -> Result<Vec<Overview>> {
+        let SubscriptionFilter { name, standing, after, limit } = filter;
+        let fits = |lane: &Lane| {
+            name.as_ref().is_none_or(|part| lane.subscription().name.contains(part))
+                && standing.is_none_or(|standing| lane.health().standing == standing)
+        };
+        self.overviews(self.roster.page(after.as_deref(), fits, page(limit))).await
+    }
+
+    /// One subscription.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none of this name.
+    pub async fn subscription(&self, name: &str) -> Result<Overview> {
+        let found = self.overviews(vec![self.lane(name)?]).await?;
+        found.into_iter().next().ok_or_else(|| missing(name))
+    }
+
+    async fn overviews(&self, lanes: Vec<Arc<Lane>>) -> Result<Vec<Overview>> {
+        let waiting = self.outbox.waiting(lanes.iter().map(|lane| lane.id).collect()).await?;
+        let overview = |(lane, waiting): (Arc<Lane>, u64)| Overview {
+            subscription: lane.subscription().shown(),
+            health: lane.health(),
+            waiting,
+            is_declared: lane.is_declared,
+        };
+        Ok(lanes.into_iter().zip(waiting).map(overview).collect())
+    }
+
+    /// Makes a subscription from the JSON of a [`SubscriptionConfig`].
+    ///
+    /// # Errors
+    /// [`BusError::Invalid`] with the field that cannot be used, [`BusError::Conflict`] if the name is taken.
+    pub async fn create(self: &Arc<Self>, name: &str, definition: &Value) -> Result<Overview> {
+        let taken = || BusError::Conflict(format!("there is a subscription {name} already"));
+        if self.roster.named(name).is_some() {
+            return Err(taken());
+        }
+        let text = definition.to_string();
+        let subscription = self.checked(name, &text).await?;
+        let now = self.time.now();
+        let id = self.outbox.make(name.to_owned(), text, now).await?.ok_or_else(taken)?;
+        let health = Health::new(Standing::Active, None, now);
+        self.start(Lane::new(id, subscription, health, false, false));
+        self.subscription(name).await
+    }
+
+    /// Changes the fields that the patch has; a field that is null there gets its default back.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and [`BusError::Conflict`] for one that stands in the settings.
+    pub async fn change(&self, name: &str, patch: &Value) -> Result<Overview> {
+        let _alone = self.changing.lock().await;
+        self.change_alone(name, patch).await
+    }
+
+    async fn change_alone(&self, name: &str, patch: &Value) -> Result<Overview> {
+        let lane = self.own(name)?;
+        let text = self.outbox.definition(lane.id).await?.unwrap_or_default();
+        let mut definition: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!({}));
+        merge(&mut definition, patch);
+        let text = definition.to_string();
+        let subscription = self.checked(name, &text).await?;
+        self.outbox.redefine(lane.id, text).await?;
+        lane.change(subscription);
+        self.roster.changed();
+        self.subscription(name).await
+    }
+
+    /// Signs with another key from now on, and for `overlap` with the present one too.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change).
+    pub async fn rotate(&self, name: &str, key: &str, overlap: Duration) -> Result<Overview> {
+        use secrecy::ExposeSecret as _;
+        let _alone = self.changing.lock().await;
+        let lane = self.own(name)?;
+        let old = lane.subscription().config.signing_key.clone();
+        let old = old.ok_or_else(|| BusError::Invalid(format!("{name} is not signed yet")))?;
+        // The receiver's clock counts, not the schedule's.
+        let overlap = TimeDelta::from_std(overlap).unwrap_or(TimeDelta::MAX);
+        let until = later(contract::time::now(), overlap);
+        let patch = json!({
+            "signing_key": key, "old_signing_key": old.expose_secret(), "old_signing_key_until": until,
+        });
+        self.change_alone(name, &patch).await
+    }
+
+    /// Removes a subscription; what waits for it is cancelled.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`], or [`BusError::Conflict`] for one that stands in the settings.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        let _alone = self.changing.lock().await;
+        let lane = self.own(name)?;
+        let health = Health::new(Standing::Removed, None, self.time.now());
+        // Nothing more is queued for it before what waits is cancelled.
+        self.roster.remove(lane.id);
+        if let Err(error) = self.outbox.stand(vec![lane.id], health.clone()).await {
+            self.roster.add(lane);
+            return Err(error.into());
+        }
+        lane.stand(health, None);
+        Ok(())
+    }
+
+    /// Pauses a subscription: its events wait.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none of this name.
+    pub async fn pause(&self, name: &str, why: Option<String>) -> Result<Overview> {
+        let lane = self.lane(name)?;
+        let why = why.unwrap_or_else(|| "paused by hand".into());
+        let health = Health {
+            standing: Standing::Paused,
+            why: Some(why),
+            since: self.time.now(),
+            ..lane.health()
+        };
+        self.keep_standing(&lane, health).await?;
+        self.subscription(name).await
+    }
+
+    /// Goes on with a subscription, whyever it was left alone.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none of this name.
+    pub async fn resume(&self, name: &str) -> Result<Overview> {
+        let lane = self.lane(name)?;
+        let health = Health::new(Standing::Active, None, self.time.now());
+        self.keep_standing(&lane, health).await?;
+        lane.poke();
+        self.subscription(name).await
+    }
+
+    /// Tries a target that was paused for its failures with one delivery, and goes on if that arrives.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`], or [`BusError::Conflict`] if it was not paused for its failures.
+    pub async fn try_now(&self, name: &str) -> Result<Overview> {
+        let lane = self.lane(name)?;
+        if lane.health().standing != Standing::Failing {
+            return Err(BusError::Conflict(format!("{name} is not paused for its failures")));
+        }
+        lane.probe();
+        self.subscription(name).await
+    }
+
+    /// Publishes an event for this subscription alone, whatever it asks for.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`], or as [`publish`](Self::publish).
+    pub async fn test(&self, name: &str, publication: Publication) -> Result<Receipt> {
+        let lane = self.lane(name)?;
+        let draft = self.draft(1, publication, self.time.now())?;
+        let receipts = self.outbox.publish(vec![draft], Some(lane)).await?;
+        receipts.into_iter().next().ok_or_else(|| BusError::Unavailable("nothing was kept".into()))
+    }
+
+    /// The event log, newest first.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`] if the store cannot be read.
+    pub async fn events(&self, filter: EventFilter) -> Result<Vec<EventEntry>> {
+        Ok(self.outbox.events(filter).await?)
+    }
+
+    /// One event with its deliveries and attempts.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none with this id, or it is forgotten.
+    pub async fn event(&self, id: &str) -> Result<EventDetail> {
+        let found = self.outbox.event(id.to_owned()).await?;
+        found.ok_or_else(|| BusError::Missing(format!("event {id}")))
+    }
+
+    /// The attempt log, newest first.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`] if the store cannot be read.
+    pub async fn attempts(&self, filter: AttemptFilter) -> Result<Vec<AttemptEntry>> {
+        Ok(self.outbox.attempts(filter).await?)
+    }
+
+    /// One attempt with its request and answer.
+    ///
+    /// # Errors
+    /// [`BusError::Missing`] if there is none of this number, or it is forgotten.
+    pub async fn attempt_log(&self, id: i64) -> Result<Detail> {
+        let found = self.outbox.attempt(id).await?;
+        found.ok_or_else(|| BusError::Missing(format!("attempt {id}")))
+    }
+
+    /// What [`resend`](Self::resend) would do.
+    ///
+    /// # Errors
+    /// [`BusError::Invalid`] for a rate that is none.
+    pub async fn preview(&self, selection: Selection, rate: Option<f64>) -> Result<Preview> {
+        check_rate(rate)?;
+        Ok(self.outbox.preview(selection, rate).await?)
+    }
+
+    /// Sends deliveries again that have ended, so many a second of the bus's time; all at once if there is no rate.
+    ///
+    /// # Errors
+    /// [`BusError::Invalid`] for a rate that is none.
+    pub async fn resend(&self, selection: Selection, rate: Option<f64>) -> Result<u64> {
+        check_rate(rate)?;
+        Ok(self.outbox.resend(selection, rate, self.time.now()).await?)
+    }
+
+    /// Stands otherwise, at once and after a restart.
+    pub(super) async fn stand(&self, lane: &Lane, health: Health) {
+        if let Err(error) = self.keep_standing(lane, health).await {
+            tracing::warn!(%error, "how a subscription stands is forgotten at the next start");
+        }
+    }
+
+    async fn keep_standing(&self, lane: &Lane, health: Health) -> Result<()> {
+        let probe = (health.standing == Standing::Failing).then(|| self.after(self.probe));
+        lane.stand(health.clone(), probe);
+        self.roster.changed();
+        Ok(self.outbox.stand(vec![lane.id], health).await?)
+    }
+
+    fn lane(&self, name: &str) -> Result<Arc<Lane>> {
+        self.roster.named(name).ok_or_else(|| missing(name))
+    }
+
+    /// One that was made here, and may be changed here.
+    fn own(&self, name: &str) -> Result<Arc<Lane>> {
+        let lane = self.lane(name)?;
+        if lane.is_declared {
+            return Err(BusError::Conflict(format!(
+                "{name} stands in the settings; change it there, in [bus.subscriptions.{name}]"
+            )));
+        }
+        Ok(lane)
+    }
+
+    async fn checked(&self, name: &str, text: &str) -> Result<Subscription> {
+        let config = parsed(text)?;
+        if config.bearer_token_file.is_some() || config.signing_key_file.is_some() {
+            let why = "bearer_token_file and signing_key_file stand in the settings only; give the key itself";
+            return Err(BusError::Invalid(why.into()));
+        }
+        let invalid = |error: anyhow::Error| BusError::Invalid(format!("{error:#}"));
+        let subscription = self.ready(name, config).map_err(invalid)?;
+        let refused = |refused: Refused| BusError::Invalid(format!("target: {refused}"));
+        self.admit(&subscription).await.map_err(refused)?;
+        Ok(subscription)
+    }
+}
+
+/// A definition as it is kept. The message of a mismatch does not repeat the value, which may be a secret.
+pub(super) fn parsed(text: &str) -> Result<SubscriptionConfig> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let message = without_value(&error.inner().to_string());
+        let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+        BusError::Invalid(match error.path().to_string().as_str() {
+            "." => message,
+            path => format!("{path}: {message}"),
+        })
+    })
+}
+
+/// RFC 7396: what the patch names is replaced, what is null there is taken away.
+fn merge(value: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *value = patch.clone();
+        return;
+    };
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    let Value::Object(object) = value else { return };
+    for (key, change) in patch {
+        if change.is_null() {
+            object.remove(key);
+        } else {
+            merge(object.entry(key.clone()).or_insert(Value::Null), change);
+        }
+    }
+}
+
+fn check_rate(rate: Option<f64>) -> Result<()> {
+    match rate {
+        Some(rate) if !(1e-3..=1e6).contains(&rate) => {
+            Err(BusError::Invalid("rate: a number of deliveries per second above 0".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn missing(name: &str) -> BusError {
+    BusError::Missing(format!("subscription {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_replaces_what_it_names_and_takes_away_what_is_null() {
+        let mut value = json!({"a": 1, "b": {"c": 2, "d": 3}});
+        merge(&mut value, &json!({"a": null, "b": {"c": 4}, "e": [5]}));
+        assert_eq!(value, json!({"b": {"c": 4, "d": 3}, "e": [5]}));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_without_its_value() {
+        let error = parsed(r#"{"events":"*","target":"x","signing_key":["k3y"]}"#).unwrap_err();
+        assert!(!error.to_string().contains("k3y"), "{error}");
+        let error = parsed(r#"{"bearer":"k3y"}"#).unwrap_err().to_string();
+        assert!(error.contains("bearer") && !error.contains("k3y"), "{error}");
+    }
+}

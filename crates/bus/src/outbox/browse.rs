@@ -1,0 +1,529 @@
+//! The logs, for people: events, their deliveries, attempts, and what was said in them.
+
+use contract::time::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use serde::{Deserialize, Serialize};
+use store::Result;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Outbox, Preview, Selection, limit, millis, timestamp, write};
+
+/// As many rows as one page has if nobody says otherwise, and at most.
+const PAGE: usize = 50;
+const LARGEST_PAGE: usize = 1000;
+
+/// Which events. Every given condition must hold.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct EventFilter {
+    /// Of this type.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// With this id.
+    pub id: Option<String>,
+    /// About this sort of object.
+    pub object_type: Option<String>,
+    /// About this object.
+    pub object_id: Option<String>,
+    /// Caused by this user.
+    pub user: Option<String>,
+    /// Published at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Published before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// With a smaller number: the cursor for the next page.
+    pub before: Option<i64>,
+    /// At most so many, up to 1000.
+    pub limit: Option<usize>,
+}
+
+/// One line of the event log.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EventEntry {
+    /// Its number, the cursor for the page after it.
+    pub number: i64,
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Of which world it is.
+    pub environment: Option<String>,
+    /// What sort of object it is about.
+    pub object_type: Option<String>,
+    /// Which one.
+    pub object_id: Option<String>,
+    /// Which application and user caused it.
+    pub user: Option<String>,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    pub happened_at: Timestamp,
+    /// When it was published.
+    #[schema(value_type = String, format = DateTime)]
+    pub published_at: Timestamp,
+}
+
+/// An event with everything that is kept of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EventDetail {
+    /// Its line in the log.
+    pub event: EventEntry,
+    /// What was published.
+    pub data: String,
+    /// Its object record.
+    pub record: Option<String>,
+    /// Where it goes.
+    pub deliveries: Vec<DeliveryEntry>,
+    /// The requests that were made, oldest first.
+    pub attempts: Vec<AttemptEntry>,
+}
+
+/// One event on its way to one target.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DeliveryEntry {
+    /// Its number.
+    pub id: i64,
+    /// The subscription.
+    pub subscription: String,
+    /// `waiting`, `delivered`, `given_up` or `cancelled`.
+    pub state: &'static str,
+    /// How many requests were made.
+    pub attempts: u32,
+    /// When it is due; none if it has ended, or is behind another about the same object.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Which attempts. Every given condition must hold.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptFilter {
+    /// At this subscription.
+    pub subscription: Option<String>,
+    /// Of the event with this id.
+    pub event: Option<String>,
+    /// Answered with this status.
+    pub status: Option<u16>,
+    /// `delivered`, `again`, `given_up`, `gone` or `copy`.
+    pub outcome: Option<String>,
+    /// Made at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Made before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// With a smaller number: the cursor for the next page.
+    pub before: Option<i64>,
+    /// At most so many, up to 1000.
+    pub limit: Option<usize>,
+}
+
+/// One line of the attempt log.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AttemptEntry {
+    /// Its number, the request id.
+    pub id: i64,
+    /// The event's id; none once the event is forgotten.
+    pub event: Option<String>,
+    /// The event's type.
+    pub event_type: Option<String>,
+    /// The subscription.
+    pub subscription: Option<String>,
+    /// The delivery's number.
+    pub delivery: i64,
+    /// Which attempt of its delivery it was, counted from 1.
+    pub attempt: u32,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// How long the answer took, in microseconds.
+    pub took_us: i64,
+    /// The method.
+    pub method: &'static str,
+    /// Where it went, without query parameters.
+    pub uri: String,
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// `delivered`, `again`, `given_up`, `gone` or `copy`.
+    pub outcome: &'static str,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What went wrong on purpose.
+    pub fault: Option<String>,
+}
+
+/// An attempt with what was said in it, as long as that is kept.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Detail {
+    /// Its line in the log.
+    pub attempt: AttemptEntry,
+    /// What was said; none once that is forgotten.
+    pub exchange: Option<Exchange>,
+}
+
+/// A request and its answer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Exchange {
+    /// The request's headers, secrets left out.
+    pub request_headers: Vec<(String, String)>,
+    /// The request's body.
+    pub request_body: String,
+    /// The answer's headers.
+    pub response_headers: Vec<(String, String)>,
+    /// The answer's body, or the beginning of it.
+    pub response_body: String,
+    /// Whether the answer was longer than is kept.
+    pub is_cut: bool,
+}
+
+const EVENT: &str = "e.id, e.event_id, e.event_type, e.environment, e.object_type, e.object_id,
+     e.source_user, e.happened_at, e.published_at";
+
+const ATTEMPT: &str = "a.id, e.event_id, e.event_type, s.name, a.delivery, a.attempt, a.started_at,
+     a.took, a.uri, a.status, a.outcome, a.error, a.fault
+     FROM attempt a LEFT JOIN event e ON e.id = a.event LEFT JOIN subscription s ON s.id = a.subscription";
+
+const STATES: [&str; 4] = ["waiting", "delivered", "given_up", "cancelled"];
+
+const OUTCOMES: [&str; 5] = ["delivered", "again", "given_up", "gone", "copy"];
+
+impl Outbox {
+    pub(in super::super) async fn events(&self, filter: EventFilter) -> Result<Vec<EventEntry>> {
+        self.store.read(move |db| events(db, filter)).await
+    }
+
+    pub(in super::super) async fn event(&self, id: String) -> Result<Option<EventDetail>> {
+        self.store.read(move |db| event(db, id)).await
+    }
+
+    pub(in super::super) async fn attempts(
+        &self,
+        filter: AttemptFilter,
+    ) -> Result<Vec<AttemptEntry>> {
+        self.store.read(move |db| attempts(db, filter)).await
+    }
+
+    pub(in super::super) async fn attempt(&self, id: i64) -> Result<Option<Detail>> {
+        self.store.read(move |db| attempt(db, id)).await
+    }
+
+    pub(in super::super) async fn preview(
+        &self,
+        selection: Selection,
+        rate: Option<f64>,
+    ) -> Result<Preview> {
+        self.store.read(move |db| write::preview(db, &selection, rate)).await
+    }
+
+    /// How many deliveries wait for each of these subscriptions: those that are due, and those behind another of their
+    /// entity.
+    pub(in super::super) async fn waiting(&self, subscriptions: Vec<i64>) -> Result<Vec<u64>> {
+        self.store
+            .read(move |db| {
+                let mut count = db.prepare_cached(
+                    "SELECT (SELECT count(*) FROM delivery WHERE subscription = ?1 AND due_at IS NOT NULL)
+                         + (SELECT count(*) FROM delivery WHERE subscription = ?1 AND entity IS NOT NULL AND state = 0
+                             AND due_at IS NULL)",
+                )?;
+                let count = |id| count.query_row([id], |row| row.get::<_, i64>(0));
+                subscriptions.iter().map(count).map(|count| count.map(i64::unsigned_abs)).collect()
+            })
+            .await
+    }
+}
+
+/// Conditions in SQL, and the values of their parameters.
+struct Where(String, Vec<Value>);
+
+impl Where {
+    fn new() -> Self {
+        Where("1".into(), Vec::new())
+    }
+
+    fn and(mut self, test: &str, value: Option<impl Into<Value>>) -> Self {
+        if let Some(value) = value {
+            self.0.push_str(" AND ");
+            self.0.push_str(test);
+            self.1.push(value.into());
+        }
+        self
+    }
+}
+
+/// The name of what has this number in the file.
+fn name(names: &[&'static str], number: i64) -> &'static str {
+    usize::try_from(number).ok().and_then(|place| names.get(place)).copied().unwrap_or_default()
+}
+
+/// How many rows a page has.
+pub(in super::super) fn page(asked: Option<usize>) -> usize {
+    asked.unwrap_or(PAGE).min(LARGEST_PAGE)
+}
+
+fn events(db: &Connection, filter: EventFilter) -> rusqlite::Result<Vec<EventEntry>> {
+    let (query, values) = events_query(filter);
+    db.prepare(&query)?.query_map(params_from_iter(values), event_entry)?.collect()
+}
+
+/// Newest first, in the order of the index of times, so that no page sorts what it does not show.
+fn events_query(filter: EventFilter) -> (String, Vec<Value>) {
+    let table = match &filter.id {
+        Some(_) => "event e",
+        None => "event e INDEXED BY event_published",
+    };
+    let Where(mut condition, mut values) = Where::new()
+        .and("e.event_type = ? COLLATE NOCASE", filter.event_type)
+        .and("e.event_id = ?", filter.id)
+        .and("e.object_type = ?", filter.object_type)
+        .and("e.object_id = ?", filter.object_id)
+        .and("e.source_user = ?", filter.user)
+        .and("e.published_at >= ?", filter.since.map(millis))
+        .and("e.published_at < ?", filter.until.map(millis));
+    if let Some(before) = filter.before {
+        // One that is forgotten meanwhile stood before the newest of those with a smaller number.
+        condition.push_str(
+            " AND (e.published_at, e.id) < (coalesce((SELECT published_at FROM event WHERE id = ?),
+                 (SELECT max(published_at) FROM event WHERE id < ?)), ?)",
+        );
+        values.extend([before, before, before].map(Value::from));
+    }
+    let query = format!(
+        "SELECT {EVENT} FROM {table} WHERE {condition} ORDER BY e.published_at DESC, e.id DESC LIMIT {}",
+        limit(page(filter.limit))
+    );
+    (query, values)
+}
+
+fn event(db: &Connection, id: String) -> rusqlite::Result<Option<EventDetail>> {
+    let query = format!("SELECT {EVENT}, e.body, e.record FROM event e WHERE e.event_id = ?1");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let found = db
+        .query_row(&query, [id], |row| {
+            Ok(EventDetail {
+                event: event_entry(row)?,
+                data: text(row.get(9)?),
+                record: row.get::<_, Option<Vec<u8>>>(10)?.map(text),
+                deliveries: Vec::new(),
+                attempts: Vec::new(),
+            })
+        })
+        .optional()?;
+    let Some(detail) = found else { return Ok(None) };
+    let number = detail.event.number;
+    let attempts =
+        format!("SELECT {ATTEMPT} WHERE a.event = ?1 ORDER BY a.id LIMIT {LARGEST_PAGE}");
+    Ok(Some(EventDetail {
+        deliveries: deliveries(db, number)?,
+        attempts: db
+            .prepare_cached(&attempts)?
+            .query_map([number], attempt_entry)?
+            .collect::<rusqlite::Result<_>>()?,
+        ..detail
+    }))
+}
+
+fn event_entry(row: &Row<'_>) -> rusqlite::Result<EventEntry> {
+    Ok(EventEntry {
+        number: row.get(0)?,
+        id: row.get(1)?,
+        event_type: row.get(2)?,
+        environment: row.get(3)?,
+        object_type: row.get(4)?,
+        object_id: row.get(5)?,
+        user: row.get(6)?,
+        happened_at: timestamp(row.get(7)?),
+        published_at: timestamp(row.get(8)?),
+    })
+}
+
+fn deliveries(db: &Connection, event: i64) -> rusqlite::Result<Vec<DeliveryEntry>> {
+    db.prepare_cached(
+        "SELECT d.id, s.name, d.state, d.attempts, d.due_at, d.ended_at
+         FROM delivery d JOIN subscription s ON s.id = d.subscription
+         WHERE d.event = ?1 ORDER BY d.id LIMIT 1000",
+    )?
+    .query_map([event], |row| {
+        let time = |column| row.get::<_, Option<i64>>(column).map(|millis| millis.map(timestamp));
+        Ok(DeliveryEntry {
+            id: row.get(0)?,
+            subscription: row.get(1)?,
+            state: name(&STATES, row.get(2)?),
+            attempts: row.get(3)?,
+            due_at: time(4)?,
+            ended_at: time(5)?,
+        })
+    })?
+    .collect()
+}
+
+fn attempts(db: &Connection, filter: AttemptFilter) -> rusqlite::Result<Vec<AttemptEntry>> {
+    let (query, values) = attempts_query(db, filter)?;
+    db.prepare(&query)?.query_map(params_from_iter(values), attempt_entry)?.collect()
+}
+
+/// Newest first. The attempts of one subscription are in order in their index; those of several that had one name, one
+/// after the other, are not.
+fn attempts_query(
+    db: &Connection,
+    filter: AttemptFilter,
+) -> rusqlite::Result<(String, Vec<Value>)> {
+    let of_name = |name: &String| {
+        db.prepare_cached("SELECT count(*) FROM subscription WHERE name = ?1")?
+            .query_row([name], |row| row.get::<_, i64>(0))
+    };
+    let of_subscription = match filter.subscription.as_ref().map(of_name).transpose()? {
+        Some(2..) => "+a.subscription IN (SELECT id FROM subscription WHERE name = ?)",
+        _ => "a.subscription = (SELECT id FROM subscription WHERE name = ?)",
+    };
+    let outcome = filter.outcome.map(|name| OUTCOMES.iter().position(|known| *known == name));
+    let Where(condition, values) = Where::new()
+        .and(of_subscription, filter.subscription)
+        .and("a.event = (SELECT id FROM event WHERE event_id = ?)", filter.event)
+        .and("a.status = ?", filter.status.map(i64::from))
+        .and("a.outcome = ?", outcome.map(|place| place.map_or(-1, limit)))
+        .and("a.started_at >= ?", filter.since.map(millis))
+        .and("a.started_at < ?", filter.until.map(millis))
+        .and("a.id < ?", filter.before);
+    let query = format!(
+        "SELECT {ATTEMPT} WHERE {condition} ORDER BY a.id DESC LIMIT {}",
+        limit(page(filter.limit))
+    );
+    Ok((query, values))
+}
+
+fn attempt(db: &Connection, id: i64) -> rusqlite::Result<Option<Detail>> {
+    let query = format!("SELECT {ATTEMPT} WHERE a.id = ?1");
+    let Some(attempt) = db.query_row(&query, [id], attempt_entry).optional()? else {
+        return Ok(None);
+    };
+    let exchange = db
+        .query_row(
+            "SELECT p.request_headers, coalesce(p.request_body, e.body, ''), p.response_headers,
+                 p.response_body, p.is_cut
+             FROM payload p JOIN attempt a ON a.id = p.attempt LEFT JOIN event e ON e.id = a.event
+             WHERE p.attempt = ?1",
+            [id],
+            exchange,
+        )
+        .optional()?;
+    Ok(Some(Detail { attempt, exchange }))
+}
+
+fn exchange(row: &Row<'_>) -> rusqlite::Result<Exchange> {
+    let pairs = |column| -> rusqlite::Result<Vec<(String, String)>> {
+        let text: String = row.get(column)?;
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    };
+    let text = |column| -> rusqlite::Result<String> {
+        Ok(String::from_utf8_lossy(row.get_ref(column)?.as_bytes()?).into_owned())
+    };
+    Ok(Exchange {
+        request_headers: pairs(0)?,
+        request_body: text(1)?,
+        response_headers: pairs(2)?,
+        response_body: text(3)?,
+        is_cut: row.get(4)?,
+    })
+}
+
+fn attempt_entry(row: &Row<'_>) -> rusqlite::Result<AttemptEntry> {
+    Ok(AttemptEntry {
+        id: row.get(0)?,
+        event: row.get(1)?,
+        event_type: row.get(2)?,
+        subscription: row.get(3)?,
+        delivery: row.get(4)?,
+        attempt: row.get(5)?,
+        started_at: timestamp(row.get(6)?),
+        took_us: row.get(7)?,
+        method: "POST",
+        uri: row.get(8)?,
+        status: row.get(9)?,
+        outcome: name(&OUTCOMES, row.get(10)?),
+        error: row.get(11)?,
+        fault: row.get(12)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        super::super::MIGRATIONS.iter().for_each(|step| db.execute_batch(step).unwrap());
+        db
+    }
+
+    fn assert_unsorted(db: &Connection, query: &str, values: &[Value]) {
+        let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+        let steps =
+            plan.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        let steps = steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ");
+        assert!(!steps.contains("TEMP B-TREE"), "{query}: {steps}");
+    }
+
+    #[test]
+    fn no_page_sorts_what_it_does_not_show() {
+        let db = outbox();
+        for standing in [4, 0] {
+            db.execute(
+                "INSERT INTO subscription (name, standing, since, made_at) VALUES ('two', ?1, 0, 0)",
+                [standing],
+            )
+            .unwrap();
+        }
+        let time = Some(timestamp(0));
+        for filter in [
+            EventFilter::default(),
+            EventFilter { since: time, until: time, before: Some(9), ..EventFilter::default() },
+            EventFilter { event_type: Some("A".into()), since: time, ..EventFilter::default() },
+        ] {
+            let (query, values) = events_query(filter);
+            assert_unsorted(&db, &query, &values);
+        }
+        for subscription in [None, Some("one".into()), Some("two".into())] {
+            for event in [None, Some("e".into())] {
+                let (since, before) = (time, Some(9));
+                let subscription = subscription.clone();
+                let filter = AttemptFilter {
+                    subscription,
+                    event,
+                    since,
+                    before,
+                    ..AttemptFilter::default()
+                };
+                let (query, values) = attempts_query(&db, filter).unwrap();
+                assert_unsorted(&db, &query, &values);
+            }
+        }
+    }
+
+    #[test]
+    fn events_are_paged_by_when_they_were_published() {
+        let db = outbox();
+        for (id, published) in [(1, 10), (2, 30), (3, 20), (4, 40), (5, 20)] {
+            db.execute(
+                "INSERT INTO event (id, event_id, event_type, happened_at, published_at, body)
+                 VALUES (?1, ?1, 'Own', 0, ?2, x'7b7d')",
+                [id, published],
+            )
+            .unwrap();
+        }
+        let page = |before, limit| {
+            let filter = EventFilter { before, limit: Some(limit), ..EventFilter::default() };
+            let events = events(&db, filter).unwrap();
+            events.into_iter().map(|event| event.number).collect::<Vec<_>>()
+        };
+        assert_eq!(page(None, 9), [4, 2, 5, 3, 1]);
+        for (place, number) in [4, 2, 5, 3].into_iter().enumerate() {
+            assert_eq!(page(Some(number), 9), [4, 2, 5, 3, 1][place + 1..]);
+        }
+    }
+}

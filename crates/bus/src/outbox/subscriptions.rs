@@ -1,0 +1,148 @@
+//! Subscriptions as they are kept.
+
+use std::collections::HashSet;
+
+use contract::time::Timestamp;
+use rusqlite::{Connection, params};
+use store::Result;
+
+use super::super::lane::{Health, Standing};
+use super::{Outbox, millis, timestamp, write};
+
+/// A subscription as it is kept.
+#[derive(Debug)]
+pub(in super::super) struct Kept {
+    pub(in super::super) id: i64,
+    pub(in super::super) name: String,
+    /// JSON, secrets included; none if it stands in the settings.
+    pub(in super::super) definition: Option<String>,
+    pub(in super::super) health: Health,
+}
+
+impl Outbox {
+    /// All subscriptions that are not removed.
+    pub(in super::super) async fn subscriptions(&self) -> Result<Vec<Kept>> {
+        self.store.read(subscriptions).await
+    }
+
+    /// Those for which something is waiting.
+    pub(in super::super) async fn awaited(&self) -> Result<HashSet<i64>> {
+        self.store
+            .read(|db| {
+                db.prepare("SELECT DISTINCT subscription FROM delivery WHERE due_at IS NOT NULL")?
+                    .query_map([], |row| row.get(0))?
+                    .collect()
+            })
+            .await
+    }
+
+    /// Keeps subscriptions that stand in the settings; one of these names that was made before stands there from now on.
+    pub(in super::super) async fn declare(&self, names: Vec<String>, now: Timestamp) -> Result<()> {
+        self.store
+            .writer
+            .call(move |tx| {
+                let mut declare = tx.db.prepare(
+                    "INSERT INTO subscription (name, standing, since, made_at) VALUES (?1, 0, ?2, ?2)
+                     ON CONFLICT (name) WHERE standing <> 4 DO UPDATE SET definition = NULL",
+                )?;
+                names.iter().try_for_each(|name| declare.execute(params![name, millis(now)]).map(drop))
+            })
+            .await
+    }
+
+    /// Keeps a new subscription; returns its number, or none if the name is taken.
+    pub(in super::super) async fn make(
+        &self,
+        name: String,
+        definition: String,
+        now: Timestamp,
+    ) -> Result<Option<i64>> {
+        self.store
+            .writer
+            .call(move |tx| {
+                let made = tx
+                    .db
+                    .prepare_cached(
+                        "INSERT INTO subscription (name, definition, standing, since, made_at)
+                         VALUES (?1, ?2, 0, ?3, ?3) ON CONFLICT DO NOTHING",
+                    )?
+                    .execute(params![name, definition, millis(now)])?;
+                Ok((made > 0).then(|| tx.db.last_insert_rowid()))
+            })
+            .await
+    }
+
+    /// The definition of a subscription that does not stand in the settings.
+    pub(in super::super) async fn definition(&self, id: i64) -> Result<Option<String>> {
+        self.store
+            .read(move |db| {
+                db.prepare_cached("SELECT definition FROM subscription WHERE id = ?1")?
+                    .query_row([id], |row| row.get(0))
+            })
+            .await
+    }
+
+    /// Keeps another definition of a subscription.
+    pub(in super::super) async fn redefine(&self, id: i64, definition: String) -> Result<()> {
+        self.store
+            .writer
+            .call(move |tx| {
+                tx.db
+                    .prepare_cached("UPDATE subscription SET definition = ?2 WHERE id = ?1")?
+                    .execute(params![id, definition])
+                    .map(drop)
+            })
+            .await
+    }
+
+    /// Keeps how subscriptions stand. One that is removed stays so: it keeps its name in the logs, and nothing else; what
+    /// waited for it is cancelled.
+    pub(in super::super) async fn stand(&self, ids: Vec<i64>, health: Health) -> Result<()> {
+        self.store
+            .writer
+            .call(move |tx| ids.iter().try_for_each(|id| stand(tx.db, *id, &health)))
+            .await
+    }
+}
+
+fn stand(db: &Connection, id: i64, health: &Health) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE subscription SET standing = ?2, why = ?3, since = ?4, failures = ?5, failing_since = ?6
+         WHERE id = ?1 AND standing <> 4",
+    )?
+    .execute(params![
+        id,
+        health.standing.number(),
+        health.why,
+        millis(health.since),
+        i64::try_from(health.failures).unwrap_or(i64::MAX),
+        health.failing_since.map(millis)
+    ])?;
+    if health.standing == Standing::Removed {
+        db.execute("UPDATE subscription SET definition = NULL WHERE id = ?1", [id])?;
+        write::cancel(db, id, health.since)?;
+    }
+    Ok(())
+}
+
+fn subscriptions(db: &Connection) -> rusqlite::Result<Vec<Kept>> {
+    db.prepare(
+        "SELECT id, name, definition, standing, why, since, failures, failing_since
+         FROM subscription WHERE standing <> 4 ORDER BY id",
+    )?
+    .query_map([], |row| {
+        Ok(Kept {
+            id: row.get(0)?,
+            name: row.get(1)?,
+            definition: row.get(2)?,
+            health: Health {
+                standing: Standing::from_number(row.get(3)?),
+                why: row.get(4)?,
+                since: timestamp(row.get(5)?),
+                failures: row.get::<_, i64>(6)?.unsigned_abs(),
+                failing_since: row.get::<_, Option<i64>>(7)?.map(timestamp),
+            },
+        })
+    })?
+    .collect()
+}

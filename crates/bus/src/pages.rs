@@ -1,0 +1,107 @@
+//! The Admin pages: subscriptions, events, attempts and resending, for people. Plain HTML that needs no script and loads
+//! nothing from elsewhere.
+
+mod attempts;
+mod definition;
+mod events;
+mod fields;
+mod layout;
+mod resend;
+mod subscriptions;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, map_response};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use maud::html;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use server::origin::own_pages_only;
+
+use super::api::status;
+use super::{Bus, BusError};
+use layout::{Tab, page};
+
+/// What the pages may load and do: their own style sheet, and forms to themselves. No script at all.
+const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// A browser tells where a form comes from only if the page lets it: hence `same-origin` and not `no-referrer`.
+const GUARDS: [(HeaderName, &str); 5] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "same-origin"),
+    (CACHE_CONTROL, "no-store"),
+];
+
+const STYLE: &str = include_str!("pages/style.css");
+
+/// The pages, under `/admin`. Forms are taken from themselves alone; who may look is for whoever serves them to say.
+pub fn router(bus: Arc<Bus>) -> Router {
+    Router::new()
+        .route("/", get(async || Redirect::to("/admin/subscriptions")))
+        .route("/admin", get(async || Redirect::to("/admin/subscriptions")))
+        .route(
+            "/admin/style.css",
+            get(async || ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)),
+        )
+        .route("/admin/subscriptions", get(subscriptions::list).post(subscriptions::create))
+        .route("/admin/subscriptions/new", get(subscriptions::new))
+        .route("/admin/subscriptions/{name}", get(subscriptions::show))
+        .route(
+            "/admin/subscriptions/{name}/edit",
+            get(subscriptions::edit).post(subscriptions::change),
+        )
+        .route(
+            "/admin/subscriptions/{name}/delete",
+            get(subscriptions::ask).post(subscriptions::remove),
+        )
+        .route("/admin/subscriptions/{name}/rotate", post(subscriptions::rotate))
+        .route("/admin/subscriptions/{name}/test", post(subscriptions::test))
+        .route("/admin/subscriptions/{name}/{act}", post(subscriptions::act))
+        .route("/admin/events", get(events::list).post(events::publish))
+        .route("/admin/events/new", get(events::new))
+        .route("/admin/events/{id}", get(events::show))
+        .route("/admin/attempts", get(attempts::list))
+        .route("/admin/attempts/{id}", get(attempts::show))
+        .route("/admin/resend", get(resend::ask).post(resend::send))
+        .layer(from_fn(own_pages_only))
+        .layer(map_response(guarded))
+        .with_state(bus)
+}
+
+async fn guarded(mut response: Response) -> Response {
+    for (name, value) in GUARDS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Why a page cannot be shown.
+struct Failed(BusError);
+
+impl<E: Into<BusError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Failed(error.into())
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let body = html! {
+            p.alert role="alert" { (self.0) }
+            p { a href="/admin/subscriptions" { "To the subscriptions" } }
+        };
+        (status(&self.0), page("That did not work", Tab::None, body)).into_response()
+    }
+}
+
+/// A text as a part of a path or a query.
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}

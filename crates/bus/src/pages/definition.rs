@@ -1,0 +1,382 @@
+//! A subscription as a form: one table, from which the form is drawn and read.
+
+use contract::event::{Dialect, Environment};
+use maud::{Markup, html};
+use serde_json::{Map, Value, json};
+
+use super::super::Shown;
+use super::super::persona::PERSONAS;
+use super::fields::Fields;
+use super::layout::{choice, field, text};
+
+/// One field of a subscription: its name in the settings, and how it is shown.
+struct Field {
+    name: &'static str,
+    label: &'static str,
+    hint: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Check,
+    Dialect,
+    Environment,
+    Retries,
+    /// One entry a line.
+    Lines,
+    /// `name: value` a line. Values go in and never come out.
+    Pairs,
+    /// Goes in and never comes out.
+    Secret,
+}
+
+const fn row(name: &'static str, label: &'static str, kind: Kind, hint: &'static str) -> Field {
+    Field { name, label, hint, kind }
+}
+
+const GROUPS: [(&str, &[Field]); 4] = [
+    (
+        "What goes where",
+        &[
+            row(
+                "target",
+                "Target URL",
+                Kind::Text,
+                "A / at its end, or {event} in it, asks for the event's name.",
+            ),
+            row("description", "Description", Kind::Text, ""),
+            row("events", "Events", Kind::Lines, "One a line; * stands for any text."),
+            row("dialect", "Dialect", Kind::Dialect, ""),
+            row("environment", "Environment", Kind::Environment, ""),
+            row("client_id", "Client id", Kind::Text, "The account that deliveries name."),
+            row("include_record", "Include the object record", Kind::Check, ""),
+            row("enabled", "Enabled", Kind::Check, ""),
+        ],
+    ),
+    (
+        "What proves it",
+        &[
+            row("bearer_token", "Bearer key", Kind::Secret, ""),
+            row("signing_key", "Signing key", Kind::Secret, ""),
+            row(
+                "scheme",
+                "Scheme",
+                Kind::Text,
+                "Only if it signs otherwise than the dialect's senders do.",
+            ),
+            row(
+                "headers",
+                "Headers",
+                Kind::Pairs,
+                "One a line, as Name: value. A name without a value takes it away.",
+            ),
+            row("query", "Query parameters", Kind::Pairs, "One a line, as name: value."),
+        ],
+    ),
+    (
+        "How it is sent",
+        &[
+            row(
+                "retries",
+                "Retries",
+                Kind::Retries,
+                "A persona, or delays such as 10s, 5m, 1h. Empty for what the dialect's senders do.",
+            ),
+            row("timeout", "Timeout", Kind::Text, "Such as 30s. Empty for the persona's."),
+            row("concurrency", "Requests at once", Kind::Number, ""),
+            row("rate_limit", "Requests per second", Kind::Number, "Empty for no limit."),
+            row("in_order", "Events about the same object one after the other", Kind::Check, ""),
+        ],
+    ),
+    (
+        "What goes wrong on purpose",
+        &[
+            row("faults.delay", "Delay every attempt by", Kind::Text, "Such as 2s."),
+            row(
+                "faults.duplicate",
+                "Share sent twice",
+                Kind::Number,
+                "From 0 to 1, as all shares.",
+            ),
+            row("faults.reorder", "Share that changes places", Kind::Number, ""),
+            row("faults.drop", "Share whose answer is lost", Kind::Number, ""),
+            row("faults.truncate", "Share that breaks off", Kind::Number, ""),
+            row("faults.tamper", "Share changed after signing", Kind::Number, ""),
+            row("faults.burst", "Gathered into bursts of", Kind::Number, ""),
+        ],
+    ),
+];
+
+fn rows() -> impl Iterator<Item = &'static Field> {
+    GROUPS.iter().flat_map(|(_, rows)| rows.iter())
+}
+
+/// What a form for a new subscription holds.
+pub(super) fn blank() -> Fields {
+    let mut fields = Fields::default();
+    for (name, text) in [("events", "*"), ("enabled", "on"), ("concurrency", "16")] {
+        fields.set(name, text.to_owned());
+    }
+    fields
+}
+
+/// What a form for a known subscription holds: everything but secrets.
+pub(super) fn known(shown: &Shown) -> Fields {
+    let value = serde_json::to_value(shown).unwrap_or_default();
+    let mut fields = Fields::default();
+    for row in rows() {
+        let path = format!("/{}", row.name.replace('.', "/"));
+        match value.pointer(&path) {
+            Some(Value::Bool(true)) => fields.set(row.name, "on".into()),
+            Some(Value::String(text)) => fields.set(row.name, text.clone()),
+            Some(Value::Number(number)) if number.as_f64() != Some(0.0) => {
+                fields.set(row.name, number.to_string());
+            }
+            Some(Value::Array(lines)) if row.kind == Kind::Lines => {
+                let lines: Vec<_> = lines.iter().filter_map(Value::as_str).collect();
+                fields.set(row.name, lines.join("\n"));
+            }
+            _ => {}
+        }
+    }
+    // What the dialect or the persona says stays theirs.
+    let (retries, timeout) = shown.set.clone();
+    fields.set("retries", retries.unwrap_or_default());
+    fields.set(
+        "timeout",
+        timeout.map(|time| humantime::format_duration(time).to_string()).unwrap_or_default(),
+    );
+    fields
+}
+
+/// What a form changes of a known subscription: the fields that say something else than they did when it was shown.
+pub(super) fn change(form: &Fields, shown: &Shown) -> Value {
+    let known = known(shown);
+    patch_of(rows().filter(|row| value(row, form) != value(row, &known)), form)
+}
+
+/// What a form says in all of its fields.
+fn patch(form: &Fields) -> Value {
+    patch_of(rows(), form)
+}
+
+fn patch_of<'r>(rows: impl Iterator<Item = &'r Field>, form: &Fields) -> Value {
+    let mut patch = Map::new();
+    for row in rows {
+        let Some(value) = value(row, form) else { continue };
+        match row.name.split_once('.') {
+            None => drop(patch.insert(row.name.to_owned(), value)),
+            Some((outer, inner)) => {
+                let within = patch.entry(outer).or_insert_with(|| json!({}));
+                within[inner] = value;
+            }
+        }
+    }
+    Value::Object(patch)
+}
+
+/// What a form says, as a definition: what is empty is left out.
+pub(super) fn whole(form: &Fields) -> Value {
+    let mut definition = patch(form);
+    leave_out_nulls(&mut definition);
+    definition
+}
+
+fn leave_out_nulls(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.retain(|_, member| !member.is_null());
+        members.values_mut().for_each(leave_out_nulls);
+    }
+}
+
+/// The field's new value; none if it stays as it is.
+fn value(row: &Field, form: &Fields) -> Option<Value> {
+    let text = form.get(row.name);
+    match row.kind {
+        Kind::Check => Some((text == "on").into()),
+        Kind::Secret | Kind::Pairs if text.is_empty() => {
+            (form.get(&format!("forget.{}", row.name)) == "on").then_some(Value::Null)
+        }
+        Kind::Secret => Some(text.into()),
+        Kind::Pairs => Some(pairs(text)),
+        Kind::Lines => Some(lines(text).collect()),
+        _ if text.is_empty() => Some(Value::Null),
+        Kind::Number => Some(number(text)),
+        _ => Some(text.into()),
+    }
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['\n', ',']).map(str::trim).filter(|line| !line.is_empty())
+}
+
+fn pairs(text: &str) -> Value {
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.trim();
+        let value = if value.is_empty() { Value::Null } else { value.into() };
+        (name.trim().to_owned(), value)
+    };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Value::Object(lines.map(pair).collect())
+}
+
+/// A number; a text that is none is left for the settings to refuse.
+fn number(text: &str) -> Value {
+    serde_json::from_str::<serde_json::Number>(text).map_or_else(|_| text.into(), Value::Number)
+}
+
+/// The fields of the form.
+pub(super) fn inputs(form: &Fields, shown: Option<&Shown>) -> Markup {
+    html! {
+        @for (title, rows) in &GROUPS {
+            fieldset {
+                legend { (title) }
+                div.fields { @for row in *rows { (input(row, form, shown)) } }
+            }
+        }
+    }
+}
+
+fn input(row: &Field, form: &Fields, shown: Option<&Shown>) -> Markup {
+    let Field { name, label, hint, kind } = *row;
+    let value = form.get(name);
+    match kind {
+        Kind::Check => html! {
+            div.check {
+                input type="checkbox" id=(name) name=(name) value="on" checked[value == "on"];
+                label for=(name) { (label) }
+            }
+        },
+        Kind::Dialect => {
+            let names: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
+            choice(name, label, None, &names, value)
+        }
+        Kind::Environment => {
+            let names = [Environment::Live, Environment::Stage].map(|world| world.as_str());
+            choice(name, label, None, &names, value)
+        }
+        Kind::Retries => field(
+            name,
+            label,
+            hint,
+            html! {
+                input type="text" id=(name) name=(name) value=(value) list="personas" autocomplete="off" aria-describedby={ (name) "-hint" };
+                datalist id="personas" { @for persona in PERSONAS { option value=(persona.name) {} } }
+            },
+        ),
+        Kind::Lines => field(
+            name,
+            label,
+            hint,
+            html! {
+                textarea id=(name) name=(name) rows="3" aria-describedby={ (name) "-hint" } { (value) }
+            },
+        ),
+        Kind::Secret | Kind::Pairs => secret(row, shown),
+        Kind::Text | Kind::Number => text(name, label, hint, value),
+    }
+}
+
+fn secret(row: &Field, shown: Option<&Shown>) -> Markup {
+    let Field { name, label, hint, kind } = *row;
+    let kept = shown.and_then(|shown| match name {
+        "bearer_token" => shown.keys.bearer.clone(),
+        "signing_key" => shown.keys.signing.clone(),
+        "headers" => names(&shown.headers),
+        "query" => names(&shown.query),
+        _ => None,
+    });
+    let forget = format!("forget.{name}");
+    html! {
+        div {
+            (field(name, label, hint, html! {
+                @if kind == Kind::Pairs {
+                    textarea id=(name) name=(name) rows="3" autocomplete="off" aria-describedby={ (name) "-hint" } {}
+                } @else {
+                    input type="password" id=(name) name=(name) autocomplete="new-password";
+                }
+            }))
+            @if let Some(kept) = kept {
+                p.hint { "Kept: " code { (kept) } ". Left empty, it stays." }
+                div.check {
+                    input type="checkbox" id=(forget) name=(forget) value="on";
+                    label for=(forget) { "Forget it" }
+                }
+            }
+        }
+    }
+}
+
+fn names(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_becomes_the_words_of_the_settings() {
+        let form = b"target=https://x.test/&events=Order*%0D%0AStock,%20Daily&dialect=directscale&environment=live&enabled=on\
+            &concurrency=4&rate_limit=0.5&headers=X-A:%20b%3Ac%0D%0AX-Old&faults.drop=0.25&faults.delay=2s";
+        let patch = patch(&Fields::read(form).unwrap());
+        assert_eq!(patch["events"], json!(["Order*", "Stock", "Daily"]));
+        assert_eq!(patch["headers"], json!({"X-A": "b:c", "X-Old": null}));
+        assert_eq!((&patch["concurrency"], &patch["rate_limit"]), (&json!(4), &json!(0.5)));
+        assert_eq!((&patch["enabled"], &patch["in_order"]), (&json!(true), &json!(false)));
+        assert_eq!(patch["faults"]["drop"], 0.25);
+        assert_eq!(patch["faults"]["tamper"], Value::Null);
+        assert_eq!(patch["client_id"], Value::Null);
+    }
+
+    fn shown(definition: Value) -> Shown {
+        let config = serde_json::from_value(definition).unwrap();
+        super::super::super::subscription::Subscription::new("one", config).unwrap().shown()
+    }
+
+    #[test]
+    fn a_form_that_is_saved_as_it_was_shown_changes_nothing() {
+        for definition in [
+            json!({"events": "*", "target": "https://x.test/"}),
+            json!({"events": ["A", "b*"], "target": "https://x.test/", "dialect": "stripe", "enabled": false, "in_order": true}),
+            json!({"events": "*", "target": "https://x.test/", "retries": "directscale", "timeout": "60s", "rate_limit": 0.5}),
+            json!({"events": "*", "target": "https://x.test/", "retries": "1s, 2m", "faults": {"delay": "2s", "drop": 0.25, "burst": 3}}),
+        ] {
+            let shown = shown(definition);
+            assert_eq!(change(&known(&shown), &shown), json!({}));
+        }
+    }
+
+    #[test]
+    fn another_dialect_brings_its_own_retries_unless_they_were_set() {
+        let shown = shown(json!({"events": "*", "target": "https://x.test/", "timeout": "5s"}));
+        let mut form = known(&shown);
+        assert_eq!((form.get("retries"), form.get("timeout")), ("", "5s"));
+        form.set("dialect", "stripe".into());
+        form.set("timeout", String::new());
+        assert_eq!(change(&form, &shown), json!({"dialect": "stripe", "timeout": null}));
+    }
+
+    #[test]
+    fn a_new_definition_has_only_what_was_filled_in() {
+        let whole = whole(&Fields::read(b"target=https://x.test/&events=*&enabled=on").unwrap());
+        let expected = json!({
+            "target": "https://x.test/", "events": ["*"], "include_record": false, "enabled": true, "in_order": false,
+            "faults": {},
+        });
+        assert_eq!(whole, expected);
+    }
+
+    #[test]
+    fn an_empty_secret_stays_unless_it_is_to_be_forgotten() {
+        let of = |form: &[u8]| patch(&Fields::read(form).unwrap());
+        assert_eq!(of(b"bearer_token=").get("bearer_token"), None);
+        assert_eq!(of(b"bearer_token=k").get("bearer_token"), Some(&json!("k")));
+        assert_eq!(of(b"forget.bearer_token=on").get("bearer_token"), Some(&Value::Null));
+        assert_eq!(of(b"headers=").get("headers"), None);
+    }
+}

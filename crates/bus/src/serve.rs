@@ -1,0 +1,67 @@
+//! The event bus, put together: its engine, its routes, and the order in which they stop.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use contract::catalog::Table;
+use futures_util::FutureExt as _;
+use server::connections;
+use server::docs;
+use server::full_disk::wait_for_room;
+use server::login::Login;
+use server::open_files::allow_connections;
+use server::origin::local_only;
+use server::seen_through;
+use settings::{Config, is_loopback};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{Bus, Options, Types, api, pages};
+
+/// How many targets are sent to at once, however few files may be open.
+const LEAST_TARGETS: usize = 64;
+
+/// Runs the bus on `listener` until `stop`, then waits for requests that are on their way.
+///
+/// # Errors
+/// If the settings cannot be used or the outbox cannot be opened.
+pub async fn serve_bus(
+    config: &Config,
+    catalog: &Table,
+    options: Options,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let key = config.bus.key()?;
+    let needed = config.limits.connections.saturating_add(config.bus.concurrency);
+    let targets = allow_connections(needed, options.targets).max(LEAST_TARGETS);
+    if targets < options.targets {
+        warn!(targets, "the limit of open files lets no more targets be sent to at once");
+    }
+    let options = Options { targets, ..options };
+    let bus = || Bus::open(&config.bus, Types::of(catalog), options.clone()).boxed();
+    let bus = wait_for_room(bus, store::is_full, &listener, &config.limits, &stop).await?;
+    let Some(bus) = bus else { return Ok(()) };
+    info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus takes events");
+    let router = pages(config, &bus, key.is_some())?.merge(api::router(Arc::clone(&bus), key));
+    let router = router.layer(from_fn(seen_through));
+    connections::serve(listener, router, &config.limits, None, stop).await;
+    bus.stop().await;
+    info!("the bus has stopped");
+    Ok(())
+}
+
+/// The Admin pages and Swagger: on loopback for this machine, or behind the login; elsewhere behind the login or not at all.
+fn pages(config: &Config, bus: &Arc<Bus>, has_key: bool) -> anyhow::Result<Router> {
+    let login = Login::new(&config.docs)?;
+    let (is_open, is_here) = (login.is_none(), is_loopback(config.bus.listen.ip()));
+    if is_open && !is_here {
+        info!("without a login in [docs] the bus has no pages for others");
+        return Ok(Router::new());
+    }
+    let document = api::document(has_key);
+    let pages = docs::beside(pages::router(Arc::clone(bus)), &document, login)?;
+    Ok(if is_open { pages.layer(from_fn(local_only)) } else { pages })
+}

@@ -1,0 +1,192 @@
+//! The catalog: a fork's events and hooks, each with the handler that takes it.
+//!
+//! A fork registers its handlers in a [`Catalog`], generic over the context that they are given. Below registration nothing
+//! is: a [`Table`] describes the events and hooks, and [`Handlers`] are those of a catalog, bound to one context.
+
+mod handlers;
+mod name;
+mod table;
+
+use std::any::type_name;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use crate::event::{DecodeError, Delivery, Event, Outcome};
+use crate::hook::{Call, Callback, Hook, HookCall, HookOutcome, decoded};
+use handlers::{StartEvent, StartHook};
+
+pub use handlers::{Attempt, EventHandler, Handlers, HookAttempt, HookHandler};
+pub use name::{leads_away, segment};
+pub use table::{BodyModel, Check, Clash, EventRow, HookRow, NamedSchema, Table};
+
+type EventStarter<C> = Box<dyn Fn(C, Delivery) -> Result<Attempt, DecodeError> + Send + Sync>;
+type HookStarter<C> = Box<dyn Fn(C, Call) -> Result<HookAttempt, DecodeError> + Send + Sync>;
+
+/// The events and hooks a receiver knows, each with its handler. `C` is the fork's context, cloned for every attempt.
+pub struct Catalog<C> {
+    table: Table,
+    events: Vec<EventStarter<C>>,
+    hooks: Vec<Option<HookStarter<C>>>,
+}
+
+impl<C> Default for Catalog<C> {
+    fn default() -> Self {
+        Catalog { table: Table::default(), events: Vec::new(), hooks: Vec::new() }
+    }
+}
+
+impl<C: Clone + Send + Sync + 'static> Catalog<C> {
+    /// An empty catalog.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an event and its handler; the handler's parameter type says which event it is for.
+    #[must_use]
+    pub fn on<E, F, Fut>(mut self, handler: F) -> Self
+    where
+        E: Event,
+        F: Fn(C, Delivery<E>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        self.table.push_event(EventRow::of::<E>(type_name::<F>()));
+        let handler = Arc::new(handler);
+        self.events.push(Box::new(move |context, delivery| {
+            let (handler, delivery) = (Arc::clone(&handler), delivery.decode()?);
+            Ok(async move { handler(context, delivery).await }.boxed())
+        }));
+        self
+    }
+
+    /// Adds a hook and its handler; the handler's parameter type says which hook it is for.
+    #[must_use]
+    pub fn hook<H, F, Fut>(mut self, handler: F) -> Self
+    where
+        H: Hook,
+        F: Fn(C, HookCall<H>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HookOutcome<H>> + Send + 'static,
+    {
+        self.table.push_hook(HookRow::of::<H>(Some(type_name::<F>())));
+        self.hooks.push(Some(Box::new(move |context, call: Call| {
+            let request = decoded(&call.body)?;
+            let callback = Callback::new(call.ticket);
+            let answer = handler(context, HookCall { meta: call.meta, request, callback });
+            Ok(async move { Ok(serde_json::to_vec(&answer.await?)?.into()) }.boxed())
+        })));
+        self
+    }
+
+    /// Describes a hook that no handler takes. It is in the OpenAPI document, and the emitter knows its example; a call is
+    /// passed on to the vendor byte for byte, or refused, as `unhandled` in the settings says.
+    #[must_use]
+    pub fn unhandled<H: Hook>(mut self) -> Self {
+        self.table.push_hook(HookRow::of::<H>(None));
+        self.hooks.push(None);
+        self
+    }
+
+    /// Adds every event and hook of another catalog: a family's.
+    #[must_use]
+    pub fn merge(mut self, family: Self) -> Self {
+        self.table.merge(&family.table);
+        self.events.extend(family.events);
+        self.hooks.extend(family.hooks);
+        self
+    }
+
+    /// The table of the events and hooks, if every name is claimed once.
+    ///
+    /// # Errors
+    /// The first [`Clash`], with both handlers.
+    pub fn table(&self) -> Result<Arc<Table>, Clash> {
+        match self.table.clash() {
+            Some(clash) => Err(clash.clone()),
+            None => Ok(Arc::new(self.table.clone())),
+        }
+    }
+
+    /// The handlers, each of whose attempts is given a clone of `context`.
+    ///
+    /// # Errors
+    /// As [`table`](Self::table).
+    pub fn bind(self, context: &C) -> Result<Handlers, Clash> {
+        let table = self.table()?;
+        let event = |start: EventStarter<C>| -> StartEvent {
+            let context = context.clone();
+            Box::new(move |delivery| start(context.clone(), delivery))
+        };
+        let hook = |start: HookStarter<C>| -> StartHook {
+            let context = context.clone();
+            Box::new(move |call| start(context.clone(), call))
+        };
+        let events = self.events.into_iter().map(event).collect();
+        let hooks = self.hooks.into_iter().map(|start| start.map(hook)).collect();
+        Ok(Handlers::new(table, events, hooks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize, utoipa::ToSchema)]
+    #[allow(dead_code)]
+    struct Ping {
+        id: i64,
+    }
+
+    impl Event for Ping {
+        const TYPE: &'static str = "PingEvent";
+        const ALIASES: &'static [&'static str] = &["17"];
+
+        fn example() -> &'static str {
+            r#"{"id":1}"#
+        }
+    }
+
+    #[derive(Deserialize, utoipa::ToSchema)]
+    struct Pong {}
+
+    impl Event for Pong {
+        const TYPE: &'static str = "17";
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    async fn ping(_: (), _: Delivery<Ping>) -> Outcome {
+        Ok(())
+    }
+
+    async fn pong(_: (), _: Delivery<Pong>) -> Outcome {
+        Ok(())
+    }
+
+    #[test]
+    fn names_and_aliases_match_without_regard_to_case() {
+        let table = Catalog::<()>::new().on(ping).table().unwrap();
+        let name = |name| table.event(Dialect::DirectScale, 1, name).map(|row| row.name);
+        assert_eq!(name("PINGevent"), Some("PingEvent"));
+        assert_eq!(name("17"), Some("PingEvent"));
+        assert_eq!(name("18"), None);
+        assert!(table.event(Dialect::DirectScale, 2, "17").is_none());
+    }
+
+    #[test]
+    fn a_clash_names_both_handlers() {
+        let clash = Catalog::new().on(ping).merge(Catalog::new().on(pong)).table().err().unwrap();
+        let Clash::Event { name, first, second, .. } = clash else { panic!("{clash}") };
+        assert_eq!(name, "17");
+        assert!(first.ends_with("::ping") && second.ends_with("::pong"), "{first} {second}");
+    }
+
+    #[test]
+    fn the_same_event_twice_is_a_clash() {
+        assert!(Catalog::new().on(ping).on(ping).table().is_err());
+    }
+}

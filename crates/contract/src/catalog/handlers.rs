@@ -1,0 +1,95 @@
+//! The table with its handlers, bound to the fork's context: dispatch starts them from here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::table::{EventRow, HookRow, Table};
+use crate::event::{DecodeError, Delivery, Dialect, Outcome};
+use crate::hook::{Call, HookFailure};
+
+/// A started handler of an event.
+pub type Attempt = BoxFuture<'static, Outcome>;
+
+/// A started handler of a hook; it ends with the response's JSON.
+pub type HookAttempt = BoxFuture<'static, Result<Bytes, HookFailure>>;
+
+/// Decodes a delivery and starts its handler; nothing runs before the future is polled.
+pub(super) type StartEvent = Box<dyn Fn(Delivery) -> Result<Attempt, DecodeError> + Send + Sync>;
+
+/// Decodes a call and starts its handler; nothing runs before the future is polled.
+pub(super) type StartHook = Box<dyn Fn(Call) -> Result<HookAttempt, DecodeError> + Send + Sync>;
+
+/// The handlers of a [`Table`], ready to run.
+pub struct Handlers {
+    table: Arc<Table>,
+    /// One for each event of the table.
+    events: Vec<StartEvent>,
+    /// One for each hook of the table; none for a hook that is described only.
+    hooks: Vec<Option<StartHook>>,
+}
+
+/// The handler of an event.
+#[derive(Clone, Copy)]
+pub struct EventHandler<'h> {
+    /// The event.
+    pub row: &'h EventRow,
+    start: &'h StartEvent,
+}
+
+impl EventHandler<'_> {
+    /// Decodes the delivery and starts the handler.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the body is not the model.
+    pub fn start(&self, delivery: Delivery) -> Result<Attempt, DecodeError> {
+        (self.start)(delivery)
+    }
+}
+
+/// The handler of a hook.
+#[derive(Clone, Copy)]
+pub struct HookHandler<'h> {
+    /// The hook.
+    pub row: &'h HookRow,
+    start: &'h StartHook,
+}
+
+impl HookHandler<'_> {
+    /// Decodes the call and starts the handler.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the body is not the request model.
+    pub fn start(&self, call: Call) -> Result<HookAttempt, DecodeError> {
+        (self.start)(call)
+    }
+}
+
+impl Handlers {
+    pub(super) fn new(
+        table: Arc<Table>,
+        events: Vec<StartEvent>,
+        hooks: Vec<Option<StartHook>>,
+    ) -> Self {
+        Handlers { table, events, hooks }
+    }
+
+    /// The events and hooks.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// The handler of the event called `name` (or aliased so) in the given version, without regard to case.
+    pub fn event(&self, dialect: Dialect, version: u16, name: &str) -> Option<EventHandler<'_>> {
+        let place = self.table.event_place(dialect, version, name)?;
+        let row = self.table.event(dialect, version, name)?;
+        Some(EventHandler { row, start: &self.events[place] })
+    }
+
+    /// The handler of the hook whose id or alias is `id`, without regard to case.
+    pub fn hook(&self, id: &str) -> Option<HookHandler<'_>> {
+        let start = self.hooks[self.table.hook_place(id)?].as_ref()?;
+        Some(HookHandler { row: self.table.hook(id)?, start })
+    }
+}

@@ -1,0 +1,45 @@
+//! The text of a JSON number or string, digit for digit: what ids and money are read from.
+
+use serde::de::{Deserialize, Deserializer, Error, Unexpected};
+use serde_json::value::RawValue;
+
+use super::repair::whole_pairs;
+
+/// Reads a number or a string as its text; `expected` ends the message if the value is neither.
+pub fn read<'de, D>(deserializer: D, expected: &str) -> Result<String, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    read_as(deserializer, expected).map(|(text, _)| text)
+}
+
+/// As [`read`], and whether it is a number.
+pub fn read_as<'de, D>(deserializer: D, expected: &str) -> Result<(String, bool), D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let json = Box::<RawValue>::deserialize(deserializer)?;
+    let text = text(&json).ok_or_else(|| D::Error::invalid_type(kind(&json), &expected))?;
+    Ok((text, !json.get().starts_with('"')))
+}
+
+/// A string's content or a number's digits; nothing for any other value. Half a surrogate pair stands for its escape.
+pub fn text(json: &RawValue) -> Option<String> {
+    let json = json.get();
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(&whole_pairs(json)).ok(),
+        b'-' | b'0'..=b'9' => Some(json.to_owned()),
+        _ => None,
+    }
+}
+
+fn kind(json: &RawValue) -> Unexpected<'static> {
+    match json.get().as_bytes().first() {
+        Some(b'{') => Unexpected::Map,
+        Some(b'[') => Unexpected::Seq,
+        Some(b't') => Unexpected::Bool(true),
+        Some(b'f') => Unexpected::Bool(false),
+        Some(b'n') => Unexpected::Unit,
+        _ => Unexpected::Other("string"),
+    }
+}

@@ -1,0 +1,40 @@
+//! The bodies of hooks as models.
+
+use serde::de::DeserializeOwned;
+
+use crate::event::{DecodeError, Open, check_objects, decode, needs_object};
+
+/// A request or a response as its model.
+///
+/// # Errors
+/// [`DecodeError`] if the body is not the model, or has too many objects.
+pub fn decoded<M: DeserializeOwned>(body: &[u8]) -> Result<Open<M>, DecodeError> {
+    if needs_object::<M>() {
+        check_objects(body)?;
+    }
+    decode::<Open<M>>(body).map(|(model, _)| model)
+}
+
+#[cfg(test)]
+mod tests {
+    use vendors::directscale::hooks::autoship::Autoship;
+
+    use super::*;
+    use crate::event::{Json, MOST_OBJECTS};
+
+    #[test]
+    fn a_body_that_says_what_it_means_is_read() {
+        let json = "\u{feff}{\"AutoshipId\":7,\"LineItems\":[{\"Price\":\"\"}],\"\\ud800\":1}";
+        let autoship = decoded::<Autoship>(json.as_bytes()).unwrap();
+        assert_eq!(autoship.line_items.as_ref().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn a_body_of_empty_objects_does_not_fill_the_memory() {
+        let body = |items: usize| format!(r#"{{"LineItems":[{}{{}}]}}"#, "{},".repeat(items - 1));
+        assert!(decoded::<Autoship>(body(MOST_OBJECTS - 1).as_bytes()).is_ok());
+        let error = decoded::<Autoship>(body(MOST_OBJECTS).as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("more than 20000 objects"), "{error}");
+        assert!(decoded::<Json>(body(MOST_OBJECTS).as_bytes()).is_ok(), "it is kept as text");
+    }
+}

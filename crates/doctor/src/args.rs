@@ -1,0 +1,137 @@
+//! The arguments of `doctor`.
+
+use std::path::PathBuf;
+
+use contract::event::Environment;
+use emitter::Speaker;
+use secrecy::SecretString;
+use settings::EMIT_TOKEN;
+
+const EXAMPLES: &str = "\
+Examples:
+  The whole way from here to the receiver, with the keys of the settings:
+    webhook-receiver doctor https://hooks.example.com/api/webhooks --source directscale
+
+  Also whether every event's own URL is routed and handled:
+    webhook-receiver doctor https://hooks.example.com/api/webhooks/ --source directscale --events
+
+  From another machine, with the key alone; for a build server:
+    webhook-receiver doctor https://hooks.example.com/github --scheme github --key-file github.key --junit doctor.xml
+
+  A receiver that is not this program, without anything that could have an effect there:
+    webhook-receiver doctor https://shop.example.com/hooks --scheme shopify --key-file shop.key --foreign
+
+  The other end: wait for a test from the sender's page, and say what is wrong with it:
+    webhook-receiver doctor --expect --source directscale --within 5m
+
+What is sent is marked: its event is called webhook-receiver.canary. The receiver proves and keeps it like any delivery, but no \
+handler sees it, and it is deleted within an hour or so.
+
+Exit code: 0 if nothing failed, also with warnings; 1 if a check failed; 2 if it could not run.";
+
+const URL_HELP: &str = "\
+URL that the sender posts to
+
+Enter it as it stands on the sender's page. One that ends in `/` gets an event's name appended; in any other, `{event}` stands \
+for the name. The keys of the settings are sent there, over https:// or to this machine.";
+
+const SCHEME_HELP: &str = "\
+Speak as this dialect's senders do, or sign by this scheme [default: as the source is configured]
+
+A dialect: directscale, evolutionx, standard-webhooks, github, stripe, shopify, slack, cloudevents, generic. A scheme by which \
+others sign: svix, x, convoy, convoy-advanced, rfc9421.";
+
+const HOOKS_HELP: &str = "\
+URL below which DirectScale calls Process Hooks [default: where the source's own are, on the same host]
+
+The probes of hooks say that they are some: the receiver proves them like any call, but runs nothing, neither a handler nor the \
+vendor's own logic.";
+
+const EXPECT_HELP: &str = "\
+Wait for what the sender sends next, and say what is wrong with it
+
+Run it beside the receiver, then fire a test from the sender's page. It tells what arrived, by which key and in which form, how \
+its body fits the event's model, and, if nothing arrives, what was refused meanwhile and why.";
+
+const FOREIGN_HELP: &str = "\
+The receiver is another program: run only what cannot have an effect there
+
+Only requests are sent that it must refuse, and what any visitor may ask for. With --allow-effects, also real deliveries.";
+
+const JSON_HELP: &str = "\
+Print one JSON object instead of a table
+
+Keys: url; source, or null; sender; requests; seconds; verdict (pass, warn or fail, the worst of all checks); checks [{id, \
+group, asks, verdict (pass, warn, fail or skip), seen, why, remedy}], where why and remedy are null unless it warns or fails.
+With --expect: delivery, or null; notes [{verdict, text}]; diff, or null; refused [{requestId, at, source, target, eventType, \
+messageId, delivery, status, reason, findings}].";
+
+/// Smoke-test a live webhook: reach, identity, signature, duplicates, bodies, time, exposure
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DoctorArgs {
+    #[arg(value_name = "URL", required_unless_present = "expect", help = first_line(URL_HELP), long_help = URL_HELP)]
+    pub(super) url: Option<String>,
+    /// Configured source that the URL is for; needed if there are several
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub(super) source: Option<String>,
+    /// Environment that the URL is for: live or stage; chooses among the sources
+    #[arg(long, value_name = "WHICH", value_parser = environment, help_heading = "Target")]
+    pub(super) environment: Option<Environment>,
+    /// Key to send or to sign with, instead of the settings'; prefer the variable or --key-file
+    #[arg(long, value_name = "KEY", env = EMIT_TOKEN, hide_env_values = true, help_heading = "Target")]
+    pub(super) token: Option<SecretString>,
+    /// File that holds that key; wins over --token
+    #[arg(long, value_name = "FILE", help_heading = "Target")]
+    pub(super) key_file: Option<PathBuf>,
+    #[arg(long, value_name = "NAME", help_heading = "Target", help = first_line(SCHEME_HELP), long_help = SCHEME_HELP)]
+    pub(super) scheme: Option<Speaker>,
+    /// Trust these certificates, too: PEM, for an issuer that the sender knows and this machine does not
+    #[arg(long, value_name = "FILE", help_heading = "Target")]
+    pub(super) ca_file: Option<PathBuf>,
+    /// Port on which the same host speaks plain HTTP [default: 80 if the URL has no port]
+    #[arg(long, value_name = "PORT", help_heading = "Target")]
+    pub(super) plain_port: Option<u16>,
+    #[arg(long, value_name = "URL", help_heading = "Target", help = first_line(HOOKS_HELP), long_help = HOOKS_HELP)]
+    pub(super) hooks_url: Option<String>,
+    /// Allow http:// to another machine, where anyone on the way can read the key
+    #[arg(long, help_heading = "Target")]
+    pub(super) allow_http: bool,
+
+    #[arg(long, conflicts_with = "url", help_heading = "The other end", help = first_line(EXPECT_HELP), long_help = EXPECT_HELP)]
+    /// Wait for a delivery instead of sending any.
+    pub expect: bool,
+    /// Event that is waited for, by name or alias [default: any]
+    #[arg(long, value_name = "EVENT", requires = "expect", help_heading = "The other end")]
+    pub(super) event: Option<String>,
+    /// How long to wait for it
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration, help_heading = "The other end")]
+    pub(super) within: std::time::Duration,
+
+    /// Ask for each event whether its URL is routed and its handler registered; without names, for all of them
+    #[arg(long, value_name = "EVENT,…", num_args = 0.., require_equals = true, value_delimiter = ',', help_heading = "Checks")]
+    pub(super) events: Option<Vec<String>>,
+    /// Only these checks, or those of these groups, e.g. after mending one
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', help_heading = "Checks")]
+    pub(super) only: Vec<String>,
+    #[arg(long, help_heading = "Checks", help = first_line(FOREIGN_HELP), long_help = FOREIGN_HELP)]
+    pub(super) foreign: bool,
+    /// Event whose sample may be sent to a foreign receiver again and again, whatever it does there
+    #[arg(long, value_name = "EVENT", requires = "foreign", help_heading = "Checks")]
+    pub(super) allow_effects: Option<String>,
+
+    /// Print JSON instead of a table.
+    #[arg(long, help_heading = "Output", help = first_line(JSON_HELP), long_help = JSON_HELP)]
+    pub json: bool,
+    /// Write the result as JUnit XML, too, for a build server
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub junit: Option<PathBuf>,
+}
+
+fn first_line(text: &'static str) -> &'static str {
+    text.lines().next().unwrap_or(text)
+}
+
+fn environment(name: &str) -> Result<Environment, String> {
+    Environment::from_name(name).ok_or_else(|| "write live or stage".to_owned())
+}

@@ -1,0 +1,188 @@
+//! What a run has found: a table for people, JSON for scripts, JUnit XML for build servers.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use serde_json::{Value, json};
+use text::inert_lines;
+
+use super::check::{Check, Finding, Verdict};
+use super::sender::Sender;
+
+/// One check and what it has found.
+pub struct Line {
+    /// The check.
+    pub check: &'static Check,
+    /// What it has found.
+    pub finding: Finding,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The result of a run.
+pub struct Report {
+    /// The URL as it was given.
+    pub url: String,
+    /// The configured source, if there is one.
+    pub source: Option<String>,
+    /// Who would send.
+    pub sender: &'static Sender,
+    /// How many requests were sent.
+    pub requests: usize,
+    /// How long all of it took.
+    pub took: Duration,
+    /// One line for each check, in the order of the table.
+    pub lines: Vec<Line>,
+}
+
+impl Line {
+    /// Why it matters, unless all is well.
+    pub fn why(&self, sender: &Sender) -> Option<String> {
+        let is_told = self.finding.verdict >= Verdict::Warn;
+        let why = self.check.why.replace("{sender}", sender.name);
+        is_told.then(|| why.replace("{otherwise}", sender.otherwise))
+    }
+
+    /// What mends it, unless all is well.
+    pub fn remedy(&self) -> Option<&str> {
+        let is_told = self.finding.verdict >= Verdict::Warn;
+        is_told.then(|| self.finding.remedy.as_deref().unwrap_or(self.check.remedy))
+    }
+}
+
+impl Report {
+    /// The worst of all verdicts; that a check was skipped is none.
+    pub fn verdict(&self) -> Verdict {
+        let verdicts = self.lines.iter().map(|line| line.finding.verdict);
+        verdicts.max().unwrap_or(Verdict::Pass).max(Verdict::Pass)
+    }
+
+    fn count(&self, verdict: Verdict) -> usize {
+        self.lines.iter().filter(|line| line.finding.verdict == verdict).count()
+    }
+
+    /// The report as `--json` prints it.
+    pub fn json(&self) -> Value {
+        let line = |line: &Line| {
+            json!({
+                "id": line.check.id,
+                "group": line.check.group(),
+                "asks": line.check.asks,
+                "verdict": line.finding.verdict,
+                "seen": line.finding.seen,
+                "why": line.why(self.sender),
+                "remedy": line.remedy(),
+            })
+        };
+        json!({
+            "url": self.url,
+            "source": self.source,
+            "sender": self.sender.name,
+            "requests": self.requests,
+            "seconds": (self.took.as_secs_f64() * 1e3).round() / 1e3,
+            "verdict": self.verdict(),
+            "checks": self.lines.iter().map(line).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The report as JUnit XML: warnings are passed tests with output.
+    pub fn junit(&self) -> String {
+        let mut xml = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"webhook-receiver doctor\" tests=\"{}\" failures=\"{}\" skipped=\"{}\" time=\"{:.3}\">\n",
+            self.lines.len(),
+            self.count(Verdict::Fail),
+            self.count(Verdict::Skip),
+            self.took.as_secs_f64()
+        );
+        for line in &self.lines {
+            let (group, id) = (line.check.group(), line.check.id);
+            let seen = escaped(&line.finding.seen);
+            let more = [line.why(self.sender), line.remedy().map(str::to_owned)];
+            let more = escaped(&more.into_iter().flatten().collect::<Vec<_>>().join("\n"));
+            let inside = match line.finding.verdict {
+                Verdict::Pass => String::new(),
+                Verdict::Skip => format!("<skipped message=\"{seen}\"/>"),
+                Verdict::Warn => format!("<system-out>{seen}\n{more}</system-out>"),
+                Verdict::Fail => format!("<failure message=\"{seen}\">{more}</failure>"),
+            };
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                xml,
+                "  <testcase classname=\"{group}\" name=\"{id}\" time=\"{:.3}\">{inside}</testcase>",
+                line.took.as_secs_f64()
+            );
+        }
+        xml + "</testsuite>\n"
+    }
+
+    /// The report for people, in colour or not.
+    pub fn table(&self, is_coloured: bool) -> String {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        if is_coloured {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        for line in &self.lines {
+            let verdict = line.finding.verdict;
+            let mut cell = Cell::new(verdict.as_str());
+            if is_coloured {
+                cell = cell.fg(colour(verdict)).add_attribute(Attribute::Bold);
+            }
+            table.add_row([
+                cell,
+                Cell::new(line.check.id),
+                Cell::new(inert_lines(&self.told(line))),
+            ]);
+        }
+        format!("{table}\n\n{self}")
+    }
+
+    fn told(&self, line: &Line) -> String {
+        let mut text = line.finding.seen.clone();
+        for (what, more) in
+            [("why", line.why(self.sender)), ("fix", line.remedy().map(str::to_owned))]
+        {
+            if let Some(more) = more {
+                let _ = write!(text, "\n{what}: {more}");
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |verdict| self.count(verdict);
+        write!(
+            f,
+            "{} failed, {} warnings, {} passed, {} skipped; {} requests in {:.1} s",
+            count(Verdict::Fail),
+            count(Verdict::Warn),
+            count(Verdict::Pass),
+            count(Verdict::Skip),
+            self.requests,
+            self.took.as_secs_f64()
+        )
+    }
+}
+
+fn colour(verdict: Verdict) -> Color {
+    match verdict {
+        Verdict::Pass => Color::Green,
+        Verdict::Warn => Color::Yellow,
+        Verdict::Fail => Color::Red,
+        Verdict::Skip => Color::DarkGrey,
+    }
+}
+
+fn escaped(text: &str) -> String {
+    inert_lines(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

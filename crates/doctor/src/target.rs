@@ -1,0 +1,216 @@
+//! What is examined: the URL, who sends to it, and with which keys.
+
+use anyhow::{Context as _, bail, ensure};
+use client;
+use contract::canary::CANARY;
+use contract::catalog::Table;
+use contract::event::Dialect;
+use emitter::Speaker;
+use emitter::target::{address, check, given, is_listener};
+use reqwest::Url;
+use rustls::pki_types::CertificateDer;
+use secrecy::SecretString;
+use settings::{Config, SourceConfig};
+use signature::TOLERANCE;
+use source::Places;
+
+use super::args::DoctorArgs;
+use super::keys::Keys;
+use super::sender::Sender;
+
+/// The version of the models that a source's own path takes.
+const VERSION: u16 = 1;
+
+/// The target of one run.
+pub(super) struct Target {
+    /// The URL as it was given.
+    pub(super) template: String,
+    /// The URL to which canaries go.
+    pub(super) url: Url,
+    pub(super) source: Option<String>,
+    pub(super) sender: &'static Sender,
+    pub(super) places: Places,
+    pub(super) client_id: Option<String>,
+    pub(super) keys: Keys,
+    /// Keys of another environment, by the name of their source.
+    pub(super) rivals: Vec<(String, Keys)>,
+    /// How old or how early a signed time may be, in seconds.
+    pub(super) tolerance: u64,
+    pub(super) roots: Vec<CertificateDer<'static>>,
+    pub(super) plain_port: Option<u16>,
+    pub(super) events: Vec<String>,
+    /// The URL below which hooks are called, if they are.
+    pub(super) hooks: Option<String>,
+    /// What is sent: canaries, or the event whose effects are allowed.
+    pub(super) event: String,
+    pub(super) example: &'static str,
+    pub(super) is_foreign: bool,
+    pub(super) may_deliver: bool,
+    /// Whether it is the configured listener itself, with nothing before it.
+    pub(super) is_listener: bool,
+    /// The inbox of the receiver that the settings are of.
+    pub(super) inbox: Option<String>,
+}
+
+impl Target {
+    pub(super) fn new(args: &DoctorArgs, catalog: &Table, config: &Config) -> anyhow::Result<Self> {
+        let key = given("--key-file", args.key_file.as_deref(), args.token.as_ref())?;
+        let source = source(args, config, key.is_some())?;
+        let said = args.scheme.as_ref().and_then(Speaker::dialect);
+        let dialect = said.or(source.map(|(_, source)| source.dialect));
+        let dialect = dialect.unwrap_or(match args.scheme {
+            Some(_) => Dialect::Generic,
+            None => Dialect::DirectScale,
+        });
+        let keys = match (key, source) {
+            (Some(key), _) => alone(key, args.scheme.as_ref(), source)?,
+            (None, Some((name, source))) => Keys::of(name, source)?,
+            (None, None) => bail!("no key: give one with --key-file, or a source with --source"),
+        };
+        let places = match source {
+            Some((name, source)) if source.dialect == dialect => source.places(name)?,
+            _ => Places::of(dialect),
+        };
+        let (event, example) = effects(args, catalog, dialect)?;
+        let template = args.url.clone().context("no URL")?;
+        let url = address(&template, &event)?;
+        check(&url, args.allow_http)?;
+        let hooks = args.hooks_url.clone().or_else(|| hooks(&url, source?.1));
+        if let Some(hooks) = &hooks {
+            check(&address(hooks, CANARY)?, args.allow_http).context("--hooks-url")?;
+        }
+        let is_plain_known = url.scheme() == "https" && url.port().is_none();
+        Ok(Target {
+            template,
+            sender: Sender::of(dialect),
+            places,
+            client_id: source.and_then(|(_, source)| source.client_ids.first().cloned()),
+            rivals: rivals(args, config, source)?,
+            tolerance: source
+                .and_then(|(_, source)| source.tolerance)
+                .map_or(TOLERANCE, |tolerance| tolerance.as_secs()),
+            roots: client::roots(args.ca_file.as_deref()).context("--ca-file")?,
+            plain_port: args.plain_port.or(is_plain_known.then_some(80)),
+            events: events(args, catalog, dialect),
+            hooks,
+            is_foreign: args.foreign,
+            may_deliver: !args.foreign || args.allow_effects.is_some(),
+            is_listener: is_listener(&url, config.listen) && url.scheme() == "http",
+            inbox: source.map(|_| config.inbox.clone()),
+            source: source.map(|(name, _)| name.to_owned()),
+            keys,
+            event,
+            example,
+            url,
+        })
+    }
+
+    /// The URL for another event; the same if the URL names none.
+    pub(super) fn url_for(&self, event: &str) -> anyhow::Result<Url> {
+        address(&self.template, event)
+    }
+
+    /// The URL of a hook, if hooks are called.
+    pub(super) fn hook_url(&self, hook: &str) -> anyhow::Result<Url> {
+        address(self.hooks.as_deref().context("the source has no hooks")?, hook)
+    }
+
+    /// The host's name or address, without the brackets of an IPv6 address.
+    pub(super) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
+    }
+}
+
+type Named<'c> = (&'c str, &'c SourceConfig);
+
+/// The source that is named, or the only one that fits.
+fn source<'c>(
+    args: &DoctorArgs,
+    config: &'c Config,
+    has_key: bool,
+) -> anyhow::Result<Option<Named<'c>>> {
+    let names = || config.sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let fits = |(name, source): &(&String, &SourceConfig)| {
+        args.source.as_ref().is_none_or(|wanted| wanted == *name)
+            && args.environment.is_none_or(|wanted| wanted == source.environment)
+    };
+    let mut found =
+        config.sources.iter().filter(fits).map(|(name, source)| (name.as_str(), source));
+    match (found.next(), found.next()) {
+        (Some(source), None) if !has_key || args.source.is_some() => Ok(Some(source)),
+        (None, _) if args.source.is_some() || (!has_key && args.environment.is_some()) => {
+            bail!("no such source is configured; there are: {}", names())
+        }
+        (Some(_), Some(_)) if !has_key => {
+            bail!("several sources are configured; choose one with --source: {}", names())
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A key from the command line: to sign with if there is a scheme, else to send.
+fn alone(
+    key: SecretString,
+    scheme: Option<&Speaker>,
+    source: Option<Named<'_>>,
+) -> anyhow::Result<Keys> {
+    let style = match (scheme, source) {
+        (Some(speaker), _) => speaker.style(),
+        (None, Some((name, source))) => Keys::of(name, source)?.style,
+        (None, None) => None,
+    };
+    Ok(match style {
+        Some(_) => Keys { signing: vec![key], style, ..Keys::default() },
+        None => Keys { bearer: vec![key], ..Keys::default() },
+    })
+}
+
+/// The keys that must not be accepted here, though the same sender has them for elsewhere. They go to no stranger.
+fn rivals(
+    args: &DoctorArgs,
+    config: &Config,
+    source: Option<Named<'_>>,
+) -> anyhow::Result<Vec<(String, Keys)>> {
+    let Some((_, own)) = source.filter(|_| !args.foreign) else { return Ok(Vec::new()) };
+    let others = config
+        .sources
+        .iter()
+        .filter(|(_, other)| other.dialect == own.dialect && other.environment != own.environment);
+    others.map(|(name, other)| Ok((name.clone(), Keys::of(name, other)?))).collect()
+}
+
+/// What is sent, and what stands in it.
+fn effects(
+    args: &DoctorArgs,
+    catalog: &Table,
+    dialect: Dialect,
+) -> anyhow::Result<(String, &'static str)> {
+    let Some(event) = &args.allow_effects else { return Ok((CANARY.to_owned(), "{}")) };
+    let row = catalog.event(dialect, VERSION, event);
+    let row =
+        row.with_context(|| format!("--allow-effects: there is no {dialect} event `{event}`"))?;
+    ensure!(row.needs_object, "--allow-effects: the sample of `{event}` is no object");
+    Ok((row.name.to_owned(), row.example))
+}
+
+fn events(args: &DoctorArgs, catalog: &Table, dialect: Dialect) -> Vec<String> {
+    let all = || catalog.events().filter(|row| row.dialect == dialect && row.version == VERSION);
+    match &args.events {
+        None => Vec::new(),
+        Some(named) if named.is_empty() => all().map(|row| row.name.to_owned()).collect(),
+        Some(named) => named.clone(),
+    }
+}
+
+/// Where the source's hooks are called if its events are sent to `url`: what stands before the one path stands before the
+/// other.
+fn hooks(url: &Url, source: &SourceConfig) -> Option<String> {
+    let hooks = source.hooks.as_ref()?;
+    let path = url.path().to_ascii_lowercase();
+    let events = source.path.trim_end_matches('/').to_ascii_lowercase();
+    let before = path.find(&events).map_or("", |end| &url.path()[..end]);
+    let mut url = url.clone();
+    url.set_path(&format!("{before}{}/", hooks.path.trim_end_matches('/')));
+    url.set_query(None);
+    Some(url.into())
+}

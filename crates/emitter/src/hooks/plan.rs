@@ -1,0 +1,222 @@
+//! Which hooks will be called, decided and checked before the first byte leaves.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use contract::catalog::{HookRow, Table};
+use http::HeaderValue;
+use reqwest::Url;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use settings::{Config, HooksConfig, SourceConfig, is_local};
+
+use super::manner::{Logic, Manner};
+use super::request::Said;
+use super::stand_in::StandIn;
+use crate::dry_run::{request_json, write_request};
+use crate::plan::{hint, is_segment, proof};
+use crate::proof::{Named, Proof};
+use crate::{EmitArgs, body, target};
+
+/// The hooks to call, and the vendor to play.
+#[derive(Debug)]
+pub struct HookPlan {
+    pub(super) calls: Vec<Call>,
+    pub(super) timeout: Duration,
+    /// Whether the calls are forged, so that each must be refused.
+    pub(super) is_forged: bool,
+    proof: Proof,
+    user: Option<HeaderValue>,
+    vendor: VendorPlan,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) hook: String,
+    pub(super) url: Url,
+    pub(super) body: Bytes,
+}
+
+#[derive(Debug)]
+struct VendorPlan {
+    source: String,
+    base: Url,
+    key: SecretString,
+    samples: Vec<(&'static str, &'static str)>,
+    manner: Manner,
+}
+
+impl HookPlan {
+    /// The plan that the arguments ask for.
+    ///
+    /// # Errors
+    /// The first thing that does not hold: an unknown hook, a body that is not its model, an unsafe target, a callback URL
+    /// that is not on this machine.
+    pub fn new(args: &EmitArgs, catalog: &Table, config: &Config) -> anyhow::Result<HookPlan> {
+        let (name, source, hooks) = source(args, config)?;
+        let chosen = chosen(args, catalog)?;
+        ensure!(
+            chosen.len() == 1 || args.data.is_none(),
+            "--data is the body of one hook, not of several"
+        );
+        let data = body::data(args)?;
+        let mut calls = Vec::new();
+        for (hook, row) in chosen {
+            let url = target::url(args, config.listen, Some(&hooks.path), &hook)?;
+            let body = body::body(args, &hook, row.map(|row| row.example), data.as_ref())?;
+            if let (Some(row), false) = (row, args.raw) {
+                (row.request.rewrite)(&body).map_err(|error| body::misfit(&hook, &error))?;
+            }
+            calls.push(Call { hook, url, body });
+        }
+        let urls: Vec<Url> = calls.iter().map(|call| call.url.clone()).collect();
+        let user = args.user.as_deref().map(HeaderValue::from_str).transpose();
+        Ok(HookPlan {
+            calls,
+            timeout: args.timeout,
+            is_forged: args.tamper.is_some(),
+            proof: proof(args, config, Some((name, source)), source.dialect, &urls)?,
+            user: user.context("no header can carry the --user")?,
+            vendor: VendorPlan::new(args, catalog, name, hooks)?,
+        })
+    }
+
+    /// The vendor, listening at the source's `callback_url`.
+    ///
+    /// # Errors
+    /// If the address is taken.
+    pub(super) async fn play_vendor(&self) -> anyhow::Result<StandIn> {
+        let VendorPlan { source, base, key, samples, manner } = &self.vendor;
+        StandIn::start(base, key.clone(), samples.iter().copied(), manner.clone())
+            .await
+            .with_context(|| {
+                format!(
+                    "callback_url in [sources.{source}.hooks]; if something else listens there, end it or give both another port"
+                )
+            })
+    }
+
+    /// The headers in the documented order and spelling, and the body that goes out.
+    pub(super) fn signed(
+        &self,
+        call: &Call,
+        token: &SecretString,
+    ) -> anyhow::Result<(Vec<Named>, Bytes)> {
+        let said = Said { hook: &call.hook, token: Some(token), user: self.user.as_ref() };
+        said.signed(&call.url, &self.proof, &call.body)
+    }
+
+    /// The plan as `--dry-run --json` prints it, keys and tokens hidden.
+    ///
+    /// # Errors
+    /// If a call cannot be signed.
+    pub fn json(&self) -> anyhow::Result<Value> {
+        let requests = self.calls.iter().map(|call| {
+            let (headers, body) = self.signed(call, &"****".into())?;
+            Ok(request_json(&call.url, &headers, &body))
+        });
+        let requests = requests.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(json!({ "requests": requests, "callback_url": self.vendor.base.as_str() }))
+    }
+}
+
+impl fmt::Display for HookPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for call in &self.calls {
+            let (headers, body) = self.signed(call, &"****".into()).map_err(|_| fmt::Error)?;
+            write_request(f, &call.url, &headers, &body)?;
+        }
+        writeln!(f, "callbacks would be answered at {}", self.vendor.base)
+    }
+}
+
+impl VendorPlan {
+    fn new(
+        args: &EmitArgs,
+        catalog: &Table,
+        source: &str,
+        hooks: &HooksConfig,
+    ) -> anyhow::Result<Self> {
+        let base = callback_url(source, hooks)?;
+        let key = hooks.callback_key(source)?.with_context(|| {
+            format!("[sources.{source}.hooks] has no key for the callback; write callback_key = \"…\" or callback_key_file")
+        })?;
+        let samples = catalog.hooks().flat_map(|row| {
+            let ids = std::iter::once(row.id).chain(row.aliases.iter().copied());
+            ids.map(|id| (id, row.example_response))
+        });
+        let manner = Manner {
+            logic: logic(&args.hooks.answer)?,
+            delay: args.hooks.delay,
+            token_life: args.hooks.token_life,
+            ..Manner::default()
+        };
+        Ok(VendorPlan { source: source.to_owned(), base, key, samples: samples.collect(), manner })
+    }
+}
+
+/// Where the vendor is to be played. A token that was made here must never reach the real one.
+fn callback_url(source: &str, hooks: &HooksConfig) -> anyhow::Result<Url> {
+    const HOW: &str = "to have the vendor played here, write callback_url = \"http://127.0.0.1:8090\" for the receiver that is called";
+    let Some(url) = hooks.callback_url(source)? else {
+        bail!("[sources.{source}.hooks] has no callback_url; {HOW}");
+    };
+    ensure!(
+        url.scheme() == "http" && is_local(&url),
+        "[sources.{source}.hooks] callback_url is not an http:// address of this machine; {HOW}"
+    );
+    Ok(url)
+}
+
+fn logic(answer: &str) -> anyhow::Result<Logic> {
+    if let Ok(named) = answer.parse() {
+        return Ok(named);
+    }
+    let body = std::fs::read(answer).with_context(|| format!("cannot read --answer {answer}"))?;
+    Ok(Logic::Given(body.into()))
+}
+
+/// The source to speak for: the one that is named, or the only one that has hooks.
+fn source<'c>(
+    args: &EmitArgs,
+    config: &'c Config,
+) -> anyhow::Result<(&'c str, &'c SourceConfig, &'c HooksConfig)> {
+    let mut with_hooks = config.sources.iter().filter_map(|(name, source)| {
+        source.hooks.as_ref().map(|hooks| (name.as_str(), source, hooks))
+    });
+    if let Some(wanted) = &args.source {
+        return with_hooks.find(|(name, ..)| name == wanted).with_context(|| {
+            format!("[sources.{wanted}] has no hooks; write [sources.{wanted}.hooks]")
+        });
+    }
+    match (with_hooks.next(), with_hooks.next()) {
+        (Some((one, ..)), Some((other, ..))) => {
+            bail!("several sources have hooks; choose one with --source: {one}, {other}, …")
+        }
+        (Some(source), None) => Ok(source),
+        (None, _) => bail!("no source has hooks; write [sources.NAME.hooks] in the settings"),
+    }
+}
+
+/// A hook's id and, unless it is called raw, its row.
+type Chosen<'r> = (String, Option<&'r HookRow>);
+
+fn chosen<'r>(args: &EmitArgs, catalog: &'r Table) -> anyhow::Result<Vec<Chosen<'r>>> {
+    if args.hooks.all_hooks {
+        ensure!(catalog.hooks().next().is_some(), "the catalog has no hook");
+        return Ok(catalog.hooks().map(|row| (row.id.to_owned(), Some(row))).collect());
+    }
+    let choose = |id: &String| match catalog.hook(id) {
+        Some(row) => Ok((row.id.to_owned(), Some(row))),
+        None if args.raw && is_segment(id) => Ok((id.clone(), None)),
+        None if args.raw => bail!("a hook's id is letters, digits and - . _ ~, not {id:?}"),
+        None => {
+            let known: Vec<_> = catalog.hooks().map(|row| (row.id, row.aliases)).collect();
+            bail!("there is no hook `{id}`; {} --raw calls any id", hint(id, &known))
+        }
+    };
+    args.hooks.hook.iter().map(choose).collect()
+}

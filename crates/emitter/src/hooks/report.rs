@@ -1,0 +1,105 @@
+//! What came of the calls, and what each hook changed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use contract::hook::RemoteError;
+use reqwest::Url;
+
+use super::diff::{Change, Text, diff};
+use super::stand_in::Exchange;
+use crate::attempt::Answer;
+
+/// What came of the calls.
+#[derive(Debug)]
+pub struct HookReport {
+    pub(super) planned: usize,
+    /// Whether the calls were forged.
+    pub(super) is_forged: bool,
+    pub(super) calls: Vec<Called>,
+}
+
+/// What came of one call.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) hook: String,
+    pub(super) url: Url,
+    pub(super) request: Bytes,
+    pub(super) callbacks: Vec<Exchange>,
+    /// The hook's answer, or why there is none.
+    pub(super) result: Result<Answer, String>,
+    pub(super) took: Duration,
+}
+
+impl HookReport {
+    /// Whether every call was answered 200, or refused as unauthentic if that is what it was.
+    pub fn is_as_expected(&self) -> bool {
+        self.as_expected() == self.planned
+    }
+
+    pub(super) fn as_expected(&self) -> usize {
+        self.calls.iter().filter(|call| self.is_as_it_should_be(call)).count()
+    }
+
+    pub(super) fn is_as_it_should_be(&self, call: &Called) -> bool {
+        let expected = if self.is_forged { 401 } else { 200 };
+        call.result.as_ref().is_ok_and(|answer| answer.status == expected)
+    }
+}
+
+impl Called {
+    /// The callback that was let in: there can be only one.
+    pub(super) fn callback(&self) -> Option<&Exchange> {
+        self.callbacks.iter().find(|callback| callback.refusal.is_none())
+    }
+
+    /// What the hook changed before its callback; none if it has not called back, or not with JSON.
+    pub(super) fn before(&self) -> Option<Vec<Change>> {
+        compare(&self.request, &self.callback()?.request)
+    }
+
+    /// What the hook changed after its callback; none if there is nothing to compare, such as a response and an error.
+    pub(super) fn after(&self) -> Option<Vec<Change>> {
+        let (status, response) = self.callback()?.answer.as_ref()?;
+        let answer = self.result.as_ref().ok().filter(|answer| answer.status == *status)?;
+        compare(response, &answer.body)
+    }
+
+    /// The id of the hook's own failure. A failure of the vendor's logic, which is handed on, has one of the vendor's.
+    pub(super) fn error_id(&self) -> Option<String> {
+        let answer = self.result.as_ref().ok()?;
+        let vendors = self.callback().and_then(|callback| callback.answer.as_ref());
+        if vendors.is_some_and(|(_, body)| body[..] == answer.body[..]) {
+            return None;
+        }
+        let error: RemoteError = serde_json::from_slice(&answer.body).ok()?;
+        Some(error.disco_remote_exception.error_id)
+    }
+}
+
+fn compare(was: &[u8], is: &[u8]) -> Option<Vec<Change>> {
+    Some(diff(&Text::of(was)?, &Text::of(is)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_hooks_own_says_where_its_reason_stands() {
+        let body = serde_json::to_vec(&RemoteError::new("3f9a61c2", "Sold out.")).unwrap();
+        let call = Called {
+            hook: "Tests.Before".into(),
+            url: Url::parse("http://127.0.0.1/").unwrap(),
+            request: Bytes::from_static(b"{}"),
+            callbacks: Vec::new(),
+            result: Ok(Answer { status: StatusCode::INTERNAL_SERVER_ERROR, body }),
+            took: Duration::ZERO,
+        };
+        let report = HookReport { planned: 1, is_forged: false, calls: vec![call] };
+        let text = report.to_string();
+        assert!(text.contains("hooks list --error-id 3f9a61c2"), "{text}");
+    }
+}

@@ -1,0 +1,205 @@
+//! A report as it is printed: text for people, one JSON object for scripts.
+
+use std::fmt;
+
+use clap::builder::styling::{AnsiColor, Style};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::diff::{Change, Text};
+use super::report::{Called, HookReport};
+use super::stand_in::{Exchange, HOOKS};
+use crate::summary::{millis, printable};
+
+const OLD: Style = AnsiColor::Red.on_default();
+const NEW: Style = AnsiColor::Green.on_default();
+const TITLE: Style = Style::new().bold();
+
+impl HookReport {
+    /// The report as `--json` prints it.
+    ///
+    /// # Errors
+    /// None that is known: all of it can be written.
+    pub fn json(&self) -> serde_json::Result<String> {
+        #[derive(Serialize)]
+        struct Report<'r> {
+            planned: usize,
+            as_expected: usize,
+            hooks: Vec<Hook<'r>>,
+        }
+        serde_json::to_string(&Report {
+            planned: self.planned,
+            as_expected: self.as_expected(),
+            hooks: self.calls.iter().map(Hook::of).collect(),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Hook<'r> {
+    hook: &'r str,
+    url: &'r str,
+    took_ms: f64,
+    request: Option<Box<RawValue>>,
+    callbacks: Vec<Callback<'r>>,
+    before: Option<Vec<Change>>,
+    after: Option<Vec<Change>>,
+    status: Option<u16>,
+    answer: Option<Box<RawValue>>,
+    error: Option<&'r str>,
+}
+
+#[derive(Serialize)]
+struct Callback<'r> {
+    hook: &'r str,
+    user: Option<&'r str>,
+    refusal: Option<&'static str>,
+    request: Option<Box<RawValue>>,
+    status: Option<u16>,
+    response: Option<Box<RawValue>>,
+}
+
+impl<'r> Hook<'r> {
+    fn of(call: &'r Called) -> Self {
+        let answer = call.result.as_ref().ok();
+        Hook {
+            hook: &call.hook,
+            url: call.url.as_str(),
+            took_ms: millis(call.took),
+            request: raw(&call.request),
+            callbacks: call.callbacks.iter().map(Callback::of).collect(),
+            before: call.before(),
+            after: call.after(),
+            status: answer.map(|answer| answer.status.as_u16()),
+            answer: answer.and_then(|answer| raw(&answer.body)),
+            error: call.result.as_ref().err().map(String::as_str),
+        }
+    }
+}
+
+impl<'r> Callback<'r> {
+    fn of(exchange: &'r Exchange) -> Self {
+        let answer = exchange.answer.as_ref();
+        Callback {
+            hook: &exchange.hook,
+            user: exchange.user.as_deref(),
+            refusal: exchange.refusal.map(|refusal| refusal.as_str()),
+            request: raw(&exchange.request),
+            status: answer.map(|(status, _)| status.as_u16()),
+            response: answer.and_then(|(_, body)| raw(body)),
+        }
+    }
+}
+
+/// A body digit for digit if it is JSON, otherwise as a string.
+fn raw(body: &[u8]) -> Option<Box<RawValue>> {
+    match Text::of(body) {
+        Some(text) => Some(text.into_raw()),
+        None => serde_json::value::to_raw_value(&String::from_utf8_lossy(body)).ok(),
+    }
+}
+
+impl fmt::Display for HookReport {
+    /// With colours, which are for whoever prints it to take away.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for call in &self.calls {
+            if self.planned == 1 || !self.is_as_it_should_be(call) {
+                write_exchanges(f, call)?;
+            }
+            write_end(f, call)?;
+            write_changes(f, call)?;
+        }
+        if self.planned > 1 || !self.is_as_expected() {
+            let (met, planned) = (self.as_expected(), self.planned);
+            let what = if self.is_forged { "refused with 401" } else { "answered 200" };
+            writeln!(f, "{met} of {planned} {what}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All that went over the wire but the end.
+fn write_exchanges(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
+    writeln!(f, "{TITLE}POST {}{TITLE:#}\n{}\n", call.url, line(&call.request))?;
+    for callback in &call.callbacks {
+        let hook = printable(callback.hook.as_bytes());
+        write!(f, "{TITLE}callback POST {HOOKS}{hook}{TITLE:#}")?;
+        if let Some(user) = &callback.user {
+            write!(f, " for {}", printable(user.as_bytes()))?;
+        }
+        writeln!(f, "\n{}", line(&callback.request))?;
+        match &callback.answer {
+            Some((status, body)) => writeln!(f, "{status}\n{}\n", line(body))?,
+            None => writeln!(f, "no answer\n")?,
+        }
+    }
+    if let Ok(answer) = &call.result {
+        writeln!(f, "{TITLE}answer{TITLE:#}\n{}\n", line(&answer.body))?;
+    }
+    Ok(())
+}
+
+fn write_end(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
+    let took = millis(call.took);
+    let hook = &call.hook;
+    match &call.result {
+        Ok(answer) => {
+            let colour = if answer.status == StatusCode::OK { NEW } else { OLD };
+            writeln!(
+                f,
+                "{TITLE}{hook}{TITLE:#}: {colour}{}{colour:#} in {took} ms",
+                answer.status
+            )?;
+            match call.error_id() {
+                Some(id) => {
+                    writeln!(f, "  why it failed: webhook-receiver hooks list --error-id {id}")
+                }
+                None => Ok(()),
+            }
+        }
+        Err(cause) => {
+            writeln!(f, "{TITLE}{hook}{TITLE:#}: {OLD}no answer{OLD:#} after {took} ms: {cause}")
+        }
+    }
+}
+
+fn write_changes(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
+    for refusal in call.callbacks.iter().filter_map(|callback| callback.refusal) {
+        writeln!(f, "  a callback was refused: {refusal}")?;
+    }
+    let answered = call.result.as_ref().is_ok_and(|answer| answer.status == StatusCode::OK);
+    match call.callback() {
+        None if answered => writeln!(f, "  override: the callback was not used"),
+        None => Ok(()),
+        Some(_) => {
+            write_part(f, "before the callback", call.before())?;
+            write_part(f, "after the callback", call.after())
+        }
+    }
+}
+
+fn write_part(f: &mut fmt::Formatter<'_>, part: &str, changes: Option<Vec<Change>>) -> fmt::Result {
+    let Some(changes) = changes else {
+        return writeln!(f, "  {part}: nothing to compare");
+    };
+    if changes.is_empty() {
+        return writeln!(f, "  {part}: nothing changed");
+    }
+    writeln!(f, "  {part}:")?;
+    for Change { path, was, is } in &changes {
+        let path = printable(path.as_bytes());
+        for (sign, colour, side) in [('-', OLD, was), ('+', NEW, is)] {
+            if let Some(text) = side {
+                let text = printable(text.get().as_bytes());
+                writeln!(f, "  {colour}{sign} {path}: {text}{colour:#}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A body in one line if it is JSON, otherwise as it came.
+fn line(body: &[u8]) -> String {
+    Text::of(body).map_or_else(|| printable(body), |text| printable(text.get().as_bytes()))
+}

@@ -1,0 +1,232 @@
+//! What will be sent, decided and checked before the first byte leaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
+use chrono::SecondsFormat;
+use contract::catalog::{EventRow, Table};
+use contract::event::Dialect;
+use reqwest::Url;
+use settings::Config;
+use source::{Fact, Places};
+
+use super::message::{Message, fresh_id};
+use super::proof::{Proof, Tamper};
+use super::schedule::Rate;
+use super::speaker::{Speaker, Style};
+use super::target::Named;
+use super::{EmitArgs, body, target};
+
+/// The version of the models that a source's own path takes.
+const VERSION: u16 = 1;
+
+/// The messages to send and their pace.
+#[derive(Debug)]
+pub struct Plan {
+    /// One message of each event; the others are the same under new ids.
+    pub(super) drafts: Vec<Message>,
+    pub(super) count: u64,
+    pub(super) duplicate: u64,
+    pub(super) rate: Option<Rate>,
+    pub(super) concurrency: usize,
+    pub(super) timeout: Duration,
+    /// What is wrong with the messages on purpose.
+    pub(super) tamper: Option<Tamper>,
+    warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The plan that the arguments ask for.
+    ///
+    /// # Errors
+    /// The first thing that does not hold: an unknown event, a body that is not its model, an unsafe target.
+    pub fn new(args: &EmitArgs, catalog: &Table, config: &Config) -> anyhow::Result<Plan> {
+        let source = target::source(args, config)?;
+        let configured = source.map_or(Dialect::DirectScale, |(_, source)| source.dialect);
+        let dialect = args.speaker.as_ref().and_then(Speaker::dialect).unwrap_or(configured);
+        let events = events(args, catalog, dialect)?;
+        let alone = events.len() == 1;
+        ensure!(alone || args.data.is_none(), "--data is the body of one event, not of several");
+        ensure!(
+            args.message_id.is_none() || (alone && args.count == 1),
+            "--message-id names one message; to send it again with the same id use --duplicate"
+        );
+        let mut warnings = Vec::new();
+        let drafts = drafts(args, config, source, dialect, &events, &mut warnings)?;
+        let default_concurrency = if alone && args.count == 1 { 1 } else { 16 };
+        Ok(Plan {
+            drafts,
+            count: args.count,
+            duplicate: args.duplicate,
+            rate: args.rate,
+            concurrency: args.concurrency.unwrap_or(default_concurrency) as usize,
+            timeout: args.timeout,
+            tamper: args.tamper,
+            warnings,
+        })
+    }
+
+    /// How many requests that makes.
+    pub fn total(&self) -> u64 {
+        self.count
+            .saturating_mul(self.drafts.len() as u64)
+            .saturating_mul(self.duplicate.saturating_add(1))
+    }
+
+    /// What is unusual about it but allowed.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The messages in the order of sending: every event in turn, each followed by its duplicates.
+    pub(super) fn messages(&self) -> impl Iterator<Item = Message> + '_ {
+        let repeats = self.duplicate.saturating_add(1);
+        (0..self.count)
+            .flat_map(|round| self.drafts.iter().map(move |draft| (round, draft)))
+            .map(|(round, draft)| if round == 0 { draft.clone() } else { draft.renewed() })
+            .flat_map(move |message| (0..repeats).map(move |_| message.clone()))
+    }
+}
+
+/// An event's name and, unless it is sent raw, its row.
+type Chosen<'r> = (String, Option<&'r EventRow>);
+
+fn events<'r>(
+    args: &EmitArgs,
+    catalog: &'r Table,
+    dialect: Dialect,
+) -> anyhow::Result<Vec<Chosen<'r>>> {
+    let known = || catalog.events().filter(|row| row.dialect == dialect && row.version == VERSION);
+    if args.all {
+        ensure!(known().next().is_some(), "the catalog has no {dialect} event");
+        return Ok(known().map(|row| (row.name.to_owned(), Some(row))).collect());
+    }
+    let choose = |name: &String| match catalog.event(dialect, VERSION, name) {
+        Some(row) => Ok((row.name.to_owned(), Some(row))),
+        None if args.raw && is_segment(name) => Ok((name.clone(), None)),
+        None if args.raw => bail!(
+            "an event's name is letters, digits and - . _ ~, and not dots alone; it is not {name:?}"
+        ),
+        None => {
+            let known: Vec<_> = known().map(|row| (row.name, row.aliases)).collect();
+            bail!(
+                "there is no {dialect} event `{name}`; {} --raw sends any name",
+                hint(name, &known)
+            )
+        }
+    };
+    args.events.iter().map(choose).collect()
+}
+
+fn drafts(
+    args: &EmitArgs,
+    config: &Config,
+    source: Option<Named<'_>>,
+    dialect: Dialect,
+    events: &[Chosen<'_>],
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Vec<Message>> {
+    let places = Arc::new(match source {
+        Some((name, source)) if source.dialect == dialect => source.places(name)?,
+        _ => Places::of(dialect),
+    });
+    let path = source.map(|(_, source)| source.path.as_str());
+    let urls = events
+        .iter()
+        .map(|(event, _)| target::url(args, config.listen, path, event))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let proof = Arc::new(proof(args, config, source, dialect, &urls)?);
+    let data = body::data(args)?;
+    let mut drafts = Vec::new();
+    for ((event, row), url) in events.iter().zip(urls) {
+        let body = body::body(args, event, row.map(|row| row.example), data.as_ref())?;
+        if let (Some(row), false) = (row, args.raw) {
+            warnings.extend(body::check(row, &body)?);
+        }
+        let mut draft = Message::new(event, url, Arc::clone(&places), Arc::clone(&proof), body);
+        for (fact, text) in facts(args, source, event, &draft) {
+            match draft.say(fact, &text) {
+                Err(error) if args.raw => warnings.push(format!("{error:#}")),
+                said => said?,
+            }
+        }
+        drafts.push(draft);
+    }
+    Ok(drafts)
+}
+
+/// What a message says of itself. What only the body has room for, the body says, unless something else is asked for.
+fn facts(
+    args: &EmitArgs,
+    source: Option<Named<'_>>,
+    event: &str,
+    draft: &Message,
+) -> Vec<(Fact, String)> {
+    let configured = || source.and_then(|(_, source)| source.client_ids.first().cloned());
+    let usual = |fact, text: &str| (!draft.has_in_body(fact)).then(|| text.to_owned());
+    let now = contract::time::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let client_id = args.client_id.clone().or_else(configured);
+    let said = [
+        (Fact::ClientId, client_id.or_else(|| usual(Fact::ClientId, "emitter"))),
+        (Fact::MessageId, Some(args.message_id.clone().unwrap_or_else(fresh_id))),
+        (Fact::User, args.user.clone()),
+        (Fact::EventType, usual(Fact::EventType, event)),
+        (Fact::EventTime, usual(Fact::EventTime, &now)),
+        (Fact::SpecVersion, usual(Fact::SpecVersion, "1.0")),
+    ];
+    said.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
+}
+
+/// What proves the messages: what is given, else what the source asks for.
+pub(super) fn proof(
+    args: &EmitArgs,
+    config: &Config,
+    source: Option<Named<'_>>,
+    dialect: Dialect,
+    urls: &[Url],
+) -> anyhow::Result<Proof> {
+    let style = match (&args.speaker, source) {
+        (Some(speaker), _) => speaker.style(),
+        (None, Some((_, source))) if source.signs_messages() => Some(Style::Message),
+        (None, Some((name, source))) => source.scheme(name)?.map(|row| Style::Row(Box::new(row))),
+        (None, None) => Style::of(dialect),
+    };
+    let bearer = target::bearer_key(args, config.listen, source, style.is_some(), urls)?;
+    let Some(style) = style else {
+        return Proof::new(bearer.as_ref(), None, args.tamper);
+    };
+    let signing = target::signing_key(args, config.listen, source, urls)?;
+    let signing = signing.as_ref().map(|key| (style, std::slice::from_ref(key)));
+    Proof::new(bearer.as_ref(), signing, args.tamper)
+}
+
+/// Whether a name can stand in a path as it is.
+pub(super) fn is_segment(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    !name.is_empty() && name.chars().all(plain) && !name.chars().all(|c| c == '.')
+}
+
+/// The nearest of the known names and their aliases, or all names.
+pub(super) fn hint(name: &str, known: &[(&str, &[&str])]) -> String {
+    let wanted = stem(name);
+    let nearest = known
+        .iter()
+        .flat_map(|(name, aliases)| std::iter::once(*name).chain(aliases.iter().copied()))
+        .map(|known| (strsim::jaro_winkler(&wanted, &stem(known)), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, nearest)) => format!("did you mean `{nearest}`?"),
+        None => {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            format!("known are {}.", names.join(", "))
+        }
+    }
+}
+
+/// The part of a name that tells it from the others.
+fn stem(name: &str) -> String {
+    let name = name.to_lowercase();
+    name.strip_suffix("event").unwrap_or(&name).to_owned()
+}

@@ -1,0 +1,75 @@
+//! Sends a plan's messages, each when it is due, and reports what came of them.
+
+use std::io::{IsTerminal, stderr};
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use client::client;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::attempt::attempt;
+use super::plan::Plan;
+use super::report::Report;
+use super::schedule::due;
+
+/// A run that is shorter shows no progress bar.
+const LONG_RUN: u64 = 200;
+
+/// Sends the plan's messages until all are answered; once `stop` is ready, only those on their way are waited for.
+///
+/// # Errors
+/// If no HTTP client can be set up. What happens to a message is in the report.
+pub async fn send(plan: &Plan, stop: impl Future<Output = ()>) -> anyhow::Result<Report> {
+    let https = plan.drafts.iter().any(|draft| draft.url.scheme() == "https");
+    let client = client(https, Some(plan.timeout))?;
+    let bar = progress_bar(plan);
+    let mut report = Report::new(plan.total(), plan.tamper);
+    let mut flying = FuturesUnordered::new();
+    let mut stop = pin!(stop);
+    let finish = |report: &mut Report, attempt| {
+        report.finish(attempt);
+        bar.inc(1);
+    };
+    let start = Instant::now();
+    for (number, message) in (0..).zip(plan.messages()) {
+        let due = start + due(plan.rate, number);
+        let turn = loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break false,
+                () = until(due), if flying.len() < plan.concurrency => break true,
+                Some(attempt) = flying.next() => finish(&mut report, attempt),
+            }
+        };
+        if !turn {
+            break;
+        }
+        report.start(plan.rate.map(|_| due.elapsed()));
+        flying.push(attempt(&client, message));
+    }
+    while let Some(attempt) = flying.next().await {
+        finish(&mut report, attempt);
+    }
+    report.end(start.elapsed());
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+/// The timer's step is a millisecond, so what is due already does not ask it.
+async fn until(due: Instant) {
+    if Instant::now() < due {
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+fn progress_bar(plan: &Plan) -> ProgressBar {
+    let total = plan.total();
+    let long = total > LONG_RUN || due(plan.rate, total) > Duration::from_secs(3);
+    if !long || !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec} {eta}");
+    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,439 @@
+//! Everything that reads rows, and how a row is read.
+
+use chrono::DateTime;
+use contract::event::{DeliveryId, Dialect, Environment};
+use contract::time::Timestamp;
+use rusqlite::types::{Type, Value};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::super::{AttemptEntry, Detail, Entry, Filter, KeyUse, State};
+use super::spans;
+
+const COLUMNS: &str = "d.id, d.source, d.environment, d.event_type, d.version, d.message_id,
+     d.message_id_derived, d.client_id, d.user, w.state, w.attempts, w.replays, w.conflicts,
+     d.event_time, d.received_at, w.due_at, w.ended_at, w.last_error, length(d.body), w.lost";
+
+/// Newest first.
+pub(super) fn list(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Entry>> {
+    let Rows { from, id, values } = rows(db, filter)?;
+    let query = format!("SELECT {COLUMNS} FROM {from} ORDER BY {id} DESC LIMIT {}", limit(filter));
+    db.prepare(&query)?.query_map(params_from_iter(values), entry)?.collect()
+}
+
+/// The numbers of those that can be replayed, oldest first.
+pub(super) fn replayable(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<DeliveryId>> {
+    let Rows { from, id, values } = rows(db, filter)?;
+    let query = format!(
+        "SELECT {id} FROM {from} AND w.state BETWEEN 2 AND 4 ORDER BY {id} LIMIT {}",
+        limit(filter)
+    );
+    db.prepare(&query)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
+}
+
+fn limit(filter: &Filter) -> i64 {
+    filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+pub(super) fn show(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<Detail>> {
+    let query = format!(
+        "SELECT {COLUMNS}, w.ordering_key, d.headers, d.body, d.key
+         FROM delivery d JOIN work w ON w.id = d.id WHERE d.id = ?1"
+    );
+    let detail = db.prepare_cached(&query)?.query_row([id], |row| {
+        Ok(Detail {
+            entry: entry(row)?,
+            ordering_key: row.get(20)?,
+            headers: row.get(21)?,
+            body: row.get::<_, Vec<u8>>(22)?.into(),
+            attempts: Vec::new(),
+            key: row.get(23)?,
+        })
+    });
+    let Some(detail) = detail.optional()? else { return Ok(None) };
+    Ok(Some(Detail { attempts: attempts(db, id)?, ..detail }))
+}
+
+fn attempts(db: &Connection, id: DeliveryId) -> rusqlite::Result<Vec<AttemptEntry>> {
+    db.prepare_cached(
+        "SELECT attempt, replay, started_at, ended_at, outcome, error
+         FROM attempt WHERE delivery = ?1 ORDER BY attempt",
+    )?
+    .query_map([id], |row| {
+        Ok(AttemptEntry {
+            attempt: row.get(0)?,
+            replay: row.get(1)?,
+            started_at: timestamp(row.get(2)?),
+            ended_at: timestamp(row.get(3)?),
+            outcome: row.get(4)?,
+            error: row.get(5)?,
+        })
+    })?
+    .collect()
+}
+
+pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let due = db
+        .prepare_cached("SELECT min(due_at) FROM work WHERE due_at IS NOT NULL")?
+        .query_row([], |row| row.get::<_, Option<i64>>(0))?;
+    Ok(due.map(timestamp))
+}
+
+/// Ended deliveries are counted by their index, due ones in theirs; handled ones are too many to count.
+pub(super) fn count(db: &Connection) -> rusqlite::Result<Vec<(State, u64)>> {
+    const DUE: &str = "SELECT count(*) FROM work WHERE due_at IS NOT NULL AND state = ?1";
+    const BEHIND: &str = "SELECT count(*) FROM work
+        WHERE ordering_key IS NOT NULL AND state < 2 AND state = ?1 AND due_at IS NULL";
+    const ENDED: &str = "SELECT count(*) FROM work WHERE state > 2 AND state = ?1";
+    let number = |query: &str, state| -> rusqlite::Result<u64> {
+        let count = |row: &Row<'_>| row.get::<_, i64>(0);
+        Ok(db.prepare_cached(query)?.query_row([state_number(state)], count)?.unsigned_abs())
+    };
+    Ok(vec![
+        (State::Ready, number(DUE, State::Ready)? + number(BEHIND, State::Ready)?),
+        (State::Running, number(DUE, State::Running)?),
+        (State::Dead, number(ENDED, State::Dead)?),
+        (State::Unrouted, number(ENDED, State::Unrouted)?),
+    ])
+}
+
+pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyUse>> {
+    db.prepare_cached("SELECT source, key, last_used FROM key_use ORDER BY source, key")?
+        .query_map([], |row| {
+            Ok(KeyUse { source: row.get(0)?, key: row.get(1)?, last_used: timestamp(row.get(2)?) })
+        })?
+        .collect()
+}
+
+/// The matching rows of `delivery d` and `work w`, as SQL that goes on with a further condition or an order.
+struct Rows {
+    from: String,
+    /// The column with the deliveries' numbers, in whose order they are found.
+    id: &'static str,
+    values: Vec<Value>,
+}
+
+/// Rows are found in the order of their numbers, from whichever table or index leads past the fewest others: nothing is
+/// sorted, so a page costs what lies between its first and its last row.
+fn rows(db: &Connection, filter: &Filter) -> rusqlite::Result<Rows> {
+    let is_rare = |state: &State| state_number(*state) > state_number(State::Done);
+    let of_delivery =
+        filter.source.is_some() || filter.event_type.is_some() || filter.message_id.is_some();
+    let (tables, id, index) = if !filter.ids.is_empty() {
+        ("work w NOT INDEXED CROSS JOIN delivery d", "w.id", "1")
+    } else if filter.state.as_ref().is_some_and(is_rare) {
+        ("work w INDEXED BY work_rare CROSS JOIN delivery d", "w.id", "w.state > 2")
+    } else if filter.conflicts {
+        ("work w INDEXED BY work_conflicts CROSS JOIN delivery d", "w.id", "w.conflicts > 0")
+    } else if of_delivery {
+        ("delivery d NOT INDEXED CROSS JOIN work w", "d.id", "1")
+    } else {
+        ("work w NOT INDEXED CROSS JOIN delivery d", "w.id", "1")
+    };
+    let (condition, values) = condition(db, filter, id)?;
+    let from = format!("{tables} ON w.id = d.id WHERE {index}{condition}");
+    Ok(Rows { from, id, values })
+}
+
+/// The filter as SQL, with the values of its parameters.
+fn condition(db: &Connection, filter: &Filter, id: &str) -> rusqlite::Result<(String, Vec<Value>)> {
+    let mut sql = String::new();
+    let mut values = Vec::new();
+    let mut and = |test: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            sql.push_str(" AND ");
+            sql.push_str(test);
+            values.push(value);
+        }
+    };
+    and("w.state = ?", filter.state.map(|state| state_number(state).into()));
+    and("d.source = ?", filter.source.clone().map(Value::from));
+    and("d.event_type = ? COLLATE NOCASE", filter.event_type.clone().map(Value::from));
+    and("d.message_id = ?", filter.message_id.clone().map(Value::from));
+    if let Some(since) = filter.since {
+        and("d.received_at >= ?", Some(millis(since).into()));
+        and(&format!("{id} > ?"), Some(spans::since(db, since)?.into()));
+    }
+    if let Some(until) = filter.until {
+        and("d.received_at < ?", Some(millis(until).into()));
+        and(&format!("{id} <= ?"), Some(spans::until(db, until)?.into()));
+    }
+    and(&format!("{id} < ?"), filter.before.map(Value::from));
+    and(&format!("{id} > ?"), filter.after.map(Value::from));
+    and("w.conflicts > ?", filter.conflicts.then_some(Value::Integer(0)));
+    if !filter.ids.is_empty() {
+        let marks = vec!["?"; filter.ids.len()].join(", ");
+        sql.push_str(&format!(" AND {id} IN ({marks})"));
+        values.extend(filter.ids.iter().map(|id| Value::from(*id)));
+    }
+    Ok((sql, values))
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let client_id: String = row.get(7)?;
+    let time = |column| row.get::<_, Option<i64>>(column).map(|time| time.map(timestamp));
+    Ok(Entry {
+        id: row.get(0)?,
+        source: row.get(1)?,
+        environment: row.get(2)?,
+        event_type: row.get(3)?,
+        version: row.get(4)?,
+        message_id: row.get(5)?,
+        message_id_derived: row.get(6)?,
+        client_id: (!client_id.is_empty()).then_some(client_id),
+        user: row.get(8)?,
+        state: state(row, 9)?,
+        attempts: row.get(10)?,
+        replays: row.get(11)?,
+        conflicts: row.get(12)?,
+        event_time: time(13)?,
+        received_at: timestamp(row.get(14)?),
+        due_at: time(15)?,
+        ended_at: time(16)?,
+        last_error: row.get(17)?,
+        size: row.get::<_, i64>(18)?.unsigned_abs(),
+        lost: row.get(19)?,
+    })
+}
+
+pub(super) fn millis(time: Timestamp) -> i64 {
+    time.timestamp_millis()
+}
+
+pub(super) fn timestamp(millis: i64) -> Timestamp {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+/// A state's number in the file; its place in [`State::ALL`], for ever.
+pub(super) fn state_number(state: State) -> i64 {
+    state as i64
+}
+
+fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+    let number: i64 = row.get(column)?;
+    let unknown = || unreadable(column, Type::Integer, format!("no state has the number {number}"));
+    State::ALL.into_iter().find(|state| state_number(*state) == number).ok_or_else(unknown)
+}
+
+pub(super) fn dialect(row: &Row<'_>, column: usize) -> rusqlite::Result<Dialect> {
+    let name: String = row.get(column)?;
+    Dialect::from_name(&name)
+        .ok_or_else(|| unreadable(column, Type::Text, format!("there is no dialect {name:?}")))
+}
+
+pub(super) fn environment(row: &Row<'_>, column: usize) -> rusqlite::Result<Environment> {
+    let name: String = row.get(column)?;
+    Environment::from_name(&name)
+        .ok_or_else(|| unreadable(column, Type::Text, format!("there is no environment {name:?}")))
+}
+
+fn unreadable(column: usize, kind: Type, reason: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, kind, reason.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::super::super::HookFilter;
+    use super::super::schema::SCHEMA;
+    use super::super::{hooks, rows, spans};
+    use super::*;
+
+    const DELIVERIES: i64 = 10_000;
+
+    fn at(second: i64) -> Timestamp {
+        timestamp(second * 1000)
+    }
+
+    /// One delivery a second, numbered from 1; every thousandth is dead and has a conflict, the last ten are ready, all
+    /// others are handled.
+    fn inbox() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        SCHEMA.migrations.iter().for_each(|step| db.execute_batch(step).unwrap());
+        db.execute_batch("BEGIN").unwrap();
+        for id in 1..=DELIVERIES {
+            db.prepare_cached(
+                "INSERT INTO delivery (id, source, client_id, message_id, message_id_derived, dialect, environment,
+                     event_type, version, received_at, digest, headers, body)
+                 VALUES (?1, 'one', '', ?1, 0, 'generic', 'stage', 'E', 1, ?2, x'', '', x'')",
+            )
+            .unwrap()
+            .execute([id, id * 1000])
+            .unwrap();
+            let is_rare = id % 1000 == 0;
+            let state = match id {
+                _ if is_rare => State::Dead,
+                _ if id > DELIVERIES - 10 => State::Ready,
+                _ => State::Done,
+            };
+            db.prepare_cached(
+                "INSERT INTO work (id, state, conflicts, ended_at) VALUES (?1, ?2, ?3, ?4)",
+            )
+            .unwrap()
+            .execute([id, state_number(state), is_rare.into(), id * 1000])
+            .unwrap();
+            spans::note(&db, id).unwrap();
+        }
+        db.execute_batch("COMMIT").unwrap();
+        db
+    }
+
+    /// Every condition alone, each with every state.
+    fn filters() -> Vec<Filter> {
+        let any = Filter::default;
+        let conditions = [
+            any(),
+            Filter { ids: vec![5, 7000, 9], ..any() },
+            Filter { source: Some("one".into()), ..any() },
+            Filter { event_type: Some("e".into()), ..any() },
+            Filter { message_id: Some("5".into()), ..any() },
+            Filter { since: Some(at(9_000)), ..any() },
+            Filter { until: Some(at(9_000)), ..any() },
+            Filter { conflicts: true, ..any() },
+            Filter { before: Some(9_000), ..any() },
+            Filter { after: Some(9_000), ..any() },
+        ];
+        let states = || [None].into_iter().chain(State::ALL.map(Some));
+        conditions
+            .iter()
+            .flat_map(|filter| states().map(|state| Filter { state, ..filter.clone() }))
+            .collect()
+    }
+
+    fn plan(db: &Connection, query: &str, values: &[Value]) -> String {
+        let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+        let steps =
+            plan.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn no_filter_sorts_a_page() {
+        let db = inbox();
+        for filter in filters() {
+            let Rows { from, id, values } = rows(&db, &filter).unwrap();
+            for order in ["DESC", "ASC"] {
+                let query = format!("SELECT {COLUMNS} FROM {from} ORDER BY {id} {order} LIMIT 9");
+                let plan = plan(&db, &query, &values);
+                assert!(
+                    !plan.contains("TEMP B-TREE") && !plan.contains("work_ended"),
+                    "{filter:?}: {plan}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_filter_sorts_a_page_of_calls() {
+        let db = inbox();
+        let any = HookFilter::default;
+        for filter in [
+            any(),
+            HookFilter { since: Some(at(1)), before: Some(9), ..any() },
+            HookFilter { until: Some(at(1)), outcome: Some("told".into()), ..any() },
+            HookFilter { source: Some("one".into()), error_id: Some("1".into()), ..any() },
+        ] {
+            let (query, values) = hooks::query(&db, &filter).unwrap();
+            let plan = plan(&db, &query, &values);
+            assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
+        }
+    }
+
+    /// How many steps of the engine a page takes.
+    fn steps(db: &Connection, filter: &Filter) -> i32 {
+        let Rows { from, id, values } = rows(db, filter).unwrap();
+        let query = format!("SELECT {id} FROM {from} ORDER BY {id} DESC LIMIT {}", limit(filter));
+        let mut statement = db.prepare(&query).unwrap();
+        let mut found = statement.query(params_from_iter(values)).unwrap();
+        while found.next().unwrap().is_some() {}
+        drop(found);
+        statement.get_status(StatementStatus::VmStep)
+    }
+
+    #[test]
+    fn a_page_costs_no_more_at_the_end_of_a_listing_than_at_its_beginning() {
+        let db = inbox();
+        for (filter, of) in [
+            (Filter { state: Some(State::Done), ..Filter::default() }, DELIVERIES),
+            (Filter { source: Some("one".into()), ..Filter::default() }, DELIVERIES),
+            (Filter { state: Some(State::Dead), ..Filter::default() }, 10),
+            (Filter { conflicts: true, ..Filter::default() }, 10),
+        ] {
+            let page = |before| steps(&db, &Filter { limit: Some(5), before, ..filter.clone() });
+            let (first, last) = (page(None), page(Some(DELIVERIES * 5 / 10 + 1)));
+            assert!(first < 300 && last < 300, "{filter:?}: {first}, {last} for 5 of {of}");
+        }
+    }
+
+    #[test]
+    fn what_is_rare_or_of_a_time_is_found_without_reading_the_rest() {
+        let db = inbox();
+        let any = Filter::default;
+        for (filter, most) in [
+            (Filter { state: Some(State::Unrouted), ..any() }, 100),
+            (Filter { state: Some(State::Dead), ..any() }, 500),
+            (Filter { conflicts: true, ..any() }, 500),
+            (Filter { ids: vec![1, 9_000], ..any() }, 200),
+            // A span and what is in none yet.
+            (Filter { since: Some(at(9_990)), ..any() }, 20_000),
+            (Filter { until: Some(at(10)), ..any() }, 35_000),
+            (Filter { since: Some(at(20_000)), ..any() }, 20_000),
+        ] {
+            let steps = steps(&db, &filter);
+            assert!(steps < most, "{filter:?}: {steps}");
+        }
+        let all = steps(&db, &any());
+        assert!(all > 50_000, "{all}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_hides_nothing_from_a_listing_of_a_time() {
+        let db = inbox();
+        // From the 2,000th to the 6,000th the clock was a day behind, from the 7,000th to the 7,100th a day ahead.
+        let day = 24 * 60 * 60 * 1000;
+        db.execute(
+            "UPDATE delivery SET received_at = received_at - ?1 WHERE id BETWEEN 2000 AND 6000",
+            [day],
+        )
+        .unwrap();
+        db.execute(
+            "UPDATE delivery SET received_at = received_at + ?1 WHERE id BETWEEN 7000 AND 7100",
+            [day],
+        )
+        .unwrap();
+        db.execute("DELETE FROM span", []).unwrap();
+        (1..=DELIVERIES).for_each(|id| spans::note(&db, id).unwrap());
+        for second in [-90_000, -80_000, 0, 1, 1_999, 3_000, 5_000, 8_000, 9_999, 93_000, 100_000] {
+            for (filter, test) in [
+                (Filter { since: Some(at(second)), ..Filter::default() }, ">="),
+                (Filter { until: Some(at(second)), ..Filter::default() }, "<"),
+            ] {
+                let query = format!("SELECT count(*) FROM delivery WHERE received_at {test} ?1");
+                let expected: i64 =
+                    db.query_row(&query, [second * 1000], |row| row.get(0)).unwrap();
+                let found = list(&db, &filter).unwrap().len() as i64;
+                assert_eq!(found, expected, "{filter:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_be_replayed_comes_oldest_first_and_no_more_than_asked() {
+        let db = inbox();
+        let filter = Filter { after: Some(998), limit: Some(3), ..Filter::default() };
+        assert_eq!(replayable(&db, &filter).unwrap(), [999, 1000, 1001]);
+        let ready = Filter { state: Some(State::Ready), ..Filter::default() };
+        assert_eq!(replayable(&db, &ready).unwrap(), Vec::<DeliveryId>::new());
+    }
+
+    #[test]
+    fn large_rows_are_deleted_a_few_at_a_time_but_never_none() {
+        let slow = |_: &i64| {
+            std::thread::sleep(std::time::Duration::from_millis(6));
+            Ok(1)
+        };
+        assert_eq!(rows::delete(&[1, 2, 3], slow).unwrap(), 1);
+        assert_eq!(rows::delete(&[1, 2, 3], |_| Ok(1)).unwrap(), 3);
+        assert_eq!(rows::delete(&[], |_| Ok(1)).unwrap(), 0);
+    }
+}

@@ -1,0 +1,21 @@
+//! The tables and their versions.
+
+use store::Schema;
+
+/// One step a version. A step is never edited once it has shipped; a change is a new step.
+const MIGRATIONS: [&str; 5] = [
+    include_str!("v1.sql"),
+    include_str!("v2.sql"),
+    include_str!("v3.sql"),
+    include_str!("v4.sql"),
+    include_str!("v5.sql"),
+];
+
+/// What an inbox is.
+pub(super) const SCHEMA: Schema = Schema {
+    noun: "inbox",
+    owner: "receiver",
+    setting: "--inbox",
+    application_id: 0x7768_7278, // "whrx" in ASCII
+    migrations: &MIGRATIONS,
+};

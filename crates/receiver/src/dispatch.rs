@@ -1,0 +1,346 @@
+//! Claim, decode, call, finish: what happens to a delivery after its sender has been answered.
+
+pub mod hooks;
+mod room;
+mod schedule;
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use contract::catalog::{Attempt, EventHandler, Handlers};
+use contract::event::{DecodeError, Delivery, Failure, Meta, Outcome};
+use contract::time::Clock;
+use contract::time::Timestamp;
+use futures_util::FutureExt;
+use inbox::{Claim, Inbox, InboxError, Lease, Verdict};
+use telemetry::Metrics;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+pub use room::Room;
+pub use schedule::Schedule;
+
+/// How long one claim may wait until something is due.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a broken inbox is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How much longer a lease is than the longest attempt, so that a verdict has time to be written.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// How long a body that is large in memory waits for room before it is given back: less than the margin.
+const ROOM_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long it then rests.
+const ROOM_PAUSE: TimeDelta = TimeDelta::seconds(1);
+
+/// How much of a handler's reason is kept, in bytes.
+const LONGEST_REASON: usize = 4096;
+
+/// Runs handlers on the inbox's deliveries.
+pub struct Dispatcher {
+    inbox: Arc<dyn Inbox>,
+    handlers: Arc<Handlers>,
+    schedule: Schedule,
+    timeout: Duration,
+    slots: Arc<Semaphore>,
+    room: Room,
+    concurrency: usize,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// What a dispatcher needs besides the inbox and the handlers.
+pub struct Parts {
+    /// When a failed delivery is tried again.
+    pub schedule: Schedule,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How many handlers may run at once.
+    pub concurrency: usize,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Counts the attempts.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Dispatcher {
+    /// A dispatcher at rest: [`step`](Self::step) and [`run`](Self::run) move it.
+    pub fn new(inbox: Arc<dyn Inbox>, handlers: Arc<Handlers>, parts: Parts) -> Arc<Self> {
+        let Parts { schedule, timeout, concurrency, clock, metrics } = parts;
+        let slots = Arc::new(Semaphore::new(concurrency));
+        Arc::new(Dispatcher {
+            inbox,
+            handlers,
+            schedule,
+            timeout,
+            slots,
+            room: Room::default(),
+            concurrency,
+            clock,
+            metrics,
+        })
+    }
+
+    /// Handles what is due now, up to the concurrency, and returns how many attempts that were.
+    ///
+    /// # Errors
+    /// If nothing could be claimed.
+    pub async fn step(&self) -> Result<usize, InboxError> {
+        let claims = self.claim(self.concurrency, Duration::ZERO).await?;
+        let attempts = claims.len();
+        let attempt = |claim| self.attempt(claim, None, CancellationToken::new());
+        futures_util::future::join_all(claims.into_iter().map(attempt)).await;
+        Ok(attempts)
+    }
+
+    /// Handles whatever becomes due until `stop`; then waits up to `drain` for what is running, and gives the rest back.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken, drain: Duration) {
+        let tasks = TaskTracker::new();
+        let abandon = CancellationToken::new();
+        let mut stopped = pin!(stop.cancelled());
+        loop {
+            let started = tokio::select! {
+                biased; // what comes with the stop is not begun
+                () = &mut stopped => break,
+                started = self.start(&tasks, &abandon) => started,
+            };
+            if let Err(error) = started {
+                warn!(%error, "cannot claim deliveries");
+                let _ = tokio::time::timeout(PAUSE, &mut stopped).await;
+            }
+        }
+        tasks.close();
+        if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+            warn!(
+                attempts = tasks.len(),
+                "handlers still running at the end of the drain time are given back"
+            );
+            abandon.cancel();
+            tasks.wait().await;
+        }
+    }
+
+    /// Waits for a slot and a delivery that is due, and starts as much as there are slots.
+    async fn start(
+        self: &Arc<Self>,
+        tasks: &TaskTracker,
+        abandon: &CancellationToken,
+    ) -> Result<(), InboxError> {
+        let mut slots = self.free_slots().await;
+        for claim in self.claim(slots.num_permits(), PATIENCE).await? {
+            let (dispatcher, abandon) = (Arc::clone(self), abandon.clone());
+            let slot = slots.split(1);
+            tasks.spawn(async move { dispatcher.attempt(claim, slot, abandon).await });
+        }
+        Ok(())
+    }
+
+    /// All slots that are free, as soon as one is. Only one caller at a time takes any.
+    async fn free_slots(&self) -> OwnedSemaphorePermit {
+        let first = Arc::clone(&self.slots).acquire_owned().await;
+        let mut slots = first.expect("the slots are never closed");
+        let others = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
+        if let Ok(others) = Arc::clone(&self.slots).try_acquire_many_owned(others) {
+            slots.merge(others);
+        }
+        slots
+    }
+
+    async fn claim(&self, max: usize, patience: Duration) -> Result<Vec<Claim>, InboxError> {
+        let lease = self.timeout + LEASE_MARGIN;
+        self.inbox.claim(max, lease, Arc::clone(&self.clock), patience).await
+    }
+
+    /// Handles a claimed delivery, logs the attempt's one line, and writes the verdict. The slot is held until that is on
+    /// disk, so that a slow disk is not given ever more verdicts to write.
+    async fn attempt(
+        &self,
+        claim: Claim,
+        _slot: Option<OwnedSemaphorePermit>,
+        abandon: CancellationToken,
+    ) {
+        if let Some(until) = self.rest_of_lost(&claim) {
+            return self.finish(claim.lease, Verdict::Postponed { until }).await;
+        }
+        let started = tokio::time::Instant::now();
+        let (lease, meta) = (claim.lease.clone(), claim.delivery.meta.clone());
+        let handler = self.handlers.event(meta.dialect, meta.version, &meta.event_type);
+        let body = claim.delivery.raw().clone();
+        let handled = async {
+            match tokio::time::timeout(ROOM_PATIENCE, self.room.take(&body)).await {
+                Ok(_room) => shortened(self.handle(handler, claim).await),
+                Err(_) => self.postponed(),
+            }
+        };
+        let verdict = tokio::select! {
+            verdict = handled => verdict,
+            () = abandon.cancelled() => Verdict::Released,
+        };
+        let event = handler.map_or("", |handler| handler.row.name);
+        self.metrics.attempt(event, outcome(&verdict), started.elapsed());
+        log(&meta, &verdict, started.elapsed());
+        self.finish(lease, verdict).await;
+    }
+
+    /// For want of room: others that need less come in between.
+    fn postponed(&self) -> Verdict {
+        (self.clock)()
+            .checked_add_signed(ROOM_PAUSE)
+            .map_or(Verdict::Released, |until| Verdict::Postponed { until })
+    }
+
+    /// Says that the attempt before this one was lost, and until when the delivery rests: after several in a row it may be
+    /// what ends the process, but never is it given up for that.
+    fn rest_of_lost(&self, claim: &Claim) -> Option<Timestamp> {
+        if claim.lost == 0 {
+            return None;
+        }
+        let meta = &claim.delivery.meta;
+        let rest = self.schedule.rest(claim.lost);
+        let until =
+            TimeDelta::from_std(rest).ok().and_then(|rest| (self.clock)().checked_add_signed(rest));
+        let until = until.filter(|_| !rest.is_zero());
+        let row = self.handlers.table().event(meta.dialect, meta.version, &meta.event_type);
+        self.metrics.attempt_lost(row.map_or("", |row| row.name));
+        warn!(
+            delivery.id = meta.id,
+            message.id = meta.message_id,
+            event.r#type = meta.event_type,
+            source = meta.source,
+            attempt = meta.attempt - 1,
+            replay = meta.replay,
+            outcome = "lost",
+            lost = claim.lost,
+            error = "its worker stopped",
+            next = until.map(tracing::field::display),
+            "attempt"
+        );
+        until
+    }
+
+    async fn handle(&self, handler: Option<EventHandler<'_>>, claim: Claim) -> Verdict {
+        let Claim { delivery, run_attempt, .. } = claim;
+        let Some(handler) = handler else { return Verdict::Unrouted };
+        let attempt = match begin(handler, delivery) {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                return Verdict::Dead { reason: format!("the body is not the model: {error}") };
+            }
+        };
+        match self.call(attempt).await {
+            Ok(()) => Verdict::Done,
+            Err(Failure::Reject { reason }) => Verdict::Dead { reason },
+            Err(Failure::Retry { reason, after }) => {
+                self.schedule.verdict(run_attempt, after, reason, (self.clock)())
+            }
+        }
+    }
+
+    /// The handler's own outcome, or what a panic or the time limit makes of it.
+    async fn call(&self, attempt: Attempt) -> Outcome {
+        match tokio::time::timeout(self.timeout, AssertUnwindSafe(attempt).catch_unwind()).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => {
+                Err(Failure::retry(format!("the handler panicked: {}", text(&*panic))))
+            }
+            Err(_) => Err(Failure::retry(format!(
+                "the handler took longer than {}",
+                humantime::format_duration(self.timeout)
+            ))),
+        }
+    }
+
+    /// A verdict that cannot be written is dropped: the lease runs out, and the delivery is handled again.
+    async fn finish(&self, lease: Lease, verdict: Verdict) {
+        let id = lease.id;
+        let mut pause = Duration::from_millis(50);
+        for _ in 0..6 {
+            match self.inbox.finish(lease.clone(), verdict.clone(), (self.clock)()).await {
+                Ok(true) => return,
+                Ok(false) => {
+                    return warn!(
+                        delivery.id = id,
+                        "the lease was lost before the attempt ended; the delivery is handled again"
+                    );
+                }
+                Err(error) => warn!(delivery.id = id, %error, "cannot write the verdict"),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+}
+
+/// Decodes the delivery; a model that panics at it has not been able to read it.
+fn begin(handler: EventHandler<'_>, delivery: Delivery) -> Result<Attempt, DecodeError> {
+    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| handler.start(delivery)));
+    begun.unwrap_or_else(|panic| {
+        let message = format!("the model panicked: {}", text(&*panic));
+        Err(DecodeError { path: ".".into(), message })
+    })
+}
+
+/// A reason is kept for every attempt, so it has its limit.
+fn shortened(mut verdict: Verdict) -> Verdict {
+    if let Verdict::Retry { reason, .. } | Verdict::Dead { reason } = &mut verdict
+        && reason.len() > LONGEST_REASON
+    {
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        reason.push('…');
+    }
+    verdict
+}
+
+/// The verdict's name in the log and the metrics.
+fn outcome(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Done => "done",
+        Verdict::Retry { .. } => "retry",
+        Verdict::Dead { .. } => "dead",
+        Verdict::Unrouted => "unrouted",
+        Verdict::Released | Verdict::Postponed { .. } => "released",
+    }
+}
+
+fn log(meta: &Meta, verdict: &Verdict, took: Duration) {
+    let (reason, next): (Option<&str>, Option<Timestamp>) = match verdict {
+        Verdict::Retry { reason, at } => (Some(reason), Some(*at)),
+        Verdict::Dead { reason } => (Some(reason), None),
+        _ => (None, None),
+    };
+    let failed = reason.is_some();
+    macro_rules! line {
+        ($level:ident) => {
+            $level!(
+                delivery.id = meta.id,
+                message.id = meta.message_id,
+                event.r#type = meta.event_type,
+                source = meta.source,
+                attempt = meta.attempt,
+                replay = meta.replay,
+                outcome = outcome(verdict),
+                duration_us = took.as_micros() as u64,
+                error = reason,
+                next = next.map(tracing::field::display),
+                "attempt"
+            )
+        };
+    }
+    if failed { line!(warn) } else { line!(info) }
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}

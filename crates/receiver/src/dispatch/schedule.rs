@@ -1,0 +1,108 @@
+//! When a failed delivery is tried again.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use contract::time::Timestamp;
+use inbox::Verdict;
+
+/// How long a delivery rests whose worker has stopped twice in a row; it doubles each time, up to the longest.
+const FIRST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
+
+/// The delays between attempts, varied at random so that deliveries that failed together do not return together.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    delays: Vec<Duration>,
+    jitter: f64,
+}
+
+impl Schedule {
+    /// `delays` after the first, second, … failed attempt; `jitter` is the part by which each is varied, 0 to 1.
+    pub fn new(delays: Vec<Duration>, jitter: f64) -> Self {
+        Schedule { delays, jitter }
+    }
+
+    /// What becomes of a delivery whose `failed`th attempt of this run has failed.
+    pub(super) fn verdict(
+        &self,
+        failed: u32,
+        after: Option<Duration>,
+        reason: String,
+        now: Timestamp,
+    ) -> Verdict {
+        let place = usize::try_from(failed).unwrap_or(usize::MAX).saturating_sub(1);
+        match self.delays.get(place) {
+            None => Verdict::Dead { reason: format!("{reason} (attempt {failed}, the last)") },
+            Some(delay) => {
+                let delay = after.unwrap_or_else(|| self.vary(*delay));
+                let at = TimeDelta::from_std(delay).ok().and_then(|d| now.checked_add_signed(d));
+                Verdict::Retry { at: at.unwrap_or(Timestamp::MAX_UTC), reason }
+            }
+        }
+    }
+
+    /// How long a delivery rests after so many attempts in a row that ended with their worker. One is a restart; more may be
+    /// the delivery's doing, or that of one beside it.
+    pub(super) fn rest(&self, lost: u32) -> Duration {
+        let doublings = lost.saturating_sub(2).min(16);
+        let rest = (FIRST_REST * 2_u32.pow(doublings)).min(LONGEST_REST);
+        if lost < 2 { Duration::ZERO } else { self.vary(rest) }
+    }
+
+    fn vary(&self, delay: Duration) -> Duration {
+        delay.mul_f64(1.0 + self.jitter * (2.0 * fastrand::f64() - 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule() -> Schedule {
+        Schedule::new(vec![Duration::from_secs(10), Duration::from_secs(100)], 0.2)
+    }
+
+    fn delay(verdict: &Verdict) -> f64 {
+        match verdict {
+            Verdict::Retry { at, .. } => (*at - Timestamp::UNIX_EPOCH).as_seconds_f64(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn verdict(failed: u32, after: Option<Duration>) -> Verdict {
+        schedule().verdict(failed, after, "down".into(), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn delays_grow_and_vary_within_the_jitter() {
+        for _ in 0..1000 {
+            assert!((8.0..=12.0).contains(&delay(&verdict(1, None))));
+            assert!((80.0..=120.0).contains(&delay(&verdict(2, None))));
+        }
+    }
+
+    #[test]
+    fn the_attempt_after_the_last_delay_is_the_last() {
+        assert_eq!(verdict(3, None), Verdict::Dead { reason: "down (attempt 3, the last)".into() });
+    }
+
+    #[test]
+    fn a_worker_that_stops_once_costs_no_time_and_then_ever_more_up_to_an_hour() {
+        let rest = |lost| schedule().rest(lost).as_secs_f64();
+        assert_eq!((rest(0), rest(1)), (0.0, 0.0));
+        for (lost, seconds) in [(2, 5.0), (3, 10.0), (11, 2560.0), (12, 3600.0), (u32::MAX, 3600.0)]
+        {
+            assert!(
+                (seconds * 0.8..=seconds * 1.2).contains(&rest(lost)),
+                "{lost}: {}",
+                rest(lost)
+            );
+        }
+    }
+
+    #[test]
+    fn a_handler_may_name_its_own_delay() {
+        assert!((delay(&verdict(1, Some(Duration::from_secs(3)))) - 3.0).abs() < 1e-9);
+    }
+}

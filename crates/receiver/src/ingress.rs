@@ -1,0 +1,167 @@
+//! Where deliveries and hooks are received by HTTP: routes and limits.
+
+pub mod answer;
+mod body;
+mod diagnosis;
+mod endpoint;
+mod gate;
+mod handshake;
+mod hooks;
+mod ledger;
+pub mod page;
+mod receive;
+mod record;
+mod refused;
+mod shares;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use contract::catalog::Handlers;
+use contract::time::Clock;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use inbox::{Front, Inbox, Sightings};
+use server::problem::Problem;
+use settings::Limits;
+use source::{HookRoute, Source};
+use telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use crate::hook_log::HookLog;
+use receive::Receiver;
+use record::{Facts, Recorder, record};
+
+/// What the routes need.
+pub struct Parts {
+    /// The configured senders.
+    pub sources: Vec<Arc<Source>>,
+    /// The events and hooks, with their handlers.
+    pub handlers: Arc<Handlers>,
+    /// Where hooks are received.
+    pub hooks: Vec<Arc<HookRoute>>,
+    /// The calls of hooks that run; closed and waited for at a stop.
+    pub calls: TaskTracker,
+    /// The inbox behind its memory of recent ids.
+    pub front: Front,
+    /// The inbox itself, for readiness.
+    pub inbox: Arc<dyn Inbox>,
+    /// Keeps how calls of hooks end.
+    pub hook_log: HookLog,
+    /// Notes what brings nothing new.
+    pub sightings: Sightings,
+    /// What a request may cost.
+    pub limits: Limits,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Counts the requests.
+    pub metrics: Arc<Metrics>,
+    /// Fires when the process is to stop: from then on nothing is accepted.
+    pub stop: CancellationToken,
+}
+
+/// All that is served: what is a source's goes to it directly, the rest by its route.
+pub struct Routes(Arc<Served>);
+
+struct Served {
+    receiver: Arc<Receiver>,
+    others: Router,
+    recorder: Recorder,
+}
+
+impl Routes {
+    /// Receiving and health, and `pages` beside them.
+    pub fn new(parts: Parts, pages: Router) -> Self {
+        let recorder = Recorder {
+            metrics: Arc::clone(&parts.metrics),
+            clock: Arc::clone(&parts.clock),
+            sightings: parts.sightings.clone(),
+        };
+        let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
+        let receiver = Arc::new(Receiver::new(parts));
+        let others = Router::new()
+            .fallback(receive::not_found)
+            .with_state(Arc::clone(&receiver))
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(readiness).with_state(health))
+            .merge(pages);
+        Routes(Arc::new(Served { receiver, others, recorder }))
+    }
+}
+
+impl Served {
+    async fn answer(&self, request: Request) -> Response {
+        record(&self.recorder, request, async |request, id| {
+            if let Some(way) = self.receiver.find(request.uri().path()) {
+                let (response, facts) = self.receiver.receive(&way, request, id).await;
+                return (response, Some(facts));
+            }
+            let Ok(mut response) = self.others.clone().call(request).await;
+            let facts = response.extensions_mut().remove::<Facts>();
+            (response, facts)
+        })
+        .await
+    }
+}
+
+impl Clone for Routes {
+    fn clone(&self) -> Self {
+        Routes(Arc::clone(&self.0))
+    }
+}
+
+impl Service<Request> for Routes {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let served = Arc::clone(&self.0);
+        async move { Ok(served.answer(request).await) }.boxed()
+    }
+}
+
+/// `GET /metrics` in the OpenMetrics text format.
+pub fn metrics(metrics: Arc<Metrics>) -> Router {
+    let text = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    Router::new().route("/metrics", get(async move || (text, metrics.text())))
+}
+
+#[derive(Clone)]
+struct Health {
+    inbox: Arc<dyn Inbox>,
+    stop: CancellationToken,
+}
+
+/// Whether deliveries can be accepted now.
+async fn readiness(State(health): State<Health>) -> Response {
+    if health.stop.is_cancelled() {
+        return unready("stopping");
+    }
+    match tokio::time::timeout(Duration::from_secs(5), health.inbox.check()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n").into_response(),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            unready("the inbox is unavailable")
+        }
+        Err(_) => unready("the inbox does not answer"),
+    }
+}
+
+fn unready(why: &str) -> Response {
+    Problem::unavailable(Duration::from_secs(1)).detail(why).into_response()
+}

@@ -1,0 +1,126 @@
+//! Which source and event a path belongs to.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use percent_encoding::percent_decode_str;
+use source::{Source, is_secret, versioned};
+
+/// The longest name of an event or a hook, in bytes.
+const LONGEST_NAME: usize = 200;
+
+/// A path under which a source is received, in one version of its models.
+pub(super) struct Endpoint {
+    /// The source.
+    pub(super) source: Arc<Source>,
+    /// The version of the models.
+    pub(super) version: u16,
+    prefix: String,
+    rate: Option<Arc<DefaultDirectRateLimiter>>,
+}
+
+impl Endpoint {
+    /// The endpoints of a source: one for each version, and its own path, which stays at version 1 for ever.
+    ///
+    /// Its own path comes last, because it would take `/hooks/v2` for an event called `v2`.
+    pub(super) fn of(source: &Arc<Source>, versions: &[u16]) -> Vec<Self> {
+        let rate =
+            source.rate_limit.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate))));
+        let endpoint = |version, prefix| Endpoint {
+            source: Arc::clone(source),
+            version,
+            prefix,
+            rate: rate.clone(),
+        };
+        let twins = versions.iter().map(|v| endpoint(*v, versioned(&source.path, *v)));
+        twins.chain([endpoint(1, source.path.clone())]).collect()
+    }
+
+    /// The event that `path` names, if the path is this endpoint's: empty for the one URL that takes all events.
+    pub(super) fn event<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
+        name_below(&self.prefix, path)
+    }
+
+    /// Whether `path` holds a segment of the source's path that is all that proves its sender.
+    pub(super) fn is_revealed_by(&self, path: &str) -> bool {
+        let path = path.to_ascii_lowercase();
+        let mut segments = self.source.path.split('/');
+        self.source.auth.is_none() && segments.any(|own| is_secret(own) && path.contains(own))
+    }
+
+    /// Takes one delivery's turn, or says how long to wait for it.
+    pub(super) fn admit_rate(&self) -> Result<(), std::time::Duration> {
+        match self.rate.as_ref().map(|rate| rate.check()) {
+            Some(Err(early)) => Err(early.wait_time_from(DefaultClock::default().now())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The last segment of `path`, if what stands before it is `below`, in any case; empty if nothing follows.
+pub(super) fn name_below<'p>(below: &str, path: &'p str) -> Option<Cow<'p, str>> {
+    let (prefix, rest) = path.split_at_checked(below.len())?;
+    if !prefix.eq_ignore_ascii_case(below) {
+        return None;
+    }
+    let name = match rest.strip_prefix('/') {
+        Some(name) => name.strip_suffix('/').unwrap_or(name),
+        None if rest.is_empty() => "",
+        None => return None,
+    };
+    (!name.contains('/') && name.len() <= LONGEST_NAME)
+        .then(|| percent_decode_str(name).decode_utf8_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::event::{Dialect, Environment};
+    use source::{Auth, Places};
+
+    use super::*;
+
+    fn event(prefix: &str, path: &str) -> Option<String> {
+        let source = Arc::new(Source {
+            name: "s".into(),
+            dialect: Dialect::DirectScale,
+            environment: Environment::Live,
+            path: prefix.into(),
+            accepted_status: 200,
+            client_ids: Vec::new(),
+            rate_limit: None,
+            places: Places::of(Dialect::DirectScale),
+            allowed_origins: Vec::new(),
+            auth: Auth::default(),
+        });
+        Endpoint::of(&source, &[1])
+            .iter()
+            .find_map(|endpoint| endpoint.event(path).map(Cow::into_owned))
+    }
+
+    #[test]
+    fn paths_match_without_regard_to_case() {
+        assert_eq!(
+            event("/api/webhooks", "/api/WebHooks/OrderEvent").as_deref(),
+            Some("OrderEvent")
+        );
+        assert_eq!(event("/api/webhooks", "/API/V1/webhooks/x").as_deref(), Some("x"));
+        assert_eq!(event("/api/webhooks", "/api/webhooks").as_deref(), Some(""));
+        assert_eq!(event("/api/webhooks", "/api/webhooks/").as_deref(), Some(""));
+        assert_eq!(event("/api/webhooks", "/api/webhooks/a%20b/").as_deref(), Some("a b"));
+    }
+
+    #[test]
+    fn other_paths_do_not_match() {
+        for path in ["/", "/api", "/api/webhooksx", "/api/webhooks/a/b", "/api/v2/webhooks/a"] {
+            assert_eq!(event("/api/webhooks", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_version_follows_api_or_ends_the_path() {
+        assert_eq!(versioned("/stage/api/webhooks", 1), "/stage/api/v1/webhooks");
+        assert_eq!(versioned("/hooks", 2), "/hooks/v2");
+    }
+}

@@ -1,0 +1,133 @@
+//! The fork's own pages, which the vendor shows in a frame: who looks at them is proven by the vendor's page token.
+//!
+//! The vendor opens a page with `pageId` and `pageToken` in its query, and tells whose token it is.
+//! Source: the vendor's "How External Pages Work" and "Securing Client Web Applications".
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use contract::event::Environment;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+use server::problem::{BAD_REQUEST, INTERNAL, Problem, UNAUTHORIZED};
+use source::{HookRoute, PageError};
+use tokio::time::Instant;
+
+use super::record::Facts;
+
+/// How long the vendor may take to say whose token it is.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// When to look again after the vendor could not be asked.
+const LATER: Duration = Duration::from_secs(5);
+
+/// Who looks at a page. As a parameter of a page's handler it lets nobody in whom the vendor does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageUser {
+    /// The user's name at the vendor.
+    pub name: String,
+    /// Which of the vendor's worlds it is.
+    pub environment: Environment,
+    /// The configured source whose vendor it is.
+    pub source: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PageUser {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let Some(site) = parts.extensions.get::<Arc<HookRoute>>() else {
+            // The route stands outside `pages`, so no vendor can be asked.
+            return Err(Problem::new(&INTERNAL).into_response());
+        };
+        let user = ask(site, parts.uri.query().unwrap_or_default()).await;
+        user.map_err(|error| refusal(site, &error))
+    }
+}
+
+async fn ask(site: &HookRoute, query: &str) -> Result<PageUser, PageError> {
+    let page = parameter(query, "pageId").ok_or(PageError::Missing("pageId"))?;
+    let token = parameter(query, "pageToken").ok_or(PageError::Missing("pageToken"))?;
+    let name = site.page_user(&page, &token, Instant::now() + PATIENCE).await?;
+    let (environment, source) = (site.source.environment, site.source.name.clone());
+    Ok(PageUser { name, environment, source })
+}
+
+/// A parameter of the query, its name in any case. A plus stays one: tokens have them.
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
+    let value = percent_decode_str(value).decode_utf8().ok()?;
+    (!value.is_empty()).then(|| value.into_owned())
+}
+
+fn refusal(site: &HookRoute, error: &PageError) -> Response {
+    let problem = match error {
+        PageError::Missing(_) => Problem::new(&BAD_REQUEST).detail(error.to_string()),
+        PageError::Refused => Problem::new(&UNAUTHORIZED),
+        PageError::Nobody | PageError::Unchecked(_) => Problem::unavailable(LATER),
+    };
+    let mut response = problem.into_response();
+    response.extensions_mut().insert(Facts {
+        source: Some(site.source.name.clone()),
+        reason: Some(error.to_string()),
+        ..Facts::default()
+    });
+    response
+}
+
+/// The pages under the path of each site that serves them, kept out of caches and of other frames than the vendor's.
+pub fn router(sites: &[Arc<HookRoute>], pages: &Router) -> Router {
+    let served = sites.iter().filter_map(|site| Some((site, site.pages.as_ref()?)));
+    served.fold(Router::new(), |router, (site, path)| {
+        let guards = guards(site);
+        let own = pages
+            .clone()
+            .layer(axum::Extension(Arc::clone(site)))
+            .layer(map_response(move |response: Response| guarded(response, guards.clone())));
+        router.nest(path, own)
+    })
+}
+
+/// What every page is answered with unless it says otherwise: its address has a token in it, and it may be framed by the
+/// vendor only.
+fn guards(site: &HookRoute) -> Vec<(HeaderName, HeaderValue)> {
+    let vendor = site.api.as_ref().map_or_else(|| "'none'".to_owned(), |api| api.origin());
+    let framed = HeaderValue::try_from(format!("frame-ancestors {vendor}"))
+        .unwrap_or(HeaderValue::from_static("frame-ancestors 'none'"));
+    vec![
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (CONTENT_SECURITY_POLICY, framed),
+    ]
+}
+
+async fn guarded(mut response: Response, guards: Vec<(HeaderName, HeaderValue)>) -> Response {
+    for (name, value) in guards {
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_found_in_any_case_and_decoded_once() {
+        let query = "pageid=x&PageToken=a%2Fb+c%2525&empty=";
+        assert_eq!(parameter(query, "pageId").as_deref(), Some("x"));
+        assert_eq!(parameter(query, "pageToken").as_deref(), Some("a/b+c%25"));
+        assert_eq!(parameter(query, "empty"), None);
+        assert_eq!(parameter(query, "other"), None);
+    }
+}

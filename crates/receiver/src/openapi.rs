@@ -1,0 +1,443 @@
+//! The OpenAPI document, built from the catalog: what the receiver takes, and what the emitter sends.
+
+mod components;
+mod hooks;
+mod operations;
+
+use std::sync::Arc;
+
+use contract::catalog::{EventRow, Table, segment};
+use contract::event::{Dialect, Environment};
+use source::{
+    Accepted, Auth, CallbackApi, HookRoute, Places, Recording, Source, Unhandled, is_secret,
+    versioned,
+};
+use utoipa::openapi::{
+    Components, Info, License, OpenApi, OpenApiBuilder, PathItem, Paths, PathsBuilder, Tag,
+};
+
+/// The version that a path without one stands for.
+const FIRST: u16 = 1;
+
+const ABOUT: &str = "\
+Receives webhooks: authenticates them, drops duplicates, keeps them durably, answers, and hands each one to its handler.
+
+Press **Authorize**, enter the bearer key of a source, open an event and press **Execute**. \
+Executed again, the same request is answered `duplicate`: change the message id to send another event.";
+
+/// Two different schemas under one name. OpenAPI knows types by name only, so one would silently replace the other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "two types are both called `{schema}` in the OpenAPI document: one of {first} and one of {second}; rename one with #[schema(as = …)]"
+)]
+pub struct SchemaClash {
+    /// The name that both have.
+    pub schema: String,
+    /// Where the first is used.
+    pub first: String,
+    /// Where the second is used.
+    pub second: String,
+}
+
+/// Describes every event of the catalog under the paths of every source, and every hook under those of every site. Nothing
+/// of it is secret.
+///
+/// # Errors
+/// [`SchemaClash`] if two types share a name.
+pub fn document(
+    catalog: &Table,
+    sources: &[Arc<Source>],
+    hooks: &[Arc<HookRoute>],
+) -> Result<OpenApi, SchemaClash> {
+    let sites: Vec<Site> = sources.iter().map(|source| Site::new(source, sources.len())).collect();
+    Ok(OpenApiBuilder::new()
+        .info(info())
+        .tags(Some(tags(catalog, &sites, hooks)))
+        .paths(paths(catalog, &sites, hooks))
+        .webhooks(Some(webhooks(catalog)))
+        .components(Some(components(catalog, sources, hooks)?))
+        .build())
+}
+
+/// The source of a configuration that sets nothing but a key; the committed document describes it.
+pub fn default_source() -> Arc<Source> {
+    Arc::new(Source {
+        name: "directscale".into(),
+        dialect: Dialect::DirectScale,
+        environment: Environment::Live,
+        path: "/api/webhooks".into(),
+        accepted_status: 200,
+        client_ids: Vec::new(),
+        rate_limit: None,
+        places: Places::of(Dialect::DirectScale),
+        allowed_origins: Vec::new(),
+        auth: Auth::bearer([Accepted::bearer(&"key".into())]),
+    })
+}
+
+/// The hooks of that source, with a vendor that is called back; the committed document describes them.
+///
+/// # Errors
+/// If no client can be set up.
+pub fn default_hooks() -> anyhow::Result<Arc<HookRoute>> {
+    let base = "https://example.corpadmin.directscale.com".parse()?;
+    Ok(Arc::new(HookRoute {
+        source: default_source(),
+        path: "/api/hooks".into(),
+        deadline: std::time::Duration::from_secs(20),
+        concurrency: 256,
+        unhandled: Unhandled::PassThrough,
+        recording: Recording::default(),
+        pages: None,
+        api: Some(Arc::new(CallbackApi::new(base, &"key".into())?)),
+    }))
+}
+
+/// A source as the document shows it.
+struct Site<'a> {
+    source: &'a Source,
+    /// Its path, without what is secret in it.
+    path: String,
+    /// The path parameters that stand for the secret segments.
+    keys: Vec<String>,
+    /// Whether it has to be told apart from other sources.
+    named: bool,
+}
+
+impl<'a> Site<'a> {
+    fn new(source: &'a Source, sources: usize) -> Self {
+        let mut keys = Vec::new();
+        let mut public = |segment: &str| {
+            if !source.auth.is_none() || !is_secret(segment) {
+                return segment.to_owned();
+            }
+            keys.push(format!("key{}", keys.len() + 1));
+            format!("{{key{}}}", keys.len())
+        };
+        let segments: Vec<String> = source.path.split('/').map(&mut public).collect();
+        Site { source, path: segments.join("/"), keys, named: sources > 1 }
+    }
+
+    /// A tag of this source.
+    fn tag(&self, tag: &str) -> String {
+        if self.named { format!("{}: {tag}", self.source.name) } else { tag.to_owned() }
+    }
+
+    fn rows(&self, catalog: &'a Table) -> impl Iterator<Item = &'a EventRow> {
+        catalog.events().filter(|row| row.dialect == self.source.dialect)
+    }
+}
+
+fn info() -> Info {
+    let mut license = License::new("MIT OR Apache-2.0");
+    license.identifier = Some("MIT OR Apache-2.0".into());
+    let mut info = Info::new("Webhook receiver", env!("CARGO_PKG_VERSION"));
+    info.description = Some(ABOUT.into());
+    info.license = Some(license);
+    info
+}
+
+/// One tag for each family of events of each source, in the order of the catalog.
+fn tags(catalog: &Table, sites: &[Site<'_>], hooks: &[Arc<HookRoute>]) -> Vec<Tag> {
+    let mut names: Vec<String> = Vec::new();
+    for site in sites {
+        let families = site.rows(catalog).map(|row| site.tag(&family(row)));
+        for name in families.chain([site.tag(operations::ANY)]) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names.extend(hooks.iter().map(|site| hook_tag(site, hooks.len())));
+    names.extend([operations::SENT, operations::HEALTH].map(str::to_owned));
+    names.iter().map(Tag::new).collect()
+}
+
+/// The tag of a site's hooks, told apart from other sites' if there are any.
+fn hook_tag(site: &HookRoute, sites: usize) -> String {
+    if sites > 1 { format!("{}: {}", site.source.name, hooks::HOOKS) } else { hooks::HOOKS.into() }
+}
+
+fn paths(catalog: &Table, sites: &[Site<'_>], hooks: &[Arc<HookRoute>]) -> Paths {
+    let mut paths = PathsBuilder::new();
+    for site in hooks {
+        for (path, item) in hooks::paths(catalog, site, &hook_tag(site, hooks.len())) {
+            paths = paths.path(path, item);
+        }
+    }
+    for site in sites {
+        for (path, item) in site_paths(catalog, site) {
+            paths = paths.path(path, item);
+        }
+    }
+    for (path, item) in operations::of_the_receiver() {
+        paths = paths.path(path, item);
+    }
+    paths.build()
+}
+
+/// Each event by its name; the single URL; and both once more for the first version, as a template.
+fn site_paths(catalog: &Table, site: &Site<'_>) -> Vec<(String, PathItem)> {
+    let mut paths: Vec<_> = site.rows(catalog).map(|row| event_path(site, row)).collect();
+    if !paths.is_empty() {
+        paths.push((site.path.clone(), operations::receive_any(site)));
+    }
+    let first = site.rows(catalog).filter(|row| row.version == FIRST);
+    let names: Vec<&str> = first.map(|row| row.name).collect();
+    if !names.is_empty() {
+        let twin = versioned(&site.path, FIRST);
+        let named = operations::receive_named(site, FIRST, &names);
+        paths.push((format!("{twin}/{{event}}"), named));
+        paths.push((twin, operations::receive_any_of(site, FIRST)));
+    }
+    paths
+}
+
+fn event_path(site: &Site<'_>, row: &EventRow) -> (String, PathItem) {
+    let base = match row.version {
+        FIRST => site.path.clone(),
+        later => versioned(&site.path, later),
+    };
+    (format!("{base}/{}", segment(row.name)), operations::receive(site, row))
+}
+
+fn webhooks(catalog: &Table) -> Paths {
+    let webhooks = PathsBuilder::new();
+    catalog
+        .events()
+        .fold(webhooks, |webhooks, row| webhooks.path(components::name(row), operations::send(row)))
+        .build()
+}
+
+fn components(
+    catalog: &Table,
+    sources: &[Arc<Source>],
+    hooks: &[Arc<HookRoute>],
+) -> Result<Components, SchemaClash> {
+    let mut components = Components::new();
+    components.schemas = components::schemas(catalog, !hooks.is_empty())?;
+    let dialects: Vec<Places> = catalog.events().map(|row| Places::of(row.dialect)).collect();
+    let configured = sources.iter().map(|source| &source.places);
+    components.parameters = components::parameters(dialects.iter().chain(configured));
+    components.request_bodies = components::bodies(catalog);
+    components.responses = components::responses();
+    for source in sources.iter().filter(|source| !source.auth.bearer.is_empty()) {
+        components.add_security_scheme(&source.name, components::bearer(source));
+    }
+    Ok(components)
+}
+
+/// The events that belong together: those whose handlers share a file under `handlers/`, else a whole dialect's.
+fn family(row: &EventRow) -> String {
+    let file = row.handler.split_once("::handlers::").and_then(|(_, rest)| rest.split_once("::"));
+    file.map_or(row.dialect.as_str(), |(file, _)| file).replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::event::{Delivery, Event, Outcome};
+    use serde::Deserialize;
+    use serde_json::Value;
+    use utoipa::ToSchema;
+    use vendors::github::Push;
+
+    use super::*;
+
+    /// It rings. Twice.
+    #[derive(Deserialize, ToSchema)]
+    struct Ring {}
+
+    impl Event for Ring {
+        const TYPE: &'static str = "RingEvent";
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    /// It rings louder.
+    #[derive(Deserialize, ToSchema)]
+    struct LoudRing {}
+
+    impl Event for LoudRing {
+        const TYPE: &'static str = "RingEvent";
+        const VERSION: u16 = 2;
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    mod other {
+        /// Another model under the same name.
+        #[derive(serde::Deserialize, utoipa::ToSchema)]
+        pub(super) struct Ring {}
+    }
+
+    impl Event for other::Ring {
+        const TYPE: &'static str = "OtherEvent";
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    /// It happened.
+    #[derive(Deserialize, ToSchema)]
+    struct Happened {}
+
+    impl Event for Happened {
+        const TYPE: &'static str = "a/b";
+        const DIALECT: Dialect = Dialect::CloudEvents;
+
+        fn example() -> &'static str {
+            "{}"
+        }
+    }
+
+    async fn happened(_: (), _: Delivery<Happened>) -> Outcome {
+        Ok(())
+    }
+
+    async fn ring(_: (), _: Delivery<Ring>) -> Outcome {
+        Ok(())
+    }
+
+    async fn loud_ring(_: (), _: Delivery<LoudRing>) -> Outcome {
+        Ok(())
+    }
+
+    async fn other_ring(_: (), _: Delivery<other::Ring>) -> Outcome {
+        Ok(())
+    }
+
+    fn source(name: &str, path: &str, auth: Auth) -> Arc<Source> {
+        let Some(source) = Arc::into_inner(default_source()) else { unreachable!() };
+        Arc::new(Source { name: name.into(), path: path.into(), auth, ..source })
+    }
+
+    /// The default source, but for its dialect.
+    fn speaking(dialect: Dialect) -> Arc<Source> {
+        let Some(source) = Arc::into_inner(default_source()) else { unreachable!() };
+        Arc::new(Source { dialect, places: Places::of(dialect), ..source })
+    }
+
+    /// The headers of an operation: name, whether it is required, and its sample.
+    fn headers(document: &Value, path: &str) -> Vec<(String, bool, Value)> {
+        let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
+        let resolved = parameters.iter().map(|parameter| match parameter["$ref"].as_str() {
+            Some(reference) => document.pointer(&reference[1..]).unwrap(),
+            None => parameter,
+        });
+        let headers = resolved.filter(|parameter| parameter["in"] == "header");
+        headers
+            .map(|p| {
+                let name = p["name"].as_str().unwrap().to_owned();
+                (name, p["required"] == true, p["example"].clone())
+            })
+            .collect()
+    }
+
+    fn json(catalog: &Table, sources: &[Arc<Source>]) -> Value {
+        serde_json::to_value(document(catalog, sources, &[]).unwrap()).unwrap()
+    }
+
+    fn paths(document: &Value) -> Vec<&str> {
+        document["paths"].as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    fn bearer() -> Auth {
+        Auth::bearer([Accepted::bearer(&"key".into())])
+    }
+
+    #[test]
+    fn the_version_comes_after_the_first_api() {
+        assert_eq!(versioned("/api/webhooks", 1), "/api/v1/webhooks");
+        assert_eq!(versioned("/stage/api/hooks/api", 2), "/stage/api/v2/hooks/api");
+        assert_eq!(versioned("/apis/in", 1), "/apis/in/v1");
+    }
+
+    #[test]
+    fn the_first_version_has_the_short_path_and_a_later_one_only_its_own() {
+        let document = json(&Catalog::new().on(ring).on(loud_ring), &[default_source()]);
+        let events: Vec<_> = paths(&document).into_iter().filter(|p| p.contains("Ring")).collect();
+        assert_eq!(events, ["/api/v2/webhooks/RingEvent", "/api/webhooks/RingEvent"]);
+        let twin = &document["paths"]["/api/v1/webhooks/{event}"]["post"]["parameters"][0];
+        assert_eq!(twin["schema"]["enum"], serde_json::json!(["RingEvent"]));
+        assert!(document["webhooks"]["directscale_RingEvent_v2"].is_object());
+    }
+
+    #[test]
+    fn what_has_no_events_has_no_paths() {
+        let document = json(&Catalog::new(), &[default_source()]);
+        assert_eq!(paths(&document), ["/healthz", "/metrics", "/readyz"]);
+        let document = json(&Catalog::new().on(loud_ring), &[default_source()]);
+        assert_eq!(document["paths"]["/api/v1/webhooks"], Value::Null);
+    }
+
+    #[test]
+    fn the_doc_comment_describes_the_event() {
+        let document = json(&Catalog::new().on(ring), &[default_source()]);
+        let operation = &document["paths"]["/api/webhooks/RingEvent"]["post"];
+        assert_eq!(operation["summary"], "It rings");
+        assert_eq!(operation["description"], "It rings. Twice.");
+    }
+
+    #[test]
+    fn each_source_has_its_paths_and_its_key() {
+        let live = source("live", "/api/webhooks", bearer());
+        let stage = source("stage", "/stage", bearer());
+        let document = json(&Catalog::new().on(ring), &[live, stage]);
+        let operation = &document["paths"]["/stage/RingEvent"]["post"];
+        assert_eq!(operation["security"], serde_json::json!([{"stage": []}]));
+        assert_eq!(operation["tags"][0], "stage: directscale");
+        assert!(document["paths"]["/stage/v1/{event}"].is_object());
+        assert!(document["components"]["securitySchemes"]["live"].is_object());
+    }
+
+    #[test]
+    fn a_secret_path_is_not_written_down() {
+        let secret = "h7Yq2LwPz0x9KcVbN4mRt6";
+        let open = source("open", &format!("/api/{secret}/in"), Auth::default());
+        let document = json(&Catalog::new().on(ring), &[open]);
+        assert!(!document.to_string().contains(secret));
+        let operation = &document["paths"]["/api/{key1}/in/RingEvent"]["post"];
+        assert_eq!(operation["parameters"][0]["name"], "key1");
+        assert_eq!(operation["security"], Value::Null);
+    }
+
+    #[test]
+    fn a_source_has_the_events_and_headers_of_its_dialect() {
+        async fn pushed(_: (), _: Delivery<Push>) -> Outcome {
+            Ok(())
+        }
+        let catalog = Catalog::new().on(ring).on(pushed).on(happened);
+        let text = |text: &str| Value::from(text);
+        let github = json(&catalog, &[speaking(Dialect::GitHub)]);
+        assert!(github["paths"]["/api/webhooks/RingEvent"].is_null());
+        let expected = [
+            ("X-GitHub-Delivery".to_owned(), false, text("push-1")),
+            ("X-GitHub-Event".to_owned(), false, text("push")),
+        ];
+        assert_eq!(headers(&github, "/api/webhooks/push"), expected);
+        assert!(github["webhooks"]["directscale_RingEvent"].is_object());
+        let events = json(&catalog, &[speaking(Dialect::CloudEvents)]);
+        let required: Vec<String> = headers(&events, "/api/webhooks/a%2Fb")
+            .into_iter()
+            .filter_map(|(name, required, sample)| (required && !sample.is_null()).then_some(name))
+            .collect();
+        assert_eq!(required, ["ce-id", "ce-type", "ce-source", "ce-specversion"]);
+        assert!(events["components"]["requestBodies"]["cloudevents_a.b"].is_object());
+    }
+
+    #[test]
+    fn two_types_of_one_name_are_refused_with_both_handlers() {
+        let catalog = Catalog::new().on(ring).on(other_ring);
+        let clash = document(&catalog, &[default_source()], &[]).err().unwrap();
+        assert_eq!(clash.schema, "Ring");
+        assert!(
+            clash.first.contains("::ring)") && clash.second.contains("::other_ring)"),
+            "{clash}"
+        );
+    }
+}

@@ -1,0 +1,339 @@
+//! What the operations refer to by name: schemas, bodies, headers, answers, keys.
+
+use std::collections::BTreeMap;
+
+use contract::catalog::{EventRow, Table};
+use contract::event::Dialect;
+use contract::hook::RemoteError;
+use serde_json::{Value, json};
+use server::problem::{self, Kind, Problem};
+use source::{Fact, Header, Places, Source};
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::schema::{AnyOfBuilder, SchemaType};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ContentBuilder, Object, Ref, RefOr, Required, Response, ResponseBuilder, Schema, Type,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::{SchemaClash, hooks};
+use crate::ingress::answer::Answer;
+
+pub(super) const JSON: &str = "application/json";
+
+/// The answers to a delivery besides success.
+pub(super) const REFUSALS: [&Kind; 8] = [
+    &problem::BAD_REQUEST,
+    &problem::UNAUTHORIZED,
+    &problem::METHOD_NOT_ALLOWED,
+    &problem::REQUEST_TIMEOUT,
+    &problem::CONTENT_TOO_LARGE,
+    &problem::UNSUPPORTED_MEDIA_TYPE,
+    &problem::TOO_MANY_REQUESTS,
+    &problem::UNAVAILABLE,
+];
+
+/// What a header says.
+fn says(fact: Fact) -> &'static str {
+    match fact {
+        Fact::MessageId => {
+            "The sender's id for the message, the same on every resend: duplicates are recognised by it. Without it the SHA-256 of the body is the id."
+        }
+        Fact::ClientId => {
+            "The sender's id for the client account. Required if the source lists the client ids it takes."
+        }
+        Fact::User => "The user who caused the event, if there is one.",
+        Fact::EventType => "The event's name.",
+        Fact::EventTime => "When the event happened.",
+        Fact::SpecVersion => "The version of the format.",
+    }
+}
+
+/// What an event is called where dialects meet: its dialect and its name, with the version from the second on.
+pub(super) fn name(row: &EventRow) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '.' };
+    let name: String = row.name.chars().map(plain).collect();
+    format!("{}_{name}{}", row.dialect, suffix(row))
+}
+
+/// What an event is called within its dialect.
+pub(super) fn short_name(row: &EventRow) -> String {
+    format!("{}{}", row.name, suffix(row))
+}
+
+fn suffix(row: &EventRow) -> String {
+    match row.version {
+        super::FIRST => String::new(),
+        version => format!("_v{version}"),
+    }
+}
+
+/// The name of the body that may be any event of a dialect in a version.
+pub(super) fn any_name(dialect: Dialect, version: Option<u16>) -> String {
+    match version {
+        None => format!("{dialect}_any"),
+        Some(version) => format!("{dialect}_any_v{version}"),
+    }
+}
+
+/// What the model's doc comment says.
+pub(super) fn description(row: &EventRow) -> String {
+    let (_, schema) = (row.schema)();
+    let schema = serde_json::to_value(schema).unwrap_or_default();
+    schema["description"].as_str().unwrap_or(row.name).to_owned()
+}
+
+type Schemas = BTreeMap<String, RefOr<Schema>>;
+
+/// The schemas of what is received and answered; those of hooks only if any are received.
+pub(super) fn schemas(catalog: &Table, with_hooks: bool) -> Result<Schemas, SchemaClash> {
+    let mut found = Found::default();
+    found.add_type::<Answer>("the answers")?;
+    found.add_type::<Problem>("the problems")?;
+    for row in catalog.events() {
+        let owner = format!("{} (handled by {})", row.name, row.handler);
+        let mut schemas = vec![(row.schema)()];
+        (row.referred)(&mut schemas);
+        found.add(&owner, schemas)?;
+    }
+    if with_hooks {
+        found.add_type::<RemoteError>("the failures of hooks")?;
+        for (owner, body) in catalog.hooks().flat_map(hooks::sides) {
+            let mut schemas = vec![(body.schema)()];
+            (body.referred)(&mut schemas);
+            found.add(&owner, schemas)?;
+        }
+    }
+    Ok(found.schemas)
+}
+
+#[derive(Default)]
+struct Found {
+    schemas: Schemas,
+    owners: BTreeMap<String, String>,
+}
+
+impl Found {
+    fn add_type<T: ToSchema>(&mut self, owner: &str) -> Result<(), SchemaClash> {
+        let mut schemas = vec![(T::name().into_owned(), <T as PartialSchema>::schema())];
+        T::schemas(&mut schemas);
+        self.add(owner, schemas)
+    }
+
+    fn add(&mut self, owner: &str, new: Vec<(String, RefOr<Schema>)>) -> Result<(), SchemaClash> {
+        for (name, schema) in new {
+            if self.schemas.get(&name).is_some_and(|known| *known != schema) {
+                let first = self.owners.remove(&name).unwrap_or_default();
+                return Err(SchemaClash { schema: name, first, second: owner.to_owned() });
+            }
+            self.owners.entry(name.clone()).or_insert_with(|| owner.to_owned());
+            self.schemas.insert(name, schema);
+        }
+        Ok(())
+    }
+}
+
+/// The headers of a delivery: those that differ from event to event in full, the others by reference.
+///
+/// Each operation has an id of its own as its sample, lest one event be taken for another's duplicate.
+pub(super) fn headers(
+    places: &Places,
+    id: &str,
+    event: Option<&str>,
+) -> (Vec<ParameterBuilder>, Vec<Ref>) {
+    let (mut own, mut shared) = (Vec::new(), Vec::new());
+    for fact in Fact::ALL {
+        let Some(header) = places.header(fact) else { continue };
+        let parameter = header_parameter(places, fact, header);
+        match (fact, event) {
+            (Fact::MessageId, _) => own.push(parameter.example(Some(format!("{id}-1").into()))),
+            (Fact::EventType, Some(event)) => own.push(parameter.example(Some(event.into()))),
+            _ => shared.push(reference("parameters", &parameter_name(fact, header))),
+        }
+    }
+    (own, shared)
+}
+
+/// The headers of these places under the names by which [`headers`] refers to them.
+pub(super) fn parameters<'p>(
+    all: impl Iterator<Item = &'p Places>,
+) -> BTreeMap<String, RefOr<Parameter>> {
+    all.flat_map(|places| {
+        let facts = Fact::ALL.into_iter().filter(|fact| *fact != Fact::MessageId);
+        facts.filter_map(|fact| {
+            let header = places.header(fact)?;
+            let parameter = header_parameter(places, fact, header).build();
+            Some((parameter_name(fact, header), parameter.into()))
+        })
+    })
+    .collect()
+}
+
+/// Two sources may read different facts from headers of one name.
+fn parameter_name(fact: Fact, header: &Header) -> String {
+    format!("{fact:?}_{}", header.name)
+}
+
+fn header_parameter(places: &Places, fact: Fact, header: &Header) -> ParameterBuilder {
+    let required = places.required.contains(&fact);
+    ParameterBuilder::new()
+        .name(&*header.spelling)
+        .parameter_in(ParameterIn::Header)
+        .required(if required { Required::True } else { Required::False })
+        .description(Some(says(fact)))
+        .example(match fact {
+            Fact::SpecVersion => Some("1.0".into()),
+            Fact::ClientId if required => Some("/example".into()),
+            _ => None,
+        })
+        .schema(Some(text()))
+}
+
+/// One body for each event, and one for any of them.
+pub(super) fn bodies(catalog: &Table) -> BTreeMap<String, RefOr<RequestBody>> {
+    let mut bodies: BTreeMap<String, RefOr<RequestBody>> =
+        catalog.events().map(|row| (name(row), body(row).into())).collect();
+    for row in catalog.events() {
+        for version in [None, Some(row.version)] {
+            bodies.entry(any_name(row.dialect, version)).or_insert_with(|| {
+                let same = |other: &&EventRow| {
+                    other.dialect == row.dialect
+                        && version.is_none_or(|version| other.version == version)
+                };
+                any_body(catalog.events().filter(same)).into()
+            });
+        }
+    }
+    bodies
+}
+
+fn body(row: &EventRow) -> RequestBody {
+    let content =
+        ContentBuilder::new().schema(Some(schema_of(row))).example(Some(example(row))).build();
+    required(content)
+}
+
+fn any_body<'a>(rows: impl Iterator<Item = &'a EventRow>) -> RequestBody {
+    let mut schema = AnyOfBuilder::new();
+    let mut examples = Vec::new();
+    for row in rows {
+        schema = schema.item(schema_of(row));
+        let example = ExampleBuilder::new().value(Some(example(row))).build();
+        examples.push((name(row), example));
+    }
+    required(
+        ContentBuilder::new()
+            .schema(Some(Schema::AnyOf(schema.build())))
+            .examples_from_iter(examples)
+            .build(),
+    )
+}
+
+fn required(content: utoipa::openapi::Content) -> RequestBody {
+    RequestBodyBuilder::new().required(Some(Required::True)).content(JSON, content).build()
+}
+
+fn schema_of(row: &EventRow) -> Ref {
+    Ref::from_schema_name((row.schema)().0)
+}
+
+/// The sample; as text if it is not JSON.
+fn example(row: &EventRow) -> Value {
+    serde_json::from_str(row.example).unwrap_or_else(|_| row.example.into())
+}
+
+/// One answer for each kind of refusal, and the one for success.
+pub(super) fn responses() -> BTreeMap<String, RefOr<Response>> {
+    let refusals = REFUSALS.into_iter().chain([&problem::NOT_IMPLEMENTED]);
+    let refusals = refusals.map(|kind| (refusal_name(kind), refusal(kind).into()));
+    refusals.chain([("Accepted".to_owned(), accepted().into())]).collect()
+}
+
+/// The reference to the answer for a kind of refusal.
+pub(super) fn refusal_ref(kind: &Kind) -> Ref {
+    Ref::from_response_name(refusal_name(kind))
+}
+
+fn refusal_name(kind: &Kind) -> String {
+    kind.status.canonical_reason().unwrap_or(kind.title).replace(' ', "")
+}
+
+/// The reference to the answer for success.
+pub(super) fn accepted_ref() -> Ref {
+    Ref::from_response_name("Accepted")
+}
+
+/// The reference to a body.
+pub(super) fn body_ref(name: &str) -> Ref {
+    reference("requestBodies", name)
+}
+
+fn accepted() -> Response {
+    let example = |status: &str, summary: &str| {
+        let value = json!({"status": status, "deliveryId": 1, "messageId": "OrderEvent-1"});
+        let example = ExampleBuilder::new().summary(summary).value(Some(value)).build();
+        (status.to_owned(), example)
+    };
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Answer::name())))
+        .examples_from_iter([
+            example("accepted", "Seen for the first time"),
+            example("duplicate", "Seen before"),
+        ])
+        .build();
+    ResponseBuilder::new()
+        .description("The delivery is kept; it need not be sent again.")
+        .content(JSON, content)
+        .build()
+}
+
+fn refusal(kind: &Kind) -> Response {
+    let status = kind.status.as_u16();
+    let example = json!({"type": kind.uri, "title": kind.title, "status": status});
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Problem::name())))
+        .example(Some(example))
+        .build();
+    let response =
+        ResponseBuilder::new().description(kind.when).content(problem::CONTENT_TYPE, content);
+    match kind.header {
+        Some(header) => response.header(header, header_of(header)).build(),
+        None => response.build(),
+    }
+}
+
+fn header_of(name: &str) -> utoipa::openapi::Header {
+    let (schema, says) = match name {
+        "Retry-After" => (Type::Integer, "After how many seconds to send it again."),
+        "Allow" => (Type::String, "The methods that the path takes."),
+        _ => (Type::String, "What would prove the sender."),
+    };
+    let schema = Object::with_type(SchemaType::new(schema));
+    HeaderBuilder::new().schema(Some(schema)).description(Some(says)).build()
+}
+
+pub(super) fn bearer(source: &Source) -> SecurityScheme {
+    let says = format!(
+        "A bearer key of the source `{}` ({}, {}).",
+        source.name, source.dialect, source.environment
+    );
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(says)).build();
+    SecurityScheme::Http(scheme)
+}
+
+/// The schema of any JSON.
+pub(super) fn any_json() -> Object {
+    Object::with_type(SchemaType::AnyValue)
+}
+
+/// The schema of plain text.
+pub(super) fn text() -> Object {
+    Object::with_type(Type::String)
+}
+
+fn reference(kind: &str, name: &str) -> Ref {
+    Ref::new(format!("#/components/{kind}/{name}"))
+}

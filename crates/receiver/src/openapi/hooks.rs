@@ -1,0 +1,169 @@
+//! The part of the document that describes Process Hooks: what is asked, what is answered, and the callback in between.
+
+use contract::catalog::{BodyModel, HookRow, Table, segment};
+use contract::hook::RemoteError;
+use serde_json::Value;
+use server::problem::{self, Kind};
+use source::{HookRoute, Unhandled};
+use utoipa::ToSchema;
+use utoipa::openapi::path::{
+    Callback, HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem,
+};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::{Content, ContentBuilder, Ref, Required, Response, ResponseBuilder};
+
+use super::components::{self, JSON};
+use super::operations::{first_sentence, requirement};
+
+/// The tag of a site's hooks.
+pub(super) const HOOKS: &str = "hooks";
+
+/// The refusals of a call, besides the hook's own failures.
+const REFUSALS: [&Kind; 7] = [
+    &problem::BAD_REQUEST,
+    &problem::UNAUTHORIZED,
+    &problem::METHOD_NOT_ALLOWED,
+    &problem::REQUEST_TIMEOUT,
+    &problem::CONTENT_TOO_LARGE,
+    &problem::UNSUPPORTED_MEDIA_TYPE,
+    &problem::UNAVAILABLE,
+];
+
+/// Each hook by its id, and the single URL.
+pub(super) fn paths(catalog: &Table, site: &HookRoute, tag: &str) -> Vec<(String, PathItem)> {
+    let mut paths: Vec<_> = catalog
+        .hooks()
+        .map(|row| (format!("{}/{}", site.path, segment(row.id)), call(row, site, tag)))
+        .collect();
+    paths.push((site.path.clone(), any(site, tag)));
+    paths
+}
+
+/// What the document calls the schemas of both sides, and which those are.
+pub(super) fn sides(row: &HookRow) -> [(String, BodyModel); 2] {
+    let owner = |side| format!("{side} of hook {} (in {})", row.id, row.claimant());
+    [(owner("the request"), row.request), (owner("the response"), row.response)]
+}
+
+fn call(row: &HookRow, site: &HookRoute, tag: &str) -> PathItem {
+    let description = description(row).unwrap_or_else(|| row.id.to_owned());
+    let operation = exchange(site, tag, Some(row.id))
+        .operation_id(Some(format!("{}_{}", site.source.name, row.id)))
+        .summary(Some(first_sentence(&description)))
+        .description(Some(description))
+        .request_body(Some(
+            RequestBodyBuilder::new()
+                .required(Some(Required::True))
+                .content(JSON, content(&row.request, row.example))
+                .build(),
+        ))
+        .response("200", response("The hook's response.", &row.response, row.example_response))
+        .callback("proceed", callback(row, site));
+    PathItem::new(HttpMethod::Post, operation)
+}
+
+/// Any hook, told apart by its header.
+fn any(site: &HookRoute, tag: &str) -> PathItem {
+    let says = match site.unhandled {
+        Unhandled::PassThrough => {
+            "A hook that no handler takes is answered by the vendor's own logic."
+        }
+        Unhandled::Refuse => "A hook that no handler takes is refused with 501.",
+    };
+    let json = || ContentBuilder::new().schema(Some(components::any_json())).build();
+    let body =
+        RequestBodyBuilder::new().required(Some(Required::True)).content(JSON, json()).build();
+    let ok = ResponseBuilder::new().description("The hook's response.").content(JSON, json());
+    let operation = exchange(site, tag, None)
+        .operation_id(Some(format!("{}_any_hook", site.source.name)))
+        .summary(Some("Any hook, told apart by X-DirectScale-RequestName"))
+        .description(Some(says))
+        .request_body(Some(body))
+        .response("200", ok);
+    PathItem::new(HttpMethod::Post, operation)
+}
+
+/// What every call has: key, headers, and the answers to one that fails.
+fn exchange(site: &HookRoute, tag: &str, hook: Option<&str>) -> OperationBuilder {
+    let operation = headers(hook)
+        .into_iter()
+        .fold(OperationBuilder::new(), |operation, header| operation.parameter(header));
+    let failed =
+        ContentBuilder::new().schema(Some(Ref::from_schema_name(RemoteError::name()))).build();
+    let failed = ResponseBuilder::new()
+        .description("The hook has failed, or the vendor's own logic has: then its own body.")
+        .content(JSON, failed);
+    let operation = REFUSALS.iter().fold(operation.tag(tag), |operation, kind| {
+        operation.response(kind.status.as_str(), components::refusal_ref(kind))
+    });
+    let operation = match site.unhandled {
+        Unhandled::PassThrough => operation,
+        Unhandled::Refuse => operation.response(
+            problem::NOT_IMPLEMENTED.status.as_str(),
+            components::refusal_ref(&problem::NOT_IMPLEMENTED),
+        ),
+    };
+    let operation = operation.response("500", failed);
+    match site.source.auth.bearer.is_empty() {
+        true => operation,
+        false => operation.security(requirement(&site.source.name)),
+    }
+}
+
+fn headers(hook: Option<&str>) -> [ParameterBuilder; 3] {
+    let header = |name: &str, says: &str, required: bool, example: &str| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header)
+            .required(if required { Required::True } else { Required::False })
+            .description(Some(says))
+            .example(Some(example.into()))
+            .schema(Some(components::text()))
+    };
+    [
+        header("X-DirectScale-CallbackToken", "Lets the callback run once.", true, "token-1"),
+        header(
+            "X-DirectScale-RequestName",
+            "The hook's id; if the path has one too, the same.",
+            hook.is_none(),
+            hook.unwrap_or("Autoships.CreateAutoship"),
+        ),
+        header("X-DirectScale-User", "On whose behalf it is called.", false, "jsmith"),
+    ]
+}
+
+/// The vendor's own logic, which a handler may run once.
+fn callback(row: &HookRow, site: &HookRoute) -> Callback {
+    let [token, ..] = headers(Some(row.id));
+    let base = site.api.as_ref().map_or_else(|| "{callback_url}".to_owned(), |api| api.origin());
+    let operation = OperationBuilder::new()
+        .operation_id(Some(format!("{}_{}_callback", site.source.name, row.id)))
+        .summary(Some("The vendor's own logic, when the handler proceeds"))
+        .parameter(token)
+        .request_body(Some(
+            RequestBodyBuilder::new()
+                .required(Some(Required::True))
+                .content(JSON, content(&row.request, row.example))
+                .build(),
+        ))
+        .response("200", response("The response.", &row.response, row.example_response))
+        .response("500", Response::new("It has failed; its body becomes the hook's answer."));
+    let item = PathItem::new(HttpMethod::Post, operation);
+    Callback::from([(format!("{base}/api/extension/hooks/{}", row.id), item.into())])
+}
+
+fn response(says: &str, body: &BodyModel, example: &str) -> Response {
+    ResponseBuilder::new().description(says).content(JSON, content(body, example)).build()
+}
+
+fn content(body: &BodyModel, example: &str) -> Content {
+    let example: Value = serde_json::from_str(example).unwrap_or_else(|_| example.into());
+    let schema = Ref::from_schema_name((body.schema)().0);
+    ContentBuilder::new().schema(Some(schema)).example(Some(example)).build()
+}
+
+/// What the hook's doc comment says.
+fn description(row: &HookRow) -> Option<String> {
+    let schema = serde_json::to_value((row.about)()).unwrap_or_default();
+    schema["description"].as_str().map(str::to_owned)
+}

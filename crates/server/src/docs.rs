@@ -1,0 +1,177 @@
+//! The documentation pages: Swagger UI and the OpenAPI document, served without anything from the network.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::{Config, SwaggerFile, serve};
+
+use super::login::{Login, require_login};
+use super::problem::{INTERNAL, NOT_FOUND, Problem};
+
+const DOCUMENT: &str = "/openapi.json";
+
+/// What the pages may load and do: their own files, and nothing from elsewhere.
+///
+/// Swagger UI has its icons in `data:` URLs; its inline styles are set by script, which needs no permission.
+const POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data:; \
+     object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const GUARDS: [(HeaderName, &str); 4] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "no-referrer"),
+];
+
+/// The pages, behind the login if there is one. The root leads to them.
+///
+/// # Errors
+/// If the document cannot be written as JSON.
+pub fn router(document: &OpenApi, login: Option<Login>) -> serde_json::Result<Router> {
+    let home = Router::new().route("/", get(|| async { Redirect::temporary("/swagger") }));
+    beside(home, document, login)
+}
+
+/// The pages beside others, all of them behind the login if there is one.
+///
+/// # Errors
+/// If the document cannot be written as JSON.
+pub fn beside(
+    pages: Router,
+    document: &OpenApi,
+    login: Option<Login>,
+) -> serde_json::Result<Router> {
+    let document = Bytes::from(document.to_json()?);
+    let own = Router::new()
+        .route("/swagger", get(|| async { Redirect::temporary("/swagger/") }))
+        .route("/swagger/", get(index))
+        .route("/swagger/{file}", get(file))
+        .route(DOCUMENT, get(|| async { ([(CONTENT_TYPE, "application/json")], document) }))
+        .with_state(Arc::new(swagger()));
+    let pages = pages.merge(own);
+    let pages = match login {
+        Some(login) => pages.layer(from_fn_with_state(login, require_login)),
+        None => pages,
+    };
+    Ok(pages.layer(map_response(guarded)))
+}
+
+fn swagger() -> Config<'static> {
+    Config::new([DOCUMENT])
+        .validator_url("none")
+        .persist_authorization(true)
+        .try_it_out_enabled(true)
+        .deep_linking(true)
+        .display_request_duration(true)
+        .doc_expansion("list")
+        .default_models_expand_depth(0)
+        .use_base_layout()
+}
+
+async fn index(State(config): State<Arc<Config<'static>>>) -> Response {
+    page("index.html", config)
+}
+
+async fn file(Path(name): Path<String>, State(config): State<Arc<Config<'static>>>) -> Response {
+    page(&name, config)
+}
+
+fn page(name: &str, config: Arc<Config<'static>>) -> Response {
+    match serve(name, config) {
+        Ok(Some(file)) => response(name, file),
+        Ok(None) => Problem::new(&NOT_FOUND).into_response(),
+        Err(_) => Problem::new(&INTERNAL).into_response(),
+    }
+}
+
+fn response(name: &str, file: SwaggerFile<'static>) -> Response {
+    let mut response = ([(CONTENT_TYPE, file.content_type)], file.bytes).into_response();
+    let headers = response.headers_mut();
+    if file.gzpipped {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if name.starts_with("swagger-ui") {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    }
+    response
+}
+
+/// Adds the headers that keep the pages to themselves; what does not say otherwise is not stored.
+async fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in GUARDS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use settings::Docs;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::login::hash;
+
+    async fn call(login: Option<Login>, path: &str) -> Response {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        router(&OpenApi::default(), login).unwrap().oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_root_leads_to_swagger() {
+        assert_eq!(call(None, "/").await.headers()["location"], "/swagger");
+        assert_eq!(call(None, "/swagger").await.headers()["location"], "/swagger/");
+    }
+
+    #[tokio::test]
+    async fn every_page_is_guarded() {
+        for path in
+            ["/", "/swagger", "/swagger/", "/swagger/swagger-ui.css", DOCUMENT, "/swagger/x"]
+        {
+            let response = call(None, path).await;
+            for (name, value) in GUARDS {
+                assert_eq!(response.headers()[name], value, "{path}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_library_is_stored_by_browsers() {
+        for (path, stored) in [
+            ("/swagger/", false),
+            ("/swagger/swagger-initializer.js", false),
+            ("/swagger/swagger-ui-bundle.js", true),
+            (DOCUMENT, false),
+        ] {
+            let response = call(None, path).await;
+            assert_eq!(response.status(), 200, "{path}");
+            assert_eq!(response.headers()[CACHE_CONTROL] != "no-store", stored, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn behind_a_login_every_page_asks_for_it() {
+        let password_hash = Some(hash(&"secret".into()).unwrap().into());
+        let settings = Docs { user: Some("docs".into()), password_hash };
+        let login = Login::new(&settings).unwrap();
+        for path in ["/", "/swagger", "/swagger/", "/swagger/swagger-ui.css", DOCUMENT] {
+            let response = call(login.clone(), path).await;
+            assert_eq!(response.status(), 401, "{path}");
+            assert!(response.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic"));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Who asks: this machine or another, a page of our own or another site's.
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{HOST, HeaderMap, ORIGIN};
+use settings::is_loopback;
+
+use super::problem::{FORBIDDEN, Problem};
+
+/// Lets requests pass that name this machine, and no others: a page elsewhere whose name leads here names that.
+pub async fn local_only(request: Request, next: Next) -> Response {
+    if names_this_machine(request.headers()) {
+        return next.run(request).await;
+    }
+    let why = "without a login this is for this machine alone; ask for it as localhost";
+    Problem::new(&FORBIDDEN).detail(why).into_response()
+}
+
+/// Lets requests that change something pass if a page of our own sends them, and others always.
+///
+/// A browser says so with every form. Whoever sends without one is told to use the API.
+pub async fn own_pages_only(request: Request, next: Next) -> Response {
+    if request.method().is_safe() || is_own_page(request.headers()) {
+        return next.run(request).await;
+    }
+    let why = "forms are taken from our own pages alone; programs use the API";
+    Problem::new(&FORBIDDEN).detail(why).into_response()
+}
+
+/// Whether the request names this machine as its host.
+pub fn names_this_machine(headers: &HeaderMap) -> bool {
+    let host = text(headers, HOST.as_str()).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_matches(['[', ']']).parse();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_loopback)
+}
+
+/// Whether a page of our own sends the request, as far as the browser says.
+fn is_own_page(headers: &HeaderMap) -> bool {
+    let origin = text(headers, ORIGIN.as_str());
+    let host = text(headers, HOST.as_str()).unwrap_or_default();
+    let is_from_here = origin
+        .and_then(|origin| origin.split_once("://"))
+        .is_some_and(|(_, own)| own.eq_ignore_ascii_case(host));
+    match text(headers, "sec-fetch-site") {
+        Some(site) => site == "same-origin" && (origin.is_none() || is_from_here),
+        None => is_from_here,
+    }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (http::HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_its_own() {
+        for host in
+            ["localhost", "LOCALHOST:80", "127.0.0.1:8090", "127.1.2.3", "[::1]:80", "[::1]"]
+        {
+            assert!(names_this_machine(&headers(&[("host", host)])), "{host}");
+        }
+        for host in [
+            "",
+            "example.com",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "10.0.0.1",
+            "0.0.0.0",
+        ] {
+            assert!(!names_this_machine(&headers(&[("host", host)])), "{host}");
+        }
+        assert!(!names_this_machine(&headers(&[])));
+    }
+
+    #[test]
+    fn a_form_counts_only_from_a_page_of_our_own() {
+        let host = ("host", "localhost:80");
+        let own = ("origin", "http://localhost:80");
+        let same = ("sec-fetch-site", "same-origin");
+        for own in [&[host, own][..], &[host, same], &[host, own, same]] {
+            assert!(is_own_page(&headers(own)), "{own:?}");
+        }
+        for other in [
+            &[host][..],
+            &[host, ("origin", "null")],
+            &[host, ("origin", "http://localhost:81")],
+            &[host, ("origin", "https://example.com"), same],
+            &[host, own, ("sec-fetch-site", "cross-site")],
+            &[host, ("sec-fetch-site", "same-site")],
+            &[host, ("sec-fetch-site", "none")],
+        ] {
+            assert!(!is_own_page(&headers(other)), "{other:?}");
+        }
+    }
+}

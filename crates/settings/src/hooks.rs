@@ -1,0 +1,225 @@
+//! From a source's `hooks` to where its Process Hooks are received and how its vendor is called back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::event::Dialect;
+use reqwest::Url;
+use secrecy::SecretString;
+use serde::Deserialize;
+use source::Source;
+use source::{CallbackApi, HookRoute, Recording, SECRET_MEMBERS, Unhandled};
+
+use super::check::{MANY, normal_path, overlap, refuse};
+use super::{Config, ConfigError, SourceConfig, duration, is_local, one_or_many};
+
+/// A source's Process Hooks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HooksConfig {
+    /// The path under which hooks are received.
+    pub path: String,
+    /// The vendor's system, which runs its own logic when a handler proceeds.
+    pub callback_url: Option<String>,
+    /// The vendor's key for that direction.
+    pub callback_key: Option<SecretString>,
+    /// The file that holds it.
+    pub callback_key_file: Option<PathBuf>,
+    /// How long a call may take, its callback included.
+    #[serde(deserialize_with = "duration")]
+    pub deadline: Duration,
+    /// How many calls may be open at once.
+    pub concurrency: usize,
+    /// What becomes of a hook that no handler takes.
+    pub unhandled: Unhandled,
+    /// Whether the bodies of calls are kept.
+    pub record_bodies: bool,
+    /// Fields whose values are left out of kept bodies, in any case; a `*` at the beginning stands for any.
+    #[serde(deserialize_with = "one_or_many")]
+    pub redact: Vec<String>,
+    /// The path under which the fork's own pages are served, behind the vendor's page tokens.
+    pub pages: Option<String>,
+}
+
+impl Default for HooksConfig {
+    fn default() -> Self {
+        HooksConfig {
+            path: "/api/hooks".into(),
+            callback_url: None,
+            callback_key: None,
+            callback_key_file: None,
+            deadline: Duration::from_secs(20),
+            concurrency: 256,
+            unhandled: Unhandled::default(),
+            record_bodies: false,
+            redact: SECRET_MEMBERS.map(str::to_owned).to_vec(),
+            pages: None,
+        }
+    }
+}
+
+impl HooksConfig {
+    /// The vendor's key, from the settings or from its file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be read, or the key is empty or no header can carry it.
+    pub fn callback_key(&self, name: &str) -> Result<Option<SecretString>, ConfigError> {
+        if self.callback_key.is_some() && self.callback_key_file.is_some() {
+            return refuse(format!(
+                "[sources.{name}.hooks] has callback_key and callback_key_file; remove one of them"
+            ));
+        }
+        let given: Vec<SecretString> = self.callback_key.iter().cloned().collect();
+        let files: Vec<PathBuf> = self.callback_key_file.iter().cloned().collect();
+        let section = format!("{name}.hooks");
+        let keys = super::proof::keys(
+            &section,
+            &given,
+            ("callback_key", "callback_key_file", &files),
+            true,
+        )?;
+        Ok(keys.into_iter().next())
+    }
+
+    /// The vendor's system, if it is configured.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if it is no address, would show the key to others on the way, or has no key.
+    pub fn callback_url(&self, name: &str) -> Result<Option<Url>, ConfigError> {
+        let Some(text) = &self.callback_url else { return Ok(None) };
+        let example = "write callback_url = \"https://….corpadmin.directscale.com\"";
+        let Ok(url) = Url::parse(text) else {
+            return refuse(format!("[sources.{name}.hooks] callback_url is no address; {example}"));
+        };
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return refuse(format!(
+                "[sources.{name}.hooks] callback_url has a user, a password or a query in it; {example}"
+            ));
+        }
+        match url.scheme() {
+            "https" => Ok(Some(url)),
+            "http" if is_local(&url) => Ok(Some(url)),
+            _ => refuse(format!(
+                "[sources.{name}.hooks] callback_url must be https: anyone on the way could read the key; {example}"
+            )),
+        }
+    }
+}
+
+impl Config {
+    /// Where hooks are received, with the sources that call them.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a source's hooks could not be told from others' or prove nothing.
+    pub fn hook_sites(&self, sources: &[Arc<Source>]) -> Result<Vec<Arc<HookRoute>>, ConfigError> {
+        let with_hooks = sources.iter().filter_map(|source| {
+            let settings = self.sources.get(&source.name)?;
+            Some((source, settings, settings.hooks.as_ref()?))
+        });
+        let mut sites: Vec<Arc<HookRoute>> = Vec::new();
+        for (source, settings, hooks) in with_hooks {
+            let site = site(source, settings, hooks)?;
+            check_apart(&site, sources, &sites)?;
+            sites.push(Arc::new(site));
+        }
+        Ok(sites)
+    }
+}
+
+fn site(
+    source: &Arc<Source>,
+    settings: &SourceConfig,
+    hooks: &HooksConfig,
+) -> Result<HookRoute, ConfigError> {
+    let name = &source.name;
+    if settings.dialect != Dialect::DirectScale {
+        return refuse(format!(
+            "[sources.{name}.hooks] only DirectScale calls hooks; remove the section, or write dialect = \"directscale\""
+        ));
+    }
+    if source.auth.is_none() {
+        return refuse(format!(
+            "[sources.{name}.hooks] needs a key, because a hook answers with what only the vendor may know; write bearer_tokens = [\"…\"] and remove auth = \"none\""
+        ));
+    }
+    if hooks.deadline < Duration::from_millis(1) {
+        return refuse(format!(
+            "[sources.{name}.hooks] deadline must be at least \"1ms\"; write deadline = \"20s\""
+        ));
+    }
+    if !(1..=MANY).contains(&hooks.concurrency) {
+        return refuse(format!(
+            "[sources.{name}.hooks] concurrency must be between 1 and {}",
+            MANY
+        ));
+    }
+    Ok(HookRoute {
+        source: Arc::clone(source),
+        path: normal_path(&format!("{name}.hooks"), &hooks.path)?,
+        deadline: hooks.deadline,
+        concurrency: hooks.concurrency,
+        unhandled: hooks.unhandled,
+        recording: Recording {
+            bodies: hooks.record_bodies,
+            redact: hooks.redact.iter().map(|name| name.to_lowercase()).collect(),
+        },
+        pages: match &hooks.pages {
+            Some(path) => Some(normal_path(&format!("{name}.hooks"), path)?),
+            None => None,
+        },
+        api: api(name, hooks)?,
+    })
+}
+
+/// No request may belong to a hook and to something else.
+fn check_apart(
+    site: &HookRoute,
+    sources: &[Arc<Source>],
+    others: &[Arc<HookRoute>],
+) -> Result<(), ConfigError> {
+    let name = &site.source.name;
+    let own = [Some(&site.path), site.pages.as_ref()];
+    let events = sources.iter().map(|source| (&source.path, format!("[sources.{}]", source.name)));
+    let hooks = others.iter().flat_map(|other| {
+        let section = format!("[sources.{}.hooks]", other.source.name);
+        [Some(&other.path), other.pages.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(move |path| (path, section.clone()))
+    });
+    for (path, section) in events.chain(hooks) {
+        if own.into_iter().flatten().any(|own| overlap(own, path)) {
+            return refuse(format!(
+                "[sources.{name}.hooks] and {section} have overlapping paths; give one of them another, e.g. path = \"/{}/api/hooks\"",
+                site.source.environment
+            ));
+        }
+    }
+    if site.pages.as_ref().is_some_and(|pages| overlap(pages, &site.path)) {
+        return refuse(format!(
+            "[sources.{name}.hooks] path and pages overlap; write for example pages = \"/pages\""
+        ));
+    }
+    Ok(())
+}
+
+fn api(name: &str, hooks: &HooksConfig) -> Result<Option<Arc<CallbackApi>>, ConfigError> {
+    let (url, key) = (hooks.callback_url(name)?, hooks.callback_key(name)?);
+    match (url, key) {
+        (Some(url), Some(key)) => match CallbackApi::new(url, &key) {
+            Ok(api) => Ok(Some(Arc::new(api))),
+            Err(error) => refuse(format!("[sources.{name}.hooks] {error:#}")),
+        },
+        (Some(_), None) => refuse(format!(
+            "[sources.{name}.hooks] has a callback_url but no key for it; write callback_key_file = \"…\" with the DirectScale Secret from the vendor's Extension Settings"
+        )),
+        (None, Some(_)) => refuse(format!(
+            "[sources.{name}.hooks] has a callback_key but no callback_url; write callback_url = \"https://….corpadmin.directscale.com\""
+        )),
+        (None, None) if hooks.unhandled == Unhandled::PassThrough => refuse(format!(
+            "[sources.{name}.hooks] has no callback_url, but hooks without a handler are passed through to it; write callback_url = \"https://….corpadmin.directscale.com\" and callback_key_file = \"…\", or unhandled = \"refuse\""
+        )),
+        (None, None) => Ok(None),
+    }
+}

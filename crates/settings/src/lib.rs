@@ -1,0 +1,412 @@
+//! The settings: file < environment < flags. Every one of them stands, with its default, in `receiver.example.toml`.
+
+mod bus;
+mod check;
+#[cfg(test)]
+mod example;
+mod hooks;
+mod keys;
+mod load;
+mod places;
+mod proof;
+pub mod secrets;
+mod warnings;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use contract::event::{Dialect, Environment};
+use secrecy::SecretString;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use signature::CustomScheme;
+
+pub use bus::{BusConfig, FaultsConfig, SubscriptionConfig};
+pub use check::{is_local, is_loopback, reachable};
+pub use hooks::HooksConfig;
+pub use keys::{ConfiguredKey, KeySort};
+pub use load::{EMIT_SIGNING_KEY, EMIT_TOKEN};
+pub use load::{Overrides, SettingsText, load, parse};
+pub use warnings::Warning;
+
+/// Why a configuration cannot be used: the setting, the reason and the line that mends it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The inbox's URL; its scheme chooses the engine.
+    pub inbox: String,
+    /// The senders, by name.
+    pub sources: BTreeMap<String, SourceConfig>,
+    /// What a request may cost.
+    pub limits: Limits,
+    /// How handlers are run.
+    pub dispatch: Dispatch,
+    /// How long an id is known.
+    pub dedup: Dedup,
+    /// How long ended deliveries are kept.
+    pub retention: Retention,
+    /// Who may read the documentation pages and the metrics.
+    pub docs: Docs,
+    /// The event bus.
+    pub bus: BusConfig,
+    /// What is logged and how.
+    pub log: Log,
+}
+
+/// One sender.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// How its deliveries look on the wire.
+    pub dialect: Dialect,
+    /// Which of the sender's worlds it is.
+    #[serde(default)]
+    pub environment: Environment,
+    /// The path under which it is received.
+    #[serde(default = "default_path")]
+    pub path: String,
+    /// What proves that a request is the sender's; absent for what the dialect's senders do.
+    #[serde(default)]
+    pub auth: Option<AuthKind>,
+    /// Accepted bearer keys; several while one is being replaced.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub bearer_tokens: Vec<SecretString>,
+    /// Files that hold one accepted bearer key each.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub bearer_token_files: Vec<PathBuf>,
+    /// Keys that the sender may sign with; several while one is being replaced.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub signing_keys: Vec<SecretString>,
+    /// Files that hold one such key each.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub signing_key_files: Vec<PathBuf>,
+    /// Former keys of either sort. They are accepted no more; a request that still comes with one is told to the owner.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub retired_keys: Vec<SecretString>,
+    /// Files that hold one such key each.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub retired_key_files: Vec<PathBuf>,
+    /// How the sender signs, by name; absent for what the dialect's senders do.
+    #[serde(default)]
+    pub scheme: Option<String>,
+    /// How the sender signs, in full, if its scheme has no name.
+    #[serde(default)]
+    pub signature: Option<CustomScheme>,
+    /// How old or how early a signed timestamp may be.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub tolerance: Option<Duration>,
+    /// The client ids it may carry; empty for any.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub client_ids: Vec<String>,
+    /// The status of the answer to an accepted or duplicate delivery.
+    #[serde(default = "default_status")]
+    pub accepted_status: u16,
+    /// Deliveries per second; more are answered 429. Absent for no limit.
+    #[serde(default)]
+    pub rate_limit: Option<std::num::NonZeroU32>,
+    /// Where the deliveries of a generic source say what they are.
+    #[serde(default)]
+    pub places: Option<PlacesConfig>,
+    /// The origins that may send CloudEvents once they have asked; `*` for any.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub allowed_origins: Vec<String>,
+    /// The Process Hooks that it calls; absent if it calls none.
+    #[serde(default)]
+    pub hooks: Option<HooksConfig>,
+}
+
+/// Where a delivery says what it is: `header:` and a name, or a JSON pointer into the body; several are tried in order.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlacesConfig {
+    /// The sender's id for the message.
+    #[serde(deserialize_with = "one_or_many")]
+    pub message_id: Vec<String>,
+    /// The event's name.
+    #[serde(deserialize_with = "one_or_many")]
+    pub event_type: Vec<String>,
+    /// When the event happened.
+    #[serde(deserialize_with = "one_or_many")]
+    pub event_time: Vec<String>,
+    /// Who caused the event.
+    #[serde(deserialize_with = "one_or_many")]
+    pub user: Vec<String>,
+    /// The account that the message is about.
+    #[serde(deserialize_with = "one_or_many")]
+    pub client_id: Vec<String>,
+}
+
+/// What proves that a request is the sender's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthKind {
+    /// A bearer key.
+    Bearer,
+    /// A signature.
+    Signature,
+    /// A bearer key and a signature.
+    BearerAndSignature,
+    /// Nothing.
+    None,
+}
+
+impl AuthKind {
+    /// Whether a bearer key is asked for.
+    pub const fn has_bearer(self) -> bool {
+        matches!(self, AuthKind::Bearer | AuthKind::BearerAndSignature)
+    }
+
+    /// Whether a signature is asked for.
+    pub const fn has_signature(self) -> bool {
+        matches!(self, AuthKind::Signature | AuthKind::BearerAndSignature)
+    }
+}
+
+/// What a request may cost before it is answered 408, 413 or 503.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest body, in bytes. Independent of it, one with more than 20,000 objects is not handled.
+    pub max_body: usize,
+    /// The largest request head, in bytes, the empty line behind it included.
+    pub max_head: usize,
+    /// How long a request's head may take, and how long a connection may stay idle.
+    #[serde(deserialize_with = "duration")]
+    pub head_timeout: Duration,
+    /// How long a body may take.
+    #[serde(deserialize_with = "duration")]
+    pub body_timeout: Duration,
+    /// The fewest bytes per second of a body that has yet to prove its sender; 0 for no minimum.
+    pub min_rate: usize,
+    /// How many deliveries may be on their way into the inbox at once, shared between the sources.
+    pub concurrency: usize,
+    /// How many bytes of bodies may be held in memory at once, shared between the sources.
+    pub buffered: usize,
+    /// How many connections may be open at once; then those that prove nothing or are idle give way.
+    pub connections: usize,
+    /// How many calls may wait for the inbox's writer.
+    pub queue: usize,
+    /// How long a stop may take: open requests and running handlers are waited for.
+    #[serde(deserialize_with = "duration")]
+    pub drain: Duration,
+}
+
+/// How handlers are run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dispatch {
+    /// Accept and keep deliveries, but run no handlers.
+    pub paused: bool,
+    /// How many handlers may run at once.
+    pub concurrency: usize,
+    /// How long one attempt may take.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// The delay after the first, second, … failed attempt; after the last entry the delivery is dead.
+    #[serde(deserialize_with = "durations")]
+    pub schedule: Vec<Duration>,
+    /// The part of a delay, from 0 to 1, by which it is varied up or down at random.
+    pub jitter: f64,
+}
+
+/// How long an id is known.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dedup {
+    /// A resend within this time is recognised. Deliveries are kept at least as long.
+    #[serde(deserialize_with = "duration")]
+    pub window: Duration,
+    /// How many of the latest ids are remembered in memory, to answer their duplicates without a write.
+    pub remembered: usize,
+}
+
+/// How long ended deliveries and the log of calls are kept. Dead letters stay until a person replays or prunes them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Handled deliveries.
+    #[serde(deserialize_with = "duration")]
+    pub done: Duration,
+    /// Deliveries that no handler took.
+    #[serde(deserialize_with = "duration")]
+    pub unrouted: Duration,
+    /// Calls of hooks.
+    #[serde(deserialize_with = "duration")]
+    pub hooks: Duration,
+}
+
+/// Who may read the documentation pages and the metrics when the listener is not loopback.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Docs {
+    /// The user's name.
+    pub user: Option<String>,
+    /// The password's Argon2 hash, as `webhook-receiver secret --hash` prints it. Without it the pages are not served.
+    pub password_hash: Option<SecretString>,
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Readable lines or JSON.
+    pub format: LogFormat,
+    /// Which lines: a level, or directives such as `info,webhook_receiver::dispatch=debug`.
+    pub filter: String,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Readable on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Readable.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            inbox: "sqlite:data/inbox.db".into(),
+            sources: BTreeMap::new(),
+            limits: Limits::default(),
+            dispatch: Dispatch::default(),
+            dedup: Dedup::default(),
+            retention: Retention::default(),
+            docs: Docs::default(),
+            bus: BusConfig::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_body: 1024 * 1024,
+            max_head: 32 * 1024,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            min_rate: 1024,
+            concurrency: 1024,
+            buffered: 64 * 1024 * 1024,
+            connections: 10_000,
+            queue: 4096,
+            drain: Duration::from_secs(25),
+        }
+    }
+}
+
+impl Default for Dispatch {
+    fn default() -> Self {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        Dispatch {
+            paused: false,
+            concurrency: 64,
+            timeout: Duration::from_secs(30),
+            schedule: [
+                10,
+                MINUTE,
+                5 * MINUTE,
+                30 * MINUTE,
+                2 * HOUR,
+                5 * HOUR,
+                10 * HOUR,
+                20 * HOUR,
+                35 * HOUR,
+            ]
+            .map(Duration::from_secs)
+            .to_vec(),
+            jitter: 0.2,
+        }
+    }
+}
+
+impl Default for Dedup {
+    fn default() -> Self {
+        Dedup { window: days(7), remembered: 65_536 }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention { done: days(30), unrouted: days(90), hooks: days(30) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: LogFormat::Auto, filter: "info".into() }
+    }
+}
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
+}
+
+fn default_path() -> String {
+    "/api/webhooks".into()
+}
+
+fn default_status() -> u16 {
+    200
+}
+
+/// One value or a list. The message of a mismatch does not repeat the value.
+fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a string or a list of strings")]
+    enum OneOrMany<T> {
+        One(T),
+        Many(Vec<T>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Ok(Time::deserialize(deserializer)?.0)
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
+fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    Ok(Vec::<Time>::deserialize(deserializer)?.into_iter().map(|time| time.0).collect())
+}
+
+/// A duration as people write it.
+struct Time(Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer).ok();
+        text.and_then(|text| humantime::parse_duration(&text).ok()).map(Time).ok_or_else(|| {
+            D::Error::custom(
+                "not a time with its unit; write for example \"30s\", \"10m\" or \"7d\"",
+            )
+        })
+    }
+}

@@ -1,0 +1,286 @@
+//! Reads the settings from a file and the environment, and says of an unknown one which is nearest.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use contract::event::without_value;
+use secrecy::{ExposeSecret, SecretString};
+use toml::{Table, Value};
+
+use super::{Config, ConfigError, secrets};
+
+const PREFIX: &str = "RECEIVER_";
+
+/// The file that is read if none is named.
+const DEFAULT_FILE: &str = "receiver.toml";
+
+/// Names the file itself, so it is no setting.
+const CONFIG_FILE: &str = "RECEIVER_CONFIG";
+
+/// Holds the emitter's bearer key, so it is no setting.
+pub const EMIT_TOKEN: &str = "RECEIVER_EMIT_TOKEN";
+
+/// Holds the key that the emitter signs with, so it is no setting.
+pub const EMIT_SIGNING_KEY: &str = "RECEIVER_EMIT_SIGNING_KEY";
+
+const NOT_SETTINGS: [&str; 3] = [CONFIG_FILE, EMIT_TOKEN, EMIT_SIGNING_KEY];
+
+/// Settings from the command line; they win over all others.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Overrides {
+    /// Settings file [default: receiver.toml if there is one]
+    #[arg(long, short, env = CONFIG_FILE, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on, e.g. 127.0.0.1:8080
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Inbox, e.g. sqlite:data/inbox.db
+    #[arg(long, value_name = "URL")]
+    pub inbox: Option<String>,
+}
+
+/// The settings from the file, the environment and the command line.
+///
+/// # Errors
+/// [`ConfigError`] with the setting and the reason.
+pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
+    SettingsText::read(overrides)?.parse()
+}
+
+/// The settings file, read but not yet understood: what cannot be read is another matter than what is wrong.
+#[derive(Debug)]
+pub struct SettingsText<'o> {
+    text: SecretString,
+    overrides: &'o Overrides,
+}
+
+impl<'o> SettingsText<'o> {
+    /// The file that the command line names, or else `receiver.toml`, if there is one.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the file cannot be read.
+    pub fn read(overrides: &'o Overrides) -> Result<Self, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let text = match &overrides.config {
+            Some(file) => read(file)?,
+            None if default.exists() => read(default)?,
+            None => String::new(),
+        };
+        Ok(SettingsText { text: text.into(), overrides })
+    }
+
+    /// The settings, overlaid with those from the environment and the command line.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the setting and the reason, or if everybody on this machine can change the file.
+    pub fn parse(&self) -> Result<Config, ConfigError> {
+        let file = self.overrides.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let text = self.text.expose_secret();
+        secrets::check_writers(file).map_err(ConfigError)?;
+        let mut config = parse(text, variables()?, &file.display().to_string())?;
+        if let Some(listen) = self.overrides.listen {
+            config.listen = listen;
+        }
+        if let Some(inbox) = &self.overrides.inbox {
+            config.inbox.clone_from(inbox);
+        }
+        Ok(config)
+    }
+}
+
+/// The settings in `text`, overlaid with those variables whose name begins with `RECEIVER_`.
+///
+/// Two underscores separate the levels: `RECEIVER_LIMITS__MAX_BODY` is `max_body` in `[limits]`.
+///
+/// # Errors
+/// [`ConfigError`] with the place (`name` and line, or the variable) and, for an unknown setting, the nearest one.
+pub fn parse(
+    text: &str,
+    vars: impl IntoIterator<Item = (String, String)>,
+    name: &str,
+) -> Result<Config, ConfigError> {
+    let vars: Vec<_> = vars.into_iter().filter(|(key, _)| is_setting(key)).collect();
+    if vars.is_empty() {
+        return toml::from_str(text).map_err(|error| in_file(text, name, &error));
+    }
+    let mut table: Table = toml::from_str(text).map_err(|error| in_file(text, name, &error))?;
+    for (key, value) in &vars {
+        set(&mut table, &key[PREFIX.len()..], typed(value));
+    }
+    overlaid(table, &vars).map_err(|error| match toml::from_str::<Config>(text) {
+        // What is wrong in the file itself is told with its line.
+        Err(in_text) if error.variable.is_none() => in_file(text, name, &in_text),
+        _ => ConfigError(error.to_string()),
+    })
+}
+
+fn is_setting(key: &str) -> bool {
+    key.starts_with(PREFIX) && !NOT_SETTINGS.contains(&key)
+}
+
+/// The environment's settings. Other variables may hold any bytes.
+fn variables() -> Result<Vec<(String, String)>, ConfigError> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
+        .filter(|(key, _)| is_setting(key))
+        .map(|(key, value)| match value.into_string() {
+            Ok(value) => Ok((key, value)),
+            Err(_) => Err(ConfigError(format!("environment variable {key}: not UTF-8"))),
+        })
+        .collect()
+}
+
+fn read(file: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(file).map_err(|error| {
+        ConfigError(format!("cannot read the settings file {}: {error}", file.display()))
+    })
+}
+
+/// What is wrong with the file and the variables together.
+struct Misfit<'v> {
+    /// The variable at fault; none if the file is.
+    variable: Option<&'v str>,
+    path: String,
+    message: String,
+}
+
+impl std::fmt::Display for Misfit<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.variable {
+            Some(key) => write!(f, "environment variable {key}: {}", self.message),
+            None if is_missing(&self.message) => write!(
+                f,
+                "[{}]: {}, or set {PREFIX}{}__DIALECT=directscale",
+                self.path,
+                self.message,
+                as_variable(&self.path)
+            ),
+            None => write!(f, "{}: {}", self.path, self.message),
+        }
+    }
+}
+
+/// The settings of the file and the variables together, whatever the variables' order.
+fn overlaid<'v>(mut table: Table, vars: &'v [(String, String)]) -> Result<Config, Misfit<'v>> {
+    let mut texts = Vec::new();
+    loop {
+        let error = match serde_path_to_error::deserialize(Value::Table(table.clone())) {
+            Ok(config) => return Ok(config),
+            Err(error) => error,
+        };
+        let path = error.path().to_string();
+        let message = error.inner().message();
+        let culprit = vars.iter().find(|(key, _)| sets(key, &path) && !is_missing(message));
+        match culprit {
+            // A key or a name may consist of digits: what does not fit as a number is text.
+            Some((key, value)) if is_scalar(value) && !texts.contains(key) => {
+                set(&mut table, &key[PREFIX.len()..], Value::String(value.clone()));
+                texts.push(key.clone());
+            }
+            _ => {
+                let variable = culprit.map(|(key, _)| key.as_str());
+                return Err(Misfit { variable, path, message: hint(message) });
+            }
+        }
+    }
+}
+
+/// Whether the variable is the setting at `path` or inside it.
+fn sets(key: &str, path: &str) -> bool {
+    let setting = as_variable(path);
+    key[PREFIX.len()..]
+        .to_uppercase()
+        .strip_prefix(&setting)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
+}
+
+/// `limits.max_body` as it stands in a variable's name.
+fn as_variable(path: &str) -> String {
+    let path = path.split('[').next().unwrap_or_default();
+    path.replace('.', "__").replace('-', "_").to_uppercase()
+}
+
+/// The reason without the line's text, which may hold a secret.
+fn in_file(text: &str, name: &str, error: &toml::de::Error) -> ConfigError {
+    let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+    ConfigError(format!("{name}, line {line}: {}", hint(error.message())))
+}
+
+/// Serde's message without the value at fault, and with what would mend it.
+fn hint(message: &str) -> String {
+    let message = message.trim_end();
+    if is_missing(message) {
+        return format!("{message}; write for example dialect = \"directscale\"");
+    }
+    let Some((wrong, known)) =
+        message.strip_prefix("unknown ").and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return without_value(message);
+    };
+    let (kind, wrong) = wrong.split_once(' ').unwrap_or((wrong, ""));
+    let nearest = nearest(wrong.trim_matches('`'), known);
+    match (kind, nearest) {
+        (_, Some(nearest)) => format!("{message}; did you mean `{nearest}`?"),
+        ("field", None) => message.to_owned(),
+        // A value that is like none of the known ones may be a key in the wrong place.
+        (_, None) => format!("unknown value, expected {known}"),
+    }
+}
+
+fn is_missing(message: &str) -> bool {
+    message.starts_with("missing field")
+}
+
+/// The name in backticks in `known` that is most like `wrong`, if one is.
+fn nearest<'k>(wrong: &str, known: &'k str) -> Option<&'k str> {
+    let wrong = wrong.to_lowercase();
+    known
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|known| (strsim::jaro_winkler(&wrong, known), known))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+/// Puts a variable's value at its place.
+fn set(table: &mut Table, path: &str, value: Value) {
+    let (key, rest) = match path.split_once("__") {
+        Some((key, rest)) => (key, Some(rest)),
+        None => (path, None),
+    };
+    let key = existing(table, key).unwrap_or_else(|| key.to_lowercase());
+    match rest {
+        None => {
+            table.insert(key, value);
+        }
+        Some(rest) => {
+            let inner = table.entry(key).or_insert_with(|| Value::Table(Table::new()));
+            if !inner.is_table() {
+                *inner = Value::Table(Table::new());
+            }
+            if let Value::Table(inner) = inner {
+                set(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// A variable cannot have a hyphen in its name, a source can.
+fn existing(table: &Table, key: &str) -> Option<String> {
+    table.keys().find(|known| known.replace('-', "_").eq_ignore_ascii_case(key)).cloned()
+}
+
+/// What reads as a TOML number, boolean or list is one; the rest is text.
+fn typed(text: &str) -> Value {
+    match text.parse::<Value>() {
+        Ok(value) if value.is_array() || is_scalar(text) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+fn is_scalar(text: &str) -> bool {
+    text.parse::<Value>()
+        .is_ok_and(|value| value.is_integer() || value.is_float() || value.is_bool())
+}

@@ -1,0 +1,284 @@
+//! What is allowed but unwise, told at every start and by `check`.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use contract::event::Dialect;
+use humantime::format_duration;
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use signature::{Fingerprint, Key, KeyFormat, MessageKey, RFC_9421, Scheme};
+use source::Fact;
+
+use super::keys::{ConfiguredKey, KeySort};
+use super::{
+    AuthKind, Config, EMIT_SIGNING_KEY, EMIT_TOKEN, HooksConfig, SourceConfig, is_loopback, secrets,
+};
+
+/// A setting that is allowed but unwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// Which one, with its section.
+    pub setting: String,
+    /// What is unwise about it.
+    pub reason: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.setting, self.reason, self.remedy)
+    }
+}
+
+/// Shorter bearer keys can be guessed.
+const SHORTEST_BEARER: usize = 16;
+
+/// Senders are known to post bodies of this size, in bytes.
+const LARGE_BODY: usize = 256 * 1024;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// How many seconds after an event it may still be sent again, by its senders' documentation. The others tell nothing.
+const RESENDS: [(Dialect, u64); 6] = [
+    // No schedule, but the advice to know ids for so long.
+    (Dialect::EvolutionX, DAY),
+    // The last of the ten attempts that the specification proposes.
+    (Dialect::StandardWebhooks, 75 * HOUR + 35 * MINUTE + 5),
+    // Not by itself, but by hand.
+    (Dialect::GitHub, 3 * DAY),
+    (Dialect::Stripe, 3 * DAY),
+    (Dialect::Shopify, 4 * HOUR),
+    (Dialect::Slack, 6 * MINUTE),
+];
+
+impl Config {
+    /// Everything that is allowed but unwise.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let is_set = |name: &&str| std::env::var_os(name).is_some();
+        self.warnings_with([EMIT_TOKEN, EMIT_SIGNING_KEY].into_iter().find(is_set))
+    }
+
+    /// As [`warnings`](Self::warnings), whatever the environment holds.
+    fn warnings_with(&self, emitters: Option<&str>) -> Vec<Warning> {
+        // Keys that cannot be read are no warning: for them the receiver does not start.
+        let keys = self.sources.iter().flat_map(|(name, source)| source.keys(name));
+        let mut keys: Vec<ConfiguredKey> = keys.flatten().collect();
+        keys.retain(|key| key.sort.is_accepted());
+        let lists = [
+            self.open_sources(),
+            self.weak_keys(&keys),
+            repeated_keys(&keys),
+            self.shared_keys(&keys),
+            self.senders_halves(&keys),
+            self.callback_keys(&keys),
+            self.unsigned_ids(),
+            self.short_window().into_iter().collect(),
+            self.small_bodies().into_iter().collect(),
+            self.hidden_pages().into_iter().collect(),
+            self.senders_key(emitters).into_iter().collect(),
+        ];
+        lists.concat()
+    }
+
+    fn open_sources(&self) -> Vec<Warning> {
+        let open = self.sources.iter().filter(|(_, source)| source.auth == Some(AuthKind::None));
+        let warning = |name| Warning {
+            setting: format!("[sources.{name}] auth"),
+            reason: "\"none\" lets anyone who reaches it post events".into(),
+            remedy: "write auth = \"bearer\" or auth = \"signature\", and the key".into(),
+        };
+        open.map(|(name, _)| warning(name)).collect()
+    }
+
+    fn weak_keys(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
+        keys.iter().filter_map(|key| self.weak_key(key)).collect()
+    }
+
+    fn weak_key(&self, key: &ConfiguredKey) -> Option<Warning> {
+        if key.sort == KeySort::Bearer {
+            let is_short = key.secret.expose_secret().chars().count() < SHORTEST_BEARER;
+            let short = is_short.then(|| format!("has fewer than {SHORTEST_BEARER} characters"));
+            return short.or_else(|| secrets::weakness(&key.secret)).map(|weakness| Warning {
+                setting: key.setting(),
+                reason: format!("{weakness} and can be guessed"),
+                remedy: "write one from `webhook-receiver secret`, here and at the sender".into(),
+            });
+        }
+        let (scheme, is_short) = match self.scheme_of(key) {
+            Some(scheme) => {
+                let is_short = Key::new(&scheme, &key.secret).is_ok_and(|key| key.is_short);
+                (scheme.name, is_short)
+            }
+            None => (RFC_9421.to_owned(), self.message_key(key)?.is_short),
+        };
+        is_short.then(|| Warning {
+            setting: key.setting(),
+            reason: format!("is shorter than the keys of {scheme} have to be"),
+            remedy: "have the sender make a new key, and write that".into(),
+        })
+    }
+
+    /// One world's key must not open the other.
+    fn shared_keys(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
+        let environment = |key: &ConfiguredKey| self.sources[&key.source].environment;
+        let shared = |number: usize, key: &ConfiguredKey| {
+            let mut others = keys[..number].iter();
+            let other =
+                others.find(|other| other.is(key) && environment(other) != environment(key))?;
+            Some(Warning {
+                setting: key.setting(),
+                reason: format!(
+                    "is also a key of [sources.{}], so that a test system can post live events",
+                    other.source
+                ),
+                remedy: "write a key of its own, here and at the sender".into(),
+            })
+        };
+        keys.iter().enumerate().filter_map(|(number, key)| shared(number, key)).collect()
+    }
+
+    /// Halves of key pairs that belong to the sender.
+    fn senders_halves(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
+        let half = |key: &ConfiguredKey| {
+            if let Some(message_key) = self.message_key(key) {
+                return message_key.is_senders_half().then(|| Warning {
+                    setting: key.setting(),
+                    reason: "is the secret half of a key pair, which signs, and a receiver only verifies".into(),
+                    remedy: "write the public half".into(),
+                });
+            }
+            let scheme = self.scheme_of(key)?;
+            let (public, secret) = scheme.kinds.iter().find_map(|kind| match &kind.key {
+                KeyFormat::Pair { public, secret } => Some((public, secret)),
+                _ => None,
+            })?;
+            key.secret.expose_secret().starts_with(secret).then(|| Warning {
+                setting: key.setting(),
+                reason: format!("is the {secret} half, which signs, and a receiver only verifies"),
+                remedy: format!("write the half that begins with {public}"),
+            })
+        };
+        keys.iter().filter_map(half).collect()
+    }
+
+    /// Whoever may call could call back, too, if both directions had one key.
+    fn callback_keys(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
+        let hooks = self.sources.iter().filter_map(|(name, s)| Some((name, s.hooks.as_ref()?)));
+        let warning = |(name, hooks): (&String, &HooksConfig)| {
+            let key = Fingerprint::of(&hooks.callback_key(name).ok()??);
+            let other = keys.iter().find(|other| other.fingerprint == key)?;
+            Some(Warning {
+                setting: format!("[sources.{name}.hooks] callback_key"),
+                reason: format!("is the same key as {}", other.setting()),
+                remedy: "write the DirectScale Secret here, and the Extension Secret there".into(),
+            })
+        };
+        hooks.filter_map(warning).collect()
+    }
+
+    /// Headers of the message's id that a scheme leaves out, where the settings say which header it is.
+    fn unsigned_ids(&self) -> Vec<Warning> {
+        let unsigned = |(name, source): (&String, &SourceConfig)| {
+            let scheme = source.scheme(name).ok().flatten()?;
+            let places = source.places.as_ref().and_then(|_| source.places(name).ok())?;
+            let is_signed = |own: &str| {
+                let mut ids = scheme.headers.iter().filter_map(|headers| headers.id.as_ref());
+                ids.any(|id| id.eq_ignore_ascii_case(own))
+            };
+            let header =
+                places.header(Fact::MessageId).filter(|header| !is_signed(&header.spelling))?;
+            Some(Warning {
+                setting: format!("[sources.{name}.places] message_id"),
+                reason: format!(
+                    "{} is not signed, so that whoever has got hold of a delivery can send it again under another id",
+                    header.spelling
+                ),
+                remedy:
+                    "name a place in the body, or the header that is signed, if the sender has one"
+                        .into(),
+            })
+        };
+        self.sources.iter().filter_map(unsigned).collect()
+    }
+
+    fn short_window(&self) -> Option<Warning> {
+        let window = self.dedup.window;
+        let resent = |dialect| RESENDS.iter().find(|(known, _)| *known == dialect);
+        let resends = self.sources.iter().filter_map(|(name, source)| {
+            Some((name, source.dialect, Duration::from_secs(resent(source.dialect)?.1)))
+        });
+        let (name, dialect, longest) = resends.max_by_key(|(_, _, after)| *after)?;
+        (window < longest).then(|| Warning {
+            setting: "[dedup] window".into(),
+            reason: format!(
+                "{} is less than the {} for which {dialect} events may be sent again to [sources.{name}], and then they are handled twice",
+                format_duration(window),
+                format_duration(longest)
+            ),
+            remedy: format!("write window = \"{}\" or more", format_duration(longest)),
+        })
+    }
+
+    fn small_bodies(&self) -> Option<Warning> {
+        (self.limits.max_body < LARGE_BODY).then(|| Warning {
+            setting: "[limits] max_body".into(),
+            reason: format!("is below {} KiB, and senders post that much", LARGE_BODY / 1024),
+            remedy: format!("write max_body = {LARGE_BODY} or more"),
+        })
+    }
+
+    fn hidden_pages(&self) -> Option<Warning> {
+        let are_hidden = !is_loopback(self.listen.ip()) && self.docs.password_hash.is_none();
+        are_hidden.then(|| Warning {
+            setting: "[docs] password_hash".into(),
+            reason: "without it the documentation pages and the metrics are not served".into(),
+            remedy: "write password_hash = \"…\", made by `webhook-receiver secret --hash`".into(),
+        })
+    }
+
+    fn senders_key(&self, variable: Option<&str>) -> Option<Warning> {
+        let variable = variable.filter(|_| !is_loopback(self.listen.ip()))?;
+        Some(Warning {
+            setting: format!("environment variable {variable}"),
+            reason: format!("holds a sender's key beside a receiver on {}", self.listen),
+            remedy: "unset it, and set it only where `emit` runs".into(),
+        })
+    }
+
+    fn scheme_of(&self, key: &ConfiguredKey) -> Option<Scheme> {
+        let is_signing = key.sort == KeySort::Signing;
+        let source = self.sources.get(&key.source).filter(|_| is_signing)?;
+        source.scheme(&key.source).ok().flatten()
+    }
+
+    /// The key, if it is one of message signatures.
+    fn message_key(&self, key: &ConfiguredKey) -> Option<MessageKey> {
+        let source = self.sources.get(&key.source)?;
+        let is_message = key.sort == KeySort::Signing && source.signs_messages();
+        is_message.then(|| MessageKey::new(&key.secret).ok())?
+    }
+}
+
+/// Keys that stand twice in one source.
+fn repeated_keys(keys: &[ConfiguredKey]) -> Vec<Warning> {
+    let repeated = |number: usize, key: &ConfiguredKey| {
+        let mut others = keys[..number].iter();
+        let other = others.find(|other| other.is(key) && other.source == key.source)?;
+        let (reason, remedy) = match other.sort == key.sort {
+            true => (format!("is the same key as {}", other.place), "remove it"),
+            false => (
+                format!("is also in {}, so that every request shows how to sign", other.place),
+                "have the sender make another key to sign with, and write that",
+            ),
+        };
+        Some(Warning { setting: key.setting(), reason, remedy: remedy.into() })
+    };
+    keys.iter().enumerate().filter_map(|(number, key)| repeated(number, key)).collect()
+}

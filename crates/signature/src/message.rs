@@ -1,0 +1,285 @@
+//! HTTP Message Signatures (RFC 9421) that reach the body through its Content-Digest (RFC 9530).
+//!
+//! What is signed is chosen by the sender, request by request. A signature counts only if it covers the digest and the
+//! time: else its body could be another, or a replay.
+
+mod base;
+mod digest;
+mod key;
+#[cfg(test)]
+mod tests;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Uri, request};
+use sfv::{BareItem, Dictionary, FieldType, InnerList, Item, ListEntry, Parser};
+
+use super::{SignError, Skew, Unproven};
+use crate::Timestamp;
+
+pub use key::{MessageAlgorithm, MessageKey, MessageKeyError};
+
+use digest::Digest;
+
+/// The name of the scheme in the configuration.
+pub const RFC_9421: &str = "rfc9421";
+
+const INPUT: &str = "signature-input";
+const SIGNATURE: &str = "signature";
+const DIGEST: &str = "content-digest";
+
+/// The headers of the proof.
+pub const MESSAGE_HEADERS: [&str; 3] = [DIGEST, INPUT, SIGNATURE];
+
+/// The most signatures of one request that are looked at. Each may cost as much as fifty of a shared secret.
+const MOST_SIGNATURES: usize = 4;
+
+/// The parts of a request that a signature may cover.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'m> {
+    /// The method.
+    pub method: &'m Method,
+    /// The target, as it was requested.
+    pub uri: &'m Uri,
+    /// The headers.
+    pub headers: &'m HeaderMap,
+}
+
+impl<'m> From<&'m request::Parts> for Message<'m> {
+    fn from(parts: &'m request::Parts) -> Self {
+        Message { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
+    }
+}
+
+/// What a request presents as proof; the body decides whether it is one.
+#[derive(Debug)]
+pub struct MessagePresented {
+    signatures: Vec<Signature>,
+    digests: Vec<Digest>,
+}
+
+/// One signature and what it should be of.
+#[derive(Debug)]
+struct Signature {
+    algorithm: Option<MessageAlgorithm>,
+    bases: Vec<Vec<u8>>,
+    bytes: Vec<u8>,
+    /// When it was made, in seconds since 1970.
+    created: i64,
+}
+
+impl Message<'_> {
+    /// Reads the proof from the headers, and refuses what no body could make good.
+    ///
+    /// Those of the headers in `covered` that the request has must be signed. `tolerance` is in seconds and counts both
+    /// ways from `now`.
+    ///
+    /// # Errors
+    /// [`Unproven`] if no signature of the request covers its digest and these headers, is of a known form, and is fresh.
+    pub fn present(
+        &self,
+        covered: &[HeaderName],
+        tolerance: u64,
+        now: Timestamp,
+    ) -> Result<MessagePresented, Unproven> {
+        let inputs = self.dictionary(INPUT)?;
+        let signatures = self.dictionary(SIGNATURE)?;
+        if inputs.len() > MOST_SIGNATURES {
+            return Err(Unproven::TooMany(INPUT.into()));
+        }
+        let (mut read, mut refused) = (Vec::new(), None);
+        for (label, input) in &inputs {
+            let signature = signatures.get(label);
+            match self.signature(input, signature, covered, tolerance, now) {
+                Ok(signature) => read.push(signature),
+                Err(reason) => refused = refused.or(Some(reason)),
+            }
+        }
+        match (read.is_empty(), refused) {
+            (true, Some(reason)) => Err(reason),
+            (true, None) => Err(bad("is missing from Signature-Input")),
+            _ => Ok(MessagePresented {
+                signatures: read,
+                digests: Digest::read(&self.dictionary(DIGEST)?)?,
+            }),
+        }
+    }
+
+    fn signature(
+        &self,
+        input: &ListEntry,
+        signature: Option<&ListEntry>,
+        needed: &[HeaderName],
+        tolerance: u64,
+        now: Timestamp,
+    ) -> Result<Signature, Unproven> {
+        let ListEntry::InnerList(covered) = input else {
+            return Err(bad("has no list of what it covers in Signature-Input"));
+        };
+        let Some(ListEntry::Item(Item { bare_item: BareItem::ByteSequence(bytes), .. })) =
+            signature
+        else {
+            return Err(bad("has no bytes in Signature under its label"));
+        };
+        let created = check_time(covered, tolerance, now)?;
+        let mut there = needed.iter().filter(|name| self.headers.contains_key(*name));
+        if let Some(name) = there.find(|name| !base::covers(covered, name.as_str())) {
+            return Err(bad(&format!("does not cover {name}, which says what the delivery is")));
+        }
+        Ok(Signature {
+            algorithm: algorithm(covered)?,
+            bases: self.bases(covered)?,
+            bytes: bytes.clone(),
+            created,
+        })
+    }
+
+    /// What is signed, for a request over https and over http: in front of the receiver may be a proxy that decrypts.
+    fn bases(&self, covered: &InnerList) -> Result<Vec<Vec<u8>>, Unproven> {
+        base::check(covered)?;
+        let mut bases = vec![base::of(self, covered, "https")?, base::of(self, covered, "http")?];
+        bases.dedup();
+        Ok(bases)
+    }
+
+    /// A header that is a dictionary, in one line or several.
+    fn dictionary(&self, name: &str) -> Result<Dictionary, Unproven> {
+        let lines: Vec<&[u8]> =
+            self.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        if lines.is_empty() {
+            return Err(Unproven::Missing(name.to_owned()));
+        }
+        let parsed = Parser::new(&lines.join(&b", "[..])).parse();
+        parsed.map_err(|_| bad(&format!("cannot be read: {name} is not a dictionary")))
+    }
+
+    /// The headers that prove `body`: its digest, and a signature by each key over the digest and `covered` besides.
+    ///
+    /// # Errors
+    /// [`SignError`] if there is no key, or one that cannot sign, or something to cover that the request has not.
+    pub fn sign(
+        &self,
+        keys: &[&MessageKey],
+        covered: &[&str],
+        created: Timestamp,
+        body: &[u8],
+    ) -> Result<Vec<(String, HeaderValue)>, SignError> {
+        if keys.is_empty() {
+            return Err(SignError::NoKey);
+        }
+        let digest = Digest::written(body);
+        let mut headers = self.headers.clone();
+        headers.insert(HeaderName::from_static(DIGEST), value(DIGEST, &digest)?);
+        let message = Message { headers: &headers, ..*self };
+        let covered = covering(covered, created)?;
+        let scheme = self.uri.scheme_str().unwrap_or("https");
+        let signed = base::of(&message, &covered, scheme).map_err(unsigned)?;
+        let (mut inputs, mut signatures) = (Dictionary::new(), Dictionary::new());
+        for (number, key) in keys.iter().enumerate() {
+            let label = label(number);
+            inputs.insert(label.clone(), covered.clone().into());
+            signatures.insert(label, BareItem::ByteSequence(key.sign(&signed)?).into());
+        }
+        Ok(vec![
+            (DIGEST.into(), value(DIGEST, &digest)?),
+            (INPUT.into(), value(INPUT, &inputs.serialize().unwrap_or_default())?),
+            (SIGNATURE.into(), value(SIGNATURE, &signatures.serialize().unwrap_or_default())?),
+        ])
+    }
+}
+
+impl MessagePresented {
+    /// The number of the key that made one of the signatures, and when it did, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Unproven`] if none did, or the body is not the one that was signed.
+    pub fn verify<'k>(
+        &self,
+        body: &[u8],
+        keys: impl Iterator<Item = &'k MessageKey>,
+    ) -> Result<(usize, i64), Unproven> {
+        let (mut tried, mut made) = (0, None);
+        for (number, key) in keys.enumerate() {
+            tried += 1;
+            if made.is_none() {
+                let by_key = self.signatures.iter().find(|signature| signature.is_by(key));
+                made = by_key.map(|signature| (number, signature.created));
+            }
+        }
+        let made = made.ok_or(Unproven::WrongSignature(tried))?;
+        match self.digests.iter().all(|digest| digest.is_of(body)) {
+            true => Ok(made),
+            false => Err(bad("is of another body: Content-Digest does not match")),
+        }
+    }
+}
+
+impl Signature {
+    fn is_by(&self, key: &MessageKey) -> bool {
+        let fits = self.algorithm.is_none_or(|algorithm| algorithm == key.algorithm);
+        fits && self.bases.iter().any(|base| key.has_made(base, &self.bytes))
+    }
+}
+
+/// The time of signing, if it is near enough.
+fn check_time(covered: &InnerList, tolerance: u64, now: Timestamp) -> Result<i64, Unproven> {
+    let Some(created) = integer(covered, "created")? else {
+        return Err(bad("does not say when it was created"));
+    };
+    let skew = Skew { ahead: created.saturating_sub(now.timestamp()), tolerance };
+    if skew.ahead.unsigned_abs() > tolerance {
+        return Err(Unproven::Stale(skew));
+    }
+    match integer(covered, "expires")? {
+        Some(expires) if expires < now.timestamp() => Err(bad("has expired")),
+        _ => Ok(created),
+    }
+}
+
+fn integer(covered: &InnerList, name: &str) -> Result<Option<i64>, Unproven> {
+    match covered.params.get(name).map(BareItem::as_integer) {
+        None => Ok(None),
+        Some(Some(number)) => Ok(Some(number.into())),
+        Some(None) => Err(bad(&format!("has a parameter {name} that is not a whole number"))),
+    }
+}
+
+fn algorithm(covered: &InnerList) -> Result<Option<MessageAlgorithm>, Unproven> {
+    let Some(name) = covered.params.get("alg") else { return Ok(None) };
+    let known = name.as_string().and_then(|name| MessageAlgorithm::named(name.as_str()));
+    known.map(Some).ok_or_else(|| bad("says that its algorithm is one that is not known here"))
+}
+
+/// The list of what a signature covers, the digest last.
+fn covering(covered: &[&str], created: Timestamp) -> Result<InnerList, SignError> {
+    let name = |name: &&str| match sfv::String::try_from((*name).to_owned()) {
+        Ok(name) => Ok(Item::new(name)),
+        Err(_) => Err(SignError::Message(format!("cannot cover {name:?}"))),
+    };
+    let items = covered.iter().chain([&DIGEST]).map(name).collect::<Result<_, _>>()?;
+    let mut list = InnerList::new(items);
+    let created = sfv::Integer::try_from(created.timestamp());
+    let created =
+        created.map_err(|_| SignError::Message("has a time that no header has".into()))?;
+    list.params.insert(sfv::key_ref("created").to_owned(), created.into());
+    base::check(&list).map_err(unsigned)?;
+    Ok(list)
+}
+
+fn label(number: usize) -> sfv::Key {
+    sfv::Key::try_from(format!("sig{}", number + 1)).expect("letters and digits are a label")
+}
+
+fn value(name: &str, text: &str) -> Result<HeaderValue, SignError> {
+    HeaderValue::from_str(text).map_err(|_| SignError::Header(name.to_owned()))
+}
+
+fn bad(reason: &str) -> Unproven {
+    Unproven::Message(reason.to_owned())
+}
+
+fn unsigned(reason: Unproven) -> SignError {
+    match reason {
+        Unproven::Message(reason) => SignError::Message(reason),
+        other => SignError::Message(other.to_string()),
+    }
+}

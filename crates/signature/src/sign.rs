@@ -1,0 +1,90 @@
+//! Signing: the headers that a sender of the scheme would send.
+
+use chrono::SecondsFormat;
+use http::header::HeaderValue;
+
+use super::{Key, KeyError, Parts, Scheme, TimePlace, Unit};
+use crate::Timestamp;
+
+/// What is signed besides the body.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'s> {
+    /// The message id.
+    pub id: &'s str,
+    /// The time of signing.
+    pub time: Timestamp,
+}
+
+/// Why a message cannot be signed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// No key was given.
+    #[error("there is no key to sign with")]
+    NoKey,
+    /// The key cannot sign.
+    #[error("the key cannot sign: {0}")]
+    Key(#[from] KeyError),
+    /// A header cannot carry the value, such as an id with a line break.
+    #[error("the {0} header cannot carry its value")]
+    Header(String),
+    /// The id holds the text that ends it in what is signed, so a receiver cannot tell where the id ends.
+    #[error("the id must not have the text in it that follows it in what is signed")]
+    Id,
+    /// A message signature cannot cover what it should.
+    #[error("the message signature {0}")]
+    Message(String),
+}
+
+impl Scheme {
+    /// The headers that prove `body`, in the scheme's first spelling. Several keys sign side by side where the scheme has a list.
+    ///
+    /// # Errors
+    /// [`SignError`] if there is no key, or one that cannot sign.
+    pub fn sign(
+        &self,
+        keys: &[&Key],
+        stamp: Stamp<'_>,
+        body: &[u8],
+    ) -> Result<Vec<(String, HeaderValue)>, SignError> {
+        let places = &self.headers[0];
+        let timestamp = self.unit.written(stamp.time);
+        let parts = Parts { id: stamp.id.as_bytes(), timestamp: timestamp.as_bytes(), body };
+        if self.is_ambiguous(parts.id) {
+            return Err(SignError::Id);
+        }
+        let mut entries = Vec::new();
+        let mut headers = Vec::new();
+        match &places.timestamp {
+            Some(TimePlace::Header(name)) => headers.push((name, timestamp.clone())),
+            Some(TimePlace::Entry(label)) => entries.push(format!("{label}{timestamp}")),
+            None => {}
+        }
+        headers.extend(places.id.iter().map(|name| (name, stamp.id.to_owned())));
+        let together = if self.separator.is_some() { keys.len() } else { 1 };
+        for key in keys.iter().take(together) {
+            let label = &self.kinds[key.kind].label;
+            entries.push(format!("{label}{}", self.encoding.encode(&key.sign(self, &parts)?)));
+        }
+        if keys.is_empty() {
+            return Err(SignError::NoKey);
+        }
+        let separator = self.separator.map(String::from).unwrap_or_default();
+        headers.push((&places.signature, entries.join(&separator)));
+        let value = |(name, text): (&String, String)| match HeaderValue::from_str(&text) {
+            Ok(value) => Ok((name.clone(), value)),
+            Err(_) => Err(SignError::Header(name.clone())),
+        };
+        headers.into_iter().map(value).collect()
+    }
+}
+
+impl Unit {
+    /// The time as the scheme's senders write it.
+    pub fn written(self, time: Timestamp) -> String {
+        match self {
+            Unit::Seconds => time.timestamp().to_string(),
+            Unit::Milliseconds => time.timestamp_millis().to_string(),
+            Unit::Rfc3339 => time.to_rfc3339_opts(SecondsFormat::Millis, true),
+        }
+    }
+}

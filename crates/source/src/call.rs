@@ -1,0 +1,136 @@
+//! A call that its sender waits for: a request becomes an [`AdmittedCall`] on the strength of its headers and a
+//! [`VerifiedCall`] on the strength of its bytes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use contract::time::Timestamp;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request;
+use signature::Fingerprint;
+use text::field;
+
+use super::{Refusal, Rejected, Source, auth, mark};
+
+const REQUEST_NAME: HeaderName = HeaderName::from_static("x-directscale-requestname");
+const CALLBACK_TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
+const USER: HeaderName = HeaderName::from_static("x-directscale-user");
+
+impl Source {
+    /// Checks what the request line and the headers of a hook's call alone can prove.
+    ///
+    /// A call names no client account, so the list of accounts is not asked.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the request does not carry an accepted key, or a signature of the right form and time.
+    pub fn admit_call(
+        self: &Arc<Self>,
+        head: request::Parts,
+        now: Timestamp,
+    ) -> Result<AdmittedCall, Box<Rejected>> {
+        match self.auth.admit((&head).into(), now) {
+            Ok(proof) => {
+                Ok(AdmittedCall { source: Arc::clone(self), proof, headers: head.headers, now })
+            }
+            Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
+        }
+    }
+}
+
+/// A call whose headers prove its sender; its body has not been read.
+#[derive(Debug)]
+pub struct AdmittedCall {
+    source: Arc<Source>,
+    proof: auth::Proof,
+    headers: HeaderMap,
+    now: Timestamp,
+}
+
+impl AdmittedCall {
+    /// Whether its sender is proven already; else the body has to prove it.
+    pub fn is_proven(&self) -> bool {
+        self.proof.is_complete()
+    }
+
+    /// The hook's id, as the caller's header has it.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the header is there twice.
+    pub fn request_name(&self) -> Result<Option<Cow<'_, str>>, Refusal> {
+        Ok(single(&self.headers, &REQUEST_NAME)?.map(|value| field::text(value.as_bytes())))
+    }
+
+    /// Checks the bytes.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the bytes are not what was signed, or the callback token is missing.
+    pub fn verify(self, body: Bytes) -> Result<VerifiedCall, Box<Rejected>> {
+        let key = match self.source.auth.verify(&self.proof, &body, self.now) {
+            Ok(proved) => proved.key,
+            Err(refusal) => {
+                return Err(Box::new(Rejected {
+                    refusal,
+                    headers: self.headers,
+                    body: Some(body),
+                }));
+            }
+        };
+        self.read(key, body).map_err(|refusal| {
+            Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
+        })
+    }
+
+    fn read(self, key: Option<Fingerprint>, body: Bytes) -> Result<VerifiedCall, Refusal> {
+        let token = single(&self.headers, &CALLBACK_TOKEN)?.cloned();
+        let mut token =
+            token.ok_or_else(|| Refusal::Missing("X-DirectScale-CallbackToken".into()))?;
+        token.set_sensitive(true);
+        let user = single(&self.headers, &USER)?.cloned();
+        Ok(VerifiedCall { token, user, key, body, headers: self.headers })
+    }
+}
+
+/// A call that is proven to be its sender's, byte for byte.
+#[derive(Debug)]
+pub struct VerifiedCall {
+    /// The token that the sender's own logic takes once.
+    pub token: HeaderValue,
+    /// The user on whose behalf it calls, if there is one; the bytes as they came.
+    pub user: Option<HeaderValue>,
+    /// The key that proved it.
+    pub key: Option<Fingerprint>,
+    /// The request model, exactly as received.
+    pub body: Bytes,
+    headers: HeaderMap,
+}
+
+impl VerifiedCall {
+    /// The names of the headers that it came with, each once.
+    pub fn header_names(&self) -> Vec<String> {
+        self.headers.keys().map(ToString::to_string).collect()
+    }
+
+    /// The user as text.
+    pub fn user_name(&self) -> Option<String> {
+        self.user.as_ref().map(|user| field::text(user.as_bytes()).into_owned())
+    }
+
+    /// What the call asks about, if its body is marked as a probe's.
+    pub fn mark(&self) -> Option<String> {
+        mark(&self.body)
+    }
+}
+
+/// The value of a header that may be there once; an empty one is none.
+fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().filter(|value| !field::trimmed(value.as_bytes()).is_empty());
+    match values.next() {
+        Some(_) => Err(Refusal::Twice(name.to_string())),
+        None => Ok(value),
+    }
+}

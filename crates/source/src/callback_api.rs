@@ -1,0 +1,196 @@
+//! The vendor's callback API: one attempt for each token, over kept connections.
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use client::{cause, client, execute};
+use contract::hook::{CallbackError, CallbackRequest, LARGEST, Representation, Vendor};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Request, Response, Url};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
+
+const TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
+const USER: HeaderName = HeaderName::from_static("x-directscale-user");
+
+/// Where hooks are called back, below the base URL.
+const HOOKS: &str = "api/extension/hooks/";
+
+/// Where page tokens are checked, below the base URL.
+const PAGES: &str = "api/extension/pages/ValidateToken";
+
+/// The vendor's system of one environment, for hooks and for page tokens.
+///
+/// Source: the vendor's "How Process Hooks Work" and "Securing Client Web Applications".
+#[derive(Clone)]
+pub struct CallbackApi {
+    client: Client,
+    base: Url,
+    key: HeaderValue,
+}
+
+impl CallbackApi {
+    /// The API at `base`, e.g. `https://acme.corpadmin.directscale.com/`, with the key that the vendor made for this
+    /// direction (the *DirectScale Secret*).
+    ///
+    /// # Errors
+    /// If no header can carry the key, or no client can be set up.
+    pub fn new(mut base: Url, key: &SecretString) -> anyhow::Result<Self> {
+        let mut key = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
+            .map_err(|_| anyhow::anyhow!("no header can carry the key"))?;
+        key.set_sensitive(true);
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        Ok(CallbackApi { client: client(base.scheme() == "https", None)?, base, key })
+    }
+
+    /// The vendor's origin, e.g. `https://acme.corpadmin.directscale.com`.
+    pub fn origin(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+
+    /// The name of the user who opened the page with this token.
+    ///
+    /// # Errors
+    /// [`PageError`] if the token is not the page's, or the vendor cannot say.
+    pub async fn page_user(
+        &self,
+        page: &str,
+        token: &str,
+        deadline: Instant,
+    ) -> Result<String, PageError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Question<'q> {
+            token: &'q str,
+            page_name: &'q str,
+        }
+        let question = serde_json::to_vec(&Question { token, page_name: page })
+            .map_err(|error| CallbackError::NotJson(error.to_string()))?;
+        let request = self.request(PAGES, question.into())?;
+        match self.send(request, deadline).await {
+            Ok(answer) => user(&answer.decoded()?),
+            // The status for a token that is not accepted is not documented; a fault of the vendor's own is none of these.
+            Err(CallbackError::Refused(_) | CallbackError::Status(400..=499)) => {
+                Err(PageError::Refused)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn request(&self, path: &str, body: Bytes) -> Result<Request, CallbackError> {
+        let url = self.base.join(path).map_err(|e| CallbackError::Unreachable(e.to_string()))?;
+        let mut request = Request::new(Method::POST, url);
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(AUTHORIZATION, self.key.clone());
+        // Handlers read the answer, and it is not worth the time to pack it.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        *request.body_mut() = Some(body.into());
+        Ok(request)
+    }
+
+    async fn send(
+        &self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Representation, CallbackError> {
+        let exchange = async {
+            // A token is good for one use: what comes a second time does nothing a second time.
+            let response = execute(&self.client, request).await.map_err(unreachable)?;
+            let status = response.status().as_u16();
+            match status {
+                200 => read(response).await,
+                500 => Err(CallbackError::Vendor(Box::new(read(response).await?))),
+                300..=399 => Err(CallbackError::Redirected(status)),
+                401 | 403 => Err(CallbackError::Refused(status)),
+                _ => Err(CallbackError::Status(status)),
+            }
+        };
+        timeout_at(deadline, exchange).await.unwrap_or(Err(CallbackError::TimedOut))
+    }
+}
+
+#[async_trait]
+impl Vendor for CallbackApi {
+    async fn run(&self, callback: CallbackRequest<'_>) -> Result<Representation, CallbackError> {
+        let mut request = self.request(&format!("{HOOKS}{}", callback.hook), callback.body)?;
+        let mut token = callback.token.clone();
+        token.set_sensitive(true);
+        request.headers_mut().insert(TOKEN, token);
+        if let Some(user) = callback.user {
+            request.headers_mut().insert(USER, user.clone());
+        }
+        self.send(request, callback.deadline).await
+    }
+}
+
+/// Why a page token proves nobody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PageError {
+    /// The request has no token or no page in its query.
+    #[error("the query has no {0}")]
+    Missing(&'static str),
+    /// The vendor does not know the token, or not for this page.
+    #[error("the vendor does not accept the page token")]
+    Refused,
+    /// The vendor said that the token is good, but not whose it is.
+    #[error("the vendor accepts the page token, but names no user")]
+    Nobody,
+    /// The vendor cannot be asked.
+    #[error("the page token cannot be checked: {0}")]
+    Unchecked(#[from] CallbackError),
+}
+
+/// The user's name in either of the two shapes that are known: a bare JSON string, or an object with `username`.
+fn user(answer: &[u8]) -> Result<String, PageError> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Name(String),
+        Object {
+            #[serde(alias = "Username", alias = "userName", alias = "UserName")]
+            username: String,
+        },
+    }
+    let name = match serde_json::from_slice(answer) {
+        Ok(Said::Name(name) | Said::Object { username: name }) => name,
+        Err(_) => return Err(PageError::Nobody),
+    };
+    if name.trim().is_empty() { Err(PageError::Nobody) } else { Ok(name) }
+}
+
+async fn read(mut response: Response) -> Result<Representation, CallbackError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len() + chunk.len() > LARGEST {
+            return Err(CallbackError::TooLarge(LARGEST));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Representation::new(response.headers(), body.freeze()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err passes")]
+fn unreachable(error: reqwest::Error) -> CallbackError {
+    CallbackError::Unreachable(cause(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_user_is_read_from_both_shapes() {
+        for answer in [r#""jsmith""#, r#"{"username":"jsmith"}"#, r#"{"Username":"jsmith","x":1}"#]
+        {
+            assert_eq!(user(answer.as_bytes()), Ok("jsmith".to_owned()), "{answer}");
+        }
+        for answer in
+            ["", "null", "true", r#""""#, r#"{"username":" "}"#, "{}", "[\"jsmith\"]", "jsmith"]
+        {
+            assert_eq!(user(answer.as_bytes()), Err(PageError::Nobody), "{answer}");
+        }
+    }
+}

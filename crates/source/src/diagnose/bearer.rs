@@ -1,0 +1,138 @@
+//! A bearer key that was refused: whose it is, or how it would have been accepted.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::header::AUTHORIZATION;
+use percent_encoding::percent_decode;
+
+use super::{BearerForm, Finding, Request, Stranger};
+use crate::Source;
+use crate::auth::{BearerKey, access_token};
+
+/// More texts than this are not compared.
+const MOST: usize = 256;
+
+const BEARER: &[u8] = b"bearer";
+
+/// What may be meant as the key, and how it would have come then.
+struct Candidate {
+    key: BearerKey,
+    forms: Vec<BearerForm>,
+}
+
+pub(super) fn diagnose(source: &Source, others: &[&Source], request: Request<'_>) -> Vec<Finding> {
+    let mut candidates = candidates(request);
+    candidates.truncate(MOST);
+    candidates.sort_by_key(|candidate| candidate.forms.len());
+    let found = candidates.into_iter().find_map(|candidate| {
+        let whose = whose(source, others, &candidate.key);
+        (!whose.is_empty()).then_some((whose, candidate.forms))
+    });
+    match found {
+        Some((whose, forms)) => {
+            whose.into_iter().chain(forms.into_iter().map(Finding::Form)).collect()
+        }
+        None if request.headers.contains_key(AUTHORIZATION) => vec![Finding::Unknown],
+        None => vec![Finding::NoProof],
+    }
+}
+
+/// This source's key, or the other sources' that have it.
+fn whose(source: &Source, others: &[&Source], key: &BearerKey) -> Vec<Finding> {
+    let auth = &source.auth;
+    if let Some(accepted) = auth.bearer.iter().find(|accepted| accepted.key.equals(key)) {
+        return vec![Finding::Bearer(accepted.fingerprint)];
+    }
+    let suspects = &auth.suspects;
+    if let Some(retired) = suspects.retired_bearer.iter().find(|retired| retired.key.equals(key)) {
+        return vec![Finding::Retired(retired.fingerprint)];
+    }
+    let strangers = others.iter().filter_map(|other| stranger(other, key));
+    let strangers: Vec<Finding> = strangers.map(Finding::BearerFor).collect();
+    if !strangers.is_empty() {
+        return strangers;
+    }
+    let cut = suspects.beginnings.iter().find(|(_, beginning)| beginning.equals(key));
+    cut.map(|(fingerprint, _)| Finding::CutShort(*fingerprint)).into_iter().collect()
+}
+
+fn stranger(other: &Source, key: &BearerKey) -> Option<Stranger> {
+    let accepted = other.auth.bearer.iter().map(|accepted| (accepted, false));
+    let retired = other.auth.suspects.retired_bearer.iter().map(|retired| (retired, true));
+    let (known, is_retired) = accepted.chain(retired).find(|(known, _)| known.key.equals(key))?;
+    Some(Stranger { source: other.name.clone(), key: known.fingerprint, is_retired })
+}
+
+fn candidates(request: Request<'_>) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    for value in request.headers.get_all(AUTHORIZATION) {
+        for (text, form) in schemes(value.as_bytes()) {
+            found.extend(unwrapped(&text, form));
+        }
+    }
+    if let Some(token) = request.query.and_then(access_token) {
+        found.extend(unwrapped(&token, Some(BearerForm::Query)));
+    }
+    for (name, value) in request.headers.iter().filter(|(name, _)| **name != AUTHORIZATION) {
+        let form = BearerForm::Header(name.clone());
+        found.push(Candidate { key: BearerKey::of(value.as_bytes()), forms: vec![form] });
+    }
+    found
+}
+
+/// What follows the header's first word, whatever that is, and the whole.
+fn schemes(value: &[u8]) -> Vec<(Vec<u8>, Option<BearerForm>)> {
+    let mut found = vec![(value.to_vec(), Some(BearerForm::NoScheme))];
+    if let Some(rest) = after_bearer(value) {
+        let is_right = value.get(BEARER.len()) == Some(&b' ');
+        found.push((rest.to_vec(), (!is_right).then_some(BearerForm::NoScheme)));
+        found.extend(after_bearer(rest).map(|rest| (rest.to_vec(), Some(BearerForm::Twice))));
+        return found;
+    }
+    let Some((word, rest)) = word(value) else { return found };
+    if word.eq_ignore_ascii_case(b"basic")
+        && let Ok(pair) = BASE64_STANDARD.decode(rest)
+    {
+        let parts = pair.splitn(2, |&c| c == b':');
+        found.extend(parts.map(|part| (part.to_vec(), Some(BearerForm::Basic))));
+    } else {
+        found.push((rest.to_vec(), Some(BearerForm::OtherScheme)));
+    }
+    found
+}
+
+/// What comes after `Bearer` and one space, colon or nothing.
+fn after_bearer(value: &[u8]) -> Option<&[u8]> {
+    let (word, rest) = value.split_at_checked(BEARER.len())?;
+    let rest = rest.strip_prefix(b":").unwrap_or(rest);
+    word.eq_ignore_ascii_case(BEARER).then(|| rest.strip_prefix(b" ").unwrap_or(rest))
+}
+
+/// The first word, and what comes after the space.
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = text.iter().position(|&c| c == b' ')?;
+    Some((&text[..space], &text[space + 1..]))
+}
+
+/// The text as it is, without what is around it, and decoded.
+fn unwrapped(text: &[u8], form: Option<BearerForm>) -> Vec<Candidate> {
+    let around = |c: &u8| b" \t\"'`<>".contains(c);
+    let start = text.iter().position(|c| !around(c)).unwrap_or(text.len());
+    let end = text.iter().rposition(|c| !around(c)).map_or(start, |last| last + 1);
+    let bare = &text[start..end];
+    let decoded: Vec<u8> = percent_decode(bare).collect();
+    let wrapped = (bare.len() < text.len()).then_some(BearerForm::Wrapped);
+    let encoded = (decoded != bare).then_some(BearerForm::PercentEncoded);
+    let candidate = |text: &[u8], forms: &[&Option<BearerForm>]| Candidate {
+        key: BearerKey::of(text),
+        forms: forms.iter().copied().flatten().cloned().collect(),
+    };
+    let mut found = vec![candidate(text, &[&form])];
+    if wrapped.is_some() {
+        found.push(candidate(bare, &[&form, &wrapped]));
+    }
+    if encoded.is_some() {
+        found.push(candidate(&decoded, &[&form, &wrapped, &encoded]));
+    }
+    found
+}

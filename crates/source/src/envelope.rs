@@ -1,0 +1,334 @@
+//! The few facts that are read from a body at the edge: is it JSON, and what stands in the places of interest.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use contract::event::{json_text, scalar, whole_pairs};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Refusal;
+use super::places::{PerFact, Step, Watched};
+
+/// What a body says of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Envelope {
+    /// For each fact the place that has it, by its number, and what it says.
+    pub(super) found: PerFact<Option<(usize, String)>>,
+    pub(super) is_object: bool,
+}
+
+/// Checks that `body` is JSON text and looks for facts in it, all in one pass: for each in its first places, so many
+/// as `ranks` says.
+///
+/// A place deeper than the top level costs another look at the value that it leads into, and at nothing else.
+pub(super) fn read(
+    body: &[u8],
+    watched: &[Watched],
+    ranks: &PerFact<usize>,
+) -> Result<Envelope, Refusal> {
+    let text = match std::str::from_utf8(json_text(body)) {
+        Ok("") => return Err(Refusal::NotJson("it is empty".into())),
+        Ok(text) => text,
+        Err(_) if body.starts_with(b"\xff\xfe") || body.starts_with(b"\xfe\xff") => {
+            return Err(Refusal::NotUtf8("it begins with the byte order mark of UTF-16".into()));
+        }
+        Err(error) => return Err(Refusal::NotUtf8(error.to_string())),
+    };
+    let facts = |text: &str| {
+        let mut facts = Facts { watched, ranks, found: PerFact::default() };
+        let is_object = scan(text, &mut facts)?;
+        Ok(Envelope { found: facts.found, is_object })
+    };
+    facts(text)
+        .or_else(|error| match whole_pairs(text) {
+            Cow::Borrowed(_) => Err(error),
+            Cow::Owned(text) => facts(&text),
+        })
+        .map_err(|error: serde_json::Error| Refusal::NotJson(error.to_string()))
+}
+
+/// The value of a top-level field as text, if `body` is an object and the value a string or a number.
+pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
+    let is = |step: Step<'_>| matches!(step, Step::Key(key) if key.eq_ignore_ascii_case(name));
+    let text = std::str::from_utf8(json_text(body)).ok()?;
+    match whole_pairs(text) {
+        Cow::Borrowed(text) => scalar(child(text, is)?),
+        Cow::Owned(text) => scalar(child(&text, is)?),
+    }
+}
+
+/// A string's content or a number's digits; nothing for blank text and for anything else.
+fn scalar(value: &RawValue) -> Option<String> {
+    scalar::text(value).filter(|text| !text.trim().is_empty())
+}
+
+/// What is looked for in one level of a document.
+trait Watch<'de> {
+    /// Whether the value behind this step is of interest.
+    fn wants(&self, step: Step<'_>) -> bool;
+
+    /// Takes such a value; the last of several under one key counts.
+    fn take(&mut self, step: Step<'_>, value: &'de RawValue);
+}
+
+/// Looks for all facts at once.
+struct Facts<'a> {
+    watched: &'a [Watched],
+    ranks: &'a PerFact<usize>,
+    found: PerFact<Option<(usize, String)>>,
+}
+
+impl<'de> Watch<'de> for Facts<'_> {
+    fn wants(&self, step: Step<'_>) -> bool {
+        self.watched.iter().any(|one| one.path.begins_with(step))
+    }
+
+    fn take(&mut self, step: Step<'_>, value: &'de RawValue) {
+        for Watched { fact, rank, path } in self.watched {
+            if !path.begins_with(step) {
+                continue;
+            }
+            let nearest =
+                self.found[*fact].as_ref().map_or(self.ranks[*fact], |(known, _)| known + 1);
+            if *rank >= nearest {
+                continue;
+            }
+            let inner = path.rest().try_fold(value, |value, is| child(value.get(), is));
+            if let Some(text) = inner.and_then(scalar) {
+                self.found[*fact] = Some((*rank, text));
+            }
+        }
+    }
+}
+
+/// The value one step down.
+fn child(json: &str, is: impl Fn(Step<'_>) -> bool) -> Option<&RawValue> {
+    let mut one = One { is, found: None };
+    scan(json, &mut one).ok()?;
+    one.found
+}
+
+/// Looks for one value.
+struct One<'de, F> {
+    is: F,
+    found: Option<&'de RawValue>,
+}
+
+impl<'de, F: Fn(Step<'_>) -> bool> Watch<'de> for One<'de, F> {
+    fn wants(&self, step: Step<'_>) -> bool {
+        (self.is)(step)
+    }
+
+    fn take(&mut self, _: Step<'_>, value: &'de RawValue) {
+        self.found = Some(value);
+    }
+}
+
+/// Shows one level of a document to `watch` and says whether the document is an object.
+fn scan<'de>(text: &'de str, watch: &mut impl Watch<'de>) -> Result<bool, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let is_object = json.deserialize_any(Scan(watch))?;
+    json.end()?;
+    Ok(is_object)
+}
+
+struct Scan<'w, W>(&'w mut W);
+
+impl<'de, W: Watch<'de>> Visitor<'de> for Scan<'_, W> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        while let Some(Name(key)) = map.next_key()? {
+            let step = Step::Key(&key);
+            if self.0.wants(step) {
+                self.0.take(step, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
+        for index in 0.. {
+            let step = Step::Index(index);
+            if self.0.wants(step) {
+                let Some(value) = seq.next_element()? else { break };
+                self.0.take(step, value);
+            } else if seq.next_element::<IgnoredAny>()?.is_none() {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<bool, E> {
+        Ok(false)
+    }
+}
+
+/// An object's key: borrowed, unless it has escapes.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Key;
+
+        impl<'de> Visitor<'de> for Key {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(name.into()))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(name.to_owned().into()))
+            }
+        }
+
+        deserializer.deserialize_str(Key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::event::Dialect;
+    use proptest::prelude::*;
+
+    use super::super::places::{Fact, Place, Places};
+    use super::*;
+
+    fn envelope_in(dialect: Dialect, body: &[u8]) -> Result<Envelope, Refusal> {
+        let places = Places::of(dialect);
+        read_all(&places, body)
+    }
+
+    fn read_all(places: &Places, body: &[u8]) -> Result<Envelope, Refusal> {
+        let mut all = PerFact::default();
+        Fact::ALL.into_iter().for_each(|fact| all[fact] = places.at(fact).len());
+        read(body, places.watched(), &all)
+    }
+
+    fn said(dialect: Dialect, fact: Fact, body: &str) -> Option<String> {
+        let mut envelope = envelope_in(dialect, body.as_bytes()).unwrap();
+        envelope.found[fact].take().map(|(_, text)| text)
+    }
+
+    fn event_type(body: &str) -> Option<String> {
+        said(Dialect::DirectScale, Fact::EventType, body)
+    }
+
+    #[test]
+    fn fields_are_found_without_regard_to_case_and_only_at_the_top() {
+        let body = r#"{"A":[{"EventType":"no"}],"eventtype":"OrderEvent","EventDateUtc":"2021"}"#;
+        assert_eq!(event_type(body).as_deref(), Some("OrderEvent"));
+        let time = said(Dialect::DirectScale, Fact::EventTime, body);
+        assert_eq!(time.as_deref(), Some("2021"));
+    }
+
+    #[test]
+    fn a_numeric_type_is_a_name_too_and_a_blank_one_is_none() {
+        assert_eq!(event_type(r#"{"EventType":3}"#).as_deref(), Some("3"));
+        assert_eq!(event_type(r#"{"EventType":" "}"#), None);
+        assert_eq!(event_type(r#"{"EventType":null}"#), None);
+    }
+
+    #[test]
+    fn a_path_leads_into_objects_and_lists_and_minds_the_case() {
+        let user = |body| said(Dialect::GitHub, Fact::User, body);
+        assert_eq!(user(r#"{"sender":{"id":1,"login":"jo"}}"#).as_deref(), Some("jo"));
+        for body in [r#"{"Sender":{"login":"jo"}}"#, r#"{"sender":["login"]}"#, r#"{"sender":1}"#] {
+            assert_eq!(user(body), None, "{body}");
+        }
+        let places = |text: &str| {
+            Places::of(Dialect::Generic).with(Fact::User, [Place::parse(text).unwrap()])
+        };
+        for (text, body) in [
+            ("/0/id", r#"[{"id":"x"},{"id":"y"}]"#),
+            ("/a/1/b", r#"{"a":[0,{"b":"x"}]}"#),
+            ("/a~1b", r#"{"a/b":"x"}"#),
+            ("/\u{e9}", r#"{"\u00e9":"x"}"#),
+        ] {
+            let mut found = read_all(&places(text), body.as_bytes()).unwrap().found;
+            assert_eq!(found[Fact::User].take(), Some((0, "x".to_owned())), "{text} {body}");
+        }
+    }
+
+    #[test]
+    fn places_are_tried_in_their_order_whatever_the_bodys() {
+        let kind = |body: &str| said(Dialect::Slack, Fact::EventType, body);
+        let (inner, outer) = (r#""event":{"type":"inner"}"#, r#""type":"outer""#);
+        assert_eq!(kind(&format!("{{{inner},{outer}}}")).as_deref(), Some("inner"));
+        assert_eq!(kind(&format!("{{{outer},{inner}}}")).as_deref(), Some("inner"));
+        assert_eq!(kind(&format!("{{{outer},\"event\":{{}}}}")).as_deref(), Some("outer"));
+    }
+
+    #[test]
+    fn any_json_value_is_an_envelope() {
+        for body in ["1", "-1.5e3", "true", "null", "\"x\"", "[1,{}]"] {
+            let envelope = envelope_in(Dialect::DirectScale, body.as_bytes());
+            assert_eq!(envelope, Ok(Envelope::default()), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_text_is_refused() {
+        let refused = |body: &[u8]| envelope_in(Dialect::DirectScale, body).unwrap_err();
+        for body in ["", "{", "{\"a\":1,}", "{} {}", "{\"a\":01}"] {
+            assert!(matches!(refused(body.as_bytes()), Refusal::NotJson(_)), "{body}");
+        }
+        assert!(matches!(refused(b"{\"a\":\"\xff\"}"), Refusal::NotUtf8(_)));
+    }
+
+    #[test]
+    fn depth_is_no_danger() {
+        let deep = format!(r#"{{"event":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(said(Dialect::Slack, Fact::EventType, &deep), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            text in r#"[\[\]{}:,"\\ 0-9a-zu-]{0,60}"#,
+            value in "\\PC{0,20}",
+        ) {
+            let nested = format!(r#"{{"event":{{"type":"{value}"}},"id":{value},"sender":{text}}}"#);
+            for body in [&bytes[..], text.as_bytes(), nested.as_bytes()] {
+                for dialect in Dialect::ALL {
+                    let _ = envelope_in(dialect, body);
+                }
+                let _ = field(body, "id");
+            }
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Configured senders: what proves that a request is theirs, and where it says what it is.
+//!
+//! A request becomes an [`Admitted`] on the strength of its headers and a [`Verified`] on the strength of its bytes.
+//! Both can only be made here.
+
+mod auth;
+mod call;
+mod callback_api;
+mod cloudevents;
+pub mod diagnose;
+mod envelope;
+mod hook_route;
+mod identity;
+mod places;
+mod redact;
+mod said;
+mod secret_header;
+mod suspects;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use contract::canary::CANARY;
+use contract::event::{self, Dialect, Environment};
+use contract::time::Timestamp;
+use http::header::{HeaderMap, HeaderName};
+use http::{Uri, request};
+use memchr::memmem;
+use sha2::{Digest, Sha256};
+use signature::{Fingerprint, Message, Stamp, Unproven};
+
+use said::{Heard, Reading};
+
+pub use auth::{Accepted, Auth, BearerKey, Signed, SignedMessage};
+pub use call::{AdmittedCall, VerifiedCall};
+pub use callback_api::{CallbackApi, PageError};
+pub use hook_route::{HookRoute, Recording, Unhandled};
+use places::PerFact;
+pub use places::Places;
+pub use places::{Fact, Header, NoPlace, Place};
+pub use redact::{SECRET_MEMBERS, redacted};
+pub use secret_header::{is_secret_header, repeats_secret};
+pub use suspects::Suspects;
+
+/// A configured sender.
+#[derive(Debug)]
+pub struct Source {
+    /// The name in the configuration.
+    pub name: String,
+    /// How its deliveries look.
+    pub dialect: Dialect,
+    /// Which of the sender's worlds it is.
+    pub environment: Environment,
+    /// The path under which it is received, in lower case, without a slash at the end.
+    pub path: String,
+    /// The status of an accepted or duplicate delivery: 200 unless the sender wants another.
+    pub accepted_status: u16,
+    /// The client ids it may carry; empty for any.
+    pub client_ids: Vec<String>,
+    /// Deliveries per second; more are to come again later.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Where its deliveries say what they are: the dialect's places, or the configured ones.
+    pub places: Places,
+    /// The origins that may send CloudEvents, or `*` for any; they ask before they send.
+    pub allowed_origins: Vec<String>,
+    /// What proves that a request is the sender's.
+    pub auth: Auth,
+}
+
+/// The type of the request that Slack sends when a URL is entered.
+const SLACK_HANDSHAKE: &str = "url_verification";
+
+/// The shortest path segment that is taken for a secret where nothing else proves the sender.
+pub const SECRET_SEGMENT: usize = 22;
+
+/// Whether a path segment looks like a random key and not like words: long, letters and digits mixed, nothing else.
+pub fn is_secret(segment: &str) -> bool {
+    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    segment.len() >= SECRET_SEGMENT
+        && segment.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && digits >= 4
+}
+
+/// The path under which a version is received: the version comes after the first `/api`, or else at the end.
+///
+/// `/api/webhooks` becomes `/api/v2/webhooks`, `/hooks` becomes `/hooks/v2`.
+pub fn versioned(path: &str, version: u16) -> String {
+    let mut segments: Vec<&str> = path.split('/').collect();
+    let place = segments.iter().position(|&segment| segment == "api");
+    let version = format!("v{version}");
+    segments.insert(place.map_or(segments.len(), |api| api + 1), &version);
+    segments.join("/")
+}
+
+/// Why a request is refused. For the log and the console; the sender learns only its [`kind`](Refusal::kind).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No `Authorization` header.
+    #[error("no Authorization header")]
+    NoAuthorization,
+    /// More than one `Authorization` header.
+    #[error("more than one Authorization header")]
+    AuthorizationTwice,
+    /// Another scheme than bearer.
+    #[error("the Authorization header does not say Bearer")]
+    NotBearer,
+    /// A bearer key that is none of the source's.
+    #[error("the bearer key is not accepted by this source, which has {0}")]
+    WrongKey(usize),
+    /// A key in the query and one in the header, so nobody can say which counts.
+    #[error("a key in the Authorization header and another in the query")]
+    KeyTwice,
+    /// No signature of the source's.
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
+    /// A client id outside the source's list.
+    #[error("client id {0:?} is not in client_ids")]
+    ClientId(Option<String>),
+    /// A header whose percent-encoding does not hold text.
+    #[error("{0} is not percent-encoded UTF-8")]
+    BadEncoding(String),
+    /// A header that says one thing, twice.
+    #[error("the header {0} is there more than once")]
+    Twice(String),
+    /// Two names of one header with different values, so nobody can say which counts.
+    #[error("{0} and {1} do not say the same")]
+    TwoIds(String, String),
+    /// A fact without which a delivery of the dialect is none.
+    #[error("{0} is missing")]
+    Missing(String),
+    /// Bytes that are not UTF-8.
+    #[error("the body is not UTF-8: {0}")]
+    NotUtf8(String),
+    /// Text that is not JSON.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// JSON, but not an object, for an event that is one.
+    #[error("the body is JSON, but {0} is an object")]
+    NotObject(String),
+}
+
+/// What a refused sender may learn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The request does not prove who sent it.
+    Unauthentic,
+    /// The request is the sender's, but it is not a delivery.
+    Malformed,
+}
+
+impl Refusal {
+    /// What the sender may learn of it.
+    pub fn kind(&self) -> RefusalKind {
+        match self {
+            Refusal::BadEncoding(_)
+            | Refusal::Twice(_)
+            | Refusal::TwoIds(..)
+            | Refusal::Missing(_)
+            | Refusal::NotUtf8(_)
+            | Refusal::NotJson(_)
+            | Refusal::NotObject(_) => RefusalKind::Malformed,
+            _ => RefusalKind::Unauthentic,
+        }
+    }
+}
+
+impl Source {
+    /// Checks what the request line and the headers alone can prove, before a byte of the body is read.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the request does not carry an accepted key, a signature of the right form and time, or a client
+    /// id that may come in.
+    pub fn admit(
+        self: &Arc<Self>,
+        head: request::Parts,
+        now: Timestamp,
+    ) -> Result<Admitted, Box<Rejected>> {
+        match self.check((&head).into(), now) {
+            Ok((proof, reading, client)) => {
+                let (source, headers) = (Arc::clone(self), head.headers);
+                Ok(Admitted { source, proof, reading, client, uri: head.uri, headers, now })
+            }
+            Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
+        }
+    }
+
+    fn check(
+        &self,
+        head: Message<'_>,
+        now: Timestamp,
+    ) -> Result<(auth::Proof, Reading, Option<Heard>), Refusal> {
+        let proof = self.auth.admit(head, now)?;
+        let headers = head.headers;
+        let reading = Reading::of(self.dialect, headers);
+        let places = self.places.at(Fact::ClientId);
+        let client = reading.heard(Fact::ClientId, places, headers)?;
+        let left = reading.left(places, client.as_ref());
+        if !places[..left].iter().any(|place| matches!(place, Place::Body(_))) {
+            self.check_client(client.as_ref().map(|client| client.text.as_str()))?;
+        }
+        Ok((proof, reading, client))
+    }
+
+    /// The signature of the token in the query, for which X asks before it sends and every hour from then on.
+    ///
+    /// Only what looks like a token gets one, and no JSON: whoever asks could else have any delivery signed.
+    pub fn signed_token(&self, query: &str) -> Option<String> {
+        let signed = self.auth.signature.as_ref().filter(|signed| signed.scheme.name == "x")?;
+        let token = auth::parameter(query, "crc_token").filter(|token| !token.is_empty())?;
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(byte);
+        if !token.iter().all(is_plain) || envelope::read(&token, &[], &PerFact::default()).is_ok() {
+            return None;
+        }
+        let stamp = Stamp { id: "", time: Timestamp::UNIX_EPOCH };
+        let headers = signed.scheme.sign(&[&signed.keys.first()?.key], stamp, &token).ok()?;
+        headers.first()?.1.to_str().ok().map(str::to_owned)
+    }
+
+    /// Whether the header holds a part of the signature, which covers one message and is needed to verify it again.
+    fn proves_by(&self, name: &HeaderName) -> bool {
+        let scheme = self.auth.signature.as_ref().map(|signed| &signed.scheme);
+        scheme
+            .is_some_and(|scheme| scheme.names().any(|own| own.eq_ignore_ascii_case(name.as_str())))
+    }
+
+    /// Whether a header's value repeats what opens this source: a bearer key, or the secret of its path.
+    fn is_opened_by(&self, value: &[u8]) -> bool {
+        repeats_secret(value, |text| {
+            let lower = text.to_ascii_lowercase();
+            let mut segments = self.path.split('/').filter(|segment| is_secret(segment));
+            self.auth.has_key_in(text)
+                || segments.any(|own| memmem::find(&lower, own.as_bytes()).is_some())
+        })
+    }
+
+    fn check_client(&self, id: Option<&str>) -> Result<(), Refusal> {
+        let known = |id| self.client_ids.iter().any(|known| known == id);
+        if self.client_ids.is_empty() || id.is_some_and(known) {
+            return Ok(());
+        }
+        Err(Refusal::ClientId(id.map(str::to_owned)))
+    }
+}
+
+/// A request whose headers prove their sender; its body has not been read.
+#[derive(Debug)]
+pub struct Admitted {
+    source: Arc<Source>,
+    proof: auth::Proof,
+    reading: Reading,
+    client: Option<Heard>,
+    uri: Uri,
+    headers: HeaderMap,
+    now: Timestamp,
+}
+
+impl Admitted {
+    /// Whether its sender is proven already; else the body has to prove it.
+    pub fn is_proven(&self) -> bool {
+        self.proof.is_complete()
+    }
+
+    /// Checks the bytes and reads from them what the delivery says of itself.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the bytes are not what was signed, or not JSON text.
+    pub fn verify(self, body: Bytes) -> Result<Verified, Box<Rejected>> {
+        match self.source.auth.verify(&self.proof, &body, self.now) {
+            Ok(proved) => self.read(body, &proved).map_err(|refusal| {
+                Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
+            }),
+            Err(refusal) => {
+                Err(Box::new(Rejected { refusal, headers: self.headers, body: Some(body) }))
+            }
+        }
+    }
+
+    fn read(self, body: Bytes, proved: &auth::Proved) -> Result<Verified, Refusal> {
+        let Admitted { source, reading, client, uri, headers, .. } = self;
+        let mut said = said::read(&source.places, reading, client, &headers, &body)?;
+        let digest: [u8; 32] = Sha256::digest(&body).into();
+        let message_id = said.facts[Fact::MessageId].take();
+        let is_object = match reading {
+            Reading::Both => said.is_object,
+            // An event without data has no object either, and is kept all the same.
+            Reading::Headers | Reading::Body => {
+                let payload = event::payload(source.dialect, &body).unwrap_or_default();
+                is_object(&payload) || *payload == *b"null"
+            }
+        };
+        let verified = Verified {
+            message_id_derived: message_id.is_none(),
+            message_id: message_id.unwrap_or_else(|| {
+                identity::derived(&source, uri.path(), &headers, proved, &digest)
+            }),
+            client_id: said.facts[Fact::ClientId].take(),
+            user: said.facts[Fact::User].take(),
+            event_type: said.facts[Fact::EventType].take(),
+            event_time: said.facts[Fact::EventTime].take().and_then(|time| said::instant(&time)),
+            is_object,
+            headers,
+            digest,
+            body,
+            key: proved.key,
+            source,
+        };
+        // A challenge comes before there is an account.
+        if verified.challenge().is_none() {
+            verified.source.check_client(verified.client_id.as_deref())?;
+        }
+        Ok(verified)
+    }
+}
+
+/// A refused request, given back so that its owner can be told what would have matched.
+#[derive(thiserror::Error)]
+#[error("{refusal}")]
+pub struct Rejected {
+    /// Why it is refused.
+    pub refusal: Refusal,
+    /// Its headers, if it does not prove its sender.
+    pub headers: HeaderMap,
+    /// Its body, if it has been read and does not prove its sender.
+    pub body: Option<Bytes>,
+}
+
+impl std::fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rejected({:?})", self.refusal)
+    }
+}
+
+/// A delivery that is proven to be its sender's, byte for byte.
+#[derive(Debug)]
+pub struct Verified {
+    /// Where it came from.
+    pub source: Arc<Source>,
+    /// The sender's id for the message, or the digest of everything that names the event.
+    pub message_id: String,
+    /// Whether the id is such a digest.
+    pub message_id_derived: bool,
+    /// The sender's id for the client account.
+    pub client_id: Option<String>,
+    /// The user who caused the event.
+    pub user: Option<String>,
+    /// The event's name, if the body has one.
+    pub event_type: Option<String>,
+    /// When the sender says it happened, if it says so intelligibly.
+    pub event_time: Option<Timestamp>,
+    /// Whether the payload is a JSON object, or the CloudEvent has none.
+    pub is_object: bool,
+    /// SHA-256 of the body.
+    pub digest: [u8; 32],
+    /// The body, exactly as received.
+    pub body: Bytes,
+    /// The key that proved it: the one that signed it, if it is signed.
+    pub key: Option<Fingerprint>,
+    headers: HeaderMap,
+}
+
+impl Verified {
+    /// The request's headers as a JSON list of name and value pairs, secrets left out.
+    pub fn headers_json(&self) -> String {
+        let pairs: Vec<(&str, std::borrow::Cow<'_, str>)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| match self.is_secret(name, value.as_bytes()) {
+                true => (name.as_str(), "[redacted]".into()),
+                false => (name.as_str(), text::field::text(value.as_bytes())),
+            })
+            .collect();
+        serde_json::to_string(&pairs).unwrap_or_default()
+    }
+
+    fn is_secret(&self, name: &HeaderName, value: &[u8]) -> bool {
+        let source = &self.source;
+        !source.proves_by(name) && (is_secret_header(name) || source.is_opened_by(value))
+    }
+
+    /// The names of the headers that it came with, each once.
+    pub fn header_names(&self) -> Vec<String> {
+        self.headers.keys().map(ToString::to_string).collect()
+    }
+
+    /// The value of a top-level field of the payload as text, if it is a string or a number.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let payload = event::payload(self.source.dialect, &self.body).ok()?;
+        envelope::field(&payload, name)
+    }
+
+    /// What the delivery asks about, if its body is marked as a probe's.
+    pub fn mark(&self) -> Option<String> {
+        mark(&self.body)
+    }
+
+    /// What to answer if this is no delivery but Slack's question whether anyone is there.
+    pub fn challenge(&self) -> Option<String> {
+        let asks = self.source.dialect == Dialect::Slack
+            && self.event_type.as_deref() == Some(SLACK_HANDSHAKE)
+            && self.field("type").as_deref() == Some(SLACK_HANDSHAKE);
+        asks.then(|| self.field("challenge")).flatten()
+    }
+}
+
+/// What the member says that marks the body of a probe. Other bodies are searched for its name, and not read again.
+fn mark(body: &[u8]) -> Option<String> {
+    memmem::find(body, CANARY.as_bytes())?;
+    envelope::field(body, CANARY)
+}
+
+/// Whether a payload that is known to be JSON is an object.
+fn is_object(payload: &[u8]) -> bool {
+    payload.trim_ascii_start().starts_with(b"{")
+}

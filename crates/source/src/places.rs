@@ -1,0 +1,391 @@
+//! Where a dialect puts what it says about a delivery: the receiver reads there, the emitter writes there.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::{Index, IndexMut};
+
+use contract::event::Dialect;
+use http::HeaderName;
+
+use super::is_secret_header;
+
+/// One thing that a delivery says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fact {
+    /// The sender's id for the message, the same on every resend.
+    MessageId,
+    /// The account, shop or event source that the message is about.
+    ClientId,
+    /// Who caused the event.
+    User,
+    /// The event's name.
+    EventType,
+    /// When the event happened.
+    EventTime,
+    /// The version of the format; only CloudEvents has one.
+    SpecVersion,
+}
+
+impl Fact {
+    /// Every fact, in the order of declaration.
+    pub const ALL: [Fact; 6] = [
+        Fact::MessageId,
+        Fact::ClientId,
+        Fact::User,
+        Fact::EventType,
+        Fact::EventTime,
+        Fact::SpecVersion,
+    ];
+}
+
+/// One value for each fact.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PerFact<T>([T; Fact::ALL.len()]);
+
+impl<T> Index<Fact> for PerFact<T> {
+    type Output = T;
+
+    fn index(&self, fact: Fact) -> &T {
+        &self.0[fact as usize]
+    }
+}
+
+impl<T> IndexMut<Fact> for PerFact<T> {
+    fn index_mut(&mut self, fact: Fact) -> &mut T {
+        &mut self.0[fact as usize]
+    }
+}
+
+/// A place in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A header.
+    Header(Header),
+    /// A value of the body.
+    Body(Path),
+}
+
+/// A header as its vendor spells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    pub name: HeaderName,
+    pub spelling: Cow<'static, str>,
+    /// Another name of the same header. It may come too, but must not say anything else.
+    pub(super) twin: Option<HeaderName>,
+    /// Whether its value is percent-encoded.
+    pub encoded: bool,
+}
+
+/// A way into a JSON document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    first: String,
+    rest: Vec<String>,
+    /// Whether the case of the keys does not matter.
+    any_case: bool,
+}
+
+/// What leads one step down in a document.
+#[derive(Debug, Clone, Copy)]
+pub enum Step<'k> {
+    /// The name of an object's member.
+    Key(&'k str),
+    /// The place of a list's element.
+    Index(usize),
+}
+
+/// Why a text names no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlace {
+    /// Neither of the two forms.
+    #[error("is neither a header nor a JSON pointer")]
+    Form,
+    /// Characters that no header's name has.
+    #[error("names no header: a name is letters, digits and hyphens")]
+    Name,
+    /// A header whose value must not be written down.
+    #[error("names a header that holds a secret")]
+    Secret,
+    /// A tilde that escapes nothing.
+    #[error("is no JSON pointer: in a key ~ is written ~0 and / is written ~1")]
+    Escape,
+}
+
+impl Place {
+    /// The place that the configuration names: `header:X-Acme-Id` or `/meta/id`.
+    pub fn parse(text: &str) -> Result<Self, NoPlace> {
+        if let Some(name) = text.strip_prefix("header:") {
+            let name = name.trim();
+            let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| NoPlace::Name)?;
+            if is_secret_header(&known) {
+                return Err(NoPlace::Secret);
+            }
+            let spelling = name.to_owned().into();
+            let header = Header { name: known, spelling, twin: None, encoded: false };
+            return Ok(Place::Header(header));
+        }
+        let keys = text.strip_prefix('/').ok_or(NoPlace::Form)?.split('/');
+        let mut keys = keys.map(|key| unescaped(key).ok_or(NoPlace::Escape));
+        let first = keys.next().ok_or(NoPlace::Form)??;
+        Ok(Place::Body(Path { first, rest: keys.collect::<Result<_, _>>()?, any_case: false }))
+    }
+}
+
+/// A key of a JSON pointer without its escapes.
+fn unescaped(key: &str) -> Option<String> {
+    let escapes = key.split('~').skip(1);
+    escapes
+        .into_iter()
+        .all(|rest| rest.starts_with(['0', '1']))
+        .then(|| key.replace("~1", "/").replace("~0", "~"))
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Header(header) => f.write_str(&header.spelling),
+            Place::Body(path) => write!(f, "{path} in the body"),
+        }
+    }
+}
+
+impl Path {
+    /// The keys from the top down.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.first).chain(&self.rest).map(String::as_str)
+    }
+
+    /// Whether the step is the path's first; the rest of the path then leads on from there.
+    pub(super) fn begins_with(&self, step: Step<'_>) -> bool {
+        self.is(&self.first, step)
+    }
+
+    /// The steps after the first.
+    pub(super) fn rest(&self) -> impl Iterator<Item = impl Fn(Step<'_>) -> bool> {
+        self.rest.iter().map(|key| |step: Step<'_>| self.is(key, step))
+    }
+
+    fn is(&self, key: &str, step: Step<'_>) -> bool {
+        match step {
+            Step::Key(name) if self.any_case => key.eq_ignore_ascii_case(name),
+            Step::Key(name) => key == name,
+            Step::Index(index) => {
+                key.parse() == Ok(index) && (key == "0" || !key.starts_with(['0', '+']))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    /// A field as its vendor writes it, a longer path as a JSON pointer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.any_case {
+            return f.write_str(&self.first);
+        }
+        let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+        self.keys().try_for_each(|key| write!(f, "/{}", escaped(key)))
+    }
+}
+
+/// A place in the body and the fact that may stand there.
+#[derive(Debug, Clone)]
+pub(super) struct Watched {
+    pub(super) fact: Fact,
+    /// Which of the fact's places it is.
+    pub(super) rank: usize,
+    pub(super) path: Path,
+}
+
+fn watched(fact: Fact, places: &[Place]) -> impl Iterator<Item = Watched> {
+    places.iter().enumerate().filter_map(move |(rank, place)| match place {
+        Place::Body(path) => Some(Watched { fact, rank, path: path.clone() }),
+        Place::Header(_) => None,
+    })
+}
+
+/// One dialect's places: for each fact those where it may stand, tried in order.
+#[derive(Debug, Clone)]
+pub struct Places {
+    pub content_type: &'static str,
+    places: PerFact<Vec<Place>>,
+    watched: Vec<Watched>,
+    /// Those without which a request is no delivery.
+    pub required: &'static [Fact],
+}
+
+impl Places {
+    /// The places of a dialect; a generic one has none of its own.
+    pub fn of(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::DirectScale => Places::new("application/json; charset=UTF-8")
+                .with(Fact::MessageId, [header("X-Directscale-Message-Id")])
+                .with(Fact::ClientId, [header("X-Directscale-Client-Id")])
+                .with(Fact::User, [header("X-Directscale-User")])
+                .with(Fact::EventType, [field("EventType")])
+                .with(Fact::EventTime, [field("EventDateUtc")]),
+            Dialect::EvolutionX => Places::new(JSON)
+                .with(Fact::MessageId, [field("event_id")])
+                .with(Fact::User, [field("source_user_type")])
+                .with(Fact::EventType, [field("event_type")]),
+            Dialect::StandardWebhooks => Places::new(JSON)
+                .with(Fact::MessageId, [twins("webhook-id", "svix-id")])
+                .with(Fact::EventType, [path("type", &[])])
+                .with(Fact::EventTime, [path("timestamp", &[])]),
+            Dialect::GitHub => Places::new(JSON)
+                .with(Fact::MessageId, [header("X-GitHub-Delivery")])
+                .with(Fact::User, [path("sender", &["login"])])
+                .with(Fact::EventType, [header("X-GitHub-Event")]),
+            Dialect::Stripe => Places::new("application/json; charset=utf-8")
+                .with(Fact::MessageId, [path("id", &[])])
+                .with(Fact::ClientId, [path("account", &[])])
+                .with(Fact::EventType, [path("type", &[])])
+                .with(Fact::EventTime, [path("created", &[])]),
+            Dialect::Shopify => Places::new(JSON)
+                .with(Fact::MessageId, [header("X-Shopify-Event-Id")])
+                .with(Fact::ClientId, [header("X-Shopify-Shop-Domain")])
+                .with(Fact::EventType, [header("X-Shopify-Topic")])
+                .with(Fact::EventTime, [header("X-Shopify-Triggered-At")]),
+            Dialect::Slack => Places::new(JSON)
+                .with(Fact::MessageId, [path("event_id", &[])])
+                .with(Fact::ClientId, [path("team_id", &[])])
+                .with(Fact::User, [path("event", &["user"])])
+                .with(Fact::EventType, [path("event", &["type"]), path("type", &[])])
+                .with(Fact::EventTime, [path("event_time", &[])]),
+            Dialect::CloudEvents => Places::new(JSON)
+                .requiring(&[Fact::MessageId, Fact::ClientId, Fact::EventType, Fact::SpecVersion])
+                .with(Fact::MessageId, [encoded("ce-id"), path("id", &[])])
+                .with(Fact::ClientId, [encoded("ce-source"), path("source", &[])])
+                .with(Fact::EventType, [encoded("ce-type"), path("type", &[])])
+                .with(Fact::EventTime, [encoded("ce-time"), path("time", &[])])
+                .with(Fact::SpecVersion, [encoded("ce-specversion"), path("specversion", &[])]),
+            Dialect::Generic => Places::new(JSON),
+        }
+    }
+
+    fn new(content_type: &'static str) -> Self {
+        Places { content_type, places: PerFact::default(), watched: Vec::new(), required: &[] }
+    }
+
+    /// The same with these places for a fact.
+    #[must_use]
+    pub fn with(mut self, fact: Fact, places: impl Into<Vec<Place>>) -> Self {
+        self.places[fact] = places.into();
+        self.watched =
+            Fact::ALL.into_iter().flat_map(|fact| watched(fact, &self.places[fact])).collect();
+        self
+    }
+
+    /// All places in bodies.
+    pub(super) fn watched(&self) -> &[Watched] {
+        &self.watched
+    }
+
+    fn requiring(self, required: &'static [Fact]) -> Self {
+        Places { required, ..self }
+    }
+
+    /// The header in which the fact stands, if its places have one.
+    pub fn header(&self, fact: Fact) -> Option<&Header> {
+        self.at(fact).iter().find_map(|place| match place {
+            Place::Header(header) => Some(header),
+            Place::Body(_) => None,
+        })
+    }
+
+    /// Every header in which a fact may stand.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let headers = self.places.0.iter().flatten().filter_map(|place| match place {
+            Place::Header(header) => Some(header),
+            Place::Body(_) => None,
+        });
+        headers.flat_map(|header| [&header.name].into_iter().chain(&header.twin))
+    }
+
+    /// Where the fact may stand, tried in order.
+    pub fn at(&self, fact: Fact) -> &[Place] {
+        &self.places[fact]
+    }
+}
+
+const JSON: &str = "application/json";
+
+fn header(spelling: &'static str) -> Place {
+    Place::Header(named(spelling))
+}
+
+fn twins(spelling: &'static str, twin: &'static str) -> Place {
+    Place::Header(Header { twin: Some(named(twin).name), ..named(spelling) })
+}
+
+fn encoded(spelling: &'static str) -> Place {
+    Place::Header(Header { encoded: true, ..named(spelling) })
+}
+
+fn named(spelling: &'static str) -> Header {
+    let name = HeaderName::from_bytes(spelling.as_bytes()).expect("the table names headers");
+    Header { name, spelling: spelling.into(), twin: None, encoded: false }
+}
+
+/// A top-level field in any case.
+fn field(name: &str) -> Place {
+    Place::Body(Path { first: name.to_owned(), rest: Vec::new(), any_case: true })
+}
+
+fn path(first: &str, rest: &[&str]) -> Place {
+    let rest = rest.iter().map(|&key| key.to_owned()).collect();
+    Place::Body(Path { first: first.to_owned(), rest, any_case: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_numbered_as_they_are_listed() {
+        for (place, fact) in Fact::ALL.into_iter().enumerate() {
+            assert_eq!(fact as usize, place);
+        }
+    }
+
+    #[test]
+    fn every_dialect_but_the_generic_one_says_id_and_type() {
+        for dialect in Dialect::ALL {
+            let places = Places::of(dialect);
+            let said = [Fact::MessageId, Fact::EventType].map(|fact| !places.at(fact).is_empty());
+            assert_eq!(said, [dialect != Dialect::Generic; 2], "{dialect}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_written_as_it_is_read() {
+        for text in ["/meta/id", "/a~1b/~01/", "/", "/0/id"] {
+            let place = Place::parse(text).unwrap();
+            assert_eq!(place.to_string(), format!("{text} in the body"));
+        }
+        assert_eq!(Place::parse("header:X-Acme-Id").unwrap().to_string(), "X-Acme-Id");
+    }
+
+    #[test]
+    fn what_names_no_place_says_why() {
+        for (text, why) in [
+            ("", NoPlace::Form),
+            ("meta/id", NoPlace::Form),
+            ("query:id", NoPlace::Form),
+            ("header:", NoPlace::Name),
+            ("header:X Acme", NoPlace::Name),
+            ("header:Authorization", NoPlace::Secret),
+            ("/a~2", NoPlace::Escape),
+            ("/a~", NoPlace::Escape),
+        ] {
+            assert_eq!(Place::parse(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_digits_is_an_index_too() {
+        let Ok(Place::Body(path)) = Place::parse("/10") else { panic!("a pointer") };
+        assert!(path.begins_with(Step::Index(10)) && path.begins_with(Step::Key("10")));
+        let Ok(Place::Body(path)) = Place::parse("/010") else { panic!("a pointer") };
+        assert!(!path.begins_with(Step::Index(10)));
+    }
+}

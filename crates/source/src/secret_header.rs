@@ -1,0 +1,231 @@
+//! Headers whose values are secrets, by their names or by what they repeat: they are kept out of stores, logs and pages.
+
+use http::HeaderName;
+use memchr::memmem;
+use percent_encoding::percent_decode;
+
+/// Texts that a name holds whose value opens something, with the name's separators taken away.
+const TELLING: [&str; 15] = [
+    "authorization",
+    "cookie",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passcode",
+    "passphrase",
+    "credential",
+    "apikey",
+    "accesskey",
+    "authkey",
+    "privatekey",
+    "jwt",
+    "sessionid",
+];
+
+/// Words that say so when they stand alone in a name, also beside a proof's.
+const WORDS: [&str; 5] = ["bearer", "otp", "pass", "pin", "pwd"];
+
+/// Words that say so when they stand alone in a name, but may also say of what something is the proof.
+const CONTEXTS: [&str; 4] = ["auth", "authentication", "session", "sid"];
+
+/// Words before `key` that make it a name for something, such as a message.
+const NAMING: [&str; 10] = [
+    "idempotency",
+    "message",
+    "event",
+    "dedup",
+    "deduplication",
+    "partition",
+    "routing",
+    "ordering",
+    "cache",
+    "signature",
+];
+
+/// Words behind `key` that say something of it.
+const ABOUT: [&str; 7] = ["id", "name", "version", "fingerprint", "signature", "hmac", "digest"];
+
+/// Beginnings of words that end in `key` and tell of none.
+const NO_KEYS: [&str; 10] = ["mon", "tur", "hoc", "joc", "don", "whis", "lac", "mic", "smo", "jer"];
+
+/// Words of a proof that covers one message only, and opens nothing else: verification needs it.
+const PROOFS: [&str; 3] = ["signature", "hmac", "digest"];
+
+/// Whether the header's value is taken for a secret.
+pub fn is_secret_header(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let words: Vec<&str> = name.split(['-', '_', '.']).filter(|word| !word.is_empty()).collect();
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(word));
+    let telling = words.concat();
+    TELLING.iter().any(|text| telling.contains(text))
+        || has(&WORDS)
+        || (0..words.len()).any(|place| is_key(&words, place))
+        || has(&CONTEXTS) && !has(&PROOFS)
+}
+
+/// How often a value is percent-decoded; one that is encoded more often is taken for a secret unseen.
+const DECODINGS: usize = 4;
+
+/// Whether a header's value repeats a secret of a URL or another one, percent-encoded or not.
+pub fn repeats_secret(value: &[u8], has_secret: impl Fn(&[u8]) -> bool) -> bool {
+    let mut text = value.to_vec();
+    for _ in 0..DECODINGS {
+        let is_key = memmem::find(&text.to_ascii_lowercase(), b"access_token=").is_some();
+        if is_key || has_secret(&text) {
+            return true;
+        }
+        let decoded: Vec<u8> = percent_decode(&text).collect();
+        if decoded == text {
+            return false;
+        }
+        text = decoded;
+    }
+    true
+}
+
+/// Whether the word at this place is `key`, or ends so, and tells of one that opens something.
+fn is_key(words: &[&str], place: usize) -> bool {
+    let Some(begin) = words[place].strip_suffix("key") else { return false };
+    let before = match begin {
+        "" => place.checked_sub(1).map_or("", |before| words[before]),
+        begin => begin,
+    };
+    let is_about = words.get(place + 1).is_some_and(|behind| ABOUT.contains(behind));
+    !NO_KEYS.contains(&begin) && !NAMING.contains(&before) && !is_about
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::event::Dialect;
+    use signature::{MESSAGE_HEADERS, schemes};
+
+    use super::*;
+    use crate::Places;
+
+    fn is_secret(name: &str) -> bool {
+        is_secret_header(&HeaderName::from_bytes(name.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn what_opens_something_is_secret() {
+        for name in [
+            "Authorization",
+            "Proxy-Authorization",
+            "X-Forwarded-Authorization",
+            "Cookie",
+            "Set-Cookie",
+            "X-Api-Key",
+            "Api-Key",
+            "ApiKey",
+            "X_API_KEY",
+            "X-DirectScale-CallbackToken",
+            "X-Auth-Token",
+            "X-Amz-Security-Token",
+            "X-Csrf-Token",
+            "X-XSRF-TOKEN",
+            "X-Gitlab-Token",
+            "X-Access-Token",
+            "X-Goog-Channel-Token",
+            "X-Auth",
+            "X-Auth-Key",
+            "X-Secret",
+            "X-Webhook-Secret",
+            "Client-Secret",
+            "X-Password",
+            "X-Credentials",
+            "Ocp-Apim-Subscription-Key",
+            "X-Functions-Key",
+            "Cf-Access-Jwt-Assertion",
+            "X-Key",
+            "X-Acme-Bearer",
+            "X-Hmac-Secret",
+            "X-Hmac-Key",
+            "X-Signature-Token",
+            "X-Signature-Password",
+            "X-Webhook-Signature-Secret",
+            "X-Pin-Digest",
+            "X-Masterkey",
+            "X-FunctionsKey",
+            "X-Subscriptionkey",
+            "X-Appkey",
+            "X-Session",
+            "X-Session-Id",
+            "X-SessionId",
+            "X-Sid",
+            "X-Pwd",
+            "X-Pass",
+            "X-Passcode",
+            "X-Passwd",
+            "X-Otp",
+            "X-Pin",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_repeats_a_secret_is_secret() {
+        let is_repeated = |value: &str| {
+            repeats_secret(value.as_bytes(), |text| memmem::find(text, b"k/3=y").is_some())
+        };
+        for value in [
+            "https://x.test/in?access_token=a",
+            "/in?a=b&Access_Token=a",
+            "%2Fin%3Faccess_token%3Da",
+            "/in?%61ccess%5Ftoken=a",
+            "%252Fin%253Faccess_token%253Da",
+            "uri=\"k/3=y\"",
+            "k%2F3%3Dy",
+            "k%252f3%253dy",
+            "%25252525252541",
+        ] {
+            assert!(is_repeated(value), "{value}");
+        }
+        for value in ["", "/in?a=b", "access_token", "K/3=Y", "100%", "%zz", "a%20b%2520c"] {
+            assert!(!is_repeated(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_names_a_message_or_proves_one_is_none() {
+        for name in [
+            "Content-Type",
+            "User-Agent",
+            "Idempotency-Key",
+            "X-Partition-Key",
+            "X-Key-Id",
+            "X-Signature-Key",
+            "X-Author",
+            "X-Authenticated-User",
+            "X-Keyword",
+            "X-Monkey",
+            "X-Turkey",
+            "X-Hockey",
+            "X-Session-Signature",
+            "X-Key-Signature",
+            "X-Masterkey-Id",
+            "Ce-Partitionkey",
+            "X-Idempotencykey",
+            "X-Passenger",
+            "X-Pinned",
+            "X-Side",
+            "X-Compass",
+            "X-Request-Id",
+            "X-Acme-Auth-Signature",
+            "Digest",
+            "X-Acme-Id",
+            "X-Acme-Account",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
+        for dialect in Dialect::ALL {
+            for header in Places::of(dialect).headers() {
+                assert!(!is_secret_header(header), "{header}");
+            }
+        }
+        let schemes = schemes();
+        assert!(schemes.iter().flat_map(|scheme| scheme.names()).all(|name| !is_secret(name)));
+        assert!(MESSAGE_HEADERS.iter().all(|name| !is_secret(name)));
+    }
+}

@@ -1,0 +1,89 @@
+//! Untrusted text made inert, wherever it is shown: in a log, a table or on a terminal.
+//!
+//! What could steer a terminal, begin a line, hide or reorder characters is written as JSON would escape it, so JSON stays
+//! JSON, and nothing is lost to whoever looks for it.
+
+pub mod field;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Text that is shown on one line.
+pub fn inert(text: &str) -> Cow<'_, str> {
+    escaped(text, is_active)
+}
+
+/// Text of several lines, with tabs: a body, a table, a JSON document.
+pub fn inert_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_active(c) && !matches!(c, '\n' | '\t'))
+}
+
+/// Whether a character does something else than to be seen: controls, line separators, marks of direction, and what has no
+/// width.
+fn is_active(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+fn escaped(text: &str, is_active: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte);
+    let plain = text.bytes().position(|byte| !is_plain(byte)).unwrap_or(text.len());
+    if !text[plain..].chars().any(&is_active) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = text[..plain].to_owned();
+    for c in text[plain..].chars() {
+        match c {
+            _ if !is_active(c) => shown.push(c),
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            // Writing to a string cannot fail.
+            _ => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_breaks_hides_or_reorders_is_escaped() {
+        for (text, shown) in [
+            ("\u{1b}[2J\u{7}", "\\u001b[2J\\u0007"),
+            ("a\r\nb\tc", "a\\r\\nb\\tc"),
+            ("\u{7f}\u{9b}31m\u{85}", "\\u007f\\u009b31m\\u0085"),
+            ("\u{202e}gpj.exe\u{2066}\u{200f}", "\\u202egpj.exe\\u2066\\u200f"),
+            ("a\u{200b}b\u{feff}\u{ad}", "a\\u200bb\\ufeff\\u00ad"),
+            ("one\u{2028}two\u{2029}", "one\\u2028two\\u2029"),
+            ("\u{e0041}", "\\udb40\\udc41"),
+        ] {
+            assert_eq!(inert(text), shown);
+        }
+    }
+
+    #[test]
+    fn other_text_is_left_as_it_is_and_lines_may_be_kept() {
+        let text = "Zoë, 株式会社, \"quoted\" \\ 🦀";
+        assert!(matches!(inert(text), Cow::Borrowed(same) if same == text));
+        assert_eq!(inert_lines("a\n\tb\rc"), "a\n\tb\\rc");
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let value = serde_json::json!({"\u{202e}key": "\u{7f}\u{9b}\u{1b}\n\u{e0041}\u{2028}é"});
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let shown = inert_lines(&text);
+            assert!(shown.is_ascii() || shown.chars().all(|c| c == 'é' || c.is_ascii()), "{shown}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+        }
+    }
+}

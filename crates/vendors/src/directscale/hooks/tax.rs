@@ -1,0 +1,39 @@
+//! Taxes.
+
+use contract::event::Open;
+use contract::hook::Hook;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::order::Order;
+use super::shared::EmptyResponse;
+
+/// An order whose tax is to be recorded.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct CommitTaxRequest {
+    /// The order.
+    #[schema(value_type = Order)]
+    pub order_info: Open<Order>,
+}
+
+/// The tax of an order is to be recorded with the tax service.
+///
+/// Source: the vendor's page on tax hooks. The wire id is not documented: it is inferred from the class's name.
+#[derive(Debug, ToSchema)]
+pub struct CommitTax;
+
+impl Hook for CommitTax {
+    const ID: &'static str = "Taxes.CommitTax";
+
+    type Request = CommitTaxRequest;
+    type Response = EmptyResponse;
+
+    fn example() -> &'static str {
+        r#"{"OrderInfo":{"OrderNumber":1,"AssociateId":2,"OrderDate":"2022-03-04T10:15:30.497","OrderType":1,"Status":"Paid","LineItems":[],"USDSubTotal":20.00,"USDTotal":21.45}}"#
+    }
+
+    fn example_response() -> &'static str {
+        "{}"
+    }
+}

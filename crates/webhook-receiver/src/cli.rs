@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use emitter::EmitArgs;
+use settings::Overrides;
+use telemetry::complain;
+use text::inert_lines;
+
+use crate::app::{App, Program};
+use crate::commands;
+
+/// What one thread allocates, another frees: there the system's allocator makes threads wait for each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Runs the command that the process's arguments name, for the fork's `app`: the whole of a fork's `main`.
+pub fn main<C: Clone + Send + Sync + 'static>(app: App<C>) -> ExitCode {
+    start(app.bound())
+}
+
+fn start(program: Program) -> ExitCode {
+    let command = Cli::parse().command;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(command, program)),
+        Err(error) => Err(error.into()),
+    };
+    result.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
+        complain(format!("error: {}", inert_lines(&format!("{error:#}"))));
+        ExitCode::from(2)
+    })
+}
+
+/// Receives webhooks: authenticates, drops duplicates, keeps, answers, and hands each event to a typed handler.
+#[derive(Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Start with `webhook-receiver dev`: it needs no settings at all."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try everything on this machine: no settings, generated keys, Swagger
+    Dev(commands::dev::Args),
+    /// Run the receiver from its settings
+    Serve(commands::serve::Args),
+    /// Send events as the sender would, correctly or not
+    Emit {
+        #[command(flatten)]
+        settings: Overrides,
+        #[command(flatten)]
+        args: Box<EmitArgs>,
+    },
+    /// Stand in for the vendor's event bus: subscriptions, retries, outages, logs
+    Bus(commands::bus::Args),
+    /// Give events to a running bus
+    Publish(commands::publish::Args),
+    /// Look into the inbox: list, show, replay, prune, export, backup
+    Inbox(commands::inbox::Args),
+    /// Look into the log of hook calls: list, show, export, prune
+    Hooks(commands::hooks::Args),
+    /// Check the settings: what would be refused, what is unwise, which sources would be served
+    Check(commands::check::Args),
+    /// Show when each key was last used, so that an old one can go
+    Keys(commands::keys::Args),
+    /// Say whether a captured request would be accepted, and if not, why
+    Verify(commands::verify::Args),
+    /// Print what to enter on the sender's side
+    Connect(commands::connect::Args),
+    /// Smoke-test a live webhook: reach, identity, signature, duplicates, bodies, time, exposure
+    Doctor(Box<commands::doctor::Args>),
+    /// Print the OpenAPI document
+    Openapi(commands::openapi::Args),
+    /// Ask a running receiver whether it is ready; exit code 0 if it is, 1 if not
+    Healthcheck(commands::healthcheck::Args),
+    /// Make a strong key, or the hash of a password
+    Secret(commands::secret::Args),
+}
+
+async fn run(command: Command, program: Program) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev(args) => commands::dev::run(args, program).await,
+        Command::Serve(args) => commands::serve::run(args, program).await,
+        Command::Emit { settings, args } => {
+            let config = settings::load(&settings)?;
+            Ok(emitter::run(*args, &*program.table()?, &config).await?.into())
+        }
+        Command::Bus(args) => commands::bus::run(args, &program).await,
+        Command::Publish(args) => commands::publish::run(args).await,
+        Command::Inbox(args) => commands::inbox::run(args).await,
+        Command::Hooks(args) => commands::hooks::run(args).await,
+        Command::Check(args) => commands::check::run(args),
+        Command::Keys(args) => commands::keys::run(args).await,
+        Command::Verify(args) => commands::verify::run(&args),
+        Command::Connect(args) => commands::connect::run(&args, &program),
+        Command::Doctor(args) => commands::doctor::run(*args, &program).await,
+        Command::Openapi(args) => commands::openapi::run(args, &program),
+        Command::Healthcheck(args) => commands::healthcheck::run(args).await,
+        Command::Secret(args) => commands::secret::run(args),
+    }
+}
+
+/// Whether whoever read the output, such as `head`, has had enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}

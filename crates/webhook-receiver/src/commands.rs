@@ -1,0 +1,66 @@
+//! What each command does, beyond the library.
+
+mod browse;
+pub(crate) mod bus;
+pub(crate) mod check;
+pub(crate) mod connect;
+pub(crate) mod dev;
+pub(crate) mod doctor;
+pub(crate) mod healthcheck;
+pub(crate) mod hooks;
+pub(crate) mod inbox;
+pub(crate) mod keys;
+pub(crate) mod openapi;
+pub(crate) mod publish;
+pub(crate) mod secret;
+pub(crate) mod serve;
+pub(crate) mod verify;
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use ::inbox::{Inbox, Options, is_there};
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use contract::time::Timestamp;
+use text::inert_lines;
+
+/// Opens an inbox beside a running receiver or without one. None if there is none yet: it is not made.
+fn open_beside(url: &str) -> anyhow::Result<Option<Arc<dyn Inbox>>> {
+    if !is_there(url)? {
+        return Ok(None);
+    }
+    open(url).map(Some)
+}
+
+fn open(url: &str) -> anyhow::Result<Arc<dyn Inbox>> {
+    ::inbox::open(url, Options { queue: 16, exclusive: false })
+}
+
+/// A table without lines.
+fn plain() -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn time(time: Timestamp) -> String {
+    time.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
+}
+
+/// Prints text that is not ours alone. Unlike `println!` it leaves a reader that has gone, such as `head`, to the caller.
+fn print(text: impl std::fmt::Display) -> std::io::Result<()> {
+    print_styled(inert_lines(&text.to_string()))
+}
+
+/// Prints text with colours.
+fn print_styled(line: impl std::fmt::Display) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// The short help of a flag whose long help is this text.
+fn first_line(text: &'static str) -> &'static str {
+    text.lines().next().unwrap_or(text)
+}

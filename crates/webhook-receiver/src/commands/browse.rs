@@ -1,0 +1,111 @@
+//! What the commands share that look into the inbox: which inbox, times, files, and text that is safe to print.
+
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write, stdout};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use chrono::{DateTime, NaiveDate, TimeDelta};
+use contract::time::Timestamp;
+use inbox::{Backup, Inbox, is_there};
+use serde_json::json;
+use settings::Overrides;
+use text::inert;
+
+/// How much is read at once.
+pub(super) const PAGE: usize = 500;
+
+/// Which inbox, and how to print.
+#[derive(clap::Args)]
+pub(super) struct Place {
+    #[command(flatten)]
+    pub(super) settings: Overrides,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Place {
+    pub(super) fn open(&self) -> anyhow::Result<Arc<dyn Inbox>> {
+        super::open(&self.existing()?)
+    }
+
+    /// The URL of an inbox that is there.
+    pub(super) fn existing(&self) -> anyhow::Result<String> {
+        let url = settings::load(&self.settings)?.inbox;
+        let place = url.split_once(':').map_or(url.as_str(), |(_, place)| place);
+        ensure!(
+            is_there(&url)?,
+            "there is no inbox at {place}; name it with --inbox sqlite:PATH or --config FILE"
+        );
+        Ok(url)
+    }
+}
+
+/// Says what was copied.
+pub(super) fn backed_up(file: &Path, what: &str, backup: Backup, json: bool) -> anyhow::Result<()> {
+    let Backup { rows, bytes } = backup;
+    super::print(match json {
+        true => {
+            json!({ "file": file.display().to_string(), what: rows, "bytes": bytes }).to_string()
+        }
+        false => format!("{}: {rows} {what}, {bytes} bytes", file.display()),
+    })?;
+    Ok(())
+}
+
+/// A time, a day, or how long ago.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        let ago = TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
+        return contract::time::now()
+            .checked_sub_signed(ago)
+            .ok_or_else(|| "too long ago".to_owned());
+    }
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .map_err(|_| "write 2h, 2026-01-31 or 2026-01-31T12:00:00Z".to_owned())
+}
+
+/// The time that is so long ago.
+pub(super) fn ago(age: Duration) -> anyhow::Result<Timestamp> {
+    let age = TimeDelta::from_std(age).context("--older-than is too long")?;
+    contract::time::now().checked_sub_signed(age).context("--older-than is too long")
+}
+
+/// A file that only its owner can read, or standard output.
+pub(super) fn lines(output: Option<PathBuf>) -> anyhow::Result<impl Write> {
+    let lines: Box<dyn Write + Send> = match output {
+        Some(file) => Box::new(
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&file)
+                .with_context(|| format!("cannot write {}", file.display()))?,
+        ),
+        None => Box::new(stdout()),
+    };
+    Ok(BufWriter::new(lines))
+}
+
+/// Says how much was deleted.
+pub(super) fn pruned_of(what: &str, pruned: u64, json: bool) -> anyhow::Result<()> {
+    super::print(match json {
+        true => json!({ "pruned": pruned }).to_string(),
+        false => format!("{pruned} {what} deleted"),
+    })?;
+    Ok(())
+}
+
+/// A table's row, each cell on a line of its own.
+pub(super) fn cells<const N: usize>(row: [String; N]) -> [String; N] {
+    row.map(|cell| inert(&cell).into_owned())
+}

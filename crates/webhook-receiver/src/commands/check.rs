@@ -1,0 +1,126 @@
+//! `check`: says of the settings what `serve` would say, without serving.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use server::login::Login;
+use settings::{Config, Overrides, SettingsText, Warning};
+use source::{Source, is_secret};
+
+use super::{plain, print};
+
+const EXAMPLES: &str = "\
+Examples:
+  Before a start, or after a change:
+    webhook-receiver check --config receiver.toml
+
+  In a deployment, with the variables and flags of the receiver; nothing is opened, no port is taken:
+    RECEIVER_LIMITS__MAX_BODY=2097152 webhook-receiver check --listen 0.0.0.0:8080
+
+  Only what is unwise, for a script:
+    webhook-receiver check --json | jq -r '.warnings[] | .setting + \": \" + .remedy'
+
+Exit code: 0 if the receiver would start, also with warnings; 1 if it would refuse to, or the bus would for its keys; 2 if the settings could not be read.";
+
+const JSON_HELP: &str = "\
+Print one JSON object instead of text
+
+Keys: sources [{name, dialect, environment, path, auth, keys}], those that would be served, keys being the number of accepted \
+ones; refused [text]; warnings [{setting, reason, remedy}].";
+
+/// `check`'s own flags.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    settings: Overrides,
+    #[arg(long, help = super::first_line(JSON_HELP), long_help = JSON_HELP)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let findings = match SettingsText::read(&args.settings)?.parse() {
+        Ok(config) => Findings::of(&config),
+        Err(error) => Findings { refused: vec![error.to_string()], ..Findings::default() },
+    };
+    match args.json {
+        true => print(serde_json::to_string_pretty(&findings.json())?)?,
+        false => findings.print()?,
+    }
+    Ok(if findings.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is to be said of some settings.
+#[derive(Default)]
+struct Findings {
+    sources: Vec<Value>,
+    refused: Vec<String>,
+    warnings: Vec<Warning>,
+}
+
+impl Findings {
+    fn of(config: &Config) -> Self {
+        let (sources, unusable) = config.examine();
+        let hooks = config.hook_sites(&sources).err().filter(|_| unusable.is_empty());
+        let others = [
+            hooks.map(Into::into),
+            config.check().err().map(Into::into),
+            config.bus.check_key_files().err().map(Into::into),
+            inbox::is_there(&config.inbox).err(),
+            Login::new(&config.docs).err().map(Into::into),
+            telemetry::filter(&config.log).err(),
+        ];
+        let unusable = unusable.iter().map(ToString::to_string);
+        let others = others.iter().flatten().map(|error| format!("{error:#}"));
+        Findings {
+            sources: sources.iter().map(|source| row(config, source)).collect(),
+            refused: unusable.chain(others).collect(),
+            warnings: config.warnings(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "sources": self.sources, "refused": self.refused, "warnings": self.warnings })
+    }
+
+    fn print(&self) -> std::io::Result<()> {
+        if !self.sources.is_empty() {
+            let mut table = plain();
+            table.set_header(COLUMNS.map(str::to_uppercase));
+            table.add_rows(self.sources.iter().map(|row| COLUMNS.map(|name| shown(&row[name]))));
+            print(format!("{table}\n"))?;
+        }
+        self.refused.iter().try_for_each(|reason| print(format!("refused: {reason}")))?;
+        self.warnings.iter().try_for_each(|warning| print(format!("warning: {warning}")))?;
+        print(match (self.refused.len(), self.warnings.len()) {
+            (0, 0) => "ok".to_owned(),
+            (refused, 1) => format!("{refused} refused, 1 warning"),
+            (refused, warnings) => format!("{refused} refused, {warnings} warnings"),
+        })
+    }
+}
+
+const COLUMNS: [&str; 6] = ["name", "dialect", "environment", "path", "auth", "keys"];
+
+/// A source as it would be served.
+fn row(config: &Config, source: &Source) -> Value {
+    json!({
+        "name": source.name,
+        "dialect": source.dialect,
+        "environment": source.environment,
+        "path": public_path(source),
+        "auth": config.sources[&source.name].auth_kind(),
+        "keys": source.auth.keys().count(),
+    })
+}
+
+/// The path without what alone proves the sender.
+fn public_path(source: &Source) -> String {
+    let hides = |segment: &str| source.auth.is_none() && is_secret(segment);
+    let shown = |segment| if hides(segment) { "[secret]" } else { segment };
+    source.path.split('/').map(shown).collect::<Vec<_>>().join("/")
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,33 @@
+//! `connect`: prints what to enter on the sender's side.
+
+use std::process::ExitCode;
+
+use ::doctor::CardArgs;
+use settings::Overrides;
+
+use super::print;
+use crate::app::Program;
+
+const EXAMPLES: &str = "\
+Examples:
+  What to enter for DirectScale, live and stage:
+    webhook-receiver connect directscale --base https://hooks.example.com
+
+  With the keys, to copy them from the screen:
+    webhook-receiver connect github --base https://hooks.example.com --show-key";
+
+/// `connect`'s flags and the settings'.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    settings: Overrides,
+    #[command(flatten)]
+    args: CardArgs,
+}
+
+pub(crate) fn run(args: &Args, program: &Program) -> anyhow::Result<ExitCode> {
+    let config = settings::load(&args.settings)?;
+    print(doctor::cards(&args.args, &*program.table()?, &config)?.trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,145 @@
+//! `hooks`: looks into the log of hook calls, beside a running receiver or without one.
+
+mod print;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::builder::PossibleValuesParser;
+use contract::time::Timestamp;
+use inbox::{HOOK_OUTCOMES, HookFilter, Inbox, STEP, step_aside};
+use text::inert;
+
+use super::browse::{PAGE, Place, ago, lines, moment, pruned_of};
+
+/// `hooks`' own flags.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    webhook-receiver hooks list --outcome failed --since 2h\n  \
+    webhook-receiver hooks list --error-id 1e6e041c\n  \
+    webhook-receiver hooks show 42\n  \
+    webhook-receiver hooks export --hook Orders.SubmitOrder > calls.jsonl\n  \
+    webhook-receiver hooks prune --older-than 30d\n\n\
+    All of them work beside a running receiver, which writes a call down within a moment of its answer.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List calls, newest first
+    List {
+        #[command(flatten)]
+        selection: Selection,
+        /// How many lines
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: usize,
+        /// Only those that come after this one in the list: the next page
+        #[arg(long, value_name = "ID")]
+        before: Option<i64>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show one call: times, callback, and the bodies if they are kept
+    Show {
+        /// The call's number
+        id: i64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Write calls as JSON lines, with the bodies if they are kept
+    Export {
+        #[command(flatten)]
+        selection: Selection,
+        /// The file to write; standard output without it
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Delete old calls from the log, but never the newest
+    Prune {
+        /// Received longer ago than this, e.g. 30d
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]
+        older_than: std::time::Duration,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Which calls; all conditions must hold.
+#[derive(clap::Args)]
+struct Selection {
+    /// From this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Of this hook, in any case
+    #[arg(long, value_name = "HOOK")]
+    hook: Option<String>,
+    /// With this outcome
+    #[arg(long, value_parser = PossibleValuesParser::new(HOOK_OUTCOMES))]
+    outcome: Option<String>,
+    /// The failed call whose caller was told this error id
+    #[arg(long, value_name = "ID")]
+    error_id: Option<String>,
+    /// Received at or after: 2h (ago), 2026-01-31 or 2026-01-31T12:00:00Z
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Received before: as --since
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    until: Option<Timestamp>,
+}
+
+impl Selection {
+    fn filter(self) -> HookFilter {
+        let Selection { source, hook, outcome, error_id, since, until } = self;
+        HookFilter { source, hook, outcome, error_id, since, until, ..HookFilter::default() }
+    }
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::List { selection, limit, before, place } => {
+            let filter = HookFilter { limit: Some(limit), before, ..selection.filter() };
+            print::list(&place.open()?.list_hooks(filter).await?, place.json)?;
+        }
+        Command::Show { id, place } => match place.open()?.show_hook(id).await? {
+            Some(call) => print::call(&call, place.json)?,
+            None => bail!("there is no call {id} in the log"),
+        },
+        Command::Export { selection, output, place } => {
+            export(place.open()?.as_ref(), selection.filter(), output).await?;
+        }
+        Command::Prune { older_than, place } => {
+            let (inbox, before) = (place.open()?, ago(older_than)?);
+            let mut pruned = 0;
+            while let step @ 1.. = step_aside(|| inbox.prune_hooks(before, STEP)).await? {
+                pruned += step;
+            }
+            pruned_of("calls", pruned, place.json)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn export(
+    inbox: &dyn Inbox,
+    filter: HookFilter,
+    output: Option<PathBuf>,
+) -> anyhow::Result<()> {
+    let mut lines = lines(output)?;
+    let mut page = HookFilter { limit: Some(PAGE), ..filter };
+    loop {
+        let calls = inbox.list_hooks(page.clone()).await?;
+        let Some(last) = calls.last() else { return Ok(lines.flush()?) };
+        page.before = Some(last.id);
+        for call in &calls {
+            if let Some(call) = inbox.show_hook(call.id).await? {
+                writeln!(lines, "{}", inert(&serde_json::to_string(&call)?))?;
+            }
+        }
+    }
+}

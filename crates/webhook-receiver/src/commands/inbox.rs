@@ -1,0 +1,287 @@
+//! `inbox`: looks into the inbox and changes what a person may change, beside a running receiver or without one.
+
+mod print;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use contract::event::DeliveryId;
+use contract::time::Timestamp;
+use inbox::{self, Detail, Entry, Filter, Inbox, STEP, State, step_aside};
+use serde_json::{Value, json};
+use text::inert;
+
+use super::browse::{PAGE, Place, ago, backed_up, lines, moment, pruned_of};
+
+/// How many deliveries' numbers are read at once.
+const READ: usize = 10_000;
+
+/// `inbox`'s own flags.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    webhook-receiver inbox list --state dead\n  \
+    webhook-receiver inbox show 42\n  \
+    webhook-receiver inbox replay --state dead --event OrderEvent --since 2h\n  \
+    webhook-receiver inbox export --since 2026-01-01 > deliveries.jsonl\n  \
+    webhook-receiver inbox prune --state done --older-than 30d\n  \
+    webhook-receiver inbox backup /backup/inbox.db\n\n\
+    All of them work beside a running receiver, which takes replayed deliveries up within a second.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List deliveries, newest first
+    List {
+        #[command(flatten)]
+        selection: Selection,
+        /// How many lines
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: usize,
+        /// Only those with a smaller number: the next page
+        #[arg(long, value_name = "ID")]
+        before: Option<DeliveryId>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show one delivery: headers, body, attempts
+    Show {
+        /// The delivery's number
+        id: DeliveryId,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Hand ended deliveries to their handlers again
+    Replay {
+        /// The deliveries' numbers
+        ids: Vec<DeliveryId>,
+        #[command(flatten)]
+        selection: Selection,
+        /// Only say how many it would be
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Delete ended deliveries, but never the newest. A resend of a deleted one is new again, once a running receiver has forgotten its id
+    Prune {
+        /// In this state: done, dead, unrouted or canary
+        #[arg(long, value_enum)]
+        state: State,
+        /// Ended longer ago than this, e.g. 30d
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]
+        older_than: std::time::Duration,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy the inbox, whole, to a file that is not there yet. Exit code 2 and no file if that fails
+    Backup {
+        /// The file to write, readable by you alone
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Write deliveries as JSON lines, bodies in base64
+    Export {
+        #[command(flatten)]
+        selection: Selection,
+        /// The file to write; standard output without it
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Which deliveries; all conditions must hold.
+#[derive(clap::Args, Clone)]
+struct Selection {
+    /// In this state
+    #[arg(long, value_enum)]
+    state: Option<State>,
+    /// From this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Of this event, in any case
+    #[arg(long, value_name = "EVENT")]
+    event: Option<String>,
+    /// With this message id
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// Accepted at or after: 2h (ago), 2026-01-31 or 2026-01-31T12:00:00Z
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Accepted before: as --since
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Resent with other bytes under the same id
+    #[arg(long)]
+    conflicts: bool,
+}
+
+impl Selection {
+    fn filter(self) -> Filter {
+        let Selection { state, source, event, message_id, since, until, conflicts } = self;
+        Filter {
+            state,
+            source,
+            event_type: event,
+            message_id,
+            since,
+            until,
+            conflicts,
+            ..Filter::default()
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::List { selection, limit, before, place } => {
+            let filter = Filter { limit: Some(limit), before, ..selection.filter() };
+            print::list(&place.open()?.list(filter).await?, place.json)?;
+        }
+        Command::Show { id, place } => match place.open()?.show(id).await? {
+            Some(detail) => print::detail(&detail, &json_of(&detail), place.json)?,
+            None => bail!("there is no delivery {id} in the inbox"),
+        },
+        Command::Replay { mut ids, selection, dry_run, place } => {
+            ids.sort_unstable();
+            ids.dedup();
+            let filter = Filter { ids: ids.clone(), ..selection.filter() };
+            if filter == Filter::default() {
+                bail!("say which: numbers, or a filter such as --state dead");
+            }
+            let inbox = place.open()?;
+            let replayed = replay(inbox.as_ref(), filter, dry_run).await?;
+            if replayed < ids.len() as u64 {
+                let left = not_replayed(inbox.as_ref(), &ids, replayed).await?;
+                let what = if dry_run { "to be replayed" } else { "due again" };
+                bail!("{what}: {replayed}; {left}");
+            }
+            print::replayed(replayed, dry_run, place.json)?;
+        }
+        Command::Prune { state, older_than, place } => {
+            if !state.has_ended() {
+                bail!(
+                    "only ended deliveries can be pruned: --state done, dead, unrouted or canary"
+                );
+            }
+            prune(place.open()?.as_ref(), state, older_than, place.json).await?;
+        }
+        Command::Backup { file, place } => {
+            let copied = inbox::backup(&place.existing()?, &file)?;
+            backed_up(&file, "deliveries", copied, place.json)?;
+        }
+        Command::Export { selection, output, place } => {
+            export(place.open()?.as_ref(), selection.filter(), output).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Oldest first, so that the deliveries of one entity keep their order, and in steps that let a running receiver go first.
+async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Result<u64> {
+    let newest = inbox.list(Filter { limit: Some(1), ..Filter::default() }).await?;
+    let Some(newest) = newest.first() else { return Ok(0) };
+    // What is accepted from now on is nobody's to replay.
+    let before = Some(newest.id.saturating_add(1));
+    let mut rest = Filter { before, limit: Some(READ), ..filter.clone() };
+    let mut replayed = 0;
+    loop {
+        let ids = inbox.replayable(rest.clone()).await?;
+        let Some(last) = ids.last() else { return Ok(replayed) };
+        rest.after = Some(*last);
+        if dry_run {
+            replayed += ids.len() as u64;
+            continue;
+        }
+        for ids in ids.chunks(STEP) {
+            let step = Filter { ids: ids.to_vec(), ..filter.clone() };
+            replayed += step_aside(|| inbox.replay(step.clone(), contract::time::now())).await?;
+        }
+    }
+}
+
+/// Why fewer deliveries were replayed than were named.
+async fn not_replayed(
+    inbox: &dyn Inbox,
+    ids: &[DeliveryId],
+    replayed: u64,
+) -> anyhow::Result<String> {
+    let known = inbox.list(Filter { ids: ids.to_vec(), ..Filter::default() }).await?;
+    let missing = ids.iter().filter(|id| known.iter().all(|entry| entry.id != **id));
+    let missing: Vec<String> = missing.map(ToString::to_string).collect();
+    Ok(match missing.is_empty() {
+        false => format!("not in the inbox: {}", missing.join(", ")),
+        true => format!(
+            "{} of the named deliveries were left alone: only ended ones are replayed, which the conditions must match",
+            ids.len() as u64 - replayed
+        ),
+    })
+}
+
+async fn prune(
+    inbox: &dyn Inbox,
+    state: State,
+    older_than: std::time::Duration,
+    json: bool,
+) -> anyhow::Result<()> {
+    let before = ago(older_than)?;
+    let mut pruned = 0;
+    while let step @ 1.. = step_aside(|| inbox.prune(state, before, STEP)).await? {
+        pruned += step;
+    }
+    pruned_of("deliveries", pruned, json)
+}
+
+async fn export(inbox: &dyn Inbox, filter: Filter, output: Option<PathBuf>) -> anyhow::Result<()> {
+    let mut lines = lines(output)?;
+    let mut pages = Pages::new(filter);
+    while let Some(page) = pages.next(inbox).await? {
+        for entry in page {
+            if let Some(detail) = inbox.show(entry.id).await? {
+                writeln!(lines, "{}", inert(&json_of(&detail).to_string()))?;
+            }
+        }
+    }
+    Ok(lines.flush()?)
+}
+
+/// Walks through a listing, newest first, in steps.
+struct Pages {
+    filter: Option<Filter>,
+}
+
+impl Pages {
+    fn new(filter: Filter) -> Self {
+        Pages { filter: Some(Filter { limit: Some(PAGE), ..filter }) }
+    }
+
+    async fn next(&mut self, inbox: &dyn Inbox) -> anyhow::Result<Option<Vec<Entry>>> {
+        let Some(filter) = self.filter.take() else { return Ok(None) };
+        let page = inbox.list(filter.clone()).await?;
+        if let Some(last) = page.last().filter(|_| page.len() == PAGE) {
+            self.filter = Some(Filter { before: Some(last.id), ..filter });
+        }
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+}
+
+/// A delivery as one JSON object. The body is there as base64, byte for byte, and as text if it is text.
+fn json_of(detail: &Detail) -> Value {
+    let mut object = serde_json::to_value(&detail.entry).unwrap_or_default();
+    object["orderingKey"] = json!(detail.ordering_key);
+    object["key"] = json!(detail.key);
+    object["headers"] = serde_json::from_str(&detail.headers).unwrap_or_default();
+    object["attemptLog"] = json!(detail.attempts);
+    object["body"] = json!(std::str::from_utf8(&detail.body).ok());
+    object["bodyBase64"] = json!(STANDARD.encode(&detail.body));
+    object
+}

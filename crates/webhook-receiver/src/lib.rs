@@ -1,0 +1,24 @@
+//! A webhook receiver to fork: it authenticates a sender's deliveries, drops duplicates, keeps them durably, answers,
+//! and hands each one, typed, to a handler function.
+//!
+//! A fork depends on this crate alone. It registers handlers in a [`Catalog`] and hands an [`App`] to [`main`].
+
+mod app;
+mod cli;
+mod commands;
+pub mod testing;
+
+pub use app::App;
+pub use cli::main;
+pub use contract::catalog::{Catalog, Clash};
+pub use contract::codes;
+pub use contract::event::{
+    Code, Codes, DecodeError, Delivery, DeliveryId, Dialect, Environment, Event, Failure, Id, Json,
+    Meta, Money, NetDateTime, Open, Outcome, Quantity,
+};
+pub use contract::hook::{
+    Callback, CallbackError, Hook, HookCall, HookFailure, HookMeta, HookOutcome, Script,
+};
+pub use contract::time::Timestamp;
+pub use receiver::ingress::page::PageUser;
+pub use vendors;
