@@ -94,7 +94,7 @@ fn wrapped(event: &Event) -> anyhow::Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use emitter::publication::Draft;
+    use crate::publication::Draft;
 
     use super::*;
 

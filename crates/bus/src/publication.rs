@@ -288,11 +288,23 @@ fn about(
 
 #[cfg(test)]
 mod tests {
+    use contract::catalog::Catalog;
+    use contract::event::{Delivery, Outcome};
+    use vendors::directscale::order::OrderEvent;
+    use vendors::evolutionx::OrderCreated;
+
     use super::*;
-    use crate::handlers;
+
+    async fn placed(_: (), _: Delivery<OrderEvent>) -> Outcome {
+        Ok(())
+    }
+
+    async fn created(_: (), _: Delivery<OrderCreated>) -> Outcome {
+        Ok(())
+    }
 
     fn types() -> Types {
-        Types::of(&handlers::catalog())
+        Types::of(&Catalog::new().on(placed).on(created).table().unwrap())
     }
 
     fn draft(json: &str) -> Result<Draft, NotPublished> {

@@ -26,6 +26,9 @@ use super::glob::Glob;
 use super::persona::Persona;
 use super::publication::Event;
 
+/// The account of a subscription whose dialect needs one and whose settings name none.
+const CLIENT_ID: &str = "webhook-receiver";
+
 /// Headers that a request has of its own, or that concern its connection and how its body is carried.
 const RESERVED: [&str; 13] = [
     "authorization",
@@ -224,7 +227,7 @@ impl Subscription {
     /// The account that messages name: this program, where the dialect asks for one and there is no other.
     fn client_id(&self) -> Option<&str> {
         let is_needed = self.places.required.contains(&Fact::ClientId);
-        self.config.client_id.as_deref().or(is_needed.then_some(env!("CARGO_PKG_NAME")))
+        self.config.client_id.as_deref().or(is_needed.then_some(CLIENT_ID))
     }
 
     fn proof(&self, now: Timestamp) -> &Arc<Proof> {

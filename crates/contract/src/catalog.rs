@@ -132,6 +132,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::event::Dialect;
 
     #[derive(Deserialize, utoipa::ToSchema)]
     #[allow(dead_code)]

@@ -170,12 +170,19 @@ fn is_time(text: &str) -> bool {
 mod tests {
     use serde_json::json;
 
+    use contract::catalog::Catalog;
+    use contract::event::{Delivery, Outcome};
+    use vendors::directscale::order::OrderEvent;
+
     use super::*;
-    use crate::handlers::catalog;
+
+    async fn placed(_: (), _: Delivery<OrderEvent>) -> Outcome {
+        Ok(())
+    }
 
     fn fitted(body: &Value) -> Fit {
-        let catalog = catalog();
-        let row = catalog.event(contract::event::Dialect::DirectScale, 1, "OrderEvent").unwrap();
+        let table = Catalog::new().on(placed).table().unwrap();
+        let row = table.event(contract::event::Dialect::DirectScale, 1, "OrderEvent").unwrap();
         fit(row, body.to_string().as_bytes(), body)
     }
 

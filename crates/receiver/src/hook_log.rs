@@ -151,8 +151,8 @@ mod tests {
     use contract::event::Environment;
     use contract::time::Timestamp;
 
-    use super::super::{HookBodies, HookFilter, Options, open};
     use super::*;
+    use inbox::{HookBodies, HookFilter, Options, open};
 
     struct Fixture {
         inbox: Arc<dyn Inbox>,

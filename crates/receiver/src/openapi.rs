@@ -19,6 +19,9 @@ use utoipa::openapi::{
 /// The version that a path without one stands for.
 const FIRST: u16 = 1;
 
+/// The version of the API, not of the program: its paths may bear it.
+const VERSION: &str = "1";
+
 const ABOUT: &str = "\
 Receives webhooks: authenticates them, drops duplicates, keeps them durably, answers, and hands each one to its handler.
 
@@ -131,7 +134,7 @@ impl<'a> Site<'a> {
 fn info() -> Info {
     let mut license = License::new("MIT OR Apache-2.0");
     license.identifier = Some("MIT OR Apache-2.0".into());
-    let mut info = Info::new("Webhook receiver", env!("CARGO_PKG_VERSION"));
+    let mut info = Info::new("Webhook receiver", VERSION);
     info.description = Some(ABOUT.into());
     info.license = Some(license);
     info
@@ -227,14 +230,20 @@ fn components(
     Ok(components)
 }
 
-/// The events that belong together: those whose handlers share a file under `handlers/`, else a whole dialect's.
+/// The name of the module that the handler is in; the dialect's if it is in none.
 fn family(row: &EventRow) -> String {
-    let file = row.handler.split_once("::handlers::").and_then(|(_, rest)| rest.split_once("::"));
-    file.map_or(row.dialect.as_str(), |(file, _)| file).replace('_', " ")
+    let path = row.handler.split_once('<').map_or(row.handler, |(path, _)| path);
+    let segments: Vec<&str> = path.split("::").collect();
+    let family = match segments[..] {
+        [_, .., module, _] if segments.len() > 2 => module,
+        _ => row.dialect.as_str(),
+    };
+    family.replace('_', " ")
 }
 
 #[cfg(test)]
 mod tests {
+    use contract::catalog::Catalog;
     use contract::event::{Delivery, Event, Outcome};
     use serde::Deserialize;
     use serde_json::Value;
@@ -359,7 +368,10 @@ mod tests {
 
     #[test]
     fn the_first_version_has_the_short_path_and_a_later_one_only_its_own() {
-        let document = json(&Catalog::new().on(ring).on(loud_ring), &[default_source()]);
+        let document = json(
+            &Catalog::<()>::new().on(ring).on(loud_ring).table().unwrap(),
+            &[default_source()],
+        );
         let events: Vec<_> = paths(&document).into_iter().filter(|p| p.contains("Ring")).collect();
         assert_eq!(events, ["/api/v2/webhooks/RingEvent", "/api/webhooks/RingEvent"]);
         let twin = &document["paths"]["/api/v1/webhooks/{event}"]["post"]["parameters"][0];
@@ -369,15 +381,16 @@ mod tests {
 
     #[test]
     fn what_has_no_events_has_no_paths() {
-        let document = json(&Catalog::new(), &[default_source()]);
+        let document = json(&Catalog::<()>::new().table().unwrap(), &[default_source()]);
         assert_eq!(paths(&document), ["/healthz", "/metrics", "/readyz"]);
-        let document = json(&Catalog::new().on(loud_ring), &[default_source()]);
+        let document =
+            json(&Catalog::<()>::new().on(loud_ring).table().unwrap(), &[default_source()]);
         assert_eq!(document["paths"]["/api/v1/webhooks"], Value::Null);
     }
 
     #[test]
     fn the_doc_comment_describes_the_event() {
-        let document = json(&Catalog::new().on(ring), &[default_source()]);
+        let document = json(&Catalog::<()>::new().on(ring).table().unwrap(), &[default_source()]);
         let operation = &document["paths"]["/api/webhooks/RingEvent"]["post"];
         assert_eq!(operation["summary"], "It rings");
         assert_eq!(operation["description"], "It rings. Twice.");
@@ -387,10 +400,10 @@ mod tests {
     fn each_source_has_its_paths_and_its_key() {
         let live = source("live", "/api/webhooks", bearer());
         let stage = source("stage", "/stage", bearer());
-        let document = json(&Catalog::new().on(ring), &[live, stage]);
+        let document = json(&Catalog::<()>::new().on(ring).table().unwrap(), &[live, stage]);
         let operation = &document["paths"]["/stage/RingEvent"]["post"];
         assert_eq!(operation["security"], serde_json::json!([{"stage": []}]));
-        assert_eq!(operation["tags"][0], "stage: directscale");
+        assert_eq!(operation["tags"][0], "stage: tests");
         assert!(document["paths"]["/stage/v1/{event}"].is_object());
         assert!(document["components"]["securitySchemes"]["live"].is_object());
     }
@@ -399,7 +412,7 @@ mod tests {
     fn a_secret_path_is_not_written_down() {
         let secret = "h7Yq2LwPz0x9KcVbN4mRt6";
         let open = source("open", &format!("/api/{secret}/in"), Auth::default());
-        let document = json(&Catalog::new().on(ring), &[open]);
+        let document = json(&Catalog::<()>::new().on(ring).table().unwrap(), &[open]);
         assert!(!document.to_string().contains(secret));
         let operation = &document["paths"]["/api/{key1}/in/RingEvent"]["post"];
         assert_eq!(operation["parameters"][0]["name"], "key1");
@@ -411,7 +424,7 @@ mod tests {
         async fn pushed(_: (), _: Delivery<Push>) -> Outcome {
             Ok(())
         }
-        let catalog = Catalog::new().on(ring).on(pushed).on(happened);
+        let catalog = Catalog::<()>::new().on(ring).on(pushed).on(happened).table().unwrap();
         let text = |text: &str| Value::from(text);
         let github = json(&catalog, &[speaking(Dialect::GitHub)]);
         assert!(github["paths"]["/api/webhooks/RingEvent"].is_null());
@@ -432,7 +445,7 @@ mod tests {
 
     #[test]
     fn two_types_of_one_name_are_refused_with_both_handlers() {
-        let catalog = Catalog::new().on(ring).on(other_ring);
+        let catalog = Catalog::<()>::new().on(ring).on(other_ring).table().unwrap();
         let clash = document(&catalog, &[default_source()], &[]).err().unwrap();
         assert_eq!(clash.schema, "Ring");
         assert!(

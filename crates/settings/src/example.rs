@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::*;
 
-const EXAMPLE: &str = include_str!("../../receiver.example.toml");
+const EXAMPLE: &str = include_str!("../receiver.example.toml");
 
 fn parsed(text: &str) -> Config {
     parse(text, [], "receiver.example.toml").unwrap()

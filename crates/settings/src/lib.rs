@@ -260,7 +260,7 @@ pub struct Docs {
 pub struct Log {
     /// Readable lines or JSON.
     pub format: LogFormat,
-    /// Which lines: a level, or directives such as `info,webhook_receiver::dispatch=debug`.
+    /// Which lines: a level, or directives such as `info,webhook_receiver_receiver::dispatch=debug`.
     pub filter: String,
 }
 

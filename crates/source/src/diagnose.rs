@@ -4,8 +4,6 @@
 
 mod bearer;
 mod signature;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +16,7 @@ use http::header::HeaderMap;
 use super::{Refusal, Source};
 
 /// The most findings that are told of one request.
-const MOST: usize = 5;
+pub const MOST: usize = 5;
 
 /// A refused request, as it came.
 #[derive(Clone, Copy)]

@@ -17,10 +17,26 @@ pub fn decoded<M: DeserializeOwned>(body: &[u8]) -> Result<Open<M>, DecodeError>
 
 #[cfg(test)]
 mod tests {
-    use vendors::directscale::hooks::autoship::Autoship;
+    use serde::Deserialize;
 
     use super::*;
     use crate::event::{Json, MOST_OBJECTS};
+
+    /// A model with items that are objects, as every vendor has some.
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Autoship {
+        #[expect(dead_code, reason = "only its presence matters")]
+        autoship_id: Option<i64>,
+        line_items: Option<Vec<LineItem>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct LineItem {
+        #[expect(dead_code, reason = "only its presence matters")]
+        price: Option<String>,
+    }
 
     #[test]
     fn a_body_that_says_what_it_means_is_read() {

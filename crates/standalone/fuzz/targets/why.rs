@@ -1,0 +1,23 @@
+//! The search for what would have matched, which reads the headers and the body of forgeries.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use webhook_receiver::source::diagnose::{Request, diagnose};
+use webhook_receiver_fuzz::{NOW, config, receive, request, source};
+use webhook_receiver::source::Source;
+
+static SOURCES: LazyLock<Vec<Arc<Source>>> = LazyLock::new(|| config().sources().unwrap());
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let Some((head, body)) = request(data) else { return };
+    let Some(source) = source(&head.uri) else { return };
+    let (headers, uri) = (head.headers.clone(), head.uri.clone());
+    if let Err(rejected) = receive(source, head, body.clone()) {
+        let request =
+            Request { headers: &headers, query: uri.query(), body: Some(&body), now: NOW };
+        for finding in diagnose(source, &SOURCES, &rejected.refusal, request).iter() {
+            assert!(!finding.to_string().is_empty());
+        }
+    }
+});

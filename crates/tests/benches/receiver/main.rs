@@ -1,0 +1,109 @@
+//! What the receiver can take, beside the physical limit of the same machine, in one run.
+//!
+//! `cargo bench` prints the rates of four servers and the latencies at a fixed rate;
+//! `cargo bench -- tail` prints the latencies of a minute at saturation;
+//! `cargo bench -- curve` prints what a delivery costs with more and more rows in the inbox;
+//! `cargo bench -- proof` prints what it costs to check who sent it, and
+//! `cargo bench -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
+//! `cargo bench -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries, and
+//! `cargo bench -- bus` what the event bus delivers and takes.
+//! Load goes to loopback, from a process of its own.
+
+mod baseline;
+mod bus;
+mod curve;
+mod flood;
+mod hooks;
+mod load;
+mod process;
+mod proof;
+mod rates;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    role: Option<Role>,
+    /// Rounds of every row; the median is printed
+    #[arg(long, default_value_t = 3, global = true)]
+    rounds: usize,
+    /// Seconds of load in every round [default: 5; 60 for tail]
+    #[arg(long, global = true)]
+    seconds: Option<u64>,
+    /// Given by cargo
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Rates and latencies of the four servers (the default)
+    Rates,
+    /// Latencies at saturation, a minute for each server unless --seconds says otherwise
+    Tail,
+    /// What a delivery costs as the inbox grows
+    Curve {
+        /// How many rows are stored before
+        #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
+        rows: Vec<u64>,
+        /// Where the filled inboxes are kept for the next run; about 1.6 KB a row
+        #[arg(long, default_value = "target/bench-curve")]
+        folder: PathBuf,
+    },
+    /// What the proof of a delivery costs, from none to an ed25519 signature
+    Proof,
+    /// The rate of genuine deliveries, alone and under a flood of forgeries
+    Flood,
+    /// What the event bus delivers, alone and beside a dead target, and how fast it takes events
+    Bus,
+    /// A target of the bus (a process of its own)
+    #[command(hide = true)]
+    Sink,
+    /// What a hook costs beside bare axum and beside its callback alone
+    Hooks,
+    /// Bare axum that reads and writes a hook's models (a process of its own)
+    #[command(hide = true)]
+    Bare,
+    /// The receiver with this program's handlers (a process of its own)
+    #[command(hide = true)]
+    Hooked { settings: PathBuf, pattern: hooks::Pattern },
+    /// A bare axum echo (a process of its own)
+    #[command(hide = true)]
+    Echo,
+    /// A server that appends to a file and answers after a group fdatasync (a process of its own)
+    #[command(hide = true)]
+    Append { file: PathBuf },
+    /// The receiver's checks in front of such a file (a process of its own)
+    #[command(hide = true)]
+    Checked { settings: PathBuf, file: PathBuf },
+    /// The load (a process of its own)
+    #[command(hide = true)]
+    Load(load::Load),
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let role = cli.role.unwrap_or(Role::Rates);
+    let usual = if matches!(role, Role::Tail) { 60 } else { 5 };
+    let length = Duration::from_secs(cli.seconds.unwrap_or(usual));
+    match role {
+        Role::Tail => rates::tail(length),
+        Role::Rates => rates::run(cli.rounds, length),
+        Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
+        Role::Proof => proof::run(cli.rounds),
+        Role::Flood => flood::run(cli.rounds, length),
+        Role::Bus => bus::run(cli.rounds, length),
+        Role::Sink => baseline::sink(),
+        Role::Hooks => hooks::run(cli.rounds, length),
+        Role::Bare => hooks::bare(),
+        Role::Hooked { settings, pattern } => hooks::receiver(&settings, pattern),
+        Role::Echo => baseline::echo(),
+        Role::Append { file } => baseline::append(&file),
+        Role::Checked { settings, file } => baseline::checked(&settings, &file),
+        Role::Load(load) => load.run(),
+    }
+}

@@ -1,0 +1,68 @@
+//! The committed OpenAPI document is the one that the code builds.
+
+use std::path::Path;
+
+use fixture::table;
+use receiver::openapi::{default_hooks, default_source, document};
+use serde_json::Value;
+
+fn built() -> String {
+    let document = document(&table(), &[default_source()], &[default_hooks().unwrap()]).unwrap();
+    document.to_pretty_json().unwrap() + "\n"
+}
+
+#[test]
+fn the_committed_document_is_the_one_that_the_code_builds() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi/openapi.json");
+    let built = built();
+    if std::env::var_os("UPDATE_OPENAPI").is_some_and(|value| value == "1") {
+        std::fs::write(&file, &built).unwrap();
+    }
+    let committed = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed == built,
+        "openapi/openapi.json is not what the code builds (first difference in line {}).\n\
+         Rewrite it with `UPDATE_OPENAPI=1 cargo test openapi` and look at the difference before you commit it.",
+        first_difference(&committed, &built)
+    );
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document: Value = serde_json::from_str(&built()).unwrap();
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(!references.is_empty());
+    for reference in references {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+#[test]
+fn no_two_hooks_have_the_same_summary() {
+    let document: Value = serde_json::from_str(&built()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let hooks = paths.iter().filter(|(path, _)| path.starts_with("/api/hooks/"));
+    let mut summaries: Vec<_> =
+        hooks.map(|(_, path)| path["post"]["summary"].to_string()).collect();
+    let all = summaries.len();
+    summaries.sort();
+    summaries.dedup();
+    assert!(all > 20 && summaries.len() == all, "{summaries:#?}");
+}
+
+fn first_difference(a: &str, b: &str) -> usize {
+    1 + a.lines().zip(b.lines()).take_while(|(a, b)| a == b).count()
+}
+
+fn collect_references(value: &Value, found: &mut Vec<String>) {
+    if let Some(reference) = value["$ref"].as_str() {
+        found.push(reference.to_owned());
+    }
+    match value {
+        Value::Object(fields) => fields.values().for_each(|field| collect_references(field, found)),
+        Value::Array(items) => items.iter().for_each(|item| collect_references(item, found)),
+        _ => {}
+    }
+}
