@@ -1,4 +1,4 @@
-//! A lane at work: it takes what is next, and sees each attempt through to its record.
+//! A queue at work: it takes what is next, and sees each attempt through to its record.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,14 +10,15 @@ use settings::FaultsConfig;
 use tracing::{info, warn};
 
 use super::Bus;
-use super::lane::{Health, Job, Lane, Next, Standing};
-use super::outbox::Wanted;
 use super::persona::{End, Step};
-use super::record::{Outcome, Record};
 use super::sender::{Fault, Sent};
 use super::slots::Slot;
 use super::subscription::Subscription;
 use super::time::later;
+use crate::delivery_queue::{DeliveryQueue, Next};
+use crate::health::{Health, Standing};
+use crate::outbox::{Attempt, Delivery, Outcome, Wanted};
+use crate::record::Record;
 
 /// How many deliveries are read at once at most, and with about how many bytes.
 const CHUNK: usize = 256;
@@ -27,18 +28,18 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Bus {
-    /// Works off a lane until it is removed or the bus stops.
-    pub(super) async fn work(self: Arc<Self>, lane: Arc<Lane>) {
+    /// Works off a queue until it is removed or the bus stops.
+    pub(super) async fn work(self: Arc<Self>, queue: Arc<DeliveryQueue>) {
         let mut waited = None;
         while !self.stop.is_cancelled() {
-            let (now, load) = (self.time.now(), &self.roster.load);
-            let next = lane.next(now, &self.slots, &mut waited, load);
+            let (now, load) = (self.time.now(), &self.load);
+            let next = queue.next(now, &self.slots, &mut waited, load);
             // A slot that was waited for in vain is another's.
             waited = None;
             let until = match next {
-                Next::Go(job, slot) => {
+                Next::Go(delivery, slot) => {
                     let bus = Arc::clone(&self);
-                    self.attempts.spawn(bus.attempt(Arc::clone(&lane), job, slot));
+                    self.attempts.spawn(bus.attempt(Arc::clone(&queue), delivery, slot));
                     continue;
                 }
                 Next::Crowded => {
@@ -49,7 +50,7 @@ impl Bus {
                     continue;
                 }
                 Next::Load { is_retry, held } => {
-                    self.load(&lane, is_retry, held).await;
+                    self.load(&queue, is_retry, held).await;
                     continue;
                 }
                 Next::Wait(until) => until.map(|until| self.time.instant(until)),
@@ -64,61 +65,71 @@ impl Bus {
             };
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = lane.woken() => {}
+                () = queue.woken() => {}
                 () = time => {}
             }
         }
     }
 
-    async fn load(&self, lane: &Lane, is_retry: bool, held: HashSet<i64>) {
-        let Err(error) = self.read(lane, is_retry, held).await else { return };
+    async fn load(&self, queue: &DeliveryQueue, is_retry: bool, held: HashSet<i64>) {
+        let Err(error) = self.read(queue, is_retry, held).await else { return };
         warn!(%error, "cannot read what is due");
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(PAUSE) => lane.load_again(is_retry),
+            () = tokio::time::sleep(PAUSE) => queue.load_again(is_retry),
         }
     }
 
-    /// Reads what is due: one lane after the other, so that each knows how much room the others have left.
-    async fn read(&self, lane: &Lane, is_retry: bool, held: HashSet<i64>) -> store::Result<()> {
+    /// Reads what is due: one queue after the other, so that each knows how much room the others have left.
+    async fn read(
+        &self,
+        queue: &DeliveryQueue,
+        is_retry: bool,
+        held: HashSet<i64>,
+    ) -> store::Result<()> {
         let _turn = self.reading.lock().await;
         if self.stop.is_cancelled() {
             return Ok(());
         }
         let wanted = Wanted {
-            subscription: lane.id,
+            subscription: queue.id,
             is_retry,
             now: self.time.now(),
             held,
             most: CHUNK,
             // Without any room it is one delivery at a time, so that no target waits for others.
-            bytes: self.roster.load.room().min(CHUNK_BYTES),
+            bytes: self.load.room().min(CHUNK_BYTES),
         };
-        lane.loaded(self.outbox.due(wanted).await?, is_retry, &self.roster.load);
+        queue.loaded(self.outbox.due(wanted).await?, is_retry, &self.load);
         Ok(())
     }
 
-    /// Makes one attempt after the other, as long as the lane has another in hand.
-    async fn attempt(self: Arc<Self>, lane: Arc<Lane>, mut job: Job, mut slot: Slot) {
+    /// Makes one attempt after the other, as long as the queue has another in hand.
+    async fn attempt(
+        self: Arc<Self>,
+        queue: Arc<DeliveryQueue>,
+        mut delivery: Delivery,
+        mut slot: Slot,
+    ) {
         loop {
-            let is_retry = job.is_retry;
-            self.attempt_and_copy(&lane, job).await;
+            let is_retry = delivery.is_retry;
+            self.attempt_and_copy(&queue, delivery).await;
             drop(slot);
-            lane.finished(is_retry, self.after(self.probe));
+            queue.finished(is_retry, self.after(self.probe));
             let next = match self.stop.is_cancelled() {
                 true => None,
-                false => lane.another(self.time.now(), &self.slots, &self.roster.load),
+                false => queue.another(self.time.now(), &self.slots, &self.load),
             };
             match next {
-                Some(next) => (job, slot) = next,
+                Some(next) => (delivery, slot) = next,
                 None => return,
             }
         }
     }
 
     /// Makes one attempt, and a copy of it if that is to go wrong on purpose.
-    async fn attempt_and_copy(&self, lane: &Arc<Lane>, job: Job) {
-        let subscription = lane.subscription();
+    async fn attempt_and_copy(&self, queue: &Arc<DeliveryQueue>, delivery: Delivery) {
+        let subscription = queue.subscription();
         let faults = &subscription.config.faults;
         if !faults.delay.is_zero() {
             tokio::select! {
@@ -127,34 +138,39 @@ impl Bus {
                 () = self.stop.cancelled() => return,
             }
         }
-        let copy = happens(faults.duplicate).then(|| job.clone());
-        self.attempt_once(lane, &subscription, job).await;
-        if let Some(job) = copy {
-            self.attempt_copy(lane, &subscription, job).await;
+        let copy = happens(faults.duplicate).then(|| delivery.clone());
+        self.attempt_once(queue, &subscription, delivery).await;
+        if let Some(delivery) = copy {
+            self.attempt_copy(queue, &subscription, delivery).await;
         }
     }
 
-    async fn attempt_once(&self, lane: &Arc<Lane>, subscription: &Subscription, job: Job) {
+    async fn attempt_once(
+        &self,
+        queue: &Arc<DeliveryQueue>,
+        subscription: &Subscription,
+        delivery: Delivery,
+    ) {
         let fault = fault(&subscription.config.faults);
         let started_at = self.time.now();
-        let sent = self.sender.send(subscription, &job.event, fault).await;
+        let sent = self.sender.send(subscription, &delivery.event, fault).await;
         let now = self.time.now();
-        let (outcome, error) = self.outcome(subscription, &job, &sent, now);
-        let (failures, since, end) = lane.judge(&outcome, now);
-        self.stand_after(lane, &outcome, end, failures, now).await;
+        let (outcome, error) = self.outcome(subscription, &delivery, &sent, now);
+        let (failures, since, end) = queue.judge(&outcome, now);
+        self.stand_after(queue, &outcome, end, failures, now).await;
         if outcome != Outcome::Delivered {
             info!(
                 subscription = subscription.name,
-                event.id = job.event.is.event_id,
-                attempt = job.attempts + 1,
+                event.id = delivery.event.is.event_id,
+                attempt = delivery.attempts + 1,
                 status = sent.status(),
                 error = error.as_deref(),
                 "not delivered"
             );
         }
-        let record = Record {
-            lane: Arc::clone(lane),
-            job,
+        let attempt = Attempt {
+            subscription: queue.id,
+            delivery,
             outcome,
             started_at,
             ended_at: now,
@@ -163,16 +179,21 @@ impl Bus {
             fault: fault.map(Fault::as_str),
             failures: Some((failures, since)),
         };
-        self.record(record).await;
+        self.record(queue, attempt).await;
     }
 
     /// The same message once more, whose answer changes nothing.
-    async fn attempt_copy(&self, lane: &Arc<Lane>, subscription: &Subscription, job: Job) {
+    async fn attempt_copy(
+        &self,
+        queue: &Arc<DeliveryQueue>,
+        subscription: &Subscription,
+        delivery: Delivery,
+    ) {
         let started_at = self.time.now();
-        let sent = self.sender.send(subscription, &job.event, None).await;
-        let record = Record {
-            lane: Arc::clone(lane),
-            job,
+        let sent = self.sender.send(subscription, &delivery.event, None).await;
+        let attempt = Attempt {
+            subscription: queue.id,
+            delivery,
             outcome: Outcome::Copy,
             started_at,
             ended_at: self.time.now(),
@@ -181,19 +202,19 @@ impl Bus {
             fault: Some("duplicate"),
             failures: None,
         };
-        self.record(record).await;
+        self.record(queue, attempt).await;
     }
 
     fn outcome(
         &self,
         subscription: &Subscription,
-        job: &Job,
+        delivery: &Delivery,
         sent: &Sent,
         now: Timestamp,
     ) -> (Outcome, Option<String>) {
         let persona = &subscription.persona;
         let verdict = sent.verdict(persona.abort, contract::time::now());
-        let outcome = match persona.next(job.run_attempts + 1, verdict, fastrand::f64()) {
+        let outcome = match persona.next(delivery.run_attempts + 1, verdict, fastrand::f64()) {
             Step::Done => return (Outcome::Delivered, None),
             Step::Again(delay) => {
                 let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
@@ -209,7 +230,7 @@ impl Bus {
     /// Leaves a target alone that wants no more or has failed for too long, and takes up one that is well again.
     async fn stand_after(
         &self,
-        lane: &Arc<Lane>,
+        queue: &Arc<DeliveryQueue>,
         outcome: &Outcome,
         end: Option<End>,
         failures: u64,
@@ -225,19 +246,20 @@ impl Bus {
             (_, Some(End::Paused)) => {
                 (Standing::Failing, format!("paused after {failures} failed attempts in a row"))
             }
-            (Outcome::Delivered, None) if lane.health().standing == Standing::Failing => {
-                info!(subscription = lane.subscription().name, "its target is well again");
-                return self.stand(lane, Health::new(Standing::Active, None, now)).await;
+            (Outcome::Delivered, None) if queue.health().standing == Standing::Failing => {
+                info!(subscription = queue.subscription().name, "its target is well again");
+                return self.stand(queue, Health::new(Standing::Active, None, now)).await;
             }
             _ => return,
         };
-        warn!(subscription = lane.subscription().name, why, "no longer sent to");
-        let known = lane.health();
+        warn!(subscription = queue.subscription().name, why, "no longer sent to");
+        let known = queue.health();
         let health = Health { standing, why: Some(why), since: now, ..known };
-        self.stand(lane, health).await;
+        self.stand(queue, health).await;
     }
 
-    async fn record(&self, record: Record) {
+    async fn record(&self, queue: &Arc<DeliveryQueue>, attempt: Attempt) {
+        let record = Record { queue: Arc::clone(queue), attempt };
         // Fails only when the bus has stopped, and then the delivery is made again.
         let _ = self.records.send(record).await;
     }

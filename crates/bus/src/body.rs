@@ -94,9 +94,8 @@ fn wrapped(event: &Event) -> anyhow::Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use crate::publication::Draft;
-
     use super::*;
+    use crate::publication::Draft;
 
     fn body(dialect: Dialect, data: &'static str, with_record: bool) -> Value {
         let draft = Draft {

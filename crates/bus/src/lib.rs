@@ -3,24 +3,26 @@
 //! ```text
 //! POST /api/events ──▶ Publication ──catalog──▶ Draft ──outbox──▶ one delivery for each subscription
 //!                                                                      │
-//!                  target ◀──sender── attempt ◀──lane (one a target) ◀─┘   (at once, or when a retry is due)
+//!                  target ◀──sender── attempt ◀──queue (one a target) ◀─┘   (at once, or when a retry is due)
 //!                                        └──▶ record ──outbox──▶ delivered | again | given up
 //! ```
 
 pub mod api;
 mod attempt;
 mod body;
+mod delivery_queue;
 mod glob;
 pub mod guard;
-mod lane;
+mod health;
+mod load;
 mod manage;
 mod outbox;
 pub mod pages;
 pub mod persona;
 mod publication;
 mod record;
+mod registry;
 pub mod rehearse;
-mod roster;
 mod sender;
 mod serve;
 mod slots;
@@ -28,6 +30,7 @@ mod start;
 mod subscription;
 mod time;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,13 +48,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use guard::{Allowed, Guard};
-use outbox::Outbox;
+use load::Load;
+use outbox::{New, Outbox, Recipient};
+use publication::Draft;
 use record::Record;
-use roster::Roster;
+use registry::Registry;
 use sender::Sender;
 use slots::Slots;
 
-pub use lane::{Health, Standing};
+pub use health::{Health, Standing};
 pub use manage::{Overview, SubscriptionFilter};
 pub use outbox::{
     AttemptEntry, AttemptFilter, DeliveryEntry, Detail, EventDetail, EventEntry, EventFilter,
@@ -122,12 +127,13 @@ pub struct Options {
 pub struct Bus {
     types: Types,
     outbox: Arc<Outbox>,
-    roster: Arc<Roster>,
+    registry: Arc<Registry>,
+    load: Load,
     sender: Sender,
     guard: Guard,
     time: Time,
     slots: Slots,
-    /// Held by the lane that reads what is due.
+    /// Held by the queue that reads what is due.
     reading: AsyncMutex<()>,
     /// Held by whoever changes a subscription: what is changed is read before.
     changing: AsyncMutex<()>,
@@ -135,7 +141,7 @@ pub struct Bus {
     /// Writes the records down until it is told that no more will come.
     keeper: Mutex<Option<JoinHandle<()>>>,
     end: CancellationToken,
-    lanes: TaskTracker,
+    workers: TaskTracker,
     attempts: TaskTracker,
     stop: CancellationToken,
     drain: Duration,
@@ -163,8 +169,8 @@ impl Bus {
         let guard = Guard::new(allowed(config)?);
         let guard = if options.is_open { guard.open() } else { guard };
         let sender = Sender::new(guard.clone(), config)?;
-        let roster = Arc::<Roster>::default();
-        let outbox = open(config, Arc::clone(&roster)).await?;
+        let registry = Arc::<Registry>::default();
+        let outbox = open(config).await?;
         // A schedule that ran fast is not waited for to be caught up with.
         let now = (options.clock)();
         let latest = outbox.latest().await?;
@@ -172,7 +178,12 @@ impl Bus {
         let (trust, clock) = (Trust::new(now, latest), Arc::clone(&options.clock));
         let (records, kept) = mpsc::channel(RECORDS);
         let end = CancellationToken::new();
-        let keeper = tokio::spawn(record::keep(kept, Arc::clone(&outbox), end.clone()));
+        let keeper = tokio::spawn(record::keep(
+            kept,
+            Arc::clone(&outbox),
+            Arc::clone(&registry),
+            end.clone(),
+        ));
         let bus = Arc::new(Bus {
             types,
             sender,
@@ -184,7 +195,7 @@ impl Bus {
             records,
             keeper: Mutex::new(Some(keeper)),
             end,
-            lanes: TaskTracker::new(),
+            workers: TaskTracker::new(),
             attempts: TaskTracker::new(),
             stop: CancellationToken::new(),
             drain: options.drain,
@@ -193,10 +204,11 @@ impl Bus {
             max_event: config.max_event,
             faults: options.faults,
             outbox,
-            roster,
+            registry,
+            load: Load::default(),
         });
         bus.take_up(config).await?;
-        bus.lanes.spawn(Arc::clone(&bus).keep_house(trust, clock));
+        bus.workers.spawn(Arc::clone(&bus).keep_house(trust, clock));
         Ok(bus)
     }
 
@@ -208,7 +220,31 @@ impl Bus {
         let now = self.time.now();
         let draft = |(place, publication)| self.draft(place, publication, now);
         let drafts = (1..).zip(publications).map(draft).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.outbox.publish(drafts, None).await?)
+        let recipients = |draft: Draft| {
+            let recipients = self.registry.recipients(&draft.event_type, draft.environment);
+            (draft, recipients)
+        };
+        self.publish_to(drafts.into_iter().map(recipients).collect()).await
+    }
+
+    /// Keeps events for these recipients, and hands what is due at once to their queues.
+    async fn publish_to(
+        &self,
+        drafts: Vec<(Draft, Arc<[Recipient]>)>,
+    ) -> Result<Vec<Receipt>, BusError> {
+        let recipients = drafts.iter().flat_map(|(_, recipients)| recipients.iter());
+        let mut handover = Handover {
+            registry: &self.registry,
+            left: recipients.map(|recipient| recipient.subscription).collect(),
+        };
+        let made = self.outbox.publish(drafts).await?;
+        handover.left = made.left;
+        for New { subscription, delivery } in made.due {
+            if let Some(queue) = self.registry.get(subscription) {
+                queue.push(delivery, &self.load);
+            }
+        }
+        Ok(made.receipts)
     }
 
     /// The event at this place of its batch, counted from 1.
@@ -217,7 +253,7 @@ impl Bus {
         place: usize,
         publication: Publication,
         now: Timestamp,
-    ) -> Result<publication::Draft, BusError> {
+    ) -> Result<Draft, BusError> {
         let invalid = |error| BusError::Invalid(format!("event {place}: {error}"));
         let draft = self.types.draft(publication, now).map_err(invalid)?;
         let (size, most) = (draft.size(), self.max_event);
@@ -255,8 +291,8 @@ impl Bus {
     /// Begins no more attempts, waits for those on their way, and writes down what came of them.
     pub async fn stop(&self) {
         self.stop.cancel();
-        self.lanes.close();
-        self.lanes.wait().await;
+        self.workers.close();
+        self.workers.wait().await;
         self.attempts.close();
         if tokio::time::timeout(self.drain, self.attempts.wait()).await.is_err() {
             warn!(
@@ -314,9 +350,23 @@ impl Bus {
     }
 }
 
-async fn open(config: &BusConfig, roster: Arc<Roster>) -> anyhow::Result<Arc<Outbox>> {
+/// Notifies delivery queues that something in the file is due for them: also if the call that has put it there is dropped
+/// before it could hand it over.
+struct Handover<'b> {
+    registry: &'b Registry,
+    left: BTreeSet<i64>,
+}
+
+impl Drop for Handover<'_> {
+    fn drop(&mut self) {
+        let queues = self.left.iter().filter_map(|id| self.registry.get(*id));
+        queues.for_each(|queue| queue.notify());
+    }
+}
+
+async fn open(config: &BusConfig) -> anyhow::Result<Arc<Outbox>> {
     let (url, queue) = (config.outbox.clone(), config.queue);
-    let open = move || Outbox::open(&url, queue, roster);
+    let open = move || Outbox::open(&url, queue);
     Ok(Arc::new(tokio::task::spawn_blocking(open).await.context("opening the outbox")??))
 }
 

@@ -11,7 +11,6 @@ use settings::SubscriptionConfig;
 use utoipa::{IntoParams, ToSchema};
 
 use super::guard::Refused;
-use super::lane::{Health, Lane, Standing};
 use super::outbox::{
     AttemptEntry, AttemptFilter, Detail, EventDetail, EventEntry, EventFilter, Preview, Selection,
     page,
@@ -20,6 +19,8 @@ use super::publication::{Publication, Receipt};
 use super::subscription::{Shown, Subscription};
 use super::time::later;
 use super::{Bus, BusError};
+use crate::delivery_queue::DeliveryQueue;
+use crate::health::{Health, Standing};
 
 type Result<T> = std::result::Result<T, BusError>;
 
@@ -57,11 +58,11 @@ impl Bus {
     /// [`BusError::Unavailable`] if the store cannot be read.
     pub async fn subscriptions(&self, filter: SubscriptionFilter) -> Result<Vec<Overview>> {
         let SubscriptionFilter { name, standing, after, limit } = filter;
-        let fits = |lane: &Lane| {
-            name.as_ref().is_none_or(|part| lane.subscription().name.contains(part))
-                && standing.is_none_or(|standing| lane.health().standing == standing)
+        let fits = |queue: &DeliveryQueue| {
+            name.as_ref().is_none_or(|part| queue.subscription().name.contains(part))
+                && standing.is_none_or(|standing| queue.health().standing == standing)
         };
-        self.overviews(self.roster.page(after.as_deref(), fits, page(limit))).await
+        self.overviews(self.registry.page(after.as_deref(), fits, page(limit))).await
     }
 
     /// One subscription.
@@ -69,19 +70,19 @@ impl Bus {
     /// # Errors
     /// [`BusError::Missing`] if there is none of this name.
     pub async fn subscription(&self, name: &str) -> Result<Overview> {
-        let found = self.overviews(vec![self.lane(name)?]).await?;
+        let found = self.overviews(vec![self.queue(name)?]).await?;
         found.into_iter().next().ok_or_else(|| missing(name))
     }
 
-    async fn overviews(&self, lanes: Vec<Arc<Lane>>) -> Result<Vec<Overview>> {
-        let waiting = self.outbox.waiting(lanes.iter().map(|lane| lane.id).collect()).await?;
-        let overview = |(lane, waiting): (Arc<Lane>, u64)| Overview {
-            subscription: lane.subscription().shown(),
-            health: lane.health(),
+    async fn overviews(&self, queues: Vec<Arc<DeliveryQueue>>) -> Result<Vec<Overview>> {
+        let waiting = self.outbox.waiting(queues.iter().map(|queue| queue.id).collect()).await?;
+        let overview = |(queue, waiting): (Arc<DeliveryQueue>, u64)| Overview {
+            subscription: queue.subscription().shown(),
+            health: queue.health(),
             waiting,
-            is_declared: lane.is_declared,
+            is_declared: queue.is_declared,
         };
-        Ok(lanes.into_iter().zip(waiting).map(overview).collect())
+        Ok(queues.into_iter().zip(waiting).map(overview).collect())
     }
 
     /// Makes a subscription from the JSON of a [`SubscriptionConfig`].
@@ -90,7 +91,7 @@ impl Bus {
     /// [`BusError::Invalid`] with the field that cannot be used, [`BusError::Conflict`] if the name is taken.
     pub async fn create(self: &Arc<Self>, name: &str, definition: &Value) -> Result<Overview> {
         let taken = || BusError::Conflict(format!("there is a subscription {name} already"));
-        if self.roster.named(name).is_some() {
+        if self.registry.named(name).is_some() {
             return Err(taken());
         }
         let text = definition.to_string();
@@ -98,7 +99,7 @@ impl Bus {
         let now = self.time.now();
         let id = self.outbox.make(name.to_owned(), text, now).await?.ok_or_else(taken)?;
         let health = Health::new(Standing::Active, None, now);
-        self.start(Lane::new(id, subscription, health, false, false));
+        self.start(DeliveryQueue::new(id, subscription, health, false, false));
         self.subscription(name).await
     }
 
@@ -112,15 +113,15 @@ impl Bus {
     }
 
     async fn change_alone(&self, name: &str, patch: &Value) -> Result<Overview> {
-        let lane = self.own(name)?;
-        let text = self.outbox.definition(lane.id).await?.unwrap_or_default();
+        let queue = self.own(name)?;
+        let text = self.outbox.definition(queue.id).await?.unwrap_or_default();
         let mut definition: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!({}));
         merge(&mut definition, patch);
         let text = definition.to_string();
         let subscription = self.checked(name, &text).await?;
-        self.outbox.redefine(lane.id, text).await?;
-        lane.change(subscription);
-        self.roster.changed();
+        self.outbox.redefine(queue.id, text).await?;
+        queue.change(subscription);
+        self.registry.changed();
         self.subscription(name).await
     }
 
@@ -131,8 +132,8 @@ impl Bus {
     pub async fn rotate(&self, name: &str, key: &str, overlap: Duration) -> Result<Overview> {
         use secrecy::ExposeSecret as _;
         let _alone = self.changing.lock().await;
-        let lane = self.own(name)?;
-        let old = lane.subscription().config.signing_key.clone();
+        let queue = self.own(name)?;
+        let old = queue.subscription().config.signing_key.clone();
         let old = old.ok_or_else(|| BusError::Invalid(format!("{name} is not signed yet")))?;
         // The receiver's clock counts, not the schedule's.
         let overlap = TimeDelta::from_std(overlap).unwrap_or(TimeDelta::MAX);
@@ -149,15 +150,15 @@ impl Bus {
     /// [`BusError::Missing`], or [`BusError::Conflict`] for one that stands in the settings.
     pub async fn remove(&self, name: &str) -> Result<()> {
         let _alone = self.changing.lock().await;
-        let lane = self.own(name)?;
+        let queue = self.own(name)?;
         let health = Health::new(Standing::Removed, None, self.time.now());
         // Nothing more is queued for it before what waits is cancelled.
-        self.roster.remove(lane.id);
-        if let Err(error) = self.outbox.stand(vec![lane.id], health.clone()).await {
-            self.roster.add(lane);
+        self.registry.remove(queue.id);
+        if let Err(error) = self.outbox.stand(vec![queue.id], health.clone()).await {
+            self.registry.add(queue);
             return Err(error.into());
         }
-        lane.stand(health, None);
+        queue.stand(health, None);
         Ok(())
     }
 
@@ -166,15 +167,15 @@ impl Bus {
     /// # Errors
     /// [`BusError::Missing`] if there is none of this name.
     pub async fn pause(&self, name: &str, why: Option<String>) -> Result<Overview> {
-        let lane = self.lane(name)?;
+        let queue = self.queue(name)?;
         let why = why.unwrap_or_else(|| "paused by hand".into());
         let health = Health {
             standing: Standing::Paused,
             why: Some(why),
             since: self.time.now(),
-            ..lane.health()
+            ..queue.health()
         };
-        self.keep_standing(&lane, health).await?;
+        self.keep_standing(&queue, health).await?;
         self.subscription(name).await
     }
 
@@ -183,10 +184,10 @@ impl Bus {
     /// # Errors
     /// [`BusError::Missing`] if there is none of this name.
     pub async fn resume(&self, name: &str) -> Result<Overview> {
-        let lane = self.lane(name)?;
+        let queue = self.queue(name)?;
         let health = Health::new(Standing::Active, None, self.time.now());
-        self.keep_standing(&lane, health).await?;
-        lane.poke();
+        self.keep_standing(&queue, health).await?;
+        queue.notify();
         self.subscription(name).await
     }
 
@@ -195,11 +196,11 @@ impl Bus {
     /// # Errors
     /// [`BusError::Missing`], or [`BusError::Conflict`] if it was not paused for its failures.
     pub async fn try_now(&self, name: &str) -> Result<Overview> {
-        let lane = self.lane(name)?;
-        if lane.health().standing != Standing::Failing {
+        let queue = self.queue(name)?;
+        if queue.health().standing != Standing::Failing {
             return Err(BusError::Conflict(format!("{name} is not paused for its failures")));
         }
-        lane.probe();
+        queue.probe();
         self.subscription(name).await
     }
 
@@ -208,9 +209,9 @@ impl Bus {
     /// # Errors
     /// [`BusError::Missing`], or as [`publish`](Self::publish).
     pub async fn test(&self, name: &str, publication: Publication) -> Result<Receipt> {
-        let lane = self.lane(name)?;
+        let queue = self.queue(name)?;
         let draft = self.draft(1, publication, self.time.now())?;
-        let receipts = self.outbox.publish(vec![draft], Some(lane)).await?;
+        let receipts = self.publish_to(vec![(draft, Arc::new([queue.recipient()]))]).await?;
         receipts.into_iter().next().ok_or_else(|| BusError::Unavailable("nothing was kept".into()))
     }
 
@@ -263,36 +264,41 @@ impl Bus {
     /// [`BusError::Invalid`] for a rate that is none.
     pub async fn resend(&self, selection: Selection, rate: Option<f64>) -> Result<u64> {
         check_rate(rate)?;
-        Ok(self.outbox.resend(selection, rate, self.time.now()).await?)
+        let notify = |id| {
+            if let Some(queue) = self.registry.get(id) {
+                queue.notify();
+            }
+        };
+        Ok(self.outbox.resend(selection, rate, self.time.now(), notify).await?)
     }
 
     /// Stands otherwise, at once and after a restart.
-    pub(super) async fn stand(&self, lane: &Lane, health: Health) {
-        if let Err(error) = self.keep_standing(lane, health).await {
+    pub(super) async fn stand(&self, queue: &DeliveryQueue, health: Health) {
+        if let Err(error) = self.keep_standing(queue, health).await {
             tracing::warn!(%error, "how a subscription stands is forgotten at the next start");
         }
     }
 
-    async fn keep_standing(&self, lane: &Lane, health: Health) -> Result<()> {
+    async fn keep_standing(&self, queue: &DeliveryQueue, health: Health) -> Result<()> {
         let probe = (health.standing == Standing::Failing).then(|| self.after(self.probe));
-        lane.stand(health.clone(), probe);
-        self.roster.changed();
-        Ok(self.outbox.stand(vec![lane.id], health).await?)
+        queue.stand(health.clone(), probe);
+        self.registry.changed();
+        Ok(self.outbox.stand(vec![queue.id], health).await?)
     }
 
-    fn lane(&self, name: &str) -> Result<Arc<Lane>> {
-        self.roster.named(name).ok_or_else(|| missing(name))
+    fn queue(&self, name: &str) -> Result<Arc<DeliveryQueue>> {
+        self.registry.named(name).ok_or_else(|| missing(name))
     }
 
     /// One that was made here, and may be changed here.
-    fn own(&self, name: &str) -> Result<Arc<Lane>> {
-        let lane = self.lane(name)?;
-        if lane.is_declared {
+    fn own(&self, name: &str) -> Result<Arc<DeliveryQueue>> {
+        let queue = self.queue(name)?;
+        if queue.is_declared {
             return Err(BusError::Conflict(format!(
                 "{name} stands in the settings; change it there, in [bus.subscriptions.{name}]"
             )));
         }
-        Ok(lane)
+        Ok(queue)
     }
 
     async fn checked(&self, name: &str, text: &str) -> Result<Subscription> {

@@ -3,23 +3,20 @@
 mod browse;
 mod prune;
 mod read;
+mod rows;
 mod subscriptions;
 mod write;
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
 use contract::time::Timestamp;
-use store::{Backup, Options, Result, Schema, Store, Work};
+use store::{Backup, Options, Result, Schema, Store};
 
-use super::lane::{Job, Lane};
-use super::publication::{Draft, Receipt};
-use super::record::Record;
-use super::roster::Roster;
+use crate::publication::Draft;
 
 pub(super) use browse::page;
 pub use browse::{
@@ -28,6 +25,8 @@ pub use browse::{
 };
 pub(super) use prune::Horizon;
 pub(super) use read::{Due, Wanted};
+pub(super) use rows::{Attempt, Delivery, New, Outcome, Recipient};
+pub(super) use write::Made;
 pub use write::{Preview, Selection};
 
 /// One step a version. A step is never edited once it has shipped; a change is a new step.
@@ -41,102 +40,55 @@ const SCHEMA: Schema = Schema {
     migrations: &MIGRATIONS,
 };
 
-/// How many deliveries of one transaction are handed over in memory.
-const HANDED: usize = 65_536;
-
 /// How many deliveries are sent again in one step, and how long others have the writer after it.
 const STEP: usize = 200;
 const PAUSE: Duration = Duration::from_millis(10);
 
-type Tx<'c> = store::Tx<'c, Memory>;
-
-/// What the writer hands over once it is on disk.
-pub(super) struct Memory {
-    roster: Arc<Roster>,
-    /// What is due at once, and for whom.
-    made: Vec<(Arc<Lane>, Job)>,
-    /// Who has something in the file that is due.
-    poked: BTreeSet<i64>,
-}
-
-impl Memory {
-    /// Lets the lane have the job at once; beyond some, the lane is to read it.
-    fn hand_over(&mut self, lane: Arc<Lane>, job: Job) {
-        match self.made.len() < HANDED {
-            true => self.made.push((lane, job)),
-            false => drop(self.poked.insert(lane.id)),
-        }
-    }
-}
-
-impl store::Memory for Memory {
-    type Guest = Infallible;
-
-    fn welcome(&mut self, guest: Infallible) {
-        match guest {}
-    }
-
-    fn ended(&mut self, failure: Option<&store::Error>) -> Option<Work<Self>> {
-        if failure.is_some() {
-            self.made.clear();
-            self.poked.clear();
-        }
-        for (lane, job) in self.made.drain(..) {
-            lane.push(job, &self.roster.load);
-        }
-        for id in std::mem::take(&mut self.poked) {
-            if let Some(lane) = self.roster.get(id) {
-                lane.poke();
-            }
-        }
-        None
-    }
-}
+type Tx<'c> = store::Tx<'c, ()>;
 
 /// The store in a SQLite file.
 pub(super) struct Outbox {
-    store: Store<Memory>,
+    store: Store<()>,
 }
 
 impl Outbox {
     /// Opens what a URL names, or makes it.
-    pub(super) fn open(url: &str, queue: usize, roster: Arc<Roster>) -> anyhow::Result<Self> {
-        let path = file(url)?;
+    pub(super) fn open(url: &str, queue: usize) -> anyhow::Result<Self> {
         let options = Options { queue, exclusive: true };
-        let memory = |_: &_| {
-            Ok(Memory { roster: Arc::clone(&roster), made: Vec::new(), poked: BTreeSet::new() })
-        };
-        Ok(Outbox { store: Store::open(path, &SCHEMA, options, memory)? })
+        Ok(Outbox { store: Store::open(file(url)?, &SCHEMA, options, |_| Ok(()))? })
     }
 
-    /// Keeps the events that are new, with a delivery for everyone who asks for them, or for one alone. When this returns,
-    /// they are durable.
-    pub(super) async fn publish(
-        &self,
-        drafts: Vec<Draft>,
-        only: Option<Arc<Lane>>,
-    ) -> Result<Vec<Receipt>> {
-        let bytes = drafts.iter().map(|draft| draft.body.len()).sum();
+    /// Keeps the events that are new, each with a delivery for every one of its recipients that is still there. When this
+    /// returns, they are durable.
+    pub(super) async fn publish(&self, drafts: Vec<(Draft, Arc<[Recipient]>)>) -> Result<Made> {
+        let bytes = drafts.iter().map(|(draft, _)| draft.body.len()).sum();
         self.store
             .writer
             .add(bytes, move |tx| {
-                drafts.into_iter().map(|draft| write::publish(tx, draft, only.as_ref())).collect()
+                let mut made = Made::default();
+                drafts.into_iter().try_for_each(|(draft, recipients)| {
+                    write::publish(tx.db, draft, &recipients, &mut made)
+                })?;
+                Ok(made)
             })
             .await
     }
 
-    /// Writes what came of some attempts. When this returns, it is durable.
-    pub(super) async fn record(&self, records: Arc<Vec<Record>>) -> Result<()> {
-        let bytes = records.iter().map(|record| record.sent.size()).sum();
-        self.store.writer.add(bytes, move |tx| write::record(tx, &records)).await
+    /// Writes down some attempts, and returns the subscriptions for which that has made another delivery due. When this
+    /// returns, it is durable.
+    pub(super) async fn record(&self, attempts: Arc<Vec<Attempt>>) -> Result<BTreeSet<i64>> {
+        let bytes = attempts.iter().map(|attempt| attempt.sent.size()).sum();
+        self.store.writer.add(bytes, move |tx| write::record(tx.db, &attempts)).await
     }
 
-    /// Sends deliveries again, one every `1 / rate` seconds from `now` on; returns how many.
+    /// Makes deliveries due again, one every `1 / rate` seconds from `now` on; returns how many. `notify` is told of each
+    /// subscription for which something is due, step by step.
     pub(super) async fn resend(
         &self,
         selection: Selection,
         rate: Option<f64>,
         now: Timestamp,
+        notify: impl Fn(i64),
     ) -> Result<u64> {
         let chosen = self.store.read(move |db| write::chosen(db, &selection)).await?;
         let mut resent = 0;
@@ -145,8 +97,10 @@ impl Outbox {
                 tokio::time::sleep(PAUSE).await;
             }
             let (ids, place) = (ids.to_vec(), step * STEP);
-            let resend = move |tx: &mut Tx<'_>| write::resend(tx, &ids, place, rate, now);
-            resent += self.store.writer.call(resend).await?;
+            let resend = move |tx: &mut Tx<'_>| write::resend(tx.db, &ids, place, rate, now);
+            let due = self.store.writer.call(resend).await?;
+            resent += due.len() as u64;
+            due.into_iter().collect::<BTreeSet<_>>().into_iter().for_each(&notify);
         }
         Ok(resent)
     }

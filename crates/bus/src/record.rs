@@ -1,16 +1,15 @@
-//! What came of an attempt, and the one task that writes it down: many attempts share a transaction.
+//! The one task that writes attempts down: many share a transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::time::Timestamp;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::lane::{Job, Lane};
-use super::outbox::Outbox;
-use super::sender::Sent;
+use crate::delivery_queue::DeliveryQueue;
+use crate::outbox::{Attempt, Outbox};
+use crate::registry::Registry;
 
 /// How many attempts share a transaction at most.
 const BATCH: usize = 512;
@@ -18,46 +17,10 @@ const BATCH: usize = 512;
 /// How long a store that cannot keep anything is left alone.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What becomes of a delivery after an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It has arrived.
-    Delivered,
-    /// It is tried again then.
-    Again(Timestamp),
-    /// It is not tried again.
-    GivenUp,
-    /// It is not tried again, since its target wants no more of any kind.
-    Gone,
-    /// Nothing: the request was a copy, made on purpose.
-    Copy,
-}
-
-impl Outcome {
-    /// Its number in the file, for ever.
-    pub(super) fn number(self) -> i64 {
-        match self {
-            Outcome::Delivered => 0,
-            Outcome::Again(_) => 1,
-            Outcome::GivenUp => 2,
-            Outcome::Gone => 3,
-            Outcome::Copy => 4,
-        }
-    }
-}
-
-/// An attempt that is over.
+/// An attempt that is over, and the queue that waits until it is written down.
 pub(super) struct Record {
-    pub(super) lane: Arc<Lane>,
-    pub(super) job: Job,
-    pub(super) outcome: Outcome,
-    pub(super) started_at: Timestamp,
-    pub(super) ended_at: Timestamp,
-    pub(super) sent: Sent,
-    pub(super) error: Option<String>,
-    pub(super) fault: Option<&'static str>,
-    /// How many attempts of the target have failed in a row, and since when; none if that is as it was.
-    pub(super) failures: Option<(u64, Timestamp)>,
+    pub(super) queue: Arc<DeliveryQueue>,
+    pub(super) attempt: Attempt,
 }
 
 /// Writes down whatever comes until the `end`, and then what has come. What cannot be written is tried again; if the
@@ -65,6 +28,7 @@ pub(super) struct Record {
 pub(super) async fn keep(
     mut records: Receiver<Record>,
     outbox: Arc<Outbox>,
+    registry: Arc<Registry>,
     end: CancellationToken,
 ) {
     let mut batch = Vec::new();
@@ -74,13 +38,21 @@ pub(super) async fn keep(
             received = records.recv_many(&mut batch, BATCH) => if received == 0 { return },
             () = end.cancelled() => return,
         }
-        let written = Arc::new(std::mem::take(&mut batch));
-        while let Err(error) = outbox.record(Arc::clone(&written)).await {
-            warn!(%error, attempts = written.len(), "cannot write down what came of attempts");
+        let (queues, attempts): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|Record { queue, attempt }| (queue, attempt)).unzip();
+        let attempts = Arc::new(attempts);
+        let due = loop {
+            match outbox.record(Arc::clone(&attempts)).await {
+                Ok(due) => break due,
+                Err(error) => {
+                    warn!(%error, attempts = attempts.len(), "cannot write down attempts")
+                }
+            }
             tokio::time::sleep(PAUSE).await;
+        };
+        for (queue, attempt) in queues.iter().zip(attempts.iter()) {
+            queue.recorded(attempt.delivery.id, &attempt.outcome);
         }
-        for Record { lane, job, outcome, .. } in written.iter() {
-            lane.recorded(job.id, outcome);
-        }
+        due.into_iter().filter_map(|id| registry.get(id)).for_each(|queue| queue.notify());
     }
 }

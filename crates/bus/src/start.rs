@@ -11,16 +11,17 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::guard::Refused;
-use super::lane::{Health, Lane, Standing};
 use super::subscription::Subscription;
 use super::{Bus, manage};
+use crate::delivery_queue::DeliveryQueue;
+use crate::health::{Health, Standing};
 
 /// How many targets' names are looked up at once at the start, and how long that may take altogether.
 const LOOKUPS: usize = 64;
 const RESOLVING: Duration = Duration::from_secs(10);
 
 impl Bus {
-    /// Makes the lanes of the subscriptions that are declared, and of those that were made before.
+    /// Makes the queues of the subscriptions that are declared, and of those that were made before.
     pub(super) async fn take_up(self: &Arc<Self>, config: &BusConfig) -> anyhow::Result<()> {
         let now = self.time.now();
         let mut declared = self.declared(config).await?;
@@ -41,7 +42,7 @@ impl Bus {
                 }
             };
             match subscription {
-                Ok(subscription) => self.start(Lane::new(
+                Ok(subscription) => self.start(DeliveryQueue::new(
                     kept.id,
                     subscription,
                     kept.health,
@@ -57,9 +58,9 @@ impl Bus {
         Ok(self.outbox.stand(undeclared, Health::new(Standing::Removed, Some(why), now)).await?)
     }
 
-    pub(super) fn start(self: &Arc<Self>, lane: Arc<Lane>) {
-        self.roster.add(Arc::clone(&lane));
-        self.lanes.spawn(Arc::clone(self).work(lane));
+    pub(super) fn start(self: &Arc<Self>, queue: Arc<DeliveryQueue>) {
+        self.registry.add(Arc::clone(&queue));
+        self.workers.spawn(Arc::clone(self).work(queue));
     }
 
     /// The subscription with the faults of this run.

@@ -168,10 +168,9 @@ fn is_time(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use contract::catalog::Catalog;
     use contract::event::{Delivery, Outcome};
+    use serde_json::json;
     use vendors::directscale::order::OrderEvent;
 
     use super::*;

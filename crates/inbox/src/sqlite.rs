@@ -3,12 +3,14 @@
 //! Calls that arrive while a transaction is being synced share the next one. Reading needs no turn of the writer.
 
 mod browse;
+mod columns;
 mod dedup;
 mod hooks;
 mod rows;
 mod schema;
 mod sightings;
 mod spans;
+mod state;
 mod waiting;
 mod writer;
 
@@ -29,7 +31,7 @@ use super::{
     Lease, Options, Receipt, Result, Route, Sighting, Standing, State, Verdict,
 };
 use dedup::Dedup;
-use writer::{Memory, Tx};
+use state::{Tx, WriterState};
 
 /// Copies an inbox to a new file.
 pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<store::Backup> {
@@ -38,7 +40,7 @@ pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<store::Backup> {
 
 /// The inbox in a SQLite file.
 pub struct Sqlite {
-    store: Store<Memory>,
+    store: Store<WriterState>,
 }
 
 impl Sqlite {
@@ -48,15 +50,14 @@ impl Sqlite {
     /// If it cannot be written, is no inbox, is damaged, comes from a newer version, or is in use by another receiver.
     pub fn open(path: &Path, options: Options) -> anyhow::Result<Self> {
         let Options { queue, exclusive } = options;
-        let memory = |db: &Connection| {
+        let state = |db: &Connection| {
             if !exclusive {
-                return Ok(Memory::new(None));
+                return Ok(WriterState::new(None));
             }
             rows::orphan_leases(db).context("it cannot be written")?;
-            Ok(Memory::new(Some(Dedup::load(db)?)))
+            Ok(WriterState::new(Some(Dedup::load(db)?)))
         };
-        let store =
-            Store::open(path, &schema::SCHEMA, store::Options { queue, exclusive }, memory)?;
+        let store = Store::open(path, &schema::SCHEMA, store::Options { queue, exclusive }, state)?;
         Ok(Sqlite { store })
     }
 

@@ -150,9 +150,9 @@ mod tests {
 
     use contract::event::Environment;
     use contract::time::Timestamp;
+    use inbox::{HookBodies, HookFilter, Options, open};
 
     use super::*;
-    use inbox::{HookBodies, HookFilter, Options, open};
 
     struct Fixture {
         inbox: Arc<dyn Inbox>,

@@ -2,14 +2,15 @@
 
 pub mod answer;
 mod body;
+mod call_log;
 mod diagnosis;
 mod endpoint;
+mod events;
 mod gate;
 mod handshake;
+mod hook_response;
 mod hooks;
-mod ledger;
 pub mod page;
-mod receive;
 mod record;
 mod refused;
 mod shares;
@@ -39,8 +40,8 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::hook_log::HookLog;
-use receive::Receiver;
-use record::{Facts, Recorder, record};
+use events::Receiver;
+use record::{Recorder, record};
 
 /// What the routes need.
 pub struct Parts {
@@ -90,7 +91,7 @@ impl Routes {
         let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
         let receiver = Arc::new(Receiver::new(parts));
         let others = Router::new()
-            .fallback(receive::not_found)
+            .fallback(events::not_found)
             .with_state(Arc::clone(&receiver))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readiness).with_state(health))
@@ -103,12 +104,10 @@ impl Served {
     async fn answer(&self, request: Request) -> Response {
         record(&self.recorder, request, async |request, id| {
             if let Some(way) = self.receiver.find(request.uri().path()) {
-                let (response, facts) = self.receiver.receive(&way, request, id).await;
-                return (response, Some(facts));
+                return self.receiver.receive(&way, request, id).await;
             }
-            let Ok(mut response) = self.others.clone().call(request).await;
-            let facts = response.extensions_mut().remove::<Facts>();
-            (response, facts)
+            let Ok(response) = self.others.clone().call(request).await;
+            response
         })
         .await
     }

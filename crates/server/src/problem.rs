@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -181,6 +181,8 @@ pub struct Problem {
     #[serde(skip)]
     challenge: Option<HeaderValue>,
     #[serde(skip)]
+    allowed: Option<&'static str>,
+    #[serde(skip)]
     retry_after: Option<Duration>,
 }
 
@@ -194,6 +196,7 @@ impl Problem {
             detail: None,
             instance: None,
             challenge: None,
+            allowed: None,
             retry_after: None,
         }
     }
@@ -202,6 +205,11 @@ impl Problem {
     pub fn unauthorized(challenge: &'static str) -> Self {
         let challenge = Some(HeaderValue::from_static(challenge));
         Problem { challenge, ..Problem::new(&UNAUTHORIZED) }
+    }
+
+    /// 405: the path takes these methods, e.g. `POST, HEAD`.
+    pub fn method_not_allowed(allowed: &'static str) -> Self {
+        Problem { allowed: Some(allowed), ..Problem::new(&METHOD_NOT_ALLOWED) }
     }
 
     /// 429: come again after this time.
@@ -238,6 +246,9 @@ impl IntoResponse for Problem {
         let mut response = json(status, CONTENT_TYPE, &self);
         if let Some(challenge) = self.challenge {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(allowed) = self.allowed {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
         }
         if let Some(after) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, whole_seconds(after).into());

@@ -10,10 +10,9 @@ use contract::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use signature::{Fingerprint, Key, LARGEST_REWRITTEN, Scheme, Stamp};
-use webhook_receiver_settings::{Config, parse};
-
-use source::Source;
 use source::diagnose::{Request, diagnose};
+use source::{Admission, Admitted, Source};
+use webhook_receiver_settings::{Config, parse};
 
 const SETTINGS: &str = r#"
 [sources.standard]
@@ -135,7 +134,7 @@ impl Sent {
     fn findings_at(&self, now: Timestamp) -> String {
         let sources = sources();
         let source = sources.iter().find(|source| source.name == self.source).unwrap();
-        let admitted = source.admit(head(self.headers.clone(), self.query), now);
+        let admitted = Admitted::admit(&source, head(self.headers.clone(), self.query), now);
         let rejected = match admitted.map(|admitted| admitted.verify(self.body.clone())) {
             Ok(Ok(_)) => panic!("accepted"),
             Ok(Err(rejected)) | Err(rejected) => rejected,
@@ -186,7 +185,10 @@ fn a_request_without_a_mistake_is_accepted() {
     for (name, key) in [("standard", STANDARD), ("evo", EVO), ("git", GIT), ("own", OWN)] {
         let sent = Sent::signed(name, key);
         let source = sources.iter().find(|source| source.name == name).unwrap();
-        source.admit(head(sent.headers, None), now()).unwrap().verify(sent.body).unwrap();
+        Admitted::admit(&source, head(sent.headers, None), now())
+            .unwrap()
+            .verify(sent.body)
+            .unwrap();
     }
 }
 
@@ -533,7 +535,7 @@ proptest! {
             headers.append(NAMES[name], HeaderValue::from_bytes(&value).unwrap());
         }
         let source = &sources[source];
-        let rejected = match source.admit(head(headers.clone(), query.as_deref()), now()) {
+        let rejected = match Admitted::admit(&source, head(headers.clone(), query.as_deref()), now()) {
             Ok(admitted) => admitted.verify(body.clone().into()).unwrap_err(),
             Err(rejected) => rejected,
         };

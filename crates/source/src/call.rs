@@ -11,32 +11,11 @@ use http::request;
 use signature::Fingerprint;
 use text::field;
 
-use super::{Refusal, Rejected, Source, auth, mark};
+use super::{Admission, Refusal, Rejected, Source, auth, mark};
 
 const REQUEST_NAME: HeaderName = HeaderName::from_static("x-directscale-requestname");
 const CALLBACK_TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
 const USER: HeaderName = HeaderName::from_static("x-directscale-user");
-
-impl Source {
-    /// Checks what the request line and the headers of a hook's call alone can prove.
-    ///
-    /// A call names no client account, so the list of accounts is not asked.
-    ///
-    /// # Errors
-    /// [`Rejected`] if the request does not carry an accepted key, or a signature of the right form and time.
-    pub fn admit_call(
-        self: &Arc<Self>,
-        head: request::Parts,
-        now: Timestamp,
-    ) -> Result<AdmittedCall, Box<Rejected>> {
-        match self.auth.admit((&head).into(), now) {
-            Ok(proof) => {
-                Ok(AdmittedCall { source: Arc::clone(self), proof, headers: head.headers, now })
-            }
-            Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
-        }
-    }
-}
 
 /// A call whose headers prove its sender; its body has not been read.
 #[derive(Debug)]
@@ -47,38 +26,48 @@ pub struct AdmittedCall {
     now: Timestamp,
 }
 
-impl AdmittedCall {
-    /// Whether its sender is proven already; else the body has to prove it.
-    pub fn is_proven(&self) -> bool {
+impl Admission for AdmittedCall {
+    type Verified = VerifiedCall;
+
+    /// A call names no client account, so the list of accounts is not asked.
+    fn admit(
+        source: &Arc<Source>,
+        head: request::Parts,
+        now: Timestamp,
+    ) -> Result<Self, Box<Rejected>> {
+        match source.auth.admit((&head).into(), now) {
+            Ok(proof) => {
+                Ok(AdmittedCall { source: Arc::clone(source), proof, headers: head.headers, now })
+            }
+            Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
+        }
+    }
+
+    fn is_proven(&self) -> bool {
         self.proof.is_complete()
     }
 
+    fn verify(self, body: Bytes) -> Result<VerifiedCall, Box<Rejected>> {
+        let key = match self.source.auth.verify(&self.proof, &body, self.now) {
+            Ok(proved) => proved.key,
+            Err(refusal) => {
+                let headers = self.headers;
+                return Err(Box::new(Rejected { refusal, headers, body: Some(body) }));
+            }
+        };
+        self.read(key, body).map_err(|refusal| {
+            Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
+        })
+    }
+}
+
+impl AdmittedCall {
     /// The hook's id, as the caller's header has it.
     ///
     /// # Errors
     /// [`Refusal`] if the header is there twice.
     pub fn request_name(&self) -> Result<Option<Cow<'_, str>>, Refusal> {
         Ok(single(&self.headers, &REQUEST_NAME)?.map(|value| field::text(value.as_bytes())))
-    }
-
-    /// Checks the bytes.
-    ///
-    /// # Errors
-    /// [`Rejected`] if the bytes are not what was signed, or the callback token is missing.
-    pub fn verify(self, body: Bytes) -> Result<VerifiedCall, Box<Rejected>> {
-        let key = match self.source.auth.verify(&self.proof, &body, self.now) {
-            Ok(proved) => proved.key,
-            Err(refusal) => {
-                return Err(Box::new(Rejected {
-                    refusal,
-                    headers: self.headers,
-                    body: Some(body),
-                }));
-            }
-        };
-        self.read(key, body).map_err(|refusal| {
-            Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
-        })
     }
 
     fn read(self, key: Option<Fingerprint>, body: Bytes) -> Result<VerifiedCall, Refusal> {

@@ -166,25 +166,6 @@ impl Refusal {
 }
 
 impl Source {
-    /// Checks what the request line and the headers alone can prove, before a byte of the body is read.
-    ///
-    /// # Errors
-    /// [`Rejected`] if the request does not carry an accepted key, a signature of the right form and time, or a client
-    /// id that may come in.
-    pub fn admit(
-        self: &Arc<Self>,
-        head: request::Parts,
-        now: Timestamp,
-    ) -> Result<Admitted, Box<Rejected>> {
-        match self.check((&head).into(), now) {
-            Ok((proof, reading, client)) => {
-                let (source, headers) = (Arc::clone(self), head.headers);
-                Ok(Admitted { source, proof, reading, client, uri: head.uri, headers, now })
-            }
-            Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
-        }
-    }
-
     fn check(
         &self,
         head: Message<'_>,
@@ -243,7 +224,33 @@ impl Source {
     }
 }
 
-/// A request whose headers prove their sender; its body has not been read.
+/// A request on its way to verified bytes: a delivery ([`Admitted`]) or a hook's call ([`AdmittedCall`]).
+pub trait Admission: Sized {
+    /// The request once its bytes are verified.
+    type Verified;
+
+    /// Checks what the request line and the headers alone can prove, before a byte of the body is read.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the request does not carry an accepted key, or a signature of the right form and time; a delivery
+    /// also without a client id that may come in.
+    fn admit(
+        source: &Arc<Source>,
+        head: request::Parts,
+        now: Timestamp,
+    ) -> Result<Self, Box<Rejected>>;
+
+    /// True if its sender is proven already; else the body has to prove it.
+    fn is_proven(&self) -> bool;
+
+    /// Checks the bytes, and reads from them what the request says of itself.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the bytes are not what was signed, or not such a request's.
+    fn verify(self, body: Bytes) -> Result<Self::Verified, Box<Rejected>>;
+}
+
+/// A delivery whose headers prove their sender; its body has not been read.
 #[derive(Debug)]
 pub struct Admitted {
     source: Arc<Source>,
@@ -255,17 +262,28 @@ pub struct Admitted {
     now: Timestamp,
 }
 
-impl Admitted {
-    /// Whether its sender is proven already; else the body has to prove it.
-    pub fn is_proven(&self) -> bool {
+impl Admission for Admitted {
+    type Verified = Verified;
+
+    fn admit(
+        source: &Arc<Source>,
+        head: request::Parts,
+        now: Timestamp,
+    ) -> Result<Self, Box<Rejected>> {
+        match source.check((&head).into(), now) {
+            Ok((proof, reading, client)) => {
+                let (source, headers) = (Arc::clone(source), head.headers);
+                Ok(Admitted { source, proof, reading, client, uri: head.uri, headers, now })
+            }
+            Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
+        }
+    }
+
+    fn is_proven(&self) -> bool {
         self.proof.is_complete()
     }
 
-    /// Checks the bytes and reads from them what the delivery says of itself.
-    ///
-    /// # Errors
-    /// [`Rejected`] if the bytes are not what was signed, or not JSON text.
-    pub fn verify(self, body: Bytes) -> Result<Verified, Box<Rejected>> {
+    fn verify(self, body: Bytes) -> Result<Verified, Box<Rejected>> {
         match self.source.auth.verify(&self.proof, &body, self.now) {
             Ok(proved) => self.read(body, &proved).map_err(|refusal| {
                 Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
@@ -275,7 +293,9 @@ impl Admitted {
             }
         }
     }
+}
 
+impl Admitted {
     fn read(self, body: Bytes, proved: &auth::Proved) -> Result<Verified, Refusal> {
         let Admitted { source, reading, client, uri, headers, .. } = self;
         let mut said = said::read(&source.places, reading, client, &headers, &body)?;

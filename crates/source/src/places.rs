@@ -40,7 +40,7 @@ impl Fact {
 
 /// One value for each fact.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PerFact<T>([T; Fact::ALL.len()]);
+pub(crate) struct PerFact<T>([T; Fact::ALL.len()]);
 
 impl<T> Index<Fact> for PerFact<T> {
     type Output = T;
@@ -87,7 +87,7 @@ pub struct Path {
 
 /// What leads one step down in a document.
 #[derive(Debug, Clone, Copy)]
-pub enum Step<'k> {
+pub(crate) enum Step<'k> {
     /// The name of an object's member.
     Key(&'k str),
     /// The place of a list's element.

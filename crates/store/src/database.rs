@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use super::checkpoint::Waker;
 use super::place::Place;
 use super::reserve::Reserve;
-use super::writer::{Memory, Tx, Work};
+use super::writer::{Tx, Work, WriterState};
 use super::{Error, Result, is_disk_full, schema};
 
 /// A page and its header in the log, in bytes.
@@ -77,30 +77,30 @@ impl Database {
     }
 
     /// Runs the batch in one transaction: all of it is on disk, or none. Work that adds rows is refused on a full disk.
-    pub(super) fn transact<M: Memory>(
+    pub(super) fn transact<S: WriterState>(
         &mut self,
-        batch: &mut [Work<M>],
-        memory: &mut M,
+        batch: &mut [Work<S>],
+        state: &mut S,
     ) -> Result<()> {
         self.check_place()?;
         self.mend()?;
         if batch.iter().any(Work::adds) && !self.has_room() {
             batch.iter_mut().filter(|work| work.adds()).for_each(|work| work.refuse(Error::Full));
         }
-        let committed = self.commit(batch, memory);
+        let committed = self.commit(batch, state);
         if let Err(error) = &committed {
             self.note_failure(error);
         }
         Ok(committed?)
     }
 
-    fn commit<M: Memory>(&self, batch: &mut [Work<M>], memory: &mut M) -> rusqlite::Result<()> {
+    fn commit<S: WriterState>(&self, batch: &mut [Work<S>], state: &mut S) -> rusqlite::Result<()> {
         let transaction =
             rusqlite::Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         for work in batch {
-            work.run(&mut Tx { db: &transaction, memory })?;
+            work.run(&mut Tx { db: &transaction, state })?;
         }
-        memory.seal(&transaction)?;
+        state.before_commit(&transaction)?;
         transaction.commit()
     }
 
@@ -236,7 +236,7 @@ impl Drop for Database {
     }
 }
 
-/// Whether a failure can leave the log other on disk than in memory. A call's own failure cannot, and a lock is only waited for.
+/// Whether a failure can leave the log other on disk than in state. A call's own failure cannot, and a lock is only waited for.
 fn spoils(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
         None => false,

@@ -24,7 +24,7 @@ use reserve::Reserve;
 pub use backup::Backup;
 pub use backup::backup;
 pub use schema::Schema;
-pub use writer::{Memory, Queue, Tx, Work, Writer, stopped, unheard};
+pub use writer::{Queue, Tx, Work, Writer, WriterState, fire_and_forget, stopped};
 
 /// Why a store cannot serve. Every case means: come again later.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -87,16 +87,17 @@ pub struct Options {
 }
 
 /// A store in a SQLite file, and what its writer knows besides.
-pub struct Store<M: Memory> {
+pub struct Store<S: WriterState> {
     // Dropped in this order: of these connections the writer's ends last. It alone may empty the log as it is closed.
     _checkpointer: Option<Checkpointer>,
     reader: Arc<Mutex<Connection>>,
-    pub writer: Writer<M>,
+    /// The writing thread.
+    pub writer: Writer<S>,
     place: Arc<Place>,
 }
 
-impl<M: Memory> Store<M> {
-    /// Opens the file, or makes it with its folder; `prepare` makes the writer's memory from what is in it.
+impl<S: WriterState> Store<S> {
+    /// Opens the file, or makes it with its folder; `prepare` makes the writer's state from what is in it.
     ///
     /// # Errors
     /// If it cannot be written, is another program's, is damaged, comes from a newer version, or has another owner.
@@ -104,7 +105,7 @@ impl<M: Memory> Store<M> {
         path: &Path,
         schema: &Schema,
         options: Options,
-        prepare: impl Fn(&Connection) -> anyhow::Result<M>,
+        prepare: impl Fn(&Connection) -> anyhow::Result<S>,
     ) -> anyhow::Result<Self> {
         let (noun, is_owner) = (schema.noun, options.exclusive);
         let mut place = Place::open(path, schema, is_owner)?;
@@ -121,15 +122,15 @@ impl<M: Memory> Store<M> {
         let begin = || -> anyhow::Result<_> {
             let db = schema::open(place.path(), schema, is_owner, is_damaged)
                 .with_context(|| format!("cannot open the {noun} {}", path.display()))?;
-            let memory = prepare(&db)
+            let state = prepare(&db)
                 .with_context(|| format!("cannot use the {noun} {}", path.display()))?;
-            Ok((db, memory))
+            Ok((db, state))
         };
         let begun = match begin() {
             Err(error) if is_full(&error) && reserve.release() => begin(),
             begun => begun,
         };
-        let (db, memory) = begun?;
+        let (db, state) = begun?;
         let reader = schema::connect(place.path())
             .with_context(|| format!("cannot read the {noun} {}", path.display()))?;
         place.remember().with_context(|| format!("cannot watch the {noun}"))?;
@@ -141,7 +142,7 @@ impl<M: Memory> Store<M> {
         Ok(Store {
             _checkpointer: checkpointer,
             reader: Arc::new(Mutex::new(reader)),
-            writer: Writer::spawn(db, memory, options.queue, noun)?,
+            writer: Writer::spawn(db, state, options.queue, noun)?,
             place,
         })
     }

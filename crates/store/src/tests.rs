@@ -16,20 +16,20 @@ const SCHEMA: Schema = Schema {
     migrations: &["CREATE TABLE row (n INTEGER)"],
 };
 
-/// A memory that counts what was committed.
+/// A state that counts what was committed.
 #[derive(Default)]
 struct Count {
     committed: usize,
 }
 
-impl Memory for Count {
-    type Guest = Infallible;
+impl WriterState for Count {
+    type Message = Infallible;
 
-    fn welcome(&mut self, guest: Infallible) {
-        match guest {}
+    fn on_message(&mut self, message: Infallible) {
+        match message {}
     }
 
-    fn ended(&mut self, failure: Option<&Error>) -> Option<Work<Self>> {
+    fn after_commit(&mut self, failure: Option<&Error>) -> Option<Work<Self>> {
         self.committed += usize::from(failure.is_none());
         None
     }
@@ -68,7 +68,7 @@ async fn rows(store: &Store<Count>) -> i64 {
     store.read(|db| db.query_row("SELECT count(*) FROM row", [], |row| row.get(0))).await.unwrap()
 }
 
-/// As a disk would fail it: the transaction is rolled back, and the log may be other on disk than in memory.
+/// As a disk would fail it: the transaction is rolled back, and the log may be other on disk than in state.
 fn fail(_: &mut Tx<'_, Count>) -> rusqlite::Result<usize> {
     let error = ffi::Error { code: ErrorCode::SystemIoFailure, extended_code: 1034 };
     Err(rusqlite::Error::SqliteFailure(error, None))
@@ -158,7 +158,7 @@ async fn files_that_go_away_during_a_call_are_seen_before_its_answer() {
     });
     let refused = refused.await.unwrap_err().to_string();
     assert!(refused.contains("was removed"), "{refused}");
-    let committed = store.writer.call(|tx| Ok(tx.memory.committed)).await;
+    let committed = store.writer.call(|tx| Ok(tx.state.committed)).await;
     assert!(committed.is_err(), "the file is still away");
 }
 

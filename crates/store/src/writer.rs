@@ -1,5 +1,6 @@
 //! The one thread that writes: whatever waits for it shares a transaction, and so an fsync.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -21,57 +22,66 @@ const RIDE: Duration = Duration::from_millis(1);
 /// How long the writer rests after a panic, so that one that comes again and again does not take a core.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
-/// What the writing thread knows besides the file, and must agree with it.
-pub trait Memory: Send + Sized + 'static {
-    /// What comes to the writer besides calls; [`Infallible`](std::convert::Infallible) if nothing does.
-    type Guest: Send;
+/// State beside the file that the writing thread owns and keeps in agreement with it; `()` is a store without any.
+pub trait WriterState: Send + Sized + 'static {
+    /// A message to the writer besides calls; [`Infallible`] if there are none.
+    type Message: Send;
 
-    /// Takes in what has come.
-    fn welcome(&mut self, guest: Self::Guest);
+    /// Takes in a message.
+    fn on_message(&mut self, message: Self::Message);
 
-    /// How long no transaction is needed but for calls; none if never. Zero makes one at once.
-    fn rest(&mut self) -> Option<Duration> {
+    /// How long no transaction is needed but for calls; none if never. Zero begins one at once.
+    fn next_wakeup(&mut self) -> Option<Duration> {
         None
     }
 
     /// The last step of every transaction.
-    fn seal(&mut self, _: &Connection) -> rusqlite::Result<()> {
+    fn before_commit(&mut self, _: &Connection) -> rusqlite::Result<()> {
         Ok(())
     }
 
-    /// The transaction is on disk, or never was. Returns what the next one has to do.
-    fn ended(&mut self, failure: Option<&Error>) -> Option<Work<Self>>;
+    /// Follows a transaction that is on disk or, with a `failure`, never was. Returns work for the next one.
+    fn after_commit(&mut self, failure: Option<&Error>) -> Option<Work<Self>>;
+}
+
+impl WriterState for () {
+    type Message = Infallible;
+
+    fn on_message(&mut self, message: Infallible) {
+        match message {}
+    }
+
+    fn after_commit(&mut self, _: Option<&Error>) -> Option<Work<Self>> {
+        None
+    }
 }
 
 /// The handle to the writing thread. Dropping it lets the thread finish what is queued, then closes the file.
-pub struct Writer<M: Memory> {
-    queue: Option<Queue<M>>,
+pub struct Writer<S: WriterState> {
+    queue: Option<Queue<S>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What leads to the writing thread.
-pub struct Queue<M: Memory>(SyncSender<Turn<M>>);
+/// The sending end of the writer's queue.
+pub struct Queue<S: WriterState>(SyncSender<Request<S>>);
 
 /// The open transaction, as a call sees it.
-pub struct Tx<'c, M> {
+pub struct Tx<'c, S> {
+    /// The connection.
     pub db: &'c Connection,
-    pub memory: &'c mut M,
+    /// The writer's state.
+    pub state: &'c mut S,
 }
 
-impl<M: Memory> Writer<M> {
+impl<S: WriterState> Writer<S> {
     /// Starts the thread; `queue` calls may wait for it.
-    pub(super) fn spawn(
-        db: Database,
-        memory: M,
-        queue: usize,
-        noun: &str,
-    ) -> std::io::Result<Self> {
+    pub(super) fn spawn(db: Database, state: S, queue: usize, noun: &str) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(queue);
         let longest = db.longest_batch();
-        let turns = Turns { queue: receiver, batch: Vec::new(), bytes: 0, longest, memory };
+        let requests = Requests { queue: receiver, batch: Vec::new(), bytes: 0, longest, state };
         let thread = std::thread::Builder::new()
             .name(format!("{noun}-writer"))
-            .spawn(move || run(db, turns))?;
+            .spawn(move || run(db, requests))?;
         Ok(Writer { queue: Some(Queue(sender)), thread: Some(thread) })
     }
 
@@ -79,7 +89,7 @@ impl<M: Memory> Writer<M> {
     pub async fn call<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<T> + Send + 'static,
     {
         self.run(work, Manner { is_urgent: true, adds: None }).await
     }
@@ -88,7 +98,7 @@ impl<M: Memory> Writer<M> {
     pub async fn call_soon<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<T> + Send + 'static,
     {
         self.run(work, Manner { is_urgent: false, adds: None }).await
     }
@@ -98,7 +108,7 @@ impl<M: Memory> Writer<M> {
     pub async fn add<T, F>(&self, bytes: usize, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<T> + Send + 'static,
     {
         self.run(work, Manner { is_urgent: true, adds: Some(bytes as u64) }).await
     }
@@ -107,7 +117,7 @@ impl<M: Memory> Writer<M> {
     pub async fn add_soon<T, F>(&self, bytes: usize, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<T> + Send + 'static,
     {
         self.run(work, Manner { is_urgent: false, adds: Some(bytes as u64) }).await
     }
@@ -115,22 +125,22 @@ impl<M: Memory> Writer<M> {
     async fn run<T, F>(&self, work: F, manner: Manner) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let call = Call { work: Some(work), result: None, reply };
-        self.enqueue(Turn::Run(Work { task: Box::new(call), manner }))?;
+        self.enqueue(Request::Run(Work { task: Box::new(call), manner }))?;
         answer.await.map_err(|_| stopped())?
     }
 
-    /// Sends a guest to the writer. It is dropped when the writer has stopped.
-    pub fn send(&self, guest: M::Guest) -> Result<&Queue<M>> {
-        self.enqueue(Turn::Guest(guest))
+    /// Sends a message to the writer. It is dropped when the writer has stopped.
+    pub fn send(&self, message: S::Message) -> Result<&Queue<S>> {
+        self.enqueue(Request::Message(message))
     }
 
-    fn enqueue(&self, turn: Turn<M>) -> Result<&Queue<M>> {
+    fn enqueue(&self, request: Request<S>) -> Result<&Queue<S>> {
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        match queue.0.try_send(turn) {
+        match queue.0.try_send(request) {
             Ok(()) => Ok(queue),
             Err(TrySendError::Full(_)) => Err(Error::Busy),
             Err(TrySendError::Disconnected(_)) => Err(stopped()),
@@ -138,7 +148,7 @@ impl<M: Memory> Writer<M> {
     }
 }
 
-impl<M: Memory> Drop for Writer<M> {
+impl<S: WriterState> Drop for Writer<S> {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
@@ -148,10 +158,10 @@ impl<M: Memory> Drop for Writer<M> {
     }
 }
 
-impl<M: Memory> Queue<M> {
+impl<S: WriterState> Queue<S> {
     /// Waits for room. A writer that has stopped does nothing any more.
-    pub fn push(&self, work: Work<M>) {
-        let _ = self.0.send(Turn::Run(work));
+    pub fn push(&self, work: Work<S>) {
+        let _ = self.0.send(Request::Run(work));
     }
 }
 
@@ -161,8 +171,8 @@ pub fn stopped() -> Error {
 }
 
 /// Something to do within a transaction.
-pub struct Work<M> {
-    task: Box<dyn Task<M>>,
+pub struct Work<S> {
+    task: Box<dyn Task<S>>,
     manner: Manner,
 }
 
@@ -175,13 +185,13 @@ struct Manner {
     adds: Option<u64>,
 }
 
-impl<M> Work<M> {
+impl<S> Work<S> {
     /// Whether it adds rows.
     pub(super) fn adds(&self) -> bool {
         self.manner.adds.is_some()
     }
 
-    pub(super) fn run(&mut self, tx: &mut Tx<'_, M>) -> rusqlite::Result<()> {
+    pub(super) fn run(&mut self, tx: &mut Tx<'_, S>) -> rusqlite::Result<()> {
         self.task.run(tx)
     }
 
@@ -192,10 +202,10 @@ impl<M> Work<M> {
 }
 
 /// Work whose result nobody waits for.
-pub fn unheard<M, F>(work: F) -> Work<M>
+pub fn fire_and_forget<S, F>(work: F) -> Work<S>
 where
-    M: Memory,
-    F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<()> + Send + 'static,
+    S: WriterState,
+    F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<()> + Send + 'static,
 {
     let (reply, _) = oneshot::channel();
     let call = Call { work: Some(work), result: None, reply };
@@ -203,33 +213,33 @@ where
 }
 
 /// What comes to the writer.
-enum Turn<M: Memory> {
+enum Request<S: WriterState> {
     /// Work for the next transaction.
-    Run(Work<M>),
-    /// Something for the memory.
-    Guest(M::Guest),
+    Run(Work<S>),
+    /// Something for the state.
+    Message(S::Message),
 }
 
 /// What has come.
-struct Turns<M: Memory> {
-    queue: Receiver<Turn<M>>,
-    batch: Vec<Work<M>>,
+struct Requests<S: WriterState> {
+    queue: Receiver<Request<S>>,
+    batch: Vec<Work<S>>,
     /// About how many bytes the batch adds, and how many it should at most.
     bytes: u64,
     longest: u64,
-    memory: M,
+    state: S,
 }
 
-impl<M: Memory> Turns<M> {
+impl<S: WriterState> Requests<S> {
     /// Waits until a transaction has something to do. `false` if nothing will come any more.
     fn wait(&mut self) -> bool {
         loop {
-            let rest = self.memory.rest().unwrap_or(Duration::MAX);
+            let rest = self.state.next_wakeup().unwrap_or(Duration::MAX);
             if !self.batch.is_empty() || rest.is_zero() {
                 return true;
             }
             match self.queue.recv_timeout(rest) {
-                Ok(turn) => self.take(turn),
+                Ok(request) => self.take(request),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
@@ -242,12 +252,12 @@ impl<M: Memory> Turns<M> {
     /// What is not urgent waits a little for more, and shares its transaction.
     fn gather(&mut self) {
         let end = Instant::now() + RIDE;
-        while let Some(turn) = self.next(end) {
-            self.take(turn);
+        while let Some(request) = self.next(end) {
+            self.take(request);
             while !self.is_full()
-                && let Ok(turn) = self.queue.try_recv()
+                && let Ok(request) = self.queue.try_recv()
             {
-                self.take(turn);
+                self.take(request);
             }
             if self.is_full() {
                 return;
@@ -259,8 +269,8 @@ impl<M: Memory> Turns<M> {
         self.batch.len() >= BATCH || self.bytes >= self.longest
     }
 
-    fn next(&mut self, end: Instant) -> Option<Turn<M>> {
-        let must_look = self.memory.rest() == Some(Duration::ZERO);
+    fn next(&mut self, end: Instant) -> Option<Request<S>> {
+        let must_look = self.state.next_wakeup() == Some(Duration::ZERO);
         if must_look || self.batch.iter().any(|work| work.manner.is_urgent) {
             std::thread::yield_now();
             return self.queue.try_recv().ok();
@@ -268,21 +278,21 @@ impl<M: Memory> Turns<M> {
         self.queue.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
     }
 
-    fn take(&mut self, turn: Turn<M>) {
-        match turn {
-            Turn::Run(work) => {
+    fn take(&mut self, request: Request<S>) {
+        match request {
+            Request::Run(work) => {
                 self.bytes += work.manner.adds.unwrap_or(0);
                 self.batch.push(work);
             }
-            Turn::Guest(guest) => self.memory.welcome(guest),
+            Request::Message(message) => self.state.on_message(message),
         }
     }
 }
 
-fn run<M: Memory>(mut db: Database, mut turns: Turns<M>) {
+fn run<S: WriterState>(mut db: Database, mut requests: Requests<S>) {
     loop {
-        let turn = || take_turn(&mut db, &mut turns);
-        match std::panic::catch_unwind(AssertUnwindSafe(turn)) {
+        let step = || run_transaction(&mut db, &mut requests);
+        match std::panic::catch_unwind(AssertUnwindSafe(step)) {
             Ok(true) => {}
             Ok(false) => return,
             Err(panic) => {
@@ -292,7 +302,7 @@ fn run<M: Memory>(mut db: Database, mut turns: Turns<M>) {
                 let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
                 error!(panic = words, "the writer panicked; its calls have failed, and it goes on");
                 db.note_panic();
-                turns.end(Some(&failure), Some(&failure));
+                requests.end(Some(&failure), Some(&failure));
                 std::thread::sleep(AFTER_PANIC);
             }
         }
@@ -300,33 +310,33 @@ fn run<M: Memory>(mut db: Database, mut turns: Turns<M>) {
 }
 
 /// Waits for work and does it. `false` if none will come any more.
-fn take_turn<M: Memory>(db: &mut Database, turns: &mut Turns<M>) -> bool {
-    if !turns.wait() {
+fn run_transaction<S: WriterState>(db: &mut Database, requests: &mut Requests<S>) -> bool {
+    if !requests.wait() {
         return false;
     }
-    turns.gather();
-    let committed = db.transact(&mut turns.batch, &mut turns.memory);
+    requests.gather();
+    let committed = db.transact(&mut requests.batch, &mut requests.state);
     // What was committed to files that have been removed meanwhile is not acknowledged.
     let kept = committed.clone().and_then(|()| db.check_place());
-    turns.end(committed.err().as_ref(), kept.err().as_ref());
+    requests.end(committed.err().as_ref(), kept.err().as_ref());
     db.tidy();
     true
 }
 
-impl<M: Memory> Turns<M> {
-    /// Answers the batch. The memory follows what was committed; the callers are told whether it will last.
+impl<S: WriterState> Requests<S> {
+    /// Answers the batch. The state follows what was committed; the callers are told whether it will last.
     fn end(&mut self, failure: Option<&Error>, told: Option<&Error>) {
         for work in self.batch.drain(..) {
             work.task.reply(told);
         }
         self.bytes = 0;
-        self.batch.extend(self.memory.ended(failure));
+        self.batch.extend(self.state.after_commit(failure));
     }
 }
 
 /// A call with its types forgotten.
-trait Task<M>: Send {
-    fn run(&mut self, tx: &mut Tx<'_, M>) -> rusqlite::Result<()>;
+trait Task<S>: Send {
+    fn run(&mut self, tx: &mut Tx<'_, S>) -> rusqlite::Result<()>;
     fn refuse(&mut self, error: Error);
     fn reply(self: Box<Self>, failure: Option<&Error>);
 }
@@ -337,12 +347,12 @@ struct Call<T, F> {
     reply: oneshot::Sender<Result<T>>,
 }
 
-impl<M, T, F> Task<M> for Call<T, F>
+impl<S, T, F> Task<S> for Call<T, F>
 where
     T: Send,
-    F: FnOnce(&mut Tx<'_, M>) -> rusqlite::Result<T> + Send,
+    F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<T> + Send,
 {
-    fn run(&mut self, tx: &mut Tx<'_, M>) -> rusqlite::Result<()> {
+    fn run(&mut self, tx: &mut Tx<'_, S>) -> rusqlite::Result<()> {
         if let Some(work) = self.work.take() {
             self.result = Some(Ok(work(tx)?));
         }

@@ -7,7 +7,6 @@ pub mod trust;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use contract::time::Timestamp;

@@ -1,4 +1,4 @@
-//! What the lanes read: what is due.
+//! Reading of the deliveries that are due.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use contract::event::Environment;
 use contract::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use super::super::lane::Job;
-use super::super::publication::{Draft, Event};
+use super::rows::Delivery;
 use super::{millis, timestamp};
+use crate::publication::{Draft, Event};
 
 /// The columns from which [`event`] makes an event.
 const EVENT: &str = "e.id, e.event_id, e.event_type, e.environment, e.object_type, e.object_id,
      e.source_user, e.happened_at, e.published_at, e.body, e.record";
 
-/// What a lane asks the file for.
+/// What a delivery queue asks the file for.
 pub(in super::super) struct Wanted {
     pub(in super::super) subscription: i64,
     pub(in super::super) is_retry: bool,
@@ -31,7 +31,7 @@ pub(in super::super) struct Wanted {
 
 /// What is due, oldest first.
 pub(in super::super) struct Due {
-    pub(in super::super) jobs: Vec<Job>,
+    pub(in super::super) deliveries: Vec<Delivery>,
     /// What is due, but held already.
     pub(in super::super) passed: Vec<i64>,
     /// Whether more may be due.
@@ -57,7 +57,7 @@ pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
     let until = if is_retry { millis(now) } else { i64::MAX };
     let mut statement = db.prepare_cached(&query())?;
     let mut rows = statement.query(params![subscription, is_retry, until])?;
-    let (mut jobs, mut passed, mut size) = (Vec::new(), Vec::new(), 0);
+    let (mut deliveries, mut passed, mut size) = (Vec::new(), Vec::new(), 0);
     let has_more = loop {
         let Some(row) = rows.next()? else { break false };
         let id = row.get(11)?;
@@ -65,10 +65,10 @@ pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
             passed.push(id);
             continue;
         }
-        if jobs.len() >= *most || (size >= *bytes && !jobs.is_empty()) {
+        if deliveries.len() >= *most || (size >= *bytes && !deliveries.is_empty()) {
             break true;
         }
-        let job = Job {
+        let delivery = Delivery {
             event: Arc::new(event(row)?),
             id,
             attempts: row.get(12)?,
@@ -76,8 +76,8 @@ pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
             entity: row.get(14)?,
             is_retry,
         };
-        size += job.event.is.size();
-        jobs.push(job);
+        size += delivery.event.is.size();
+        deliveries.push(delivery);
     };
     let next: Option<i64> = db
         .prepare_cached(
@@ -85,7 +85,7 @@ pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
              WHERE subscription = ?1 AND is_retry = ?2 AND due_at IS NOT NULL AND due_at > ?3",
         )?
         .query_row(params![subscription, is_retry, until], |row| row.get(0))?;
-    Ok(Due { jobs, passed, has_more, next: next.map(timestamp) })
+    Ok(Due { deliveries, passed, has_more, next: next.map(timestamp) })
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
@@ -150,7 +150,7 @@ mod tests {
         let (subscription, now) = (1, timestamp(9));
         let wanted = Wanted { subscription, is_retry: true, now, held, most, bytes };
         let due = due(db, &wanted).unwrap();
-        (due.jobs.iter().map(|job| job.id).collect(), due.passed, due.has_more)
+        (due.deliveries.iter().map(|delivery| delivery.id).collect(), due.passed, due.has_more)
     }
 
     #[test]

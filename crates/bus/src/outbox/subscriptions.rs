@@ -6,8 +6,8 @@ use contract::time::Timestamp;
 use rusqlite::{Connection, params};
 use store::Result;
 
-use super::super::lane::{Health, Standing};
 use super::{Outbox, millis, timestamp, write};
+use crate::health::{Health, Standing};
 
 /// A subscription as it is kept.
 #[derive(Debug)]

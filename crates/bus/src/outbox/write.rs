@@ -1,6 +1,6 @@
 //! Publishing, recording and sending again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -10,56 +10,72 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::super::lane::{Job, Lane};
-use super::super::publication::{Draft, Event, Published, Receipt};
-use super::super::record::{Outcome, Record};
-use super::super::time::later;
-use super::{Tx, millis};
+use super::millis;
+use super::rows::{Attempt, Delivery, New, Outcome, Recipient};
+use crate::publication::{Draft, Event, Published, Receipt};
+use crate::time::later;
+
+/// How many new deliveries of one transaction are returned.
+const HANDED: usize = 65_536;
 
 /// How many deliveries a preview names.
 const NAMED: usize = 20;
 
-pub(super) fn publish(
-    tx: &mut Tx<'_>,
-    draft: Draft,
-    only: Option<&Arc<Lane>>,
-) -> rusqlite::Result<Receipt> {
-    if let Some(status) = known(tx.db, &draft)? {
-        return Ok(Receipt { id: draft.event_id, status, deliveries: 0 });
-    }
-    tx.db
-        .prepare_cached(
-            "INSERT INTO event (event_id, event_type, environment, object_type, object_id, source_user,
-                 happened_at, published_at, body, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?
-        .execute(params![
-            draft.event_id,
-            draft.event_type,
-            draft.environment.map(|environment| environment.as_str()),
-            draft.object_type,
-            draft.object_id,
-            draft.source_user,
-            millis(draft.happened_at),
-            millis(draft.published_at),
-            draft.body.as_ref(),
-            draft.record.as_deref(),
-        ])?;
-    let event = Arc::new(Event::new(tx.db.last_insert_rowid(), draft));
-    let id = event.is.event_id.clone();
-    if let Some(lane) = only {
-        // What waits for one that is removed has been cancelled, and nothing would ever end what came after that.
-        if tx.memory.roster.get(lane.id).is_none() {
-            return Ok(Receipt { id, status: Published::Accepted, deliveries: 0 });
+/// What a transaction of publications has made.
+#[derive(Default)]
+pub(crate) struct Made {
+    /// One for each publication.
+    pub(crate) receipts: Vec<Receipt>,
+    /// The deliveries that are due at once, in their order; beyond some they are left to be read.
+    pub(crate) due: Vec<New>,
+    /// The subscriptions that have others that are due.
+    pub(crate) left: BTreeSet<i64>,
+}
+
+impl Made {
+    fn add(&mut self, subscription: i64, delivery: Delivery) {
+        match self.due.len() < HANDED {
+            true => self.due.push(New { subscription, delivery }),
+            false => drop(self.left.insert(subscription)),
         }
-        deliver(tx, &event, lane)?;
-        return Ok(Receipt { id, status: Published::Accepted, deliveries: 1 });
     }
-    let lanes = tx.memory.roster.takers(&event.is.event_type, event.is.environment);
-    for lane in lanes.iter() {
-        deliver(tx, &event, lane)?;
+}
+
+pub(super) fn publish(
+    db: &Connection,
+    draft: Draft,
+    recipients: &[Recipient],
+    made: &mut Made,
+) -> rusqlite::Result<()> {
+    if let Some(status) = known(db, &draft)? {
+        made.receipts.push(Receipt { id: draft.event_id, status, deliveries: 0 });
+        return Ok(());
     }
-    Ok(Receipt { id, status: Published::Accepted, deliveries: lanes.len() })
+    db.prepare_cached(
+        "INSERT INTO event (event_id, event_type, environment, object_type, object_id, source_user,
+             happened_at, published_at, body, record)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        draft.event_id,
+        draft.event_type,
+        draft.environment.map(|environment| environment.as_str()),
+        draft.object_type,
+        draft.object_id,
+        draft.source_user,
+        millis(draft.happened_at),
+        millis(draft.published_at),
+        draft.body.as_ref(),
+        draft.record.as_deref(),
+    ])?;
+    let event = Arc::new(Event::new(db.last_insert_rowid(), draft));
+    let mut deliveries = 0;
+    for recipient in recipients {
+        deliveries += usize::from(deliver(db, &event, recipient, made)?);
+    }
+    let id = event.is.event_id.clone();
+    made.receipts.push(Receipt { id, status: Published::Accepted, deliveries });
+    Ok(())
 }
 
 /// Whether the id was published before, and with the same content.
@@ -73,28 +89,34 @@ fn known(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Published>> 
     Ok(same.map(|same| if same { Published::Duplicate } else { Published::Conflict }))
 }
 
-/// One event for one subscription. It is due at once, unless another of its entity is before it.
-fn deliver(tx: &mut Tx<'_>, event: &Arc<Event>, lane: &Arc<Lane>) -> rusqlite::Result<()> {
-    let entity = if lane.is_in_order() { event.is.entity() } else { None };
-    let is_behind = is_behind(tx.db, lane.id, entity.as_deref(), i64::MAX)?;
-    tx.db
+/// One event for one subscription; false if that was removed meanwhile, since nothing would ever end what waits for it. It
+/// is due at once, unless another of its entity is before it.
+fn deliver(
+    db: &Connection,
+    event: &Arc<Event>,
+    recipient: &Recipient,
+    made: &mut Made,
+) -> rusqlite::Result<bool> {
+    let Recipient { subscription, is_in_order } = *recipient;
+    let entity = if is_in_order { event.is.entity() } else { None };
+    let is_behind = is_behind(db, subscription, entity.as_deref(), i64::MAX)?;
+    let inserted = db
         .prepare_cached(
             "INSERT INTO delivery (event, subscription, state, is_retry, due_at, entity)
-             VALUES (?1, ?2, 0, 0, ?3, ?4)",
+             SELECT ?1, id, 0, 0, ?3, ?4 FROM subscription WHERE id = ?2 AND standing <> 4",
         )?
         .execute(params![
             event.number,
-            lane.id,
+            subscription,
             (!is_behind).then(|| millis(event.is.published_at)),
             entity
         ])?;
-    if !is_behind {
-        let id = tx.db.last_insert_rowid();
-        let event = Arc::clone(event);
-        let job = Job { id, event, attempts: 0, run_attempts: 0, is_retry: false, entity };
-        tx.memory.hand_over(Arc::clone(lane), job);
+    if inserted > 0 && !is_behind {
+        let (id, event) = (db.last_insert_rowid(), Arc::clone(event));
+        let new = Delivery { id, event, attempts: 0, run_attempts: 0, is_retry: false, entity };
+        made.add(subscription, new);
     }
-    Ok(())
+    Ok(inserted > 0)
 }
 
 /// Whether an unfinished delivery of the same entity has a smaller number.
@@ -112,54 +134,60 @@ fn is_behind(
     .query_row(params![subscription, entity, id], |row| row.get(0))
 }
 
-pub(super) fn record(tx: &mut Tx<'_>, records: &[Record]) -> rusqlite::Result<()> {
-    for record in records {
-        log(tx.db, record)?;
-        change(tx, record)?;
+pub(super) fn record(db: &Connection, attempts: &[Attempt]) -> rusqlite::Result<BTreeSet<i64>> {
+    let mut due = BTreeSet::new();
+    for attempt in attempts {
+        log(db, attempt)?;
+        if change(db, attempt)? {
+            due.insert(attempt.subscription);
+        }
     }
     // Of several attempts at one target the last knows best how it stands.
-    let standing = records.iter().filter_map(|record| Some((record.lane.id, record.failures?)));
+    let standing = attempts.iter().filter_map(|it| Some((it.subscription, it.failures?)));
     let last: HashMap<i64, (u64, Timestamp)> = standing.collect();
     for (subscription, (failures, since)) in last {
         let since = (failures > 0).then(|| millis(since));
-        tx.db
-            .prepare_cached(
-                "UPDATE subscription SET failures = ?2, failing_since = ?3 WHERE id = ?1",
-            )?
-            .execute(params![subscription, i64::try_from(failures).unwrap_or(i64::MAX), since])?;
+        db.prepare_cached(
+            "UPDATE subscription SET failures = ?2, failing_since = ?3 WHERE id = ?1",
+        )?
+        .execute(params![
+            subscription,
+            i64::try_from(failures).unwrap_or(i64::MAX),
+            since
+        ])?;
     }
-    Ok(())
+    Ok(due)
 }
 
-fn log(db: &Connection, record: &Record) -> rusqlite::Result<()> {
-    let Record { job, lane, .. } = record;
+fn log(db: &Connection, attempt: &Attempt) -> rusqlite::Result<()> {
+    let Attempt { delivery, subscription, .. } = attempt;
     db.prepare_cached(
         "INSERT INTO attempt (delivery, event, subscription, attempt, started_at, took, uri, status,
              outcome, error, fault)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
-        job.id,
-        job.event.number,
-        lane.id,
-        job.attempts + 1,
-        millis(record.started_at),
-        i64::try_from(record.sent.took.as_micros()).unwrap_or(i64::MAX),
-        record.sent.uri,
-        record.sent.status(),
-        record.outcome.number(),
-        record.error,
-        record.fault,
+        delivery.id,
+        delivery.event.number,
+        subscription,
+        delivery.attempts + 1,
+        millis(attempt.started_at),
+        i64::try_from(attempt.sent.took.as_micros()).unwrap_or(i64::MAX),
+        attempt.sent.uri,
+        attempt.sent.status(),
+        attempt.outcome.number(),
+        attempt.error,
+        attempt.fault,
     ])?;
-    let (headers, body, is_cut) = record.sent.answer();
+    let (headers, body, is_cut) = attempt.sent.answer();
     db.prepare_cached(
         "INSERT INTO payload (attempt, request_headers, request_body, response_headers, response_body, is_cut)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
         db.last_insert_rowid(),
-        record.sent.request_headers,
-        record.sent.request_body.as_deref(),
+        attempt.sent.request_headers,
+        attempt.sent.request_body.as_deref(),
         headers,
         body,
         is_cut
@@ -167,49 +195,49 @@ fn log(db: &Connection, record: &Record) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What the attempt makes of its delivery. One that was cancelled meanwhile stays so.
+/// Changes the attempt's delivery; true if that has made another one due. One that was cancelled meanwhile stays so.
 fn change(
-    tx: &mut Tx<'_>,
-    Record { job, lane, outcome, ended_at, .. }: &Record,
-) -> rusqlite::Result<()> {
+    db: &Connection,
+    Attempt { delivery, subscription, outcome, ended_at, .. }: &Attempt,
+) -> rusqlite::Result<bool> {
     let (state, due_at) = match outcome {
-        Outcome::Copy => return Ok(()),
+        Outcome::Copy => return Ok(false),
         Outcome::Again(at) => (0, Some(millis(*at))),
         Outcome::Delivered => (1, None),
         Outcome::GivenUp | Outcome::Gone => (2, None),
     };
-    tx.db
-        .prepare_cached(
-            "UPDATE delivery SET state = ?2, due_at = ?3, ended_at = ?4, attempts = ?5, run_attempts = ?6,
-                 is_retry = 1 WHERE id = ?1 AND state = 0",
-        )?
-        .execute(params![
-            job.id,
-            state,
-            due_at,
-            (state != 0).then(|| millis(*ended_at)),
-            job.attempts + 1,
-            job.run_attempts + 1
-        ])?;
-    match &job.entity {
-        Some(entity) if state != 0 => promote(tx, lane, entity, *ended_at),
-        _ => Ok(()),
+    db.prepare_cached(
+        "UPDATE delivery SET state = ?2, due_at = ?3, ended_at = ?4, attempts = ?5, run_attempts = ?6,
+             is_retry = 1 WHERE id = ?1 AND state = 0",
+    )?
+    .execute(params![
+        delivery.id,
+        state,
+        due_at,
+        (state != 0).then(|| millis(*ended_at)),
+        delivery.attempts + 1,
+        delivery.run_attempts + 1
+    ])?;
+    match &delivery.entity {
+        Some(entity) if state != 0 => promote(db, *subscription, entity, *ended_at),
+        _ => Ok(false),
     }
 }
 
-/// Makes the oldest unfinished delivery of the entity due, now that the one before it has ended.
-fn promote(tx: &mut Tx<'_>, lane: &Lane, entity: &str, now: Timestamp) -> rusqlite::Result<()> {
-    let promoted = tx
-        .db
+/// Makes the oldest unfinished delivery of the entity due, now that the one before it has ended; false if there is none.
+fn promote(
+    db: &Connection,
+    subscription: i64,
+    entity: &str,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let promoted = db
         .prepare_cached(
             "UPDATE delivery SET due_at = ?3 WHERE due_at IS NULL AND id = (
                  SELECT min(id) FROM delivery WHERE subscription = ?1 AND entity = ?2 AND state = 0)",
         )?
-        .execute(params![lane.id, entity, millis(now)])?;
-    if promoted > 0 {
-        tx.memory.poked.insert(lane.id);
-    }
-    Ok(())
+        .execute(params![subscription, entity, millis(now)])?;
+    Ok(promoted > 0)
 }
 
 /// Which deliveries to send again.
@@ -284,32 +312,31 @@ pub(super) fn chosen(db: &Connection, selection: &Selection) -> rusqlite::Result
     db.prepare(&query)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
 }
 
-/// Sends these again, as far as they have still ended; the first of them is at this place of all that are sent again.
+/// Makes these due again, as far as they have still ended, and returns their subscriptions; the first of them is at this
+/// place of all that are sent again.
 pub(super) fn resend(
-    tx: &mut Tx<'_>,
+    db: &Connection,
     ids: &[i64],
     first: usize,
     rate: Option<f64>,
     now: Timestamp,
-) -> rusqlite::Result<u64> {
-    let mut ended = tx.db.prepare_cached(
+) -> rusqlite::Result<Vec<i64>> {
+    let mut ended = db.prepare_cached(
         "SELECT subscription, entity FROM delivery WHERE id = ?1 AND state <> 0
              AND subscription IN (SELECT id FROM subscription WHERE standing <> 4)",
     )?;
-    let mut resent = 0;
+    let mut resent = Vec::new();
     for (place, id) in (first..).zip(ids) {
         let found = ended.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((subscription, entity)): Option<(i64, Option<String>)> = found else { continue };
-        let is_behind = is_behind(tx.db, subscription, entity.as_deref(), *id)?;
+        let is_behind = is_behind(db, subscription, entity.as_deref(), *id)?;
         let due = later(now, spread(place, rate));
-        tx.db
-            .prepare_cached(
-                "UPDATE delivery SET state = 0, is_retry = 1, due_at = ?2, ended_at = NULL, run_attempts = 0
-                 WHERE id = ?1",
-            )?
-            .execute(params![id, (!is_behind).then(|| millis(due))])?;
-        tx.memory.poked.insert(subscription);
-        resent += 1;
+        db.prepare_cached(
+            "UPDATE delivery SET state = 0, is_retry = 1, due_at = ?2, ended_at = NULL, run_attempts = 0
+             WHERE id = ?1",
+        )?
+        .execute(params![id, (!is_behind).then(|| millis(due))])?;
+        resent.push(subscription);
     }
     Ok(resent)
 }

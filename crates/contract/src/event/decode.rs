@@ -103,7 +103,7 @@ fn tracked<T: DeserializeOwned>(text: &str) -> Result<(T, Rest), Failed> {
 }
 
 /// Decodes a `T` wherever it stands in a document; `rest` is told what else there was.
-pub fn model<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+pub(super) fn model<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     deserializer: D,
     rest: &mut Rest,
 ) -> Result<T, D::Error> {
@@ -112,7 +112,7 @@ pub fn model<'de, T: DeserializeOwned, D: Deserializer<'de>>(
 
 /// What an object holds besides the values that went into a model.
 #[derive(Debug, Clone, Default)]
-pub struct Rest {
+pub(super) struct Rest {
     /// The model's fields that were there, `null` or not.
     pub known: Vec<&'static str>,
     /// What the model does not name, as it came.

@@ -1,12 +1,12 @@
 //! Everything that reads rows, and how a row is read.
 
-use chrono::DateTime;
-use contract::event::{DeliveryId, Dialect, Environment};
+use contract::event::DeliveryId;
 use contract::time::Timestamp;
-use rusqlite::types::{Type, Value};
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::super::{AttemptEntry, Detail, Entry, Filter, KeyUse, State};
+use super::columns::{millis, state, state_number, timestamp};
 use super::spans;
 
 const COLUMNS: &str = "d.id, d.source, d.environment, d.event_type, d.version, d.message_id,
@@ -193,41 +193,6 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         size: row.get::<_, i64>(18)?.unsigned_abs(),
         lost: row.get(19)?,
     })
-}
-
-pub(super) fn millis(time: Timestamp) -> i64 {
-    time.timestamp_millis()
-}
-
-pub(super) fn timestamp(millis: i64) -> Timestamp {
-    DateTime::from_timestamp_millis(millis).unwrap_or_default()
-}
-
-/// A state's number in the file; its place in [`State::ALL`], for ever.
-pub(super) fn state_number(state: State) -> i64 {
-    state as i64
-}
-
-fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
-    let number: i64 = row.get(column)?;
-    let unknown = || unreadable(column, Type::Integer, format!("no state has the number {number}"));
-    State::ALL.into_iter().find(|state| state_number(*state) == number).ok_or_else(unknown)
-}
-
-pub(super) fn dialect(row: &Row<'_>, column: usize) -> rusqlite::Result<Dialect> {
-    let name: String = row.get(column)?;
-    Dialect::from_name(&name)
-        .ok_or_else(|| unreadable(column, Type::Text, format!("there is no dialect {name:?}")))
-}
-
-pub(super) fn environment(row: &Row<'_>, column: usize) -> rusqlite::Result<Environment> {
-    let name: String = row.get(column)?;
-    Environment::from_name(&name)
-        .ok_or_else(|| unreadable(column, Type::Text, format!("there is no environment {name:?}")))
-}
-
-fn unreadable(column: usize, kind: Type, reason: String) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, kind, reason.into())
 }
 
 #[cfg(test)]

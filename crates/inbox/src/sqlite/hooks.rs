@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::{HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
-use super::browse::{environment, millis, timestamp};
+use super::columns::{environment, millis, timestamp};
 use super::rows;
 
 const COLUMNS: &str = "id, source, environment, hook, user, request_id, received_at, took, status,

@@ -9,10 +9,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use source::Verified;
 
 use super::super::{Claim, Filter, KeyUse, Lease, Receipt, Route, Seen, Standing, State, Verdict};
-use super::browse::{self, dialect, environment, millis, state_number, timestamp};
+use super::browse;
+use super::columns::{dialect, environment, millis, state_number, timestamp};
 use super::dedup::Identity;
 use super::spans;
-use super::writer::Tx;
+use super::state::Tx;
 
 /// Looking and inserting are one transaction of the one writer, so that of equal deliveries exactly one is new.
 pub(super) fn accept(
@@ -24,7 +25,7 @@ pub(super) fn accept(
 ) -> rusqlite::Result<Receipt> {
     let db = tx.db;
     let identity = Identity::of(delivery);
-    if let Some(id) = tx.memory.dedup()?.find(db, &identity)? {
+    if let Some(id) = tx.state.dedup()?.find(db, &identity)? {
         let seen = compare(tx, id, &delivery.digest)?;
         return Ok(Receipt { id, message_id: delivery.message_id.clone(), seen });
     }
@@ -51,7 +52,7 @@ pub(super) fn accept(
         delivery.key.map(|key| key.to_string()),
     ])?;
     let id = db.last_insert_rowid();
-    tx.memory.dedup()?.add(&identity, id);
+    tx.state.dedup()?.add(&identity, id);
     spans::note(db, id)?;
     enqueue(tx, id, delivery, route, now)?;
     Ok(Receipt { id, message_id: delivery.message_id.clone(), seen: Seen::New })
@@ -83,7 +84,7 @@ fn enqueue(
     let key = route.ordering_key.as_deref();
     let due = route.handled && !is_behind(tx, key, id)?;
     let first = |started| first_claim(id, delivery, route, now, started);
-    let held = if due { tx.memory.waiting.give(now, first) } else { None };
+    let held = if due { tx.state.waiting.give(now, first) } else { None };
     let (state, due_at) = match held {
         Some((started, lease)) => (State::Running, Some(lease_end(started, lease))),
         None if route.handled => (State::Ready, due.then(|| millis(now))),
@@ -291,7 +292,7 @@ pub(super) fn finish(
     if state.has_ended() {
         promote(tx, key.as_deref(), now)?;
     } else {
-        tx.memory.waiting.wake();
+        tx.state.waiting.wake();
     }
     Ok(true)
 }
@@ -306,7 +307,7 @@ fn release(tx: &mut Tx<'_>, lease: &Lease, until: Timestamp) -> rusqlite::Result
         )?
         .execute(params![lease.id, lease.attempt, millis(until), millis(lease.started)])?;
     if released > 0 {
-        tx.memory.waiting.wake();
+        tx.state.waiting.wake();
     }
     Ok(released > 0)
 }
@@ -348,7 +349,7 @@ fn promote(tx: &mut Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Resu
         .prepare_cached("UPDATE work SET due_at = ?2 WHERE id = ?1 AND due_at IS NULL")?
         .execute(params![next, millis(now)])?;
     if promoted > 0 {
-        tx.memory.waiting.wake();
+        tx.state.waiting.wake();
     }
     Ok(())
 }
@@ -366,7 +367,7 @@ pub(super) fn replay(tx: &mut Tx<'_>, filter: &Filter, now: Timestamp) -> rusqli
         restart.execute(params![id, due.then(|| millis(now))])?;
     }
     if !ended.is_empty() {
-        tx.memory.waiting.wake();
+        tx.state.waiting.wake();
     }
     Ok(ended.len() as u64)
 }
@@ -444,7 +445,7 @@ pub(super) fn catch_up(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Stan
         [millis(now)],
     )?;
     if made_due > 0 {
-        tx.memory.waiting.wake();
+        tx.state.waiting.wake();
     }
     let newest = tx.db.query_row(
         "SELECT max(received_at) FROM (

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::super::Sighting;
 use super::super::sighting::KEPT;
-use super::browse::{millis, timestamp};
+use super::columns::{millis, timestamp};
 
 /// A request that is there already is written anew.
 pub(super) fn note(db: &Connection, seen: &[Sighting]) -> rusqlite::Result<()> {

@@ -7,7 +7,7 @@ use contract::event::DeliveryId;
 use contract::time::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::browse::millis;
+use super::columns::millis;
 
 /// How many deliveries make a span.
 const SPAN: DeliveryId = 4096;

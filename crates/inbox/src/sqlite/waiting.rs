@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 
 use contract::time::Clock;
 use contract::time::Timestamp;
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::super::{Claim, InboxError, Result};
-use super::{browse, rows};
 
 /// How long waiting claims go without a look for what another process may have made due.
 const LONGEST_REST: Duration = Duration::from_secs(1);
@@ -48,7 +46,7 @@ impl Waiting {
     }
 
     /// How long there is no need to look for what is due; none if no claim waits.
-    pub(super) fn rest(&mut self) -> Option<Duration> {
+    pub(super) fn next_wakeup(&mut self) -> Option<Duration> {
         self.claimers.retain(|claimer| !claimer.is_gone());
         let Some(looked) = &self.looked else {
             return self.claimers.first().map(|_| Duration::ZERO);
@@ -57,7 +55,7 @@ impl Waiting {
     }
 
     pub(super) fn must_look(&mut self) -> bool {
-        self.rest() == Some(Duration::ZERO)
+        self.next_wakeup() == Some(Duration::ZERO)
     }
 
     /// Notes that something becomes due with the open transaction.
@@ -83,18 +81,14 @@ impl Waiting {
         Some((now, claimer.lease))
     }
 
-    /// Gives the claims what is due, if it is time to look.
-    pub(super) fn look(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        if !self.must_look() {
-            return Ok(());
-        }
-        let at = Instant::now();
-        for claimer in &mut self.claimers {
-            let now = (claimer.clock)();
-            claimer.given.extend(rows::claim(db, claimer.room(), claimer.lease, now)?);
-        }
-        self.looked = Some(Look { at, next: browse::next_due(db)? });
-        Ok(())
+    /// The claims that wait, to be given what is due.
+    pub(super) fn claimers(&mut self) -> impl Iterator<Item = &mut Claimer> {
+        self.claimers.iter_mut()
+    }
+
+    /// Notes that the claims were given what was due, and when the next delivery is.
+    pub(super) fn looked(&mut self, at: Instant, next: Option<Timestamp>) {
+        self.looked = Some(Look { at, next });
     }
 
     /// Answers the claims that were given something or have waited long enough, all if the transaction failed.
@@ -125,11 +119,17 @@ impl Claimer {
         self.reply.is_closed() && self.given.is_empty()
     }
 
+    /// The time by its clock.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
     fn takes(&self, due: Timestamp) -> bool {
         self.room() > 0 && !self.reply.is_closed() && due <= (self.clock)()
     }
 
-    fn room(&self) -> usize {
+    /// How many deliveries it can still be given.
+    pub(super) fn room(&self) -> usize {
         self.max.saturating_sub(self.given.len())
     }
 
@@ -177,7 +177,7 @@ mod tests {
         assert!(answer.try_recv().is_err());
         assert!(waiting.answer(None).is_empty());
         assert_eq!(answer.try_recv().unwrap().unwrap().len(), 1);
-        assert_eq!(waiting.rest(), None);
+        assert_eq!(waiting.next_wakeup(), None);
     }
 
     #[test]

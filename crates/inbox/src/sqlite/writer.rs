@@ -1,58 +1,44 @@
-//! What the writer knows besides the file, who has been here and who waits, and the claims that wait there.
+//! What the writer does besides calls: it gives waiting claims what is due, and answers them.
 
 use std::time::{Duration, Instant};
 
 use contract::time::Clock;
 use rusqlite::Connection;
-use store::{Queue, Work, Writer, stopped, unheard};
+use store::{Queue, Work, Writer, fire_and_forget, stopped};
 use tokio::sync::oneshot;
 
 use super::super::{Claim, InboxError, Result, Verdict};
-use super::dedup::Dedup;
-use super::rows;
-use super::waiting::{Claimer, Waiting};
+use super::state::{Tx, WriterState};
+use super::waiting::Claimer;
+use super::{browse, rows};
 
 /// The longest that a claim waits, whatever its patience.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The open transaction, as a call sees it.
-pub(super) type Tx<'c> = store::Tx<'c, Memory>;
+impl store::WriterState for WriterState {
+    type Message = Claimer;
 
-/// What the writer knows besides the file.
-pub(super) struct Memory {
-    pub(super) waiting: Waiting,
-    dedup: Option<Dedup>,
-}
-
-impl Memory {
-    /// `dedup` if this process is the one that may add identities.
-    pub(super) fn new(dedup: Option<Dedup>) -> Self {
-        Memory { waiting: Waiting::default(), dedup }
-    }
-
-    /// The known identities, if this process is the one that may add to them.
-    pub(super) fn dedup(&mut self) -> rusqlite::Result<&mut Dedup> {
-        self.dedup.as_mut().ok_or(rusqlite::Error::InvalidQuery)
-    }
-}
-
-impl store::Memory for Memory {
-    type Guest = Claimer;
-
-    fn welcome(&mut self, claimer: Claimer) {
+    fn on_message(&mut self, claimer: Claimer) {
         self.waiting.add(claimer);
     }
 
-    fn rest(&mut self) -> Option<Duration> {
-        self.waiting.rest()
+    fn next_wakeup(&mut self) -> Option<Duration> {
+        self.waiting.next_wakeup()
     }
 
-    fn seal(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        self.waiting.look(db)?;
+    fn before_commit(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        if self.waiting.must_look() {
+            let looked_at = Instant::now();
+            for claimer in self.waiting.claimers() {
+                let now = claimer.now();
+                claimer.given.extend(rows::claim(db, claimer.room(), claimer.lease, now)?);
+            }
+            self.waiting.looked(looked_at, browse::next_due(db)?);
+        }
         self.dedup.as_mut().map_or(Ok(()), |dedup| dedup.seal(db))
     }
 
-    fn ended(&mut self, failure: Option<&store::Error>) -> Option<Work<Self>> {
+    fn after_commit(&mut self, failure: Option<&store::Error>) -> Option<Work<Self>> {
         match (failure, &mut self.dedup) {
             (None, Some(dedup)) => dedup.committed(),
             (Some(_), Some(dedup)) => dedup.rolled_back(),
@@ -66,7 +52,7 @@ impl store::Memory for Memory {
 
 /// Waits in the writer for up to `max` deliveries that are due. What nobody waits for any more is given back.
 pub(super) async fn claim(
-    writer: &Writer<Memory>,
+    writer: &Writer<WriterState>,
     max: usize,
     lease: Duration,
     clock: Clock,
@@ -85,7 +71,7 @@ pub(super) async fn claim(
 /// A claim's answer on its way. If its taker is gone when it comes, it goes back.
 struct Claimed<'w> {
     answer: oneshot::Receiver<Result<Vec<Claim>>>,
-    queue: &'w Queue<Memory>,
+    queue: &'w Queue<WriterState>,
 }
 
 impl Drop for Claimed<'_> {
@@ -99,8 +85,8 @@ impl Drop for Claimed<'_> {
 }
 
 /// Releases what was claimed, at the time at which it was.
-fn give_back(claims: Vec<Claim>) -> Work<Memory> {
-    unheard(move |tx: &mut Tx<'_>| {
+fn give_back(claims: Vec<Claim>) -> Work<WriterState> {
+    fire_and_forget(move |tx: &mut Tx<'_>| {
         claims.iter().try_for_each(|Claim { lease, .. }| {
             rows::finish(tx, lease, &Verdict::Released, lease.started).map(drop)
         })

@@ -30,11 +30,11 @@ pub struct Answer {
 }
 
 /// The body and the request line of a canary; nothing is known of its headers and its key.
-pub(super) fn echo(body: &[u8], arrival: &Arrival<'_>, max_body: usize) -> Echo {
+pub(super) fn echo(body: &[u8], arrival: &Arrival, max_body: usize) -> Echo {
     Echo {
         sha256: hex::encode(Sha256::digest(body)),
         size: body.len(),
-        query: arrival.query.map(shown_query),
+        query: arrival.query.as_deref().map(shown_query),
         headers: Vec::new(),
         received_at: arrival.time,
         key: None,

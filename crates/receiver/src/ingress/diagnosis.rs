@@ -40,10 +40,10 @@ pub(super) struct Diagnoses {
 }
 
 /// How a request came, beyond its headers and its body.
-pub(super) struct Arrival<'r> {
+pub(super) struct Arrival {
     pub(super) id: RequestId,
     pub(super) time: Timestamp,
-    pub(super) query: Option<&'r str>,
+    pub(super) query: Option<String>,
 }
 
 /// One refused request.
@@ -81,7 +81,7 @@ impl Diagnoses {
         &self,
         source: &Arc<Source>,
         rejected: Rejected,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
         unread: Option<Body>,
     ) {
         let Rejected { refusal, headers, body } = rejected;
@@ -95,7 +95,7 @@ impl Diagnoses {
             source: Arc::clone(source),
             id: arrival.id.to_string(),
             time: arrival.time,
-            query: arrival.query.map(str::to_owned),
+            query: arrival.query.clone(),
             refusal,
             headers,
         };

@@ -4,38 +4,35 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::response::Response;
 use contract::canary::CANARY;
 use contract::canary::Echo;
 use contract::catalog::Handlers;
 use contract::hook::{Call, HookMeta};
-use http::header::CONTENT_TYPE;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
-use server::connections::Permit;
-use server::problem::{NOT_IMPLEMENTED, Problem, SOON};
+use server::problem::SOON;
 use server::request_id::RequestId;
 use source::{AdmittedCall, HookRoute, Unhandled, VerifiedCall, versioned};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer;
+use super::call_log::{CallLog, PendingCall, Running};
 use super::diagnosis::Arrival;
 use super::endpoint::name_below;
-use super::gate::Gate;
-use super::ledger::{Entry, Ledger, Running};
-use super::receive::not_post;
+use super::gate::{Authentic, Gate};
+use super::hook_response::respond;
 use super::record::{Facts, PROBE};
-use super::refused::{Refused, check_content, malformed, unavailable};
+use super::refused::{Refused, malformed, unavailable};
 use crate::dispatch::Room;
-use crate::dispatch::hooks::{self, Answer};
+use crate::dispatch::hooks;
 
 /// Answers hooks.
 pub(super) struct Hooks {
     places: Vec<Place>,
     handlers: Arc<Handlers>,
-    ledger: Ledger,
+    log: CallLog,
     room: Room,
 }
 
@@ -46,23 +43,15 @@ pub(super) struct Place {
     turns: Arc<Semaphore>,
 }
 
-/// What has come of an authentic request.
-enum Accepted {
-    /// A call, and its turn.
-    Call(Call, OwnedSemaphorePermit),
-    /// A probe, which runs nothing.
-    Probe(Echo),
-}
-
 impl Hooks {
-    pub(super) fn new(sites: Vec<Arc<HookRoute>>, handlers: Arc<Handlers>, ledger: Ledger) -> Self {
+    pub(super) fn new(sites: Vec<Arc<HookRoute>>, handlers: Arc<Handlers>, log: CallLog) -> Self {
         let place = |site: Arc<HookRoute>| Place {
             prefixes: [versioned(&site.path, 1), site.path.clone()],
             turns: Arc::new(Semaphore::new(site.concurrency)),
             site,
         };
         let (places, room) = (sites.into_iter().map(place).collect(), Room::default());
-        Hooks { places, handlers, ledger, room }
+        Hooks { places, handlers, log, room }
     }
 
     /// The place that `path` leads to, and the hook that it names; empty for the one URL that takes all hooks.
@@ -78,67 +67,27 @@ impl Hooks {
         &self,
         gate: &Gate,
         place: &Place,
-        hook: &str,
-        request: Request,
-        id: RequestId,
-        facts: &mut Facts,
-    ) -> Result<Response, Refused> {
-        if request.method() != Method::POST {
-            return Ok(not_post(facts));
-        }
-        let started = Instant::now();
-        Ok(match self.accept(gate, place, hook, request, id, facts).await? {
-            Accepted::Call(call, turn) => {
-                let entry = Entry::new(&place.site, &call, id, started);
-                self.run(place.site.unhandled, call, turn, entry, facts).await
-            }
-            Accepted::Probe(echo) => {
-                facts.outcome = Some(PROBE);
-                echoed(echo)
-            }
-        })
-    }
-
-    /// A call that is its sender's, or a probe of one.
-    async fn accept(
-        &self,
-        gate: &Gate,
-        place: &Place,
         path: &str,
         request: Request,
         id: RequestId,
-        facts: &mut Facts,
-    ) -> Result<Accepted, Refused> {
+        facts: &Facts,
+    ) -> Result<Response, Refused> {
         let (site, deadline) = (&place.site, Instant::now() + place.site.deadline);
-        gate.check_open()?;
-        let (mut head, body) = request.into_parts();
-        let connection = head.extensions.remove::<Arc<Permit>>();
-        let content = check_content(&head.headers, &body);
-        let uri = head.uri.clone();
-        let arrival = Arrival { id, time: (gate.clock)(), query: uri.query() };
-        let admitted = match site.source.admit_call(head, arrival.time) {
-            Ok(admitted) => admitted,
-            Err(rejected) => {
-                return Err(gate.reject(&site.source, *rejected, &arrival, Some(body)));
-            }
+        let started = Instant::now();
+        let named = |admitted: &AdmittedCall| {
+            let ids = self.hook(path, admitted).map_err(|reason| malformed(reason.into_owned()))?;
+            facts.note(|known| known.hook = Some(ids.0.clone()));
+            Ok(ids)
         };
-        let content = content?;
-        let (hook, called) =
-            self.hook(path, &admitted).map_err(|reason| malformed(reason.into_owned()))?;
-        facts.hook = Some(hook.clone());
-        let body = gate.reader.read(&site.source.name, admitted.is_proven(), body).await?;
-        content.check(&body)?;
-        let verified = admitted
-            .verify(body)
-            .map_err(|rejected| gate.reject(&site.source, *rejected, &arrival, None))?;
-        facts.key = verified.key;
-        connection.iter().for_each(|connection| connection.prove());
+        let authentic = gate.authenticate(&site.source, request, id, named, || Ok(())).await?;
+        let Authentic { verified, admitted: (hook, called), arrival } = authentic;
+        facts.note(|known| known.key = verified.key);
         let turn = Arc::clone(&place.turns)
             .try_acquire_owned()
             .map_err(|_| unavailable(SOON, "more calls than concurrency in hooks"))?;
         if hook == CANARY || verified.mark().is_some() {
-            let echo = self.echo(&verified, &hook, &arrival, gate.reader.max);
-            return Ok(Accepted::Probe(echo));
+            facts.note(|known| known.outcome = Some(PROBE));
+            return Ok(echoed(self.echo(&verified, &hook, &arrival, gate.reader.max)));
         }
         let meta = HookMeta {
             hook,
@@ -148,19 +97,14 @@ impl Hooks {
             received_at: arrival.time,
             deadline,
         };
-        let call =
-            Call::new(site.vendor(), meta, called, verified.token, verified.user, verified.body);
-        Ok(Accepted::Call(call, turn))
+        let VerifiedCall { token, user, body, .. } = verified;
+        let call = Call::new(site.vendor(), meta, called, token, user, body);
+        let pending = PendingCall::new(site, &call, id, started);
+        Ok(self.run(site.unhandled, call, turn, pending, facts).await)
     }
 
     /// What was seen of a probe, and whether the hook that it asks about would be handled.
-    fn echo(
-        &self,
-        probe: &VerifiedCall,
-        hook: &str,
-        arrival: &Arrival<'_>,
-        max_body: usize,
-    ) -> Echo {
+    fn echo(&self, probe: &VerifiedCall, hook: &str, arrival: &Arrival, max_body: usize) -> Echo {
         let asked = probe.mark().filter(|asked| asked != CANARY);
         let row = self.handlers.table().hook(asked.as_deref().unwrap_or(hook));
         let handled = row.filter(|row| row.handler.is_some());
@@ -211,8 +155,8 @@ impl Hooks {
         unhandled: Unhandled,
         call: Call,
         turn: OwnedSemaphorePermit,
-        entry: Entry,
-        facts: &mut Facts,
+        pending: PendingCall,
+        facts: &Facts,
     ) -> Response {
         let handlers = Arc::clone(&self.handlers);
         let room = self.room.clone();
@@ -221,11 +165,13 @@ impl Hooks {
             let _room = timeout_at(call.meta.deadline, room.take(&call.body)).await;
             hooks::run(&handlers, unhandled, call).await
         };
-        let ended = Running::new(work, entry, self.ledger.clone()).await;
-        facts.outcome = Some(ended.outcome());
-        facts.reason = ended.reason().map(str::to_owned);
-        facts.error_id = ended.error_id().map(str::to_owned);
-        facts.callback = ended.callback.as_ref().map(|callback| callback.took);
+        let ended = Running::new(work, pending, self.log.clone()).await;
+        facts.note(|known| {
+            known.outcome = Some(ended.outcome());
+            known.reason = ended.reason().map(str::to_owned);
+            known.error_id = ended.error_id().map(str::to_owned);
+            known.callback = ended.callback.as_ref().map(|callback| callback.took);
+        });
         respond(ended.answer)
     }
 }
@@ -236,30 +182,4 @@ fn echoed(canary: Echo) -> Response {
         canary: Echo,
     }
     server::json(StatusCode::OK, "application/json", &Echoed { canary })
-}
-
-fn respond(answer: Answer) -> Response {
-    let status = status(&answer);
-    match answer {
-        Answer::Response(answer) | Answer::VendorError(answer) => {
-            (status, answer.metadata().clone(), answer.body).into_response()
-        }
-        Answer::Failed(fault) => json(status, fault.body()),
-        Answer::NotJson(reason) => malformed(reason).problem.into_response(),
-        Answer::Unhandled => Problem::new(&NOT_IMPLEMENTED).into_response(),
-    }
-}
-
-/// The answer's status.
-pub(super) fn status(answer: &Answer) -> StatusCode {
-    match answer {
-        Answer::Response(_) => StatusCode::OK,
-        Answer::VendorError(_) | Answer::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        Answer::NotJson(_) => StatusCode::BAD_REQUEST,
-        Answer::Unhandled => StatusCode::NOT_IMPLEMENTED,
-    }
-}
-
-fn json(status: StatusCode, body: Bytes) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -49,7 +49,13 @@ impl<S: Send + Sync> FromRequestParts<S> for PageUser {
             return Err(Problem::new(&INTERNAL).into_response());
         };
         let user = ask(site, parts.uri.query().unwrap_or_default()).await;
-        user.map_err(|error| refusal(site, &error))
+        user.map_err(|error| {
+            Facts::of(&parts.extensions).note(|known| {
+                known.source = Some(site.source.name.clone());
+                known.reason = Some(error.to_string());
+            });
+            refusal(&error)
+        })
     }
 }
 
@@ -69,19 +75,13 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.into_owned())
 }
 
-fn refusal(site: &HookRoute, error: &PageError) -> Response {
+fn refusal(error: &PageError) -> Response {
     let problem = match error {
         PageError::Missing(_) => Problem::new(&BAD_REQUEST).detail(error.to_string()),
         PageError::Refused => Problem::new(&UNAUTHORIZED),
         PageError::Nobody | PageError::Unchecked(_) => Problem::unavailable(LATER),
     };
-    let mut response = problem.into_response();
-    response.extensions_mut().insert(Facts {
-        source: Some(site.source.name.clone()),
-        reason: Some(error.to_string()),
-        ..Facts::default()
-    });
-    response
+    problem.into_response()
 }
 
 /// The pages under the path of each site that serves them, kept out of caches and of other frames than the vendor's.

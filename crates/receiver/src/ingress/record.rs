@@ -1,7 +1,7 @@
 //! One log line a request, written from what answering it found out.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
@@ -10,7 +10,7 @@ use contract::event::DeliveryId;
 use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt;
-use http::{HeaderValue, StatusCode};
+use http::{Extensions, HeaderValue, StatusCode};
 use inbox::{Sighting, Sightings};
 use server::problem::{INTERNAL, Problem};
 use server::request_id::{REQUEST_ID, RequestId};
@@ -27,9 +27,28 @@ pub(super) const HANDSHAKE: &str = "handshake";
 /// The outcome of a canary; nobody waits for it, so it is not counted.
 pub(super) const PROBE: &str = "canary";
 
-/// What receiving found out about a request; the rest of the line is the response's.
+/// What is known of a request so far. Clones share it: one travels with the request, and whoever answers adds to it.
+#[derive(Clone, Default)]
+pub(super) struct Facts(Arc<Mutex<Known>>);
+
+impl Facts {
+    /// Those that travel with a request.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+
+    pub(super) fn note(&self, note: impl FnOnce(&mut Known)) {
+        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn take(&self) -> Known {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The facts of a request, for its log line; the rest of the line is the response's.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Facts {
+pub(super) struct Known {
     pub(super) source: Option<String>,
     pub(super) event_type: Option<String>,
     pub(super) message_id: Option<String>,
@@ -58,27 +77,32 @@ pub(super) struct Recorder {
 /// Gives the request an id, turns a panic into a 500, counts, and logs.
 pub(super) async fn record<F>(
     recorder: &Recorder,
-    request: Request,
+    mut request: Request,
     answer: impl FnOnce(Request, RequestId) -> F,
 ) -> Response
 where
-    F: Future<Output = (Response, Option<Facts>)>,
+    F: Future<Output = Response>,
 {
     let started = Instant::now();
     let number = RequestId::new();
     let id = number.to_string();
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let facts = Facts::default();
+    request.extensions_mut().insert(facts.clone());
     let mut unanswered = Unanswered(Some(&id));
     let answered = AssertUnwindSafe(answer(request, number)).catch_unwind().await;
     unanswered.0 = None;
-    let (mut response, facts) = answered
-        .unwrap_or_else(|_| (Problem::new(&INTERNAL).instance(id.as_str()).into_response(), None));
+    let mut response = answered.unwrap_or_else(|_| {
+        facts.note(|known| known.reason = Some("answering it has panicked".into()));
+        Problem::new(&INTERNAL).instance(id.as_str()).into_response()
+    });
+    let known = facts.take();
     let status = response.status();
     let took = started.elapsed();
-    match &facts {
-        Some(Facts { outcome: Some(HANDSHAKE | PROBE), .. }) => {}
-        Some(Facts { hook: Some(_), outcome: Some(_), .. }) => {}
-        Some(Facts { source: Some(source), outcome: Some(outcome), .. }) => {
+    match &known {
+        Known { outcome: Some(HANDSHAKE | PROBE), .. } => {}
+        Known { hook: Some(_), outcome: Some(_), .. } => {}
+        Known { source: Some(source), outcome: Some(outcome), .. } => {
             recorder.metrics.delivery(source, outcome, took);
         }
         _ if status.is_client_error() || status.is_server_error() => {
@@ -86,13 +110,12 @@ where
         }
         _ => {}
     }
-    if let Some(seen) = sighting(&id, status, facts.as_ref(), || format!("{method} {}", uri.path()))
-    {
+    if let Some(seen) = sighting(&id, status, &known, || format!("{method} {}", uri.path())) {
         recorder.sightings.saw(Sighting { at: (recorder.clock)(), ..seen });
     }
-    match facts {
+    match known.source {
         // The path of a delivery may be a secret; its source says enough.
-        Some(facts) => log_delivery(&id, status, took, &facts),
+        Some(_) => log_delivery(&id, status, took, &known),
         None => info!(
             request.id = id,
             %method,
@@ -112,29 +135,30 @@ where
 fn sighting(
     id: &str,
     status: StatusCode,
-    facts: Option<&Facts>,
+    known: &Known,
     target: impl FnOnce() -> String,
 ) -> Option<Sighting> {
-    let is_known = |facts: &Facts| matches!(facts.outcome, Some("duplicate" | "conflict"));
-    let is_told = match facts {
-        Some(facts) => facts.hook.is_none() && (facts.reason.is_some() || is_known(facts)),
+    let is_known = matches!(known.outcome, Some("duplicate" | "conflict"));
+    let is_told = match known.source {
+        Some(_) => known.hook.is_none() && (known.reason.is_some() || is_known),
         None => matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED),
     };
     if !is_told {
         return None;
     }
-    let target = facts.is_none().then(|| target().chars().take(LONGEST_TARGET).collect());
-    let facts = facts.cloned().unwrap_or_default();
+    let is_elsewhere = known.source.is_none();
+    let target = is_elsewhere.then(|| target().chars().take(LONGEST_TARGET).collect());
+    let known = known.clone();
     Some(Sighting {
         request_id: id.to_owned(),
         at: Timestamp::UNIX_EPOCH,
-        source: facts.source,
+        source: known.source,
         target,
-        event_type: facts.event_type.filter(|event| !event.is_empty()),
-        message_id: facts.message_id,
-        delivery: facts.delivery,
+        event_type: known.event_type.filter(|event| !event.is_empty()),
+        message_id: known.message_id,
+        delivery: known.delivery,
         status: status.as_u16(),
-        reason: facts.reason,
+        reason: known.reason,
         findings: None,
     })
 }
@@ -150,28 +174,28 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-fn log_delivery(id: &str, status: StatusCode, took: Duration, facts: &Facts) {
+fn log_delivery(id: &str, status: StatusCode, took: Duration, known: &Known) {
     macro_rules! line {
         ($level:ident) => {
             $level!(
                 request.id = id,
-                source = facts.source,
-                event.r#type = facts.event_type,
-                message.id = facts.message_id,
-                delivery.id = facts.delivery,
-                hook = facts.hook,
-                callback_us = facts.callback.map(micros),
-                error.id = facts.error_id,
-                key = facts.key.map(tracing::field::display),
-                outcome = facts.outcome.unwrap_or("refused"),
-                reason = facts.reason,
+                source = known.source,
+                event.r#type = known.event_type,
+                message.id = known.message_id,
+                delivery.id = known.delivery,
+                hook = known.hook,
+                callback_us = known.callback.map(micros),
+                error.id = known.error_id,
+                key = known.key.map(tracing::field::display),
+                outcome = known.outcome.unwrap_or("refused"),
+                reason = known.reason,
                 status = status.as_u16(),
                 duration_us = micros(took),
                 "request"
             )
         };
     }
-    if facts.reason.is_some() { line!(warn) } else { line!(info) }
+    if known.reason.is_some() { line!(warn) } else { line!(info) }
 }
 
 fn micros(took: Duration) -> u64 {

@@ -7,10 +7,9 @@ use axum::body::{Body, HttpBody};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use inbox::InboxError;
 use server::problem::{
-    BAD_REQUEST, CONTENT_TOO_LARGE, INTERNAL, Problem, REQUEST_TIMEOUT, SOON, UNAUTHORIZED,
+    BAD_REQUEST, CONTENT_TOO_LARGE, Problem, REQUEST_TIMEOUT, SOON, UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
 };
-use server::request_id::RequestId;
 use source::{Refusal, RefusalKind, Source};
 use text::field::{self, MediaType};
 
@@ -92,9 +91,8 @@ pub(super) fn unavailable(after: Duration, reason: impl Into<Cow<'static, str>>)
     Refused::new(Problem::unavailable(after), reason)
 }
 
-/// What a request is answered that a fault of the receiver's own has ended.
-pub(super) fn panicked(id: RequestId) -> Refused {
-    Refused::new(Problem::new(&INTERNAL).instance(id.to_string()), "answering it has panicked")
+pub(super) fn not_post() -> Refused {
+    Refused::new(Problem::method_not_allowed("POST, HEAD"), "only POST is received")
 }
 
 pub(super) fn too_fast(after: Duration) -> Refused {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use source::{Admission, Admitted};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, Method, Uri, request};
@@ -48,7 +49,7 @@ pub fn receive(
     head: request::Parts,
     body: Bytes,
 ) -> Result<Verified, Box<Rejected>> {
-    source.admit(head, NOW)?.verify(body)
+    Admitted::admit(&source, head, NOW)?.verify(body)
 }
 
 /// Asks a delivery for all that it says.

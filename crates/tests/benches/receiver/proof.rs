@@ -8,7 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use signature::{Key, Scheme, Stamp};
-use source::Source;
+use source::{Admission, Admitted, Source};
 
 use crate::process::median;
 
@@ -91,7 +91,7 @@ pub(crate) fn head(headers: HeaderMap) -> http::request::Parts {
 fn once(case: &Case) -> anyhow::Result<f64> {
     let started = Instant::now();
     for headers in case.requests.iter().cycle().take(CHECKS as usize) {
-        let admitted = case.source.admit(head(headers.clone()), contract::time::now())?;
+        let admitted = Admitted::admit(&case.source, head(headers.clone()), contract::time::now())?;
         black_box(admitted.verify(case.body.clone())?);
     }
     Ok(started.elapsed().as_secs_f64() * 1e6 / f64::from(CHECKS))

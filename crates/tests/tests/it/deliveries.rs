@@ -8,7 +8,7 @@ use contract::time::Clock;
 use contract::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use inbox::{self, Inbox, Options, Route};
-use source::{Auth, Places, Source, Verified};
+use source::{Admission, Admitted, Auth, Places, Source, Verified};
 
 /// Longer than any step of a test may take, on however busy a machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,7 +66,7 @@ impl Message {
         });
         let mut head = http::Request::new(()).into_parts().0;
         head.headers = self.headers.clone();
-        let admitted = source.admit(head, chrono::Utc::now()).unwrap();
+        let admitted = Admitted::admit(&source, head, chrono::Utc::now()).unwrap();
         admitted.verify(self.body.clone().into()).unwrap()
     }
 }

@@ -1,6 +1,4 @@
-//! The committed OpenAPI document is the one that the code builds.
-
-use std::path::Path;
+//! The OpenAPI document of the fixture.
 
 use fixture::table;
 use receiver::openapi::{default_hooks, default_source, document};
@@ -9,22 +7,6 @@ use serde_json::Value;
 fn built() -> String {
     let document = document(&table(), &[default_source()], &[default_hooks().unwrap()]).unwrap();
     document.to_pretty_json().unwrap() + "\n"
-}
-
-#[test]
-fn the_committed_document_is_the_one_that_the_code_builds() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi/openapi.json");
-    let built = built();
-    if std::env::var_os("UPDATE_OPENAPI").is_some_and(|value| value == "1") {
-        std::fs::write(&file, &built).unwrap();
-    }
-    let committed = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        committed == built,
-        "openapi/openapi.json is not what the code builds (first difference in line {}).\n\
-         Rewrite it with `UPDATE_OPENAPI=1 cargo test openapi` and look at the difference before you commit it.",
-        first_difference(&committed, &built)
-    );
 }
 
 #[test]
@@ -50,10 +32,6 @@ fn no_two_hooks_have_the_same_summary() {
     summaries.sort();
     summaries.dedup();
     assert!(all > 20 && summaries.len() == all, "{summaries:#?}");
-}
-
-fn first_difference(a: &str, b: &str) -> usize {
-    1 + a.lines().zip(b.lines()).take_while(|(a, b)| a == b).count()
 }
 
 fn collect_references(value: &Value, found: &mut Vec<String>) {

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use settings::Overrides;
 use sha2::{Digest, Sha256};
 use signature::{RFC_9421, Stamps};
-use source::Source;
 use source::diagnose::{Request, diagnose};
+use source::{Admission, Admitted, Source};
 use text::inert;
 
 use captured::Captured;
@@ -136,7 +136,8 @@ fn check(
     let time = at.or(own).unwrap_or(now);
     let (head, body) = (captured.head(&source.path), &captured.body);
     let (headers, query) = (&captured.headers, captured.target.as_ref().and_then(Uri::query));
-    let verified = source.admit(head, time).and_then(|admitted| admitted.verify(body.clone()));
+    let verified =
+        Admitted::admit(&source, head, time).and_then(|admitted| admitted.verify(body.clone()));
     let (result, findings) = match verified {
         Ok(verified) => (Ok(verified.key.map(|key| key.to_string())), Vec::new()),
         Err(rejected) => {

@@ -1,6 +1,5 @@
-//! From a request to an answer: admit, read, verify, keep.
+//! Deliveries: from a request to an answer.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,25 +8,22 @@ use axum::response::{IntoResponse, Response};
 use contract::canary::CANARY;
 use contract::canary::Echo;
 use contract::catalog::Table;
-use futures_util::FutureExt;
-use http::header::{ALLOW, HeaderValue};
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode};
 use inbox::{Front, Receipt, Route, Seen};
-use server::connections::Permit;
-use server::problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem, SOON};
+use server::problem::{NOT_FOUND, Problem, SOON};
 use server::request_id::RequestId;
-use source::{Refusal, Verified};
+use source::{Admitted, Refusal, Verified};
 
 use super::Parts;
 use super::answer::{self, Answer, Status};
+use super::call_log::CallLog;
 use super::diagnosis::Arrival;
 use super::endpoint::Endpoint;
-use super::gate::Gate;
+use super::gate::{Authentic, Gate};
 use super::handshake;
 use super::hooks::{Hooks, Place};
-use super::ledger::Ledger;
-use super::record::{Facts, HANDSHAKE, PROBE};
-use super::refused::{Refused, check_content, panicked, too_fast, unavailable};
+use super::record::{Facts, HANDSHAKE, Known, PROBE};
+use super::refused::{Refused, not_post, too_fast, unavailable};
 use super::shares::Shares;
 
 /// How long a request that proves nothing waits for its answer, with neither a turn nor its body held meanwhile:
@@ -44,14 +40,6 @@ pub(super) struct Receiver {
     hooks: Hooks,
 }
 
-/// What has come of an authentic request.
-enum Accepted {
-    /// A delivery that is in the inbox.
-    Kept(Answer),
-    /// The sender only asked to have its challenge repeated.
-    Challenge(String),
-}
-
 /// Where a request goes that is a source's.
 pub(super) enum Way<'r> {
     /// A delivery of the event that the path names; empty if it names none.
@@ -61,26 +49,24 @@ pub(super) enum Way<'r> {
 }
 
 impl Way<'_> {
-    /// What is known of a request before it is looked into.
-    fn facts(&self) -> Facts {
-        let (source, event_type, hook) = match self {
-            Way::Event(endpoint, event) => (&endpoint.source, Some(event.clone()), None),
-            Way::Hook(place, hook) => (&place.site.source, None, Some(hook.clone())),
-        };
-        Facts { source: Some(source.name.clone()), event_type, hook, ..Facts::default() }
+    /// The source, for the log, and what the path names.
+    fn note(&self, known: &mut Known) {
+        match self {
+            Way::Event(endpoint, event) => {
+                known.source = Some(endpoint.source.name.clone());
+                known.event_type = Some(event.clone());
+            }
+            Way::Hook(place, hook) => {
+                known.source = Some(place.site.source.name.clone());
+                known.hook = Some(hook.clone());
+            }
+        }
     }
 }
 
 /// The route for what is neither a source's nor any other route's.
-pub(super) async fn not_found(State(receiver): State<Arc<Receiver>>, uri: Uri) -> Response {
-    receiver.not_found(uri.path())
-}
-
-pub(super) fn not_post(facts: &mut Facts) -> Response {
-    facts.reason = Some("only POST is received".into());
-    let mut response = Problem::new(&METHOD_NOT_ALLOWED).into_response();
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, HEAD"));
-    response
+pub(super) async fn not_found(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    receiver.not_found(&request)
 }
 
 impl Receiver {
@@ -92,12 +78,12 @@ impl Receiver {
         versions.dedup();
         let sources = &parts.sources;
         let endpoints = sources.iter().flat_map(|source| Endpoint::of(source, &versions));
-        let ledger = Ledger { log: parts.hook_log, metrics: parts.metrics, tasks: parts.calls };
+        let log = CallLog { log: parts.hook_log, metrics: parts.metrics, tasks: parts.calls };
         Receiver {
             endpoints: endpoints.collect(),
             gate: Gate::new(sources, &parts.limits, parts.clock, parts.sightings, parts.stop),
             turns: Shares::new(parts.limits.concurrency, 1),
-            hooks: Hooks::new(parts.hooks, Arc::clone(&parts.handlers), ledger),
+            hooks: Hooks::new(parts.hooks, Arc::clone(&parts.handlers), log),
             catalog: Arc::clone(parts.handlers.table()),
             front: parts.front,
         }
@@ -113,152 +99,105 @@ impl Receiver {
     }
 
     /// Answers a request that is a source's; one that proves nothing waits for its answer.
-    pub(super) async fn receive(
-        &self,
-        way: &Way<'_>,
-        request: Request,
-        id: RequestId,
-    ) -> (Response, Facts) {
-        let mut facts = way.facts();
-        // Some senders look whether there is anything before they take a URL. Any other method tells them as much.
-        if request.method() == Method::HEAD {
-            facts.outcome = Some(HANDSHAKE);
-            return (StatusCode::OK.into_response(), facts);
-        }
-        let answering = async {
-            match way {
-                Way::Event(endpoint, event) => {
-                    self.deliver(endpoint, event, request, id, &mut facts).await
-                }
-                Way::Hook(place, hook) => {
-                    self.hooks.call(&self.gate, place, hook, request, id, &mut facts).await
-                }
+    pub(super) async fn receive(&self, way: &Way<'_>, request: Request, id: RequestId) -> Response {
+        let facts = Facts::of(request.extensions());
+        // The log names the source, and not the path, which may be a secret.
+        facts.note(|known| way.note(known));
+        let answered = match (request.method(), way) {
+            // Some senders look whether there is anything before they take a URL. Any other method tells them as much.
+            (&Method::HEAD, _) => {
+                facts.note(|known| known.outcome = Some(HANDSHAKE));
+                Ok(StatusCode::OK.into_response())
             }
+            (&Method::POST, Way::Event(endpoint, event)) => {
+                self.accept(endpoint, event, request, id, &facts).await
+            }
+            (&Method::POST, Way::Hook(place, hook)) => {
+                self.hooks.call(&self.gate, place, hook, request, id, &facts).await
+            }
+            (_, Way::Event(endpoint, _)) => match handshake::answer(&endpoint.source, &request) {
+                Some(response) => {
+                    facts.note(|known| known.outcome = Some(HANDSHAKE));
+                    Ok(response)
+                }
+                None => Err(not_post()),
+            },
+            (_, Way::Hook(..)) => Err(not_post()),
         };
-        let answered = AssertUnwindSafe(answering).catch_unwind().await;
-        // The log names the source then, too, and not the path, which may be a secret.
-        let answered = answered.unwrap_or_else(|_| Err(panicked(id)));
         let response = answered.unwrap_or_else(|refused| {
-            facts.reason = Some(refused.reason.into_owned());
+            facts.note(|known| known.reason = Some(refused.reason.into_owned()));
             refused.problem.into_response()
         });
         if response.status() == StatusCode::UNAUTHORIZED {
             tokio::time::sleep(UNPROVEN_PAUSE).await;
         }
-        (response, facts)
-    }
-
-    async fn deliver(
-        &self,
-        endpoint: &Endpoint,
-        event: &str,
-        request: Request,
-        id: RequestId,
-        facts: &mut Facts,
-    ) -> Result<Response, Refused> {
-        if let Some(response) = handshake::answer(&endpoint.source, &request) {
-            facts.outcome = Some(HANDSHAKE);
-            return Ok(response);
-        }
-        if request.method() != Method::POST {
-            return Ok(not_post(facts));
-        }
-        Ok(match self.accept(endpoint, event, request, id, facts).await? {
-            Accepted::Kept(answer) => {
-                let status = StatusCode::from_u16(endpoint.source.accepted_status);
-                answer.respond(status.unwrap_or(StatusCode::OK))
-            }
-            Accepted::Challenge(challenge) => handshake::echo(&challenge),
-        })
-    }
-
-    /// Nothing is served there. If the path holds a source's secret one, the log names the source instead.
-    fn not_found(&self, path: &str) -> Response {
-        let mut response = Problem::new(&NOT_FOUND).into_response();
-        if let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.is_revealed_by(path))
-        {
-            response.extensions_mut().insert(Facts {
-                source: Some(endpoint.source.name.clone()),
-                reason: Some(
-                    "the path holds the source's secret, but is not its path and an event's name"
-                        .into(),
-                ),
-                ..Facts::default()
-            });
-        }
         response
     }
 
+    /// Nothing is served there. If the path holds a source's secret one, the log names the source instead.
+    fn not_found(&self, request: &Request) -> Response {
+        let path = request.uri().path();
+        if let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.is_revealed_by(path))
+        {
+            Facts::of(request.extensions()).note(|known| {
+                known.source = Some(endpoint.source.name.clone());
+                known.reason = Some(
+                    "the path holds the source's secret, but is not its path and an event's name"
+                        .into(),
+                );
+            });
+        }
+        Problem::new(&NOT_FOUND).into_response()
+    }
+
+    /// Accepts a delivery, or answers what its sender asks instead of delivering.
     async fn accept(
         &self,
         endpoint: &Endpoint,
         event: &str,
         request: Request,
         id: RequestId,
-        facts: &mut Facts,
-    ) -> Result<Accepted, Refused> {
-        self.gate.check_open()?;
-        let (mut head, body) = request.into_parts();
-        let connection = head.extensions.remove::<Arc<Permit>>();
-        let content = check_content(&head.headers, &body);
-        let uri = head.uri.clone();
-        let arrival = Arrival { id, time: (self.gate.clock)(), query: uri.query() };
+        facts: &Facts,
+    ) -> Result<Response, Refused> {
         let source = &endpoint.source;
-        let admitted = match source.admit(head, arrival.time) {
-            Ok(admitted) => admitted,
-            Err(rejected) => return Err(self.gate.reject(source, *rejected, &arrival, Some(body))),
-        };
-        let content = content?;
-        let is_proven = admitted.is_proven();
-        if is_proven {
-            connection.iter().for_each(|connection| connection.prove());
-            endpoint.admit_rate().map_err(too_fast)?;
-        }
-        let body = self.gate.reader.read(&source.name, is_proven, body).await?;
-        content.check(&body)?;
-        let verified = admitted
-            .verify(body)
-            .map_err(|rejected| self.gate.reject(source, *rejected, &arrival, None))?;
-        // A forgery takes neither a turn nor a part of the rate.
-        if !is_proven {
-            connection.iter().for_each(|connection| connection.prove());
-            endpoint.admit_rate().map_err(too_fast)?;
-        }
+        let on_proof = || endpoint.admit_rate().map_err(too_fast);
+        let nothing_more = |_: &Admitted| Ok(());
+        let authentic = self.gate.authenticate(source, request, id, nothing_more, on_proof).await?;
+        let Authentic { verified, arrival, .. } = authentic;
         let _turn =
             self.turns.take(&source.name, 1).map_err(|_| unavailable(SOON, "overloaded"))?;
         if let Some(challenge) = verified.challenge() {
-            facts.outcome = Some(HANDSHAKE);
-            return Ok(Accepted::Challenge(challenge));
+            facts.note(|known| known.outcome = Some(HANDSHAKE));
+            return Ok(handshake::echo(&challenge));
         }
         let route = self.route(endpoint.version, event, &verified)?;
-        facts.event_type = Some(route.event_type.clone());
-        facts.message_id = Some(verified.message_id.clone());
-        facts.key = verified.key;
+        facts.note(|known| {
+            known.event_type = Some(route.event_type.clone());
+            known.message_id = Some(verified.message_id.clone());
+            known.key = verified.key;
+        });
         let handled = route.handled;
         let echo = route
             .is_canary()
             .then(|| Box::new(self.echo(endpoint.version, event, &verified, &arrival)));
         let receipt = self.front.accept(verified, route, (self.gate.clock)()).await?;
-        facts.delivery = Some(receipt.id);
-        if let Some(mut echo) = echo {
-            facts.outcome = Some(PROBE);
-            echo.conflict = receipt.seen == Seen::Conflict;
-            return Ok(Accepted::Kept(Answer { canary: Some(echo), ..receipt.into() }));
-        }
-        facts.outcome = Some(match receipt.seen {
-            Seen::New if handled => "new",
-            Seen::New => "unrouted",
-            Seen::Duplicate => "duplicate",
-            Seen::Conflict => "conflict",
+        facts.note(|known| {
+            known.delivery = Some(receipt.id);
+            known.outcome = Some(outcome(&receipt, handled, echo.is_some()));
+            if receipt.seen == Seen::Conflict && echo.is_none() {
+                known.reason = Some("seen before with other bytes; the first are kept".into());
+            }
         });
-        if receipt.seen == Seen::Conflict {
-            facts.reason = Some("seen before with other bytes; the first are kept".into());
-        }
-        Ok(Accepted::Kept(receipt.into()))
+        let canary = echo.map(|mut echo| {
+            echo.conflict = receipt.seen == Seen::Conflict;
+            echo
+        });
+        let status = StatusCode::from_u16(source.accepted_status).unwrap_or(StatusCode::OK);
+        Ok(Answer { canary, ..receipt.into() }.respond(status))
     }
 
     /// What was seen of a canary, and whether the event that it asks about would be handled.
-    fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival<'_>) -> Echo {
+    fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival) -> Echo {
         let asked = canary.mark().filter(|asked| asked != CANARY);
         let event = asked.as_deref().unwrap_or(path);
         let row = self.catalog.event(canary.source.dialect, version, event);
@@ -297,6 +236,17 @@ impl Receiver {
             handled: true,
             ordering_key: entity.map(|(field, value)| ordering_key(delivery, field, &value)),
         })
+    }
+}
+
+/// The outcome's name in the log and the metrics.
+fn outcome(receipt: &Receipt, handled: bool, is_canary: bool) -> &'static str {
+    match receipt.seen {
+        _ if is_canary => PROBE,
+        Seen::New if handled => "new",
+        Seen::New => "unrouted",
+        Seen::Duplicate => "duplicate",
+        Seen::Conflict => "conflict",
     }
 }
 

@@ -4,7 +4,7 @@ use contract::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::super::persona::Streak;
+use crate::persona::Streak;
 
 /// How a subscription stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Serialize, Deserialize, ToSchema)]
@@ -27,11 +27,11 @@ impl Standing {
         [Standing::Active, Standing::Paused, Standing::Failing, Standing::Ended, Standing::Removed];
 
     /// Its number in the file, for ever.
-    pub(in super::super) fn number(self) -> i64 {
+    pub(super) fn number(self) -> i64 {
         self as i64
     }
 
-    pub(in super::super) fn from_number(number: i64) -> Self {
+    pub(super) fn from_number(number: i64) -> Self {
         let known = Standing::ALL.into_iter().find(|standing| standing.number() == number);
         known.unwrap_or(Standing::Paused)
     }
@@ -55,7 +55,7 @@ pub struct Health {
 }
 
 impl Health {
-    pub(in super::super) fn new(standing: Standing, why: Option<String>, since: Timestamp) -> Self {
+    pub(super) fn new(standing: Standing, why: Option<String>, since: Timestamp) -> Self {
         Health { standing, why, since, failures: 0, failing_since: None }
     }
 

@@ -18,13 +18,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::hooks::status;
+use super::hook_response::status;
 use crate::dispatch::hooks::{Answer, Ended};
 use crate::hook_log::HookLog;
 
 /// Where calls are counted and recorded.
 #[derive(Clone)]
-pub(super) struct Ledger {
+pub(super) struct CallLog {
     pub(super) log: HookLog,
     pub(super) metrics: Arc<Metrics>,
     /// The calls that run: a stop waits for them, also for those that nobody waits for any more.
@@ -32,7 +32,7 @@ pub(super) struct Ledger {
 }
 
 /// What is known of a call before it ends.
-pub(super) struct Entry {
+pub(super) struct PendingCall {
     started: Instant,
     site: Arc<HookRoute>,
     meta: HookMeta,
@@ -40,9 +40,9 @@ pub(super) struct Entry {
     request: Bytes,
 }
 
-impl Entry {
+impl PendingCall {
     pub(super) fn new(site: &Arc<HookRoute>, call: &Call, id: RequestId, started: Instant) -> Self {
-        Entry {
+        PendingCall {
             started,
             site: Arc::clone(site),
             meta: call.meta.clone(),
@@ -70,16 +70,16 @@ impl Entry {
     }
 }
 
-impl Ledger {
+impl CallLog {
     /// Counts and records a call that has ended; `heard` if its sender was still there.
-    fn enter(&self, entry: Entry, ended: &Ended, heard: bool) {
+    fn enter(&self, entry: PendingCall, ended: &Ended, heard: bool) {
         let took = entry.started.elapsed();
         let outcome = if heard { ended.outcome() } else { "hung-up" };
         let callback = ended.callback.as_ref();
         let spent = callback.map(|callback| callback.took);
         self.metrics.hook(ended.hook.unwrap_or_default(), outcome, took, spent);
         let bodies = entry.site.recording.bodies.then(|| entry.bodies(ended));
-        let Entry { meta, request_id, .. } = entry;
+        let PendingCall { meta, request_id, .. } = entry;
         self.log.record(HookRecord {
             source: meta.source,
             environment: meta.environment,
@@ -102,23 +102,23 @@ impl Ledger {
 pub(super) struct Running {
     /// None once it has ended.
     open: Option<Open>,
-    ledger: Ledger,
+    log: CallLog,
 }
 
 struct Open {
     work: BoxFuture<'static, Ended>,
-    entry: Entry,
+    entry: PendingCall,
     counted: TaskTrackerToken,
 }
 
 impl Running {
     pub(super) fn new(
         work: impl Future<Output = Ended> + Send + 'static,
-        entry: Entry,
-        ledger: Ledger,
+        entry: PendingCall,
+        log: CallLog,
     ) -> Self {
-        let open = Open { work: work.boxed(), entry, counted: ledger.tasks.token() };
-        Running { open: Some(open), ledger }
+        let open = Open { work: work.boxed(), entry, counted: log.tasks.token() };
+        Running { open: Some(open), log }
     }
 }
 
@@ -129,7 +129,7 @@ impl Future for Running {
         let Some(open) = &mut self.open else { return Poll::Pending };
         let Poll::Ready(ended) = open.work.poll_unpin(context) else { return Poll::Pending };
         if let Some(open) = self.open.take() {
-            self.ledger.enter(open.entry, &ended, true);
+            self.log.enter(open.entry, &ended, true);
         }
         Poll::Ready(ended)
     }
@@ -139,9 +139,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         let (Some(open), Ok(runtime)) = (self.open.take(), Handle::try_current()) else { return };
         let Open { work, entry, counted } = open;
-        let ledger = self.ledger.clone();
+        let log = self.log.clone();
         runtime.spawn(async move {
-            ledger.enter(entry, &work.await, false);
+            log.enter(entry, &work.await, false);
             drop(counted);
         });
     }

@@ -1,21 +1,22 @@
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
-use super::super::publication::Draft;
 use super::*;
+use crate::publication::{Draft, Event};
 
 struct Rig {
-    lane: Arc<Lane>,
+    queue: Arc<DeliveryQueue>,
     slots: Slots,
     load: Load,
-    /// What the lane said that it has when it began to read.
+    /// What the queue said that it has when it began to read.
     held: RefCell<HashSet<i64>>,
 }
 
 impl Rig {
-    /// A lane with something in its file, or with nothing.
+    /// A queue with something in its file, or with nothing.
     fn new(has_more: bool) -> Self {
         Rig::with(Slots::new(1000, 1000), has_more)
     }
@@ -25,21 +26,21 @@ impl Rig {
         let subscription =
             Subscription::new("one", serde_json::from_value(config).unwrap()).unwrap();
         let health = Health::new(Standing::Active, None, Timestamp::default());
-        let lane = Lane::new(1, subscription, health, false, has_more);
-        Rig { lane, slots, load: Load::default(), held: RefCell::default() }
+        let queue = DeliveryQueue::new(1, subscription, health, false, has_more);
+        Rig { queue, slots, load: Load::default(), held: RefCell::default() }
     }
 
     fn next(&self) -> Next {
-        self.lane.next(Timestamp::default(), &self.slots, &mut None, &self.load)
+        self.queue.next(Timestamp::default(), &self.slots, &mut None, &self.load)
     }
 
     /// The number of the delivery that goes next; it is on its way from now on.
     #[track_caller]
     fn goes(&self) -> i64 {
         match self.next() {
-            Next::Go(job, slot) => {
+            Next::Go(delivery, slot) => {
                 slot.forget();
-                job.id
+                delivery.id
             }
             _ => panic!("nothing goes"),
         }
@@ -59,32 +60,32 @@ impl Rig {
     }
 
     fn push(&self, id: i64) {
-        self.lane.push(job(id, false), &self.load);
+        self.queue.push(delivery(id, false), &self.load);
     }
 
     /// These are due in the file.
     fn has_read(&self, ids: &[i64], is_retry: bool) {
         let held = self.held.take();
         let (passed, new): (Vec<i64>, Vec<i64>) = ids.iter().partition(|id| held.contains(id));
-        let jobs = new.into_iter().map(|id| job(id, is_retry)).collect();
-        let due = Due { jobs, passed, has_more: false, next: None };
-        self.lane.loaded(due, is_retry, &self.load);
+        let deliveries = new.into_iter().map(|id| delivery(id, is_retry)).collect();
+        let due = Due { deliveries, passed, has_more: false, next: None };
+        self.queue.loaded(due, is_retry, &self.load);
     }
 
     fn arrived(&self) {
-        self.lane.finished(false, Timestamp::default());
+        self.queue.finished(false, Timestamp::default());
     }
 
     fn written(&self, id: i64) {
-        self.lane.recorded(id, &Outcome::Delivered);
+        self.queue.recorded(id, &Outcome::Delivered);
     }
 }
 
-fn job(id: i64, is_retry: bool) -> Job {
-    job_of(id, is_retry, b"{}".to_vec())
+fn delivery(id: i64, is_retry: bool) -> Delivery {
+    delivery_of(id, is_retry, b"{}".to_vec())
 }
 
-fn job_of(id: i64, is_retry: bool, body: Vec<u8>) -> Job {
+fn delivery_of(id: i64, is_retry: bool, body: Vec<u8>) -> Delivery {
     let draft = Draft {
         event_id: id.to_string(),
         event_type: "Own".into(),
@@ -98,7 +99,7 @@ fn job_of(id: i64, is_retry: bool, body: Vec<u8>) -> Job {
         record: None,
     };
     let event = Arc::new(Event::new(id, draft));
-    Job { id, event, attempts: 0, run_attempts: 0, is_retry, entity: None }
+    Delivery { id, event, attempts: 0, run_attempts: 0, is_retry, entity: None }
 }
 
 #[test]
@@ -114,11 +115,29 @@ fn what_comes_while_the_file_is_read_goes_once() {
 }
 
 #[test]
+fn what_a_reading_has_brought_is_not_sent_again_when_it_is_handed_over_late() {
+    let rig = Rig::new(true);
+    rig.reads(false);
+    rig.has_read(&[1, 2], false);
+    rig.reads(true);
+    rig.has_read(&[], true);
+    assert_eq!([rig.goes(), rig.goes()], [1, 2]);
+    rig.arrived();
+    rig.written(1);
+    // Whoever has published it comes only now.
+    rig.push(1);
+    rig.reads(false);
+    rig.has_read(&[], false);
+    rig.push(3);
+    assert_eq!(rig.goes(), 3);
+}
+
+#[test]
 fn a_reading_does_not_bring_back_what_is_written_down_meanwhile() {
     let rig = Rig::new(false);
     rig.push(1);
     assert_eq!(rig.goes(), 1);
-    rig.lane.poke();
+    rig.queue.notify();
     rig.reads(false);
     rig.arrived();
     rig.written(1);
@@ -126,7 +145,7 @@ fn a_reading_does_not_bring_back_what_is_written_down_meanwhile() {
     rig.reads(true);
     rig.has_read(&[], true);
     rig.rests();
-    rig.lane.poke();
+    rig.queue.notify();
     rig.reads(false);
     rig.has_read(&[], false);
     rig.reads(true);
@@ -140,8 +159,8 @@ fn what_is_sent_again_before_the_lane_hears_of_its_end_is_sent_again() {
     rig.push(1);
     assert_eq!(rig.goes(), 1);
     rig.arrived();
-    // Its end is in the file, and so is the wish to send it again; the lane has heard of neither.
-    rig.lane.poke();
+    // Its end is in the file, and so is the wish to send it again; the queue has heard of neither.
+    rig.queue.notify();
     rig.reads(false);
     rig.has_read(&[], false);
     rig.reads(true);
@@ -157,17 +176,17 @@ fn what_is_sent_again_before_the_lane_hears_of_its_end_is_sent_again() {
 fn a_lane_that_is_removed_holds_nothing_and_takes_nothing() {
     let rig = Rig::new(false);
     let all = rig.load.room();
-    rig.lane.push(job_of(1, false, vec![b' '; 65 << 20]), &rig.load);
+    rig.queue.push(delivery_of(1, false, vec![b' '; 65 << 20]), &rig.load);
     assert_eq!(rig.load.room(), 0);
-    rig.lane.stand(Health::new(Standing::Removed, None, Timestamp::default()), None);
+    rig.queue.stand(Health::new(Standing::Removed, None, Timestamp::default()), None);
     assert!(matches!(rig.next(), Next::End));
     assert_eq!(rig.load.room(), all);
-    rig.lane.push(job_of(2, false, vec![b' '; 65 << 20]), &rig.load);
+    rig.queue.push(delivery_of(2, false, vec![b' '; 65 << 20]), &rig.load);
     assert_eq!(rig.load.room(), all);
     assert!(matches!(rig.next(), Next::End));
     // Somebody may have asked for it before it was removed.
-    rig.lane.stand(Health::new(Standing::Paused, None, Timestamp::default()), None);
-    assert_eq!(rig.lane.health().standing, Standing::Removed);
+    rig.queue.stand(Health::new(Standing::Paused, None, Timestamp::default()), None);
+    assert_eq!(rig.queue.health().standing, Standing::Removed);
 }
 
 #[test]
@@ -203,8 +222,8 @@ async fn while_others_have_all_connections_a_target_waits_for_its_turn() {
     drop(other);
     assert!(rig.slots.take(0).is_none(), "it is another's turn");
     let mut waited = turn.await;
-    let next = rig.lane.next(Timestamp::default(), &rig.slots, &mut waited, &rig.load);
-    assert!(matches!(next, Next::Go(Job { id: 1, .. }, _)));
+    let next = rig.queue.next(Timestamp::default(), &rig.slots, &mut waited, &rig.load);
+    assert!(matches!(next, Next::Go(Delivery { id: 1, .. }, _)));
     assert!(waited.is_none());
 }
 
@@ -215,12 +234,12 @@ fn a_lane_that_is_paused_leaves_its_deliveries_in_the_file() {
     (1..=3).for_each(|id| rig.push(id));
     assert_eq!(rig.goes(), 1);
     let pause = |standing| Health::new(standing, None, Timestamp::default());
-    rig.lane.stand(pause(Standing::Paused), None);
+    rig.queue.stand(pause(Standing::Paused), None);
     rig.rests();
     assert_eq!(rig.load.room(), all);
     rig.push(4);
     assert_eq!(rig.load.room(), all);
-    rig.lane.stand(pause(Standing::Active), None);
+    rig.queue.stand(pause(Standing::Active), None);
     rig.reads(false);
     rig.has_read(&[1, 2, 3, 4], false);
     rig.reads(true);

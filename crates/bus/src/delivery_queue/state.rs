@@ -1,23 +1,44 @@
-//! What waits for one target, and in which order it goes.
+//! The state of a delivery queue: what waits for one target, and in which order it goes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contract::time::Timestamp;
 
-use super::super::roster::Load;
-use super::super::subscription::Subscription;
-use super::{Health, Job, Next, Standing, TURNS};
+use crate::health::{Health, Standing};
+use crate::load::Load;
+use crate::outbox::Delivery;
+use crate::slots::Slot;
+use crate::subscription::Subscription;
 
 /// How long a burst is waited for.
 const GATHERING: Duration = Duration::from_secs(5);
 
-pub(super) struct Queue {
+/// While first attempts wait, every so many turns one is a retry's.
+pub(super) const TURNS: u32 = 4;
+
+/// What a delivery queue does next.
+pub(crate) enum Next {
+    /// This attempt.
+    Go(Delivery, Slot),
+    /// Reading what is due, first attempts or retries.
+    Load { is_retry: bool, held: HashSet<i64> },
+    /// Nothing, until it is woken or a time.
+    Wait(Option<Timestamp>),
+    /// Nothing, until it is woken or this moment.
+    Pace(Instant),
+    /// Nothing, until a slot is free: there are more targets than connections.
+    Crowded,
+    /// Nothing any more.
+    End,
+}
+
+pub(super) struct State {
     pub(super) subscription: Arc<Subscription>,
     pub(super) health: Health,
-    pub(super) first: VecDeque<Job>,
-    pub(super) retries: VecDeque<Job>,
+    pub(super) first: VecDeque<Delivery>,
+    pub(super) retries: VecDeque<Delivery>,
     /// What is in memory, on its way, or not written down yet: the file still has it as due. It is marked if a reading of
     /// retries has passed over it, since it may have been sent again by hand meanwhile.
     pub(super) held: HashMap<i64, bool>,
@@ -25,6 +46,8 @@ pub(super) struct Queue {
     pub(super) is_reading: bool,
     /// What was written down meanwhile: the reading may still bring it.
     pub(super) settled: Vec<i64>,
+    /// The largest number of a first attempt that a reading has brought.
+    pub(super) read_through: i64,
     /// Whether the file has first attempts that are not in memory.
     pub(super) has_more: bool,
     /// When the file has a retry that is due.
@@ -43,9 +66,9 @@ pub(super) struct Queue {
     pub(super) gathering: Option<Instant>,
 }
 
-impl Queue {
+impl State {
     pub(super) fn new(subscription: Subscription, health: Health, has_more: bool) -> Self {
-        Queue {
+        State {
             next_probe: (health.standing == Standing::Failing).then_some(health.since),
             subscription: Arc::new(subscription),
             health,
@@ -54,6 +77,7 @@ impl Queue {
             held: HashMap::new(),
             is_reading: false,
             settled: Vec::new(),
+            read_through: 0,
             has_more,
             next_retry: has_more.then_some(Timestamp::MIN_UTC),
             in_flight: 0,
@@ -114,9 +138,9 @@ impl Queue {
         }
         self.has_more = true;
         self.next_retry = Some(Timestamp::MIN_UTC);
-        for job in self.first.drain(..).chain(self.retries.drain(..)) {
-            self.held.remove(&job.id);
-            load.take(job.event.is.size());
+        for delivery in self.first.drain(..).chain(self.retries.drain(..)) {
+            self.held.remove(&delivery.id);
+            load.take(delivery.event.is.size());
         }
     }
 
@@ -157,8 +181,8 @@ impl Queue {
         None
     }
 
-    pub(super) fn take(&mut self, is_retry: bool) -> Option<Job> {
-        let job = match is_retry {
+    pub(super) fn take(&mut self, is_retry: bool) -> Option<Delivery> {
+        let delivery = match is_retry {
             true => self.retries.pop_front()?,
             false => {
                 self.bursting = self.bursting.saturating_sub(1);
@@ -174,11 +198,11 @@ impl Queue {
             // A pause is not caught up with.
             self.next_start = Some(due.max(now) + Duration::from_secs_f64(1.0 / rate));
         }
-        Some(job)
+        Some(delivery)
     }
 
     /// The next first attempt; now and then, on purpose, the one behind it. None is put off twice.
-    fn next_first(&mut self) -> Option<Job> {
+    fn next_first(&mut self) -> Option<Delivery> {
         let share = self.subscription.config.faults.reorder;
         self.is_put_off = !self.is_put_off && self.first.len() > 1 && fastrand::f64() < share;
         if self.is_put_off {

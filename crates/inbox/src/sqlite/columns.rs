@@ -1,0 +1,44 @@
+//! The values of columns: how they are written and read.
+
+use chrono::DateTime;
+use contract::event::{Dialect, Environment};
+use contract::time::Timestamp;
+use rusqlite::Row;
+use rusqlite::types::Type;
+
+use crate::State;
+
+pub(super) fn millis(time: Timestamp) -> i64 {
+    time.timestamp_millis()
+}
+
+pub(super) fn timestamp(millis: i64) -> Timestamp {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+/// A state's number in the file; its place in [`State::ALL`], for ever.
+pub(super) fn state_number(state: State) -> i64 {
+    state as i64
+}
+
+pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+    let number: i64 = row.get(column)?;
+    let unknown = || unreadable(column, Type::Integer, format!("no state has the number {number}"));
+    State::ALL.into_iter().find(|state| state_number(*state) == number).ok_or_else(unknown)
+}
+
+pub(super) fn dialect(row: &Row<'_>, column: usize) -> rusqlite::Result<Dialect> {
+    let name: String = row.get(column)?;
+    Dialect::from_name(&name)
+        .ok_or_else(|| unreadable(column, Type::Text, format!("there is no dialect {name:?}")))
+}
+
+pub(super) fn environment(row: &Row<'_>, column: usize) -> rusqlite::Result<Environment> {
+    let name: String = row.get(column)?;
+    Environment::from_name(&name)
+        .ok_or_else(|| unreadable(column, Type::Text, format!("there is no environment {name:?}")))
+}
+
+fn unreadable(column: usize, kind: Type, reason: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, kind, reason.into())
+}
