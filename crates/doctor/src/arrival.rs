@@ -10,8 +10,8 @@ use settings::SourceConfig;
 use source::{Fact, Place, Places};
 
 use super::check::Verdict::{self, Fail, Pass, Warn};
-use super::expect::Note;
 use super::model;
+use super::note::Note;
 
 /// How far clocks may differ before it is worth a word.
 const NOTABLE: TimeDelta = TimeDelta::seconds(30);

@@ -9,7 +9,6 @@ use anyhow::{Context as _, ensure};
 use contract::catalog::Table;
 use contract::event::DeliveryId;
 use inbox::{self, Detail, Entry, Filter, Inbox, Options, Sighting, State};
-use serde::Serialize;
 use serde_json::{Value, json};
 use settings::Config;
 use text::inert;
@@ -17,6 +16,7 @@ use text::inert;
 use super::args::DoctorArgs;
 use super::arrival::{Look, examine};
 use super::check::Verdict;
+use super::note::Note;
 
 /// How often the inbox is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -34,19 +34,6 @@ pub struct Expected {
     pub(super) diff: Option<String>,
     /// What was refused, or known already, meanwhile.
     pub(super) refused: Vec<Sighting>,
-}
-
-/// One thing that is to be said.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Note {
-    pub(super) verdict: Verdict,
-    pub(super) text: String,
-}
-
-impl Note {
-    pub(super) fn new(verdict: Verdict, text: impl Into<String>) -> Self {
-        Note { verdict, text: text.into() }
-    }
 }
 
 /// Waits for the next delivery that is meant, or for the end of its time. What is refused meanwhile is told at once.

@@ -13,6 +13,7 @@ mod expect;
 mod keys;
 mod model;
 mod need;
+mod note;
 mod probe;
 mod report;
 mod retired;

@@ -7,7 +7,7 @@ use contract::event::{DecodeError, NetDateTime};
 use serde_json::{Map, Value};
 
 use super::check::Verdict::{Fail, Pass, Warn};
-use super::expect::Note;
+use super::note::Note;
 
 /// What was found.
 pub(super) struct Fit {

@@ -1,6 +1,7 @@
 //! The OpenAPI document, built from the catalog: what the receiver takes, and what the emitter sends.
 
 mod components;
+mod described_source;
 mod hooks;
 mod operations;
 
@@ -9,15 +10,15 @@ use std::sync::Arc;
 use contract::catalog::{EventRow, Table, segment};
 use contract::event::{Dialect, Environment};
 use source::{
-    Accepted, Auth, CallbackApi, HookRoute, Places, Recording, Source, Unhandled, is_secret,
-    versioned,
+    Accepted, Auth, CallbackApi, HookRoute, Places, Recording, Source, Unhandled, versioned,
 };
 use utoipa::openapi::{
     Components, Info, License, OpenApi, OpenApiBuilder, PathItem, Paths, PathsBuilder, Tag,
 };
 
-/// The version that a path without one stands for.
-const FIRST: u16 = 1;
+use described_source::{DescribedSource, FIRST, family};
+
+pub use components::SchemaClash;
 
 /// The version of the API, not of the program: its paths may bear it.
 const VERSION: &str = "1";
@@ -27,20 +28,6 @@ Receives webhooks: authenticates them, drops duplicates, keeps them durably, ans
 
 Press **Authorize**, enter the bearer key of a source, open an event and press **Execute**. \
 Executed again, the same request is answered `duplicate`: change the message id to send another event.";
-
-/// Two different schemas under one name. OpenAPI knows types by name only, so one would silently replace the other.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "two types are both called `{schema}` in the OpenAPI document: one of {first} and one of {second}; rename one with #[schema(as = …)]"
-)]
-pub struct SchemaClash {
-    /// The name that both have.
-    pub schema: String,
-    /// Where the first is used.
-    pub first: String,
-    /// Where the second is used.
-    pub second: String,
-}
 
 /// Describes every event of the catalog under the paths of every source, and every hook under those of every site. Nothing
 /// of it is secret.
@@ -52,7 +39,8 @@ pub fn document(
     sources: &[Arc<Source>],
     hooks: &[Arc<HookRoute>],
 ) -> Result<OpenApi, SchemaClash> {
-    let sites: Vec<Site> = sources.iter().map(|source| Site::new(source, sources.len())).collect();
+    let sites: Vec<DescribedSource> =
+        sources.iter().map(|source| DescribedSource::new(source, sources.len())).collect();
     Ok(OpenApiBuilder::new()
         .info(info())
         .tags(Some(tags(catalog, &sites, hooks)))
@@ -96,41 +84,6 @@ pub fn default_hooks() -> anyhow::Result<Arc<HookRoute>> {
     }))
 }
 
-/// A source as the document shows it.
-struct Site<'a> {
-    source: &'a Source,
-    /// Its path, without what is secret in it.
-    path: String,
-    /// The path parameters that stand for the secret segments.
-    keys: Vec<String>,
-    /// Whether it has to be told apart from other sources.
-    named: bool,
-}
-
-impl<'a> Site<'a> {
-    fn new(source: &'a Source, sources: usize) -> Self {
-        let mut keys = Vec::new();
-        let mut public = |segment: &str| {
-            if !source.auth.is_none() || !is_secret(segment) {
-                return segment.to_owned();
-            }
-            keys.push(format!("key{}", keys.len() + 1));
-            format!("{{key{}}}", keys.len())
-        };
-        let segments: Vec<String> = source.path.split('/').map(&mut public).collect();
-        Site { source, path: segments.join("/"), keys, named: sources > 1 }
-    }
-
-    /// A tag of this source.
-    fn tag(&self, tag: &str) -> String {
-        if self.named { format!("{}: {tag}", self.source.name) } else { tag.to_owned() }
-    }
-
-    fn rows(&self, catalog: &'a Table) -> impl Iterator<Item = &'a EventRow> {
-        catalog.events().filter(|row| row.dialect == self.source.dialect)
-    }
-}
-
 fn info() -> Info {
     let mut license = License::new("MIT OR Apache-2.0");
     license.identifier = Some("MIT OR Apache-2.0".into());
@@ -141,7 +94,7 @@ fn info() -> Info {
 }
 
 /// One tag for each family of events of each source, in the order of the catalog.
-fn tags(catalog: &Table, sites: &[Site<'_>], hooks: &[Arc<HookRoute>]) -> Vec<Tag> {
+fn tags(catalog: &Table, sites: &[DescribedSource<'_>], hooks: &[Arc<HookRoute>]) -> Vec<Tag> {
     let mut names: Vec<String> = Vec::new();
     for site in sites {
         let families = site.rows(catalog).map(|row| site.tag(&family(row)));
@@ -161,7 +114,7 @@ fn hook_tag(site: &HookRoute, sites: usize) -> String {
     if sites > 1 { format!("{}: {}", site.source.name, hooks::HOOKS) } else { hooks::HOOKS.into() }
 }
 
-fn paths(catalog: &Table, sites: &[Site<'_>], hooks: &[Arc<HookRoute>]) -> Paths {
+fn paths(catalog: &Table, sites: &[DescribedSource<'_>], hooks: &[Arc<HookRoute>]) -> Paths {
     let mut paths = PathsBuilder::new();
     for site in hooks {
         for (path, item) in hooks::paths(catalog, site, &hook_tag(site, hooks.len())) {
@@ -180,7 +133,7 @@ fn paths(catalog: &Table, sites: &[Site<'_>], hooks: &[Arc<HookRoute>]) -> Paths
 }
 
 /// Each event by its name; the single URL; and both once more for the first version, as a template.
-fn site_paths(catalog: &Table, site: &Site<'_>) -> Vec<(String, PathItem)> {
+fn site_paths(catalog: &Table, site: &DescribedSource<'_>) -> Vec<(String, PathItem)> {
     let mut paths: Vec<_> = site.rows(catalog).map(|row| event_path(site, row)).collect();
     if !paths.is_empty() {
         paths.push((site.path.clone(), operations::receive_any(site)));
@@ -196,7 +149,7 @@ fn site_paths(catalog: &Table, site: &Site<'_>) -> Vec<(String, PathItem)> {
     paths
 }
 
-fn event_path(site: &Site<'_>, row: &EventRow) -> (String, PathItem) {
+fn event_path(site: &DescribedSource<'_>, row: &EventRow) -> (String, PathItem) {
     let base = match row.version {
         FIRST => site.path.clone(),
         later => versioned(&site.path, later),
@@ -228,17 +181,6 @@ fn components(
         components.add_security_scheme(&source.name, components::bearer(source));
     }
     Ok(components)
-}
-
-/// The name of the module that the handler is in; the dialect's if it is in none.
-fn family(row: &EventRow) -> String {
-    let path = row.handler.split_once('<').map_or(row.handler, |(path, _)| path);
-    let segments: Vec<&str> = path.split("::").collect();
-    let family = match segments[..] {
-        [_, .., module, _] if segments.len() > 2 => module,
-        _ => row.dialect.as_str(),
-    };
-    family.replace('_', " ")
 }
 
 #[cfg(test)]

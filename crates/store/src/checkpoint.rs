@@ -10,7 +10,7 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB};
 use tracing::warn;
 
-use super::database::is_busy;
+use super::error::is_busy;
 use super::place::Place;
 use super::schema;
 

@@ -14,10 +14,11 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior, ffi};
 use tracing::{error, info, warn};
 
 use super::checkpoint::Waker;
+use super::error::{Error, Result, is_busy, is_disk_full};
 use super::place::Place;
 use super::reserve::Reserve;
-use super::writer::{Tx, Work, WriterState};
-use super::{Error, Result, is_disk_full, schema};
+use super::schema;
+use super::work::{Tx, Work, WriterState};
 
 /// A page and its header in the log, in bytes.
 const FRAME: u64 = 4096 + 24;
@@ -236,7 +237,7 @@ impl Drop for Database {
     }
 }
 
-/// Whether a failure can leave the log other on disk than in state. A call's own failure cannot, and a lock is only waited for.
+/// Whether a failure can leave the log other on disk than in memory. A call's own failure cannot, and a lock is only waited for.
 fn spoils(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
         None => false,
@@ -249,8 +250,4 @@ fn spoils(error: &rusqlite::Error) -> bool {
                 | ErrorCode::TooBig
         ),
     }
-}
-
-pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }

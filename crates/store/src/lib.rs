@@ -3,17 +3,19 @@
 mod backup;
 mod checkpoint;
 mod database;
+mod error;
 mod log;
 mod place;
 mod reserve;
 mod schema;
+mod work;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
-use rusqlite::{Connection, ErrorCode, ffi};
+use rusqlite::Connection;
 use tracing::warn;
 
 use checkpoint::Checkpointer;
@@ -23,59 +25,10 @@ use reserve::Reserve;
 
 pub use backup::Backup;
 pub use backup::backup;
+pub use error::{Error, Result, is_full};
 pub use schema::Schema;
-pub use writer::{Queue, Tx, Work, Writer, WriterState, fire_and_forget, stopped};
-
-/// Why a store cannot serve. Every case means: come again later.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
-    /// The queue in front of the writer is full.
-    #[error("there is no room in its queue")]
-    Busy,
-    /// The disk has no room for new rows; nothing of the call was kept.
-    #[error("the disk is full")]
-    Full,
-    /// The engine failed; nothing of the call was kept.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-/// A result of a store's call.
-pub type Result<T> = std::result::Result<T, Error>;
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        match is_disk_full(&error) {
-            true => Error::Full,
-            false => Error::Unavailable(error.to_string()),
-        }
-    }
-}
-
-impl From<std::io::Error> for Error {
-    fn from(error: std::io::Error) -> Self {
-        Error::Unavailable(error.to_string())
-    }
-}
-
-/// Whether there was no room, in the file or in what SQLite puts beside it.
-fn is_disk_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|error| {
-        error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
-    })
-}
-
-/// Whether a store cannot be opened because its disk is full, so that it can be when there is room.
-pub fn is_full(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let sqlite = cause.downcast_ref::<rusqlite::Error>();
-        let store = cause.downcast_ref::<Error>();
-        let io = cause.downcast_ref::<std::io::Error>();
-        matches!(store, Some(Error::Full))
-            || sqlite.is_some_and(is_disk_full)
-            || io.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
-    })
-}
+pub use work::{Tx, Work, WriterState, fire_and_forget};
+pub use writer::{Queue, Writer, stopped};
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy)]

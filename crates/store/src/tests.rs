@@ -68,7 +68,7 @@ async fn rows(store: &Store<Count>) -> i64 {
     store.read(|db| db.query_row("SELECT count(*) FROM row", [], |row| row.get(0))).await.unwrap()
 }
 
-/// As a disk would fail it: the transaction is rolled back, and the log may be other on disk than in state.
+/// As a disk would fail it: the transaction is rolled back, and the log may be other on disk than in memory.
 fn fail(_: &mut Tx<'_, Count>) -> rusqlite::Result<usize> {
     let error = ffi::Error { code: ErrorCode::SystemIoFailure, extended_code: 1034 };
     Err(rusqlite::Error::SqliteFailure(error, None))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::catalog::{EventRow, Table};
+use contract::catalog::{BodyModel, EventRow, HookRow, Table};
 use contract::event::Dialect;
 use contract::hook::RemoteError;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{SchemaClash, hooks};
+use super::described_source::FIRST;
 use crate::ingress::answer::Answer;
 
 pub(super) const JSON: &str = "application/json";
@@ -66,7 +66,7 @@ pub(super) fn short_name(row: &EventRow) -> String {
 
 fn suffix(row: &EventRow) -> String {
     match row.version {
-        super::FIRST => String::new(),
+        FIRST => String::new(),
         version => format!("_v{version}"),
     }
 }
@@ -86,6 +86,20 @@ pub(super) fn description(row: &EventRow) -> String {
     schema["description"].as_str().unwrap_or(row.name).to_owned()
 }
 
+/// Two different schemas under one name. OpenAPI knows types by name only, so one would silently replace the other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "two types are both called `{schema}` in the OpenAPI document: one of {first} and one of {second}; rename one with #[schema(as = …)]"
+)]
+pub struct SchemaClash {
+    /// The name that both have.
+    pub schema: String,
+    /// Where the first is used.
+    pub first: String,
+    /// Where the second is used.
+    pub second: String,
+}
+
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
 /// The schemas of what is received and answered; those of hooks only if any are received.
@@ -101,13 +115,19 @@ pub(super) fn schemas(catalog: &Table, with_hooks: bool) -> Result<Schemas, Sche
     }
     if with_hooks {
         found.add_type::<RemoteError>("the failures of hooks")?;
-        for (owner, body) in catalog.hooks().flat_map(hooks::sides) {
+        for (owner, body) in catalog.hooks().flat_map(sides) {
             let mut schemas = vec![(body.schema)()];
             (body.referred)(&mut schemas);
             found.add(&owner, schemas)?;
         }
     }
     Ok(found.schemas)
+}
+
+/// The models of both sides of a hook, each with its owner for messages.
+fn sides(row: &HookRow) -> [(String, BodyModel); 2] {
+    let owner = |side| format!("{side} of hook {} (in {})", row.id, row.claimant());
+    [(owner("the request"), row.request), (owner("the response"), row.response)]
 }
 
 #[derive(Default)]

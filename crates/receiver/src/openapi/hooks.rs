@@ -39,12 +39,6 @@ pub(super) fn paths(catalog: &Table, site: &HookRoute, tag: &str) -> Vec<(String
     paths
 }
 
-/// What the document calls the schemas of both sides, and which those are.
-pub(super) fn sides(row: &HookRow) -> [(String, BodyModel); 2] {
-    let owner = |side| format!("{side} of hook {} (in {})", row.id, row.claimant());
-    [(owner("the request"), row.request), (owner("the response"), row.response)]
-}
-
 fn call(row: &HookRow, site: &HookRoute, tag: &str) -> PathItem {
     let description = description(row).unwrap_or_else(|| row.id.to_owned());
     let operation = exchange(site, tag, Some(row.id))

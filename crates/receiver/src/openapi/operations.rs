@@ -11,7 +11,7 @@ use utoipa::openapi::{
 };
 
 use super::components::{self, REFUSALS};
-use super::{Site, family};
+use super::described_source::{DescribedSource, family};
 
 /// The tag of paths that take any event.
 pub(super) const ANY: &str = "any event";
@@ -23,7 +23,7 @@ pub(super) const SENT: &str = "sent by the emitter";
 pub(super) const HEALTH: &str = "health and metrics";
 
 /// One event at its own path.
-pub(super) fn receive(site: &Site<'_>, row: &EventRow) -> PathItem {
+pub(super) fn receive(site: &DescribedSource<'_>, row: &EventRow) -> PathItem {
     let description = components::description(row);
     let (body, id) = (components::name(row), components::short_name(row));
     let operation = delivery(OperationBuilder::new(), site, &body, &id, Some(row.name))
@@ -34,7 +34,7 @@ pub(super) fn receive(site: &Site<'_>, row: &EventRow) -> PathItem {
 }
 
 /// Any event of any version at the single URL.
-pub(super) fn receive_any(site: &Site<'_>) -> PathItem {
+pub(super) fn receive_any(site: &DescribedSource<'_>) -> PathItem {
     let body = components::any_name(site.source.dialect, None);
     let operation = delivery(OperationBuilder::new(), site, &body, "any", None)
         .tag(site.tag(ANY))
@@ -58,14 +58,14 @@ fn naming(places: &Places) -> String {
 }
 
 /// Any event of one version at that version's single URL.
-pub(super) fn receive_any_of(site: &Site<'_>, version: u16) -> PathItem {
+pub(super) fn receive_any_of(site: &DescribedSource<'_>, version: u16) -> PathItem {
     let operation = versioned(OperationBuilder::new(), site, version, "any")
         .summary(Some(format!("Any event in version {version}, told apart by its name")));
     PathItem::new(HttpMethod::Post, operation)
 }
 
 /// Any event of one version at its own path, as a template.
-pub(super) fn receive_named(site: &Site<'_>, version: u16, names: &[&str]) -> PathItem {
+pub(super) fn receive_named(site: &DescribedSource<'_>, version: u16, names: &[&str]) -> PathItem {
     let event = ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(names.iter().copied()))
@@ -80,7 +80,7 @@ pub(super) fn receive_named(site: &Site<'_>, version: u16, names: &[&str]) -> Pa
 
 fn versioned(
     operation: OperationBuilder,
-    site: &Site<'_>,
+    site: &DescribedSource<'_>,
     version: u16,
     id: &str,
 ) -> OperationBuilder {
@@ -91,7 +91,7 @@ fn versioned(
 /// What every delivery has: keys, headers, a body, the answers.
 fn delivery(
     operation: OperationBuilder,
-    site: &Site<'_>,
+    site: &DescribedSource<'_>,
     body: &str,
     id: &str,
     event: Option<&str>,
