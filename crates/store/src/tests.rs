@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+use rusqlite::{ErrorCode, ffi};
 use tempfile::TempDir;
 
 use super::*;
