@@ -1,19 +1,18 @@
 FROM rust:1.95-slim-trixie AS build
 WORKDIR /build
 
-# The dependencies first, around empty sources: this layer is built anew only when Cargo.toml or Cargo.lock changes.
+# The engine first, under an empty starter: this layer is built anew only when the engine or the dependencies change.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/receiver \
-    && touch src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs > benches/receiver/main.rs \
+COPY crates crates
+RUN mkdir -p src/handlers \
+    && touch src/handlers/mod.rs \
+    && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --locked
 
 # A copied file keeps its time, which may lie before the build above; touched, it is newer, and cargo sees the change.
 COPY src src
-COPY benches benches
-RUN touch src/lib.rs src/main.rs && cargo build --release --locked
-
+RUN touch src/handlers/mod.rs src/main.rs && cargo build --release --locked
 
 FROM debian:trixie-slim
 RUN apt-get update \
