@@ -60,7 +60,7 @@ pub use health::{Health, Standing};
 pub use manage::{Overview, SubscriptionFilter};
 pub use outbox::{
     AttemptEntry, AttemptFilter, DeliveryEntry, Detail, EventDetail, EventEntry, EventFilter,
-    Exchange, Preview, Selection, backup,
+    Exchange, Preview, Selection, backup, make_outbox,
 };
 pub use publication::{NotPublished, Publication, Published, Receipt, Type, Types};
 pub use serve::serve_bus;

@@ -130,6 +130,14 @@ fn file(url: &str) -> anyhow::Result<&Path> {
     }
 }
 
+/// Makes the outbox that a URL names, unless it is there.
+///
+/// # Errors
+/// If it cannot be made, or another process owns it.
+pub fn make_outbox(url: &str) -> anyhow::Result<()> {
+    Outbox::open(url, 1).map(drop)
+}
+
 /// Copies the outbox that a URL names to a file that is not there yet, beside a running bus or without one.
 ///
 /// # Errors

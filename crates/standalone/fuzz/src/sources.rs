@@ -6,8 +6,8 @@ use source::{Admission, Admitted};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, Method, Uri, request};
-use webhook_receiver::config::{self, Config};
-use webhook_receiver::source::{Rejected, Source, Verified};
+use settings::Config;
+use source::{Rejected, Source, Verified};
 
 /// When every request comes in: when the corpus was signed.
 pub const NOW: DateTime<Utc> = DateTime::from_timestamp_secs(1_767_225_600).unwrap();
@@ -16,7 +16,7 @@ static SOURCES: LazyLock<Vec<Arc<Source>>> = LazyLock::new(|| config().sources()
 
 /// The settings with all sources.
 pub fn config() -> Config {
-    config::parse(include_str!("../sources.toml"), [], "sources.toml").unwrap()
+    settings::parse(include_str!("../sources.toml"), [], "sources.toml").unwrap()
 }
 
 /// The source whose path the target begins with.

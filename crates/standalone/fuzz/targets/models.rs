@@ -3,14 +3,16 @@
 
 use std::sync::LazyLock;
 
-use webhook_receiver::catalog::Catalog;
-use webhook_receiver::handlers::{Context, catalog};
+use std::sync::Arc;
+
+use contract::catalog::Table;
+use fixture::table;
 use webhook_receiver_fuzz::bounded;
 
-static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(catalog);
+static CATALOG: LazyLock<Arc<Table>> = LazyLock::new(table);
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    for row in CATALOG.iter() {
+    for row in CATALOG.events() {
         bounded(data.len(), 128, || {
             if let Err(error) = (row.check)(data) {
                 assert!(!error.to_string().is_empty());

@@ -9,15 +9,17 @@ use axum::Router;
 use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
 use tower::ServiceExt;
-use webhook_receiver::event::DeliveryId;
-use webhook_receiver::handlers::{Context, catalog};
-use webhook_receiver::http::{Parts, Routes};
-use webhook_receiver::inbox::{
-    Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookLog, HookRecord, Inbox, KeyUse,
+use contract::event::DeliveryId;
+use fixture::{Context, catalog};
+use receiver::hook_log::HookLog;
+use receiver::ingress::{Parts, Routes};
+use inbox::{
+    Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookRecord, Inbox, KeyUse,
     Lease, Receipt, Result, Route, Seen, Sighting, Sightings, Standing, State, Verdict,
 };
-use webhook_receiver::source::Verified;
-use webhook_receiver::telemetry::{Clock, Metrics};
+use source::Verified;
+use contract::time::Clock;
+use telemetry::Metrics;
 use webhook_receiver_fuzz::{NOW, config, request};
 
 /// Keeps nothing: what is behind the routes has tests of its own.
@@ -104,15 +106,14 @@ impl Inbox for Nowhere {
     }
 }
 
-static ROUTES: LazyLock<Routes<Context>> = LazyLock::new(|| {
+static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
     let (config, inbox) = (config(), Arc::new(Nowhere));
     let sources = config.sources().unwrap();
     let parts = Parts {
         hooks: config.hook_sites(&sources).unwrap(),
         sources,
-        catalog: Arc::new(catalog()),
+        handlers: Arc::new(catalog().bind(&Context::default()).unwrap()),
         calls: Default::default(),
-        context: Context::default(),
         sightings: Sightings::new(inbox.clone()).0,
         hook_log: HookLog::new(inbox.clone(), Arc::default()).0,
         front: Front::new(inbox.clone(), 16, TimeDelta::days(7)),

@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use webhook_receiver::source::diagnose::{Request, diagnose};
+use source::diagnose::{Request, diagnose};
 use webhook_receiver_fuzz::{NOW, config, receive, request, source};
-use webhook_receiver::source::Source;
+use source::Source;
 
 static SOURCES: LazyLock<Vec<Arc<Source>>> = LazyLock::new(|| config().sources().unwrap());
 

@@ -1,4 +1,7 @@
-//! `dev`: everything on this machine, without settings. What it generates is kept in the data folder.
+//! `dev`: everything on this machine, without settings. The data folder keeps what it generates.
+
+mod printed;
+mod settings_file;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -16,6 +19,11 @@ use settings::{Config, Overrides, SubscriptionConfig};
 use super::serve::{bind, serve};
 use super::{bus, secret};
 use crate::app::Program;
+use printed::Welcome;
+use settings_file::SettingsFile;
+
+/// The most targets that `dev`'s bus sends to at once: within the usual limit of open files.
+const TARGETS: usize = 256;
 
 /// `dev`'s own flags.
 #[derive(clap::Args)]
@@ -26,7 +34,7 @@ pub(crate) struct Args {
     /// Address of the event bus, loopback only [default: 127.0.0.1:8090]
     #[arg(long, value_name = "ADDRESS")]
     bus_listen: Option<SocketAddr>,
-    /// Where the inbox, the outbox, the generated key and the settings file are kept
+    /// The folder of the inbox, the outbox, the generated keys and the settings file
     #[arg(long, value_name = "FOLDER", default_value = "data/dev")]
     data: PathBuf,
 }
@@ -37,46 +45,56 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     args.bus_listen.map_or(Ok(()), stay_here)?;
     // What is printed must work in any folder.
     let data = std::path::absolute(&args.data)?;
-    let (token, file) = (data.join("token"), data.join("receiver.toml"));
+    let token = data.join("token");
     keep_key(&token)?;
     keep_key(&data.join("callback-key"))?;
-    keep_settings(&file, &data)?;
-    let overrides = Overrides { config: Some(file.clone()), listen: args.listen, inbox: None };
+    let file = SettingsFile::keep(&data)?;
+    let overrides = Overrides { config: Some(file.path.clone()), listen: args.listen, inbox: None };
     let mut config = settings::load(&overrides)?;
     stay_here(config.listen)?;
     let listener = bind(&config).await?;
-    let catalog = program.table()?;
-    add_bus(&mut config, &args, &data);
+    add_bus(&mut config, &args);
     stay_here(config.bus.listen)?;
-    subscribe(&mut config, &catalog, listener.local_addr()?, &token);
     let bus_listener = bus::bind(&config).await?;
-    let addresses = (listener.local_addr()?, bus_listener.local_addr()?);
-    println!("{}", welcome(addresses, &token, &file));
-    let (options, settings) = (bus::options(&config, 1.0, true), config.clone());
-    let beside =
-        async move |stop| serve_bus(&settings, &catalog, options, bus_listener, stop).await;
+    config.listen = listener.local_addr()?;
+    config.bus.listen = bus_listener.local_addr()?;
+    // With the addresses in the file, other commands find the receiver and the bus by the file alone.
+    file.keep_addresses(config.listen, config.bus.listen)?;
+    if file.is_new {
+        make_stores(&config)?;
+    }
+    let table = program.table()?;
+    subscribe(&mut config, &table, &token);
+    println!("{}", Welcome { config: &config, table: &table, token: &token, file: &file.path });
+    let mut options = bus::options(&config, 1.0, true);
+    options.targets = TARGETS;
+    let settings = config.clone();
+    let beside = async move |stop| serve_bus(&settings, &table, options, bus_listener, stop).await;
     serve(config, program, listener, beside).await
 }
 
-/// Where the bus is and what it keeps. Beside a receiver on a free port, it has one too.
-fn add_bus(config: &mut Config, args: &Args, data: &Path) {
+/// The bus's address. Beside a receiver on a free port, it has one too.
+fn add_bus(config: &mut Config, args: &Args) {
     if let Some(listen) = args.bus_listen {
         config.bus.listen = listen;
-    } else if config.listen.port() == 0 {
+    } else if args.listen.is_some_and(|listen| listen.port() == 0) {
         config.bus.listen.set_port(0);
-    }
-    if config.bus.outbox == settings::BusConfig::default().outbox {
-        config.bus.outbox = format!("sqlite:{}", data.join("outbox.db").display());
     }
 }
 
-/// One subscription for each of the vendor's events, which posts it to the receiver. What the settings say under its name
-/// is left alone.
-fn subscribe(config: &mut Config, catalog: &Table, listen: SocketAddr, token: &Path) {
+/// Makes the inbox and the outbox before the log begins, which would warn that nothing is known of earlier deliveries.
+fn make_stores(config: &Config) -> anyhow::Result<()> {
+    let options = ::inbox::Options { queue: 1, exclusive: true };
+    drop(::inbox::open(&config.inbox, options)?);
+    ::bus::make_outbox(&config.bus.outbox)
+}
+
+/// One subscription for each of the vendor's events, which posts it to the receiver. A subscription of that name in the
+/// settings is left alone.
+fn subscribe(config: &mut Config, table: &Table, token: &Path) {
     let Some(source) = config.sources.get("directscale") else { return };
-    let target = format!("http://{listen}{}/", source.path.trim_end_matches('/'));
-    let rows =
-        catalog.events().filter(|row| row.dialect == Dialect::DirectScale && row.version == 1);
+    let target = format!("http://{}{}/", config.listen, source.path.trim_end_matches('/'));
+    let rows = table.events().filter(|row| row.dialect == Dialect::DirectScale && row.version == 1);
     for row in rows {
         let subscription = SubscriptionConfig {
             events: vec![row.name.to_owned()],
@@ -98,24 +116,6 @@ fn stay_here(listen: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A settings file like any other, so that every other command can be pointed at it.
-fn keep_settings(file: &Path, data: &Path) -> anyhow::Result<()> {
-    if file.exists() {
-        return Ok(());
-    }
-    let inbox = format!("sqlite:{}", data.join("inbox.db").display());
-    let key = |name| data.join(name).display().to_string();
-    let (token, callback_key) = (key("token"), key("callback-key"));
-    let settings = format!(
-        "# Written by `dev`; yours to change.\nlisten = \"127.0.0.1:8080\"\ninbox = {inbox:?}\n\n\
-         [sources.directscale]\ndialect = \"directscale\"\nenvironment = \"stage\"\nbearer_token_files = [{token:?}]\n\n\
-         # `emit --hook` stands in for the vendor at this address.\n\
-         [sources.directscale.hooks]\ncallback_url = \"http://127.0.0.1:8081\"\ncallback_key_file = {callback_key:?}\n\
-         record_bodies = true\npages = \"/pages\"\n"
-    );
-    fs::write(file, settings).with_context(|| format!("cannot write {}", file.display()))
-}
-
 /// Makes a key at the first start; only its owner can read it.
 fn keep_key(file: &Path) -> anyhow::Result<()> {
     if file.exists() {
@@ -131,43 +131,4 @@ fn keep_key(file: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", file.display()))?;
     writeln!(new, "{}", secret::generate()?)?;
     Ok(())
-}
-
-fn welcome((address, bus): (SocketAddr, SocketAddr), token: &Path, file: &Path) -> String {
-    let (token, file, id) = (quoted(token), quoted(file), uuid::Uuid::new_v4());
-    format!(
-        r#"
-  Swagger    http://{address}/swagger
-  Key        in {token}; paste it after Authorize in Swagger
-  Bus        http://{bus}/admin, with one subscription for each event, which posts it to the receiver
-  Settings   {file}; other commands take them with --config {file}
-  Stop       Ctrl-C
-
-  Send every event once, and look at what arrived:
-
-cargo run -- emit --all --config {file} --listen {address}
-cargo run -- inbox list --config {file}
-
-  Or let the bus do it, as the vendor would, with its retries:
-
-cargo run -- publish OrderEvent --to http://{bus}
-
-  Call a Process Hook, and see what it changes:
-
-cargo run -- emit --hook Autoships.CreateAutoship --config {file} --listen {address}
-
-  Send the vendor's own sample by hand (twice: the second answer says duplicate):
-
-curl http://{address}/api/webhooks/CreateOrderEvent \
-  -H "Authorization: Bearer $(cat {token})" \
-  -H 'Content-Type: application/json; charset=UTF-8' \
-  -H 'X-Directscale-Message-Id: {id}' \
-  -d '{{"OrderNumber":1,"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent"}}'
-"#
-    )
-}
-
-/// The path as one word of a shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

@@ -1,0 +1,17 @@
+//! What the tests share: stores, receivers, senders and browsers, and one HTTP client.
+
+pub(crate) mod bus;
+pub(crate) mod calls;
+pub(crate) mod client;
+pub(crate) mod deliveries;
+pub(crate) mod disks;
+pub(crate) mod jobs;
+pub(crate) mod nginx;
+pub(crate) mod process;
+pub(crate) mod program;
+pub(crate) mod random;
+pub(crate) mod receiver;
+pub(crate) mod sink;
+pub(crate) mod vendor;
+pub(crate) mod watched;
+pub(crate) mod webdriver;

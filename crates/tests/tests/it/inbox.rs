@@ -1,0 +1,12 @@
+//! Durable storage and dispatch.
+
+mod backup;
+mod conformance;
+mod dispatch;
+mod front;
+mod hook_log;
+mod model;
+mod retention;
+mod sqlite;
+mod survive;
+mod waiting;

@@ -1,0 +1,124 @@
+//! The memory of recent ids in front of the inbox: it saves writes and decides nothing.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use inbox::{Front, Inbox, Receipt, Result, Seen};
+
+use crate::harness::deliveries::{Message, Store, at, message, route};
+use crate::harness::watched::Watched;
+
+/// How long the front remembers, in seconds.
+const WINDOW: i64 = 100;
+
+struct Fixture {
+    store: Store,
+    inbox: Arc<Watched>,
+    front: Front,
+}
+
+impl Fixture {
+    fn new(capacity: usize) -> Self {
+        let store = Store::sqlite();
+        let inbox = Watched::new(store.open());
+        let front =
+            Front::new(Arc::clone(&inbox) as _, capacity, TimeDelta::try_seconds(WINDOW).unwrap());
+        Fixture { store, inbox, front }
+    }
+
+    async fn try_send(&self, message: &Message, now: i64) -> Result<Receipt> {
+        self.front.accept(message.verified(), route(), at(now)).await
+    }
+
+    async fn send(&self, message: &Message, now: i64) -> Seen {
+        self.try_send(message, now).await.unwrap().seen
+    }
+}
+
+#[tokio::test]
+async fn a_duplicate_is_answered_without_the_engine_and_with_the_first_number() {
+    let inbox = Fixture::new(10);
+    let first = inbox.try_send(&message("m"), 0).await.unwrap();
+    let second = inbox.try_send(&message("m"), 1).await.unwrap();
+    assert_eq!((first.seen, second.seen, second.id), (Seen::New, Seen::Duplicate, first.id));
+    assert_eq!(second.message_id, "m");
+    assert_eq!(inbox.inbox.writes(), 1);
+}
+
+#[tokio::test]
+async fn an_id_that_was_not_kept_is_not_remembered() {
+    let inbox = Fixture::new(10);
+    inbox.inbox.set_broken(true);
+    assert!(inbox.try_send(&message("m"), 0).await.is_err());
+    assert!(inbox.try_send(&message("m"), 1).await.is_err());
+    inbox.inbox.set_broken(false);
+    assert_eq!(inbox.send(&message("m"), 2).await, Seen::New);
+    inbox.inbox.set_broken(true);
+    assert_eq!(inbox.send(&message("m"), 3).await, Seen::Duplicate);
+}
+
+#[tokio::test]
+async fn after_the_window_the_engine_is_asked() {
+    let inbox = Fixture::new(10);
+    inbox.send(&message("m"), 0).await;
+    inbox.send(&message("m"), WINDOW - 1).await;
+    assert_eq!(inbox.inbox.writes(), 1);
+    assert_eq!(inbox.send(&message("m"), WINDOW).await, Seen::Duplicate);
+    assert_eq!(inbox.inbox.writes(), 2);
+}
+
+#[tokio::test]
+async fn a_conflict_is_the_engines_to_note() {
+    let inbox = Fixture::new(10);
+    let id = inbox.try_send(&message("m"), 0).await.unwrap().id;
+    let other = message("m").body("[]");
+    assert_eq!(inbox.send(&other, 1).await, Seen::Conflict);
+    assert_eq!(inbox.send(&other, 1).await, Seen::Conflict);
+    assert_eq!(inbox.inbox.show(id).await.unwrap().unwrap().entry.conflicts, 2);
+    assert_eq!(inbox.send(&message("m"), 2).await, Seen::Duplicate);
+}
+
+#[tokio::test]
+async fn the_parts_of_the_key_stay_apart_in_memory_too() {
+    let inbox = Fixture::new(10);
+    let distinct = [
+        message("bc").client("a"),
+        message("c").client("ab"),
+        message("c"),
+        message("c").from("x"),
+    ];
+    for message in &distinct {
+        assert_eq!(inbox.send(message, 0).await, Seen::New, "{message:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_forgotten_for_want_of_room_is_still_a_duplicate() {
+    let inbox = Fixture::new(2);
+    for id in ["a", "b", "a", "c"] {
+        inbox.send(&message(id), 0).await;
+    }
+    assert_eq!(inbox.inbox.writes(), 3);
+    assert_eq!(inbox.send(&message("a"), 0).await, Seen::Duplicate);
+    assert_eq!(inbox.inbox.writes(), 3);
+    assert_eq!(inbox.send(&message("b"), 0).await, Seen::Duplicate);
+    assert_eq!(inbox.inbox.writes(), 4);
+}
+
+#[tokio::test]
+async fn without_capacity_the_engine_is_always_asked() {
+    let inbox = Fixture::new(0);
+    assert_eq!(inbox.send(&message("m"), 0).await, Seen::New);
+    assert_eq!(inbox.send(&message("m"), 0).await, Seen::Duplicate);
+    assert_eq!(inbox.inbox.writes(), 2);
+}
+
+#[tokio::test]
+async fn after_a_restart_the_engine_still_knows() {
+    let Fixture { store, inbox, front } = Fixture::new(10);
+    front.accept(message("m").verified(), route(), at(0)).await.unwrap();
+    drop((inbox, front));
+    let front = Front::new(store.open(), 10, TimeDelta::MAX);
+    let receipt = front.accept(message("m").verified(), route(), at(1)).await.unwrap();
+    assert_eq!(receipt.seen, Seen::Duplicate);
+}

@@ -1,0 +1,276 @@
+//! A random life of an inbox, compared step by step with the simplest thing that could be one.
+
+use std::collections::BTreeMap;
+
+use contract::event::DeliveryId;
+use contract::time::Timestamp;
+use inbox::{Claim, Filter, Inbox, Lease, Receipt, Seen, State, Verdict};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::harness::deliveries::{Store, at, keyed, message, route};
+use crate::inbox::conformance::{Fresh, LEASE, claim};
+use crate::inbox::waiting::wait;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Accept { id: u8, body: u8, key: Option<u8>, awaited: bool },
+    Claim { max: usize },
+    Finish { lease: Index, verdict: u8 },
+    Wait { seconds: i64 },
+    Replay { state: State },
+    Prune { state: State },
+    Reopen,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let ended = prop::sample::select(vec![State::Done, State::Dead, State::Unrouted]);
+    prop_oneof![
+        6 => (0..12u8, 0..10u8, prop::option::of(0..2u8), any::<bool>()).prop_map(
+            |(id, body, key, awaited)| Op::Accept { id, body: body / 9, key, awaited }
+        ),
+        5 => (0..4usize).prop_map(|max| Op::Claim { max }),
+        5 => (any::<Index>(), 0..5u8).prop_map(|(lease, verdict)| Op::Finish { lease, verdict }),
+        3 => (0..40i64).prop_map(|seconds| Op::Wait { seconds }),
+        1 => ended.clone().prop_map(|state| Op::Replay { state }),
+        1 => ended.prop_map(|state| Op::Prune { state }),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+pub(crate) async fn random_operations_agree_with_a_model(fresh: Fresh) {
+    let runtime = tokio::runtime::Handle::current();
+    let run = move || {
+        let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
+        let life = prop::collection::vec(op(), 1..60);
+        TestRunner::new(config).run(&life, |ops| {
+            runtime.block_on(live(fresh(), ops));
+            Ok(())
+        })
+    };
+    tokio::task::spawn_blocking(run).await.unwrap().unwrap_or_else(|error| panic!("{error}"));
+}
+
+async fn live(store: Store, ops: Vec<Op>) {
+    let mut inbox = store.open();
+    let mut model = Model::default();
+    let mut leases: Vec<Lease> = Vec::new();
+    for op in ops {
+        match op {
+            Op::Accept { id, body, key, awaited } => {
+                let waiting = match awaited && model.due().is_empty() {
+                    true => Some(wait(&*inbox, 2, model.seconds).await),
+                    false => None,
+                };
+                let (id, body) = (id.to_string(), body.to_string());
+                let key = key.map(|key| key.to_string());
+                let sent = message(&id).body(body.clone()).verified();
+                let route = key.as_deref().map_or_else(route, keyed);
+                let receipt = inbox.accept(sent, route, model.now()).await.unwrap();
+                model.accept(id, body, key, &receipt);
+                if let Some(waiting) = waiting.filter(|_| !model.due().is_empty()) {
+                    let claims = waiting.await.unwrap();
+                    model.claim(2, &claims);
+                    leases.extend(claims.into_iter().map(|claim| claim.lease));
+                }
+            }
+            Op::Claim { max } => {
+                let claims = claim(&*inbox, max, model.seconds).await;
+                model.claim(max, &claims);
+                leases.extend(claims.into_iter().map(|claim| claim.lease));
+            }
+            Op::Finish { lease, verdict } if !leases.is_empty() => {
+                let lease = lease.get(&leases).clone();
+                let verdict = model.verdict(verdict);
+                let held = inbox.finish(lease.clone(), verdict.clone(), model.now()).await.unwrap();
+                assert_eq!(held, model.finish(&lease, &verdict));
+            }
+            Op::Finish { .. } => {}
+            Op::Wait { seconds } => model.seconds += seconds,
+            Op::Replay { state } => {
+                let filter = Filter { state: Some(state), ..Filter::default() };
+                let replayed = inbox.replay(filter, model.now()).await.unwrap();
+                assert_eq!(replayed, model.replay(state));
+            }
+            Op::Prune { state } => {
+                let pruned = inbox.prune(state, model.now(), 1000).await.unwrap();
+                assert_eq!(pruned, model.prune(state));
+            }
+            Op::Reopen => {
+                // An engine may take over at once what its predecessor held, or wait for the lease to end.
+                model.seconds += 2 * LEASE.as_secs() as i64;
+                drop(inbox);
+                inbox = store.open();
+            }
+        }
+        compare(&*inbox, &model).await;
+    }
+}
+
+async fn compare(inbox: &dyn Inbox, model: &Model) {
+    let entries = inbox.list(Filter::default()).await.unwrap();
+    let kept: Vec<_> =
+        entries.iter().rev().map(|e| (e.id, e.state, e.attempts, e.replays, e.conflicts)).collect();
+    let expected: Vec<_> = model
+        .rows
+        .iter()
+        .map(|(id, row)| (*id, row.state, row.attempts, row.replays, row.conflicts))
+        .collect();
+    assert_eq!(kept, expected);
+}
+
+/// Seconds instead of timestamps, a map instead of tables, and no cleverness.
+#[derive(Default)]
+struct Model {
+    seconds: i64,
+    newest: DeliveryId,
+    rows: BTreeMap<DeliveryId, Row>,
+    /// For each key, the delivery whose turn it is, until it has ended.
+    turns: BTreeMap<String, DeliveryId>,
+}
+
+struct Row {
+    message_id: String,
+    body: String,
+    key: Option<String>,
+    state: State,
+    due: i64,
+    ended: i64,
+    attempts: u32,
+    run_attempts: u32,
+    replays: u32,
+    conflicts: u32,
+    /// Which claim holds it.
+    holder: Option<(u32, Timestamp)>,
+}
+
+impl Model {
+    fn now(&self) -> Timestamp {
+        at(self.seconds)
+    }
+
+    fn accept(&mut self, message_id: String, body: String, key: Option<String>, got: &Receipt) {
+        if let Some((id, row)) = self.rows.iter_mut().find(|(_, row)| row.message_id == message_id)
+        {
+            let seen = if row.body == body { Seen::Duplicate } else { Seen::Conflict };
+            row.conflicts += u32::from(seen == Seen::Conflict);
+            assert_eq!((got.id, got.seen), (*id, seen));
+            return;
+        }
+        assert_eq!(got.seen, Seen::New);
+        assert!(got.id > self.newest, "{} after {}", got.id, self.newest);
+        self.newest = got.id;
+        let row = Row {
+            message_id,
+            body,
+            key,
+            state: State::Ready,
+            due: self.seconds,
+            ended: 0,
+            attempts: 0,
+            run_attempts: 0,
+            replays: 0,
+            conflicts: 0,
+            holder: None,
+        };
+        self.rows.insert(got.id, row);
+        self.next_turns();
+    }
+
+    fn claim(&mut self, max: usize, got: &[Claim]) {
+        let due = self.due();
+        assert_eq!(got.len(), max.min(due.len()), "due are {due:?}");
+        for claim in got {
+            assert!(due.contains(&claim.lease.id), "{} of {due:?}", claim.lease.id);
+            let now = self.now();
+            let row = self.rows.get_mut(&claim.lease.id).unwrap();
+            let was_lost = row.state == State::Running;
+            row.state = State::Running;
+            row.due = self.seconds + LEASE.as_secs() as i64;
+            row.attempts += 1;
+            row.run_attempts += u32::from(!was_lost);
+            row.holder = Some((row.attempts, now));
+            let meta = &claim.delivery.meta;
+            let numbers = (claim.run_attempt, meta.attempt, meta.replay);
+            assert_eq!(numbers, (row.run_attempts, row.attempts, row.replays));
+            assert_eq!(claim.delivery.raw(), row.body.as_bytes());
+        }
+    }
+
+    fn due(&self) -> Vec<DeliveryId> {
+        self.rows.keys().copied().filter(|id| self.is_due(*id)).collect()
+    }
+
+    fn is_due(&self, id: DeliveryId) -> bool {
+        let row = &self.rows[&id];
+        let turn = row.key.as_ref().is_none_or(|key| self.turns.get(key) == Some(&id));
+        !row.state.has_ended() && row.due <= self.seconds && turn
+    }
+
+    fn verdict(&self, number: u8) -> Verdict {
+        match number {
+            0 => Verdict::Done,
+            1 => Verdict::Retry { at: at(self.seconds + 20), reason: "down".into() },
+            2 => Verdict::Dead { reason: "broken".into() },
+            3 => Verdict::Unrouted,
+            _ => Verdict::Released,
+        }
+    }
+
+    fn finish(&mut self, lease: &Lease, verdict: &Verdict) -> bool {
+        let holder = Some((lease.attempt, lease.started));
+        let Some(row) = self.rows.get_mut(&lease.id).filter(|row| row.holder == holder) else {
+            return false;
+        };
+        row.holder = None;
+        row.due = self.seconds;
+        row.ended = self.seconds;
+        row.state = match verdict {
+            Verdict::Done => State::Done,
+            Verdict::Dead { .. } => State::Dead,
+            Verdict::Unrouted => State::Unrouted,
+            Verdict::Retry { .. } | Verdict::Released | Verdict::Postponed { .. } => State::Ready,
+        };
+        if let Verdict::Retry { .. } = verdict {
+            row.due += 20;
+        }
+        if *verdict == Verdict::Released {
+            row.attempts -= 1;
+            row.run_attempts -= 1;
+        }
+        self.next_turns();
+        true
+    }
+
+    fn replay(&mut self, state: State) -> u64 {
+        let mut replayed = 0;
+        for row in self.rows.values_mut().filter(|row| row.state == state) {
+            row.state = State::Ready;
+            row.due = self.seconds;
+            row.run_attempts = 0;
+            row.replays += 1;
+            replayed += 1;
+        }
+        self.next_turns();
+        replayed
+    }
+
+    fn prune(&mut self, state: State) -> u64 {
+        let (before, now, newest) = (self.rows.len(), self.seconds, self.newest);
+        self.rows.retain(|id, row| row.state != state || row.ended >= now || *id == newest);
+        (before - self.rows.len()) as u64
+    }
+
+    /// A key whose delivery has ended goes to its oldest unfinished one.
+    fn next_turns(&mut self) {
+        let rows = &self.rows;
+        let unfinished = |id: &DeliveryId| rows.get(id).is_some_and(|row| !row.state.has_ended());
+        self.turns.retain(|_, id| unfinished(id));
+        for (id, row) in rows.iter().filter(|(id, _)| unfinished(id)) {
+            if let Some(key) = &row.key {
+                self.turns.entry(key.clone()).or_insert(*id);
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Both halves against each other: what the emitter and the bus send with the settings that they need and no others, the
+//! receiver accepts, in every dialect.
+
+use clap::Parser;
+use contract::catalog::Catalog;
+use contract::event::Dialect;
+use emitter::{EmitArgs, Plan, send};
+use fixture::Context;
+use serde_json::{Value, json};
+use settings::parse;
+
+use crate::harness::bus::{Home, attempts, publish};
+use crate::harness::client::Request;
+use crate::harness::client::Wire;
+use crate::harness::receiver::Receiver;
+use crate::harness::sink::Sink;
+use crate::receive::dialects::open_sources;
+
+/// A key that every scheme can read.
+const KEY: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTE=";
+
+/// An open source for each dialect, and a signed one for each whose senders sign.
+fn sources() -> String {
+    let signed = |dialect: &Dialect| {
+        format!(
+            "[sources.signed-{dialect}]\ndialect = \"{dialect}\"\npath = \"/signed/{dialect}\"\nsigning_keys = [\"{KEY}\"]\n"
+        )
+    };
+    let signing = Dialect::ALL.iter().filter(|dialect| dialect.scheme().is_some());
+    signing.map(signed).collect::<String>() + &open_sources()
+}
+
+#[tokio::test]
+async fn every_event_goes_from_the_bus_to_the_receiver_in_every_dialect() {
+    let receiver = Receiver::start(&sources(), Catalog::<()>::new(), ()).await;
+    let bus = Home::new().start().await;
+    let mut names = Vec::new();
+    for dialect in Dialect::ALL {
+        let target = |path: &str| format!("http://{}/{path}/{dialect}/", receiver.address);
+        let open = json!({"events": "*", "dialect": dialect, "target": target("in")});
+        bus.create(&format!("open-{dialect}"), &open).await.unwrap();
+        names.push(format!("open-{dialect}"));
+        if dialect.scheme().is_some() {
+            let signed = json!({"events": "*", "dialect": dialect, "target": target("signed"), "signing_key": KEY});
+            bus.create(&format!("signed-{dialect}"), &signed).await.unwrap();
+            names.push(format!("signed-{dialect}"));
+        }
+    }
+    let catalog = fixture::table();
+    let mut events: Vec<Value> = catalog
+        .events()
+        .filter(|row| row.version == 1)
+        .map(|row| json!({"type": row.name}))
+        .collect();
+    events.extend(
+        ["orders/create", "a..b", "é", "a%2fb"].map(|name| json!({"type": name, "data": {}})),
+    );
+    for event in &events {
+        let draft = match event.get("data") {
+            None => json!({"type": event["type"], "data": {"n": 1}, "raw": true}),
+            Some(_) => event.clone(),
+        };
+        publish(&bus, draft).await;
+    }
+    for name in &names {
+        for attempt in attempts(&bus, name, events.len()).await {
+            assert_eq!(
+                (attempt.status, attempt.outcome),
+                (Some(200), "delivered"),
+                "{name} {attempt:?}"
+            );
+        }
+    }
+    let deliveries = receiver.stop().await.deliveries().await;
+    assert_eq!(deliveries.len(), names.len() * events.len());
+    let source = |name: &str| deliveries.iter().find(|d| d.entry.source == name).unwrap();
+    assert_eq!(source("cloudevents").entry.client_id.as_deref(), Some("webhook-receiver"));
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    emit: EmitArgs,
+}
+
+#[tokio::test]
+async fn what_emit_sends_unasked_is_accepted_in_every_dialect() {
+    let receiver = Receiver::start(&sources(), fixture::catalog(), Context::default()).await;
+    let config = parse(&sources(), [], "test").unwrap();
+    let data = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(data.path(), "{}").unwrap();
+    let data = data.path().to_str().unwrap();
+    for (name, source) in &config.sources {
+        let to = format!("http://{}{}/", receiver.address, source.path);
+        let line = ["emit", "--source", name, "--to", &to, "--signing-key", KEY];
+        let known = fixture::table().events().any(|row| row.dialect == source.dialect);
+        let what: &[&str] = if known { &["--all"] } else { &["thing", "--raw", "--data", data] };
+        let args = Cli::try_parse_from([&line, what].concat()).unwrap();
+        let plan = Plan::new(&args.emit, &fixture::table(), &config).unwrap();
+        let report = send(&plan, std::future::pending()).await.unwrap();
+        assert!(report.is_as_expected(), "{name}");
+    }
+    receiver.stop().await;
+}
+
+#[tokio::test]
+async fn headers_of_ones_own_replace_neither_proof_nor_identity() {
+    let bus = Home::new().start().await;
+    let sink = Sink::answering(200).await;
+    let refused = async |dialect: &str, more: Value, header: &str| {
+        let mut definition = json!({"events": "*", "dialect": dialect, "target": sink.url(), "headers": {header: "x"}});
+        definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let refused = bus.create("own", &definition).await.err();
+        refused.unwrap_or_else(|| panic!("{dialect} {header}")).to_string()
+    };
+    let signed = || json!({"signing_key": KEY});
+    for (dialect, more, header) in [
+        ("directscale", json!({}), "X-Directscale-Message-Id"),
+        ("directscale", json!({}), "x-directscale-client-id"),
+        ("directscale", json!({"bearer_token": "k"}), "Authorization"),
+        ("github", json!({}), "X-GITHUB-EVENT"),
+        ("github", signed(), "X-Hub-Signature-256"),
+        ("shopify", json!({}), "X-Shopify-Topic"),
+        ("shopify", signed(), "X-Shopify-Hmac-Sha256"),
+        ("cloudevents", json!({}), "ce-source"),
+        ("standard-webhooks", json!({}), "svix-id"),
+        ("standard-webhooks", signed(), "Webhook-Timestamp"),
+        ("standard-webhooks", signed(), "svix-signature"),
+        ("stripe", signed(), "Stripe-Signature"),
+        ("slack", signed(), "X-Slack-Request-Timestamp"),
+        (
+            "generic",
+            json!({"scheme": "rfc9421", "signing_key": format!("hmac-sha256:{KEY}")}),
+            "Content-Digest",
+        ),
+        (
+            "generic",
+            json!({"scheme": "rfc9421", "signing_key": format!("hmac-sha256:{KEY}")}),
+            "signature-input",
+        ),
+    ] {
+        let words = refused(dialect, more, header).await;
+        assert!(words.contains(&format!("headers: {header} is set by the bus itself")), "{words}");
+    }
+    for header in [
+        "Content-Encoding",
+        "content-length",
+        "Transfer-Encoding",
+        "Expect",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Connection",
+        "Proxy-Connection",
+        "Keep-Alive",
+        "Host",
+    ] {
+        let words = refused("generic", json!({}), header).await;
+        assert!(words.contains(&format!("headers: {header} is set by the bus itself")), "{words}");
+    }
+    let twice =
+        json!({"events": "*", "target": sink.url(), "headers": {"X-Tenant": "x", "x-tenant": "y"}});
+    let words = bus.create("twice", &twice).await.unwrap_err().to_string();
+    assert!(words.contains("X-Tenant and x-tenant are two spellings of one name"), "{words}");
+    let own = json!({"events": "*", "target": sink.url(), "headers": {"X-Tenant": "x", "Stripe-Signature": "x"}});
+    bus.create("own", &own).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_target_is_told_what_is_wrong_with_it() {
+    let bus = Home::new().start().await;
+    for (target, words) in [
+        ("http://127.0.0.1:1/in#part", "take away #"),
+        ("http://127.0.0.1:1/in?a=b", "write its query parameters into query"),
+        ("http://{event}.localhost/in", "in its host"),
+    ] {
+        let refused = bus.create("x", &json!({"events": "*", "target": target})).await.unwrap_err();
+        assert!(refused.to_string().contains(words), "{target}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_many_header_lines_is_an_answer() {
+    let (bus, sink) =
+        (Home::new().start().await, Sink::with_headers(200, vec![("x-many", "1"); 400]).await);
+    bus.create("many", &json!({"events": "*", "target": sink.url()})).await.unwrap();
+    publish(&bus, json!({"type": "Own", "data": {}})).await;
+    let attempt = attempts(&bus, "many", 1).await.remove(0);
+    assert_eq!((attempt.status, attempt.outcome), (Some(200), "delivered"));
+}
+
+fn binary(headers: &[(&'static str, &str)]) -> Request {
+    let bare = Request::post("/in/cloudevents", "").without("Content-Type");
+    let request = bare.add("ce-specversion", "1.0").add("ce-source", "/s").add("ce-type", "t");
+    headers.iter().fold(request, |request, (name, value)| request.add(name, value))
+}
+
+#[tokio::test]
+async fn a_cloud_event_without_data_is_kept_in_either_form() {
+    let receiver = Receiver::start(&sources(), fixture::catalog(), Context::default()).await;
+    let whole = r#"{"specversion":"1.0","id":"4","source":"/s","type":"t"}"#;
+    for request in [
+        binary(&[("ce-id", "1")]),
+        binary(&[("ce-id", "2"), ("Content-Type", "application/json")]),
+        Request::post("/in/cloudevents", whole).set("Content-Type", "application/cloudevents+json"),
+        binary(&[("ce-id", "5")]).chunked(),
+    ] {
+        assert!(receiver.send(&request).await.kept().1);
+    }
+    let mut wire = Wire::connect(receiver.address.parse().unwrap()).await.unwrap();
+    for (id, length) in [("6", "Content-Length: 00\r\n"), ("7", "")] {
+        let head =
+            "POST /in/cloudevents HTTP/1.1\r\nHost: h\r\nce-specversion: 1.0\r\nce-source: /s\r\n";
+        wire.send(&format!("{head}ce-type: t\r\nce-id: {id}\r\n{length}\r\n")).await.unwrap();
+        assert_eq!(wire.answer().await.unwrap().status, 200, "{length}");
+    }
+    for refused in
+        [binary(&[("ce-id", "1")]).body("1"), binary(&[("ce-id", "1")]).body("1").chunked()]
+    {
+        receiver.send(&refused).await.problem(415, "unsupported-media-type");
+    }
+    let other = Request::post("/in/directscale/OrderEvent", "").without("Content-Type");
+    receiver.send(&other).await.problem(415, "unsupported-media-type");
+    let deliveries = receiver.finish().await.deliveries().await;
+    assert_eq!(deliveries.len(), 6);
+    assert!(deliveries[0].body.is_empty());
+}
+
+#[tokio::test]
+async fn an_attribute_that_is_there_twice_is_not_called_missing() {
+    let receiver = Receiver::start(&sources(), fixture::catalog(), Context::default()).await;
+    let said =
+        async |request: Request| receiver.send(&request).await.problem(400, "bad-request").unwrap();
+    let twice = binary(&[("ce-id", "1"), ("ce-id", "2")]);
+    assert_eq!(said(twice).await, "the header ce-id is there more than once");
+    let twice = binary(&[("ce-id", "1"), ("ce-type", "u")]);
+    assert_eq!(said(twice).await, "the header ce-type is there more than once");
+    assert_eq!(said(binary(&[])).await, "ce-id is missing");
+    receiver.send(&binary(&[("ce-id", "1"), ("ce-id", "1")])).await.kept();
+    receiver.stop().await;
+}
