@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     }
     let table = program.table()?;
     subscribe(&mut config, &table, &token);
-    println!("{}", Welcome { config: &config, table: &table, token: &token, file: &file.path });
+    print!("{}", Welcome { config: &config, table: &table, token: &token, file: &file.path });
     let mut options = bus::options(&config, 1.0, true);
     options.targets = TARGETS;
     let settings = config.clone();

@@ -141,7 +141,7 @@ async fn the_emitter_signs_so_and_each_forgery_is_refused() {
     let receiver = Receiver::start(&keys(), fixture::catalog(), Context::default()).await;
     let mut config = settings::parse(&keys(), [], "test").unwrap();
     config.listen = receiver.address.parse().unwrap();
-    let line = ["emit", "thing", "--raw", "--data", "tests/it/signed.json"];
+    let line = ["emit", "thing", "--raw", "--data", "tests/it/receive/signed.json"];
     for more in [
         &[][..],
         &["--tamper", "body"],

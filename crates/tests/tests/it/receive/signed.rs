@@ -119,7 +119,7 @@ fn settings(receiver: &Receiver, source: &str) -> Config {
 
 /// Whether all was answered as it should be.
 async fn emit(receiver: &Receiver, source: &str, line: &[&str]) -> anyhow::Result<bool> {
-    let line = [&["emit", "thing", "--raw", "--data", "tests/it/signed.json"], line].concat();
+    let line = [&["emit", "thing", "--raw", "--data", "tests/it/receive/signed.json"], line].concat();
     let args = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{error}")).emit;
     let plan = Plan::new(&args, &fixture::table(), &settings(receiver, source))?;
     Ok(send(&plan, std::future::pending()).await?.is_as_expected())
@@ -189,7 +189,7 @@ fn whom_the_emitter_speaks_as_decides_how_it_signs() {
             "--signing-key",
             "k",
             "--data",
-            "tests/it/signed.json"
+            "tests/it/receive/signed.json"
         ])
         .contains("Stripe-Signature")
     );
