@@ -84,7 +84,6 @@ fn every_command_is_one_of_the_program_with_its_flags() {
 #[test]
 fn the_nginx_block_is_the_one_that_the_engine_tests() {
     let tested = fs::read_to_string("crates/tests/tests/it/harness/nginx.conf")
-        .or_else(|_| fs::read_to_string("crates/tests/tests/it/nginx.conf"))
         .expect("the engine's tests have the block");
     assert_eq!(blocks("nginx"), [tested.trim_end()]);
 }

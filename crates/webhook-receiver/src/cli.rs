@@ -11,10 +11,6 @@ use text::inert_lines;
 use crate::app::{App, Program};
 use crate::commands;
 
-/// What one thread allocates, another frees: there the system's allocator makes threads wait for each other.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Runs the command that the process's arguments name, for the fork's `app`: the whole of a fork's `main`.
 pub fn main<C: Clone + Send + Sync + 'static>(app: App<C>) -> ExitCode {
     start(app.bound())

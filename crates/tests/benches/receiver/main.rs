@@ -24,6 +24,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+/// Threads free what others have allocated: there the system's allocator makes them wait for each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
