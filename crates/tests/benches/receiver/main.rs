@@ -1,12 +1,12 @@
 //! What the receiver can take, beside the physical limit of the same machine, in one run.
 //!
-//! `cargo bench` prints the rates of four servers and the latencies at a fixed rate;
-//! `cargo bench -- tail` prints the latencies of a minute at saturation;
-//! `cargo bench -- curve` prints what a delivery costs with more and more rows in the inbox;
-//! `cargo bench -- proof` prints what it costs to check who sent it, and
-//! `cargo bench -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
-//! `cargo bench -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries, and
-//! `cargo bench -- bus` what the event bus delivers and takes.
+//! `cargo bench -p webhook-receiver-tests` prints the rates of four servers and the latencies at a fixed rate;
+//! `cargo bench -p webhook-receiver-tests -- tail` prints the latencies of a minute at saturation;
+//! `cargo bench -p webhook-receiver-tests -- curve` prints what a delivery costs with more and more rows in the inbox;
+//! `cargo bench -p webhook-receiver-tests -- proof` prints what it costs to check who sent it, and
+//! `cargo bench -p webhook-receiver-tests -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
+//! `cargo bench -p webhook-receiver-tests -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries, and
+//! `cargo bench -p webhook-receiver-tests -- bus` what the event bus delivers and takes.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
@@ -29,6 +29,7 @@ use clap::{Parser, Subcommand};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
+#[command(after_help = "Example: cargo bench -p webhook-receiver-tests -- rates --rounds 5")]
 struct Cli {
     #[command(subcommand)]
     role: Option<Role>,

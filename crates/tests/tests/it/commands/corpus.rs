@@ -211,7 +211,7 @@ fn the_committed_corpus_is_what_the_code_makes() {
     for (file, bytes) in corpus {
         assert!(
             std::fs::read(root.join(&file)).is_ok_and(|committed| committed == bytes),
-            "fuzz/corpus/{} is not what the code makes; rewrite it with `UPDATE_CORPUS=1 cargo test corpus`",
+            "crates/standalone/fuzz/corpus/{} is not what the code makes; rewrite it with `UPDATE_CORPUS=1 cargo test -p webhook-receiver-tests corpus`",
             file.display()
         );
     }
