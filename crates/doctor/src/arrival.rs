@@ -112,7 +112,7 @@ fn named(detail: &Detail, row: Option<&EventRow>, said: Option<&str>, catalog: &
 
 /// The event's name as the delivery itself gives it.
 fn said(places: &Places, headers: &HeaderMap, body: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(event::json_text(body)).unwrap_or_default();
+    let body: Value = serde_json::from_slice(event::without_bom(body)).unwrap_or_default();
     places.at(Fact::EventType).iter().find_map(|place| match place {
         Place::Header(header) => headers.get(&header.name)?.to_str().ok().map(str::to_owned),
         Place::Body(path) => {

@@ -264,7 +264,7 @@ pub(super) fn replaced(mut request: Request, name: &str, value: &str) -> anyhow:
 fn new_client(target: &Target) -> anyhow::Result<Client> {
     let https = target.url.scheme() == "https";
     let timeout = target.sender.limit().min(PATIENCE);
-    client::trusting(https, Some(timeout), &target.roots)
+    client::with_roots(https, Some(timeout), &target.roots)
 }
 
 async fn read(client: &Client, request: Request) -> reqwest::Result<Answer> {

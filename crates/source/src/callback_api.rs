@@ -1,9 +1,9 @@
-//! The vendor's callback API: one attempt for each token, over kept connections.
+//! The vendor's callback API: one attempt per token, over pooled connections.
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use client::{cause, client, execute};
-use contract::hook::{CallbackError, CallbackRequest, LARGEST, Representation, Vendor};
+use contract::hook::{CallbackError, CallbackRequest, MAX_RESPONSE_BYTES, Representation, Vendor};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout_at};
 const TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
 const USER: HeaderName = HeaderName::from_static("x-directscale-user");
 
-/// Where hooks are called back, below the base URL.
+/// The path of hooks, below the base URL.
 const HOOKS: &str = "api/extension/hooks/";
 
-/// Where page tokens are checked, below the base URL.
+/// The path of page token validation, below the base URL.
 const PAGES: &str = "api/extension/pages/ValidateToken";
 
 /// The vendor's system of one environment, for hooks and for page tokens.
@@ -30,11 +30,11 @@ pub struct CallbackApi {
 }
 
 impl CallbackApi {
-    /// The API at `base`, e.g. `https://acme.corpadmin.directscale.com/`, with the key that the vendor made for this
-    /// direction (the *DirectScale Secret*).
+    /// The API at `base`, e.g. `https://acme.corpadmin.directscale.com/`, with the vendor's key for this direction (the
+    /// *DirectScale Secret*).
     ///
     /// # Errors
-    /// If no header can carry the key, or no client can be set up.
+    /// If the key is no valid header value, or no client can be built.
     pub fn new(mut base: Url, key: &SecretString) -> anyhow::Result<Self> {
         let mut key = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
             .map_err(|_| anyhow::anyhow!("no header can carry the key"))?;
@@ -53,7 +53,7 @@ impl CallbackApi {
     /// The name of the user who opened the page with this token.
     ///
     /// # Errors
-    /// [`PageError`] if the token is not the page's, or the vendor cannot say.
+    /// [`PageError`] if the token is not the page's, or the vendor cannot be asked.
     pub async fn page_user(
         &self,
         page: &str,
@@ -71,7 +71,7 @@ impl CallbackApi {
         let request = self.request(PAGES, question.into())?;
         match self.send(request, deadline).await {
             Ok(answer) => user(&answer.decoded()?),
-            // The status for a token that is not accepted is not documented; a fault of the vendor's own is none of these.
+            // The status for a refused token is not documented; a fault of the vendor's own is none of these.
             Err(CallbackError::Refused(_) | CallbackError::Status(400..=499)) => {
                 Err(PageError::Refused)
             }
@@ -85,7 +85,7 @@ impl CallbackApi {
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(AUTHORIZATION, self.key.clone());
-        // Handlers read the answer, and it is not worth the time to pack it.
+        // Handlers read the response; compressing it would cost more time than it saves.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         *request.body_mut() = Some(body.into());
         Ok(request)
@@ -97,7 +97,7 @@ impl CallbackApi {
         deadline: Instant,
     ) -> Result<Representation, CallbackError> {
         let exchange = async {
-            // A token is good for one use: what comes a second time does nothing a second time.
+            // A token is valid once, so a repeated request has no second effect.
             let response = execute(&self.client, request).await.map_err(unreachable)?;
             let status = response.status().as_u16();
             match status {
@@ -126,16 +126,16 @@ impl Vendor for CallbackApi {
     }
 }
 
-/// Why a page token proves nobody.
+/// A page token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// The request has no token or no page in its query.
+    /// The request lacks a token or a page in its query.
     #[error("the query has no {0}")]
     Missing(&'static str),
-    /// The vendor does not know the token, or not for this page.
+    /// The vendor does not accept the token, or not for this page.
     #[error("the vendor does not accept the page token")]
     Refused,
-    /// The vendor said that the token is good, but not whose it is.
+    /// The vendor accepts the token, but names no user.
     #[error("the vendor accepts the page token, but names no user")]
     Nobody,
     /// The vendor cannot be asked.
@@ -143,7 +143,7 @@ pub enum PageError {
     Unchecked(#[from] CallbackError),
 }
 
-/// The user's name in either of the two shapes that are known: a bare JSON string, or an object with `username`.
+/// The user's name in either of the two known forms: a bare JSON string, or an object with `username`.
 fn user(answer: &[u8]) -> Result<String, PageError> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -164,8 +164,8 @@ fn user(answer: &[u8]) -> Result<String, PageError> {
 async fn read(mut response: Response) -> Result<Representation, CallbackError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > LARGEST {
-            return Err(CallbackError::TooLarge(LARGEST));
+        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+            return Err(CallbackError::TooLarge(MAX_RESPONSE_BYTES));
         }
         body.extend_from_slice(&chunk);
     }

@@ -1,4 +1,4 @@
-//! Why a request was refused, in words that its owner can act on: what would have matched.
+//! Diagnosis of a refusal, for the source's owner: the credentials or the form that would have been accepted.
 //!
 //! For the log, the console and `verify` only, never for the sender. No finding holds a key, a signature or a body.
 
@@ -15,67 +15,67 @@ use http::header::HeaderMap;
 
 use super::{Refusal, Source};
 
-/// The most findings that are told of one request.
+/// The most findings about one request.
 pub const MOST: usize = 5;
 
-/// A refused request, as it came.
+/// A refused request, as received.
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
-    /// Its headers.
+    /// The headers.
     pub headers: &'r HeaderMap,
-    /// Its query, if it has one.
+    /// The query, if there is one.
     pub query: Option<&'r str>,
-    /// Its body, if it has been read.
+    /// The body, if it has been read.
     pub body: Option<&'r [u8]>,
-    /// When it came.
+    /// The time of receipt.
     pub now: Timestamp,
 }
 
-/// What would have matched, in the order in which to look at it. All of it holds together, unless it names two keys.
+/// The findings about a refusal, most important first. They hold together, unless they name two keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings(Vec<Finding>);
 
-/// One thing that would have matched.
+/// A finding about a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// The signature is that of another source's key.
+    /// The signature is of another source's key.
     SignedFor(Stranger),
     /// The bearer key is another source's.
     BearerFor(Stranger),
-    /// The key is a former one of this source.
+    /// The key is a retired one of this source.
     Retired(Fingerprint),
-    /// A signing key of this source was used in another way.
+    /// A signing key of this source was misread.
     Misread {
         /// The key.
         key: Fingerprint,
-        /// How it was used.
+        /// The misreading.
         how: Misreading,
     },
-    /// A key of this source signed as the senders of another scheme do.
+    /// A key of this source signed in another scheme.
     OtherScheme {
         /// The key.
         key: Fingerprint,
-        /// The scheme.
+        /// The scheme of the request.
         found: String,
-        /// The source's own.
+        /// The scheme of the source.
         expected: String,
     },
-    /// The signature is right but for this.
+    /// The signature is valid but for this difference.
     Signature(Difference),
-    /// The bearer key is accepted by itself, and was refused for how it came.
+    /// The bearer key itself is accepted, and was refused for its form.
     Bearer(Fingerprint),
-    /// A bearer key that came in another form.
+    /// The bearer key has another form.
     Form(BearerForm),
-    /// The beginning of an accepted bearer key.
+    /// The bearer key is the beginning of an accepted one.
     CutShort(Fingerprint),
     /// The client id is in another source's list.
     ClientOf {
         /// The other source.
         source: String,
     },
-    /// There is nothing to compare.
+    /// The request has no credentials to compare.
     NoProof,
-    /// Only the body could tell, and it was not read.
+    /// The body is needed to compare, and was not read.
     Unread,
     /// Nothing that was tried matches.
     Unknown,
@@ -88,20 +88,20 @@ pub struct Stranger {
     pub source: String,
     /// The key.
     pub key: Fingerprint,
-    /// Whether that source does not accept it any more either.
+    /// True if that source has retired the key, too.
     pub is_retired: bool,
 }
 
-/// How a bearer key came, where `Authorization: Bearer` and the bare key are expected.
+/// A form of a bearer key other than `Authorization: Bearer` and the bare key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BearerForm {
     /// Without the word `Bearer`.
     NoScheme,
-    /// As a user's name or password.
+    /// As the user name or password of Basic authentication.
     Basic,
-    /// Behind another word.
+    /// After another scheme.
     OtherScheme,
-    /// Behind the word `Bearer` twice.
+    /// After `Bearer` twice.
     Twice,
     /// With spaces or quotes around it.
     Wrapped,
@@ -113,7 +113,7 @@ pub enum BearerForm {
     Query,
 }
 
-/// Finds what would have matched, had `source` not refused the request because of `refusal`.
+/// Finds the difference without which `source` would not have refused the request with `refusal`.
 pub fn diagnose(
     source: &Source,
     sources: &[Arc<Source>],
@@ -131,7 +131,7 @@ pub fn diagnose(
     Findings(findings)
 }
 
-/// The sources that take this client.
+/// The sources that accept this client.
 fn client(id: Option<&String>, others: &[&Source]) -> Vec<Finding> {
     let Some(id) = id else { return Vec::new() };
     let takes = others.iter().filter(|other| other.client_ids.contains(id));
@@ -139,12 +139,12 @@ fn client(id: Option<&String>, others: &[&Source]) -> Vec<Finding> {
 }
 
 impl Findings {
-    /// Each of them.
+    /// The findings.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter()
     }
 
-    /// Whether nothing was found that says more than the reason of the refusal.
+    /// True if there is no finding besides the reason of the refusal.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,33 +1,33 @@
-//! The few facts that are read from a body at the edge: is it JSON, and what stands in the places of interest.
+//! Facts in a body, read at the edge: its validity as JSON, and the values at the field locators.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use contract::event::{json_text, scalar, whole_pairs};
+use contract::event::{escape_unpaired_surrogates, scalar, without_bom};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Refusal;
 use super::places::{PerFact, Step, Watched};
 
-/// What a body says of itself.
+/// The facts found in a body.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Envelope {
-    /// For each fact the place that has it, by its number, and what it says.
+    /// For each fact the index of its locator, and the value.
     pub(super) found: PerFact<Option<(usize, String)>>,
     pub(super) is_object: bool,
 }
 
-/// Checks that `body` is JSON text and looks for facts in it, all in one pass: for each in its first places, so many
-/// as `ranks` says.
+/// Checks that `body` is JSON text and looks for facts in it, in one pass: for each fact at its first locators, up to
+/// the limit in `ranks`.
 ///
-/// A place deeper than the top level costs another look at the value that it leads into, and at nothing else.
+/// A locator below the top level costs another pass over the value that it leads into, and over nothing else.
 pub(super) fn read(
     body: &[u8],
     watched: &[Watched],
     ranks: &PerFact<usize>,
 ) -> Result<Envelope, Refusal> {
-    let text = match std::str::from_utf8(json_text(body)) {
+    let text = match std::str::from_utf8(without_bom(body)) {
         Ok("") => return Err(Refusal::NotJson("it is empty".into())),
         Ok(text) => text,
         Err(_) if body.starts_with(b"\xff\xfe") || body.starts_with(b"\xfe\xff") => {
@@ -41,7 +41,7 @@ pub(super) fn read(
         Ok(Envelope { found: facts.found, is_object })
     };
     facts(text)
-        .or_else(|error| match whole_pairs(text) {
+        .or_else(|error| match escape_unpaired_surrogates(text) {
             Cow::Borrowed(_) => Err(error),
             Cow::Owned(text) => facts(&text),
         })
@@ -51,28 +51,28 @@ pub(super) fn read(
 /// The value of a top-level field as text, if `body` is an object and the value a string or a number.
 pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
     let is = |step: Step<'_>| matches!(step, Step::Key(key) if key.eq_ignore_ascii_case(name));
-    let text = std::str::from_utf8(json_text(body)).ok()?;
-    match whole_pairs(text) {
+    let text = std::str::from_utf8(without_bom(body)).ok()?;
+    match escape_unpaired_surrogates(text) {
         Cow::Borrowed(text) => scalar(child(text, is)?),
         Cow::Owned(text) => scalar(child(&text, is)?),
     }
 }
 
-/// A string's content or a number's digits; nothing for blank text and for anything else.
+/// A string's content or a number's digits; none for blank text and other values.
 fn scalar(value: &RawValue) -> Option<String> {
     scalar::text(value).filter(|text| !text.trim().is_empty())
 }
 
-/// What is looked for in one level of a document.
+/// A visitor of one level of a document.
 trait Watch<'de> {
-    /// Whether the value behind this step is of interest.
+    /// True if the value after this step is needed.
     fn wants(&self, step: Step<'_>) -> bool;
 
-    /// Takes such a value; the last of several under one key counts.
+    /// Takes a needed value; the last of several under one key counts.
     fn take(&mut self, step: Step<'_>, value: &'de RawValue);
 }
 
-/// Looks for all facts at once.
+/// Collects all facts at once.
 struct Facts<'a> {
     watched: &'a [Watched],
     ranks: &'a PerFact<usize>,
@@ -109,7 +109,7 @@ fn child(json: &str, is: impl Fn(Step<'_>) -> bool) -> Option<&RawValue> {
     one.found
 }
 
-/// Looks for one value.
+/// Finds one value.
 struct One<'de, F> {
     is: F,
     found: Option<&'de RawValue>,
@@ -125,7 +125,7 @@ impl<'de, F: Fn(Step<'_>) -> bool> Watch<'de> for One<'de, F> {
     }
 }
 
-/// Shows one level of a document to `watch` and says whether the document is an object.
+/// Visits one level of a document. Returns true if the document is an object.
 fn scan<'de>(text: &'de str, watch: &mut impl Watch<'de>) -> Result<bool, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(text);
     let is_object = json.deserialize_any(Scan(watch))?;

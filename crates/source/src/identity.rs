@@ -1,4 +1,4 @@
-//! Derived message ids: what stands for the id of a delivery whose sender gives none.
+//! Derived message ids, for deliveries whose sender gives none.
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -6,11 +6,11 @@ use sha2::{Digest, Sha256};
 
 use super::{Places, Source, auth, versioned};
 
-/// The digest of everything that tells one event from another: the event's name in the path, the headers in which the
-/// dialect's facts stand, what was signed besides the body, and the body's digest.
+/// The digest of everything that distinguishes events: the event's name in the path, the headers of the dialect's
+/// facts, the signed facts besides the body, and the body's digest.
 ///
-/// It is never coarser than the event, so that two events with equal bodies are two; a request that is sent again has the
-/// same one.
+/// It is never coarser than the event, so that two events with equal bodies are two; a resent request has the same
+/// digest.
 pub(super) fn derived(
     source: &Source,
     path: &str,
@@ -26,12 +26,12 @@ pub(super) fn derived(
     hex::encode(identity.0.finalize())
 }
 
-/// What stands for an id or a name that is too long to be kept.
+/// The replacement for an id or a name that is too long to be kept.
 pub(super) fn shortened(text: &str) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
-/// A digest over parts that cannot run into each other.
+/// A digest over parts with unambiguous boundaries.
 struct Identity(Sha256);
 
 impl Identity {
@@ -47,7 +47,7 @@ impl Identity {
     }
 }
 
-/// What the path says behind the source's own, in lower case. Version 1 is the same with its number and without.
+/// The path segments after the source's own, in lower case. Version 1 is equal with and without its number.
 fn name(source: &Source, path: &str) -> Vec<Vec<u8>> {
     let below = |prefix: &str| {
         let (begin, rest) = path.split_at_checked(prefix.len())?;
@@ -63,7 +63,7 @@ fn name(source: &Source, path: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Name and value of each header that may hold a fact, as they came; a blank one says nothing.
+/// Name and value of each header that may hold a fact, as received; blank ones are left out.
 fn facts<'h>(places: &'h Places, headers: &'h HeaderMap) -> Vec<[&'h [u8]; 2]> {
     let values = |name| headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
     places

@@ -1,4 +1,5 @@
-//! Where a dialect puts what it says about a delivery: the receiver reads there, the emitter writes there.
+//! Field locators: where each fact about a delivery is in a request. The receiver reads there, the emitter writes
+//! there.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,18 +10,18 @@ use http::HeaderName;
 
 use super::is_secret_header;
 
-/// One thing that a delivery says of itself.
+/// A fact about a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
     /// The sender's id for the message, the same on every resend.
     MessageId,
     /// The account, shop or event source that the message is about.
     ClientId,
-    /// Who caused the event.
+    /// The user who caused the event.
     User,
     /// The event's name.
     EventType,
-    /// When the event happened.
+    /// The time of the event.
     EventTime,
     /// The version of the format; only CloudEvents has one.
     SpecVersion,
@@ -56,7 +57,7 @@ impl<T> IndexMut<Fact> for PerFact<T> {
     }
 }
 
-/// A place in a request.
+/// The locator of a fact in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A header.
@@ -65,54 +66,54 @@ pub enum Place {
     Body(Path),
 }
 
-/// A header as its vendor spells it.
+/// A header, in its vendor's spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     pub name: HeaderName,
     pub spelling: Cow<'static, str>,
-    /// Another name of the same header. It may come too, but must not say anything else.
+    /// Another name of the same header. It may be present too, with the same value.
     pub(super) twin: Option<HeaderName>,
-    /// Whether its value is percent-encoded.
+    /// True if the value is percent-encoded.
     pub encoded: bool,
 }
 
-/// A way into a JSON document.
+/// A path into a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     first: String,
     rest: Vec<String>,
-    /// Whether the case of the keys does not matter.
+    /// True if the case of the keys is ignored.
     any_case: bool,
 }
 
-/// What leads one step down in a document.
+/// One step down in a document.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step<'k> {
     /// The name of an object's member.
     Key(&'k str),
-    /// The place of a list's element.
+    /// The index of a list's element.
     Index(usize),
 }
 
-/// Why a text names no place.
+/// A text is not a locator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoPlace {
-    /// Neither of the two forms.
+    /// The text has neither of the two forms.
     #[error("is neither a header nor a JSON pointer")]
     Form,
-    /// Characters that no header's name has.
+    /// The header's name has invalid characters.
     #[error("names no header: a name is letters, digits and hyphens")]
     Name,
-    /// A header whose value must not be written down.
+    /// The header's value must not be stored.
     #[error("names a header that holds a secret")]
     Secret,
-    /// A tilde that escapes nothing.
+    /// A tilde is not followed by 0 or 1.
     #[error("is no JSON pointer: in a key ~ is written ~0 and / is written ~1")]
     Escape,
 }
 
 impl Place {
-    /// The place that the configuration names: `header:X-Acme-Id` or `/meta/id`.
+    /// Parses a locator of the configuration: `header:X-Acme-Id` or `/meta/id`.
     pub fn parse(text: &str) -> Result<Self, NoPlace> {
         if let Some(name) = text.strip_prefix("header:") {
             let name = name.trim();
@@ -155,7 +156,7 @@ impl Path {
         std::iter::once(&self.first).chain(&self.rest).map(String::as_str)
     }
 
-    /// Whether the step is the path's first; the rest of the path then leads on from there.
+    /// True if the step is the path's first; the rest of the path continues from there.
     pub(super) fn begins_with(&self, step: Step<'_>) -> bool {
         self.is(&self.first, step)
     }
@@ -177,7 +178,7 @@ impl Path {
 }
 
 impl fmt::Display for Path {
-    /// A field as its vendor writes it, a longer path as a JSON pointer.
+    /// A field in its vendor's spelling, a longer path as a JSON pointer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.any_case {
             return f.write_str(&self.first);
@@ -187,11 +188,11 @@ impl fmt::Display for Path {
     }
 }
 
-/// A place in the body and the fact that may stand there.
+/// A locator in the body and its fact.
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
     pub(super) fact: Fact,
-    /// Which of the fact's places it is.
+    /// The index among the fact's locators.
     pub(super) rank: usize,
     pub(super) path: Path,
 }
@@ -203,18 +204,18 @@ fn watched(fact: Fact, places: &[Place]) -> impl Iterator<Item = Watched> {
     })
 }
 
-/// One dialect's places: for each fact those where it may stand, tried in order.
+/// The locators of one dialect or source: for each fact a list, tried in order.
 #[derive(Debug, Clone)]
 pub struct Places {
     pub content_type: &'static str,
     places: PerFact<Vec<Place>>,
     watched: Vec<Watched>,
-    /// Those without which a request is no delivery.
+    /// The facts that every delivery has.
     pub required: &'static [Fact],
 }
 
 impl Places {
-    /// The places of a dialect; a generic one has none of its own.
+    /// The locators of a dialect; the generic one has none.
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
             Dialect::DirectScale => Places::new("application/json; charset=UTF-8")
@@ -266,7 +267,7 @@ impl Places {
         Places { content_type, places: PerFact::default(), watched: Vec::new(), required: &[] }
     }
 
-    /// The same with these places for a fact.
+    /// Replaces the locators of a fact.
     #[must_use]
     pub fn with(mut self, fact: Fact, places: impl Into<Vec<Place>>) -> Self {
         self.places[fact] = places.into();
@@ -275,7 +276,7 @@ impl Places {
         self
     }
 
-    /// All places in bodies.
+    /// All locators in the body.
     pub(super) fn watched(&self) -> &[Watched] {
         &self.watched
     }
@@ -284,7 +285,7 @@ impl Places {
         Places { required, ..self }
     }
 
-    /// The header in which the fact stands, if its places have one.
+    /// The fact's header, if one of its locators is a header.
     pub fn header(&self, fact: Fact) -> Option<&Header> {
         self.at(fact).iter().find_map(|place| match place {
             Place::Header(header) => Some(header),
@@ -292,7 +293,7 @@ impl Places {
         })
     }
 
-    /// Every header in which a fact may stand.
+    /// Every header that may hold a fact.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         let headers = self.places.0.iter().flatten().filter_map(|place| match place {
             Place::Header(header) => Some(header),
@@ -301,7 +302,7 @@ impl Places {
         headers.flat_map(|header| [&header.name].into_iter().chain(&header.twin))
     }
 
-    /// Where the fact may stand, tried in order.
+    /// The fact's locators, tried in order.
     pub fn at(&self, fact: Fact) -> &[Place] {
         &self.places[fact]
     }

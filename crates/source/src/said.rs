@@ -1,4 +1,4 @@
-//! What a delivery says of itself, put together from its headers and its body.
+//! The envelope of a delivery: its facts, from the headers and the body.
 
 use contract::event::{Dialect, NetDateTime};
 use contract::time::Timestamp;
@@ -9,20 +9,20 @@ use text::field;
 use super::places::{Fact, Header, PerFact, Place, Places};
 use super::{Refusal, cloudevents, envelope, identity};
 
-/// The longest id that is kept as it is, in bytes. Ids are kept in memory and stand in every log line.
+/// The longest id that is kept unabridged, in bytes. Ids are kept in memory and are in every log line.
 const LONGEST_ID: usize = 512;
 
-/// The longest name of an event that is kept as it is, in bytes.
+/// The longest event name that is kept unabridged, in bytes.
 const LONGEST_NAME: usize = 200;
 
-/// In which parts of a request its facts stand.
+/// The parts of a request that hold its facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// Wherever their places are.
+    /// Headers and body, depending on the locator.
     Both,
-    /// In the headers; the body is all payload.
+    /// The headers only; the body is all payload.
     Headers,
-    /// In the body.
+    /// The body only.
     Body,
 }
 
@@ -35,7 +35,7 @@ impl Reading {
         }
     }
 
-    /// What the headers say, in the first place that has it.
+    /// The fact's value in the headers, at its first locator with one.
     pub(super) fn heard(
         self,
         fact: Fact,
@@ -54,7 +54,7 @@ impl Reading {
         Ok(None)
     }
 
-    /// What is wrong with the place where a fact should have been.
+    /// The refusal of a request that lacks a required fact.
     fn lack(self, places: &[Place], headers: &HeaderMap) -> Refusal {
         let read = |place: &&Place| match place {
             Place::Header(_) => self != Reading::Body,
@@ -70,7 +70,7 @@ impl Reading {
         }
     }
 
-    /// How many places come before what was heard; those in the body are still to be looked at.
+    /// The number of locators before the one found in a header; those in the body are yet to be searched.
     pub(super) fn left(self, places: &[Place], heard: Option<&Heard>) -> usize {
         match (self, heard) {
             (Reading::Headers, _) => 0,
@@ -80,22 +80,22 @@ impl Reading {
     }
 }
 
-/// What a header says.
+/// A fact found in a header.
 #[derive(Debug)]
 pub(super) struct Heard {
-    /// Which of the fact's places it is.
+    /// The index among the fact's locators.
     rank: usize,
     pub(super) text: String,
 }
 
-/// What a delivery says of itself.
+/// The facts about a delivery.
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) facts: PerFact<Option<String>>,
     pub(super) is_object: bool,
 }
 
-/// Reads headers and body. The client's id has been heard already, before there was a body.
+/// Reads headers and body. The client id comes from an earlier check, before there was a body.
 pub(super) fn read(
     places: &Places,
     reading: Reading,
@@ -130,7 +130,7 @@ pub(super) fn read(
     }
 }
 
-/// The text as it is kept: its digest stands for one that is too long. No two of them become the same.
+/// The text as it is kept: too long ones are replaced by a digest, so that they stay distinct.
 fn fit(fact: Fact, text: String) -> String {
     let longest = match fact {
         Fact::EventType => LONGEST_NAME,
@@ -139,7 +139,7 @@ fn fit(fact: Fact, text: String) -> String {
     if text.len() > longest { identity::shortened(&text) } else { text }
 }
 
-/// A header's value, if all of its name say the same and it is not blank. Bytes that are not UTF-8 are Latin-1.
+/// A header's value, if it is unambiguous and not blank. Bytes that are not UTF-8 are read as Latin-1.
 fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal> {
     let Some(value) = single(headers, header)? else { return Ok(None) };
     let text = match header.encoded {
@@ -152,8 +152,8 @@ fn text(headers: &HeaderMap, header: &Header) -> Result<Option<String>, Refusal>
     Ok((!text.trim().is_empty()).then(|| text.into_owned()))
 }
 
-/// The value of a header that says one thing, however often. Under two names it must say the same: whichever of them
-/// was signed, nobody can put another id beside it.
+/// The value of a header, if all its lines are equal. Lines under two names must be equal: otherwise an unsigned id
+/// could be put beside the signed one.
 fn single<'h>(headers: &'h HeaderMap, header: &Header) -> Result<Option<&'h [u8]>, Refusal> {
     let twins = header.twin.iter().flat_map(|twin| headers.get_all(twin));
     let mut values = headers.get_all(&header.name).iter().chain(twins);
@@ -170,7 +170,7 @@ fn single<'h>(headers: &'h HeaderMap, header: &Header) -> Result<Option<&'h [u8]
     Ok(Some(value.as_bytes()))
 }
 
-/// The instant that the text names: a .NET date that was ever set, an RFC 3339 one, or Unix seconds up to year 9999.
+/// The instant of a text: a .NET date that is set, an RFC 3339 date, or Unix seconds up to year 9999.
 pub(super) fn instant(text: &str) -> Option<Timestamp> {
     const YEAR_10000: i64 = 253_402_300_800;
     match text.parse::<i64>() {

@@ -1,10 +1,10 @@
-//! Headers whose values are secrets, by their names or by what they repeat: they are kept out of stores, logs and pages.
+//! Secret headers, by their names or their values: they are kept out of stores, logs and pages.
 
 use http::HeaderName;
 use memchr::memmem;
 use percent_encoding::percent_decode;
 
-/// Texts that a name holds whose value opens something, with the name's separators taken away.
+/// Substrings of names of secret headers, compared without the name's separators.
 const TELLING: [&str; 15] = [
     "authorization",
     "cookie",
@@ -23,13 +23,13 @@ const TELLING: [&str; 15] = [
     "sessionid",
 ];
 
-/// Words that say so when they stand alone in a name, also beside a proof's.
+/// Words in names of secret headers, even beside a signature's word.
 const WORDS: [&str; 5] = ["bearer", "otp", "pass", "pin", "pwd"];
 
-/// Words that say so when they stand alone in a name, but may also say of what something is the proof.
+/// Words in names of secret headers, unless a signature's word is beside them.
 const CONTEXTS: [&str; 4] = ["auth", "authentication", "session", "sid"];
 
-/// Words before `key` that make it a name for something, such as a message.
+/// Words before `key` in names of plain identifiers, such as a message's.
 const NAMING: [&str; 10] = [
     "idempotency",
     "message",
@@ -43,16 +43,16 @@ const NAMING: [&str; 10] = [
     "signature",
 ];
 
-/// Words behind `key` that say something of it.
+/// Words after `key` in names of a key's public properties.
 const ABOUT: [&str; 7] = ["id", "name", "version", "fingerprint", "signature", "hmac", "digest"];
 
-/// Beginnings of words that end in `key` and tell of none.
+/// Beginnings of words that end in `key` and mean no key.
 const NO_KEYS: [&str; 10] = ["mon", "tur", "hoc", "joc", "don", "whis", "lac", "mic", "smo", "jer"];
 
-/// Words of a proof that covers one message only, and opens nothing else: verification needs it.
+/// Words for a proof of one message only, which grants nothing else: verification needs it.
 const PROOFS: [&str; 3] = ["signature", "hmac", "digest"];
 
-/// Whether the header's value is taken for a secret.
+/// True if the header's value counts as a secret.
 pub fn is_secret_header(name: &HeaderName) -> bool {
     let name = name.as_str();
     let words: Vec<&str> = name.split(['-', '_', '.']).filter(|word| !word.is_empty()).collect();
@@ -64,10 +64,10 @@ pub fn is_secret_header(name: &HeaderName) -> bool {
         || has(&CONTEXTS) && !has(&PROOFS)
 }
 
-/// How often a value is percent-decoded; one that is encoded more often is taken for a secret unseen.
+/// The most times that a value is percent-decoded; one encoded more often counts as a secret unseen.
 const DECODINGS: usize = 4;
 
-/// Whether a header's value repeats a secret of a URL or another one, percent-encoded or not.
+/// True if a header's value contains a secret, percent-encoded or not.
 pub fn repeats_secret(value: &[u8], has_secret: impl Fn(&[u8]) -> bool) -> bool {
     let mut text = value.to_vec();
     for _ in 0..DECODINGS {
@@ -84,7 +84,7 @@ pub fn repeats_secret(value: &[u8], has_secret: impl Fn(&[u8]) -> bool) -> bool 
     true
 }
 
-/// Whether the word at this place is `key`, or ends so, and tells of one that opens something.
+/// True if the word at this index is or ends in `key` and means a credential.
 fn is_key(words: &[&str], place: usize) -> bool {
     let Some(begin) = words[place].strip_suffix("key") else { return false };
     let before = match begin {

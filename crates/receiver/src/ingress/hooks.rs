@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::Response;
 use contract::canary::CANARY;
-use contract::canary::Echo;
+use contract::canary::CanaryReport;
 use contract::catalog::Handlers;
-use contract::hook::{Call, HookMeta};
+use contract::hook::{HookMeta, UntypedCall};
 use http::StatusCode;
 use serde::Serialize;
 use server::problem::SOON;
@@ -98,17 +98,23 @@ impl Hooks {
             deadline,
         };
         let VerifiedCall { token, user, body, .. } = verified;
-        let call = Call::new(site.vendor(), meta, called, token, user, body);
+        let call = UntypedCall::new(site.vendor(), meta, called, token, user, body);
         let pending = PendingCall::new(site, &call, id, started);
         Ok(self.run(site.unhandled, call, turn, pending, facts).await)
     }
 
     /// What was seen of a probe, and whether the hook that it asks about would be handled.
-    fn echo(&self, probe: &VerifiedCall, hook: &str, arrival: &Arrival, max_body: usize) -> Echo {
+    fn echo(
+        &self,
+        probe: &VerifiedCall,
+        hook: &str,
+        arrival: &Arrival,
+        max_body: usize,
+    ) -> CanaryReport {
         let asked = probe.mark().filter(|asked| asked != CANARY);
         let row = self.handlers.table().hook(asked.as_deref().unwrap_or(hook));
         let handled = row.filter(|row| row.handler.is_some());
-        Echo {
+        CanaryReport {
             key: probe.key.map(|key| key.to_string()),
             headers: probe.header_names(),
             handles: handled.map(|row| row.id.to_owned()),
@@ -176,10 +182,10 @@ impl Hooks {
     }
 }
 
-fn echoed(canary: Echo) -> Response {
+fn echoed(canary: CanaryReport) -> Response {
     #[derive(Serialize)]
     struct Echoed {
-        canary: Echo,
+        canary: CanaryReport,
     }
     server::json(StatusCode::OK, "application/json", &Echoed { canary })
 }

@@ -1,4 +1,4 @@
-//! A bearer key that was refused: whose it is, or how it would have been accepted.
+//! Diagnosis of a refused bearer key: its owner, or its accepted form.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -9,12 +9,12 @@ use super::{BearerForm, Finding, Request, Stranger};
 use crate::Source;
 use crate::auth::{BearerKey, access_token};
 
-/// More texts than this are not compared.
+/// The most texts that are compared.
 const MOST: usize = 256;
 
 const BEARER: &[u8] = b"bearer";
 
-/// What may be meant as the key, and how it would have come then.
+/// A text that may be the key, and its form in that case.
 struct Candidate {
     key: BearerKey,
     forms: Vec<BearerForm>,
@@ -37,7 +37,7 @@ pub(super) fn diagnose(source: &Source, others: &[&Source], request: Request<'_>
     }
 }
 
-/// This source's key, or the other sources' that have it.
+/// The key as this source's, or as that of every other source that has it.
 fn whose(source: &Source, others: &[&Source], key: &BearerKey) -> Vec<Finding> {
     let auth = &source.auth;
     if let Some(accepted) = auth.bearer.iter().find(|accepted| accepted.key.equals(key)) {
@@ -80,7 +80,7 @@ fn candidates(request: Request<'_>) -> Vec<Candidate> {
     found
 }
 
-/// What follows the header's first word, whatever that is, and the whole.
+/// The whole value, and the part after its first word.
 fn schemes(value: &[u8]) -> Vec<(Vec<u8>, Option<BearerForm>)> {
     let mut found = vec![(value.to_vec(), Some(BearerForm::NoScheme))];
     if let Some(rest) = after_bearer(value) {
@@ -101,20 +101,20 @@ fn schemes(value: &[u8]) -> Vec<(Vec<u8>, Option<BearerForm>)> {
     found
 }
 
-/// What comes after `Bearer` and one space, colon or nothing.
+/// The text after `Bearer` and one space, colon or nothing.
 fn after_bearer(value: &[u8]) -> Option<&[u8]> {
     let (word, rest) = value.split_at_checked(BEARER.len())?;
     let rest = rest.strip_prefix(b":").unwrap_or(rest);
     word.eq_ignore_ascii_case(BEARER).then(|| rest.strip_prefix(b" ").unwrap_or(rest))
 }
 
-/// The first word, and what comes after the space.
+/// The first word, and the text after the space.
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = text.iter().position(|&c| c == b' ')?;
     Some((&text[..space], &text[space + 1..]))
 }
 
-/// The text as it is, without what is around it, and decoded.
+/// The text as it is, without surrounding characters, and decoded.
 fn unwrapped(text: &[u8], form: Option<BearerForm>) -> Vec<Candidate> {
     let around = |c: &u8| b" \t\"'`<>".contains(c);
     let start = text.iter().position(|c| !around(c)).unwrap_or(text.len());

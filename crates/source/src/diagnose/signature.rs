@@ -1,4 +1,4 @@
-//! A signature that was refused: whose it is, or how it would have been accepted.
+//! Diagnosis of a refused signature: its key's owner, or its accepted form.
 
 use signature::{Difference, Key, Rule, Search};
 
@@ -37,7 +37,7 @@ pub(super) fn diagnose(source: &Source, others: &[&Source], request: Request<'_>
 }
 
 impl Inquiry<'_> {
-    /// A key of the source signed what it should; then the mistake lies around the signature.
+    /// An accepted key signed the right bytes, so the mistake lies around the signature.
     fn accepted(&mut self) -> Option<Vec<Finding>> {
         let (_, differences) = self.search.exact(self.rule, self.accepted.iter().copied())?;
         Some(differences.into_iter().map(Finding::Signature).collect())
@@ -55,7 +55,7 @@ impl Inquiry<'_> {
         Some(with(Finding::Misread { key: key.fingerprint, how: *how }, differences))
     }
 
-    /// Other sources' keys. Two of them may have the same.
+    /// Keys of other sources. Two sources may have the same key.
     fn strangers(&mut self) -> Option<Vec<Finding>> {
         let mut findings = Vec::new();
         for other in self.others {
@@ -64,7 +64,7 @@ impl Inquiry<'_> {
         (!findings.is_empty()).then_some(findings)
     }
 
-    /// Another source's key, used as this source's sender signs or as that source's own does.
+    /// Another source's key, used in this source's scheme or in that source's own.
     fn stranger(&mut self, other: &Source) -> Option<Vec<Finding>> {
         let signed = other.auth.signature.as_ref()?;
         let accepted = signed.keys.iter().map(|key| &key.key);
@@ -100,14 +100,14 @@ impl Inquiry<'_> {
     }
 
     fn nothing(&self) -> Vec<Finding> {
-        vec![match self.search.has_claim(self.rule.scheme) {
+        vec![match self.search.has_candidate(self.rule.scheme) {
             true => Finding::Unknown,
             false => Finding::NoProof,
         }]
     }
 }
 
-/// Whose key it is, and how else the request differs.
+/// The owner's finding, followed by further differences of the request.
 fn with(whose: Finding, differences: Vec<Difference>) -> Vec<Finding> {
     [whose].into_iter().chain(differences.into_iter().map(Finding::Signature)).collect()
 }

@@ -76,7 +76,7 @@ async fn act(gate: Gate, call: HookCall<Acting>) -> HookOutcome<Acting> {
             Ok(response)
         }
         "override" => Ok(Done { number: 7.into(), note: None }.into()),
-        "tell" => Err(HookFailure::tell("Sold out.")),
+        "tell" => Err(HookFailure::user_message("Sold out.")),
         "fail" => Err(anyhow::anyhow!("the pool is empty").into()),
         "panic" => panic!("at the disco"),
         "wait" => {

@@ -13,7 +13,7 @@ use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use settings::Overrides;
 use sha2::{Digest, Sha256};
-use signature::{RFC_9421, Stamps};
+use signature::{ClaimedStamp, RFC_9421};
 use source::diagnose::{Request, diagnose};
 use source::{Admission, Admitted, Source};
 use text::inert;
@@ -81,7 +81,7 @@ struct Report {
     findings: Vec<String>,
     time: Timestamp,
     is_own_time: bool,
-    stamps: Option<Stamps>,
+    stamps: Option<ClaimedStamp>,
     bytes: usize,
     digest: String,
 }

@@ -1,4 +1,4 @@
-//! What several hooks have in common: addresses, custom fields, answers without members.
+//! Models that several hooks share: addresses, custom fields, responses without members.
 
 use contract::event::Id;
 use serde::{Deserialize, Serialize};
