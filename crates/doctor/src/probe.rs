@@ -14,7 +14,7 @@ use http::header::{HeaderName, HeaderValue};
 use inbox::{self, Inbox, Options};
 use reqwest::{Client, Request, Url};
 use secrecy::SecretString;
-use source::{Fact, Places};
+use source::{Fact, FieldLocators};
 use text::field::retry_after;
 use tokio::sync::OnceCell;
 
@@ -162,7 +162,7 @@ impl Probe {
         &self,
         proof: Arc<Proof>,
         body: String,
-        places: &Places,
+        places: &FieldLocators,
         url: &Url,
     ) -> anyhow::Result<Message> {
         let event = self.target.event.as_str();

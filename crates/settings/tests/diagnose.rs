@@ -60,7 +60,7 @@ bearer_tokens = ["key of other"]
 client_ids = ["other"]
 "#;
 
-/// What every body says, compact.
+/// The content of every body, compact.
 const BODY: &str = r#"{"b":[1,2.50],"a":"x, y: z"}"#;
 
 fn now() -> Timestamp {
@@ -126,7 +126,7 @@ impl Sent {
         Sent { body: body.into(), ..self }
     }
 
-    /// Why it is refused; that it is must be true.
+    /// The reason of the refusal; the request must be refused.
     fn findings(&self) -> String {
         self.findings_at(now())
     }
@@ -412,8 +412,8 @@ fn nothing_known_is_told_as_such() {
     let signed = scheme("git").sign(&[&unknown], stamp, BODY.as_bytes()).unwrap();
     let sent = Sent::bare("git").set(&signed[0].0, signed[0].1.to_str().unwrap());
     expect(&sent, &["no key of any source matches"]);
-    expect(&Sent::bare("git"), &["nothing in its headers could be the proof"]);
-    expect(&Sent::bare("live"), &["nothing in its headers could be the proof"]);
+    expect(&Sent::bare("git"), &["its headers have no credentials"]);
+    expect(&Sent::bare("live"), &["its headers have no credentials"]);
     expect(&Sent::bearer("Bearer nobody's"), &["no key of any source matches"]);
 }
 
@@ -443,9 +443,9 @@ fn a_bearer_key_in_another_form_is_told() {
         (KEY.to_owned(), "without `Bearer ` before it"),
         (format!("Bearer{KEY}"), "without `Bearer ` before it"),
         (format!("Bearer: {KEY}"), "without `Bearer ` before it"),
-        (format!("Token {KEY}"), "behind another word than Bearer"),
+        (format!("Token {KEY}"), "after another word than Bearer"),
         (format!("Basic {basic}"), "as Basic"),
-        (format!("Bearer Bearer {KEY}"), "behind Bearer twice"),
+        (format!("Bearer Bearer {KEY}"), "after Bearer twice"),
         (format!("Bearer \"{KEY}\""), "spaces or quotes around it"),
         ("Bearer Ab%21c%40d%25e%24f%5Eg%26h".to_owned(), "percent-encoded"),
     ] {
@@ -499,7 +499,7 @@ fn no_finding_holds_a_secret() {
     }
 }
 
-/// What a stranger may write into a header that is looked at.
+/// Texts that an attacker may write into an examined header.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let odd = prop::collection::vec(
         any::<u8>().prop_filter("a header's", |&c| c >= 32 && c != 127),
@@ -534,6 +534,6 @@ proptest! {
         };
         let request = Request { headers: &headers, query: query.as_deref(), body: Some(&body), now: now() };
         let found = diagnose(source, &sources, &rejected.refusal, request);
-        prop_assert!(found.iter().count() <= source::diagnose::MOST);
+        prop_assert!(found.iter().count() <= source::diagnose::MAX_FINDINGS);
     }
 }

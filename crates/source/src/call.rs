@@ -11,7 +11,7 @@ use http::request;
 use signature::Fingerprint;
 use text::field;
 
-use super::{Admission, Refusal, Rejected, Source, auth, mark};
+use super::{Admission, Refusal, Rejected, Source, auth, canary_name};
 
 const REQUEST_NAME: HeaderName = HeaderName::from_static("x-directscale-requestname");
 const CALLBACK_TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
@@ -21,7 +21,7 @@ const USER: HeaderName = HeaderName::from_static("x-directscale-user");
 #[derive(Debug)]
 pub struct AdmittedCall {
     source: Arc<Source>,
-    proof: auth::Proof,
+    proof: auth::HeaderProof,
     headers: HeaderMap,
     now: Timestamp,
 }
@@ -49,7 +49,7 @@ impl Admission for AdmittedCall {
 
     fn verify(self, body: Bytes) -> Result<VerifiedCall, Box<Rejected>> {
         let key = match self.source.auth.verify(&self.proof, &body, self.now) {
-            Ok(proved) => proved.key,
+            Ok(authenticated) => authenticated.key,
             Err(refusal) => {
                 let headers = self.headers;
                 return Err(Box::new(Rejected { refusal, headers, body: Some(body) }));
@@ -106,8 +106,8 @@ impl VerifiedCall {
     }
 
     /// The hook named by a canary, if the call is one.
-    pub fn mark(&self) -> Option<String> {
-        mark(&self.body)
+    pub fn canary(&self) -> Option<String> {
+        canary_name(&self.body)
     }
 }
 
@@ -119,7 +119,7 @@ fn single<'h>(
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|value| !field::trimmed(value.as_bytes()).is_empty());
     match values.next() {
-        Some(_) => Err(Refusal::Twice(name.to_string())),
+        Some(_) => Err(Refusal::RepeatedHeader(name.to_string())),
         None => Ok(value),
     }
 }

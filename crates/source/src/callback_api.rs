@@ -62,13 +62,13 @@ impl CallbackApi {
     ) -> Result<String, PageError> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Question<'q> {
+        struct TokenRequest<'q> {
             token: &'q str,
             page_name: &'q str,
         }
-        let question = serde_json::to_vec(&Question { token, page_name: page })
+        let token_request = serde_json::to_vec(&TokenRequest { token, page_name: page })
             .map_err(|error| CallbackError::NotJson(error.to_string()))?;
-        let request = self.request(PAGES, question.into())?;
+        let request = self.request(PAGES, token_request.into())?;
         match self.send(request, deadline).await {
             Ok(answer) => user(&answer.decoded()?),
             // The status for a refused token is not documented; a fault of the vendor's own is none of these.
@@ -137,7 +137,7 @@ pub enum PageError {
     Refused,
     /// The vendor accepts the token, but names no user.
     #[error("the vendor accepts the page token, but names no user")]
-    Nobody,
+    NoUser,
     /// The vendor cannot be asked.
     #[error("the page token cannot be checked: {0}")]
     Unchecked(#[from] CallbackError),
@@ -147,7 +147,7 @@ pub enum PageError {
 fn user(answer: &[u8]) -> Result<String, PageError> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Said {
+    enum UserResponse {
         Name(String),
         Object {
             #[serde(alias = "Username", alias = "userName", alias = "UserName")]
@@ -155,10 +155,10 @@ fn user(answer: &[u8]) -> Result<String, PageError> {
         },
     }
     let name = match serde_json::from_slice(answer) {
-        Ok(Said::Name(name) | Said::Object { username: name }) => name,
-        Err(_) => return Err(PageError::Nobody),
+        Ok(UserResponse::Name(name) | UserResponse::Object { username: name }) => name,
+        Err(_) => return Err(PageError::NoUser),
     };
-    if name.trim().is_empty() { Err(PageError::Nobody) } else { Ok(name) }
+    if name.trim().is_empty() { Err(PageError::NoUser) } else { Ok(name) }
 }
 
 async fn read(mut response: Response) -> Result<Representation, CallbackError> {
@@ -190,7 +190,7 @@ mod tests {
         for answer in
             ["", "null", "true", r#""""#, r#"{"username":" "}"#, "{}", "[\"jsmith\"]", "jsmith"]
         {
-            assert_eq!(user(answer.as_bytes()), Err(PageError::Nobody), "{answer}");
+            assert_eq!(user(answer.as_bytes()), Err(PageError::NoUser), "{answer}");
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn is_structured(headers: &HeaderMap) -> bool {
 
 impl Source {
     /// True if senders ask this source for permission before they send.
-    pub fn is_asked(&self) -> bool {
+    pub fn asks_permission(&self) -> bool {
         self.dialect == Dialect::CloudEvents
     }
 

@@ -16,7 +16,7 @@ use http::header::HeaderMap;
 use super::{Refusal, Source};
 
 /// The most findings about one request.
-pub const MOST: usize = 5;
+pub const MAX_FINDINGS: usize = 5;
 
 /// A refused request, as received.
 #[derive(Clone, Copy)]
@@ -39,9 +39,9 @@ pub struct Findings(Vec<Finding>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// The signature is of another source's key.
-    SignedFor(Stranger),
+    SignedFor(ForeignKey),
     /// The bearer key is another source's.
-    BearerFor(Stranger),
+    BearerFor(ForeignKey),
     /// The key is a retired one of this source.
     Retired(Fingerprint),
     /// A signing key of this source was misread.
@@ -83,7 +83,7 @@ pub enum Finding {
 
 /// A key of another source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stranger {
+pub struct ForeignKey {
     /// The source.
     pub source: String,
     /// The key.
@@ -123,11 +123,11 @@ pub fn diagnose(
     let others = sources.iter().map(AsRef::as_ref).filter(|other| other.name != source.name);
     let others: Vec<&Source> = others.collect();
     let mut findings = match refusal {
-        Refusal::Unproven(_) => signature::diagnose(source, &others, request),
+        Refusal::Signature(_) => signature::diagnose(source, &others, request),
         Refusal::ClientId(id) => client(id.as_ref(), &others),
         _ => bearer::diagnose(source, &others, request),
     };
-    findings.truncate(MOST);
+    findings.truncate(MAX_FINDINGS);
     Findings(findings)
 }
 
@@ -165,8 +165,8 @@ impl fmt::Display for Findings {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Finding::SignedFor(stranger) => write!(f, "it is signed with {stranger}"),
-            Finding::BearerFor(stranger) => write!(f, "the bearer key is {stranger}"),
+            Finding::SignedFor(foreign_key) => write!(f, "it is signed with {foreign_key}"),
+            Finding::BearerFor(foreign_key) => write!(f, "the bearer key is {foreign_key}"),
             Finding::Retired(key) => {
                 write!(f, "the key {key} is one of this source's retired_keys, so give the sender a current one")
             }
@@ -184,7 +184,7 @@ impl fmt::Display for Finding {
             Finding::ClientOf { source } => {
                 write!(f, "the client id is in client_ids of source `{source}`")
             }
-            Finding::NoProof => f.write_str("nothing in its headers could be the proof that is asked for"),
+            Finding::NoProof => f.write_str("its headers have no credentials of the required kind"),
             Finding::Unread => f.write_str("its body was not read, so no signature could be compared"),
             Finding::Unknown => f.write_str(
                 "no key of any source matches, in any of the usual ways: the key is another one, or the body was changed",
@@ -193,9 +193,9 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for Stranger {
+impl fmt::Display for ForeignKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stranger { source, key, is_retired } = self;
+        let ForeignKey { source, key, is_retired } = self;
         let retired = if *is_retired { "retired " } else { "" };
         write!(f, "the {retired}key {key} of source `{source}`")
     }
@@ -206,8 +206,8 @@ impl fmt::Display for BearerForm {
         match self {
             BearerForm::NoScheme => f.write_str("it came without `Bearer ` before it"),
             BearerForm::Basic => f.write_str("it came as Basic, and Bearer is expected"),
-            BearerForm::OtherScheme => f.write_str("it came behind another word than Bearer"),
-            BearerForm::Twice => f.write_str("it came behind Bearer twice"),
+            BearerForm::OtherScheme => f.write_str("it came after another word than Bearer"),
+            BearerForm::Twice => f.write_str("it came after Bearer twice"),
             BearerForm::Wrapped => f.write_str("it came with spaces or quotes around it"),
             BearerForm::PercentEncoded => f.write_str("it came percent-encoded"),
             BearerForm::Header(name) => {

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
-use super::{Places, Source, auth, versioned};
+use super::{FieldLocators, Source, auth, versioned};
 
 /// The digest of everything that distinguishes events: the event's name in the path, the headers of the dialect's
 /// facts, the signed facts besides the body, and the body's digest.
@@ -15,13 +15,13 @@ pub(super) fn derived(
     source: &Source,
     path: &str,
     headers: &HeaderMap,
-    proved: &auth::Proved,
+    authenticated: &auth::Authenticated,
     digest: &[u8; 32],
 ) -> String {
-    let mut identity = Identity(Sha256::new());
+    let mut identity = IdDigest(Sha256::new());
     identity.list(name(source, path).iter().map(Vec::as_slice));
-    identity.list(facts(&source.places, headers).into_iter().flatten());
-    identity.list(proved.stamp.iter().map(Vec::as_slice));
+    identity.list(facts(&source.locators, headers).into_iter().flatten());
+    identity.list(authenticated.stamp.iter().map(Vec::as_slice));
     identity.part(digest);
     hex::encode(identity.0.finalize())
 }
@@ -32,9 +32,9 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 /// A digest over parts with unambiguous boundaries.
-struct Identity(Sha256);
+struct IdDigest(Sha256);
 
-impl Identity {
+impl IdDigest {
     fn part(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
@@ -64,9 +64,9 @@ fn name(source: &Source, path: &str) -> Vec<Vec<u8>> {
 }
 
 /// Name and value of each header that may hold a fact, as received; blank ones are left out.
-fn facts<'h>(places: &'h Places, headers: &'h HeaderMap) -> Vec<[&'h [u8]; 2]> {
+fn facts<'h>(locators: &'h FieldLocators, headers: &'h HeaderMap) -> Vec<[&'h [u8]; 2]> {
     let values = |name| headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
-    places
+    locators
         .headers()
         .flat_map(|name| values(name).map(|value| [name.as_str().as_bytes(), value]))
         .filter(|[_, value]| !value.is_empty())

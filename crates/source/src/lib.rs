@@ -4,18 +4,19 @@
 //! be constructed here.
 
 mod auth;
+mod body_facts;
 mod call;
 mod callback_api;
 mod cloudevents;
 pub mod diagnose;
 mod envelope;
+mod field_locator;
 mod hook_route;
 mod identity;
-mod places;
 mod redact;
-mod said;
+
+mod diagnostic_keys;
 mod secret_header;
-mod suspects;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -30,18 +31,18 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 use signature::{Fingerprint, Message, Stamp, VerifyError};
 
-use said::{Heard, Reading};
+use envelope::{FactScope, HeaderFact};
 
-pub use auth::{Accepted, Auth, BearerKey, Signed, SignedMessage};
+pub use auth::{AcceptedKey, Auth, BearerKey, MessageSignatureAuth, SignatureAuth};
 pub use call::{AdmittedCall, VerifiedCall};
 pub use callback_api::{CallbackApi, PageError};
+pub use diagnostic_keys::DiagnosticKeys;
+pub use field_locator::FieldLocators;
+use field_locator::PerFact;
+pub use field_locator::{Fact, FieldLocator, HeaderLocator, LocatorError};
 pub use hook_route::{HookRoute, Recording, Unhandled};
-use places::PerFact;
-pub use places::Places;
-pub use places::{Fact, Header, NoPlace, Place};
 pub use redact::{SECRET_MEMBERS, redacted};
 pub use secret_header::{is_secret_header, repeats_secret};
-pub use suspects::Suspects;
 
 /// A configured sender.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ pub struct Source {
     /// The most deliveries per second; further ones are answered 429.
     pub rate_limit: Option<NonZeroU32>,
     /// The locators of a delivery's facts: the dialect's, or the configured ones.
-    pub places: Places,
+    pub locators: FieldLocators,
     /// The origins that may send CloudEvents, or `*` for any; they ask for permission before they send.
     pub allowed_origins: Vec<String>,
     /// The authentication of its requests.
@@ -87,9 +88,9 @@ pub fn is_secret(segment: &str) -> bool {
 /// `/api/webhooks` becomes `/api/v2/webhooks`, `/hooks` becomes `/hooks/v2`.
 pub fn versioned(path: &str, version: u16) -> String {
     let mut segments: Vec<&str> = path.split('/').collect();
-    let place = segments.iter().position(|&segment| segment == "api");
+    let index = segments.iter().position(|&segment| segment == "api");
     let version = format!("v{version}");
-    segments.insert(place.map_or(segments.len(), |api| api + 1), &version);
+    segments.insert(index.map_or(segments.len(), |api| api + 1), &version);
     segments.join("/")
 }
 
@@ -101,19 +102,19 @@ pub enum Refusal {
     NoAuthorization,
     /// More than one `Authorization` header.
     #[error("more than one Authorization header")]
-    AuthorizationTwice,
+    RepeatedAuthorization,
     /// The scheme is not Bearer.
-    #[error("the Authorization header does not say Bearer")]
+    #[error("the Authorization header does not have the scheme Bearer")]
     NotBearer,
     /// The bearer key is not one of the source's.
     #[error("the bearer key is not accepted by this source, which has {0}")]
     WrongKey(usize),
     /// A key is in the query and another in the header, so it is ambiguous.
     #[error("a key in the Authorization header and another in the query")]
-    KeyTwice,
+    ConflictingKeys,
     /// The signature is missing or not the source's.
     #[error(transparent)]
-    Unproven(#[from] VerifyError),
+    Signature(#[from] VerifyError),
     /// The client id is not in the source's list.
     #[error("client id {0:?} is not in client_ids")]
     ClientId(Option<String>),
@@ -121,11 +122,11 @@ pub enum Refusal {
     #[error("{0} is not percent-encoded UTF-8")]
     BadEncoding(String),
     /// A header for one fact is repeated.
-    #[error("the header {0} is there more than once")]
-    Twice(String),
+    #[error("the header {0} is repeated")]
+    RepeatedHeader(String),
     /// Two names of one header have different values, so it is ambiguous.
-    #[error("{0} and {1} do not say the same")]
-    TwoIds(String, String),
+    #[error("{0} and {1} have different values")]
+    ConflictingIds(String, String),
     /// A fact is missing that every delivery of the dialect has.
     #[error("{0} is missing")]
     Missing(String),
@@ -154,8 +155,8 @@ impl Refusal {
     pub fn kind(&self) -> RefusalKind {
         match self {
             Refusal::BadEncoding(_)
-            | Refusal::Twice(_)
-            | Refusal::TwoIds(..)
+            | Refusal::RepeatedHeader(_)
+            | Refusal::ConflictingIds(..)
             | Refusal::Missing(_)
             | Refusal::NotUtf8(_)
             | Refusal::NotJson(_)
@@ -170,17 +171,17 @@ impl Source {
         &self,
         head: Message<'_>,
         now: Timestamp,
-    ) -> Result<(auth::Proof, Reading, Option<Heard>), Refusal> {
+    ) -> Result<(auth::HeaderProof, FactScope, Option<HeaderFact>), Refusal> {
         let proof = self.auth.admit(head, now)?;
         let headers = head.headers;
-        let reading = Reading::of(self.dialect, headers);
-        let places = self.places.at(Fact::ClientId);
-        let client = reading.heard(Fact::ClientId, places, headers)?;
-        let left = reading.left(places, client.as_ref());
-        if !places[..left].iter().any(|place| matches!(place, Place::Body(_))) {
+        let scope = FactScope::of(self.dialect, headers);
+        let locators = self.locators.at(Fact::ClientId);
+        let client = scope.header_fact(Fact::ClientId, locators, headers)?;
+        let left = scope.limit(locators, client.as_ref());
+        if !locators[..left].iter().any(|index| matches!(index, FieldLocator::Body(_))) {
             self.check_client(client.as_ref().map(|client| client.text.as_str()))?;
         }
-        Ok((proof, reading, client))
+        Ok((proof, scope, client))
     }
 
     /// The signature of the token in the query, which X requests before it sends and every hour from then on.
@@ -190,7 +191,8 @@ impl Source {
         let signed = self.auth.signature.as_ref().filter(|signed| signed.scheme.name == "x")?;
         let token = auth::parameter(query, "crc_token").filter(|token| !token.is_empty())?;
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(byte);
-        if !token.iter().all(is_plain) || envelope::read(&token, &[], &PerFact::default()).is_ok() {
+        if !token.iter().all(is_plain) || body_facts::read(&token, &[], &PerFact::default()).is_ok()
+        {
             return None;
         }
         let stamp = Stamp { id: "", time: Timestamp::UNIX_EPOCH };
@@ -199,14 +201,14 @@ impl Source {
     }
 
     /// True if the header holds a part of the signature, which covers one message and is needed to verify it again.
-    fn proves_by(&self, name: &HeaderName) -> bool {
+    fn is_signature_header(&self, name: &HeaderName) -> bool {
         let scheme = self.auth.signature.as_ref().map(|signed| &signed.scheme);
         scheme
             .is_some_and(|scheme| scheme.names().any(|own| own.eq_ignore_ascii_case(name.as_str())))
     }
 
     /// True if a header's value contains a credential of this source: a bearer key, or the secret of its path.
-    fn is_opened_by(&self, value: &[u8]) -> bool {
+    fn has_credential(&self, value: &[u8]) -> bool {
         repeats_secret(value, |text| {
             let lower = text.to_ascii_lowercase();
             let mut segments = self.path.split('/').filter(|segment| is_secret(segment));
@@ -254,9 +256,9 @@ pub trait Admission: Sized {
 #[derive(Debug)]
 pub struct Admitted {
     source: Arc<Source>,
-    proof: auth::Proof,
-    reading: Reading,
-    client: Option<Heard>,
+    proof: auth::HeaderProof,
+    scope: FactScope,
+    client: Option<HeaderFact>,
     uri: Uri,
     headers: HeaderMap,
     now: Timestamp,
@@ -271,9 +273,9 @@ impl Admission for Admitted {
         now: Timestamp,
     ) -> Result<Self, Box<Rejected>> {
         match source.check((&head).into(), now) {
-            Ok((proof, reading, client)) => {
+            Ok((proof, scope, client)) => {
                 let (source, headers) = (Arc::clone(source), head.headers);
-                Ok(Admitted { source, proof, reading, client, uri: head.uri, headers, now })
+                Ok(Admitted { source, proof, scope, client, uri: head.uri, headers, now })
             }
             Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
         }
@@ -285,7 +287,7 @@ impl Admission for Admitted {
 
     fn verify(self, body: Bytes) -> Result<Verified, Box<Rejected>> {
         match self.source.auth.verify(&self.proof, &body, self.now) {
-            Ok(proved) => self.read(body, &proved).map_err(|refusal| {
+            Ok(authenticated) => self.read(body, &authenticated).map_err(|refusal| {
                 Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
             }),
             Err(refusal) => {
@@ -296,15 +298,15 @@ impl Admission for Admitted {
 }
 
 impl Admitted {
-    fn read(self, body: Bytes, proved: &auth::Proved) -> Result<Verified, Refusal> {
-        let Admitted { source, reading, client, uri, headers, .. } = self;
-        let mut said = said::read(&source.places, reading, client, &headers, &body)?;
+    fn read(self, body: Bytes, authenticated: &auth::Authenticated) -> Result<Verified, Refusal> {
+        let Admitted { source, scope, client, uri, headers, .. } = self;
+        let mut envelope = envelope::read(&source.locators, scope, client, &headers, &body)?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
-        let message_id = said.facts[Fact::MessageId].take();
-        let is_object = match reading {
-            Reading::Both => said.is_object,
+        let message_id = envelope.facts[Fact::MessageId].take();
+        let is_object = match scope {
+            FactScope::Both => envelope.is_object,
             // An event without data has no object either, and is accepted all the same.
-            Reading::Headers | Reading::Body => {
+            FactScope::Headers | FactScope::Body => {
                 let payload = event::payload(source.dialect, &body).unwrap_or_default();
                 is_object(&payload) || *payload == *b"null"
             }
@@ -312,17 +314,19 @@ impl Admitted {
         let verified = Verified {
             message_id_derived: message_id.is_none(),
             message_id: message_id.unwrap_or_else(|| {
-                identity::derived(&source, uri.path(), &headers, proved, &digest)
+                identity::derived(&source, uri.path(), &headers, authenticated, &digest)
             }),
-            client_id: said.facts[Fact::ClientId].take(),
-            user: said.facts[Fact::User].take(),
-            event_type: said.facts[Fact::EventType].take(),
-            event_time: said.facts[Fact::EventTime].take().and_then(|time| said::instant(&time)),
+            client_id: envelope.facts[Fact::ClientId].take(),
+            user: envelope.facts[Fact::User].take(),
+            event_type: envelope.facts[Fact::EventType].take(),
+            event_time: envelope.facts[Fact::EventTime]
+                .take()
+                .and_then(|time| envelope::instant(&time)),
             is_object,
             headers,
             digest,
             body,
-            key: proved.key,
+            key: authenticated.key,
             source,
         };
         // A challenge comes before there is an account.
@@ -395,7 +399,8 @@ impl Verified {
 
     fn is_secret(&self, name: &HeaderName, value: &[u8]) -> bool {
         let source = &self.source;
-        !source.proves_by(name) && (is_secret_header(name) || source.is_opened_by(value))
+        !source.is_signature_header(name)
+            && (is_secret_header(name) || source.has_credential(value))
     }
 
     /// The distinct names of the request's headers.
@@ -406,12 +411,12 @@ impl Verified {
     /// The value of a top-level field of the payload as text, if it is a string or a number.
     pub fn field(&self, name: &str) -> Option<String> {
         let payload = event::payload(self.source.dialect, &self.body).ok()?;
-        envelope::field(&payload, name)
+        body_facts::field(&payload, name)
     }
 
     /// The event named by a canary, if the delivery is one.
-    pub fn mark(&self) -> Option<String> {
-        mark(&self.body)
+    pub fn canary(&self) -> Option<String> {
+        canary_name(&self.body)
     }
 
     /// The response to Slack's URL verification request, if it is one.
@@ -424,9 +429,9 @@ impl Verified {
 }
 
 /// The value of the member that marks a canary. Other bodies are searched for its name, but not parsed.
-fn mark(body: &[u8]) -> Option<String> {
+fn canary_name(body: &[u8]) -> Option<String> {
     memmem::find(body, CANARY.as_bytes())?;
-    envelope::field(body, CANARY)
+    body_facts::field(body, CANARY)
 }
 
 /// True if a valid JSON payload is an object.

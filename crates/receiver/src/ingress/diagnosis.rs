@@ -124,7 +124,7 @@ impl Diagnoses {
 impl Case {
     /// Whether only the body can tell, and a sender that waits for leave to send it need not be asked for it.
     fn needs_body(&self) -> bool {
-        matches!(self.refusal, Refusal::Unproven(_)) && !self.headers.contains_key(EXPECT)
+        matches!(self.refusal, Refusal::Signature(_)) && !self.headers.contains_key(EXPECT)
     }
 
     fn tell(&self, sources: &[Arc<Source>], body: Option<&Bytes>, sightings: &Sightings) {

@@ -198,7 +198,7 @@ impl Receiver {
 
     /// What was seen of a canary, and whether the event that it asks about would be handled.
     fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival) -> CanaryReport {
-        let asked = canary.mark().filter(|asked| asked != CANARY);
+        let asked = canary.canary().filter(|asked| asked != CANARY);
         let event = asked.as_deref().unwrap_or(path);
         let row = self.catalog.event(canary.source.dialect, version, event);
         CanaryReport {
@@ -214,7 +214,7 @@ impl Receiver {
     fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, Refused> {
         let dialect = delivery.source.dialect;
         let said = delivery.event_type.as_deref();
-        if said.unwrap_or(path) == CANARY || delivery.mark().is_some() {
+        if said.unwrap_or(path) == CANARY || delivery.canary().is_some() {
             let event_type = CANARY.to_owned();
             return Ok(Route { event_type, version, handled: false, ordering_key: None });
         }

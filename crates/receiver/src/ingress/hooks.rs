@@ -85,7 +85,7 @@ impl Hooks {
         let turn = Arc::clone(&place.turns)
             .try_acquire_owned()
             .map_err(|_| unavailable(SOON, "more calls than concurrency in hooks"))?;
-        if hook == CANARY || verified.mark().is_some() {
+        if hook == CANARY || verified.canary().is_some() {
             facts.note(|known| known.outcome = Some(PROBE));
             return Ok(echoed(self.echo(&verified, &hook, &arrival, gate.reader.max)));
         }
@@ -111,7 +111,7 @@ impl Hooks {
         arrival: &Arrival,
         max_body: usize,
     ) -> CanaryReport {
-        let asked = probe.mark().filter(|asked| asked != CANARY);
+        let asked = probe.canary().filter(|asked| asked != CANARY);
         let row = self.handlers.table().hook(asked.as_deref().unwrap_or(hook));
         let handled = row.filter(|row| row.handler.is_some());
         CanaryReport {
@@ -159,7 +159,7 @@ impl Hooks {
     async fn run(
         &self,
         unhandled: Unhandled,
-        call: Call,
+        call: UntypedCall,
         turn: OwnedSemaphorePermit,
         pending: PendingCall,
         facts: &Facts,

@@ -5,12 +5,12 @@ use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
 use percent_encoding::percent_decode;
 
-use super::{BearerForm, Finding, Request, Stranger};
+use super::{BearerForm, Finding, ForeignKey, Request};
 use crate::Source;
 use crate::auth::{BearerKey, access_token};
 
 /// The most texts that are compared.
-const MOST: usize = 256;
+const MAX_CANDIDATES: usize = 256;
 
 const BEARER: &[u8] = b"bearer";
 
@@ -22,15 +22,15 @@ struct Candidate {
 
 pub(super) fn diagnose(source: &Source, others: &[&Source], request: Request<'_>) -> Vec<Finding> {
     let mut candidates = candidates(request);
-    candidates.truncate(MOST);
+    candidates.truncate(MAX_CANDIDATES);
     candidates.sort_by_key(|candidate| candidate.forms.len());
     let found = candidates.into_iter().find_map(|candidate| {
-        let whose = whose(source, others, &candidate.key);
-        (!whose.is_empty()).then_some((whose, candidate.forms))
+        let owner = owner(source, others, &candidate.key);
+        (!owner.is_empty()).then_some((owner, candidate.forms))
     });
     match found {
-        Some((whose, forms)) => {
-            whose.into_iter().chain(forms.into_iter().map(Finding::Form)).collect()
+        Some((owner, forms)) => {
+            owner.into_iter().chain(forms.into_iter().map(Finding::Form)).collect()
         }
         None if request.headers.contains_key(AUTHORIZATION) => vec![Finding::Unknown],
         None => vec![Finding::NoProof],
@@ -38,29 +38,31 @@ pub(super) fn diagnose(source: &Source, others: &[&Source], request: Request<'_>
 }
 
 /// The key as this source's, or as that of every other source that has it.
-fn whose(source: &Source, others: &[&Source], key: &BearerKey) -> Vec<Finding> {
+fn owner(source: &Source, others: &[&Source], key: &BearerKey) -> Vec<Finding> {
     let auth = &source.auth;
     if let Some(accepted) = auth.bearer.iter().find(|accepted| accepted.key.equals(key)) {
         return vec![Finding::Bearer(accepted.fingerprint)];
     }
-    let suspects = &auth.suspects;
-    if let Some(retired) = suspects.retired_bearer.iter().find(|retired| retired.key.equals(key)) {
+    let diagnostic_keys = &auth.diagnostic_keys;
+    if let Some(retired) =
+        diagnostic_keys.retired_bearer.iter().find(|retired| retired.key.equals(key))
+    {
         return vec![Finding::Retired(retired.fingerprint)];
     }
-    let strangers = others.iter().filter_map(|other| stranger(other, key));
-    let strangers: Vec<Finding> = strangers.map(Finding::BearerFor).collect();
-    if !strangers.is_empty() {
-        return strangers;
+    let foreign_keys = others.iter().filter_map(|other| foreign_key(other, key));
+    let foreign_keys: Vec<Finding> = foreign_keys.map(Finding::BearerFor).collect();
+    if !foreign_keys.is_empty() {
+        return foreign_keys;
     }
-    let cut = suspects.beginnings.iter().find(|(_, beginning)| beginning.equals(key));
+    let cut = diagnostic_keys.beginnings.iter().find(|(_, beginning)| beginning.equals(key));
     cut.map(|(fingerprint, _)| Finding::CutShort(*fingerprint)).into_iter().collect()
 }
 
-fn stranger(other: &Source, key: &BearerKey) -> Option<Stranger> {
+fn foreign_key(other: &Source, key: &BearerKey) -> Option<ForeignKey> {
     let accepted = other.auth.bearer.iter().map(|accepted| (accepted, false));
-    let retired = other.auth.suspects.retired_bearer.iter().map(|retired| (retired, true));
+    let retired = other.auth.diagnostic_keys.retired_bearer.iter().map(|retired| (retired, true));
     let (known, is_retired) = accepted.chain(retired).find(|(known, _)| known.key.equals(key))?;
-    Some(Stranger { source: other.name.clone(), key: known.fingerprint, is_retired })
+    Some(ForeignKey { source: other.name.clone(), key: known.fingerprint, is_retired })
 }
 
 fn candidates(request: Request<'_>) -> Vec<Candidate> {

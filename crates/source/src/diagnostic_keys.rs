@@ -3,28 +3,28 @@
 use secrecy::{ExposeSecret, SecretString};
 use signature::{Fingerprint, Key, Misreading, Scheme};
 
-use super::auth::{Accepted, BearerKey};
+use super::auth::{AcceptedKey, BearerKey};
 
 /// The shortest beginning of a key that is looked for, in characters.
-const SHORTEST_BEGINNING: usize = 8;
+const MIN_BEGINNING: usize = 8;
 
 /// The usual lengths at which fields and copies cut a key, in characters.
 const CUTS: [usize; 10] = [16, 20, 24, 32, 40, 48, 50, 64, 100, 128];
 
 /// Keys that a request may have by mistake.
 #[derive(Debug, Default)]
-pub struct Suspects {
+pub struct DiagnosticKeys {
     /// Retired keys, as bearer keys.
-    pub(super) retired_bearer: Vec<Accepted<BearerKey>>,
+    pub(super) retired_bearer: Vec<AcceptedKey<BearerKey>>,
     /// Retired keys, as signing keys.
     pub(super) retired: Vec<Key>,
-    /// Accepted signing keys, misread.
+    /// AcceptedKey signing keys, misread.
     pub(super) misread: Vec<(Misreading, Key)>,
     /// Beginnings of accepted bearer keys.
     pub(super) beginnings: Vec<(Fingerprint, BearerKey)>,
 }
 
-impl Suspects {
+impl DiagnosticKeys {
     /// Prepares the keys from the configuration. A retired key may be of either type, so it is used as both.
     pub fn new(
         scheme: Option<&Scheme>,
@@ -34,8 +34,8 @@ impl Suspects {
     ) -> Self {
         let keys = |scheme| retired.iter().filter_map(move |key| Key::new(scheme, key).ok());
         let misread = |scheme| signing.iter().flat_map(move |key| Misreading::keys(scheme, key));
-        Suspects {
-            retired_bearer: retired.iter().map(Accepted::bearer).collect(),
+        DiagnosticKeys {
+            retired_bearer: retired.iter().map(AcceptedKey::bearer).collect(),
             retired: scheme.into_iter().flat_map(keys).collect(),
             misread: scheme.into_iter().flat_map(misread).collect(),
             beginnings: bearer.iter().flat_map(beginnings).collect(),
@@ -52,7 +52,7 @@ fn beginnings(secret: &SecretString) -> Vec<(Fingerprint, BearerKey)> {
     let mut found = Vec::new();
     for (length, (end, next)) in text.char_indices().enumerate() {
         let special = [previous, next].iter().any(|c| !c.is_ascii_alphanumeric());
-        if length >= SHORTEST_BEGINNING && (special || CUTS.contains(&length)) {
+        if length >= MIN_BEGINNING && (special || CUTS.contains(&length)) {
             found.push((fingerprint, BearerKey::of(&text.as_bytes()[..end])));
         }
         previous = next;

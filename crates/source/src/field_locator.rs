@@ -59,17 +59,19 @@ impl<T> IndexMut<Fact> for PerFact<T> {
 
 /// The locator of a fact in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum FieldLocator {
     /// A header.
-    Header(Header),
+    Header(HeaderLocator),
     /// A value of the body.
-    Body(Path),
+    Body(BodyLocator),
 }
 
 /// A header, in its vendor's spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
+pub struct HeaderLocator {
+    /// The lower-case name, for look-up.
     pub name: HeaderName,
+    /// The vendor's spelling, for display.
     pub spelling: Cow<'static, str>,
     /// Another name of the same header. It may be present too, with the same value.
     pub(super) twin: Option<HeaderName>,
@@ -79,7 +81,7 @@ pub struct Header {
 
 /// A path into a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
+pub struct BodyLocator {
     first: String,
     rest: Vec<String>,
     /// True if the case of the keys is ignored.
@@ -88,7 +90,7 @@ pub struct Path {
 
 /// One step down in a document.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Step<'k> {
+pub(crate) enum PathStep<'k> {
     /// The name of an object's member.
     Key(&'k str),
     /// The index of a list's element.
@@ -97,7 +99,7 @@ pub(crate) enum Step<'k> {
 
 /// A text is not a locator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoPlace {
+pub enum LocatorError {
     /// The text has neither of the two forms.
     #[error("is neither a header nor a JSON pointer")]
     Form,
@@ -112,23 +114,27 @@ pub enum NoPlace {
     Escape,
 }
 
-impl Place {
+impl FieldLocator {
     /// Parses a locator of the configuration: `header:X-Acme-Id` or `/meta/id`.
-    pub fn parse(text: &str) -> Result<Self, NoPlace> {
+    pub fn parse(text: &str) -> Result<Self, LocatorError> {
         if let Some(name) = text.strip_prefix("header:") {
             let name = name.trim();
-            let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| NoPlace::Name)?;
+            let known = HeaderName::from_bytes(name.as_bytes()).map_err(|_| LocatorError::Name)?;
             if is_secret_header(&known) {
-                return Err(NoPlace::Secret);
+                return Err(LocatorError::Secret);
             }
             let spelling = name.to_owned().into();
-            let header = Header { name: known, spelling, twin: None, encoded: false };
-            return Ok(Place::Header(header));
+            let header = HeaderLocator { name: known, spelling, twin: None, encoded: false };
+            return Ok(FieldLocator::Header(header));
         }
-        let keys = text.strip_prefix('/').ok_or(NoPlace::Form)?.split('/');
-        let mut keys = keys.map(|key| unescaped(key).ok_or(NoPlace::Escape));
-        let first = keys.next().ok_or(NoPlace::Form)??;
-        Ok(Place::Body(Path { first, rest: keys.collect::<Result<_, _>>()?, any_case: false }))
+        let keys = text.strip_prefix('/').ok_or(LocatorError::Form)?.split('/');
+        let mut keys = keys.map(|key| unescaped(key).ok_or(LocatorError::Escape));
+        let first = keys.next().ok_or(LocatorError::Form)??;
+        Ok(FieldLocator::Body(BodyLocator {
+            first,
+            rest: keys.collect::<Result<_, _>>()?,
+            any_case: false,
+        }))
     }
 }
 
@@ -141,43 +147,43 @@ fn unescaped(key: &str) -> Option<String> {
         .then(|| key.replace("~1", "/").replace("~0", "~"))
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FieldLocator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Header(header) => f.write_str(&header.spelling),
-            Place::Body(path) => write!(f, "{path} in the body"),
+            FieldLocator::Header(header) => f.write_str(&header.spelling),
+            FieldLocator::Body(path) => write!(f, "{path} in the body"),
         }
     }
 }
 
-impl Path {
+impl BodyLocator {
     /// The keys from the top down.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.first).chain(&self.rest).map(String::as_str)
     }
 
     /// True if the step is the path's first; the rest of the path continues from there.
-    pub(super) fn begins_with(&self, step: Step<'_>) -> bool {
+    pub(super) fn begins_with(&self, step: PathStep<'_>) -> bool {
         self.is(&self.first, step)
     }
 
     /// The steps after the first.
-    pub(super) fn rest(&self) -> impl Iterator<Item = impl Fn(Step<'_>) -> bool> {
-        self.rest.iter().map(|key| |step: Step<'_>| self.is(key, step))
+    pub(super) fn rest(&self) -> impl Iterator<Item = impl Fn(PathStep<'_>) -> bool> {
+        self.rest.iter().map(|key| |step: PathStep<'_>| self.is(key, step))
     }
 
-    fn is(&self, key: &str, step: Step<'_>) -> bool {
+    fn is(&self, key: &str, step: PathStep<'_>) -> bool {
         match step {
-            Step::Key(name) if self.any_case => key.eq_ignore_ascii_case(name),
-            Step::Key(name) => key == name,
-            Step::Index(index) => {
+            PathStep::Key(name) if self.any_case => key.eq_ignore_ascii_case(name),
+            PathStep::Key(name) => key == name,
+            PathStep::Index(index) => {
                 key.parse() == Ok(index) && (key == "0" || !key.starts_with(['0', '+']))
             }
         }
     }
 }
 
-impl fmt::Display for Path {
+impl fmt::Display for BodyLocator {
     /// A field in its vendor's spelling, a longer path as a JSON pointer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.any_case {
@@ -190,151 +196,159 @@ impl fmt::Display for Path {
 
 /// A locator in the body and its fact.
 #[derive(Debug, Clone)]
-pub(super) struct Watched {
+pub(super) struct BodyField {
     pub(super) fact: Fact,
     /// The index among the fact's locators.
     pub(super) rank: usize,
-    pub(super) path: Path,
+    pub(super) path: BodyLocator,
 }
 
-fn watched(fact: Fact, places: &[Place]) -> impl Iterator<Item = Watched> {
-    places.iter().enumerate().filter_map(move |(rank, place)| match place {
-        Place::Body(path) => Some(Watched { fact, rank, path: path.clone() }),
-        Place::Header(_) => None,
+fn body_fields(fact: Fact, locators: &[FieldLocator]) -> impl Iterator<Item = BodyField> {
+    locators.iter().enumerate().filter_map(move |(rank, locator)| match locator {
+        FieldLocator::Body(path) => Some(BodyField { fact, rank, path: path.clone() }),
+        FieldLocator::Header(_) => None,
     })
 }
 
 /// The locators of one dialect or source: for each fact a list, tried in order.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct FieldLocators {
+    /// The content type of the sender's requests.
     pub content_type: &'static str,
-    places: PerFact<Vec<Place>>,
-    watched: Vec<Watched>,
+    locators: PerFact<Vec<FieldLocator>>,
+    body_fields: Vec<BodyField>,
     /// The facts that every delivery has.
     pub required: &'static [Fact],
 }
 
-impl Places {
+impl FieldLocators {
     /// The locators of a dialect; the generic one has none.
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::DirectScale => Places::new("application/json; charset=UTF-8")
+            Dialect::DirectScale => FieldLocators::new("application/json; charset=UTF-8")
                 .with(Fact::MessageId, [header("X-Directscale-Message-Id")])
                 .with(Fact::ClientId, [header("X-Directscale-Client-Id")])
                 .with(Fact::User, [header("X-Directscale-User")])
                 .with(Fact::EventType, [field("EventType")])
                 .with(Fact::EventTime, [field("EventDateUtc")]),
-            Dialect::EvolutionX => Places::new(JSON)
+            Dialect::EvolutionX => FieldLocators::new(JSON)
                 .with(Fact::MessageId, [field("event_id")])
                 .with(Fact::User, [field("source_user_type")])
                 .with(Fact::EventType, [field("event_type")]),
-            Dialect::StandardWebhooks => Places::new(JSON)
+            Dialect::StandardWebhooks => FieldLocators::new(JSON)
                 .with(Fact::MessageId, [twins("webhook-id", "svix-id")])
                 .with(Fact::EventType, [path("type", &[])])
                 .with(Fact::EventTime, [path("timestamp", &[])]),
-            Dialect::GitHub => Places::new(JSON)
+            Dialect::GitHub => FieldLocators::new(JSON)
                 .with(Fact::MessageId, [header("X-GitHub-Delivery")])
                 .with(Fact::User, [path("sender", &["login"])])
                 .with(Fact::EventType, [header("X-GitHub-Event")]),
-            Dialect::Stripe => Places::new("application/json; charset=utf-8")
+            Dialect::Stripe => FieldLocators::new("application/json; charset=utf-8")
                 .with(Fact::MessageId, [path("id", &[])])
                 .with(Fact::ClientId, [path("account", &[])])
                 .with(Fact::EventType, [path("type", &[])])
                 .with(Fact::EventTime, [path("created", &[])]),
-            Dialect::Shopify => Places::new(JSON)
+            Dialect::Shopify => FieldLocators::new(JSON)
                 .with(Fact::MessageId, [header("X-Shopify-Event-Id")])
                 .with(Fact::ClientId, [header("X-Shopify-Shop-Domain")])
                 .with(Fact::EventType, [header("X-Shopify-Topic")])
                 .with(Fact::EventTime, [header("X-Shopify-Triggered-At")]),
-            Dialect::Slack => Places::new(JSON)
+            Dialect::Slack => FieldLocators::new(JSON)
                 .with(Fact::MessageId, [path("event_id", &[])])
                 .with(Fact::ClientId, [path("team_id", &[])])
                 .with(Fact::User, [path("event", &["user"])])
                 .with(Fact::EventType, [path("event", &["type"]), path("type", &[])])
                 .with(Fact::EventTime, [path("event_time", &[])]),
-            Dialect::CloudEvents => Places::new(JSON)
+            Dialect::CloudEvents => FieldLocators::new(JSON)
                 .requiring(&[Fact::MessageId, Fact::ClientId, Fact::EventType, Fact::SpecVersion])
                 .with(Fact::MessageId, [encoded("ce-id"), path("id", &[])])
                 .with(Fact::ClientId, [encoded("ce-source"), path("source", &[])])
                 .with(Fact::EventType, [encoded("ce-type"), path("type", &[])])
                 .with(Fact::EventTime, [encoded("ce-time"), path("time", &[])])
                 .with(Fact::SpecVersion, [encoded("ce-specversion"), path("specversion", &[])]),
-            Dialect::Generic => Places::new(JSON),
+            Dialect::Generic => FieldLocators::new(JSON),
         }
     }
 
     fn new(content_type: &'static str) -> Self {
-        Places { content_type, places: PerFact::default(), watched: Vec::new(), required: &[] }
+        FieldLocators {
+            content_type,
+            locators: PerFact::default(),
+            body_fields: Vec::new(),
+            required: &[],
+        }
     }
 
     /// Replaces the locators of a fact.
     #[must_use]
-    pub fn with(mut self, fact: Fact, places: impl Into<Vec<Place>>) -> Self {
-        self.places[fact] = places.into();
-        self.watched =
-            Fact::ALL.into_iter().flat_map(|fact| watched(fact, &self.places[fact])).collect();
+    pub fn with(mut self, fact: Fact, locators: impl Into<Vec<FieldLocator>>) -> Self {
+        self.locators[fact] = locators.into();
+        self.body_fields = Fact::ALL
+            .into_iter()
+            .flat_map(|fact| body_fields(fact, &self.locators[fact]))
+            .collect();
         self
     }
 
     /// All locators in the body.
-    pub(super) fn watched(&self) -> &[Watched] {
-        &self.watched
+    pub(super) fn body_fields(&self) -> &[BodyField] {
+        &self.body_fields
     }
 
     fn requiring(self, required: &'static [Fact]) -> Self {
-        Places { required, ..self }
+        FieldLocators { required, ..self }
     }
 
     /// The fact's header, if one of its locators is a header.
-    pub fn header(&self, fact: Fact) -> Option<&Header> {
-        self.at(fact).iter().find_map(|place| match place {
-            Place::Header(header) => Some(header),
-            Place::Body(_) => None,
+    pub fn header(&self, fact: Fact) -> Option<&HeaderLocator> {
+        self.at(fact).iter().find_map(|locator| match locator {
+            FieldLocator::Header(header) => Some(header),
+            FieldLocator::Body(_) => None,
         })
     }
 
     /// Every header that may hold a fact.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        let headers = self.places.0.iter().flatten().filter_map(|place| match place {
-            Place::Header(header) => Some(header),
-            Place::Body(_) => None,
+        let headers = self.locators.0.iter().flatten().filter_map(|locator| match locator {
+            FieldLocator::Header(header) => Some(header),
+            FieldLocator::Body(_) => None,
         });
         headers.flat_map(|header| [&header.name].into_iter().chain(&header.twin))
     }
 
     /// The fact's locators, tried in order.
-    pub fn at(&self, fact: Fact) -> &[Place] {
-        &self.places[fact]
+    pub fn at(&self, fact: Fact) -> &[FieldLocator] {
+        &self.locators[fact]
     }
 }
 
 const JSON: &str = "application/json";
 
-fn header(spelling: &'static str) -> Place {
-    Place::Header(named(spelling))
+fn header(spelling: &'static str) -> FieldLocator {
+    FieldLocator::Header(named(spelling))
 }
 
-fn twins(spelling: &'static str, twin: &'static str) -> Place {
-    Place::Header(Header { twin: Some(named(twin).name), ..named(spelling) })
+fn twins(spelling: &'static str, twin: &'static str) -> FieldLocator {
+    FieldLocator::Header(HeaderLocator { twin: Some(named(twin).name), ..named(spelling) })
 }
 
-fn encoded(spelling: &'static str) -> Place {
-    Place::Header(Header { encoded: true, ..named(spelling) })
+fn encoded(spelling: &'static str) -> FieldLocator {
+    FieldLocator::Header(HeaderLocator { encoded: true, ..named(spelling) })
 }
 
-fn named(spelling: &'static str) -> Header {
+fn named(spelling: &'static str) -> HeaderLocator {
     let name = HeaderName::from_bytes(spelling.as_bytes()).expect("the table names headers");
-    Header { name, spelling: spelling.into(), twin: None, encoded: false }
+    HeaderLocator { name, spelling: spelling.into(), twin: None, encoded: false }
 }
 
 /// A top-level field in any case.
-fn field(name: &str) -> Place {
-    Place::Body(Path { first: name.to_owned(), rest: Vec::new(), any_case: true })
+fn field(name: &str) -> FieldLocator {
+    FieldLocator::Body(BodyLocator { first: name.to_owned(), rest: Vec::new(), any_case: true })
 }
 
-fn path(first: &str, rest: &[&str]) -> Place {
+fn path(first: &str, rest: &[&str]) -> FieldLocator {
     let rest = rest.iter().map(|&key| key.to_owned()).collect();
-    Place::Body(Path { first: first.to_owned(), rest, any_case: false })
+    FieldLocator::Body(BodyLocator { first: first.to_owned(), rest, any_case: false })
 }
 
 #[cfg(test)]
@@ -343,16 +357,16 @@ mod tests {
 
     #[test]
     fn facts_are_numbered_as_they_are_listed() {
-        for (place, fact) in Fact::ALL.into_iter().enumerate() {
-            assert_eq!(fact as usize, place);
+        for (locator, fact) in Fact::ALL.into_iter().enumerate() {
+            assert_eq!(fact as usize, locator);
         }
     }
 
     #[test]
     fn every_dialect_but_the_generic_one_says_id_and_type() {
         for dialect in Dialect::ALL {
-            let places = Places::of(dialect);
-            let said = [Fact::MessageId, Fact::EventType].map(|fact| !places.at(fact).is_empty());
+            let locators = FieldLocators::of(dialect);
+            let said = [Fact::MessageId, Fact::EventType].map(|fact| !locators.at(fact).is_empty());
             assert_eq!(said, [dialect != Dialect::Generic; 2], "{dialect}");
         }
     }
@@ -360,33 +374,33 @@ mod tests {
     #[test]
     fn a_place_is_written_as_it_is_read() {
         for text in ["/meta/id", "/a~1b/~01/", "/", "/0/id"] {
-            let place = Place::parse(text).unwrap();
-            assert_eq!(place.to_string(), format!("{text} in the body"));
+            let locator = FieldLocator::parse(text).unwrap();
+            assert_eq!(locator.to_string(), format!("{text} in the body"));
         }
-        assert_eq!(Place::parse("header:X-Acme-Id").unwrap().to_string(), "X-Acme-Id");
+        assert_eq!(FieldLocator::parse("header:X-Acme-Id").unwrap().to_string(), "X-Acme-Id");
     }
 
     #[test]
     fn what_names_no_place_says_why() {
         for (text, why) in [
-            ("", NoPlace::Form),
-            ("meta/id", NoPlace::Form),
-            ("query:id", NoPlace::Form),
-            ("header:", NoPlace::Name),
-            ("header:X Acme", NoPlace::Name),
-            ("header:Authorization", NoPlace::Secret),
-            ("/a~2", NoPlace::Escape),
-            ("/a~", NoPlace::Escape),
+            ("", LocatorError::Form),
+            ("meta/id", LocatorError::Form),
+            ("query:id", LocatorError::Form),
+            ("header:", LocatorError::Name),
+            ("header:X Acme", LocatorError::Name),
+            ("header:Authorization", LocatorError::Secret),
+            ("/a~2", LocatorError::Escape),
+            ("/a~", LocatorError::Escape),
         ] {
-            assert_eq!(Place::parse(text), Err(why), "{text}");
+            assert_eq!(FieldLocator::parse(text), Err(why), "{text}");
         }
     }
 
     #[test]
     fn a_key_of_digits_is_an_index_too() {
-        let Ok(Place::Body(path)) = Place::parse("/10") else { panic!("a pointer") };
-        assert!(path.begins_with(Step::Index(10)) && path.begins_with(Step::Key("10")));
-        let Ok(Place::Body(path)) = Place::parse("/010") else { panic!("a pointer") };
-        assert!(!path.begins_with(Step::Index(10)));
+        let Ok(FieldLocator::Body(path)) = FieldLocator::parse("/10") else { panic!("a pointer") };
+        assert!(path.begins_with(PathStep::Index(10)) && path.begins_with(PathStep::Key("10")));
+        let Ok(FieldLocator::Body(path)) = FieldLocator::parse("/010") else { panic!("a pointer") };
+        assert!(!path.begins_with(PathStep::Index(10)));
     }
 }
