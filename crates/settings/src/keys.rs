@@ -43,7 +43,7 @@ pub struct ConfiguredKey {
     pub source: String,
     /// The type of the key.
     pub sort: KeySort,
-    /// The fingerprint, which stands for the key in logs.
+    /// The fingerprint, which identifies the key in logs.
     pub fingerprint: Fingerprint,
     /// The setting, with the index in its list or the name of the file.
     pub location: String,

@@ -145,7 +145,7 @@ impl Sent {
     }
 }
 
-fn head(headers: HeaderMap, query: Option<&str>) -> http::request::SignedParts {
+fn head(headers: HeaderMap, query: Option<&str>) -> http::request::Parts {
     let uri = format!("/?{}", query.unwrap_or_default());
     let mut head = http::Request::post(uri).body(()).unwrap().into_parts().0;
     head.headers = headers;

@@ -73,7 +73,7 @@ pub enum KeyError {
 
 /// A key of a scheme, ready to sign or verify with. It is wiped when it is dropped.
 pub struct Key {
-    /// The fingerprint, which stands for the key in logs.
+    /// The fingerprint, which identifies the key in logs.
     pub fingerprint: Fingerprint,
     /// The index of the key's kind in its scheme.
     pub(super) kind: usize,

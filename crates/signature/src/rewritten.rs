@@ -262,7 +262,7 @@ impl fmt::Display for Layout {
 mod tests {
     use super::*;
 
-    /// What other programs write of one value: Python's `json.dumps`, and serde for the rest.
+    /// The output of other programs for one value: Python's `json.dumps`, and serde for the rest.
     const COMPACT: &str = r#"{"b":[1,2.50,{}],"a":"x, y: \"{z}\"","e":[],"n":{"k":null}}"#;
     const SPACED: &str = r#"{"b": [1, 2.50, {}], "a": "x, y: \"{z}\"", "e": [], "n": {"k": null}}"#;
     const INDENTED: &str = "{\n  \"b\": [\n    1,\n    2.50,\n    {}\n  ],\n  \"a\": \"x, y: \\\"{z}\\\"\",\n  \"e\": [],\n  \"n\": {\n    \"k\": null\n  }\n}";

@@ -120,7 +120,7 @@ impl fmt::Debug for BearerKey {
 /// An accepted key and the time of its last use.
 #[derive(Debug)]
 pub struct AcceptedKey<K> {
-    /// The fingerprint, which stands for the key in logs.
+    /// The fingerprint, which identifies the key in logs.
     pub fingerprint: Fingerprint,
     pub(super) key: K,
     /// Milliseconds since 1970; `i64::MIN` if it has not been used since the start.

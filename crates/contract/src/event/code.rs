@@ -195,7 +195,7 @@ mod tests {
     use crate::event::decode;
 
     codes! {
-        /// How large it is.
+        /// The size.
         Size {
             /// Small.
             Small = 0,

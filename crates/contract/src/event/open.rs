@@ -141,7 +141,7 @@ mod tests {
         #[serde(default)]
         #[schema(value_type = Vec<Line>)]
         lines: Vec<Open<Line>>,
-        /// Where to.
+        /// The destination.
         #[schema(value_type = Option<Line>)]
         address: Option<Open<Line>>,
     }
@@ -150,7 +150,7 @@ mod tests {
     #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
     #[serde(rename_all = "PascalCase")]
     struct Line {
-        /// What it costs.
+        /// The price.
         price: Option<Money>,
     }
 

@@ -51,7 +51,7 @@ fn name(item: &Item) -> Result<&str, VerifyError> {
     match item.params.is_empty() {
         true => Ok(name),
         false => {
-            Err(bad(&format!("covers {:?} with a parameter, which is not known here", short(name))))
+            Err(bad(&format!("covers {:?} with a parameter, which is not supported", short(name))))
         }
     }
 }
@@ -91,7 +91,7 @@ impl Message<'_> {
 
     /// The values of all lines of a header.
     fn field(&self, name: &str) -> Result<Vec<u8>, VerifyError> {
-        let unknown = || bad(&format!("covers {:?}, which is not known here", short(name)));
+        let unknown = || bad(&format!("covers {:?}, which is not supported", short(name)));
         let field = HeaderName::from_lowercase(name.as_bytes()).map_err(|_| unknown())?;
         let lines: Vec<&[u8]> =
             self.headers.get_all(field).iter().map(|value| value.as_bytes().trim_ascii()).collect();

@@ -59,7 +59,7 @@ pub enum MessageKeyError {
 
 /// A key of a message signature, ready to sign or verify with. It is wiped when it is dropped.
 pub struct MessageKey {
-    /// The fingerprint, which stands for the key in logs.
+    /// The fingerprint, which identifies the key in logs.
     pub fingerprint: Fingerprint,
     /// True if it has fewer bytes than a shared secret should have.
     pub is_short: bool,

@@ -86,7 +86,7 @@ fn a_signature_of_another_row_is_refused() {
 }
 
 impl Genuine {
-    /// Whether the two rows are one scheme under two names.
+    /// True if the two rows are one scheme under two names.
     fn is_like(&self, other: &Genuine) -> bool {
         let standard = ["standard-webhooks", "svix"];
         self.scheme == other.scheme

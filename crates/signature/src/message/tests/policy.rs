@@ -55,16 +55,16 @@ fn a_list_that_proves_too_little_is_refused() {
         ),
         (r#"("content-digest" "content-digest");created=1618884473"#, "covers something twice"),
         (r#"("content-digest" "date" "date");created=1618884473"#, "covers something twice"),
-        (r#"("content-digest" "@status");created=1618884473"#, "\"@status\", which is not known"),
-        (r#"("content-digest" "@");created=1618884473"#, "\"@\", which is not known"),
-        (r#"("content-digest" "");created=1618884473"#, "\"\", which is not known"),
-        (r#"("content-digest" "Date");created=1618884473"#, "\"Date\", which is not known"),
+        (r#"("content-digest" "@status");created=1618884473"#, "\"@status\", which is not supported"),
+        (r#"("content-digest" "@");created=1618884473"#, "\"@\", which is not supported"),
+        (r#"("content-digest" "");created=1618884473"#, "\"\", which is not supported"),
+        (r#"("content-digest" "Date");created=1618884473"#, "\"Date\", which is not supported"),
         (r#"("content-digest" "x-absent");created=1618884473"#, "has no such header"),
         (r#"("content-digest";req);created=1618884473"#, "with a parameter"),
         (r#"("content-digest" "date";sf);created=1618884473"#, "with a parameter"),
         (r#"("content-digest" date);created=1618884473"#, "something that is not named"),
-        (r#"("content-digest");created=1618884473;alg="rsa-pss-sha512""#, "not known here"),
-        (r#"("content-digest");created=1618884473;alg=hmac-sha256"#, "not known here"),
+        (r#"("content-digest");created=1618884473;alg="rsa-pss-sha512""#, "unknown algorithm"),
+        (r#"("content-digest");created=1618884473;alg=hmac-sha256"#, "unknown algorithm"),
     ] {
         let message = refused(list);
         assert!(message.contains(reason), "{list}: {message}");

@@ -82,7 +82,7 @@ fn the_rfcs_signatures_verify_but_leave_the_body_open() {
     assert_eq!(STANDARD.encode(made), "pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=");
 }
 
-/// B.2.4, which signs a response: its base stands here as the RFC prints it.
+/// B.2.4, which signs a response: its base is quoted from the RFC.
 #[test]
 fn the_rfcs_ecdsa_signature_verifies() {
     let base = r#""@status": 200
