@@ -188,8 +188,7 @@ impl Config {
     fn unsigned_ids(&self) -> Vec<Warning> {
         let unsigned = |(name, source): (&String, &SourceConfig)| {
             let scheme = source.scheme(name).ok().flatten()?;
-            let locators =
-                source.places.as_ref().and_then(|_| source.field_locators(name).ok())?;
+            let locators = source.places.as_ref().and_then(|_| source.field_locators(name).ok())?;
             let is_signed = |own: &str| {
                 let mut ids = scheme.headers.iter().filter_map(|headers| headers.id.as_ref());
                 ids.any(|id| id.eq_ignore_ascii_case(own))

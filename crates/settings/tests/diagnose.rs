@@ -10,7 +10,7 @@ use contract::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use signature::{Fingerprint, Key, MAX_REWRITTEN, Scheme, Stamp};
-use source::diagnose::{Request, diagnose};
+use source::diagnose::{RefusedRequest, diagnose};
 use source::{Admission, Admitted, Source};
 use webhook_receiver_settings::{Config, parse};
 
@@ -140,7 +140,7 @@ impl Sent {
             Ok(Err(rejected)) | Err(rejected) => rejected,
         };
         let body = Some(self.body.as_ref());
-        let request = Request { headers: &self.headers, query: self.query, body, now };
+        let request = RefusedRequest { headers: &self.headers, query: self.query, body, now };
         diagnose(source, &sources, &rejected.refusal, request).to_string()
     }
 }
@@ -532,7 +532,7 @@ proptest! {
             Ok(admitted) => admitted.verify(body.clone().into()).unwrap_err(),
             Err(rejected) => rejected,
         };
-        let request = Request { headers: &headers, query: query.as_deref(), body: Some(&body), now: now() };
+        let request = RefusedRequest { headers: &headers, query: query.as_deref(), body: Some(&body), now: now() };
         let found = diagnose(source, &sources, &rejected.refusal, request);
         prop_assert!(found.iter().count() <= source::diagnose::MAX_FINDINGS);
     }

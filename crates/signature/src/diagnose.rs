@@ -54,7 +54,7 @@ pub struct Rule<'s> {
 }
 
 /// The index of the key among the tried ones, and the differences of the request.
-pub type Found = (usize, Vec<Difference>);
+pub type Match = (usize, Vec<Difference>);
 
 impl<'r> Search<'r> {
     /// A search in this request, as if received at `now`.
@@ -72,7 +72,7 @@ impl<'r> Search<'r> {
         &mut self,
         rule: Rule<'_>,
         keys: impl IntoIterator<Item = &'k Key>,
-    ) -> Option<Found> {
+    ) -> Option<Match> {
         let candidates = Candidates::of(rule.scheme, self.headers);
         let body = self.body;
         keys.into_iter().enumerate().find_map(|(number, key)| {
@@ -84,7 +84,7 @@ impl<'r> Search<'r> {
     /// The first key that signed another template than the scheme's, or the body in another form.
     ///
     /// The two are not combined: a sender with its own template mostly has a body that arrives unchanged.
-    pub fn varied(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<Found> {
+    pub fn varied(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<Match> {
         let candidates = Candidates::of(rule.scheme, self.headers);
         if candidates.all.is_empty() {
             return None;
@@ -95,7 +95,7 @@ impl<'r> Search<'r> {
     }
 
     /// The first scheme of the table by which one of the keys signed, in that scheme's headers.
-    pub fn by_other_scheme(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<(Scheme, Found)> {
+    pub fn by_other_scheme(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<(Scheme, Match)> {
         let others = schemes().into_iter().filter(|other| other.headers != rule.scheme.headers);
         others.into_iter().find_map(|other| {
             let presented = other.read(self.headers).ok()?;
@@ -119,7 +119,7 @@ impl<'r> Search<'r> {
         rule: Rule<'_>,
         keys: &[&Key],
         candidates: &Candidates<'r>,
-    ) -> Option<Found> {
+    ) -> Option<Match> {
         let names = &rule.scheme.headers[0];
         for (candidates, renamed) in candidates.renamed(names, self.headers) {
             let body = self.body;
@@ -140,7 +140,7 @@ impl<'r> Search<'r> {
         rule: Rule<'_>,
         keys: &[&Key],
         candidates: &Candidates<'_>,
-    ) -> Option<Found> {
+    ) -> Option<Match> {
         let expected = &rule.scheme.signed;
         TEMPLATES.into_iter().filter(|template| template != expected).find_map(|template| {
             let scheme = Scheme { signed: template.to_owned(), ..rule.scheme.clone() };
@@ -158,7 +158,7 @@ impl<'r> Search<'r> {
         rule: Rule<'_>,
         keys: &[&Key],
         candidates: &Candidates<'_>,
-    ) -> Option<Found> {
+    ) -> Option<Match> {
         if self.body.len() > MAX_REWRITTEN {
             return None;
         }

@@ -18,7 +18,7 @@ pub type Timestamp = chrono::DateTime<chrono::Utc>;
 
 pub use candidate::{ClaimedStamp, Label};
 pub use custom::{CustomError, CustomScheme};
-pub use diagnose::{BUDGET, Found, MAX_REWRITTEN, Rule, Search};
+pub use diagnose::{BUDGET, MAX_REWRITTEN, Match, Rule, Search};
 pub use difference::Difference;
 pub use key::{Fingerprint, Key, KeyError};
 pub use message::{

@@ -20,7 +20,7 @@ pub const MAX_FINDINGS: usize = 5;
 
 /// A refused request, as received.
 #[derive(Clone, Copy)]
-pub struct Request<'r> {
+pub struct RefusedRequest<'r> {
     /// The headers.
     pub headers: &'r HeaderMap,
     /// The query, if there is one.
@@ -33,7 +33,7 @@ pub struct Request<'r> {
 
 /// The findings about a refusal, most important first. They hold together, unless they name two keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings(Vec<Finding>);
+pub struct Diagnosis(Vec<Finding>);
 
 /// A finding about a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,8 +118,8 @@ pub fn diagnose(
     source: &Source,
     sources: &[Arc<Source>],
     refusal: &Refusal,
-    request: Request<'_>,
-) -> Findings {
+    request: RefusedRequest<'_>,
+) -> Diagnosis {
     let others = sources.iter().map(AsRef::as_ref).filter(|other| other.name != source.name);
     let others: Vec<&Source> = others.collect();
     let mut findings = match refusal {
@@ -128,7 +128,7 @@ pub fn diagnose(
         _ => bearer::diagnose(source, &others, request),
     };
     findings.truncate(MAX_FINDINGS);
-    Findings(findings)
+    Diagnosis(findings)
 }
 
 /// The sources that accept this client.
@@ -138,7 +138,7 @@ fn client(id: Option<&String>, others: &[&Source]) -> Vec<Finding> {
     takes.map(|other| Finding::ClientOf { source: other.name.clone() }).collect()
 }
 
-impl Findings {
+impl Diagnosis {
     /// The findings.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter()
@@ -150,7 +150,7 @@ impl Findings {
     }
 }
 
-impl fmt::Display for Findings {
+impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, finding) in self.0.iter().enumerate() {
             if number > 0 {

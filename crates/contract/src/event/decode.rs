@@ -142,13 +142,13 @@ pub fn without_value(message: &str) -> String {
 pub fn fields<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
     let mut fields = None;
     // The probe always ends in an error; the recorded fields are the result.
-    let _ = T::deserialize(Probe(&mut fields));
+    let _ = T::deserialize(FieldProbe(&mut fields));
     fields
 }
 
-struct Probe<'a>(&'a mut Option<&'static [&'static str]>);
+struct FieldProbe<'a>(&'a mut Option<&'static [&'static str]>);
 
-impl<'de> Deserializer<'de> for Probe<'_> {
+impl<'de> Deserializer<'de> for FieldProbe<'_> {
     type Error = ProbeEnd;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, ProbeEnd> {

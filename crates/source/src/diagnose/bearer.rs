@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
 use percent_encoding::percent_decode;
 
-use super::{BearerForm, Finding, ForeignKey, Request};
+use super::{BearerForm, Finding, ForeignKey, RefusedRequest};
 use crate::Source;
 use crate::auth::{BearerKey, access_token};
 
@@ -15,12 +15,16 @@ const MAX_CANDIDATES: usize = 256;
 const BEARER: &[u8] = b"bearer";
 
 /// A text that may be the key, and its form in that case.
-struct Candidate {
+struct KeyCandidate {
     key: BearerKey,
     forms: Vec<BearerForm>,
 }
 
-pub(super) fn diagnose(source: &Source, others: &[&Source], request: Request<'_>) -> Vec<Finding> {
+pub(super) fn diagnose(
+    source: &Source,
+    others: &[&Source],
+    request: RefusedRequest<'_>,
+) -> Vec<Finding> {
     let mut candidates = candidates(request);
     candidates.truncate(MAX_CANDIDATES);
     candidates.sort_by_key(|candidate| candidate.forms.len());
@@ -65,7 +69,7 @@ fn foreign_key(other: &Source, key: &BearerKey) -> Option<ForeignKey> {
     Some(ForeignKey { source: other.name.clone(), key: known.fingerprint, is_retired })
 }
 
-fn candidates(request: Request<'_>) -> Vec<Candidate> {
+fn candidates(request: RefusedRequest<'_>) -> Vec<KeyCandidate> {
     let mut found = Vec::new();
     for value in request.headers.get_all(AUTHORIZATION) {
         for (text, form) in schemes(value.as_bytes()) {
@@ -77,7 +81,7 @@ fn candidates(request: Request<'_>) -> Vec<Candidate> {
     }
     for (name, value) in request.headers.iter().filter(|(name, _)| **name != AUTHORIZATION) {
         let form = BearerForm::Header(name.clone());
-        found.push(Candidate { key: BearerKey::of(value.as_bytes()), forms: vec![form] });
+        found.push(KeyCandidate { key: BearerKey::of(value.as_bytes()), forms: vec![form] });
     }
     found
 }
@@ -117,7 +121,7 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The text as it is, without surrounding characters, and decoded.
-fn unwrapped(text: &[u8], form: Option<BearerForm>) -> Vec<Candidate> {
+fn unwrapped(text: &[u8], form: Option<BearerForm>) -> Vec<KeyCandidate> {
     let around = |c: &u8| b" \t\"'`<>".contains(c);
     let start = text.iter().position(|c| !around(c)).unwrap_or(text.len());
     let end = text.iter().rposition(|c| !around(c)).map_or(start, |last| last + 1);
@@ -125,7 +129,7 @@ fn unwrapped(text: &[u8], form: Option<BearerForm>) -> Vec<Candidate> {
     let decoded: Vec<u8> = percent_decode(bare).collect();
     let wrapped = (bare.len() < text.len()).then_some(BearerForm::Wrapped);
     let encoded = (decoded != bare).then_some(BearerForm::PercentEncoded);
-    let candidate = |text: &[u8], forms: &[&Option<BearerForm>]| Candidate {
+    let candidate = |text: &[u8], forms: &[&Option<BearerForm>]| KeyCandidate {
         key: BearerKey::of(text),
         forms: forms.iter().copied().flatten().cloned().collect(),
     };

@@ -2,7 +2,7 @@
 
 use signature::{Difference, Key, Rule, Search};
 
-use super::{Finding, ForeignKey, Request};
+use super::{Finding, ForeignKey, RefusedRequest};
 use crate::auth::SignatureAuth;
 use crate::{DiagnosticKeys, Source};
 
@@ -16,7 +16,11 @@ struct Inquiry<'r> {
     others: &'r [&'r Source],
 }
 
-pub(super) fn diagnose(source: &Source, others: &[&Source], request: Request<'_>) -> Vec<Finding> {
+pub(super) fn diagnose(
+    source: &Source,
+    others: &[&Source],
+    request: RefusedRequest<'_>,
+) -> Vec<Finding> {
     let Some(signed) = &source.auth.signature else { return Vec::new() };
     let Some(body) = request.body else { return vec![Finding::Unread] };
     let mut inquiry = Inquiry {

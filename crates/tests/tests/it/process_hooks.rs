@@ -300,7 +300,7 @@ async fn what_is_no_call_is_refused_with_its_reason() {
             "bad-request",
             "CallbackToken is missing",
         ),
-        (twice, 400, "bad-request", "more than once"),
+        (twice, 400, "bad-request", "repeated"),
         (other, 400, "bad-request", "the path names the hook \"Tests.Act\", but"),
         (call("/api/hooks", "{}"), 400, "bad-request", "neither the path nor"),
         (call("/api/hooks/a%2Fb", "{}"), 400, "bad-request", "letters, digits"),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use settings::Overrides;
 use sha2::{Digest, Sha256};
 use signature::{ClaimedStamp, RFC_9421};
-use source::diagnose::{Request, diagnose};
+use source::diagnose::{RefusedRequest, diagnose};
 use source::{Admission, Admitted, Source};
 use text::inert;
 
@@ -141,7 +141,7 @@ fn check(
     let (result, findings) = match verified {
         Ok(verified) => (Ok(verified.key.map(|key| key.to_string())), Vec::new()),
         Err(rejected) => {
-            let request = Request { headers, query, body: Some(body), now: time };
+            let request = RefusedRequest { headers, query, body: Some(body), now: time };
             let findings = diagnose(source, sources, &rejected.refusal, request);
             (Err(rejected.refusal.to_string()), findings.iter().map(ToString::to_string).collect())
         }

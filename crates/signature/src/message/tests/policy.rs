@@ -55,7 +55,10 @@ fn a_list_that_proves_too_little_is_refused() {
         ),
         (r#"("content-digest" "content-digest");created=1618884473"#, "covers something twice"),
         (r#"("content-digest" "date" "date");created=1618884473"#, "covers something twice"),
-        (r#"("content-digest" "@status");created=1618884473"#, "\"@status\", which is not supported"),
+        (
+            r#"("content-digest" "@status");created=1618884473"#,
+            "\"@status\", which is not supported",
+        ),
         (r#"("content-digest" "@");created=1618884473"#, "\"@\", which is not supported"),
         (r#"("content-digest" "");created=1618884473"#, "\"\", which is not supported"),
         (r#"("content-digest" "Date");created=1618884473"#, "\"Date\", which is not supported"),
