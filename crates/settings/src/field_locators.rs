@@ -16,7 +16,7 @@ impl SourceConfig {
             None => Ok(locators),
             Some(named) if self.dialect == Dialect::Generic => named.put_into(locators, name),
             Some(_) => Err(ConfigError(format!(
-                "[sources.{name}.places] is for senders without a dialect, and {} has its own locators; remove it, or write dialect = \"generic\"",
+                "[sources.{name}.places] is for senders without a dialect, and {} has its own field locators; remove it, or write dialect = \"generic\"",
                 self.dialect
             ))),
         }

@@ -151,7 +151,7 @@ fn is_time(_name: &str, value: &[u8]) -> bool {
 }
 
 impl Scheme {
-    /// The signed facts besides the body as the headers candidate them, proven or not.
+    /// The signed facts besides the body as the headers claim them, proven or not.
     pub fn stamps(&self, headers: &HeaderMap) -> ClaimedStamp {
         let candidates = Candidates::of(self, headers);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -122,8 +122,8 @@ impl Message<'_> {
             return Err(bad("has no bytes in Signature under its label"));
         };
         let created = check_time(covered, tolerance, now)?;
-        let mut there = needed.iter().filter(|name| self.headers.contains_key(*name));
-        if let Some(name) = there.find(|name| !base::covers(covered, name.as_str())) {
+        let mut present = needed.iter().filter(|name| self.headers.contains_key(*name));
+        if let Some(name) = present.find(|name| !base::covers(covered, name.as_str())) {
             return Err(bad(&format!("does not cover {name}, which identifies the delivery")));
         }
         Ok(MessageSignature {

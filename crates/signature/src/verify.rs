@@ -182,8 +182,8 @@ impl Scheme {
 
     /// The spelling whose signature header is present; the first if none is.
     pub(super) fn spelling(&self, headers: &HeaderMap) -> &HeaderNames {
-        let there = |names: &&HeaderNames| headers.contains_key(&names.signature);
-        self.headers.iter().find(there).unwrap_or(&self.headers[0])
+        let is_present = |names: &&HeaderNames| headers.contains_key(&names.signature);
+        self.headers.iter().find(is_present).unwrap_or(&self.headers[0])
     }
 
     /// The signed id. A later reader may look for another spelling first, so all spellings must have the same value.

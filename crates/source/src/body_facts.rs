@@ -1,4 +1,4 @@
-//! FactCollector in a body, read at the edge: its validity as JSON, and the values at the field locators.
+//! Facts in a body, read at the edge: its validity as JSON, and the values at the field locators.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -242,20 +242,20 @@ mod tests {
         read(body, locators.body_fields(), &all)
     }
 
-    fn said(dialect: Dialect, fact: Fact, body: &str) -> Option<String> {
+    fn fact_in(dialect: Dialect, fact: Fact, body: &str) -> Option<String> {
         let mut envelope = envelope_in(dialect, body.as_bytes()).unwrap();
         envelope.found[fact].take().map(|(_, text)| text)
     }
 
     fn event_type(body: &str) -> Option<String> {
-        said(Dialect::DirectScale, Fact::EventType, body)
+        fact_in(Dialect::DirectScale, Fact::EventType, body)
     }
 
     #[test]
     fn fields_are_found_without_regard_to_case_and_only_at_the_top() {
         let body = r#"{"A":[{"EventType":"no"}],"eventtype":"OrderEvent","EventDateUtc":"2021"}"#;
         assert_eq!(event_type(body).as_deref(), Some("OrderEvent"));
-        let time = said(Dialect::DirectScale, Fact::EventTime, body);
+        let time = fact_in(Dialect::DirectScale, Fact::EventTime, body);
         assert_eq!(time.as_deref(), Some("2021"));
     }
 
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_path_leads_into_objects_and_lists_and_minds_the_case() {
-        let user = |body| said(Dialect::GitHub, Fact::User, body);
+        let user = |body| fact_in(Dialect::GitHub, Fact::User, body);
         assert_eq!(user(r#"{"sender":{"id":1,"login":"jo"}}"#).as_deref(), Some("jo"));
         for body in [r#"{"Sender":{"login":"jo"}}"#, r#"{"sender":["login"]}"#, r#"{"sender":1}"#] {
             assert_eq!(user(body), None, "{body}");
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn places_are_tried_in_their_order_whatever_the_bodys() {
-        let kind = |body: &str| said(Dialect::Slack, Fact::EventType, body);
+        let kind = |body: &str| fact_in(Dialect::Slack, Fact::EventType, body);
         let (inner, outer) = (r#""event":{"type":"inner"}"#, r#""type":"outer""#);
         assert_eq!(kind(&format!("{{{inner},{outer}}}")).as_deref(), Some("inner"));
         assert_eq!(kind(&format!("{{{outer},{inner}}}")).as_deref(), Some("inner"));
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn depth_is_no_danger() {
         let deep = format!(r#"{{"event":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(said(Dialect::Slack, Fact::EventType, &deep), None);
+        assert_eq!(fact_in(Dialect::Slack, Fact::EventType, &deep), None);
     }
 
     proptest! {

@@ -70,7 +70,7 @@ impl CallbackApi {
             .map_err(|error| CallbackError::NotJson(error.to_string()))?;
         let request = self.request(PAGES, token_request.into())?;
         match self.send(request, deadline).await {
-            Ok(answer) => user(&answer.decoded()?),
+            Ok(response) => user(&response.decoded()?),
             // The status for a refused token is not documented; a fault of the vendor's own is none of these.
             Err(CallbackError::Refused(_) | CallbackError::Status(400..=499)) => {
                 Err(PageError::Refused)
@@ -144,7 +144,7 @@ pub enum PageError {
 }
 
 /// The user's name in either of the two known forms: a bare JSON string, or an object with `username`.
-fn user(answer: &[u8]) -> Result<String, PageError> {
+fn user(response: &[u8]) -> Result<String, PageError> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum UserResponse {
@@ -154,7 +154,7 @@ fn user(answer: &[u8]) -> Result<String, PageError> {
             username: String,
         },
     }
-    let name = match serde_json::from_slice(answer) {
+    let name = match serde_json::from_slice(response) {
         Ok(UserResponse::Name(name) | UserResponse::Object { username: name }) => name,
         Err(_) => return Err(PageError::NoUser),
     };
@@ -183,14 +183,15 @@ mod tests {
 
     #[test]
     fn a_page_user_is_read_from_both_shapes() {
-        for answer in [r#""jsmith""#, r#"{"username":"jsmith"}"#, r#"{"Username":"jsmith","x":1}"#]
+        for response in
+            [r#""jsmith""#, r#"{"username":"jsmith"}"#, r#"{"Username":"jsmith","x":1}"#]
         {
-            assert_eq!(user(answer.as_bytes()), Ok("jsmith".to_owned()), "{answer}");
+            assert_eq!(user(response.as_bytes()), Ok("jsmith".to_owned()), "{response}");
         }
-        for answer in
+        for response in
             ["", "null", "true", r#""""#, r#"{"username":" "}"#, "{}", "[\"jsmith\"]", "jsmith"]
         {
-            assert_eq!(user(answer.as_bytes()), Err(PageError::NoUser), "{answer}");
+            assert_eq!(user(response.as_bytes()), Err(PageError::NoUser), "{response}");
         }
     }
 }

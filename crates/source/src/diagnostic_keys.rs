@@ -18,7 +18,7 @@ pub struct DiagnosticKeys {
     pub(super) retired_bearer: Vec<AcceptedKey<BearerKey>>,
     /// Retired keys, as signing keys.
     pub(super) retired: Vec<Key>,
-    /// AcceptedKey signing keys, misread.
+    /// Accepted signing keys, misread.
     pub(super) misread: Vec<(Misreading, Key)>,
     /// Beginnings of accepted bearer keys.
     pub(super) beginnings: Vec<(Fingerprint, BearerKey)>,

@@ -366,8 +366,9 @@ mod tests {
     fn every_dialect_but_the_generic_one_says_id_and_type() {
         for dialect in Dialect::ALL {
             let locators = FieldLocators::of(dialect);
-            let said = [Fact::MessageId, Fact::EventType].map(|fact| !locators.at(fact).is_empty());
-            assert_eq!(said, [dialect != Dialect::Generic; 2], "{dialect}");
+            let located =
+                [Fact::MessageId, Fact::EventType].map(|fact| !locators.at(fact).is_empty());
+            assert_eq!(located, [dialect != Dialect::Generic; 2], "{dialect}");
         }
     }
 

@@ -44,9 +44,9 @@ fn without(mut json: &str, names: &[String]) -> Option<String> {
         let behind = &json[quote + string.len()..];
         let value = behind.trim_start().strip_prefix(':').map(str::trim_start);
         let secret = value.filter(|_| is_named(string, names));
-        let kept = secret.map_or(behind, |value| value);
-        text.push_str(&json[..json.len() - kept.len()]);
-        json = kept;
+        let rest = secret.map_or(behind, |value| value);
+        text.push_str(&json[..json.len() - rest.len()]);
+        json = rest;
         if let Some(value) = secret {
             text.push_str("\"[redacted]\"");
             json = &value[first(value)?.len()..];

@@ -1,4 +1,4 @@
-//! Escaping of untrusted text, wherever it is shown: in a log, a table or on a terminal.
+//! Escaping of untrusted text, wherever it is escaped_text: in a log, a table or on a terminal.
 //!
 //! Characters that could steer a terminal, begin a line, hide or reorder text are written as JSON would escape them:
 //! JSON stays JSON, and no character is lost.
@@ -35,20 +35,20 @@ fn escaped(text: &str, is_active: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text[plain..].chars().any(&is_active) {
         return Cow::Borrowed(text);
     }
-    let mut shown = text[..plain].to_owned();
+    let mut escaped_text = text[..plain].to_owned();
     for c in text[plain..].chars() {
         match c {
-            _ if !is_active(c) => shown.push(c),
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
+            _ if !is_active(c) => escaped_text.push(c),
+            '\n' => escaped_text.push_str("\\n"),
+            '\r' => escaped_text.push_str("\\r"),
+            '\t' => escaped_text.push_str("\\t"),
             // Writing to a string cannot fail.
             _ => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
-                let _ = write!(shown, "\\u{unit:04x}");
+                let _ = write!(escaped_text, "\\u{unit:04x}");
             }),
         }
     }
-    Cow::Owned(shown)
+    Cow::Owned(escaped_text)
 }
 
 #[cfg(test)]

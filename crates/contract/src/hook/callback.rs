@@ -41,11 +41,11 @@ impl<H: Hook> Callback<H> {
         let request = serde_json::to_vec(&request.into());
         async move {
             let request = request.map_err(|error| CallbackError::NotJson(error.to_string()))?;
-            let answer = self.callback.run(request.into()).await?;
+            let response = self.callback.run(request.into()).await?;
             // A response without members may have no body.
-            let answer = answer.decoded()?;
-            let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
-            decoded(answer).map_err(CallbackError::NotModel)
+            let response = response.decoded()?;
+            let response: &[u8] = if response.is_empty() { b"null" } else { &response };
+            decoded(response).map_err(CallbackError::NotModel)
         }
     }
 }
@@ -106,13 +106,13 @@ pub enum CallbackError {
     #[error("the callback failed: {0}")]
     Unreachable(String),
     /// The response is larger than allowed.
-    #[error("the callback's answer is larger than {0} bytes")]
+    #[error("the callback's response is larger than {0} bytes")]
     TooLarge(usize),
     /// The content coding is not supported, or broken.
-    #[error("the callback's answer cannot be unpacked: {0}")]
+    #[error("the callback's response cannot be unpacked: {0}")]
     Encoding(String),
     /// The status is 200, but the body does not fit the response model.
-    #[error("the callback's answer is not the hook's response: {0}")]
+    #[error("the callback's response is not the hook's response: {0}")]
     NotModel(DecodeError),
     /// The request cannot be encoded.
     #[error("the callback's request cannot be written as JSON: {0}")]
@@ -150,7 +150,7 @@ impl UntypedCallback {
     pub async fn run(self, body: Bytes) -> Result<Representation, CallbackError> {
         let started = Instant::now();
         let mut guard =
-            TraceGuard { trace: &self.trace, started, request: body.clone(), answer: None };
+            TraceGuard { trace: &self.trace, started, request: body.clone(), response: None };
         let callback = CallbackRequest {
             hook: &self.hook,
             token: &self.token,
@@ -158,9 +158,9 @@ impl UntypedCallback {
             body,
             deadline: self.deadline,
         };
-        let answer = self.vendor.run(callback).await;
-        guard.answer = Some(answer.clone());
-        answer
+        let response = self.vendor.run(callback).await;
+        guard.response = Some(response.clone());
+        response
     }
 }
 
@@ -169,24 +169,24 @@ struct TraceGuard<'t> {
     trace: &'t TraceSlot,
     started: Instant,
     request: Bytes,
-    answer: Option<Result<Representation, CallbackError>>,
+    response: Option<Result<Representation, CallbackError>>,
 }
 
 impl Drop for TraceGuard<'_> {
     fn drop(&mut self) {
         // A body that cannot be decoded is kept as received.
-        let plain = |answer: Representation| answer.decoded().unwrap_or(answer.body);
-        let (response, error) = match self.answer.take() {
-            Some(Ok(answer)) => (Some(plain(answer)), None),
+        let plain = |response: Representation| response.decoded().unwrap_or(response.body);
+        let (response, error) = match self.response.take() {
+            Some(Ok(response)) => (Some(plain(response)), None),
             Some(Err(error)) => {
                 let reason = error.to_string();
                 let body = match error {
-                    CallbackError::Vendor(answer) => Some(plain(*answer)),
+                    CallbackError::Vendor(response) => Some(plain(*response)),
                     _ => None,
                 };
                 (body, Some(reason))
             }
-            None => (None, Some("given up before its answer".to_owned())),
+            None => (None, Some("given up before its response".to_owned())),
         };
         let request = std::mem::take(&mut self.request);
         let trace = CallbackTrace { took: self.started.elapsed(), error, request, response };

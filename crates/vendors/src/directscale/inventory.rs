@@ -1,4 +1,4 @@
-//! Inventory items that come and go.
+//! Inventory items that are created and deleted.
 
 use contract::event::{Event, Id, NetDateTime};
 use serde::Deserialize;
