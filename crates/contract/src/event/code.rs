@@ -244,10 +244,7 @@ mod tests {
     fn its_description_names_every_code() {
         let schema = serde_json::to_value(Code::<Size>::schema()).unwrap();
         let says = schema["description"].as_str().unwrap();
-        assert!(
-            says.starts_with("The size, by name or number: Small 0, Large 7."),
-            "{says}"
-        );
+        assert!(says.starts_with("The size, by name or number: Small 0, Large 7."), "{says}");
         assert_eq!(Code::<Size>::name(), "Size");
     }
 
