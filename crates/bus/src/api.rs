@@ -13,7 +13,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use contract::event::{json_text, without_value};
+use contract::event::{without_bom, without_value};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -154,7 +154,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(json_text(body))
+    serde_json::from_slice(without_bom(body))
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, without_value(&error.to_string())))
 }
 

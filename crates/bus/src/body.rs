@@ -11,7 +11,7 @@ use emitter::set;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use source::{Fact, Place, Places};
+use source::{Fact, FieldLocator, FieldLocators};
 
 use super::publication::Event;
 
@@ -23,7 +23,7 @@ const RECORD: &str = "object_record";
 /// The id is the event's own. Whatever else the dialect has in the body is added only if the publisher has not said it.
 pub(super) fn of(
     event: &Event,
-    places: &Places,
+    places: &FieldLocators,
     (dialect, with_record): (Dialect, bool),
 ) -> anyhow::Result<Bytes> {
     let is = &event.is;
@@ -44,7 +44,7 @@ pub(super) fn of(
         serde_json::from_slice(&body).context("the body is not an object")?;
     let mut added = String::new();
     for (fact, text) in said {
-        let Some(Place::Body(path)) = places.at(fact).first() else { continue };
+        let Some(FieldLocator::Body(path)) = places.at(fact).first() else { continue };
         let keys: Vec<&str> = path.keys().collect();
         let is_said = known.keys().any(|key| key.eq_ignore_ascii_case(keys[0]));
         let text = Value::from(text).to_string();
@@ -110,7 +110,8 @@ mod tests {
             body: Bytes::from_static(data.as_bytes()),
             record: Some(Bytes::from_static(b"{\"id\":7}")),
         };
-        let made = of(&Event::new(1, draft), &Places::of(dialect), (dialect, with_record)).unwrap();
+        let made =
+            of(&Event::new(1, draft), &FieldLocators::of(dialect), (dialect, with_record)).unwrap();
         serde_json::from_slice(&made).unwrap()
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use contract::catalog::{Check, EventRow, Table, leads_away};
+use contract::catalog::{BodyCheck, EventRow, Table, is_path_traversal};
 use contract::event::{Dialect, Environment, Id};
 use contract::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ pub struct Type {
     /// A sample body.
     pub example: &'static str,
     entity: Option<&'static str>,
-    check: Check,
+    check: BodyCheck,
 }
 
 impl Types {
@@ -253,7 +253,7 @@ impl Type {
 
 fn is_name(text: &str) -> bool {
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
-    (1..=200).contains(&text.len()) && text.chars().all(is_plain) && !leads_away(text)
+    (1..=200).contains(&text.len()) && text.chars().all(is_plain) && !is_path_traversal(text)
 }
 
 fn object(what: &'static str, json: &[u8]) -> Result<(), NotPublished> {

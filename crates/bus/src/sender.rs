@@ -290,10 +290,10 @@ fn plain(guard: &Guard) -> anyhow::Result<Client> {
 }
 
 fn built(client: ClientBuilder) -> anyhow::Result<Client> {
-    let client = client::keeping(client)
+    let client = client::pooled(client)
         .http1_only()
         .http1_title_case_headers()
-        .http1_max_headers(client::MOST_HEADERS);
+        .http1_max_headers(client::MAX_HEADERS);
     client.build().context("cannot set up the HTTP client")
 }
 

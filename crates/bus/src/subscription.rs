@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use settings::{FaultsConfig, SubscriptionConfig};
 use signature::Fingerprint;
-use source::{Fact, Places};
+use source::{Fact, FieldLocators};
 use utoipa::ToSchema;
 
 use super::body;
@@ -54,7 +54,7 @@ pub(super) struct Subscription {
     pub persona: Persona,
     pub(super) config: SubscriptionConfig,
     globs: Vec<Glob>,
-    places: Arc<Places>,
+    places: Arc<FieldLocators>,
     proof: Arc<Proof>,
     /// What proves messages while the target changes to another key, and until when.
     rotating: Option<(Timestamp, Arc<Proof>)>,
@@ -149,7 +149,7 @@ impl Subscription {
         check_faults(&config.faults)?;
         check_target(&config.target)?;
         let keys = Prepared::new(&config)?;
-        let places = Places::of(config.dialect);
+        let places = FieldLocators::of(config.dialect);
         Ok(Subscription {
             name: name.to_owned(),
             persona: persona(&config)?,
@@ -345,7 +345,7 @@ fn persona(config: &SubscriptionConfig) -> anyhow::Result<Persona> {
 /// Headers besides those that prove a message or say what it is: these are the bus's own.
 fn extra(
     headers: &BTreeMap<String, SecretString>,
-    places: &Places,
+    places: &FieldLocators,
     proof: &Proof,
 ) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
     let mut spellings = HashMap::new();

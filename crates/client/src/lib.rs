@@ -1,4 +1,4 @@
-//! The HTTP client of whatever calls out: HTTP/1.1, headers in title case, no redirects.
+//! The HTTP client of all outgoing requests: HTTP/1.1, headers in title case, no redirects.
 
 use std::cell::Cell;
 use std::error::Error as _;
@@ -14,44 +14,44 @@ use rustls::pki_types::pem::PemObject as _;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// How long a connection is kept for the next request: shorter than servers keep it, five seconds being the shortest that is
-/// common.
+/// The idle time after which a pooled connection is closed: shorter than servers keep one, five seconds being the
+/// shortest common limit.
 const IDLE: Duration = Duration::from_secs(4);
 
 tokio::task_local! {
-    /// Whether the request that is being executed has begun a connection of its own.
+    /// True if the current request has opened a connection of its own.
     static HAS_CONNECTED: Cell<bool>;
 }
 
-/// How many header lines an answer may have. One that has more is read as no answer at all.
-pub const MOST_HEADERS: usize = 1000;
+/// The most header lines that a response may have; one with more is an error.
+pub const MAX_HEADERS: usize = 1000;
 
-/// A client for `https` targets, or for plain ones only; a request may take as long as `timeout`.
+/// A client for `https` targets, or for plain ones only; `timeout` limits a whole request.
 ///
-/// A redirect is an answer like any other: following it would take a key or a token elsewhere. Plain requests go past any
-/// proxy, because a proxy could read the key.
+/// A redirect is returned like any other response: following it would take a key or a token elsewhere. Plain requests
+/// bypass any proxy, because a proxy could read the key.
 ///
 /// # Errors
 /// If the certificates that the system trusts cannot be read.
 pub fn client(https: bool, timeout: Option<Duration>) -> anyhow::Result<Client> {
-    trusting(https, timeout, &[])
+    with_roots(https, timeout, &[])
 }
 
-/// As [`client`], but one that trusts these certificates besides the system's.
+/// As [`client`], and trusts these certificates besides the system's.
 ///
 /// # Errors
 /// As [`client`].
-pub fn trusting(
+pub fn with_roots(
     https: bool,
     timeout: Option<Duration>,
     roots: &[CertificateDer<'_>],
 ) -> anyhow::Result<Client> {
     // Fails only if a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = keeping(Client::builder())
+    let client = pooled(Client::builder())
         .redirect(reqwest::redirect::Policy::none())
         .http1_title_case_headers()
-        .http1_max_headers(MOST_HEADERS);
+        .http1_max_headers(MAX_HEADERS);
     let client = match timeout {
         Some(timeout) => client.timeout(timeout),
         None => client,
@@ -63,16 +63,16 @@ pub fn trusting(
     client.build().context("cannot set up the HTTP client")
 }
 
-/// A client that keeps connections for a while, in the way that [`execute`] asks for.
-pub fn keeping(client: ClientBuilder) -> ClientBuilder {
+/// Configures the connection pool that [`execute`] relies on.
+pub fn pooled(client: ClientBuilder) -> ClientBuilder {
     client.pool_idle_timeout(IDLE).connector_layer(Connecting)
 }
 
-/// Executes a request. If the connection that was kept for it turns out to be closed, it is sent over the next one, which
-/// is a new one at last: the other side has closed that connection because it was idle, and not read the request.
+/// Executes a request. If its pooled connection turns out to be closed, the request is sent again over the next one, at
+/// last over a new one: the peer closed the connection because it was idle, and has not read the request.
 ///
-/// Nobody can tell that from a server that reads a request and hangs up without a word, so what must not happen twice needs
-/// a token that is good for one use, or an id.
+/// A server that reads a request and hangs up without a response cannot be told from that, so a request that must not
+/// be handled twice needs a one-time token or an id.
 ///
 /// # Errors
 /// As [`Client::execute`].
@@ -91,7 +91,7 @@ pub async fn execute(client: &Client, mut request: Request) -> reqwest::Result<R
     }
 }
 
-/// Whether the connection ended before a response came.
+/// True if the connection ended before a response came.
 fn is_hung_up(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -110,7 +110,7 @@ fn is_hung_up(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Notes that a request connects.
+/// Records that a request opens a connection.
 #[derive(Clone)]
 struct Connecting;
 
@@ -135,13 +135,13 @@ impl<S: Service<T>, T> Service<T> for Connector<S> {
     }
 
     fn call(&mut self, target: T) -> S::Future {
-        // Outside of `execute` nobody asks.
+        // Outside of `execute` the value is not set.
         let _ = HAS_CONNECTED.try_with(|has_connected| has_connected.set(true));
         self.0.call(target)
     }
 }
 
-/// The certificates of a file in PEM; none without a file.
+/// The certificates of a PEM file; empty without a file.
 ///
 /// # Errors
 /// If the file cannot be read or has none.
@@ -154,15 +154,15 @@ pub fn roots(file: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>
     Ok(found)
 }
 
-/// The same as the client takes them. Whether they are certificates shows when a client is set up with them.
+/// The certificates in the client's type. Invalid ones are found only when a client is built with them.
 ///
 /// # Errors
-/// If the client takes none in this form.
+/// If the client cannot take this form.
 pub fn certificates(roots: &[CertificateDer<'_>]) -> anyhow::Result<Vec<Certificate>> {
     roots.iter().map(|root| Ok(Certificate::from_der(root)?)).collect()
 }
 
-/// Why a request has no answer. The same words for the same cause, so that causes can be counted.
+/// The reason for a missing response. Equal causes have equal texts, so that they can be counted.
 pub fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();

@@ -1,7 +1,7 @@
 //! The catalog: a fork's events and hooks, each with the handler that takes it.
 //!
-//! A fork registers its handlers in a [`Catalog`], generic over the context that they are given. Below registration nothing
-//! is: a [`Table`] describes the events and hooks, and [`Handlers`] are those of a catalog, bound to one context.
+//! A fork registers its handlers in a [`Catalog`], generic over the fork's context. Nothing below registration is: a
+//! [`Table`] describes the events and hooks, and [`Handlers`] are the handlers of a catalog, bound to one context.
 
 mod handlers;
 mod name;
@@ -14,17 +14,17 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::event::{DecodeError, Delivery, Event, Outcome};
-use crate::hook::{Call, Callback, Hook, HookCall, HookOutcome, decoded};
+use crate::hook::{Callback, Hook, HookCall, HookOutcome, UntypedCall, decoded};
 use handlers::{StartEvent, StartHook};
 
-pub use handlers::{Attempt, EventHandler, Handlers, HookAttempt, HookHandler};
-pub use name::{leads_away, segment};
-pub use table::{BodyModel, Check, Clash, EventRow, HookRow, NamedSchema, Table};
+pub use handlers::{EventHandler, HandlerFuture, Handlers, HookFuture, HookHandler};
+pub use name::{is_path_traversal, segment};
+pub use table::{BodyCheck, BodyModel, Clash, EventRow, HookRow, NamedSchema, Table};
 
-type EventStarter<C> = Box<dyn Fn(C, Delivery) -> Result<Attempt, DecodeError> + Send + Sync>;
-type HookStarter<C> = Box<dyn Fn(C, Call) -> Result<HookAttempt, DecodeError> + Send + Sync>;
+type EventStarter<C> = Box<dyn Fn(C, Delivery) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
+type HookStarter<C> = Box<dyn Fn(C, UntypedCall) -> Result<HookFuture, DecodeError> + Send + Sync>;
 
-/// The events and hooks a receiver knows, each with its handler. `C` is the fork's context, cloned for every attempt.
+/// The events and hooks of a receiver, each with its handler. `C` is the fork's context, cloned for every attempt.
 pub struct Catalog<C> {
     table: Table,
     events: Vec<EventStarter<C>>,
@@ -43,7 +43,7 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         Self::default()
     }
 
-    /// Adds an event and its handler; the handler's parameter type says which event it is for.
+    /// Adds an event and its handler; the handler's parameter type determines the event.
     #[must_use]
     pub fn on<E, F, Fut>(mut self, handler: F) -> Self
     where
@@ -60,7 +60,7 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         self
     }
 
-    /// Adds a hook and its handler; the handler's parameter type says which hook it is for.
+    /// Adds a hook and its handler; the handler's parameter type determines the hook.
     #[must_use]
     pub fn hook<H, F, Fut>(mut self, handler: F) -> Self
     where
@@ -69,17 +69,17 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         Fut: Future<Output = HookOutcome<H>> + Send + 'static,
     {
         self.table.push_hook(HookRow::of::<H>(Some(type_name::<F>())));
-        self.hooks.push(Some(Box::new(move |context, call: Call| {
+        self.hooks.push(Some(Box::new(move |context, call: UntypedCall| {
             let request = decoded(&call.body)?;
-            let callback = Callback::new(call.ticket);
+            let callback = Callback::new(call.callback);
             let answer = handler(context, HookCall { meta: call.meta, request, callback });
             Ok(async move { Ok(serde_json::to_vec(&answer.await?)?.into()) }.boxed())
         })));
         self
     }
 
-    /// Describes a hook that no handler takes. It is in the OpenAPI document, and the emitter knows its example; a call is
-    /// passed on to the vendor byte for byte, or refused, as `unhandled` in the settings says.
+    /// Describes a hook without a handler. The hook is in the OpenAPI document, and the emitter can send its example; a
+    /// call is forwarded to the vendor byte for byte, or refused, depending on the setting `unhandled`.
     #[must_use]
     pub fn unhandled<H: Hook>(mut self) -> Self {
         self.table.push_hook(HookRow::of::<H>(None));
@@ -87,7 +87,7 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         self
     }
 
-    /// Adds every event and hook of another catalog: a family's.
+    /// Adds every event and hook of another catalog, such as a family's.
     #[must_use]
     pub fn merge(mut self, family: Self) -> Self {
         self.table.merge(&family.table);
@@ -107,7 +107,7 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         }
     }
 
-    /// The handlers, each of whose attempts is given a clone of `context`.
+    /// The handlers, bound to `context`: each attempt gets a clone of it.
     ///
     /// # Errors
     /// As [`table`](Self::table).

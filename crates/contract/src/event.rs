@@ -1,4 +1,4 @@
-//! What a handler sees: the [`Event`] it is for, the [`Delivery`] it is given and the [`Outcome`] it returns.
+//! The handler's view of an event: the [`Event`] model, the [`Delivery`] and the [`Outcome`].
 
 mod bounds;
 mod cloudevents;
@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 
 use crate::time::Timestamp;
 
-pub use bounds::{MOST_OBJECTS, check_objects, weight};
+pub use bounds::{MAX_OBJECTS, check_objects, weight};
 pub use code::{Code, Codes};
 pub use decode::fields;
 pub use decode::{DecodeError, needs_object};
@@ -34,12 +34,12 @@ pub use json::Json;
 pub use money::{Money, Quantity};
 pub use net_date_time::NetDateTime;
 pub use open::Open;
-pub use repair::{json_text, whole_pairs};
+pub use repair::{escape_unpaired_surrogates, without_bom};
 
 /// The number under which the inbox keeps a delivery; grows in the order of acceptance.
 pub type DeliveryId = i64;
 
-/// A typed payload model: everything that is known of one event, declared once.
+/// A typed payload model: all facts about one event, declared once.
 ///
 /// Routes, dispatch, OpenAPI, the emitter's sample and the tests all read it from the
 /// [`Catalog`](crate::catalog::Catalog).
@@ -47,7 +47,7 @@ pub trait Event: DeserializeOwned + utoipa::ToSchema + Send + 'static {
     /// The sender's own name for the event, e.g. `OrderEvent`. Matched without regard to case.
     const TYPE: &'static str;
 
-    /// Whose vocabulary the event belongs to.
+    /// The dialect that the event belongs to.
     const DIALECT: Dialect = Dialect::DirectScale;
 
     /// The version of the model. A breaking change adds a new type with the next number and leaves this one alone.
@@ -65,12 +65,12 @@ pub trait Event: DeserializeOwned + utoipa::ToSchema + Send + 'static {
     fn example() -> &'static str;
 }
 
-/// How a sender's deliveries look on the wire, and whose event names they use.
+/// The format of a sender's deliveries on the wire, and the vocabulary of event names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dialect {
     /// DirectScale: bearer key, `X-Directscale-*` headers, `EventType` in the body.
     DirectScale,
-    /// EvolutionX: everything in the body, `event_type` with a dot in it.
+    /// EvolutionX: all facts in the body, `event_type` with a dot in it.
     EvolutionX,
     /// Standard Webhooks and Svix: `webhook-id`, and `type` and `timestamp` in the body.
     StandardWebhooks,
@@ -84,7 +84,7 @@ pub enum Dialect {
     Slack,
     /// CloudEvents over HTTP: `ce-*` headers, or the same attributes in the body.
     CloudEvents,
-    /// Any other sender: the places are named in the configuration.
+    /// Any other sender, with its field locators in the configuration.
     Generic,
 }
 
@@ -104,10 +104,10 @@ impl Dialect {
 
     const NAMES: [&'static str; Self::ALL.len()] = {
         let mut names = [""; Self::ALL.len()];
-        let mut place = 0;
-        while place < names.len() {
-            names[place] = Self::ALL[place].as_str();
-            place += 1;
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = Self::ALL[index].as_str();
+            index += 1;
         }
         names
     };
@@ -127,7 +127,7 @@ impl Dialect {
         }
     }
 
-    /// The name of the scheme by which its senders sign, if they do.
+    /// The name of the dialect's signature scheme, if it signs.
     pub const fn scheme(self) -> Option<&'static str> {
         match self {
             Dialect::DirectScale | Dialect::CloudEvents | Dialect::Generic => None,
@@ -160,7 +160,7 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// Which of the sender's worlds a source belongs to.
+/// The sender's environment: production or test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
@@ -192,46 +192,46 @@ impl fmt::Display for Environment {
     }
 }
 
-/// All that is known of a delivery besides its payload.
+/// The metadata of a delivery: everything besides its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
-    /// The inbox's number for the delivery.
+    /// The inbox's id of the delivery.
     pub id: DeliveryId,
     /// The configured source it came from.
     pub source: String,
-    /// Whose vocabulary it speaks.
+    /// The source's dialect.
     pub dialect: Dialect,
     /// The source's environment.
     pub environment: Environment,
-    /// The event's name: the catalog's, or the sender's own if the catalog does not know it.
+    /// The event's name: the catalog's, or the sender's own if it is not in the catalog.
     pub event_type: String,
-    /// The version of the model it was addressed to.
+    /// The version of the model.
     pub version: u16,
     /// The sender's id for the message, the same on every resend.
     pub message_id: String,
-    /// Whether the sender gave no id, so that `message_id` is a digest of all that names the event.
+    /// True if the sender gave no id, so that `message_id` is a digest of all that names the event.
     pub message_id_derived: bool,
     /// The sender's id for the client account.
     pub client_id: Option<String>,
-    /// The user who caused the event, if the sender knows one.
+    /// The user who caused the event, if the sender names one.
     pub user: Option<String>,
-    /// When the sender says that the event happened.
+    /// The time of the event according to the sender.
     pub event_time: Option<Timestamp>,
-    /// When the delivery was accepted.
+    /// The time of acceptance.
     pub received_at: Timestamp,
-    /// Which attempt this is, counted from 1 over the whole life of the delivery.
+    /// The number of this attempt, counted from 1 over the whole life of the delivery.
     pub attempt: u32,
-    /// How many times a person has asked for the delivery to be handled again; 0 for the first run.
+    /// The number of replays that persons have requested; 0 for the first run.
     pub replay: u32,
 }
 
 impl Meta {
-    /// Whether this attempt was asked for by a person, after the delivery had already ended.
+    /// True if a person has replayed the delivery after it had ended.
     pub fn is_replay(&self) -> bool {
         self.replay > 0
     }
 
-    /// What a test's delivery says of itself.
+    /// The metadata of a test's delivery.
     pub fn sample(dialect: Dialect, event_type: &str, version: u16) -> Self {
         Meta {
             id: 1,
@@ -261,26 +261,27 @@ pub struct Delivery<T = ()> {
     pub meta: Meta,
     /// The typed body.
     pub payload: T,
-    /// Top-level fields that the model does not know; [`raw`](Self::raw) has them digit for digit.
+    /// Top-level fields unknown to the model; [`raw`](Self::raw) has them digit for digit.
     pub unknown: Map<String, Value>,
     raw: Bytes,
 }
 
-/// The part of a body that is the event's model: all of it, but for a CloudEvent that comes in one piece.
+/// The part of a body that is the event's payload: all of it, except for a CloudEvent in structured mode.
 ///
 /// # Errors
 /// [`DecodeError`] if there is such a part and its encoding is broken.
 pub fn payload(dialect: Dialect, body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
-    let whole = Cow::Borrowed(json_text(body));
+    let whole = Cow::Borrowed(without_bom(body));
     Ok(cloudevents::data(dialect, body)?.map_or(whole, |data| data.bytes))
 }
 
 impl Delivery {
+    /// A verified delivery, not yet decoded.
     pub fn new(meta: Meta, raw: Bytes) -> Self {
         Delivery { meta, payload: (), unknown: Map::new(), raw }
     }
 
-    /// Gives the body its type.
+    /// Decodes the body as a model.
     ///
     /// # Errors
     /// [`DecodeError`] with the JSON path of the first field that does not fit, or if there are too many objects.
@@ -330,40 +331,40 @@ impl<T> Deref for Delivery<T> {
     }
 }
 
-/// What a handler returns: done, or why not.
+/// The result of a handler: success or a failure.
 pub type Outcome = Result<(), Failure>;
 
-/// Why a handler did not finish, and whether trying again can help.
+/// The failure of a handler, retryable or not.
 ///
-/// Any error turns into [`Failure::Retry`] through `?`. It is deliberately not an error type itself.
+/// Any error converts into [`Failure::Retry`] through `?`. It is deliberately not an error type itself.
 #[derive(Debug)]
 pub enum Failure {
-    /// Try again later: on the configured schedule, or after `after`.
+    /// A retryable failure: the next attempt follows the schedule, or `after`.
     Retry {
-        /// What went wrong, for the log and the console.
+        /// The reason, for the log and the console.
         reason: String,
         /// Overrides the schedule's next delay.
         after: Option<Duration>,
     },
-    /// Trying again cannot help: dead letter at once.
+    /// A permanent failure: the delivery is dead at once.
     Reject {
-        /// What went wrong, for the log and the console.
+        /// The reason, for the log and the console.
         reason: String,
     },
 }
 
 impl Failure {
-    /// A failure that the schedule's next attempt may cure.
+    /// A failure to retry on the schedule.
     pub fn retry(reason: impl Into<String>) -> Self {
         Failure::Retry { reason: reason.into(), after: None }
     }
 
-    /// A failure that an attempt after the given time may cure.
+    /// A failure to retry after the given time.
     pub fn retry_after(after: Duration, reason: impl Into<String>) -> Self {
         Failure::Retry { reason: reason.into(), after: Some(after) }
     }
 
-    /// A failure that no further attempt can cure.
+    /// A failure without retry.
     pub fn reject(reason: impl Into<String>) -> Self {
         Failure::Reject { reason: reason.into() }
     }

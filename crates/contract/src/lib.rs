@@ -1,4 +1,5 @@
-//! The contract that handlers and payload models compile against: events, deliveries, hooks and the catalog of their handlers.
+//! The contract that handlers and payload models compile against: events, deliveries, hooks and the catalog of their
+//! handlers.
 //!
 //! It depends on no other crate of the engine but [`text`], and every other crate may depend on it.
 

@@ -1,4 +1,4 @@
-//! Instants, and the clock that tells them.
+//! Instants and clocks.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::canary::Echo;
+use contract::canary::CanaryReport;
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
 use http::header::{DATE, HeaderMap, HeaderName, LOCATION, SERVER};
@@ -60,10 +60,10 @@ impl Seen {
     }
 
     /// What the receiver saw of a probe, if it tells.
-    pub(super) fn echo(&self) -> Option<Echo> {
+    pub(super) fn echo(&self) -> Option<CanaryReport> {
         #[derive(Deserialize)]
         struct Echoed {
-            canary: Echo,
+            canary: CanaryReport,
         }
         let body = &self.result.as_ref().ok().filter(|_| self.is_accepted())?.body;
         serde_json::from_slice(body).ok().map(|Echoed { canary }| canary)
@@ -95,7 +95,7 @@ impl Seen {
 
     /// The clock of whoever answered.
     pub(super) fn date(&self) -> Option<Timestamp> {
-        field::date(self.header(&DATE)?)
+        field::parse_date(self.header(&DATE)?)
     }
 
     /// Whether this program's receiver answered, and not something before it.

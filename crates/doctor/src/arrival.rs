@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use inbox::{Detail, State};
 use serde_json::Value;
 use settings::SourceConfig;
-use source::{Fact, Place, Places};
+use source::{Fact, FieldLocator, FieldLocators};
 
 use super::check::Verdict::{self, Fail, Pass, Warn};
 use super::model;
@@ -28,7 +28,7 @@ pub(super) fn examine(
     catalog: &Table,
 ) -> anyhow::Result<Look> {
     let entry = &detail.entry;
-    let places = source.places(&entry.source)?;
+    let places = source.field_locators(&entry.source)?;
     let headers = headers(&detail.headers);
     let body = event::payload(source.dialect, &detail.body).unwrap_or_default();
     let payload: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -61,7 +61,7 @@ fn arrived(detail: &Detail) -> Note {
     Note::new(Pass, text)
 }
 
-fn identified(detail: &Detail, places: &Places) -> Note {
+fn identified(detail: &Detail, places: &FieldLocators) -> Note {
     let id = &detail.entry.message_id;
     if !detail.entry.message_id_derived {
         return Note::new(Pass, format!("message id {id}"));
@@ -77,7 +77,7 @@ fn identified(detail: &Detail, places: &Places) -> Note {
 }
 
 /// The sender's headers that did not come. A user is not always there.
-fn missing(places: &Places, headers: &HeaderMap) -> Vec<Note> {
+fn missing(places: &FieldLocators, headers: &HeaderMap) -> Vec<Note> {
     let facts = [(Fact::ClientId, Pass), (Fact::EventType, Warn), (Fact::User, Pass)];
     facts
         .into_iter()
@@ -111,11 +111,11 @@ fn named(detail: &Detail, row: Option<&EventRow>, said: Option<&str>, catalog: &
 }
 
 /// The event's name as the delivery itself gives it.
-fn said(places: &Places, headers: &HeaderMap, body: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(event::json_text(body)).unwrap_or_default();
+fn said(places: &FieldLocators, headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(event::without_bom(body)).unwrap_or_default();
     places.at(Fact::EventType).iter().find_map(|place| match place {
-        Place::Header(header) => headers.get(&header.name)?.to_str().ok().map(str::to_owned),
-        Place::Body(path) => {
+        FieldLocator::Header(header) => headers.get(&header.name)?.to_str().ok().map(str::to_owned),
+        FieldLocator::Body(path) => {
             let member = |value: Value, key: &str| {
                 let members = value.as_object()?.iter();
                 members

@@ -9,7 +9,7 @@ use emitter::target::address;
 use reqwest::Url;
 use secrecy::ExposeSecret;
 use settings::{Config, ConfiguredKey, SourceConfig};
-use source::{Fact, Places, is_secret};
+use source::{Fact, FieldLocators, is_secret};
 
 use super::sender::Sender;
 
@@ -106,7 +106,7 @@ fn card(
     }
     line("key", sender.key);
     for key in keys.iter().filter(|key| key.sort.is_accepted()) {
-        line("", &format!("{} ({}): {}", key.fingerprint, key.sort.as_str(), key.place));
+        line("", &format!("{} ({}): {}", key.fingerprint, key.sort.as_str(), key.location));
         if args.show_key {
             line("", key.secret.expose_secret());
         }
@@ -125,7 +125,7 @@ fn card(
 
 /// What the receiver looks for in the headers, in the sender's spelling.
 fn headers(name: &str, source: &SourceConfig) -> anyhow::Result<Vec<String>> {
-    let places: Places = source.places(name)?;
+    let places: FieldLocators = source.field_locators(name)?;
     let mut headers = Vec::new();
     if source.auth_kind().has_bearer() {
         headers.push("Authorization: Bearer and the key".to_owned());

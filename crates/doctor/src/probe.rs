@@ -14,7 +14,7 @@ use http::header::{HeaderName, HeaderValue};
 use inbox::{self, Inbox, Options};
 use reqwest::{Client, Request, Url};
 use secrecy::SecretString;
-use source::{Fact, Places};
+use source::{Fact, FieldLocators};
 use text::field::retry_after;
 use tokio::sync::OnceCell;
 
@@ -162,7 +162,7 @@ impl Probe {
         &self,
         proof: Arc<Proof>,
         body: String,
-        places: &Places,
+        places: &FieldLocators,
         url: &Url,
     ) -> anyhow::Result<Message> {
         let event = self.target.event.as_str();
@@ -264,7 +264,7 @@ pub(super) fn replaced(mut request: Request, name: &str, value: &str) -> anyhow:
 fn new_client(target: &Target) -> anyhow::Result<Client> {
     let https = target.url.scheme() == "https";
     let timeout = target.sender.limit().min(PATIENCE);
-    client::trusting(https, Some(timeout), &target.roots)
+    client::with_roots(https, Some(timeout), &target.roots)
 }
 
 async fn read(client: &Client, request: Request) -> reqwest::Result<Answer> {

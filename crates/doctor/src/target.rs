@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use settings::{Config, SourceConfig};
 use signature::TOLERANCE;
-use source::Places;
+use source::FieldLocators;
 
 use super::args::DoctorArgs;
 use super::keys::Keys;
@@ -29,7 +29,7 @@ pub(super) struct Target {
     pub(super) url: Url,
     pub(super) source: Option<String>,
     pub(super) sender: &'static Sender,
-    pub(super) places: Places,
+    pub(super) places: FieldLocators,
     pub(super) client_id: Option<String>,
     pub(super) keys: Keys,
     /// Keys of another environment, by the name of their source.
@@ -68,8 +68,8 @@ impl Target {
             (None, None) => bail!("no key: give one with --key-file, or a source with --source"),
         };
         let places = match source {
-            Some((name, source)) if source.dialect == dialect => source.places(name)?,
-            _ => Places::of(dialect),
+            Some((name, source)) if source.dialect == dialect => source.field_locators(name)?,
+            _ => FieldLocators::of(dialect),
         };
         let (event, example) = effects(args, catalog, dialect)?;
         let template = args.url.clone().context("no URL")?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use contract::catalog::EventRow;
-use contract::event::{DecodeError, json_text};
+use contract::event::{DecodeError, without_bom};
 
 use super::EmitArgs;
 
@@ -43,7 +43,7 @@ fn changed(args: &EmitArgs, original: Bytes) -> anyhow::Result<Bytes> {
     if args.set.is_empty() {
         return Ok(original);
     }
-    let mut text = std::str::from_utf8(json_text(&original))?.to_owned();
+    let mut text = std::str::from_utf8(without_bom(&original))?.to_owned();
     for setting in &args.set {
         text = setting.apply(&text)?;
     }

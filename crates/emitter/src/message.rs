@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Method, Request, Url};
-use source::{Fact, Header, Place, Places, is_secret_header};
+use source::{Fact, FieldLocator, FieldLocators, HeaderLocator, is_secret_header};
 use uuid::Uuid;
 
 use super::proof::{Named, Proof};
@@ -27,7 +27,7 @@ pub struct Message {
     pub body: Bytes,
     /// How far its time of signing is from now.
     pub offset: TimeDelta,
-    places: Arc<Places>,
+    places: Arc<FieldLocators>,
     proof: Arc<Proof>,
     /// What the message says of itself outside its body, under the vendor's names.
     said: Vec<Named>,
@@ -35,7 +35,13 @@ pub struct Message {
 
 impl Message {
     /// A message that does not say anything of itself yet but what its body says.
-    pub fn new(event: &str, url: Url, places: Arc<Places>, proof: Arc<Proof>, body: Bytes) -> Self {
+    pub fn new(
+        event: &str,
+        url: Url,
+        places: Arc<FieldLocators>,
+        proof: Arc<Proof>,
+        body: Bytes,
+    ) -> Self {
         Message {
             event: event.into(),
             url,
@@ -61,14 +67,14 @@ impl Message {
         ensure!(!text.trim().is_empty(), "{} would be empty", self.place(fact));
         match self.places.at(fact).first() {
             None => {}
-            Some(Place::Header(header)) => {
+            Some(FieldLocator::Header(header)) => {
                 let new = (header.spelling.clone(), value(header, text)?);
                 match self.said.iter_mut().find(|(name, _)| *name == new.0) {
                     Some(old) => *old = new,
                     None => self.said.push(new),
                 }
             }
-            Some(place @ Place::Body(path)) => {
+            Some(place @ FieldLocator::Body(path)) => {
                 let keys: Vec<&str> = path.keys().collect();
                 self.body =
                     put(&self.body, &keys, text).with_context(|| format!("cannot set {place}"))?;
@@ -82,7 +88,7 @@ impl Message {
 
     /// Whether the fact stands in the body.
     pub fn has_in_body(&self, fact: Fact) -> bool {
-        matches!(self.places.at(fact).first(), Some(Place::Body(_)))
+        matches!(self.places.at(fact).first(), Some(FieldLocator::Body(_)))
     }
 
     fn place(&self, fact: Fact) -> String {
@@ -132,7 +138,7 @@ pub fn fresh_id() -> String {
     Uuid::new_v4().to_string()
 }
 
-fn value(header: &Header, text: &str) -> anyhow::Result<HeaderValue> {
+fn value(header: &HeaderLocator, text: &str) -> anyhow::Result<HeaderValue> {
     let carried: Cow<'_, str> = match header.encoded {
         true => utf8_percent_encode(text, ENCODED).into(),
         false => text.into(),

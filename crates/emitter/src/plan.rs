@@ -9,7 +9,7 @@ use contract::catalog::{EventRow, Table};
 use contract::event::Dialect;
 use reqwest::Url;
 use settings::Config;
-use source::{Fact, Places};
+use source::{Fact, FieldLocators};
 
 use super::message::{Message, fresh_id};
 use super::proof::{Proof, Tamper};
@@ -128,8 +128,8 @@ fn drafts(
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Vec<Message>> {
     let places = Arc::new(match source {
-        Some((name, source)) if source.dialect == dialect => source.places(name)?,
-        _ => Places::of(dialect),
+        Some((name, source)) if source.dialect == dialect => source.field_locators(name)?,
+        _ => FieldLocators::of(dialect),
     });
     let path = source.map(|(_, source)| source.path.as_str());
     let urls = events

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
-use contract::catalog::{leads_away, segment};
+use contract::catalog::{is_path_traversal, segment};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use settings::{Config, SourceConfig, is_local, is_loopback, reachable, secrets};
@@ -161,7 +161,7 @@ pub fn address(to: &str, event: &str) -> anyhow::Result<Url> {
     if url != usual {
         let depth = |url: &Url| url.path().split('/').count();
         ensure!(
-            !event.is_empty() && !leads_away(event) && depth(&url) == depth(&usual),
+            !event.is_empty() && !is_path_traversal(event) && depth(&url) == depth(&usual),
             "{event:?} cannot stand in a path: a name is not empty, and no part of it is . or .., however they are encoded"
         );
         ensure!(

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use contract::event::{Environment, json_text};
+use contract::event::{Environment, without_bom};
 use contract::time::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -152,7 +152,7 @@ fn micros<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Err
 }
 
 fn json<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-    match serde_json::from_slice::<&RawValue>(json_text(body)) {
+    match serde_json::from_slice::<&RawValue>(without_bom(body)) {
         Ok(json) => json.serialize(serializer),
         Err(_) => serializer.serialize_str(&String::from_utf8_lossy(body)),
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use contract::catalog::{Attempt, EventHandler, Handlers};
+use contract::catalog::{EventHandler, HandlerFuture, Handlers};
 use contract::event::{DecodeError, Delivery, Failure, Meta, Outcome};
 use contract::time::Clock;
 use contract::time::Timestamp;
@@ -245,7 +245,7 @@ impl Dispatcher {
     }
 
     /// The handler's own outcome, or what a panic or the time limit makes of it.
-    async fn call(&self, attempt: Attempt) -> Outcome {
+    async fn call(&self, attempt: HandlerFuture) -> Outcome {
         match tokio::time::timeout(self.timeout, AssertUnwindSafe(attempt).catch_unwind()).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => {
@@ -280,7 +280,7 @@ impl Dispatcher {
 }
 
 /// Decodes the delivery; a model that panics at it has not been able to read it.
-fn begin(handler: EventHandler<'_>, delivery: Delivery) -> Result<Attempt, DecodeError> {
+fn begin(handler: EventHandler<'_>, delivery: Delivery) -> Result<HandlerFuture, DecodeError> {
     let begun = std::panic::catch_unwind(AssertUnwindSafe(|| handler.start(delivery)));
     begun.unwrap_or_else(|panic| {
         let message = format!("the model panicked: {}", text(&*panic));

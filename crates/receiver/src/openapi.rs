@@ -10,7 +10,8 @@ use std::sync::Arc;
 use contract::catalog::{EventRow, Table, segment};
 use contract::event::{Dialect, Environment};
 use source::{
-    Accepted, Auth, CallbackApi, HookRoute, Places, Recording, Source, Unhandled, versioned,
+    AcceptedKey, Auth, CallbackApi, FieldLocators, HookRoute, Recording, Source, Unhandled,
+    versioned,
 };
 use utoipa::openapi::{
     Components, Info, License, OpenApi, OpenApiBuilder, PathItem, Paths, PathsBuilder, Tag,
@@ -60,9 +61,9 @@ pub fn default_source() -> Arc<Source> {
         accepted_status: 200,
         client_ids: Vec::new(),
         rate_limit: None,
-        places: Places::of(Dialect::DirectScale),
+        locators: FieldLocators::of(Dialect::DirectScale),
         allowed_origins: Vec::new(),
-        auth: Auth::bearer([Accepted::bearer(&"key".into())]),
+        auth: Auth::bearer([AcceptedKey::bearer(&"key".into())]),
     })
 }
 
@@ -172,8 +173,9 @@ fn components(
 ) -> Result<Components, SchemaClash> {
     let mut components = Components::new();
     components.schemas = components::schemas(catalog, !hooks.is_empty())?;
-    let dialects: Vec<Places> = catalog.events().map(|row| Places::of(row.dialect)).collect();
-    let configured = sources.iter().map(|source| &source.places);
+    let dialects: Vec<FieldLocators> =
+        catalog.events().map(|row| FieldLocators::of(row.dialect)).collect();
+    let configured = sources.iter().map(|source| &source.locators);
     components.parameters = components::parameters(dialects.iter().chain(configured));
     components.request_bodies = components::bodies(catalog);
     components.responses = components::responses();
@@ -270,7 +272,7 @@ mod tests {
     /// The default source, but for its dialect.
     fn speaking(dialect: Dialect) -> Arc<Source> {
         let Some(source) = Arc::into_inner(default_source()) else { unreachable!() };
-        Arc::new(Source { dialect, places: Places::of(dialect), ..source })
+        Arc::new(Source { dialect, locators: FieldLocators::of(dialect), ..source })
     }
 
     /// The headers of an operation: name, whether it is required, and its sample.
@@ -298,7 +300,7 @@ mod tests {
     }
 
     fn bearer() -> Auth {
-        Auth::bearer([Accepted::bearer(&"key".into())])
+        Auth::bearer([AcceptedKey::bearer(&"key".into())])
     }
 
     #[test]

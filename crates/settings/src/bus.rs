@@ -1,4 +1,4 @@
-//! The settings of the event bus and of its subscriptions. The bus's API takes a subscription in the same words.
+//! The settings of the event bus and its subscriptions. The bus's API takes a subscription in the same form.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -15,44 +15,44 @@ use utoipa::ToSchema;
 use super::check::{is_loopback, refuse};
 use super::{ConfigError, days, duration, one_or_many, secrets, some_duration};
 
-/// The event bus: the sender's half as a program of its own.
+/// The event bus: the sender's half as a long-running program.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BusConfig {
     /// The address of its API and its pages.
     pub listen: SocketAddr,
-    /// Where events, deliveries and logs are kept.
+    /// The URL of the store of events, deliveries and logs.
     pub outbox: String,
-    /// The bearer key of its API; needed unless it listens on loopback.
+    /// The bearer key of its API; required unless it listens on loopback.
     pub api_key: Option<SecretString>,
-    /// A file that holds that key.
+    /// A file with that key.
     pub api_key_file: Option<PathBuf>,
-    /// What may be sent to although it is not public: addresses, networks, hosts.
+    /// The allowed targets that are not public: addresses, networks, hosts.
     #[serde(deserialize_with = "one_or_many")]
     pub allow_targets: Vec<String>,
-    /// A file with certificates in PEM that targets are trusted by, besides those that the system trusts.
+    /// A PEM file with certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// How many requests may be on their way at once; each target has one beyond that, as far as files may be open.
+    /// The most open requests; each target may have one beyond that, within the limit of open files.
     pub concurrency: usize,
-    /// The largest event, its data and its record, in bytes; a larger one is refused, and its batch with it.
+    /// The largest event, its data and its record, in bytes; a larger one is refused, together with its batch.
     pub max_event: usize,
-    /// How much of a target's answer is kept, in bytes.
+    /// The largest part of a target's response that is kept, in bytes.
     pub max_response: usize,
-    /// How many calls may wait for the writer.
+    /// The most calls that wait for the writer.
     pub queue: usize,
-    /// How often a target that was paused for its failures is tried with one delivery.
+    /// The interval of probes of a target that is paused after failures.
     #[serde(deserialize_with = "duration")]
     pub probe: Duration,
-    /// How long events are kept once nothing of them is waiting.
+    /// The retention of events without open deliveries.
     #[serde(deserialize_with = "duration")]
     pub keep_events: Duration,
-    /// How long it is kept when attempts were made and what came of them.
+    /// The retention of attempts: their times and results.
     #[serde(deserialize_with = "duration")]
     pub keep_attempts: Duration,
-    /// How long the requests and answers of attempts are kept.
+    /// The retention of the attempts' requests and responses.
     #[serde(deserialize_with = "duration")]
     pub keep_payloads: Duration,
-    /// Subscriptions that are there from the start, by name.
+    /// The initial subscriptions, by name.
     pub subscriptions: BTreeMap<String, SubscriptionConfig>,
 }
 
@@ -78,14 +78,14 @@ impl Default for BusConfig {
     }
 }
 
-/// Who is to be told of which events, and how. Secrets go in and never come out.
+/// A subscription: its events, its target and the options of its deliveries. Secrets are write-only.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SubscriptionConfig {
-    /// The events, by name; `*` stands for any text, and case does not matter.
+    /// The event names; `*` matches any text, and case is ignored.
     #[serde(deserialize_with = "one_or_many")]
     pub events: Vec<String>,
-    /// The URL that they are posted to; a `/` at its end and `{event}` ask for the event's name.
+    /// The URL to post to; after a trailing `/`, or for `{event}`, the event's name is inserted.
     pub target: String,
     /// Query parameters to add to the URL; their values are secrets.
     #[schema(value_type = BTreeMap<String, String>, default = json!({}))]
@@ -93,53 +93,53 @@ pub struct SubscriptionConfig {
     /// Headers to add; their values are secrets.
     #[schema(value_type = BTreeMap<String, String>, default = json!({}))]
     pub headers: BTreeMap<String, SecretString>,
-    /// How its deliveries look on the wire.
+    /// The dialect of its deliveries.
     #[schema(value_type = String, example = "directscale")]
     pub dialect: Dialect,
-    /// Which events it gets, if an event says of which world it is.
+    /// The environment whose events it gets; events without an environment match any.
     #[schema(value_type = String, example = "live")]
     pub environment: Environment,
-    /// A text for people.
+    /// A description for people.
     pub description: String,
-    /// The account that deliveries name, if the dialect has a place for it.
+    /// The account named in deliveries, if the dialect has a field for it.
     pub client_id: Option<String>,
     /// The bearer key to send.
     #[schema(value_type = Option<String>, write_only, default = json!(null))]
     pub bearer_token: Option<SecretString>,
-    /// A file that holds it; in the settings file only.
+    /// A file with the bearer key; in the settings file only.
     #[schema(ignore)]
     pub bearer_token_file: Option<PathBuf>,
-    /// How to sign, if not as the dialect's senders do.
+    /// The signature scheme; absent for the dialect's.
     pub scheme: Option<String>,
     /// The key to sign with.
     #[schema(value_type = Option<String>, write_only, default = json!(null))]
     pub signing_key: Option<SecretString>,
-    /// A file that holds it; in the settings file only.
+    /// A file with the signing key; in the settings file only.
     #[schema(ignore)]
     pub signing_key_file: Option<PathBuf>,
-    /// The key before it, which signs too while the target changes over.
+    /// The previous signing key, which signs too during a key rotation.
     #[schema(value_type = Option<String>, write_only, default = json!(null))]
     pub old_signing_key: Option<SecretString>,
-    /// Until when it does.
+    /// The end of the key rotation.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub old_signing_key_until: Option<Timestamp>,
-    /// Whether the event's object record, if it has one, is part of the body.
+    /// True to include the event's object record, if it has one, in the body.
     pub include_record: bool,
-    /// Whether it gets anything.
+    /// False to pause all deliveries to it.
     pub enabled: bool,
-    /// When it is tried again: a persona's name or a list of delays; absent for what its dialect's senders do.
+    /// The retry policy: a persona's name or a list of delays; absent for the dialect's.
     pub retries: Option<String>,
-    /// How long an answer may take, if not as long as the persona waits.
+    /// The time limit of a response; absent for the persona's.
     #[serde(deserialize_with = "some_duration")]
     #[schema(value_type = Option<String>, example = "30s")]
     pub timeout: Option<Duration>,
-    /// How many requests may be on their way to it at once.
+    /// The most open requests to it.
     pub concurrency: usize,
     /// Requests per second; absent for no limit.
     pub rate_limit: Option<f64>,
-    /// Whether events about the same object are sent one after the other, in the order of publication.
+    /// True to send events about the same object one after the other, in the order of publication.
     pub in_order: bool,
-    /// What goes wrong on purpose.
+    /// Injected faults.
     pub faults: FaultsConfig,
 }
 
@@ -173,25 +173,25 @@ impl Default for SubscriptionConfig {
     }
 }
 
-/// What goes wrong on purpose. A share is the part of attempts, from 0 to 1, that it happens to.
+/// Injected faults. A share is the part of attempts, from 0 to 1, that is affected.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FaultsConfig {
-    /// How much later every attempt is made than it could be, such as `2s`.
+    /// The extra delay of every attempt, such as `2s`.
     #[serde(with = "humantime_text", skip_serializing_if = "Duration::is_zero")]
     #[schema(value_type = String)]
     pub delay: Duration,
-    /// The share that is sent twice.
+    /// The share of attempts sent twice.
     pub duplicate: f64,
-    /// The share that changes places with the next one.
+    /// The share of attempts swapped with the next one.
     pub reorder: f64,
-    /// The share whose answer is lost.
+    /// The share of attempts whose response is discarded.
     pub drop: f64,
-    /// The share whose body breaks off in the middle.
+    /// The share of attempts whose body is cut off in the middle.
     pub truncate: f64,
-    /// The share whose body is changed after it was signed.
+    /// The share of attempts whose body is changed after signing.
     pub tamper: f64,
-    /// How many deliveries are gathered and then sent together; 0 for none.
+    /// The number of deliveries collected and sent together; 0 for none.
     pub burst: usize,
 }
 
@@ -211,7 +211,7 @@ impl BusConfig {
     /// The bearer key of the API.
     ///
     /// # Errors
-    /// [`ConfigError`] if the bus would listen to others without one, or its file cannot be read.
+    /// [`ConfigError`] if the bus would listen on more than loopback without a key, or its file cannot be read.
     pub fn key(&self) -> Result<Option<SecretString>, ConfigError> {
         let key = found("[bus] api_key", true, &self.api_key, self.api_key_file.as_deref())?;
         match &key {
@@ -219,30 +219,28 @@ impl BusConfig {
                 "[bus] api_key is too short to be a secret; write one from `webhook-receiver secret`",
             ),
             None if !is_loopback(self.listen.ip()) => refuse(format!(
-                "the bus would listen on {}, where others reach it, without a key; write api_key = \"…\" in [bus], with one from `webhook-receiver secret`",
+                "the bus would listen on {}, which other machines can reach, without a key; write api_key = \"…\" in [bus], with one from `webhook-receiver secret`",
                 self.listen
             )),
             Some(key) if !is_loopback(self.listen.ip()) && secrets::weakness(key).is_some() => {
-                refuse(
-                    "[bus] api_key can be found by trying; write one from `webhook-receiver secret`",
-                )
+                refuse("[bus] api_key can be guessed; write one from `webhook-receiver secret`")
             }
             _ => Ok(key),
         }
     }
 
-    /// Checks the keys that stand in the settings themselves; those in files may be for another user to read.
+    /// Checks the keys in the settings themselves; files may be readable for another user only.
     fn check_keys(&self) -> Result<(), ConfigError> {
-        // A placeholder is refused where the key is used.
+        // A placeholder is refused when the key is used.
         let written = |key: &Option<SecretString>| {
             key.clone().filter(|key| key.expose_secret() != secrets::PLACEHOLDER)
         };
-        sound("[bus] api_key", true, written(&self.api_key))?;
+        valid("[bus] api_key", true, written(&self.api_key))?;
         for (name, subscription) in &self.subscriptions {
             let setting = |key| format!("[bus.subscriptions.{name}] {key}");
-            sound(&setting("bearer_token"), true, written(&subscription.bearer_token))?;
-            sound(&setting("signing_key"), false, written(&subscription.signing_key))?;
-            sound(&setting("old_signing_key"), false, written(&subscription.old_signing_key))?;
+            valid(&setting("bearer_token"), true, written(&subscription.bearer_token))?;
+            valid(&setting("signing_key"), false, written(&subscription.signing_key))?;
+            valid(&setting("old_signing_key"), false, written(&subscription.old_signing_key))?;
         }
         let files = self.subscriptions.values();
         let files = files.flat_map(|one| [&one.bearer_token_file, &one.signing_key_file]);
@@ -252,10 +250,10 @@ impl BusConfig {
         Ok(())
     }
 
-    /// Checks the keys in files, but those that are another user's to read.
+    /// Checks the keys in files, except those that only another user may read.
     ///
     /// # Errors
-    /// [`ConfigError`] with the file that the bus could not use.
+    /// [`ConfigError`] for a file that the bus could not use.
     pub fn check_key_files(&self) -> Result<(), ConfigError> {
         let read = |setting: &str, in_header, key: &Option<_>, file: &Option<PathBuf>| {
             let file = file.as_deref().filter(|file| key.is_none() && !is_denied(file));
@@ -270,10 +268,10 @@ impl BusConfig {
         Ok(())
     }
 
-    /// Checks what concerns no single subscription.
+    /// Checks the settings that belong to no single subscription.
     ///
     /// # Errors
-    /// [`ConfigError`] with the setting that is out of its range.
+    /// [`ConfigError`] for a setting that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         for (name, value) in [
             ("concurrency", self.concurrency),
@@ -298,34 +296,34 @@ impl BusConfig {
 }
 
 impl SubscriptionConfig {
-    /// The bearer key, wherever it stands.
+    /// The bearer key, from the settings or from its file.
     ///
     /// # Errors
-    /// [`ConfigError`] if its file cannot be read, or nobody can send it.
+    /// [`ConfigError`] if its file cannot be read, or the key cannot be sent.
     pub fn bearer(&self) -> Result<Option<SecretString>, ConfigError> {
         found("bearer_token", true, &self.bearer_token, self.bearer_token_file.as_deref())
     }
 
-    /// The key to sign with, wherever it stands.
+    /// The signing key, from the settings or from its file.
     ///
     /// # Errors
-    /// [`ConfigError`] if its file cannot be read, or nobody can send it.
+    /// [`ConfigError`] if its file cannot be read, or the key cannot be sent.
     pub fn signing(&self) -> Result<Option<SecretString>, ConfigError> {
         found("signing_key", false, &self.signing_key, self.signing_key_file.as_deref())
     }
 }
 
 impl SubscriptionConfig {
-    /// The key before the one that it signs with.
+    /// The previous signing key.
     ///
     /// # Errors
-    /// [`ConfigError`] if nobody can send it.
+    /// [`ConfigError`] if the key cannot be sent.
     pub fn old_signing(&self) -> Result<Option<SecretString>, ConfigError> {
-        sound("old_signing_key", false, self.old_signing_key.clone())
+        valid("old_signing_key", false, self.old_signing_key.clone())
     }
 }
 
-/// The key in the setting, else the one in the file, whose setting is called alike.
+/// The key in the setting, else the one in its file, whose setting ends in `_file`.
 fn found(
     setting: &str,
     in_header: bool,
@@ -337,19 +335,19 @@ fn found(
             let setting = format!("{setting}_file");
             let key =
                 secrets::read_key(file).map_err(|why| ConfigError(format!("{setting}: {why}")))?;
-            sound(&format!("{setting}, {}", file.display()), in_header, Some(key))
+            valid(&format!("{setting}, {}", file.display()), in_header, Some(key))
         }
-        (key, _) => sound(setting, in_header, key.clone()),
+        (key, _) => valid(setting, in_header, key.clone()),
     }
 }
 
-/// Whether a file is there that only others may read.
+/// True if the file exists and only others may read it.
 fn is_denied(file: &Path) -> bool {
     std::fs::File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
-/// The key, if somebody can send it.
-fn sound(
+/// The key, if it can be sent.
+fn valid(
     setting: &str,
     in_header: bool,
     key: Option<SecretString>,

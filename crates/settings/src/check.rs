@@ -1,4 +1,4 @@
-//! What must hold before the receiver starts: from settings to sources, or the line that is missing.
+//! Validation before the start: from settings to sources, or the missing line.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use source::{Auth, SECRET_SEGMENT, Source, is_secret, versioned};
 
 use super::{AuthKind, Config, ConfigError, ConfiguredKey, SourceConfig, secrets};
 
-/// What the receiver serves itself, so that no source can have it.
+/// The receiver's own routes, which no source can use.
 const RESERVED: [&str; 5] = ["/swagger", "/openapi.json", "/healthz", "/readyz", "/metrics"];
 
-/// Where hooks are received unless their path is set; no source's events can be.
+/// The default path of hooks; no source's events can use it.
 const HOOKS: &str = "/api/hooks";
 
-/// More than any machine can use of what is counted: connections, handlers, calls.
-pub(super) const MANY: usize = 1_000_000;
+/// An upper limit for counts: connections, handlers, calls.
+pub(super) const MAX_COUNT: usize = 1_000_000;
 
 const NO_SOURCE: &str = "\
-no source is configured, so there is nobody to receive from. Write to the file receiver.toml (or the one that --config names):
+no source is configured, so no delivery could be accepted. Write to the file receiver.toml (or the one that --config names):
 
 [sources.directscale]
 dialect = \"directscale\"
@@ -28,18 +28,18 @@ bearer_tokens = [\"…\"]
 with a key from `webhook-receiver secret`, and give the sender the same key. Every setting is explained in \
 receiver.example.toml. To only try it, without settings: `webhook-receiver dev`";
 
-/// Whether only this machine can reach the address.
+/// True if the address is reachable from this machine only.
 pub fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// Whether a URL leads to this machine, by its address or as `localhost`.
+/// True if a URL leads to this machine, by its address or as `localhost`.
 pub fn is_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse().is_ok_and(is_loopback)
 }
 
-/// The address to connect to for one that is listened on: all interfaces are reached on loopback.
+/// The address to connect to for a listening address: loopback, if it is all interfaces.
 pub fn reachable(mut listen: SocketAddr) -> SocketAddr {
     match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => listen.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -53,13 +53,13 @@ impl Config {
     /// The configured sources.
     ///
     /// # Errors
-    /// [`ConfigError`] if one of them proves nothing, or two share a path.
+    /// [`ConfigError`] if a source lacks authentication, or two share a path.
     pub fn sources(&self) -> Result<Vec<Arc<Source>>, ConfigError> {
         let (sources, refused) = self.examine();
         refused.into_iter().next().map_or(Ok(sources), Err)
     }
 
-    /// The sources that could be served, and why the others, or all of them, cannot.
+    /// The valid sources, and the errors of the others.
     pub fn examine(&self) -> (Vec<Arc<Source>>, Vec<ConfigError>) {
         let mut sources: Vec<Arc<Source>> = Vec::new();
         let mut refused = Vec::new();
@@ -67,7 +67,7 @@ impl Config {
             refused.push(ConfigError(NO_SOURCE.into()));
         }
         for (name, settings) in &self.sources {
-            match self.source(name, settings).and_then(|source| apart(source, &sources)) {
+            match self.source(name, settings).and_then(|source| without_overlap(source, &sources)) {
                 Ok(source) => sources.push(Arc::new(source)),
                 Err(error) => refused.push(error),
             }
@@ -75,10 +75,10 @@ impl Config {
         (sources, refused)
     }
 
-    /// Checks what concerns no single source.
+    /// Checks the settings that belong to no single source.
     ///
     /// # Errors
-    /// [`ConfigError`] with the setting that is out of its range.
+    /// [`ConfigError`] for a setting that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.bus.check()?;
         let (limits, dispatch) = (&self.limits, &self.dispatch);
@@ -86,11 +86,11 @@ impl Config {
             ("max_body in [limits]", limits.max_body, 1, usize::MAX),
             ("buffered in [limits]", limits.buffered, limits.max_body, usize::MAX),
             ("max_head in [limits]", limits.max_head, 8192, usize::MAX),
-            ("concurrency in [limits]", limits.concurrency, 1, MANY),
-            ("connections in [limits]", limits.connections, 1, MANY),
-            ("queue in [limits]", limits.queue, 1, MANY),
-            ("concurrency in [dispatch]", dispatch.concurrency, 1, MANY),
-            ("remembered in [dedup]", self.dedup.remembered, 0, 10 * MANY),
+            ("concurrency in [limits]", limits.concurrency, 1, MAX_COUNT),
+            ("connections in [limits]", limits.connections, 1, MAX_COUNT),
+            ("queue in [limits]", limits.queue, 1, MAX_COUNT),
+            ("concurrency in [dispatch]", dispatch.concurrency, 1, MAX_COUNT),
+            ("remembered in [dedup]", self.dedup.remembered, 0, 10 * MAX_COUNT),
         ] {
             if value < least {
                 return refuse(format!("{name} must be at least {least}"));
@@ -126,8 +126,8 @@ impl Config {
 
     fn source(&self, name: &str, settings: &SourceConfig) -> Result<Source, ConfigError> {
         let path = normal_path(name, &settings.path)?;
-        if meet(&path, HOOKS) {
-            return in_the_way(name, HOOKS);
+        if paths_meet(&path, HOOKS) {
+            return path_conflict(name, HOOKS);
         }
         if !(200..300).contains(&settings.accepted_status) {
             return refuse(format!(
@@ -143,7 +143,7 @@ impl Config {
             accepted_status: settings.accepted_status,
             client_ids: settings.client_ids.clone(),
             rate_limit: settings.rate_limit,
-            places: settings.places(name)?,
+            locators: settings.field_locators(name)?,
             allowed_origins: settings.origins(name)?,
         })
     }
@@ -161,30 +161,30 @@ impl Config {
         if !is_loopback(self.listen.ip()) {
             check_strength(&keys, self.listen)?;
         }
-        settings.proof(name, self.dedup.window.as_secs())
+        settings.authentication(name, self.dedup.window.as_secs())
     }
 }
 
-/// A former key that is accepted after all is a contradiction: nobody could tell which of the two was meant.
+/// A retired key that is also accepted is a contradiction: the intention is unclear.
 fn check_retired(name: &str, keys: &[ConfiguredKey]) -> Result<(), ConfigError> {
     for retired in keys.iter().filter(|key| !key.sort.is_accepted()) {
         let is_it = |key: &&ConfiguredKey| key.sort.is_accepted() && key.is(retired);
         if let Some(accepted) = keys.iter().find(is_it) {
             return refuse(format!(
                 "[sources.{name}] {} has a key that is still accepted in {}; remove it from one of them",
-                retired.place, accepted.place
+                retired.location, accepted.location
             ));
         }
     }
     Ok(())
 }
 
-/// A key that is found by trying proves nothing where others can try.
+/// A key that can be guessed does not authenticate on an open network.
 fn check_strength(keys: &[ConfiguredKey], listen: SocketAddr) -> Result<(), ConfigError> {
     for key in keys.iter().filter(|key| key.sort.is_accepted()) {
         if let Some(weakness) = secrets::weakness(&key.secret) {
             return refuse(format!(
-                "{}: {weakness} and can be found by trying, and others reach {listen}; write one from `webhook-receiver secret`, here and at the sender",
+                "{}: {weakness} and can be guessed, and {listen} is reachable from other machines; write one from `webhook-receiver secret`, here and at the sender",
                 key.setting()
             ));
         }
@@ -192,8 +192,8 @@ fn check_strength(keys: &[ConfiguredKey], listen: SocketAddr) -> Result<(), Conf
     Ok(())
 }
 
-/// The source, if no request could belong to it and to one of the others.
-fn apart(source: Source, others: &[Arc<Source>]) -> Result<Source, ConfigError> {
+/// The source, if no request could match it and another source.
+fn without_overlap(source: Source, others: &[Arc<Source>]) -> Result<Source, ConfigError> {
     match others.iter().find(|other| overlap(&other.path, &source.path)) {
         None => Ok(source),
         Some(other) => refuse(format!(
@@ -203,7 +203,7 @@ fn apart(source: Source, others: &[Arc<Source>]) -> Result<Source, ConfigError> 
     }
 }
 
-/// Whether a request could belong to both paths, or to a versioned twin of one.
+/// True if a request could match both paths, or the versioned form of one.
 pub(super) fn overlap(a: &str, b: &str) -> bool {
     let versions: Vec<u16> = a.split('/').chain(b.split('/')).filter_map(version).collect();
     let ways = |path: &str| -> Vec<String> {
@@ -211,26 +211,26 @@ pub(super) fn overlap(a: &str, b: &str) -> bool {
         std::iter::once(path.to_owned()).chain(twins).collect()
     };
     let others = ways(b);
-    ways(a).iter().any(|a| others.iter().any(|b| meet(a, b)))
+    ways(a).iter().any(|a| others.iter().any(|b| paths_meet(a, b)))
 }
 
-/// The version that a path's segment names, as `v2` does.
+/// The version in a path segment, such as `v2`.
 fn version(segment: &str) -> Option<u16> {
     segment.strip_prefix('v')?.parse().ok()
 }
 
-/// Whether one path is the other, or the other with one event's name behind it.
-fn meet(a: &str, b: &str) -> bool {
+/// True if one path equals the other, or the other with one event's name appended.
+fn paths_meet(a: &str, b: &str) -> bool {
     let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
     long.strip_prefix(short).is_some_and(|rest| {
         rest.is_empty() || rest.strip_prefix('/').is_some_and(|event| !event.contains('/'))
     })
 }
 
-/// The receiver's own route that a source under `path` would be in the way of.
-fn taken(path: &str) -> Option<&'static str> {
+/// The receiver's own route that conflicts with a source's path.
+fn reserved_route(path: &str) -> Option<&'static str> {
     let within = |own: &str| path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/'));
-    RESERVED.into_iter().find(|own| meet(path, own) || within(own))
+    RESERVED.into_iter().find(|own| paths_meet(path, own) || within(own))
 }
 
 pub(super) fn normal_path(name: &str, path: &str) -> Result<String, ConfigError> {
@@ -241,15 +241,15 @@ pub(super) fn normal_path(name: &str, path: &str) -> Result<String, ConfigError>
             "[sources.{name}] path must be / and at least one name, of letters, digits and - . _ ~; write for example path = \"/api/webhooks\""
         ));
     }
-    match taken(&path) {
-        Some(own) => in_the_way(name, own),
+    match reserved_route(&path) {
+        Some(own) => path_conflict(name, own),
         None => Ok(path),
     }
 }
 
-fn in_the_way<T>(name: &str, own: &str) -> Result<T, ConfigError> {
+fn path_conflict<T>(name: &str, own: &str) -> Result<T, ConfigError> {
     refuse(format!(
-        "[sources.{name}] path is in the way of {own}, which the receiver serves itself; write for example path = \"/api/webhooks\""
+        "[sources.{name}] path conflicts with {own}, which the receiver serves itself; write for example path = \"/api/webhooks\""
     ))
 }
 

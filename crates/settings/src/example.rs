@@ -1,4 +1,4 @@
-//! `receiver.example.toml` tells the truth: it parses, it names every setting, and its defaults are the defaults.
+//! Checks of `receiver.example.toml`: it parses, it names every setting, and its defaults are the defaults.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn parsed(text: &str) -> Config {
     parse(text, [], "receiver.example.toml").unwrap()
 }
 
-/// The example with every commented setting switched on.
+/// The example with every commented setting enabled.
 fn switched_on() -> String {
     let on = |line: &str| match line.strip_prefix('#') {
         Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting.to_owned(),
@@ -26,7 +26,7 @@ fn names<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
     fields::<T>().unwrap().iter().map(move |field| format!("{section}{field}"))
 }
 
-/// Every setting there is, as `section.name`.
+/// The names of all settings, as `section.name`.
 fn settings() -> BTreeSet<String> {
     let sections = ["sources", "limits", "dispatch", "dedup", "retention", "docs", "bus", "log"];
     let tables = [
@@ -55,13 +55,13 @@ fn settings() -> BTreeSet<String> {
         .collect()
 }
 
-/// The sections whose tables are named by the user.
+/// The sections whose tables have names of the user's choice.
 const BY_NAME: [&str; 2] = ["sources", "bus.subscriptions"];
 
-/// The settings whose keys are the user's.
+/// The settings whose keys are of the user's choice.
 const OPEN: [&str; 2] = ["bus.subscriptions.query", "bus.subscriptions.headers"];
 
-/// Every setting in the text, as `section.name`; the sources are one section.
+/// The names of all settings in the text, as `section.name`; all sources count as one section.
 fn named(text: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (section, value) in text.parse::<toml::Table>().unwrap() {
@@ -108,7 +108,7 @@ fn the_example_parses_with_every_setting_switched_on() {
     let config = parsed(&switched_on());
     assert_eq!(config.check(), Ok(()));
     assert_eq!(config.sources.len(), 4);
-    assert!(config.sources["acme"].places("acme").is_ok());
+    assert!(config.sources["acme"].field_locators("acme").is_ok());
     let live = &config.sources["directscale"];
     assert_eq!((live.bearer_tokens.len(), live.bearer_token_files.len()), (1, 1));
     assert!(live.rate_limit.is_some());

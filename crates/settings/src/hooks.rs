@@ -1,4 +1,4 @@
-//! From a source's `hooks` to where its Process Hooks are received and how its vendor is called back.
+//! Hook routes from a source's `hooks` section: the path of its Process Hooks and the callback to its vendor.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,34 +11,34 @@ use serde::Deserialize;
 use source::Source;
 use source::{CallbackApi, HookRoute, Recording, SECRET_MEMBERS, Unhandled};
 
-use super::check::{MANY, normal_path, overlap, refuse};
+use super::check::{MAX_COUNT, normal_path, overlap, refuse};
 use super::{Config, ConfigError, SourceConfig, duration, is_local, one_or_many};
 
 /// A source's Process Hooks.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HooksConfig {
-    /// The path under which hooks are received.
+    /// The path of the hooks.
     pub path: String,
-    /// The vendor's system, which runs its own logic when a handler proceeds.
+    /// The URL of the vendor's system, which runs its own logic when a handler proceeds.
     pub callback_url: Option<String>,
-    /// The vendor's key for that direction.
+    /// The vendor's key for the callback.
     pub callback_key: Option<SecretString>,
-    /// The file that holds it.
+    /// A file with that key.
     pub callback_key_file: Option<PathBuf>,
-    /// How long a call may take, its callback included.
+    /// The deadline of a call, its callback included.
     #[serde(deserialize_with = "duration")]
     pub deadline: Duration,
-    /// How many calls may be open at once.
+    /// The most concurrent calls.
     pub concurrency: usize,
-    /// What becomes of a hook that no handler takes.
+    /// The treatment of a hook without a handler.
     pub unhandled: Unhandled,
-    /// Whether the bodies of calls are kept.
+    /// True to record the bodies of calls.
     pub record_bodies: bool,
-    /// Fields whose values are left out of kept bodies, in any case; a `*` at the beginning stands for any.
+    /// Fields whose values are redacted in recorded bodies, in any case; a leading `*` matches any beginning.
     #[serde(deserialize_with = "one_or_many")]
     pub redact: Vec<String>,
-    /// The path under which the fork's own pages are served, behind the vendor's page tokens.
+    /// The path of the fork's own pages, authenticated by the vendor's page tokens.
     pub pages: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl Default for HooksConfig {
 
 impl HooksConfig {
     /// The vendor's key, from the settings or from its file.
-    ///
+    /// [`ConfigError`] if the file cannot be read, or the key is empty or cannot be sent.
     /// # Errors
     /// [`ConfigError`] if the file cannot be read, or the key is empty or no header can carry it.
     pub fn callback_key(&self, name: &str) -> Result<Option<SecretString>, ConfigError> {
@@ -73,7 +73,7 @@ impl HooksConfig {
         let given: Vec<SecretString> = self.callback_key.iter().cloned().collect();
         let files: Vec<PathBuf> = self.callback_key_file.iter().cloned().collect();
         let section = format!("{name}.hooks");
-        let keys = super::proof::keys(
+        let keys = super::auth::keys(
             &section,
             &given,
             ("callback_key", "callback_key_file", &files),
@@ -82,15 +82,15 @@ impl HooksConfig {
         Ok(keys.into_iter().next())
     }
 
-    /// The vendor's system, if it is configured.
+    /// The URL of the vendor's system, if it is configured.
     ///
     /// # Errors
-    /// [`ConfigError`] if it is no address, would show the key to others on the way, or has no key.
+    /// [`ConfigError`] if it is not a URL, or would send the key unencrypted.
     pub fn callback_url(&self, name: &str) -> Result<Option<Url>, ConfigError> {
         let Some(text) = &self.callback_url else { return Ok(None) };
         let example = "write callback_url = \"https://….corpadmin.directscale.com\"";
         let Ok(url) = Url::parse(text) else {
-            return refuse(format!("[sources.{name}.hooks] callback_url is no address; {example}"));
+            return refuse(format!("[sources.{name}.hooks] callback_url is not a URL; {example}"));
         };
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
             return refuse(format!(
@@ -101,17 +101,17 @@ impl HooksConfig {
             "https" => Ok(Some(url)),
             "http" if is_local(&url) => Ok(Some(url)),
             _ => refuse(format!(
-                "[sources.{name}.hooks] callback_url must be https: anyone on the way could read the key; {example}"
+                "[sources.{name}.hooks] callback_url must be https: the key would be sent unencrypted; {example}"
             )),
         }
     }
 }
 
 impl Config {
-    /// Where hooks are received, with the sources that call them.
+    /// The routes of hooks, with the sources that call them.
     ///
     /// # Errors
-    /// [`ConfigError`] if a source's hooks could not be told from others' or prove nothing.
+    /// [`ConfigError`] if a source's hooks conflict with other routes or lack authentication.
     pub fn hook_sites(&self, sources: &[Arc<Source>]) -> Result<Vec<Arc<HookRoute>>, ConfigError> {
         let with_hooks = sources.iter().filter_map(|source| {
             let settings = self.sources.get(&source.name)?;
@@ -140,7 +140,7 @@ fn site(
     }
     if source.auth.is_none() {
         return refuse(format!(
-            "[sources.{name}.hooks] needs a key, because a hook answers with what only the vendor may know; write bearer_tokens = [\"…\"] and remove auth = \"none\""
+            "[sources.{name}.hooks] needs a key, because a hook's response is for the vendor only; write bearer_tokens = [\"…\"] and remove auth = \"none\""
         ));
     }
     if hooks.deadline < Duration::from_millis(1) {
@@ -148,10 +148,10 @@ fn site(
             "[sources.{name}.hooks] deadline must be at least \"1ms\"; write deadline = \"20s\""
         ));
     }
-    if !(1..=MANY).contains(&hooks.concurrency) {
+    if !(1..=MAX_COUNT).contains(&hooks.concurrency) {
         return refuse(format!(
             "[sources.{name}.hooks] concurrency must be between 1 and {}",
-            MANY
+            MAX_COUNT
         ));
     }
     Ok(HookRoute {
@@ -172,7 +172,7 @@ fn site(
     })
 }
 
-/// No request may belong to a hook and to something else.
+/// Refuses a hook route whose paths a request could share with another route.
 fn check_apart(
     site: &HookRoute,
     sources: &[Arc<Source>],

@@ -1,4 +1,4 @@
-//! The keys that stand in the settings: what each is for and where it stands, for everyone who must not show it.
+//! The configured keys, each with its type and its setting, for callers that must not show the key itself.
 
 use std::path::PathBuf;
 
@@ -8,15 +8,15 @@ use signature::{Fingerprint, Key};
 
 use super::{Config, ConfigError, SourceConfig};
 
-/// What a key is for.
+/// The type of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeySort {
-    /// A request may carry it.
+    /// A bearer key.
     Bearer,
-    /// The sender may sign with it.
+    /// A signing key.
     Signing,
-    /// It was one of the others, and is accepted no more.
+    /// A former bearer or signing key, no longer accepted.
     Retired,
 }
 
@@ -30,7 +30,7 @@ impl KeySort {
         }
     }
 
-    /// Whether a request can be proved with it.
+    /// True if the key authenticates requests.
     pub const fn is_accepted(self) -> bool {
         !matches!(self, KeySort::Retired)
     }
@@ -41,25 +41,26 @@ impl KeySort {
 pub struct ConfiguredKey {
     /// The source's name.
     pub source: String,
-    /// What it is for.
+    /// The type of the key.
     pub sort: KeySort,
-    /// What stands for it in logs.
+    /// The fingerprint, which identifies the key in logs.
     pub fingerprint: Fingerprint,
-    /// Where it stands: the setting, and the place in its list or the name of the file.
-    pub place: String,
+    /// The setting, with the index in its list or the name of the file.
+    pub location: String,
+    /// The key itself.
     pub secret: SecretString,
 }
 
 impl ConfiguredKey {
-    /// Whether both are one key, however each is written.
+    /// True if both are the same key, in any form.
     pub(super) fn is(&self, other: &ConfiguredKey) -> bool {
         self.fingerprint == other.fingerprint
             || self.secret.expose_secret() == other.secret.expose_secret()
     }
 
-    /// Where it stands, with the section.
+    /// The setting, with its section.
     pub fn setting(&self) -> String {
-        format!("[sources.{}] {}", self.source, self.place)
+        format!("[sources.{}] {}", self.source, self.location)
     }
 }
 
@@ -75,7 +76,7 @@ impl Config {
 }
 
 impl SourceConfig {
-    /// Every key of this source, which is called `name`.
+    /// Every key of this source, with its name `name`.
     pub(super) fn keys(&self, name: &str) -> Result<Vec<ConfiguredKey>, ConfigError> {
         let bearer = ("bearer_tokens", "bearer_token_files", self.bearer_token_files.as_slice());
         let signing = ("signing_keys", "signing_key_files", self.signing_key_files.as_slice());
@@ -92,21 +93,26 @@ impl SourceConfig {
             (KeySort::Signing, self.signing_keys(name)?, signing),
             (KeySort::Retired, self.retired_keys(name)?, retired),
         ] {
-            let places = places(secrets.len(), settings);
-            keys.extend(secrets.into_iter().zip(places).map(|(secret, place)| ConfiguredKey {
-                source: name.to_owned(),
-                sort,
-                fingerprint: fingerprint(sort, &secret),
-                place,
-                secret,
+            let locations = locations(secrets.len(), settings);
+            keys.extend(secrets.into_iter().zip(locations).map(|(secret, location)| {
+                ConfiguredKey {
+                    source: name.to_owned(),
+                    sort,
+                    fingerprint: fingerprint(sort, &secret),
+                    location,
+                    secret,
+                }
             }));
         }
         Ok(keys)
     }
 }
 
-/// Where each of some keys stands: those in the settings come first, then those in files.
-pub(super) fn places(keys: usize, (list, files, paths): (&str, &str, &[PathBuf])) -> Vec<String> {
+/// The settings of some keys: those in the list come first, then those in files.
+pub(super) fn locations(
+    keys: usize,
+    (list, files, paths): (&str, &str, &[PathBuf]),
+) -> Vec<String> {
     let listed = keys - paths.len();
     let in_list = (1..=listed).map(|number| match listed {
         1 => list.to_owned(),

@@ -1,14 +1,15 @@
-//! The settings: file < environment < flags. Every one of them stands, with its default, in `receiver.example.toml`.
+//! The settings: file < environment < flags. All of them are listed, with their defaults, in `receiver.example.toml`.
 
+mod auth;
 mod bus;
 mod check;
 #[cfg(test)]
 mod example;
+mod field_locators;
 mod hooks;
 mod keys;
 mod load;
-mod places;
-mod proof;
+
 pub mod secrets;
 mod warnings;
 
@@ -31,7 +32,7 @@ pub use load::{EMIT_SIGNING_KEY, EMIT_TOKEN};
 pub use load::{Overrides, SettingsText, load, parse};
 pub use warnings::Warning;
 
-/// Why a configuration cannot be used: the setting, the reason and the line that mends it.
+/// An unusable configuration: the setting, the reason and the correction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(pub String);
@@ -46,35 +47,35 @@ pub struct Config {
     pub inbox: String,
     /// The senders, by name.
     pub sources: BTreeMap<String, SourceConfig>,
-    /// What a request may cost.
+    /// The limits on requests.
     pub limits: Limits,
-    /// How handlers are run.
+    /// The running of handlers.
     pub dispatch: Dispatch,
-    /// How long an id is known.
+    /// Deduplication.
     pub dedup: Dedup,
-    /// How long ended deliveries are kept.
+    /// The retention of ended deliveries.
     pub retention: Retention,
-    /// Who may read the documentation pages and the metrics.
+    /// Access to the documentation pages and the metrics.
     pub docs: Docs,
     /// The event bus.
     pub bus: BusConfig,
-    /// What is logged and how.
+    /// The log's format and filter.
     pub log: Log,
 }
 
-/// One sender.
+/// A sender.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    /// How its deliveries look on the wire.
+    /// The dialect of its deliveries.
     pub dialect: Dialect,
-    /// Which of the sender's worlds it is.
+    /// The sender's environment: production or test.
     #[serde(default)]
     pub environment: Environment,
     /// The path under which it is received.
     #[serde(default = "default_path")]
     pub path: String,
-    /// What proves that a request is the sender's; absent for what the dialect's senders do.
+    /// The required authentication; absent for the dialect's.
     #[serde(default)]
     pub auth: Option<AuthKind>,
     /// Accepted bearer keys; several while one is being replaced.
@@ -89,34 +90,34 @@ pub struct SourceConfig {
     /// Files that hold one such key each.
     #[serde(default, deserialize_with = "one_or_many")]
     pub signing_key_files: Vec<PathBuf>,
-    /// Former keys of either sort. They are accepted no more; a request that still comes with one is told to the owner.
+    /// Retired keys of either type, no longer accepted. A request that still has one is reported in the log.
     #[serde(default, deserialize_with = "one_or_many")]
     pub retired_keys: Vec<SecretString>,
     /// Files that hold one such key each.
     #[serde(default, deserialize_with = "one_or_many")]
     pub retired_key_files: Vec<PathBuf>,
-    /// How the sender signs, by name; absent for what the dialect's senders do.
+    /// The name of the signature scheme; absent for the dialect's.
     #[serde(default)]
     pub scheme: Option<String>,
-    /// How the sender signs, in full, if its scheme has no name.
+    /// The description of a signature scheme without a name.
     #[serde(default)]
     pub signature: Option<CustomScheme>,
-    /// How old or how early a signed timestamp may be.
+    /// The tolerance of a signed timestamp, both ways.
     #[serde(default, deserialize_with = "some_duration")]
     pub tolerance: Option<Duration>,
-    /// The client ids it may carry; empty for any.
+    /// The accepted client ids; empty for any.
     #[serde(default, deserialize_with = "one_or_many")]
     pub client_ids: Vec<String>,
-    /// The status of the answer to an accepted or duplicate delivery.
+    /// The status of the response to an accepted or duplicate delivery.
     #[serde(default = "default_status")]
     pub accepted_status: u16,
     /// Deliveries per second; more are answered 429. Absent for no limit.
     #[serde(default)]
     pub rate_limit: Option<std::num::NonZeroU32>,
-    /// Where the deliveries of a generic source say what they are.
+    /// The field locators of a generic source.
     #[serde(default)]
     pub places: Option<PlacesConfig>,
-    /// The origins that may send CloudEvents once they have asked; `*` for any.
+    /// The origins that may send CloudEvents after asking for permission; `*` for any.
     #[serde(default, deserialize_with = "one_or_many")]
     pub allowed_origins: Vec<String>,
     /// The Process Hooks that it calls; absent if it calls none.
@@ -124,7 +125,7 @@ pub struct SourceConfig {
     pub hooks: Option<HooksConfig>,
 }
 
-/// Where a delivery says what it is: `header:` and a name, or a JSON pointer into the body; several are tried in order.
+/// Field locators: `header:` and a name, or a JSON pointer into the body; several are tried in order.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlacesConfig {
@@ -134,10 +135,10 @@ pub struct PlacesConfig {
     /// The event's name.
     #[serde(deserialize_with = "one_or_many")]
     pub event_type: Vec<String>,
-    /// When the event happened.
+    /// The time of the event.
     #[serde(deserialize_with = "one_or_many")]
     pub event_time: Vec<String>,
-    /// Who caused the event.
+    /// The user who caused the event.
     #[serde(deserialize_with = "one_or_many")]
     pub user: Vec<String>,
     /// The account that the message is about.
@@ -145,7 +146,7 @@ pub struct PlacesConfig {
     pub client_id: Vec<String>,
 }
 
-/// What proves that a request is the sender's.
+/// The required authentication of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuthKind {
@@ -160,83 +161,83 @@ pub enum AuthKind {
 }
 
 impl AuthKind {
-    /// Whether a bearer key is asked for.
+    /// True if a bearer key is required.
     pub const fn has_bearer(self) -> bool {
         matches!(self, AuthKind::Bearer | AuthKind::BearerAndSignature)
     }
 
-    /// Whether a signature is asked for.
+    /// True if a signature is required.
     pub const fn has_signature(self) -> bool {
         matches!(self, AuthKind::Signature | AuthKind::BearerAndSignature)
     }
 }
 
-/// What a request may cost before it is answered 408, 413 or 503.
+/// The limits on requests; beyond them the response is 408, 413 or 503.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// The largest body, in bytes. Independent of it, one with more than 20,000 objects is not handled.
+    /// The largest body, in bytes. Independently of it, a body with more than 20,000 objects is not handled.
     pub max_body: usize,
-    /// The largest request head, in bytes, the empty line behind it included.
+    /// The largest request head, in bytes, including its empty last line.
     pub max_head: usize,
-    /// How long a request's head may take, and how long a connection may stay idle.
+    /// The time limit of a request's head, and of an idle connection.
     #[serde(deserialize_with = "duration")]
     pub head_timeout: Duration,
-    /// How long a body may take.
+    /// The time limit of a body.
     #[serde(deserialize_with = "duration")]
     pub body_timeout: Duration,
-    /// The fewest bytes per second of a body that has yet to prove its sender; 0 for no minimum.
+    /// The lowest rate of a body before its sender is authenticated, in bytes per second; 0 for no minimum.
     pub min_rate: usize,
-    /// How many deliveries may be on their way into the inbox at once, shared between the sources.
+    /// The most deliveries on their way into the inbox, shared between the sources.
     pub concurrency: usize,
-    /// How many bytes of bodies may be held in memory at once, shared between the sources.
+    /// The most bytes of bodies held in memory, shared between the sources.
     pub buffered: usize,
-    /// How many connections may be open at once; then those that prove nothing or are idle give way.
+    /// The most open connections; beyond that, unauthenticated or idle ones are closed.
     pub connections: usize,
-    /// How many calls may wait for the inbox's writer.
+    /// The most calls that wait for the inbox's writer.
     pub queue: usize,
-    /// How long a stop may take: open requests and running handlers are waited for.
+    /// The time limit of a stop, which waits for open requests and running handlers.
     #[serde(deserialize_with = "duration")]
     pub drain: Duration,
 }
 
-/// How handlers are run.
+/// The running of handlers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dispatch {
-    /// Accept and keep deliveries, but run no handlers.
+    /// Accepts and keeps deliveries, but runs no handlers.
     pub paused: bool,
-    /// How many handlers may run at once.
+    /// The most handlers that run at once.
     pub concurrency: usize,
-    /// How long one attempt may take.
+    /// The time limit of an attempt.
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
     /// The delay after the first, second, … failed attempt; after the last entry the delivery is dead.
     #[serde(deserialize_with = "durations")]
     pub schedule: Vec<Duration>,
-    /// The part of a delay, from 0 to 1, by which it is varied up or down at random.
+    /// The random variation of a delay, as a share of it from 0 to 1.
     pub jitter: f64,
 }
 
-/// How long an id is known.
+/// Deduplication of deliveries.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dedup {
-    /// A resend within this time is recognised. Deliveries are kept at least as long.
+    /// The time within which a resend is recognised. Deliveries are kept at least as long.
     #[serde(deserialize_with = "duration")]
     pub window: Duration,
-    /// How many of the latest ids are remembered in memory, to answer their duplicates without a write.
+    /// The number of latest ids kept in memory, to answer their duplicates without a write.
     pub remembered: usize,
 }
 
-/// How long ended deliveries and the log of calls are kept. Dead letters stay until a person replays or prunes them.
+/// The retention of ended deliveries and of the hook log. Dead deliveries stay until a person replays or prunes them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
     /// Handled deliveries.
     #[serde(deserialize_with = "duration")]
     pub done: Duration,
-    /// Deliveries that no handler took.
+    /// Deliveries without a handler.
     #[serde(deserialize_with = "duration")]
     pub unrouted: Duration,
     /// Calls of hooks.
@@ -244,7 +245,7 @@ pub struct Retention {
     pub hooks: Duration,
 }
 
-/// Who may read the documentation pages and the metrics when the listener is not loopback.
+/// Access to the documentation pages and the metrics, if the listener is not loopback.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Docs {
@@ -254,17 +255,17 @@ pub struct Docs {
     pub password_hash: Option<SecretString>,
 }
 
-/// What is logged and how.
+/// The log's format and filter.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// Readable lines or JSON.
     pub format: LogFormat,
-    /// Which lines: a level, or directives such as `info,webhook_receiver_receiver::dispatch=debug`.
+    /// The filter: a level, or directives such as `info,webhook_receiver_receiver::dispatch=debug`.
     pub filter: String,
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -386,7 +387,7 @@ where
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    Ok(Time::deserialize(deserializer)?.0)
+    Ok(HumanDuration::deserialize(deserializer)?.0)
 }
 
 fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -394,19 +395,21 @@ fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
 }
 
 fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
-    Ok(Vec::<Time>::deserialize(deserializer)?.into_iter().map(|time| time.0).collect())
+    Ok(Vec::<HumanDuration>::deserialize(deserializer)?.into_iter().map(|time| time.0).collect())
 }
 
-/// A duration as people write it.
-struct Time(Duration);
+/// A duration with its unit, such as `30s`.
+struct HumanDuration(Duration);
 
-impl<'de> Deserialize<'de> for Time {
+impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer).ok();
-        text.and_then(|text| humantime::parse_duration(&text).ok()).map(Time).ok_or_else(|| {
-            D::Error::custom(
-                "not a time with its unit; write for example \"30s\", \"10m\" or \"7d\"",
-            )
-        })
+        text.and_then(|text| humantime::parse_duration(&text).ok()).map(HumanDuration).ok_or_else(
+            || {
+                D::Error::custom(
+                    "not a time with its unit; write for example \"30s\", \"10m\" or \"7d\"",
+                )
+            },
+        )
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the settings from a file and the environment, and says of an unknown one which is nearest.
+//! Loading of the settings from a file and the environment, with suggestions for unknown names.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use super::{Config, ConfigError, secrets};
 
 const PREFIX: &str = "RECEIVER_";
 
-/// The file that is read if none is named.
+/// The default settings file.
 const DEFAULT_FILE: &str = "receiver.toml";
 
-/// Names the file itself, so it is no setting.
+/// The variable that names the settings file, which is no setting.
 const CONFIG_FILE: &str = "RECEIVER_CONFIG";
 
-/// Holds the emitter's bearer key, so it is no setting.
+/// The variable with the emitter's bearer key, which is no setting.
 pub const EMIT_TOKEN: &str = "RECEIVER_EMIT_TOKEN";
 
-/// Holds the key that the emitter signs with, so it is no setting.
+/// The variable with the emitter's signing key, which is no setting.
 pub const EMIT_SIGNING_KEY: &str = "RECEIVER_EMIT_SIGNING_KEY";
 
 const NOT_SETTINGS: [&str; 3] = [CONFIG_FILE, EMIT_TOKEN, EMIT_SIGNING_KEY];
 
-/// Settings from the command line; they win over all others.
+/// Settings from the command line; they override all others.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Overrides {
     /// Settings file [default: receiver.toml if there is one]
@@ -47,7 +47,7 @@ pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
     SettingsText::read(overrides)?.parse()
 }
 
-/// The settings file, read but not yet understood: what cannot be read is another matter than what is wrong.
+/// The settings file, read but not yet parsed: an unreadable file and an invalid one are different errors.
 #[derive(Debug)]
 pub struct SettingsText<'o> {
     text: SecretString,
@@ -55,7 +55,7 @@ pub struct SettingsText<'o> {
 }
 
 impl<'o> SettingsText<'o> {
-    /// The file that the command line names, or else `receiver.toml`, if there is one.
+    /// Reads the file named on the command line, or else `receiver.toml`, if it exists.
     ///
     /// # Errors
     /// [`ConfigError`] if the file cannot be read.
@@ -69,10 +69,10 @@ impl<'o> SettingsText<'o> {
         Ok(SettingsText { text: text.into(), overrides })
     }
 
-    /// The settings, overlaid with those from the environment and the command line.
+    /// Parses the settings, overridden by the environment and the command line.
     ///
     /// # Errors
-    /// [`ConfigError`] with the setting and the reason, or if everybody on this machine can change the file.
+    /// [`ConfigError`] with the setting and the reason, or if every user of this machine can change the file.
     pub fn parse(&self) -> Result<Config, ConfigError> {
         let file = self.overrides.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
         let text = self.text.expose_secret();
@@ -88,12 +88,12 @@ impl<'o> SettingsText<'o> {
     }
 }
 
-/// The settings in `text`, overlaid with those variables whose name begins with `RECEIVER_`.
+/// The settings in `text`, overridden by the variables whose names begin with `RECEIVER_`.
 ///
 /// Two underscores separate the levels: `RECEIVER_LIMITS__MAX_BODY` is `max_body` in `[limits]`.
 ///
 /// # Errors
-/// [`ConfigError`] with the place (`name` and line, or the variable) and, for an unknown setting, the nearest one.
+/// [`ConfigError`] with the location (`name` and line, or the variable) and, for an unknown setting, the nearest one.
 pub fn parse(
     text: &str,
     vars: impl IntoIterator<Item = (String, String)>,
@@ -108,7 +108,7 @@ pub fn parse(
         set(&mut table, &key[PREFIX.len()..], typed(value));
     }
     overlaid(table, &vars).map_err(|error| match toml::from_str::<Config>(text) {
-        // What is wrong in the file itself is told with its line.
+        // An error in the file itself is reported with its line.
         Err(in_text) if error.variable.is_none() => in_file(text, name, &in_text),
         _ => ConfigError(error.to_string()),
     })
@@ -118,7 +118,7 @@ fn is_setting(key: &str) -> bool {
     key.starts_with(PREFIX) && !NOT_SETTINGS.contains(&key)
 }
 
-/// The environment's settings. Other variables may hold any bytes.
+/// The settings in the environment. Other variables may hold any bytes.
 fn variables() -> Result<Vec<(String, String)>, ConfigError> {
     std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
@@ -136,15 +136,15 @@ fn read(file: &Path) -> Result<String, ConfigError> {
     })
 }
 
-/// What is wrong with the file and the variables together.
-struct Misfit<'v> {
+/// An error in the combination of file and variables.
+struct OverlayError<'v> {
     /// The variable at fault; none if the file is.
     variable: Option<&'v str>,
     path: String,
     message: String,
 }
 
-impl std::fmt::Display for Misfit<'_> {
+impl std::fmt::Display for OverlayError<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.variable {
             Some(key) => write!(f, "environment variable {key}: {}", self.message),
@@ -160,8 +160,11 @@ impl std::fmt::Display for Misfit<'_> {
     }
 }
 
-/// The settings of the file and the variables together, whatever the variables' order.
-fn overlaid<'v>(mut table: Table, vars: &'v [(String, String)]) -> Result<Config, Misfit<'v>> {
+/// The settings of file and variables combined, independent of the variables' order.
+fn overlaid<'v>(
+    mut table: Table,
+    vars: &'v [(String, String)],
+) -> Result<Config, OverlayError<'v>> {
     let mut texts = Vec::new();
     loop {
         let error = match serde_path_to_error::deserialize(Value::Table(table.clone())) {
@@ -172,20 +175,20 @@ fn overlaid<'v>(mut table: Table, vars: &'v [(String, String)]) -> Result<Config
         let message = error.inner().message();
         let culprit = vars.iter().find(|(key, _)| sets(key, &path) && !is_missing(message));
         match culprit {
-            // A key or a name may consist of digits: what does not fit as a number is text.
+            // A key or a name may consist of digits: a value that does not fit as a number is text.
             Some((key, value)) if is_scalar(value) && !texts.contains(key) => {
                 set(&mut table, &key[PREFIX.len()..], Value::String(value.clone()));
                 texts.push(key.clone());
             }
             _ => {
                 let variable = culprit.map(|(key, _)| key.as_str());
-                return Err(Misfit { variable, path, message: hint(message) });
+                return Err(OverlayError { variable, path, message: hint(message) });
             }
         }
     }
 }
 
-/// Whether the variable is the setting at `path` or inside it.
+/// True if the variable sets `path` or a part of it.
 fn sets(key: &str, path: &str) -> bool {
     let setting = as_variable(path);
     key[PREFIX.len()..]
@@ -194,7 +197,7 @@ fn sets(key: &str, path: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
 }
 
-/// `limits.max_body` as it stands in a variable's name.
+/// The name of `limits.max_body` within a variable's name.
 fn as_variable(path: &str) -> String {
     let path = path.split('[').next().unwrap_or_default();
     path.replace('.', "__").replace('-', "_").to_uppercase()
@@ -206,7 +209,7 @@ fn in_file(text: &str, name: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError(format!("{name}, line {line}: {}", hint(error.message())))
 }
 
-/// Serde's message without the value at fault, and with what would mend it.
+/// Serde's message without the invalid value, and with a correction.
 fn hint(message: &str) -> String {
     let message = message.trim_end();
     if is_missing(message) {
@@ -222,7 +225,7 @@ fn hint(message: &str) -> String {
     match (kind, nearest) {
         (_, Some(nearest)) => format!("{message}; did you mean `{nearest}`?"),
         ("field", None) => message.to_owned(),
-        // A value that is like none of the known ones may be a key in the wrong place.
+        // A value unlike all known ones may be a misplaced key.
         (_, None) => format!("unknown value, expected {known}"),
     }
 }
@@ -231,7 +234,7 @@ fn is_missing(message: &str) -> bool {
     message.starts_with("missing field")
 }
 
-/// The name in backticks in `known` that is most like `wrong`, if one is.
+/// The name in backticks in `known` that is most similar to `wrong`, if one is.
 fn nearest<'k>(wrong: &str, known: &'k str) -> Option<&'k str> {
     let wrong = wrong.to_lowercase();
     known
@@ -244,7 +247,7 @@ fn nearest<'k>(wrong: &str, known: &'k str) -> Option<&'k str> {
         .map(|(_, known)| known)
 }
 
-/// Puts a variable's value at its place.
+/// Inserts a variable's value at its path.
 fn set(table: &mut Table, path: &str, value: Value) {
     let (key, rest) = match path.split_once("__") {
         Some((key, rest)) => (key, Some(rest)),
@@ -267,12 +270,12 @@ fn set(table: &mut Table, path: &str, value: Value) {
     }
 }
 
-/// A variable cannot have a hyphen in its name, a source can.
+/// A variable's name cannot contain a hyphen, a source's can.
 fn existing(table: &Table, key: &str) -> Option<String> {
     table.keys().find(|known| known.replace('-', "_").eq_ignore_ascii_case(key)).cloned()
 }
 
-/// What reads as a TOML number, boolean or list is one; the rest is text.
+/// Text in the form of a TOML number, boolean or list is parsed as one; other text is a string.
 fn typed(text: &str) -> Value {
     match text.parse::<Value>() {
         Ok(value) if value.is_array() || is_scalar(text) => value,

@@ -1,4 +1,4 @@
-//! Secrets as people write them: files that nobody else can change, and texts that a sender can send.
+//! Validation of written secrets: files that no other user can change, and texts that a sender can send.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 
-/// What stands for a key in `receiver.example.toml` and in messages; everybody knows it.
+/// The placeholder of a key in `receiver.example.toml` and in messages; it is public.
 pub(super) const PLACEHOLDER: &str = "…";
 
-/// Shorter keys are found by trying.
-const SHORTEST: usize = 8;
+/// The shortest key that cannot be guessed, in characters.
+const MIN_LENGTH: usize = 8;
 
-/// Keys with fewer different characters are, too.
-const LEAST_DIFFERENT: usize = 4;
+/// The fewest distinct characters of such a key.
+const MIN_DISTINCT: usize = 4;
 
-/// What a request has before a key in the header's value.
+/// The text before a key in a header's value.
 const SCHEMES: [&str; 5] = ["bearer", "bearer:", "basic", "token", "apikey"];
 
-/// Whether there is nothing in a key, or what only stands for one.
+/// True if a key is empty or a placeholder.
 pub fn is_empty(key: &str) -> bool {
     let is_in_brackets = key.starts_with('<') && key.ends_with('>');
     is_in_brackets
@@ -26,17 +26,16 @@ pub fn is_empty(key: &str) -> bool {
         || key.chars().all(|c| c.is_whitespace() || is_invisible(c))
 }
 
-/// Why nobody can send a key as it is written, and what mends that; the words do not repeat it.
+/// The reason that a key cannot be sent as written, and the correction, without the key itself.
 ///
-/// `in_header` says that it goes into a header as it is, as bearer keys do; others are signed with.
+/// `in_header` is true for bearer keys, which a header carries as they are; others sign.
 pub fn flaw(key: &str, in_header: bool) -> Option<String> {
     if is_empty(key) {
         return Some(
-            "is empty, or the placeholder of a key; write the key that the other side has too"
-                .into(),
+            "is empty, or the placeholder of a key; write the key that the other side has".into(),
         );
     }
-    // A key in PEM has lines, and no header carries it.
+    // A key in PEM has several lines and is never in a header.
     let is_pem = key.starts_with("-----BEGIN ");
     let text = if is_pem { key.trim_end() } else { key };
     if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
@@ -50,7 +49,7 @@ pub fn flaw(key: &str, in_header: bool) -> Option<String> {
     if text.trim() != text || text.chars().any(|c| (c.is_control() || is_space(c)) && !is_break(c))
     {
         return Some(
-            "has spaces around it or control characters in it, which no header can carry; take them away".into(),
+            "has spaces around it or control characters in it, which no header can carry; remove them".into(),
         );
     }
     let quotes =
@@ -58,11 +57,11 @@ pub fn flaw(key: &str, in_header: bool) -> Option<String> {
     let opened = |(open, close): &(char, char)| Some((text.strip_prefix(*open)?, *close));
     if let Some((rest, close)) = quotes.iter().find_map(opened) {
         let place = if rest.ends_with(close) { "around" } else { "before" };
-        return Some(format!("has quotes {place} it, which count as part of it; take them away"));
+        return Some(format!("has quotes {place} it, which count as part of it; remove them"));
     }
     if text.contains("\\n") {
         return Some(
-            "has a backslash and an n in it, which stand for a line break elsewhere; take them away".into(),
+            "has a backslash and an n in it, which mean a line break elsewhere; remove them".into(),
         );
     }
     let (scheme, _) = text.split_once(' ').unwrap_or((text, ""));
@@ -75,13 +74,13 @@ pub fn flaw(key: &str, in_header: bool) -> Option<String> {
     }
     if in_header && !text.is_ascii() {
         return Some(
-            "has a character that is not ASCII, which no two senders put into a header alike; have another made, as `webhook-receiver secret` does".into(),
+            "has a character that is not ASCII, which senders encode differently in a header; make another one, as `webhook-receiver secret` does".into(),
         );
     }
     None
 }
 
-/// Whether a text is the name of a header in which keys are sent, and the colon behind it.
+/// True for the name of a header in which keys are sent, with its colon.
 fn is_header_name(text: &str) -> bool {
     let Some(text) = text.strip_suffix(':') else { return false };
     let is_own = text.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case("x-"));
@@ -89,7 +88,7 @@ fn is_header_name(text: &str) -> bool {
         || text.eq_ignore_ascii_case("authorization")
 }
 
-/// Why a key can be found by trying.
+/// The reason that a key can be guessed.
 pub(super) fn weakness(key: &SecretString) -> Option<String> {
     let text = key.expose_secret();
     let mut different: Vec<char> = text.chars().collect();
@@ -97,18 +96,16 @@ pub(super) fn weakness(key: &SecretString) -> Option<String> {
     different.sort_unstable();
     different.dedup();
     match (length, different.len()) {
-        (..SHORTEST, _) => Some(format!("has fewer than {SHORTEST} characters")),
-        (_, ..LEAST_DIFFERENT) => {
-            Some(format!("has fewer than {LEAST_DIFFERENT} different characters"))
-        }
+        (..MIN_LENGTH, _) => Some(format!("has fewer than {MIN_LENGTH} characters")),
+        (_, ..MIN_DISTINCT) => Some(format!("has fewer than {MIN_DISTINCT} different characters")),
         _ => None,
     }
 }
 
-/// A key's file without the line break at its end.
+/// Reads a key's file, without the line break at its end.
 ///
 /// # Errors
-/// If it cannot be read, or others could write another key into it.
+/// If it cannot be read, or other users could change its key.
 pub(super) fn read_key(file: &Path) -> Result<SecretString, String> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
@@ -116,7 +113,7 @@ pub(super) fn read_key(file: &Path) -> Result<SecretString, String> {
     Ok(text.trim_end_matches(['\r', '\n']).into())
 }
 
-/// Nobody but its owner and its group may change a file that decides who is let in, or put another in its place.
+/// Refuses a file with keys that users besides its owner and group can change or replace.
 pub(super) fn check_writers(file: &Path) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt as _;
 
@@ -126,21 +123,21 @@ pub(super) fn check_writers(file: &Path) -> Result<(), String> {
     if mode(file) & OTHERS_WRITE != 0 && file.is_file() {
         let file = file.display();
         return Err(format!(
-            "everybody on this machine can write to {file}, and so decide who is let in; run: chmod o-w {file}"
+            "every user of this machine can write to {file}, and so choose the accepted keys; run: chmod o-w {file}"
         ));
     }
     match folders(file).iter().find(|folder| mode(folder) & (OTHERS_WRITE | STICKY) == OTHERS_WRITE)
     {
         None => Ok(()),
         Some(folder) => Err(format!(
-            "everybody on this machine can put another file in the place of {}; run: chmod o-w {}",
+            "every user of this machine can replace {}; run: chmod o-w {}",
             file.display(),
             folder.display()
         )),
     }
 }
 
-/// The folders that the system goes through to reach a file: all above it, and above what each link leads to.
+/// The folders on the way to a file: all above it, and above the target of each link.
 fn folders(file: &Path) -> BTreeSet<PathBuf> {
     let (mut folders, mut links) = (BTreeSet::new(), BTreeSet::new());
     let mut paths = vec![std::path::absolute(file).unwrap_or_else(|_| file.to_owned())];
@@ -156,7 +153,7 @@ fn folders(file: &Path) -> BTreeSet<PathBuf> {
     folders
 }
 
-/// Whether a character shows nowhere: format characters, and others that take no room.
+/// True for invisible characters: format characters, and others without width.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -262,7 +259,7 @@ mod tests {
             (0o600, 0o1777, ""),
             (0o666, 0o755, "chmod o-w"),
             (0o602, 0o755, "can write to"),
-            (0o600, 0o777, "in the place of"),
+            (0o600, 0o777, "replace"),
         ] {
             allow(&file, of_file);
             allow(folder.path(), of_folder);
@@ -307,7 +304,7 @@ mod tests {
             assert_eq!(check_writers(&at(file)), Ok(()), "{file}");
             allow(&at(folder), 0o777);
             let why = check_writers(&at(file)).expect_err(folder);
-            assert!(why.contains("in the place of") && why.contains("chmod o-w"), "{why}");
+            assert!(why.contains("replace") && why.contains("chmod o-w"), "{why}");
             allow(&at(folder), 0o1777);
             assert_eq!(check_writers(&at(file)), Ok(()), "{file}");
             allow(&at(folder), 0o755);

@@ -1,4 +1,4 @@
-//! What is allowed but unwise, told at every start and by `check`.
+//! Warnings: settings that are allowed but unwise, logged at every start and printed by `check`.
 
 #[cfg(test)]
 mod tests;
@@ -21,11 +21,11 @@ use super::{
 /// A setting that is allowed but unwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// Which one, with its section.
+    /// The setting, with its section.
     pub setting: String,
-    /// What is unwise about it.
+    /// The reason.
     pub reason: String,
-    /// What to write instead.
+    /// The correction.
     pub remedy: String,
 }
 
@@ -35,23 +35,24 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Shorter bearer keys can be guessed.
-const SHORTEST_BEARER: usize = 16;
+/// The shortest bearer key that cannot be guessed, in characters.
+const MIN_BEARER: usize = 16;
 
-/// Senders are known to post bodies of this size, in bytes.
+/// A body size that senders are known to post, in bytes.
 const LARGE_BODY: usize = 256 * 1024;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// How many seconds after an event it may still be sent again, by its senders' documentation. The others tell nothing.
+/// The seconds after an event within which it may be resent, by the senders' documentation. Other senders document
+/// nothing.
 const RESENDS: [(Dialect, u64); 6] = [
-    // No schedule, but the advice to know ids for so long.
+    // No schedule is documented, but the advice to remember ids for that long.
     (Dialect::EvolutionX, DAY),
     // The last of the ten attempts that the specification proposes.
     (Dialect::StandardWebhooks, 75 * HOUR + 35 * MINUTE + 5),
-    // Not by itself, but by hand.
+    // By hand only.
     (Dialect::GitHub, 3 * DAY),
     (Dialect::Stripe, 3 * DAY),
     (Dialect::Shopify, 4 * HOUR),
@@ -59,15 +60,15 @@ const RESENDS: [(Dialect, u64); 6] = [
 ];
 
 impl Config {
-    /// Everything that is allowed but unwise.
+    /// All warnings about these settings.
     pub fn warnings(&self) -> Vec<Warning> {
         let is_set = |name: &&str| std::env::var_os(name).is_some();
         self.warnings_with([EMIT_TOKEN, EMIT_SIGNING_KEY].into_iter().find(is_set))
     }
 
-    /// As [`warnings`](Self::warnings), whatever the environment holds.
+    /// As [`warnings`](Self::warnings), independent of the environment.
     fn warnings_with(&self, emitters: Option<&str>) -> Vec<Warning> {
-        // Keys that cannot be read are no warning: for them the receiver does not start.
+        // Unreadable keys are errors, not warnings: the receiver does not start.
         let keys = self.sources.iter().flat_map(|(name, source)| source.keys(name));
         let mut keys: Vec<ConfiguredKey> = keys.flatten().collect();
         keys.retain(|key| key.sort.is_accepted());
@@ -103,8 +104,8 @@ impl Config {
 
     fn weak_key(&self, key: &ConfiguredKey) -> Option<Warning> {
         if key.sort == KeySort::Bearer {
-            let is_short = key.secret.expose_secret().chars().count() < SHORTEST_BEARER;
-            let short = is_short.then(|| format!("has fewer than {SHORTEST_BEARER} characters"));
+            let is_short = key.secret.expose_secret().chars().count() < MIN_BEARER;
+            let short = is_short.then(|| format!("has fewer than {MIN_BEARER} characters"));
             return short.or_else(|| secrets::weakness(&key.secret)).map(|weakness| Warning {
                 setting: key.setting(),
                 reason: format!("{weakness} and can be guessed"),
@@ -120,12 +121,12 @@ impl Config {
         };
         is_short.then(|| Warning {
             setting: key.setting(),
-            reason: format!("is shorter than the keys of {scheme} have to be"),
+            reason: format!("is shorter than the keys of {scheme} must be"),
             remedy: "have the sender make a new key, and write that".into(),
         })
     }
 
-    /// One world's key must not open the other.
+    /// Keys that live and test sources share.
     fn shared_keys(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
         let environment = |key: &ConfiguredKey| self.sources[&key.source].environment;
         let shared = |number: usize, key: &ConfiguredKey| {
@@ -144,7 +145,7 @@ impl Config {
         keys.iter().enumerate().filter_map(|(number, key)| shared(number, key)).collect()
     }
 
-    /// Halves of key pairs that belong to the sender.
+    /// Secret halves of key pairs, which belong to the sender.
     fn senders_halves(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
         let half = |key: &ConfiguredKey| {
             if let Some(message_key) = self.message_key(key) {
@@ -168,7 +169,7 @@ impl Config {
         keys.iter().filter_map(half).collect()
     }
 
-    /// Whoever may call could call back, too, if both directions had one key.
+    /// Keys that both directions share, so that every caller could call back, too.
     fn callback_keys(&self, keys: &[ConfiguredKey]) -> Vec<Warning> {
         let hooks = self.sources.iter().filter_map(|(name, s)| Some((name, s.hooks.as_ref()?)));
         let warning = |(name, hooks): (&String, &HooksConfig)| {
@@ -183,26 +184,25 @@ impl Config {
         hooks.filter_map(warning).collect()
     }
 
-    /// Headers of the message's id that a scheme leaves out, where the settings say which header it is.
+    /// Id headers from the settings that the signature does not cover.
     fn unsigned_ids(&self) -> Vec<Warning> {
         let unsigned = |(name, source): (&String, &SourceConfig)| {
             let scheme = source.scheme(name).ok().flatten()?;
-            let places = source.places.as_ref().and_then(|_| source.places(name).ok())?;
+            let locators = source.places.as_ref().and_then(|_| source.field_locators(name).ok())?;
             let is_signed = |own: &str| {
                 let mut ids = scheme.headers.iter().filter_map(|headers| headers.id.as_ref());
                 ids.any(|id| id.eq_ignore_ascii_case(own))
             };
             let header =
-                places.header(Fact::MessageId).filter(|header| !is_signed(&header.spelling))?;
+                locators.header(Fact::MessageId).filter(|header| !is_signed(&header.spelling))?;
             Some(Warning {
                 setting: format!("[sources.{name}.places] message_id"),
                 reason: format!(
-                    "{} is not signed, so that whoever has got hold of a delivery can send it again under another id",
+                    "{} is not signed, so that anyone with a copy of a delivery can resend it under another id",
                     header.spelling
                 ),
-                remedy:
-                    "name a place in the body, or the header that is signed, if the sender has one"
-                        .into(),
+                remedy: "name a field of the body, or the signed header, if the sender has one"
+                    .into(),
             })
         };
         self.sources.iter().filter_map(unsigned).collect()
@@ -258,7 +258,7 @@ impl Config {
         source.scheme(&key.source).ok().flatten()
     }
 
-    /// The key, if it is one of message signatures.
+    /// The key, if it belongs to message signatures.
     fn message_key(&self, key: &ConfiguredKey) -> Option<MessageKey> {
         let source = self.sources.get(&key.source)?;
         let is_message = key.sort == KeySort::Signing && source.signs_messages();
@@ -266,15 +266,15 @@ impl Config {
     }
 }
 
-/// Keys that stand twice in one source.
+/// Keys that one source has twice.
 fn repeated_keys(keys: &[ConfiguredKey]) -> Vec<Warning> {
     let repeated = |number: usize, key: &ConfiguredKey| {
         let mut others = keys[..number].iter();
         let other = others.find(|other| other.is(key) && other.source == key.source)?;
         let (reason, remedy) = match other.sort == key.sort {
-            true => (format!("is the same key as {}", other.place), "remove it"),
+            true => (format!("is the same key as {}", other.location), "remove it"),
             false => (
-                format!("is also in {}, so that every request shows how to sign", other.place),
+                format!("is also in {}, so that every request shows how to sign", other.location),
                 "have the sender make another key to sign with, and write that",
             ),
         };

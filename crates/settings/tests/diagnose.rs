@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta};
 use contract::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
-use signature::{Fingerprint, Key, LARGEST_REWRITTEN, Scheme, Stamp};
-use source::diagnose::{Request, diagnose};
+use signature::{Fingerprint, Key, MAX_REWRITTEN, Scheme, Stamp};
+use source::diagnose::{RefusedRequest, diagnose};
 use source::{Admission, Admitted, Source};
 use webhook_receiver_settings::{Config, parse};
 
@@ -60,7 +60,7 @@ bearer_tokens = ["key of other"]
 client_ids = ["other"]
 "#;
 
-/// What every body says, compact.
+/// The content of every body, compact.
 const BODY: &str = r#"{"b":[1,2.50],"a":"x, y: z"}"#;
 
 fn now() -> Timestamp {
@@ -126,7 +126,7 @@ impl Sent {
         Sent { body: body.into(), ..self }
     }
 
-    /// Why it is refused; that it is must be true.
+    /// The reason of the refusal; the request must be refused.
     fn findings(&self) -> String {
         self.findings_at(now())
     }
@@ -140,7 +140,7 @@ impl Sent {
             Ok(Err(rejected)) | Err(rejected) => rejected,
         };
         let body = Some(self.body.as_ref());
-        let request = Request { headers: &self.headers, query: self.query, body, now };
+        let request = RefusedRequest { headers: &self.headers, query: self.query, body, now };
         diagnose(source, &sources, &rejected.refusal, request).to_string()
     }
 }
@@ -354,26 +354,22 @@ fn a_label_that_is_missing_or_another_is_told() {
         let header = "x-hub-signature-256";
         Sent::signed("git", GIT).change(header, move |value| value.replace("sha256=", label))
     };
-    expect(
-        &relabelled(""),
-        &[r#"the signature stands alone, and "sha256=" is expected before it"#],
-    );
-    expect(&relabelled("v1="), &[r#"stands behind "v1=", and "sha256=" is expected"#]);
-    expect(&relabelled("SHA256="), &[r#"stands behind "SHA256=", and "sha256=" is expected"#]);
-    expect(&relabelled("hushed="), &[r#"stands behind something else than "sha256=""#]);
+    expect(&relabelled(""), &[r#"the signature has no prefix, and "sha256=" is expected"#]);
+    expect(&relabelled("v1="), &[r#"has the prefix "v1=", and "sha256=" is expected"#]);
+    expect(&relabelled("SHA256="), &[r#"has the prefix "SHA256=", and "sha256=" is expected"#]);
+    expect(&relabelled("hushed="), &[r#"has another prefix than "sha256=""#]);
     let labelled = Sent::signed("evo", EVO).change("evox-signature", |hex| format!("v1={hex}"));
-    expect(&labelled, &[r#"stands behind "v1=", and nothing is expected before it"#]);
+    expect(&labelled, &[r#"has the prefix "v1=", and none is expected"#]);
 }
 
 #[test]
 fn a_signature_in_another_header_is_told() {
     let sent = Sent::signed("git", GIT).rename("x-hub-signature-256", "x-signature");
-    expect(&sent, &["stands in the x-signature header, not in X-Hub-Signature-256"]);
+    expect(&sent, &["is in the x-signature header, not in X-Hub-Signature-256"]);
     let renamed = |sent: Sent| {
         sent.rename("evox-signature", "x-evolution-signature").rename("evox-time", "x-sent-at")
     };
-    let both =
-        ["the signature stands in the x-evo", "the timestamp stands in the x-sent-at header"];
+    let both = ["the signature is in the x-evo", "the timestamp is in the x-sent-at header"];
     expect(&renamed(Sent::signed("evo", EVO)), &both);
     let late = renamed(Sent::signed("evo", EVO)).findings_at(now() + TimeDelta::hours(1));
     assert!(late.contains("3600 s old") && late.contains("x-sent-at"), "{late}");
@@ -381,10 +377,7 @@ fn a_signature_in_another_header_is_told() {
         Sent::signed("standard", STANDARD).set("x-other-id", "m").set("x-number", "1234567890"),
         |sent, part| sent.rename(&format!("webhook-{part}"), &format!("vendor-{part}")),
     );
-    expect(
-        &prefix,
-        &["the signature stands in", "the timestamp stands in", "the id stands in the vendor-id"],
-    );
+    expect(&prefix, &["the signature is in", "the timestamp is in", "the id is in the vendor-id"]);
     let twice = Sent::signed("git", GIT);
     let mut twice = twice.clone();
     twice.headers.append("x-hub-signature-256", HeaderValue::from_static("sha256=00"));
@@ -409,7 +402,7 @@ fn what_stands_around_a_signature_may_differ_in_several_ways_at_once() {
     let sent = Sent::signed("standard", STAGE)
         .change("webhook-signature", |value| value.replace("v1,", ""))
         .rename("webhook-signature", "x-signature");
-    expect(&sent, &["source `stage`", "stands in the x-signature header", "stands alone"]);
+    expect(&sent, &["source `stage`", "is in the x-signature header", "has no prefix"]);
 }
 
 #[test]
@@ -419,14 +412,14 @@ fn nothing_known_is_told_as_such() {
     let signed = scheme("git").sign(&[&unknown], stamp, BODY.as_bytes()).unwrap();
     let sent = Sent::bare("git").set(&signed[0].0, signed[0].1.to_str().unwrap());
     expect(&sent, &["no key of any source matches"]);
-    expect(&Sent::bare("git"), &["nothing in its headers could be the proof"]);
-    expect(&Sent::bare("live"), &["nothing in its headers could be the proof"]);
+    expect(&Sent::bare("git"), &["its headers have no credentials"]);
+    expect(&Sent::bare("live"), &["its headers have no credentials"]);
     expect(&Sent::bearer("Bearer nobody's"), &["no key of any source matches"]);
 }
 
 #[test]
 fn a_large_body_is_tried_only_as_it_is() {
-    let large = format!("\"{}\"", "x".repeat(LARGEST_REWRITTEN - 2));
+    let large = format!("\"{}\"", "x".repeat(MAX_REWRITTEN - 2));
     let sent = |length: usize| {
         let body = large[large.len() - length..].to_owned();
         let key = Key::new(&scheme("git"), &GIT.into()).unwrap();
@@ -435,8 +428,8 @@ fn a_large_body_is_tried_only_as_it_is() {
         let sent = Sent::bare("git").set(&signed[0].0, signed[0].1.to_str().unwrap());
         sent.arrives(format!("{body}\n"))
     };
-    expect(&sent(LARGEST_REWRITTEN - 1), &["a line break was added"]);
-    expect(&sent(LARGEST_REWRITTEN), &["no key of any source matches"]);
+    expect(&sent(MAX_REWRITTEN - 1), &["a line break was added"]);
+    expect(&sent(MAX_REWRITTEN), &["no key of any source matches"]);
 }
 
 #[test]
@@ -450,9 +443,9 @@ fn a_bearer_key_in_another_form_is_told() {
         (KEY.to_owned(), "without `Bearer ` before it"),
         (format!("Bearer{KEY}"), "without `Bearer ` before it"),
         (format!("Bearer: {KEY}"), "without `Bearer ` before it"),
-        (format!("Token {KEY}"), "behind another word than Bearer"),
+        (format!("Token {KEY}"), "after another word than Bearer"),
         (format!("Basic {basic}"), "as Basic"),
-        (format!("Bearer Bearer {KEY}"), "behind Bearer twice"),
+        (format!("Bearer Bearer {KEY}"), "after Bearer twice"),
         (format!("Bearer \"{KEY}\""), "spaces or quotes around it"),
         ("Bearer Ab%21c%40d%25e%24f%5Eg%26h".to_owned(), "percent-encoded"),
     ] {
@@ -506,7 +499,7 @@ fn no_finding_holds_a_secret() {
     }
 }
 
-/// What a stranger may write into a header that is looked at.
+/// Texts that an attacker may write into an examined header.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let odd = prop::collection::vec(
         any::<u8>().prop_filter("a header's", |&c| c >= 32 && c != 127),
@@ -539,8 +532,8 @@ proptest! {
             Ok(admitted) => admitted.verify(body.clone().into()).unwrap_err(),
             Err(rejected) => rejected,
         };
-        let request = Request { headers: &headers, query: query.as_deref(), body: Some(&body), now: now() };
+        let request = RefusedRequest { headers: &headers, query: query.as_deref(), body: Some(&body), now: now() };
         let found = diagnose(source, &sources, &rejected.refusal, request);
-        prop_assert!(found.iter().count() <= source::diagnose::MOST);
+        prop_assert!(found.iter().count() <= source::diagnose::MAX_FINDINGS);
     }
 }

@@ -1,51 +1,54 @@
-//! A row from the configuration, for a sender that is in no table.
+//! A scheme from the configuration, for a sender that is not in the table.
 
 mod check;
 
 use serde::Deserialize;
 
-use super::{Algorithm, Encoding, Headers, KeyFormat, Kind, SHORTEST_KEY, Scheme, TimePlace, Unit};
+use super::{
+    Algorithm, Encoding, HeaderNames, KeyFormat, MIN_KEY, Scheme, SignatureKind, TimestampLocator,
+    Unit,
+};
 
-/// A scheme as `[sources.NAME.signature]` describes it.
+/// A scheme as configured in `[sources.NAME.signature]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomScheme {
     /// The header of the signature.
     pub header: String,
-    /// What stands before the signature.
+    /// The label before the signature.
     #[serde(default)]
     pub prefix: String,
-    /// What separates several signatures in the header; none if it is only one.
+    /// The separator of several signatures in the header; none for a single one.
     #[serde(default)]
     pub separator: Option<char>,
-    /// What is signed, with `{id}`, `{timestamp}` and `{body}` for the request's own bytes.
+    /// The template of the signed bytes, with `{id}`, `{timestamp}` and `{body}` for the request's own bytes.
     #[serde(default = "body")]
     pub signed: String,
     /// The header of the time of signing.
     #[serde(default)]
     pub timestamp_header: Option<String>,
-    /// What stands before the time of signing, if it is an entry of the signature header.
+    /// The label before the time of signing, if it is an entry of the signature header.
     #[serde(default)]
     pub timestamp_prefix: Option<String>,
-    /// What the time is counted in.
+    /// The unit of the time.
     #[serde(default = "seconds")]
     pub timestamp_unit: Unit,
     /// The header of the message id, if it is signed.
     #[serde(default)]
     pub id_header: Option<String>,
-    /// How the signature is computed.
+    /// The algorithm of the signature.
     #[serde(default = "sha256")]
     pub algorithm: Algorithm,
-    /// How the signature is written.
+    /// The encoding of the signature.
     #[serde(default = "hex")]
     pub encoding: Encoding,
-    /// How the key is written.
+    /// The format of the key.
     #[serde(default)]
     pub key: CustomKey,
 }
 
-/// How a key is written. One for ed25519 that is not hexadecimal is Base64: the public half, `whpk_` before it or not, or
-/// the secret half behind `whsk_`.
+/// The format of a key. An ed25519 key that is not hexadecimal is Base64: the public half, with or without `whpk_`, or
+/// the secret half after `whsk_`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CustomKey {
@@ -58,36 +61,36 @@ pub enum CustomKey {
     Base64,
 }
 
-/// What is wrong with a scheme from the configuration: the setting and the reason.
+/// An error in a scheme from the configuration: the setting and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} {reason}")]
 pub struct CustomError {
     /// The setting.
     pub setting: &'static str,
-    /// The reason, and what to write.
+    /// The reason and the correction.
     pub reason: String,
 }
 
 impl CustomScheme {
-    /// The row that it describes.
+    /// The scheme that the settings describe.
     ///
     /// # Errors
-    /// [`CustomError`] if it signs no body, or something that stands nowhere, or names no header, or cannot be told apart
-    /// from what stands beside it.
+    /// [`CustomError`] if it does not sign the body, signs a fact without a header, names an invalid header, or cannot
+    /// be distinguished from the text beside it.
     pub fn scheme(&self) -> Result<Scheme, CustomError> {
         self.check()?;
-        let entry = self.timestamp_prefix.clone().map(TimePlace::Entry);
-        let header = self.timestamp_header.clone().map(TimePlace::Header);
-        let headers = Headers {
+        let entry = self.timestamp_prefix.clone().map(TimestampLocator::Entry);
+        let header = self.timestamp_header.clone().map(TimestampLocator::Header);
+        let headers = HeaderNames {
             signature: self.header.clone(),
             timestamp: header.or(entry),
             id: self.id_header.clone(),
         };
-        let kind = Kind {
+        let kind = SignatureKind {
             label: self.prefix.clone(),
             algorithm: self.algorithm,
             key: self.key_format(),
-            shortest_key: SHORTEST_KEY,
+            shortest_key: MIN_KEY,
         };
         Ok(Scheme {
             name: "signature".into(),

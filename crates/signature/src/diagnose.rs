@@ -1,30 +1,32 @@
-//! What a signature that was refused would have proved, had one thing been different.
+//! Diagnosis of a refused signature: the one difference without which it would have been valid.
 //!
-//! The MAC is searched for; all that surrounds it (its header, label and writing, the time) is compared only once a
-//! MAC has been found, so that any number of differences around it costs nothing. Of what goes into the MAC one thing is
-//! varied at a time: the key, what is signed, or the body. Two are varied together only where they come together: the
-//! blanks and the texts of a JSON body, its blanks and a line feed at its end, and the headers of time and id.
+//! The MAC is searched for; its surroundings (header, label, encoding, time) are compared only once a MAC has been
+//! found, so that any number of differences there costs nothing. Of the MAC's inputs one is varied at a time: the key,
+//! the signed template, or the body. Two are varied together only where they occur together: the white space and the
+//! strings of a JSON body, its white space and a line feed at its end, and the headers of time and id.
 //!
-//! A search is bounded by [`BUDGET`], whatever the body and the number of keys.
+//! A search is bounded by [`BUDGET`], independent of the body and the number of keys.
 
 use http::header::HeaderMap;
 
-use super::claim::{Claim, Claims, Label};
+use super::candidate::{Candidate, Candidates, Label};
 use super::difference::Difference;
 use super::verify::Skew;
-use super::{Headers, Key, Parts, Rewritten, Scheme, TimePlace, Unit, Unproven, schemes};
+use super::{
+    HeaderNames, Key, Rewritten, Scheme, SignedParts, TimestampLocator, Unit, VerifyError, schemes,
+};
 use crate::Timestamp;
 
-/// The most that one search hashes, in bytes. Each signature tried counts as its body and a little more.
+/// The most bytes that one search hashes. Each signature tried counts as its body and a little more.
 pub const BUDGET: usize = 16 * 1024 * 1024;
 
-/// What a signature costs besides its body.
-const EACH: usize = 1024;
+/// The cost of one try besides its body, in bytes.
+const COST_PER_TRY: usize = 1024;
 
-/// Larger bodies are only tried as they are, in bytes.
-pub const LARGEST_REWRITTEN: usize = 256 * 1024;
+/// The largest body that is tried in other forms, in bytes; larger ones are only tried as received.
+pub const MAX_REWRITTEN: usize = 256 * 1024;
 
-/// What senders sign who do not sign what their scheme says.
+/// The templates of senders that deviate from their scheme's.
 const TEMPLATES: [&str; 6] = [
     "{body}",
     "{timestamp}.{body}",
@@ -34,7 +36,7 @@ const TEMPLATES: [&str; 6] = [
     "v0:{timestamp}:{body}",
 ];
 
-/// Looks for what would have matched in one request.
+/// A search for the difference that makes one request's signature valid.
 pub struct Search<'r> {
     headers: &'r HeaderMap,
     body: &'r [u8],
@@ -42,58 +44,58 @@ pub struct Search<'r> {
     left: usize,
 }
 
-/// What to search with: a scheme, and how far its times may be off, in seconds.
+/// The search parameters: a scheme and the tolerance of its timestamps.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule<'s> {
     /// The scheme.
     pub scheme: &'s Scheme,
-    /// Seconds, both ways.
+    /// The tolerance in seconds, both ways.
     pub tolerance: u64,
 }
 
-/// The key's place among those that were tried, and how the request differs.
-pub type Found = (usize, Vec<Difference>);
+/// The index of the key among the tried ones, and the differences of the request.
+pub type Match = (usize, Vec<Difference>);
 
 impl<'r> Search<'r> {
-    /// A search in this request, as if it arrived at `now`.
+    /// A search in this request, as if received at `now`.
     pub fn new(headers: &'r HeaderMap, body: &'r [u8], now: Timestamp) -> Self {
         Search { headers, body, now, left: BUDGET }
     }
 
-    /// Whether anything in the headers may be a signature at all.
-    pub fn has_claim(&self, scheme: &Scheme) -> bool {
-        !Claims::of(scheme, self.headers).all.is_empty()
+    /// True if anything in the headers may be a signature.
+    pub fn has_candidate(&self, scheme: &Scheme) -> bool {
+        !Candidates::of(scheme, self.headers).all.is_empty()
     }
 
-    /// The first of the keys that signed exactly what the scheme says, in whatever form the signature came.
+    /// The first key that signed exactly the scheme's bytes, however the signature is written.
     pub fn exact<'k>(
         &mut self,
         rule: Rule<'_>,
         keys: impl IntoIterator<Item = &'k Key>,
-    ) -> Option<Found> {
-        let claims = Claims::of(rule.scheme, self.headers);
+    ) -> Option<Match> {
+        let candidates = Candidates::of(rule.scheme, self.headers);
         let body = self.body;
         keys.into_iter().enumerate().find_map(|(number, key)| {
-            let claim = self.made(key, rule.scheme, &claims, body)?;
-            Some((number, self.around(rule, &claims, claim)))
+            let candidate = self.find_signed(key, rule.scheme, &candidates, body)?;
+            Some((number, self.surroundings(rule, &candidates, candidate)))
         })
     }
 
-    /// The first of the keys that signed something else than the scheme says, or the body in another form.
+    /// The first key that signed another template than the scheme's, or the body in another form.
     ///
-    /// Not both: a sender that signs in its own way mostly has a body that arrives as it was.
-    pub fn varied(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<Found> {
-        let claims = Claims::of(rule.scheme, self.headers);
-        if claims.all.is_empty() {
+    /// The two are not combined: a sender with its own template mostly has a body that arrives unchanged.
+    pub fn varied(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<Match> {
+        let candidates = Candidates::of(rule.scheme, self.headers);
+        if candidates.all.is_empty() {
             return None;
         }
-        self.renamed(rule, keys, &claims)
-            .or_else(|| self.signed_otherwise(rule, keys, &claims))
-            .or_else(|| self.rewritten(rule, keys, &claims))
+        self.renamed(rule, keys, &candidates)
+            .or_else(|| self.other_template(rule, keys, &candidates))
+            .or_else(|| self.rewritten(rule, keys, &candidates))
     }
 
-    /// The first scheme of the table by which one of the keys signed, with that scheme's headers.
-    pub fn by_other_scheme(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<(Scheme, Found)> {
+    /// The first scheme of the table by which one of the keys signed, in that scheme's headers.
+    pub fn by_other_scheme(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<(Scheme, Match)> {
         let others = schemes().into_iter().filter(|other| other.headers != rule.scheme.headers);
         others.into_iter().find_map(|other| {
             let presented = other.read(self.headers).ok()?;
@@ -101,7 +103,7 @@ impl<'r> Search<'r> {
             let number = keys.iter().position(|key| {
                 self.afford(parts.body.len())
                     && (0..other.kinds.len())
-                        .any(|kind| key.has_made(&other, &parts, presented.of_kind(kind)))
+                        .any(|kind| key.has_signed(&other, &parts, presented.of_kind(kind)))
             })?;
             let rule = Rule { scheme: &other, ..rule };
             let times = presented.timestamp().and_then(|time| self.time(rule, time));
@@ -110,110 +112,133 @@ impl<'r> Search<'r> {
         })
     }
 
-    /// The time or the id in a header of another name. A sender that renames one of them often renames all.
-    fn renamed(&mut self, rule: Rule<'_>, keys: &[&Key], claims: &Claims<'r>) -> Option<Found> {
-        let places = &rule.scheme.headers[0];
-        for (claims, renamed) in claims.renamed(places, self.headers) {
+    /// A match with the time or the id in a header of another name. A sender that renames one of them often renames
+    /// all.
+    fn renamed(
+        &mut self,
+        rule: Rule<'_>,
+        keys: &[&Key],
+        candidates: &Candidates<'r>,
+    ) -> Option<Match> {
+        let names = &rule.scheme.headers[0];
+        for (candidates, renamed) in candidates.renamed(names, self.headers) {
             let body = self.body;
-            let Some((number, claim)) = self.any_made(keys, rule.scheme, &claims, body) else {
+            let Some((number, candidate)) =
+                self.find_signed_by_any(keys, rule.scheme, &candidates, body)
+            else {
                 continue;
             };
-            let around = self.around(rule, &claims, claim).into_iter();
-            let unnamed = around.filter(|difference| !is_missing(difference, places));
+            let surroundings = self.surroundings(rule, &candidates, candidate).into_iter();
+            let unnamed = surroundings.filter(|difference| !is_missing(difference, names));
             return Some((number, unnamed.chain(renamed).collect()));
         }
         None
     }
 
-    fn signed_otherwise(
+    fn other_template(
         &mut self,
         rule: Rule<'_>,
         keys: &[&Key],
-        claims: &Claims<'_>,
-    ) -> Option<Found> {
+        candidates: &Candidates<'_>,
+    ) -> Option<Match> {
         let expected = &rule.scheme.signed;
         TEMPLATES.into_iter().filter(|template| template != expected).find_map(|template| {
             let scheme = Scheme { signed: template.to_owned(), ..rule.scheme.clone() };
             let body = self.body;
-            let (number, claim) = self.any_made(keys, &scheme, claims, body)?;
+            let (number, candidate) = self.find_signed_by_any(keys, &scheme, candidates, body)?;
             let (found, expected) = (template.to_owned(), expected.clone());
             let mut differences = vec![Difference::Signed { found, expected }];
-            differences.extend(self.around(rule, claims, claim));
+            differences.extend(self.surroundings(rule, candidates, candidate));
             Some((number, differences))
         })
     }
 
-    fn rewritten(&mut self, rule: Rule<'_>, keys: &[&Key], claims: &Claims<'_>) -> Option<Found> {
-        if self.body.len() > LARGEST_REWRITTEN {
+    fn rewritten(
+        &mut self,
+        rule: Rule<'_>,
+        keys: &[&Key],
+        candidates: &Candidates<'_>,
+    ) -> Option<Match> {
+        if self.body.len() > MAX_REWRITTEN {
             return None;
         }
         Rewritten::all().find_map(|form| {
             let body = form.of(self.body)?;
-            let (number, claim) = self.any_made(keys, rule.scheme, claims, &body)?;
+            let (number, candidate) =
+                self.find_signed_by_any(keys, rule.scheme, candidates, &body)?;
             let mut differences = vec![Difference::Body(form)];
-            differences.extend(self.around(rule, claims, claim));
+            differences.extend(self.surroundings(rule, candidates, candidate));
             Some((number, differences))
         })
     }
 
-    fn any_made<'c, 'h>(
+    fn find_signed_by_any<'c, 'h>(
         &mut self,
         keys: &[&Key],
         scheme: &Scheme,
-        claims: &'c Claims<'h>,
+        candidates: &'c Candidates<'h>,
         body: &[u8],
-    ) -> Option<(usize, &'c Claim<'h>)> {
-        keys.iter()
-            .enumerate()
-            .find_map(|(number, key)| Some((number, self.made(key, scheme, claims, body)?)))
+    ) -> Option<(usize, &'c Candidate<'h>)> {
+        keys.iter().enumerate().find_map(|(number, key)| {
+            Some((number, self.find_signed(key, scheme, candidates, body)?))
+        })
     }
 
-    /// The claim that is the key's signature of what the scheme signs.
-    fn made<'c, 'h>(
+    /// The candidate that is the key's signature of the scheme's bytes.
+    fn find_signed<'c, 'h>(
         &mut self,
         key: &Key,
         scheme: &Scheme,
-        claims: &'c Claims<'h>,
+        candidates: &'c Candidates<'h>,
         body: &[u8],
-    ) -> Option<&'c Claim<'h>> {
+    ) -> Option<&'c Candidate<'h>> {
         let lacks =
             |part: &str, found: Option<&[u8]>| scheme.signed.contains(part) && found.is_none();
-        if claims.all.is_empty()
-            || lacks("{id}", claims.id)
-            || lacks("{timestamp}", claims.timestamp)
+        if candidates.all.is_empty()
+            || lacks("{id}", candidates.id)
+            || lacks("{timestamp}", candidates.timestamp)
             || !self.afford(body.len())
         {
             return None;
         }
-        let parts = Parts {
-            id: claims.id.unwrap_or_default(),
-            timestamp: claims.timestamp.unwrap_or_default(),
+        let parts = SignedParts {
+            id: candidates.id.unwrap_or_default(),
+            timestamp: candidates.timestamp.unwrap_or_default(),
             body,
         };
-        let made = |claims: &[Claim<'_>]| {
-            key.has_made(scheme, &parts, claims.iter().map(|claim| claim.bytes.as_slice()))
+        let is_signed = |candidates: &[Candidate<'_>]| {
+            key.has_signed(
+                scheme,
+                &parts,
+                candidates.iter().map(|candidate| candidate.bytes.as_slice()),
+            )
         };
-        if !made(&claims.all) {
+        if !is_signed(&candidates.all) {
             return None;
         }
-        claims.all.iter().find(|claim| made(std::slice::from_ref(claim)))
+        candidates.all.iter().find(|candidate| is_signed(std::slice::from_ref(candidate)))
     }
 
     fn afford(&mut self, bytes: usize) -> bool {
-        let left = self.left.checked_sub(bytes + EACH);
+        let left = self.left.checked_sub(bytes + COST_PER_TRY);
         self.left = left.unwrap_or_default();
         left.is_some()
     }
 
-    /// How the request differs around a signature that is right.
-    fn around(&self, rule: Rule<'_>, claims: &Claims<'_>, claim: &Claim<'_>) -> Vec<Difference> {
+    /// The differences around a valid signature.
+    fn surroundings(
+        &self,
+        rule: Rule<'_>,
+        candidates: &Candidates<'_>,
+        candidate: &Candidate<'_>,
+    ) -> Vec<Difference> {
         let scheme = rule.scheme;
         let mut differences: Vec<Difference> =
-            [header(scheme, claim), label(scheme, claim), writing(scheme, claim)]
+            [header(scheme, candidate), label(scheme, candidate), encoding(scheme, candidate)]
                 .into_iter()
                 .flatten()
                 .collect();
-        differences.extend(claims.timestamp.and_then(|time| self.time(rule, time)));
+        differences.extend(candidates.timestamp.and_then(|time| self.time(rule, time)));
         if let Err(form) = scheme.present(self.headers, rule.tolerance, self.now)
             && (differences.is_empty() || lacks_a_part(scheme, &form))
         {
@@ -237,42 +262,42 @@ impl<'r> Search<'r> {
     }
 }
 
-/// Whether a header is not there that the signature's own place does not explain.
-fn lacks_a_part(scheme: &Scheme, form: &Unproven) -> bool {
+/// True if a header is missing for another reason than the signature's own location.
+fn lacks_a_part(scheme: &Scheme, form: &VerifyError) -> bool {
     match form {
-        Unproven::Missing(name) => scheme.headers.iter().all(|places| places.signature != *name),
-        Unproven::NoTime { .. } => true,
+        VerifyError::Missing(name) => scheme.headers.iter().all(|names| names.signature != *name),
+        VerifyError::NoTime { .. } => true,
         _ => false,
     }
 }
 
-/// Whether all that it says is that a renamed header is not there under its own name.
-fn is_missing(difference: &Difference, places: &Headers) -> bool {
-    let Difference::Form(Unproven::Missing(name)) = difference else { return false };
-    let time = match &places.timestamp {
-        Some(TimePlace::Header(name)) => Some(name),
+/// True if the only fact is that a renamed header is missing under its own name.
+fn is_missing(difference: &Difference, names: &HeaderNames) -> bool {
+    let Difference::Form(VerifyError::Missing(name)) = difference else { return false };
+    let time = match &names.timestamp {
+        Some(TimestampLocator::Header(name)) => Some(name),
         _ => None,
     };
-    time == Some(name) || places.id.as_ref() == Some(name)
+    time == Some(name) || names.id.as_ref() == Some(name)
 }
 
-fn header(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
-    let found = claim.header.as_str();
-    let is_own = scheme.headers.iter().any(|places| places.signature.eq_ignore_ascii_case(found));
+fn header(scheme: &Scheme, candidate: &Candidate<'_>) -> Option<Difference> {
+    let found = candidate.header.as_str();
+    let is_own = scheme.headers.iter().any(|names| names.signature.eq_ignore_ascii_case(found));
     let expected = || scheme.headers[0].signature.clone();
     let part = "signature";
     (!is_own).then(|| Difference::Header { part, found: found.to_owned(), expected: expected() })
 }
 
-fn label(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
+fn label(scheme: &Scheme, candidate: &Candidate<'_>) -> Option<Difference> {
     let expected = || scheme.kinds[0].label.clone();
-    let found = claim.label.clone();
+    let found = candidate.label.clone();
     (found != Label::Expected).then(|| Difference::Label { found, expected: expected() })
 }
 
-fn writing(scheme: &Scheme, claim: &Claim<'_>) -> Option<Difference> {
+fn encoding(scheme: &Scheme, candidate: &Candidate<'_>) -> Option<Difference> {
     let expected = scheme.encoding.as_str();
-    claim.writing.map(|found| Difference::Writing { found, expected })
+    candidate.encoding.map(|found| Difference::Writing { found, expected })
 }
 
 #[cfg(test)]

@@ -1,56 +1,56 @@
-//! How a request may differ from one that would have been accepted.
+//! Differences of a request from one that would have been accepted.
 
 use std::fmt;
 
 use super::verify::Skew;
-use super::{Label, Rewritten, Unit, Unproven};
+use super::{Label, Rewritten, Unit, VerifyError};
 
-/// How a request differs from one that would have been accepted.
+/// A difference of a request from one that would have been accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// A part of the proof stands in another header.
+    /// A part of the proof is in another header.
     Header {
-        /// Which part.
+        /// The part.
         part: &'static str,
-        /// Where it stands.
+        /// The header of the request.
         found: String,
-        /// Where the scheme looks.
+        /// The header of the scheme.
         expected: String,
     },
-    /// Something else stands before the signature.
+    /// The label before the signature differs.
     Label {
-        /// What stands there.
+        /// The label of the request.
         found: Label,
-        /// What the scheme looks for.
+        /// The label of the scheme.
         expected: String,
     },
-    /// The signature is written in another way.
+    /// The encoding of the signature differs.
     Writing {
-        /// How it is written.
+        /// The encoding of the request.
         found: &'static str,
-        /// How the scheme writes.
+        /// The encoding of the scheme.
         expected: &'static str,
     },
-    /// Right, but too old or too early.
+    /// The signature is valid, but too old or too early.
     Skew(Skew),
-    /// The timestamp is written in another unit.
+    /// The unit of the timestamp differs.
     Unit {
-        /// How it is written.
+        /// The unit of the request.
         found: Unit,
-        /// How the scheme writes.
+        /// The unit of the scheme.
         expected: Unit,
     },
-    /// Something else than the scheme says is signed.
+    /// The signed string differs from the scheme's template.
     Signed {
-        /// What is signed.
+        /// The template that was signed.
         found: String,
-        /// What the scheme says.
+        /// The template of the scheme.
         expected: String,
     },
-    /// The body had another form when it was signed.
+    /// The body was signed in another form.
     Body(Rewritten),
-    /// Right, but in a form that the scheme refuses.
-    Form(Unproven),
+    /// The signature is valid, but in a form that the scheme refuses.
+    Form(VerifyError),
 }
 
 impl Unit {
@@ -74,32 +74,29 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Difference::Header { part, found, expected } => {
-                write!(f, "the {part} stands in the {found} header, not in {expected}")
+                write!(f, "the {part} is in the {found} header, not in {expected}")
             }
             Difference::Label { found: Label::Known(found), expected } if expected.is_empty() => {
-                write!(
-                    f,
-                    "the signature stands behind {found:?}, and nothing is expected before it"
-                )
+                write!(f, "the signature has the prefix {found:?}, and none is expected")
             }
-            Difference::Label { expected, .. } if expected.is_empty() => f.write_str(
-                "the signature stands behind something, and nothing is expected before it",
-            ),
+            Difference::Label { expected, .. } if expected.is_empty() => {
+                f.write_str("the signature has a prefix, and none is expected")
+            }
             Difference::Label { found: Label::Known(found), expected } => {
-                write!(f, "the signature stands behind {found:?}, and {expected:?} is expected")
+                write!(f, "the signature has the prefix {found:?}, and {expected:?} is expected")
             }
             Difference::Label { found: Label::Unknown, expected } => {
-                write!(f, "the signature stands behind something else than {expected:?}")
+                write!(f, "the signature has another prefix than {expected:?}")
             }
             Difference::Label { expected, .. } => {
-                write!(f, "the signature stands alone, and {expected:?} is expected before it")
+                write!(f, "the signature has no prefix, and {expected:?} is expected")
             }
             Difference::Writing { found, expected } => {
                 write!(f, "the signature is written in {found}, and {expected} is expected")
             }
             Difference::Skew(skew) => write!(
                 f,
-                "the signature is right, but its timestamp is {skew}: a clock is wrong, or the request was held up or sent again"
+                "the signature is right, but its timestamp is {skew}: a clock is wrong, or the request was delayed or replayed"
             ),
             Difference::Unit { found, expected } => write!(
                 f,

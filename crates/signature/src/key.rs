@@ -1,4 +1,4 @@
-//! Keys: prepared once for the scheme that they belong to, and shown as a fingerprint only.
+//! Keys: prepared once for their scheme, and shown as a fingerprint only.
 
 use std::fmt;
 
@@ -12,23 +12,23 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{Algorithm, KeyFormat, Kind, PREFIX, Parts, Scheme};
+use super::{Algorithm, KeyFormat, PREFIX, Scheme, SignatureKind, SignedParts};
 
-/// The longest signature, in bytes.
-pub(super) const LONGEST: usize = 64;
+/// The largest signature, in bytes.
+pub(super) const MAX_SIGNATURE: usize = 64;
 
-/// A key written in Base64 may have its padding or not: it means the same bytes.
+/// Base64 with optional padding: a key means the same bytes either way.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Eight hexadecimal digits that stand for a key where the key itself must not be shown.
+/// Eight hexadecimal digits that identify a key where the key itself must not be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 4]);
 
 impl Fingerprint {
-    /// The fingerprint of a key as it is written.
+    /// The fingerprint of a key's text.
     pub fn of(secret: &SecretString) -> Self {
         let mut digest = Sha256::new_with_prefix(b"webhook-receiver key fingerprint\n");
         digest.update(secret.expose_secret());
@@ -49,40 +49,40 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Why a text is no key of a scheme. It never repeats the text.
+/// A text is not a key of the scheme. The error never repeats the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Nothing, or nothing behind the prefix: anyone could sign with it.
+    /// The key is empty, perhaps after the prefix: anyone could sign with it.
     #[error("it is empty")]
     Empty,
-    /// Text around or in it that no sender would have meant.
+    /// The key has white space around it or control characters in it, by mistake.
     #[error("it has spaces around it or control characters in it")]
     Blanks,
-    /// Not the writing that the scheme prescribes.
+    /// The key is not in the scheme's format.
     #[error("it is not {0}")]
     Malformed(&'static str),
-    /// The wrong number of bytes for half a key pair.
+    /// The size is not that of a half of a key pair.
     #[error(
         "it has {0} bytes, and an ed25519 key has 32, or 64 with the secret half before the public"
     )]
     Length(usize),
-    /// A public key can verify, but not sign.
+    /// A public key can verify but not sign.
     #[error("it is a public key, which can verify, but not sign")]
     Public,
 }
 
-/// A key of a scheme, ready to sign or verify with. Its state is wiped when it is dropped.
+/// A key of a scheme, ready to sign or verify with. It is wiped when it is dropped.
 pub struct Key {
-    /// What stands for it in logs.
+    /// The fingerprint, which identifies the key in logs.
     pub fingerprint: Fingerprint,
-    /// Which of the scheme's kinds it makes.
+    /// The index of the key's kind in its scheme.
     pub(super) kind: usize,
-    /// Whether it has fewer bytes than its scheme allows.
+    /// True if it has fewer bytes than its scheme allows.
     pub is_short: bool,
-    state: State,
+    material: KeyMaterial,
 }
 
-enum State {
+enum KeyMaterial {
     Sha256(Hmac<Sha256>),
     Sha512(Hmac<Sha512>),
     Public(VerifyingKey),
@@ -96,10 +96,10 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Reads a key as its scheme writes it. All writings of one key have one fingerprint.
+    /// Reads a key in its scheme's format. All forms of one key have one fingerprint.
     ///
     /// # Errors
-    /// [`KeyError`] if it is empty or not in the scheme's writing.
+    /// [`KeyError`] if it is empty or not in the scheme's format.
     pub fn new(scheme: &Scheme, secret: &SecretString) -> Result<Self, KeyError> {
         let text = secret.expose_secret();
         if text.trim() != text || text.chars().any(char::is_control) {
@@ -114,68 +114,74 @@ impl Key {
             fingerprint: Fingerprint::of(&kind.key.written(text, &bytes)),
             kind: number,
             is_short: bytes.len() < kind.shortest_key,
-            state: State::new(kind, text, &bytes)?,
+            material: KeyMaterial::new(kind, text, &bytes)?,
         })
     }
 
-    /// The shared secret, with other bytes than its scheme reads or for another hash.
+    /// A key from other bytes than its scheme reads, or for another hash, for diagnosis.
     pub fn of_bytes(secret: &SecretString, algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
-        let state = match algorithm {
-            Algorithm::HmacSha256 => State::Sha256(keyed(bytes)),
-            Algorithm::HmacSha512 => State::Sha512(keyed(bytes)),
+        let material = match algorithm {
+            Algorithm::HmacSha256 => KeyMaterial::Sha256(keyed(bytes)),
+            Algorithm::HmacSha512 => KeyMaterial::Sha512(keyed(bytes)),
             Algorithm::Ed25519 => return None,
         };
-        Some(Key { fingerprint: Fingerprint::of(secret), kind: 0, is_short: false, state })
+        Some(Key { fingerprint: Fingerprint::of(secret), kind: 0, is_short: false, material })
     }
 
-    /// Whether one of `signatures` is this key's for what is signed, in a time that does not depend on how nearly.
-    pub(super) fn has_made<'s>(
+    /// True if one of `signatures` is this key's, in a time that does not depend on the similarity.
+    pub(super) fn has_signed<'s>(
         &self,
         scheme: &Scheme,
-        parts: &Parts<'_>,
+        parts: &SignedParts<'_>,
         signatures: impl Iterator<Item = &'s [u8]>,
     ) -> bool {
         let mut signatures = signatures.peekable();
         if signatures.peek().is_none() {
             return false;
         }
-        match &self.state {
-            State::Sha256(mac) => equals_any(&finish(mac, scheme, parts), signatures),
-            State::Sha512(mac) => equals_any(&finish(mac, scheme, parts), signatures),
-            State::Public(key) => verifies_any(key, scheme, parts, signatures),
-            State::Pair(pair) => verifies_any(&pair.verifying_key(), scheme, parts, signatures),
+        match &self.material {
+            KeyMaterial::Sha256(mac) => equals_any(&finish(mac, scheme, parts), signatures),
+            KeyMaterial::Sha512(mac) => equals_any(&finish(mac, scheme, parts), signatures),
+            KeyMaterial::Public(key) => verifies_any(key, scheme, parts, signatures),
+            KeyMaterial::Pair(pair) => {
+                verifies_any(&pair.verifying_key(), scheme, parts, signatures)
+            }
         }
     }
 
-    /// The signature of what is signed.
-    pub(super) fn sign(&self, scheme: &Scheme, parts: &Parts<'_>) -> Result<Vec<u8>, KeyError> {
-        Ok(match &self.state {
-            State::Sha256(mac) => finish(mac, scheme, parts).to_vec(),
-            State::Sha512(mac) => finish(mac, scheme, parts).to_vec(),
-            State::Pair(pair) => pair.sign(&joined(scheme, parts)).to_bytes().to_vec(),
-            State::Public(_) => return Err(KeyError::Public),
+    /// Signs with this key.
+    pub(super) fn sign(
+        &self,
+        scheme: &Scheme,
+        parts: &SignedParts<'_>,
+    ) -> Result<Vec<u8>, KeyError> {
+        Ok(match &self.material {
+            KeyMaterial::Sha256(mac) => finish(mac, scheme, parts).to_vec(),
+            KeyMaterial::Sha512(mac) => finish(mac, scheme, parts).to_vec(),
+            KeyMaterial::Pair(pair) => pair.sign(&joined(scheme, parts)).to_bytes().to_vec(),
+            KeyMaterial::Public(_) => return Err(KeyError::Public),
         })
     }
 }
 
-impl State {
-    fn new(kind: &Kind, text: &str, bytes: &[u8]) -> Result<Self, KeyError> {
+impl KeyMaterial {
+    fn new(kind: &SignatureKind, text: &str, bytes: &[u8]) -> Result<Self, KeyError> {
         Ok(match kind.algorithm {
-            Algorithm::HmacSha256 => State::Sha256(keyed(bytes)),
-            Algorithm::HmacSha512 => State::Sha512(keyed(bytes)),
+            Algorithm::HmacSha256 => KeyMaterial::Sha256(keyed(bytes)),
+            Algorithm::HmacSha512 => KeyMaterial::Sha512(keyed(bytes)),
             Algorithm::Ed25519 => match &kind.key {
                 KeyFormat::Pair { secret, .. } if text.starts_with(secret) => pair(bytes)?,
-                _ => State::Public(public(bytes)?),
+                _ => KeyMaterial::Public(public(bytes)?),
             },
         })
     }
 }
 
 impl Scheme {
-    /// A new secret of the same kind as `like`, from the system's random numbers.
+    /// A new random secret of the same kind as `like`.
     ///
     /// # Errors
-    /// If the system gives none.
+    /// If the system has no random numbers.
     pub fn fresh_secret(&self, like: &Key) -> Result<SecretString, getrandom::Error> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
@@ -189,7 +195,7 @@ impl Scheme {
 }
 
 impl KeyFormat {
-    /// The one writing of a key that is configured as `text`, whichever of those that mean the same that is.
+    /// The canonical form of a key configured as `text`.
     fn written(&self, text: &str, bytes: &[u8]) -> SecretString {
         match self {
             KeyFormat::Text => text.to_owned(),
@@ -204,27 +210,27 @@ impl KeyFormat {
     }
 }
 
-/// The secret half of a key pair, with or without the public half behind it.
-fn pair(bytes: &[u8]) -> Result<State, KeyError> {
+/// The secret half of a key pair, optionally followed by the public half.
+fn pair(bytes: &[u8]) -> Result<KeyMaterial, KeyError> {
     let pair = match (bytes.try_into(), bytes.try_into()) {
         (Ok(secret), _) => SigningKey::from_bytes(secret),
         (_, Ok(both)) => SigningKey::from_keypair_bytes(both)
             .map_err(|_| KeyError::Malformed("a secret key with its own public key behind it"))?,
         _ => return Err(KeyError::Length(bytes.len())),
     };
-    Ok(State::Pair(Box::new(pair)))
+    Ok(KeyMaterial::Pair(Box::new(pair)))
 }
 
-/// The public half. Some points of the curve are no key: anyone could sign for them.
+/// The public half. Some points of the curve are no keys: anyone could sign for them.
 pub(super) fn public(bytes: &[u8]) -> Result<VerifyingKey, KeyError> {
     let half = bytes.try_into().map_err(|_| KeyError::Length(bytes.len()))?;
     let key = VerifyingKey::from_bytes(half).ok().filter(|key| !key.is_weak());
     key.ok_or(KeyError::Malformed("an ed25519 public key"))
 }
 
-/// The kind whose prefix the key has, or else the first.
-pub(super) fn kind_of<'s>(scheme: &'s Scheme, text: &str) -> (usize, &'s Kind) {
-    let pair = |kind: &Kind| match &kind.key {
+/// The kind with the key's prefix, or else the first.
+pub(super) fn kind_of<'s>(scheme: &'s Scheme, text: &str) -> (usize, &'s SignatureKind) {
+    let pair = |kind: &SignatureKind| match &kind.key {
         KeyFormat::Pair { public, secret } => text.starts_with(public) || text.starts_with(secret),
         _ => false,
     };
@@ -232,7 +238,7 @@ pub(super) fn kind_of<'s>(scheme: &'s Scheme, text: &str) -> (usize, &'s Kind) {
     (number, &scheme.kinds[number])
 }
 
-pub(super) fn bytes(kind: &Kind, text: &str) -> Result<Vec<u8>, KeyError> {
+pub(super) fn bytes(kind: &SignatureKind, text: &str) -> Result<Vec<u8>, KeyError> {
     let base64 = |text: &str| BASE64.decode(text).map_err(|_| KeyError::Malformed("Base64"));
     match &kind.key {
         KeyFormat::Text => Ok(text.as_bytes().to_vec()),
@@ -249,8 +255,12 @@ fn keyed<M: KeyInit>(bytes: &[u8]) -> M {
     M::new_from_slice(bytes).expect("HMAC takes a key of any length")
 }
 
-/// A clone of the keyed state saves hashing the key again.
-fn finish<M: Mac + Clone>(mac: &M, scheme: &Scheme, parts: &Parts<'_>) -> hmac::digest::Output<M> {
+/// A clone of the keyed MAC saves hashing the key again.
+fn finish<M: Mac + Clone>(
+    mac: &M,
+    scheme: &Scheme,
+    parts: &SignedParts<'_>,
+) -> hmac::digest::Output<M> {
     let mut mac = mac.clone();
     scheme.pieces(parts, |piece| mac.update(piece));
     mac.finalize().into_bytes()
@@ -263,20 +273,21 @@ fn equals_any<'s>(made: &[u8], signatures: impl Iterator<Item = &'s [u8]>) -> bo
 fn verifies_any<'s>(
     key: &VerifyingKey,
     scheme: &Scheme,
-    parts: &Parts<'_>,
+    parts: &SignedParts<'_>,
     mut signatures: impl Iterator<Item = &'s [u8]>,
 ) -> bool {
     let signed = joined(scheme, parts);
     signatures.any(|signature| is_by(key, &signed, signature))
 }
 
-/// Whether the key pair of `key` made the signature. The strict check knows one signature where a lax one knows several.
+/// True if the key pair of `key` made the signature. The strict check accepts one signature where a lax one accepts
+/// several.
 pub(super) fn is_by(key: &VerifyingKey, signed: &[u8], signature: &[u8]) -> bool {
     ed25519_dalek::Signature::from_slice(signature)
         .is_ok_and(|signature| key.verify_strict(signed, &signature).is_ok())
 }
 
-fn joined(scheme: &Scheme, parts: &Parts<'_>) -> Vec<u8> {
+fn joined(scheme: &Scheme, parts: &SignedParts<'_>) -> Vec<u8> {
     let mut signed = Vec::with_capacity(parts.body.len() + 64);
     scheme.pieces(parts, |piece| signed.extend_from_slice(piece));
     signed

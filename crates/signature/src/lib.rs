@@ -1,6 +1,6 @@
-//! The table of schemes: how senders prove that bytes are theirs, one row each. Signing and verifying read the same row.
+//! The table of signature schemes, one row per scheme. Signing and verifying read the same row.
 
-mod claim;
+mod candidate;
 mod custom;
 mod diagnose;
 mod difference;
@@ -16,21 +16,21 @@ mod verify;
 /// An instant in UTC.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;
 
-pub use claim::{Label, Stamps};
+pub use candidate::{ClaimedStamp, Label};
 pub use custom::{CustomError, CustomScheme};
-pub use diagnose::{BUDGET, Found, LARGEST_REWRITTEN, Rule, Search};
+pub use diagnose::{BUDGET, MAX_REWRITTEN, Match, Rule, Search};
 pub use difference::Difference;
 pub use key::{Fingerprint, Key, KeyError};
 pub use message::{
-    MESSAGE_HEADERS, Message, MessageAlgorithm, MessageKey, MessageKeyError, MessagePresented,
-    RFC_9421,
+    MESSAGE_HEADERS, Message, MessageAlgorithm, MessageKey, MessageKeyError, RFC_9421,
+    UnverifiedMessage,
 };
 pub use misreading::Misreading;
 pub use rewritten::{Escapes, Layout, Rewritten};
 pub use sign::{SignError, Stamp};
-pub use verify::{Presented, Skew, Unproven};
+pub use verify::{Skew, UnverifiedSignature, VerifyError};
 
-/// How old or how early a timestamp may be, in seconds, unless the source says otherwise.
+/// The default tolerance of a timestamp, in seconds, both ways.
 pub const TOLERANCE: u64 = 300;
 
 /// One way to sign and verify bytes.
@@ -38,41 +38,41 @@ pub const TOLERANCE: u64 = 300;
 pub struct Scheme {
     /// The name in the configuration and on the command line.
     pub name: String,
-    /// Where the proof stands in a request; several, if the sender's headers are spelled in several ways.
-    pub headers: Vec<Headers>,
-    /// What separates the entries of the signature header; none if it is a single signature.
+    /// The header names; several sets, if the sender's headers have several spellings.
+    pub headers: Vec<HeaderNames>,
+    /// The separator of the entries of the signature header; none if it is a single signature.
     pub separator: Option<char>,
-    /// How the timestamp is written.
+    /// The format of the timestamp.
     pub unit: Unit,
-    /// What is signed: text in which `{id}`, `{timestamp}` and `{body}` stand for the request's own bytes.
+    /// The template of the signed bytes: `{id}`, `{timestamp}` and `{body}` stand for the request's own bytes.
     pub signed: String,
-    /// How a signature is written.
+    /// The encoding of a signature.
     pub encoding: Encoding,
-    /// The signatures it knows, told apart by what stands before them. A key belongs to one of them.
-    pub kinds: Vec<Kind>,
+    /// The kinds of signature, distinguished by their labels. A key belongs to one of them.
+    pub kinds: Vec<SignatureKind>,
 }
 
 /// One spelling of a scheme's headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Headers {
+pub struct HeaderNames {
     /// The header of the signature, or of the list of them.
     pub signature: String,
-    /// Where the time of signing stands, if it is signed.
-    pub timestamp: Option<TimePlace>,
+    /// The locator of the time of signing, if it is signed.
+    pub timestamp: Option<TimestampLocator>,
     /// The header of the message id, if it is signed.
     pub id: Option<String>,
 }
 
-/// Where the time of signing stands.
+/// The locator of the time of signing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TimePlace {
-    /// In a header of its own.
+pub enum TimestampLocator {
+    /// A header of its own.
     Header(String),
-    /// In an entry of the signature header, behind this label.
+    /// An entry of the signature header, after this label.
     Entry(String),
 }
 
-/// How a timestamp is written: counted since 1970, or as a date.
+/// The format of a timestamp: counted since 1970, or a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
@@ -80,12 +80,12 @@ pub enum Unit {
     Seconds,
     /// Milliseconds.
     Milliseconds,
-    /// A date and a time of day, as RFC 3339 writes them.
+    /// A date and a time of day in RFC 3339.
     #[serde(rename = "rfc3339")]
     Rfc3339,
 }
 
-/// How the bytes of a signature become text. Only this one writing is accepted.
+/// The text encoding of a signature. Only this one form is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
@@ -95,24 +95,24 @@ pub enum Encoding {
     HexUpper,
     /// Base64 with padding.
     Base64,
-    /// The URL's alphabet of Base64, without padding.
+    /// URL-safe Base64 without padding.
     Base64Url,
 }
 
 /// One kind of signature within a scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kind {
-    /// What stands before the signature.
+pub struct SignatureKind {
+    /// The label before the signature.
     pub label: String,
-    /// How it is computed.
+    /// The algorithm of the signature.
     pub algorithm: Algorithm,
-    /// How a key is written.
+    /// The format of a key.
     pub key: KeyFormat,
-    /// The fewest bytes that the scheme allows a shared secret to have.
+    /// The smallest size of a shared secret that the scheme allows, in bytes.
     pub shortest_key: usize,
 }
 
-/// How a signature is computed.
+/// The algorithm of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
@@ -133,8 +133,8 @@ impl Algorithm {
         }
     }
 
-    /// The most signatures of one header that are looked at. A sender that replaces a key sends two, the most diligent
-    /// eleven; each one by a key pair costs as much as fifty others, genuine or not.
+    /// The most signatures of one header that are checked. A sender that rotates a key sends two, the most diligent
+    /// eleven; one of a key pair costs as much as fifty of a shared secret, genuine or not.
     const fn most(self) -> usize {
         match self {
             Algorithm::HmacSha256 | Algorithm::HmacSha512 => 16,
@@ -143,23 +143,23 @@ impl Algorithm {
     }
 }
 
-/// How a key is written.
+/// The format of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyFormat {
-    /// The text's own bytes, whatever they look like.
+    /// The text's own bytes.
     Text,
     /// Hexadecimal digits.
     Hex,
-    /// Base64, behind a prefix that may be left out.
+    /// Base64, after an optional prefix.
     Base64 {
-        /// What a key begins with.
+        /// The prefix of a key.
         prefix: String,
     },
     /// Base64 behind one prefix for the half that verifies and another for the half that signs.
     Pair {
-        /// What a public key begins with.
+        /// The prefix of a public key.
         public: String,
-        /// What a secret key begins with.
+        /// The prefix of a secret key.
         secret: String,
     },
 }
@@ -171,16 +171,17 @@ impl KeyFormat {
     }
 }
 
-/// What many senders show before a shared secret, in Base64 or not.
+/// The common prefix of shared secrets, in Base64 or not.
 const PREFIX: &str = "whsec_";
 
-/// A secret for HMAC should have at least this many bytes, where its scheme says nothing: a guess is then out of reach.
-const SHORTEST_KEY: usize = 16;
+/// The smallest recommended size of an HMAC secret, in bytes, for schemes without a rule: a guess is then out of reach.
+const MIN_KEY: usize = 16;
 
-/// Every scheme that is known by name.
+/// Every scheme with a name.
 pub fn schemes() -> Vec<Scheme> {
     vec![
-        // The vendor shows its headers as its own server sees them, so a request may spell them in any of these ways.
+        // The vendor documents its headers as its own server sees them, so a request may spell them in any of these
+        // ways.
         Scheme {
             signed: "{timestamp}.{body}".into(),
             headers: vec![
@@ -224,7 +225,7 @@ pub fn schemes() -> Vec<Scheme> {
     ]
 }
 
-/// The most common scheme: HMAC with SHA-256 of the body, in hexadecimal digits; its headers are still to be named.
+/// The most common scheme: HMAC with SHA-256 of the body, in hexadecimal digits; its headers are yet to be set.
 fn hex_of_body(name: &str, label: &str) -> Scheme {
     Scheme {
         name: name.into(),
@@ -233,11 +234,11 @@ fn hex_of_body(name: &str, label: &str) -> Scheme {
         unit: Unit::Seconds,
         signed: "{body}".into(),
         encoding: Encoding::Hex,
-        kinds: vec![Kind {
+        kinds: vec![SignatureKind {
             label: label.into(),
             algorithm: Algorithm::HmacSha256,
             key: KeyFormat::Text,
-            shortest_key: SHORTEST_KEY,
+            shortest_key: MIN_KEY,
         }],
     }
 }
@@ -245,18 +246,18 @@ fn hex_of_body(name: &str, label: &str) -> Scheme {
 /// Standard Webhooks 1.0.0 in the spellings that begin with `prefixes`. No reference library has `v1a`; its prose and
 /// Svix's server have.
 fn standard(name: &str, prefixes: [&str; 2]) -> Scheme {
-    let headers = prefixes.map(|prefix| Headers {
+    let headers = prefixes.map(|prefix| HeaderNames {
         signature: format!("{prefix}-signature"),
-        timestamp: Some(TimePlace::Header(format!("{prefix}-timestamp"))),
+        timestamp: Some(TimestampLocator::Header(format!("{prefix}-timestamp"))),
         id: Some(format!("{prefix}-id")),
     });
-    let secret = Kind {
+    let secret = SignatureKind {
         label: "v1,".into(),
         algorithm: Algorithm::HmacSha256,
         key: KeyFormat::Base64 { prefix: PREFIX.into() },
         shortest_key: 24,
     };
-    let pair = Kind {
+    let pair = SignatureKind {
         label: "v1a,".into(),
         algorithm: Algorithm::Ed25519,
         key: KeyFormat::pair(),
@@ -272,27 +273,27 @@ fn standard(name: &str, prefixes: [&str; 2]) -> Scheme {
     }
 }
 
-/// Headers without a signed time or id.
-fn only(signature: &str) -> Headers {
-    Headers { signature: signature.into(), timestamp: None, id: None }
+/// HeaderNames without a signed time or id.
+fn only(signature: &str) -> HeaderNames {
+    HeaderNames { signature: signature.into(), timestamp: None, id: None }
 }
 
-/// Headers with a signed time.
-fn timed(signature: &str, timestamp: &str) -> Headers {
-    Headers { timestamp: Some(TimePlace::Header(timestamp.into())), ..only(signature) }
+/// HeaderNames with a signed time.
+fn timed(signature: &str, timestamp: &str) -> HeaderNames {
+    HeaderNames { timestamp: Some(TimestampLocator::Header(timestamp.into())), ..only(signature) }
 }
 
 /// A header with the time in it.
-fn stamped(signature: &str) -> Headers {
-    Headers { timestamp: Some(TimePlace::Entry("t=".into())), ..only(signature) }
+fn stamped(signature: &str) -> HeaderNames {
+    HeaderNames { timestamp: Some(TimestampLocator::Entry("t=".into())), ..only(signature) }
 }
 
 impl Scheme {
-    /// The names of the headers of its proof, in every spelling.
+    /// The names of the scheme's headers, in every spelling.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.headers.iter().flat_map(|spelling| {
             let time = match &spelling.timestamp {
-                Some(TimePlace::Header(name)) => Some(name),
+                Some(TimestampLocator::Header(name)) => Some(name),
                 _ => None,
             };
             let names = [Some(&spelling.signature), time, spelling.id.as_ref()];
@@ -300,19 +301,20 @@ impl Scheme {
         })
     }
 
-    /// The row called `name`.
+    /// The scheme with this name.
     pub fn named(name: &str) -> Option<Scheme> {
         schemes().into_iter().find(|scheme| scheme.name == name)
     }
 
-    /// Whether the time of signing is part of what is signed.
+    /// True if the time of signing is signed.
     pub fn is_timed(&self) -> bool {
         self.headers.iter().any(|headers| headers.timestamp.is_some())
     }
 
-    /// Whether an id holds the text that ends it in what is signed, so that the same bytes could be cut in another place.
+    /// True if an id contains the text that ends it in the signed bytes, so that the same bytes could be split
+    /// elsewhere.
     ///
-    /// Right before the body that text is the brace with which a body begins.
+    /// Directly before the body that text is the brace with which a body begins.
     fn is_ambiguous(&self, id: &[u8]) -> bool {
         let after = self.signed.split_once("{id}").map_or("", |(_, after)| after);
         let end = match after.split('{').next().unwrap_or_default() {
@@ -323,8 +325,8 @@ impl Scheme {
         !end.is_empty() && id.windows(end.len()).any(|window| window == end)
     }
 
-    /// Hands over, in order, the pieces of what is signed.
-    fn pieces<'p>(&'p self, parts: &Parts<'p>, mut piece: impl FnMut(&'p [u8])) {
+    /// Calls `piece` with each piece of the signed bytes, in order.
+    fn pieces<'p>(&'p self, parts: &SignedParts<'p>, mut piece: impl FnMut(&'p [u8])) {
         let mut rest: &'p str = &self.signed;
         while let Some((literal, after)) = rest.split_once('{') {
             piece(literal.as_bytes());
@@ -340,9 +342,9 @@ impl Scheme {
     }
 }
 
-/// The request's own bytes in what is signed.
+/// The request's own bytes in the signed bytes.
 #[derive(Debug, Clone, Copy)]
-struct Parts<'p> {
+struct SignedParts<'p> {
     id: &'p [u8],
     timestamp: &'p [u8],
     body: &'p [u8],

@@ -1,7 +1,7 @@
 //! HTTP Message Signatures (RFC 9421) that reach the body through its Content-Digest (RFC 9530).
 //!
-//! What is signed is chosen by the sender, request by request. A signature counts only if it covers the digest and the
-//! time: else its body could be another, or a replay.
+//! The sender chooses the signed parts, request by request. A signature counts only if it covers the digest and the
+//! time: otherwise its body could be another, or a replay.
 
 mod base;
 mod digest;
@@ -13,32 +13,32 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri, request};
 use sfv::{BareItem, Dictionary, FieldType, InnerList, Item, ListEntry, Parser};
 
-use super::{SignError, Skew, Unproven};
+use super::{SignError, Skew, VerifyError};
 use crate::Timestamp;
 
 pub use key::{MessageAlgorithm, MessageKey, MessageKeyError};
 
 use digest::Digest;
 
-/// The name of the scheme in the configuration.
+/// The scheme's name in the configuration.
 pub const RFC_9421: &str = "rfc9421";
 
 const INPUT: &str = "signature-input";
 const SIGNATURE: &str = "signature";
 const DIGEST: &str = "content-digest";
 
-/// The headers of the proof.
+/// The headers of a message signature.
 pub const MESSAGE_HEADERS: [&str; 3] = [DIGEST, INPUT, SIGNATURE];
 
-/// The most signatures of one request that are looked at. Each may cost as much as fifty of a shared secret.
-const MOST_SIGNATURES: usize = 4;
+/// The most signatures of one request that are checked. Each may cost as much as fifty of a shared secret.
+const MAX_SIGNATURES: usize = 4;
 
 /// The parts of a request that a signature may cover.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'m> {
     /// The method.
     pub method: &'m Method,
-    /// The target, as it was requested.
+    /// The request target, as received.
     pub uri: &'m Uri,
     /// The headers.
     pub headers: &'m HeaderMap,
@@ -50,41 +50,42 @@ impl<'m> From<&'m request::Parts> for Message<'m> {
     }
 }
 
-/// What a request presents as proof; the body decides whether it is one.
+/// The signatures of a request as read from its headers; the body decides if they are valid.
 #[derive(Debug)]
-pub struct MessagePresented {
-    signatures: Vec<Signature>,
+pub struct UnverifiedMessage {
+    signatures: Vec<MessageSignature>,
     digests: Vec<Digest>,
 }
 
-/// One signature and what it should be of.
+/// One signature and the bytes that it should sign.
 #[derive(Debug)]
-struct Signature {
+struct MessageSignature {
     algorithm: Option<MessageAlgorithm>,
     bases: Vec<Vec<u8>>,
     bytes: Vec<u8>,
-    /// When it was made, in seconds since 1970.
+    /// The time of signing, in seconds since 1970.
     created: i64,
 }
 
 impl Message<'_> {
-    /// Reads the proof from the headers, and refuses what no body could make good.
+    /// Reads the signatures from the headers, and refuses what no body could make valid.
     ///
-    /// Those of the headers in `covered` that the request has must be signed. `tolerance` is in seconds and counts both
-    /// ways from `now`.
+    /// Each header in `covered` that the request has must be signed. `tolerance` is in seconds and counts both ways
+    /// from `now`.
     ///
     /// # Errors
-    /// [`Unproven`] if no signature of the request covers its digest and these headers, is of a known form, and is fresh.
+    /// [`VerifyError`] if no signature of the request covers its digest and these headers, has a known form, and is
+    /// fresh.
     pub fn present(
         &self,
         covered: &[HeaderName],
         tolerance: u64,
         now: Timestamp,
-    ) -> Result<MessagePresented, Unproven> {
+    ) -> Result<UnverifiedMessage, VerifyError> {
         let inputs = self.dictionary(INPUT)?;
         let signatures = self.dictionary(SIGNATURE)?;
-        if inputs.len() > MOST_SIGNATURES {
-            return Err(Unproven::TooMany(INPUT.into()));
+        if inputs.len() > MAX_SIGNATURES {
+            return Err(VerifyError::TooMany(INPUT.into()));
         }
         let (mut read, mut refused) = (Vec::new(), None);
         for (label, input) in &inputs {
@@ -97,7 +98,7 @@ impl Message<'_> {
         match (read.is_empty(), refused) {
             (true, Some(reason)) => Err(reason),
             (true, None) => Err(bad("is missing from Signature-Input")),
-            _ => Ok(MessagePresented {
+            _ => Ok(UnverifiedMessage {
                 signatures: read,
                 digests: Digest::read(&self.dictionary(DIGEST)?)?,
             }),
@@ -111,7 +112,7 @@ impl Message<'_> {
         needed: &[HeaderName],
         tolerance: u64,
         now: Timestamp,
-    ) -> Result<Signature, Unproven> {
+    ) -> Result<MessageSignature, VerifyError> {
         let ListEntry::InnerList(covered) = input else {
             return Err(bad("has no list of what it covers in Signature-Input"));
         };
@@ -121,11 +122,11 @@ impl Message<'_> {
             return Err(bad("has no bytes in Signature under its label"));
         };
         let created = check_time(covered, tolerance, now)?;
-        let mut there = needed.iter().filter(|name| self.headers.contains_key(*name));
-        if let Some(name) = there.find(|name| !base::covers(covered, name.as_str())) {
-            return Err(bad(&format!("does not cover {name}, which says what the delivery is")));
+        let mut present = needed.iter().filter(|name| self.headers.contains_key(*name));
+        if let Some(name) = present.find(|name| !base::covers(covered, name.as_str())) {
+            return Err(bad(&format!("does not cover {name}, which identifies the delivery")));
         }
-        Ok(Signature {
+        Ok(MessageSignature {
             algorithm: algorithm(covered)?,
             bases: self.bases(covered)?,
             bytes: bytes.clone(),
@@ -133,29 +134,29 @@ impl Message<'_> {
         })
     }
 
-    /// What is signed, for a request over https and over http: in front of the receiver may be a proxy that decrypts.
-    fn bases(&self, covered: &InnerList) -> Result<Vec<Vec<u8>>, Unproven> {
+    /// The signature bases, for a request over https and over http: a proxy in front of the receiver may decrypt.
+    fn bases(&self, covered: &InnerList) -> Result<Vec<Vec<u8>>, VerifyError> {
         base::check(covered)?;
         let mut bases = vec![base::of(self, covered, "https")?, base::of(self, covered, "http")?];
         bases.dedup();
         Ok(bases)
     }
 
-    /// A header that is a dictionary, in one line or several.
-    fn dictionary(&self, name: &str) -> Result<Dictionary, Unproven> {
+    /// A dictionary header, in one line or several.
+    fn dictionary(&self, name: &str) -> Result<Dictionary, VerifyError> {
         let lines: Vec<&[u8]> =
             self.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         if lines.is_empty() {
-            return Err(Unproven::Missing(name.to_owned()));
+            return Err(VerifyError::Missing(name.to_owned()));
         }
         let parsed = Parser::new(&lines.join(&b", "[..])).parse();
         parsed.map_err(|_| bad(&format!("cannot be read: {name} is not a dictionary")))
     }
 
-    /// The headers that prove `body`: its digest, and a signature by each key over the digest and `covered` besides.
+    /// The headers that prove `body`: its digest, and a signature by each key over the digest and `covered`.
     ///
     /// # Errors
-    /// [`SignError`] if there is no key, or one that cannot sign, or something to cover that the request has not.
+    /// [`SignError`] if there is no key, one cannot sign, or the request lacks a part to cover.
     pub fn sign(
         &self,
         keys: &[&MessageKey],
@@ -187,16 +188,16 @@ impl Message<'_> {
     }
 }
 
-impl MessagePresented {
-    /// The number of the key that made one of the signatures, and when it did, in seconds since 1970.
+impl UnverifiedMessage {
+    /// The index of the key that made one of the signatures, and the time of signing, in seconds since 1970.
     ///
     /// # Errors
-    /// [`Unproven`] if none did, or the body is not the one that was signed.
+    /// [`VerifyError`] if no key did, or the body is not the signed one.
     pub fn verify<'k>(
         &self,
         body: &[u8],
         keys: impl Iterator<Item = &'k MessageKey>,
-    ) -> Result<(usize, i64), Unproven> {
+    ) -> Result<(usize, i64), VerifyError> {
         let (mut tried, mut made) = (0, None);
         for (number, key) in keys.enumerate() {
             tried += 1;
@@ -205,7 +206,7 @@ impl MessagePresented {
                 made = by_key.map(|signature| (number, signature.created));
             }
         }
-        let made = made.ok_or(Unproven::WrongSignature(tried))?;
+        let made = made.ok_or(VerifyError::WrongSignature(tried))?;
         match self.digests.iter().all(|digest| digest.is_of(body)) {
             true => Ok(made),
             false => Err(bad("is of another body: Content-Digest does not match")),
@@ -213,21 +214,21 @@ impl MessagePresented {
     }
 }
 
-impl Signature {
+impl MessageSignature {
     fn is_by(&self, key: &MessageKey) -> bool {
         let fits = self.algorithm.is_none_or(|algorithm| algorithm == key.algorithm);
-        fits && self.bases.iter().any(|base| key.has_made(base, &self.bytes))
+        fits && self.bases.iter().any(|base| key.has_signed(base, &self.bytes))
     }
 }
 
-/// The time of signing, if it is near enough.
-fn check_time(covered: &InnerList, tolerance: u64, now: Timestamp) -> Result<i64, Unproven> {
+/// The time of signing, if it is within the tolerance.
+fn check_time(covered: &InnerList, tolerance: u64, now: Timestamp) -> Result<i64, VerifyError> {
     let Some(created) = integer(covered, "created")? else {
-        return Err(bad("does not say when it was created"));
+        return Err(bad("has no creation time"));
     };
     let skew = Skew { ahead: created.saturating_sub(now.timestamp()), tolerance };
     if skew.ahead.unsigned_abs() > tolerance {
-        return Err(Unproven::Stale(skew));
+        return Err(VerifyError::Stale(skew));
     }
     match integer(covered, "expires")? {
         Some(expires) if expires < now.timestamp() => Err(bad("has expired")),
@@ -235,7 +236,7 @@ fn check_time(covered: &InnerList, tolerance: u64, now: Timestamp) -> Result<i64
     }
 }
 
-fn integer(covered: &InnerList, name: &str) -> Result<Option<i64>, Unproven> {
+fn integer(covered: &InnerList, name: &str) -> Result<Option<i64>, VerifyError> {
     match covered.params.get(name).map(BareItem::as_integer) {
         None => Ok(None),
         Some(Some(number)) => Ok(Some(number.into())),
@@ -243,13 +244,13 @@ fn integer(covered: &InnerList, name: &str) -> Result<Option<i64>, Unproven> {
     }
 }
 
-fn algorithm(covered: &InnerList) -> Result<Option<MessageAlgorithm>, Unproven> {
+fn algorithm(covered: &InnerList) -> Result<Option<MessageAlgorithm>, VerifyError> {
     let Some(name) = covered.params.get("alg") else { return Ok(None) };
     let known = name.as_string().and_then(|name| MessageAlgorithm::named(name.as_str()));
-    known.map(Some).ok_or_else(|| bad("says that its algorithm is one that is not known here"))
+    known.map(Some).ok_or_else(|| bad("names an unknown algorithm"))
 }
 
-/// The list of what a signature covers, the digest last.
+/// The list of the covered parts, the digest last.
 fn covering(covered: &[&str], created: Timestamp) -> Result<InnerList, SignError> {
     let name = |name: &&str| match sfv::String::try_from((*name).to_owned()) {
         Ok(name) => Ok(Item::new(name)),
@@ -273,13 +274,13 @@ fn value(name: &str, text: &str) -> Result<HeaderValue, SignError> {
     HeaderValue::from_str(text).map_err(|_| SignError::Header(name.to_owned()))
 }
 
-fn bad(reason: &str) -> Unproven {
-    Unproven::Message(reason.to_owned())
+fn bad(reason: &str) -> VerifyError {
+    VerifyError::Message(reason.to_owned())
 }
 
-fn unsigned(reason: Unproven) -> SignError {
+fn unsigned(reason: VerifyError) -> SignError {
     match reason {
-        Unproven::Message(reason) => SignError::Message(reason),
+        VerifyError::Message(reason) => SignError::Message(reason),
         other => SignError::Message(other.to_string()),
     }
 }

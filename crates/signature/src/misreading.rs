@@ -1,4 +1,4 @@
-//! The ways in which a sender may have used a key otherwise than its scheme says.
+//! Misreadings of a key: ways in which a sender may have used it other than its scheme's.
 
 use std::fmt;
 
@@ -8,27 +8,27 @@ use secrecy::{ExposeSecret, SecretString};
 use super::key::{BASE64, bytes, kind_of};
 use super::{Algorithm, Key, PREFIX, Scheme};
 
-/// A way to use a key that is not its scheme's.
+/// A use of a key that differs from its scheme's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Misreading {
-    /// The text's own bytes, where the scheme decodes it.
+    /// The text's own bytes, though the scheme decodes it.
     Text,
     /// The text's own bytes without the prefix.
     WithoutPrefix,
-    /// The text's own bytes behind a prefix that the configured key does not have.
+    /// The text's own bytes after a prefix that the configured key does not have.
     WithPrefix,
-    /// Decoded from Base64, where the scheme takes the text.
+    /// Decoded from Base64, though the scheme takes the text.
     Base64,
     /// Decoded from hexadecimal digits.
     Hex,
-    /// The text with the line break at the end of the file that it was read from.
+    /// The text with the line break at the end of its file.
     LineBreak,
     /// With the other hash.
     OtherHash(Algorithm),
 }
 
 impl Misreading {
-    /// Every such use of a shared secret that makes other signatures than the scheme's.
+    /// Every misreading of a shared secret that results in another key, with that key.
     pub fn keys(scheme: &Scheme, secret: &SecretString) -> Vec<(Misreading, Key)> {
         let text = secret.expose_secret();
         let kind = kind_of(scheme, text).1;
@@ -61,7 +61,7 @@ impl Misreading {
 }
 
 impl Algorithm {
-    /// The same computation with the other hash.
+    /// The same algorithm with the other hash.
     fn other(self) -> Option<Algorithm> {
         match self {
             Algorithm::HmacSha256 => Some(Algorithm::HmacSha512),
@@ -70,7 +70,7 @@ impl Algorithm {
         }
     }
 
-    /// Its name in messages.
+    /// The name in messages.
     const fn as_str(self) -> &'static str {
         match self {
             Algorithm::HmacSha256 => "HMAC-SHA256",

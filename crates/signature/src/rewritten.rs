@@ -1,15 +1,15 @@
-//! What may happen to a body on its way, and how it looked before.
+//! Changes to a body between sender and receiver, and the reconstruction of its form before.
 
 use std::fmt;
 
 use serde::de::IgnoredAny;
 
-/// Larger than this, a body as it may have been before is not tried, in bytes.
-const LARGEST: usize = 1024 * 1024;
+/// The largest body that is reconstructed, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// The form of a body that was signed, where another one arrived.
+/// The form of the body that was signed, if it differs from the received one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rewritten {
     /// Without the line break at the end.
@@ -26,26 +26,26 @@ pub enum Rewritten {
     UnixLines,
     /// With lines that end in a carriage return and a line feed.
     WindowsLines,
-    /// The same JSON with other blanks.
+    /// The same JSON with other white space.
     Json(Layout),
-    /// The same, and a line feed at the end: what writes JSON to a file or a terminal often adds one.
+    /// The same, with a line feed at the end: tools that write JSON to a file or a terminal often add one.
     JsonLine(Layout),
-    /// The same with its texts written anew, as what parses and writes JSON does.
+    /// The same with its strings encoded anew, as parsing and writing JSON does.
     Texts(Layout, Escapes),
 }
 
-/// Which characters of a text are escaped, besides those that must be.
+/// The characters of a string that are escaped, besides those that must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escapes {
-    /// None, as JavaScript writes it.
+    /// None, as in JavaScript.
     None,
-    /// All that are not ASCII, as Python writes it.
+    /// All that are not ASCII, as in Python.
     Unicode,
-    /// The same and slashes, as PHP writes it.
+    /// All that are not ASCII, and slashes, as in PHP.
     UnicodeAndSlashes,
 }
 
-/// The blanks of a JSON text. Keys keep their order, and numbers their writing.
+/// The white space of a JSON text. Keys keep their order, and numbers their digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// None.
@@ -57,7 +57,7 @@ pub enum Layout {
 }
 
 impl Rewritten {
-    /// Every form, the commonest first.
+    /// Every form, the most common first.
     pub(super) fn all() -> impl Iterator<Item = Rewritten> {
         use Rewritten::{
             Bom, CarriageReturn, Json, JsonLine, LineFeed, Texts, UnixLines, WindowsLines,
@@ -77,7 +77,7 @@ impl Rewritten {
             ])
     }
 
-    /// The body in this form, if that is another one.
+    /// The body in this form, if it differs.
     pub(super) fn of(self, body: &[u8]) -> Option<Vec<u8>> {
         let form = match self {
             Rewritten::WithoutLineBreak => without_line_break(body)?.to_vec(),
@@ -93,7 +93,7 @@ impl Rewritten {
                 layout.of(body, |text, out| escapes.write(text, out))?
             }
         };
-        (form != body && form.len() <= LARGEST).then_some(form)
+        (form != body && form.len() <= MAX_BODY).then_some(form)
     }
 }
 
@@ -115,12 +115,12 @@ fn windows_lines(body: &[u8]) -> Vec<u8> {
 }
 
 impl Layout {
-    /// The JSON text with these blanks and no others; `write` writes its texts, quotes included.
+    /// The JSON text with this white space and no other; `write` writes its strings, quotes included.
     fn of(self, body: &[u8], write: impl Fn(&[u8], &mut Vec<u8>)) -> Option<Vec<u8>> {
         serde_json::from_slice::<IgnoredAny>(body).ok()?;
         let mut out = Vec::with_capacity(body.len());
         let (mut at, mut depth) = (0, 0_usize);
-        while let Some(&byte) = body.get(at).filter(|_| out.len() <= LARGEST) {
+        while let Some(&byte) = body.get(at).filter(|_| out.len() <= MAX_BODY) {
             at += 1;
             match byte {
                 b'"' => {
@@ -173,7 +173,7 @@ fn as_it_is(text: &[u8], out: &mut Vec<u8>) {
 }
 
 impl Escapes {
-    /// The same text in quotes, with these characters escaped.
+    /// Writes the string, quotes included, with these characters escaped.
     fn write(self, text: &[u8], out: &mut Vec<u8>) {
         let parsed = serde_json::from_slice::<String>(text);
         let Ok(plain) = parsed.and_then(|text| serde_json::to_string(&text)) else {
@@ -193,7 +193,7 @@ impl Escapes {
     }
 }
 
-/// How long the rest of a string is, its closing quote included.
+/// The length of the rest of a string, its closing quote included.
 fn string_length(rest: &[u8]) -> usize {
     let mut escaped = false;
     let ends = |byte: &u8| {
@@ -262,7 +262,7 @@ impl fmt::Display for Layout {
 mod tests {
     use super::*;
 
-    /// What other programs write of one value: Python's `json.dumps`, and serde for the rest.
+    /// The output of other programs for one value: Python's `json.dumps`, and serde for the rest.
     const COMPACT: &str = r#"{"b":[1,2.50,{}],"a":"x, y: \"{z}\"","e":[],"n":{"k":null}}"#;
     const SPACED: &str = r#"{"b": [1, 2.50, {}], "a": "x, y: \"{z}\"", "e": [], "n": {"k": null}}"#;
     const INDENTED: &str = "{\n  \"b\": [\n    1,\n    2.50,\n    {}\n  ],\n  \"a\": \"x, y: \\\"{z}\\\"\",\n  \"e\": [],\n  \"n\": {\n    \"k\": null\n  }\n}";

@@ -1,12 +1,12 @@
-//! Signing: the headers that a sender of the scheme would send.
+//! Signing: the headers that a sender of the scheme sends.
 
 use chrono::SecondsFormat;
 use http::header::HeaderValue;
 
-use super::{Key, KeyError, Parts, Scheme, TimePlace, Unit};
+use super::{Key, KeyError, Scheme, SignedParts, TimestampLocator, Unit};
 use crate::Timestamp;
 
-/// What is signed besides the body.
+/// The signed facts besides the body.
 #[derive(Debug, Clone, Copy)]
 pub struct Stamp<'s> {
     /// The message id.
@@ -15,7 +15,7 @@ pub struct Stamp<'s> {
     pub time: Timestamp,
 }
 
-/// Why a message cannot be signed.
+/// A message cannot be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
     /// No key was given.
@@ -24,19 +24,20 @@ pub enum SignError {
     /// The key cannot sign.
     #[error("the key cannot sign: {0}")]
     Key(#[from] KeyError),
-    /// A header cannot carry the value, such as an id with a line break.
+    /// The value cannot be a header's, such as an id with a line break.
     #[error("the {0} header cannot carry its value")]
     Header(String),
-    /// The id holds the text that ends it in what is signed, so a receiver cannot tell where the id ends.
+    /// The id contains the text that ends it in the signed bytes, so that a receiver cannot find its end.
     #[error("the id must not have the text in it that follows it in what is signed")]
     Id,
-    /// A message signature cannot cover what it should.
+    /// A message signature cannot cover a required part.
     #[error("the message signature {0}")]
     Message(String),
 }
 
 impl Scheme {
-    /// The headers that prove `body`, in the scheme's first spelling. Several keys sign side by side where the scheme has a list.
+    /// The headers that prove `body`, in the scheme's first spelling. Several keys sign side by side if the scheme
+    /// allows a list.
     ///
     /// # Errors
     /// [`SignError`] if there is no key, or one that cannot sign.
@@ -46,20 +47,20 @@ impl Scheme {
         stamp: Stamp<'_>,
         body: &[u8],
     ) -> Result<Vec<(String, HeaderValue)>, SignError> {
-        let places = &self.headers[0];
+        let names = &self.headers[0];
         let timestamp = self.unit.written(stamp.time);
-        let parts = Parts { id: stamp.id.as_bytes(), timestamp: timestamp.as_bytes(), body };
+        let parts = SignedParts { id: stamp.id.as_bytes(), timestamp: timestamp.as_bytes(), body };
         if self.is_ambiguous(parts.id) {
             return Err(SignError::Id);
         }
         let mut entries = Vec::new();
         let mut headers = Vec::new();
-        match &places.timestamp {
-            Some(TimePlace::Header(name)) => headers.push((name, timestamp.clone())),
-            Some(TimePlace::Entry(label)) => entries.push(format!("{label}{timestamp}")),
+        match &names.timestamp {
+            Some(TimestampLocator::Header(name)) => headers.push((name, timestamp.clone())),
+            Some(TimestampLocator::Entry(label)) => entries.push(format!("{label}{timestamp}")),
             None => {}
         }
-        headers.extend(places.id.iter().map(|name| (name, stamp.id.to_owned())));
+        headers.extend(names.id.iter().map(|name| (name, stamp.id.to_owned())));
         let together = if self.separator.is_some() { keys.len() } else { 1 };
         for key in keys.iter().take(together) {
             let label = &self.kinds[key.kind].label;
@@ -69,7 +70,7 @@ impl Scheme {
             return Err(SignError::NoKey);
         }
         let separator = self.separator.map(String::from).unwrap_or_default();
-        headers.push((&places.signature, entries.join(&separator)));
+        headers.push((&names.signature, entries.join(&separator)));
         let value = |(name, text): (&String, String)| match HeaderValue::from_str(&text) {
             Ok(value) => Ok((name.clone(), value)),
             Err(_) => Err(SignError::Header(name.clone())),
@@ -79,7 +80,7 @@ impl Scheme {
 }
 
 impl Unit {
-    /// The time as the scheme's senders write it.
+    /// Formats the time in this unit.
     pub fn written(self, time: Timestamp) -> String {
         match self {
             Unit::Seconds => time.timestamp().to_string(),

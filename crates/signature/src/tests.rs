@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 use chrono::DateTime;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Key, Scheme, Stamp, Unproven, schemes};
+use super::{Key, Scheme, Stamp, VerifyError, schemes};
 use crate::Timestamp;
 
-/// A request that is genuine by somebody else's word: published, or signed by another implementation.
+/// A request that is genuine by independent evidence: published, or signed by another implementation.
 struct Genuine {
     scheme: &'static str,
     key: String,
@@ -40,7 +40,7 @@ impl Genuine {
         headers(&self.headers)
     }
 
-    fn verify(&self) -> Result<usize, Unproven> {
+    fn verify(&self) -> Result<usize, VerifyError> {
         verify(&self.scheme(), &[&self.key()], &self.headers(), &self.body, at(self.time))
     }
 
@@ -77,7 +77,7 @@ fn verify(
     headers: &HeaderMap,
     body: &[u8],
     now: Timestamp,
-) -> Result<usize, Unproven> {
+) -> Result<usize, VerifyError> {
     let presented = scheme.present(headers, super::TOLERANCE, now)?;
     scheme.verify(&presented, body, keys.iter().copied())
 }

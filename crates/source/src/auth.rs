@@ -1,4 +1,4 @@
-//! What proves that a request is its sender's: a bearer key, a signature, or both.
+//! Authentication of requests: a bearer key, a signature, or both.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -11,88 +11,93 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use signature::{
-    Fingerprint, Key, Message, MessageKey, MessagePresented, Presented, Scheme, Unproven,
+    Fingerprint, Key, Message, MessageKey, Scheme, UnverifiedMessage, UnverifiedSignature,
+    VerifyError,
 };
 use subtle::{Choice, ConstantTimeEq};
 use text::field::credentials;
 
-use super::{Refusal, Suspects};
+use super::{DiagnosticKeys, Refusal};
 
-/// What a source accepts as proof. Everything it holds is asked for; if it holds nothing, anyone can send.
+/// The authentication that a source requires: every part that is set. Without any, anyone can send.
 #[derive(Debug, Default)]
 pub struct Auth {
-    /// Any of these bearer keys.
-    pub bearer: Vec<Accepted<BearerKey>>,
-    /// Whether the bearer key may come as `access_token` in the query, as CloudEvents asks for.
+    /// The accepted bearer keys.
+    pub bearer: Vec<AcceptedKey<BearerKey>>,
+    /// True if the bearer key may be `access_token` in the query, as CloudEvents specifies.
     pub query: bool,
-    /// A signature.
-    pub signature: Option<Signed>,
-    /// A signature that covers what its sender chose, by RFC 9421.
-    pub message: Option<SignedMessage>,
-    /// What it does not accept, but knows.
-    pub suspects: Suspects,
+    /// The signature.
+    pub signature: Option<SignatureAuth>,
+    /// The message signature (RFC 9421), which covers parts of the sender's choice.
+    pub message: Option<MessageSignatureAuth>,
+    /// Unaccepted keys, for diagnosis.
+    pub diagnostic_keys: DiagnosticKeys,
 }
 
-/// Any of some keys' signatures.
+/// A signature by one of several keys.
 #[derive(Debug)]
-pub struct Signed {
-    /// How the sender signs.
+pub struct SignatureAuth {
+    /// The signature scheme.
     pub scheme: Scheme,
-    /// The keys it may sign with.
-    pub keys: Vec<Accepted<Key>>,
-    /// How old or how early a timestamp may be, in seconds.
+    /// The accepted keys.
+    pub keys: Vec<AcceptedKey<Key>>,
+    /// The tolerance of a timestamp, in seconds, both ways.
     pub tolerance: u64,
-    /// The number of the key that was used last; it is tried first.
+    /// The index of the key used last; it is tried first.
     latest: AtomicUsize,
 }
 
-impl Signed {
-    /// A scheme and the keys that it is verified with.
-    pub fn new(scheme: Scheme, keys: Vec<Accepted<Key>>, tolerance: u64) -> Self {
-        Signed { scheme, keys, tolerance, latest: AtomicUsize::new(0) }
+impl SignatureAuth {
+    /// A scheme and its accepted keys.
+    pub fn new(scheme: Scheme, keys: Vec<AcceptedKey<Key>>, tolerance: u64) -> Self {
+        SignatureAuth { scheme, keys, tolerance, latest: AtomicUsize::new(0) }
     }
 
     /// The key that signed the body.
-    fn verify(&self, presented: &Presented, body: &[u8]) -> Result<&Accepted<Key>, Unproven> {
+    fn verify(
+        &self,
+        unverified: &UnverifiedSignature,
+        body: &[u8],
+    ) -> Result<&AcceptedKey<Key>, VerifyError> {
         let latest = self.latest.load(Ordering::Relaxed);
         let (before, from) = self.keys.split_at(latest);
         let keys = || from.iter().chain(before);
-        let place = self.scheme.verify(presented, body, keys().map(|key| &key.key))?;
-        let number = (latest + place) % self.keys.len();
-        if place > 0 {
+        let index = self.scheme.verify(unverified, body, keys().map(|key| &key.key))?;
+        let number = (latest + index) % self.keys.len();
+        if index > 0 {
             self.latest.store(number, Ordering::Relaxed);
         }
         Ok(&self.keys[number])
     }
 }
 
-/// Any of some keys' message signatures.
+/// A message signature by one of several keys.
 #[derive(Debug)]
-pub struct SignedMessage {
-    /// The keys it may sign with.
-    pub keys: Vec<Accepted<MessageKey>>,
-    /// How old or how early a timestamp may be, in seconds.
+pub struct MessageSignatureAuth {
+    /// The accepted keys.
+    pub keys: Vec<AcceptedKey<MessageKey>>,
+    /// The tolerance of a timestamp, in seconds, both ways.
     pub tolerance: u64,
-    /// The headers that say what a delivery is: one that is there must be covered.
+    /// The headers with facts about a delivery: a present one must be covered.
     pub covered: Vec<HeaderName>,
 }
 
-impl SignedMessage {
-    /// The key that signed the body, and when.
+impl MessageSignatureAuth {
+    /// The key that signed the body, and the time of signing.
     fn verify(
         &self,
-        presented: &MessagePresented,
+        unverified: &UnverifiedMessage,
         body: &[u8],
-    ) -> Result<(&Accepted<MessageKey>, i64), Unproven> {
-        let (number, created) = presented.verify(body, self.keys.iter().map(|key| &key.key))?;
+    ) -> Result<(&AcceptedKey<MessageKey>, i64), VerifyError> {
+        let (number, created) = unverified.verify(body, self.keys.iter().map(|key| &key.key))?;
         Ok((&self.keys[number], created))
     }
 }
 
-/// A bearer key. Its digest is compared, so that this takes the same time whatever its length.
+/// A bearer key. Its digest is compared, so that the comparison takes the same time for any length.
 pub struct BearerKey {
     digest: [u8; 32],
-    /// The text of a configured one, by which it is found where a proven sender repeats it.
+    /// The text of a configured key, to find it where an authentic sender repeats it.
     text: Option<SecretString>,
 }
 
@@ -112,91 +117,91 @@ impl fmt::Debug for BearerKey {
     }
 }
 
-/// A key that a source accepts, and when it last did.
+/// An accepted key and the time of its last use.
 #[derive(Debug)]
-pub struct Accepted<K> {
-    /// What stands for the key in logs.
+pub struct AcceptedKey<K> {
+    /// The fingerprint, which identifies the key in logs.
     pub fingerprint: Fingerprint,
     pub(super) key: K,
-    /// Milliseconds since 1970; the least number if it has not been used since the start.
+    /// Milliseconds since 1970; `i64::MIN` if it has not been used since the start.
     last_used: AtomicI64,
 }
 
-impl<K> Accepted<K> {
+impl<K> AcceptedKey<K> {
     fn with(fingerprint: Fingerprint, key: K) -> Self {
-        Accepted { fingerprint, key, last_used: AtomicI64::new(i64::MIN) }
+        AcceptedKey { fingerprint, key, last_used: AtomicI64::new(i64::MIN) }
     }
 
-    /// When it last proved a request of this process.
+    /// The time of its last use in this process.
     pub fn last_used(&self) -> Option<Timestamp> {
         DateTime::from_timestamp_millis(self.last_used.load(Ordering::Relaxed))
     }
 
-    fn used(&self, now: Timestamp) -> Fingerprint {
+    fn mark_used(&self, now: Timestamp) -> Fingerprint {
         self.last_used.fetch_max(now.timestamp_millis(), Ordering::Relaxed);
         self.fingerprint
     }
 }
 
-impl Accepted<BearerKey> {
-    /// The bearer key whose text is `secret`.
+impl AcceptedKey<BearerKey> {
+    /// A bearer key.
     pub fn bearer(secret: &SecretString) -> Self {
         let text = Some(secret.clone());
         let key = BearerKey { text, ..BearerKey::of(secret.expose_secret().as_bytes()) };
-        Accepted::with(Fingerprint::of(secret), key)
+        AcceptedKey::with(Fingerprint::of(secret), key)
     }
 }
 
-impl Accepted<Key> {
+impl AcceptedKey<Key> {
     /// A key of a scheme.
     pub fn signing(key: Key) -> Self {
-        Accepted::with(key.fingerprint, key)
+        AcceptedKey::with(key.fingerprint, key)
     }
 }
 
-impl Accepted<MessageKey> {
+impl AcceptedKey<MessageKey> {
     /// A key of message signatures.
     pub fn message(key: MessageKey) -> Self {
-        Accepted::with(key.fingerprint, key)
+        AcceptedKey::with(key.fingerprint, key)
     }
 }
 
-/// What a request's headers have proved so far.
+/// The credentials of a request's headers; a signature needs the body to be verified.
 #[derive(Debug)]
-pub(super) struct Proof {
+pub(super) struct HeaderProof {
     bearer: Option<Fingerprint>,
-    presented: Option<Presented>,
-    message: Option<MessagePresented>,
+    unverified: Option<UnverifiedSignature>,
+    message: Option<UnverifiedMessage>,
 }
 
-/// What a request's headers and its bytes have proved together.
+/// The result of authentication.
 #[derive(Debug)]
-pub(super) struct Proved {
-    /// The key that signed it, else the bearer key that came with it.
+pub(super) struct Authenticated {
+    /// The signing key, else the bearer key.
     pub(super) key: Option<Fingerprint>,
-    /// What was signed besides the body and tells one message from another: its id, else the time of signing.
+    /// The value that was signed besides the body and distinguishes messages: the id, else the time of signing.
     pub(super) stamp: Option<Vec<u8>>,
 }
 
-impl Proof {
-    /// Whether the body has nothing more to prove.
+impl HeaderProof {
+    /// True if the headers alone authenticate the request.
     pub(super) fn is_complete(&self) -> bool {
-        self.presented.is_none() && self.message.is_none()
+        self.unverified.is_none() && self.message.is_none()
     }
 }
 
 impl Auth {
-    /// Any of these bearer keys, and nothing else.
-    pub fn bearer(keys: impl IntoIterator<Item = Accepted<BearerKey>>) -> Self {
+    /// Bearer keys only.
+    pub fn bearer(keys: impl IntoIterator<Item = AcceptedKey<BearerKey>>) -> Self {
         Auth { bearer: keys.into_iter().collect(), ..Auth::default() }
     }
 
-    /// Whether anyone can send.
+    /// True if anyone can send.
     pub fn is_none(&self) -> bool {
         self.bearer.is_empty() && self.signature.is_none() && self.message.is_none()
     }
 
-    /// Every key, and when this process last saw it used.
+    /// Every key, with the time of its last use in this process.
     pub fn keys(&self) -> impl Iterator<Item = (Fingerprint, Option<Timestamp>)> {
         let bearer = self.bearer.iter().map(|key| (key.fingerprint, key.last_used()));
         let signing = self.signature.iter().flat_map(|signed| &signed.keys);
@@ -206,22 +211,22 @@ impl Auth {
             .chain(message.map(|key| (key.fingerprint, key.last_used())))
     }
 
-    /// Whether a text repeats one of the bearer keys.
+    /// True if a text contains one of the bearer keys.
     pub(super) fn has_key_in(&self, text: &[u8]) -> bool {
         let keys = self.bearer.iter().filter_map(|key| key.key.text.as_ref());
         keys.map(|key| key.expose_secret().as_bytes())
             .any(|key| !key.is_empty() && memmem::find(text, key).is_some())
     }
 
-    /// What the headers alone can prove.
-    pub(super) fn admit(&self, head: Message<'_>, now: Timestamp) -> Result<Proof, Refusal> {
+    /// Checks the headers.
+    pub(super) fn admit(&self, head: Message<'_>, now: Timestamp) -> Result<HeaderProof, Refusal> {
         let Message { headers, uri, .. } = head;
         let bearer = if self.bearer.is_empty() {
             None
         } else {
-            Some(self.bearer_key(headers, uri.query())?.used(now))
+            Some(self.bearer_key(headers, uri.query())?.mark_used(now))
         };
-        let presented = match &self.signature {
+        let unverified = match &self.signature {
             Some(signed) => Some(signed.scheme.present(headers, signed.tolerance, now)?),
             None => None,
         };
@@ -229,43 +234,44 @@ impl Auth {
             Some(signed) => Some(head.present(&signed.covered, signed.tolerance, now)?),
             None => None,
         };
-        Ok(Proof { bearer, presented, message })
+        Ok(HeaderProof { bearer, unverified, message })
     }
 
-    /// What the bytes prove.
+    /// Verifies the body.
     pub(super) fn verify(
         &self,
-        proof: &Proof,
+        proof: &HeaderProof,
         body: &[u8],
         now: Timestamp,
-    ) -> Result<Proved, Refusal> {
-        let mut proved = Proved { key: proof.bearer, stamp: None };
-        if let (Some(signed), Some(presented)) = (&self.signature, &proof.presented) {
-            let key = signed.verify(presented, body)?.used(now);
-            proved = Proved { key: Some(key), stamp: presented.stamp().map(<[u8]>::to_vec) };
+    ) -> Result<Authenticated, Refusal> {
+        let mut authenticated = Authenticated { key: proof.bearer, stamp: None };
+        if let (Some(signed), Some(unverified)) = (&self.signature, &proof.unverified) {
+            let key = signed.verify(unverified, body)?.mark_used(now);
+            authenticated =
+                Authenticated { key: Some(key), stamp: unverified.stamp().map(<[u8]>::to_vec) };
         }
-        if let (Some(signed), Some(presented)) = (&self.message, &proof.message) {
-            let (key, created) = signed.verify(presented, body)?;
+        if let (Some(signed), Some(unverified)) = (&self.message, &proof.message) {
+            let (key, created) = signed.verify(unverified, body)?;
             let stamp = Some(created.to_string().into_bytes());
-            proved = Proved { key: Some(key.used(now)), stamp };
+            authenticated = Authenticated { key: Some(key.mark_used(now)), stamp };
         }
-        Ok(proved)
+        Ok(authenticated)
     }
 
     fn bearer_key(
         &self,
         headers: &HeaderMap,
         query: Option<&str>,
-    ) -> Result<&Accepted<BearerKey>, Refusal> {
+    ) -> Result<&AcceptedKey<BearerKey>, Refusal> {
         let query = query.filter(|_| self.query).and_then(access_token);
-        let presented = match (in_header(headers), query) {
-            (Ok(_), Some(_)) => return Err(Refusal::KeyTwice),
+        let unverified = match (in_header(headers), query) {
+            (Ok(_), Some(_)) => return Err(Refusal::ConflictingKeys),
             (Err(Refusal::NoAuthorization), Some(token)) => BearerKey::of(&token),
             (token, _) => BearerKey::of(token?),
         };
         let mut accepted = None;
         for key in &self.bearer {
-            let equal: Choice = key.key.digest.ct_eq(&presented.digest);
+            let equal: Choice = key.key.digest.ct_eq(&unverified.digest);
             accepted = if equal.into() { Some(key) } else { accepted };
         }
         accepted.ok_or(Refusal::WrongKey(self.bearer.len()))
@@ -276,7 +282,7 @@ fn in_header(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::NoAuthorization)?.as_bytes();
     if values.next().is_some() {
-        return Err(Refusal::AuthorizationTwice);
+        return Err(Refusal::RepeatedAuthorization);
     }
     credentials(value, "Bearer").ok_or(Refusal::NotBearer)
 }

@@ -1,5 +1,5 @@
-//! A call that its sender waits for: a request becomes an [`AdmittedCall`] on the strength of its headers and a
-//! [`VerifiedCall`] on the strength of its bytes.
+//! Hook calls: a request becomes an [`AdmittedCall`] when its headers are checked and a [`VerifiedCall`] when its bytes
+//! are.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use http::request;
 use signature::Fingerprint;
 use text::field;
 
-use super::{Admission, Refusal, Rejected, Source, auth, mark};
+use super::{Admission, Refusal, Rejected, Source, auth, canary_name};
 
 const REQUEST_NAME: HeaderName = HeaderName::from_static("x-directscale-requestname");
 const CALLBACK_TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
 const USER: HeaderName = HeaderName::from_static("x-directscale-user");
 
-/// A call whose headers prove its sender; its body has not been read.
+/// A call with checked headers; its body has not been read.
 #[derive(Debug)]
 pub struct AdmittedCall {
     source: Arc<Source>,
-    proof: auth::Proof,
+    proof: auth::HeaderProof,
     headers: HeaderMap,
     now: Timestamp,
 }
@@ -29,7 +29,7 @@ pub struct AdmittedCall {
 impl Admission for AdmittedCall {
     type Verified = VerifiedCall;
 
-    /// A call names no client account, so the list of accounts is not asked.
+    /// A call names no client account, so the list of client ids does not apply.
     fn admit(
         source: &Arc<Source>,
         head: request::Parts,
@@ -49,7 +49,7 @@ impl Admission for AdmittedCall {
 
     fn verify(self, body: Bytes) -> Result<VerifiedCall, Box<Rejected>> {
         let key = match self.source.auth.verify(&self.proof, &body, self.now) {
-            Ok(proved) => proved.key,
+            Ok(authenticated) => authenticated.key,
             Err(refusal) => {
                 let headers = self.headers;
                 return Err(Box::new(Rejected { refusal, headers, body: Some(body) }));
@@ -62,10 +62,10 @@ impl Admission for AdmittedCall {
 }
 
 impl AdmittedCall {
-    /// The hook's id, as the caller's header has it.
+    /// The hook's id in the caller's header.
     ///
     /// # Errors
-    /// [`Refusal`] if the header is there twice.
+    /// [`Refusal`] if the header is repeated.
     pub fn request_name(&self) -> Result<Option<Cow<'_, str>>, Refusal> {
         Ok(single(&self.headers, &REQUEST_NAME)?.map(|value| field::text(value.as_bytes())))
     }
@@ -80,14 +80,14 @@ impl AdmittedCall {
     }
 }
 
-/// A call that is proven to be its sender's, byte for byte.
+/// A call whose authenticity is verified, byte for byte.
 #[derive(Debug)]
 pub struct VerifiedCall {
-    /// The token that the sender's own logic takes once.
+    /// The one-time token for the sender's own logic.
     pub token: HeaderValue,
-    /// The user on whose behalf it calls, if there is one; the bytes as they came.
+    /// The user on whose behalf it calls, if there is one; the bytes as received.
     pub user: Option<HeaderValue>,
-    /// The key that proved it.
+    /// The key that authenticated it.
     pub key: Option<Fingerprint>,
     /// The request model, exactly as received.
     pub body: Bytes,
@@ -95,7 +95,7 @@ pub struct VerifiedCall {
 }
 
 impl VerifiedCall {
-    /// The names of the headers that it came with, each once.
+    /// The distinct names of the request's headers.
     pub fn header_names(&self) -> Vec<String> {
         self.headers.keys().map(ToString::to_string).collect()
     }
@@ -105,13 +105,13 @@ impl VerifiedCall {
         self.user.as_ref().map(|user| field::text(user.as_bytes()).into_owned())
     }
 
-    /// What the call asks about, if its body is marked as a probe's.
-    pub fn mark(&self) -> Option<String> {
-        mark(&self.body)
+    /// The hook named by a canary, if the call is one.
+    pub fn canary(&self) -> Option<String> {
+        canary_name(&self.body)
     }
 }
 
-/// The value of a header that may be there once; an empty one is none.
+/// The value of a header that must not be repeated; an empty value is none.
 fn single<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -119,7 +119,7 @@ fn single<'h>(
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|value| !field::trimmed(value.as_bytes()).is_empty());
     match values.next() {
-        Some(_) => Err(Refusal::Twice(name.to_string())),
+        Some(_) => Err(Refusal::RepeatedHeader(name.to_string())),
         None => Ok(value),
     }
 }

@@ -1,9 +1,9 @@
-//! The vendor's callback API: one attempt for each token, over kept connections.
+//! The vendor's callback API: one attempt per token, over pooled connections.
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use client::{cause, client, execute};
-use contract::hook::{CallbackError, CallbackRequest, LARGEST, Representation, Vendor};
+use contract::hook::{CallbackError, CallbackRequest, MAX_RESPONSE_BYTES, Representation, Vendor};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Request, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout_at};
 const TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
 const USER: HeaderName = HeaderName::from_static("x-directscale-user");
 
-/// Where hooks are called back, below the base URL.
+/// The path of hooks, below the base URL.
 const HOOKS: &str = "api/extension/hooks/";
 
-/// Where page tokens are checked, below the base URL.
+/// The path of page token validation, below the base URL.
 const PAGES: &str = "api/extension/pages/ValidateToken";
 
 /// The vendor's system of one environment, for hooks and for page tokens.
@@ -30,11 +30,11 @@ pub struct CallbackApi {
 }
 
 impl CallbackApi {
-    /// The API at `base`, e.g. `https://acme.corpadmin.directscale.com/`, with the key that the vendor made for this
-    /// direction (the *DirectScale Secret*).
+    /// The API at `base`, e.g. `https://acme.corpadmin.directscale.com/`, with the vendor's key for this direction (the
+    /// *DirectScale Secret*).
     ///
     /// # Errors
-    /// If no header can carry the key, or no client can be set up.
+    /// If the key is no valid header value, or no client can be built.
     pub fn new(mut base: Url, key: &SecretString) -> anyhow::Result<Self> {
         let mut key = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
             .map_err(|_| anyhow::anyhow!("no header can carry the key"))?;
@@ -53,7 +53,7 @@ impl CallbackApi {
     /// The name of the user who opened the page with this token.
     ///
     /// # Errors
-    /// [`PageError`] if the token is not the page's, or the vendor cannot say.
+    /// [`PageError`] if the token is not the page's, or the vendor cannot be asked.
     pub async fn page_user(
         &self,
         page: &str,
@@ -62,16 +62,16 @@ impl CallbackApi {
     ) -> Result<String, PageError> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Question<'q> {
+        struct TokenRequest<'q> {
             token: &'q str,
             page_name: &'q str,
         }
-        let question = serde_json::to_vec(&Question { token, page_name: page })
+        let token_request = serde_json::to_vec(&TokenRequest { token, page_name: page })
             .map_err(|error| CallbackError::NotJson(error.to_string()))?;
-        let request = self.request(PAGES, question.into())?;
+        let request = self.request(PAGES, token_request.into())?;
         match self.send(request, deadline).await {
-            Ok(answer) => user(&answer.decoded()?),
-            // The status for a token that is not accepted is not documented; a fault of the vendor's own is none of these.
+            Ok(response) => user(&response.decoded()?),
+            // The status for a refused token is not documented; a fault of the vendor's own is none of these.
             Err(CallbackError::Refused(_) | CallbackError::Status(400..=499)) => {
                 Err(PageError::Refused)
             }
@@ -85,7 +85,7 @@ impl CallbackApi {
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(AUTHORIZATION, self.key.clone());
-        // Handlers read the answer, and it is not worth the time to pack it.
+        // Handlers read the response; compressing it would cost more time than it saves.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         *request.body_mut() = Some(body.into());
         Ok(request)
@@ -97,7 +97,7 @@ impl CallbackApi {
         deadline: Instant,
     ) -> Result<Representation, CallbackError> {
         let exchange = async {
-            // A token is good for one use: what comes a second time does nothing a second time.
+            // A token is valid once, so a repeated request has no second effect.
             let response = execute(&self.client, request).await.map_err(unreachable)?;
             let status = response.status().as_u16();
             match status {
@@ -126,46 +126,46 @@ impl Vendor for CallbackApi {
     }
 }
 
-/// Why a page token proves nobody.
+/// A page token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// The request has no token or no page in its query.
+    /// The request lacks a token or a page in its query.
     #[error("the query has no {0}")]
     Missing(&'static str),
-    /// The vendor does not know the token, or not for this page.
+    /// The vendor does not accept the token, or not for this page.
     #[error("the vendor does not accept the page token")]
     Refused,
-    /// The vendor said that the token is good, but not whose it is.
+    /// The vendor accepts the token, but names no user.
     #[error("the vendor accepts the page token, but names no user")]
-    Nobody,
+    NoUser,
     /// The vendor cannot be asked.
     #[error("the page token cannot be checked: {0}")]
     Unchecked(#[from] CallbackError),
 }
 
-/// The user's name in either of the two shapes that are known: a bare JSON string, or an object with `username`.
-fn user(answer: &[u8]) -> Result<String, PageError> {
+/// The user's name in either of the two known forms: a bare JSON string, or an object with `username`.
+fn user(response: &[u8]) -> Result<String, PageError> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Said {
+    enum UserResponse {
         Name(String),
         Object {
             #[serde(alias = "Username", alias = "userName", alias = "UserName")]
             username: String,
         },
     }
-    let name = match serde_json::from_slice(answer) {
-        Ok(Said::Name(name) | Said::Object { username: name }) => name,
-        Err(_) => return Err(PageError::Nobody),
+    let name = match serde_json::from_slice(response) {
+        Ok(UserResponse::Name(name) | UserResponse::Object { username: name }) => name,
+        Err(_) => return Err(PageError::NoUser),
     };
-    if name.trim().is_empty() { Err(PageError::Nobody) } else { Ok(name) }
+    if name.trim().is_empty() { Err(PageError::NoUser) } else { Ok(name) }
 }
 
 async fn read(mut response: Response) -> Result<Representation, CallbackError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > LARGEST {
-            return Err(CallbackError::TooLarge(LARGEST));
+        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+            return Err(CallbackError::TooLarge(MAX_RESPONSE_BYTES));
         }
         body.extend_from_slice(&chunk);
     }
@@ -183,14 +183,15 @@ mod tests {
 
     #[test]
     fn a_page_user_is_read_from_both_shapes() {
-        for answer in [r#""jsmith""#, r#"{"username":"jsmith"}"#, r#"{"Username":"jsmith","x":1}"#]
+        for response in
+            [r#""jsmith""#, r#"{"username":"jsmith"}"#, r#"{"Username":"jsmith","x":1}"#]
         {
-            assert_eq!(user(answer.as_bytes()), Ok("jsmith".to_owned()), "{answer}");
+            assert_eq!(user(response.as_bytes()), Ok("jsmith".to_owned()), "{response}");
         }
-        for answer in
+        for response in
             ["", "null", "true", r#""""#, r#"{"username":" "}"#, "{}", "[\"jsmith\"]", "jsmith"]
         {
-            assert_eq!(user(answer.as_bytes()), Err(PageError::Nobody), "{answer}");
+            assert_eq!(user(response.as_bytes()), Err(PageError::NoUser), "{response}");
         }
     }
 }

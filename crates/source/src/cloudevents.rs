@@ -1,4 +1,4 @@
-//! CloudEvents over HTTP: in which mode an event comes, and who is allowed to send any.
+//! CloudEvents over HTTP: the mode of an event, and the origins that may send.
 
 use contract::event::Dialect;
 use http::HeaderMap;
@@ -6,10 +6,10 @@ use http::header::CONTENT_TYPE;
 
 use super::Source;
 
-/// How the media type of an event that is all in the body begins.
+/// The prefix of the media types of structured mode.
 const STRUCTURED: &str = "application/cloudevents";
 
-/// Whether the body holds the event's attributes beside its data.
+/// True in structured mode: the body holds the event's attributes beside its data.
 pub(super) fn is_structured(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let begin = value.get(..STRUCTURED.len()).unwrap_or_default();
@@ -17,12 +17,12 @@ pub(super) fn is_structured(headers: &HeaderMap) -> bool {
 }
 
 impl Source {
-    /// Whether senders ask this source for consent before they send.
-    pub fn is_asked(&self) -> bool {
+    /// True if senders ask this source for permission before they send.
+    pub fn asks_permission(&self) -> bool {
         self.dialect == Dialect::CloudEvents
     }
 
-    /// Whether a sender that calls itself `origin` may send.
+    /// True if a sender of this origin may send.
     pub fn allows(&self, origin: &str) -> bool {
         self.allowed_origins.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin))
     }

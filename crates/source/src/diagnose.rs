@@ -1,4 +1,4 @@
-//! Why a request was refused, in words that its owner can act on: what would have matched.
+//! Diagnosis of a refusal, for the source's owner: the credentials or the form that would have been accepted.
 //!
 //! For the log, the console and `verify` only, never for the sender. No finding holds a key, a signature or a body.
 
@@ -15,67 +15,67 @@ use http::header::HeaderMap;
 
 use super::{Refusal, Source};
 
-/// The most findings that are told of one request.
-pub const MOST: usize = 5;
+/// The most findings about one request.
+pub const MAX_FINDINGS: usize = 5;
 
-/// A refused request, as it came.
+/// A refused request, as received.
 #[derive(Clone, Copy)]
-pub struct Request<'r> {
-    /// Its headers.
+pub struct RefusedRequest<'r> {
+    /// The headers.
     pub headers: &'r HeaderMap,
-    /// Its query, if it has one.
+    /// The query, if there is one.
     pub query: Option<&'r str>,
-    /// Its body, if it has been read.
+    /// The body, if it has been read.
     pub body: Option<&'r [u8]>,
-    /// When it came.
+    /// The time of receipt.
     pub now: Timestamp,
 }
 
-/// What would have matched, in the order in which to look at it. All of it holds together, unless it names two keys.
+/// The findings about a refusal, most important first. They hold together, unless they name two keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings(Vec<Finding>);
+pub struct Diagnosis(Vec<Finding>);
 
-/// One thing that would have matched.
+/// A finding about a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// The signature is that of another source's key.
-    SignedFor(Stranger),
+    /// The signature is of another source's key.
+    SignedFor(ForeignKey),
     /// The bearer key is another source's.
-    BearerFor(Stranger),
-    /// The key is a former one of this source.
+    BearerFor(ForeignKey),
+    /// The key is a retired one of this source.
     Retired(Fingerprint),
-    /// A signing key of this source was used in another way.
+    /// A signing key of this source was misread.
     Misread {
         /// The key.
         key: Fingerprint,
-        /// How it was used.
+        /// The misreading.
         how: Misreading,
     },
-    /// A key of this source signed as the senders of another scheme do.
+    /// A key of this source signed in another scheme.
     OtherScheme {
         /// The key.
         key: Fingerprint,
-        /// The scheme.
+        /// The scheme of the request.
         found: String,
-        /// The source's own.
+        /// The scheme of the source.
         expected: String,
     },
-    /// The signature is right but for this.
+    /// The signature is valid but for this difference.
     Signature(Difference),
-    /// The bearer key is accepted by itself, and was refused for how it came.
+    /// The bearer key itself is accepted, and was refused for its form.
     Bearer(Fingerprint),
-    /// A bearer key that came in another form.
+    /// The bearer key has another form.
     Form(BearerForm),
-    /// The beginning of an accepted bearer key.
+    /// The bearer key is the beginning of an accepted one.
     CutShort(Fingerprint),
     /// The client id is in another source's list.
     ClientOf {
         /// The other source.
         source: String,
     },
-    /// There is nothing to compare.
+    /// The request has no credentials to compare.
     NoProof,
-    /// Only the body could tell, and it was not read.
+    /// The body is needed to compare, and was not read.
     Unread,
     /// Nothing that was tried matches.
     Unknown,
@@ -83,25 +83,25 @@ pub enum Finding {
 
 /// A key of another source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stranger {
+pub struct ForeignKey {
     /// The source.
     pub source: String,
     /// The key.
     pub key: Fingerprint,
-    /// Whether that source does not accept it any more either.
+    /// True if that source has retired the key, too.
     pub is_retired: bool,
 }
 
-/// How a bearer key came, where `Authorization: Bearer` and the bare key are expected.
+/// A form of a bearer key other than `Authorization: Bearer` and the bare key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BearerForm {
     /// Without the word `Bearer`.
     NoScheme,
-    /// As a user's name or password.
+    /// As the user name or password of Basic authentication.
     Basic,
-    /// Behind another word.
+    /// After another scheme.
     OtherScheme,
-    /// Behind the word `Bearer` twice.
+    /// After `Bearer` twice.
     Twice,
     /// With spaces or quotes around it.
     Wrapped,
@@ -113,44 +113,44 @@ pub enum BearerForm {
     Query,
 }
 
-/// Finds what would have matched, had `source` not refused the request because of `refusal`.
+/// Finds the difference without which `source` would not have refused the request with `refusal`.
 pub fn diagnose(
     source: &Source,
     sources: &[Arc<Source>],
     refusal: &Refusal,
-    request: Request<'_>,
-) -> Findings {
+    request: RefusedRequest<'_>,
+) -> Diagnosis {
     let others = sources.iter().map(AsRef::as_ref).filter(|other| other.name != source.name);
     let others: Vec<&Source> = others.collect();
     let mut findings = match refusal {
-        Refusal::Unproven(_) => signature::diagnose(source, &others, request),
+        Refusal::Signature(_) => signature::diagnose(source, &others, request),
         Refusal::ClientId(id) => client(id.as_ref(), &others),
         _ => bearer::diagnose(source, &others, request),
     };
-    findings.truncate(MOST);
-    Findings(findings)
+    findings.truncate(MAX_FINDINGS);
+    Diagnosis(findings)
 }
 
-/// The sources that take this client.
+/// The sources that accept this client.
 fn client(id: Option<&String>, others: &[&Source]) -> Vec<Finding> {
     let Some(id) = id else { return Vec::new() };
     let takes = others.iter().filter(|other| other.client_ids.contains(id));
     takes.map(|other| Finding::ClientOf { source: other.name.clone() }).collect()
 }
 
-impl Findings {
-    /// Each of them.
+impl Diagnosis {
+    /// The findings.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter()
     }
 
-    /// Whether nothing was found that says more than the reason of the refusal.
+    /// True if there is no finding besides the reason of the refusal.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl fmt::Display for Findings {
+impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, finding) in self.0.iter().enumerate() {
             if number > 0 {
@@ -165,8 +165,8 @@ impl fmt::Display for Findings {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Finding::SignedFor(stranger) => write!(f, "it is signed with {stranger}"),
-            Finding::BearerFor(stranger) => write!(f, "the bearer key is {stranger}"),
+            Finding::SignedFor(foreign_key) => write!(f, "it is signed with {foreign_key}"),
+            Finding::BearerFor(foreign_key) => write!(f, "the bearer key is {foreign_key}"),
             Finding::Retired(key) => {
                 write!(f, "the key {key} is one of this source's retired_keys, so give the sender a current one")
             }
@@ -184,7 +184,7 @@ impl fmt::Display for Finding {
             Finding::ClientOf { source } => {
                 write!(f, "the client id is in client_ids of source `{source}`")
             }
-            Finding::NoProof => f.write_str("nothing in its headers could be the proof that is asked for"),
+            Finding::NoProof => f.write_str("its headers have no credentials of the required kind"),
             Finding::Unread => f.write_str("its body was not read, so no signature could be compared"),
             Finding::Unknown => f.write_str(
                 "no key of any source matches, in any of the usual ways: the key is another one, or the body was changed",
@@ -193,9 +193,9 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for Stranger {
+impl fmt::Display for ForeignKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stranger { source, key, is_retired } = self;
+        let ForeignKey { source, key, is_retired } = self;
         let retired = if *is_retired { "retired " } else { "" };
         write!(f, "the {retired}key {key} of source `{source}`")
     }
@@ -206,8 +206,8 @@ impl fmt::Display for BearerForm {
         match self {
             BearerForm::NoScheme => f.write_str("it came without `Bearer ` before it"),
             BearerForm::Basic => f.write_str("it came as Basic, and Bearer is expected"),
-            BearerForm::OtherScheme => f.write_str("it came behind another word than Bearer"),
-            BearerForm::Twice => f.write_str("it came behind Bearer twice"),
+            BearerForm::OtherScheme => f.write_str("it came after another word than Bearer"),
+            BearerForm::Twice => f.write_str("it came after Bearer twice"),
             BearerForm::Wrapped => f.write_str("it came with spaces or quotes around it"),
             BearerForm::PercentEncoded => f.write_str("it came percent-encoded"),
             BearerForm::Header(name) => {

@@ -1,334 +1,244 @@
-//! The few facts that are read from a body at the edge: is it JSON, and what stands in the places of interest.
+//! The envelope of a delivery: its facts, from the headers and the body.
 
-use std::borrow::Cow;
-use std::fmt;
+use contract::event::{Dialect, NetDateTime};
+use contract::time::Timestamp;
+use http::HeaderMap;
+use percent_encoding::percent_decode;
+use text::field;
 
-use contract::event::{json_text, scalar, whole_pairs};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use super::body_facts::{self, BodyFacts};
+use super::field_locator::{Fact, FieldLocator, FieldLocators, HeaderLocator, PerFact};
+use super::{Refusal, cloudevents, identity};
 
-use super::Refusal;
-use super::places::{PerFact, Step, Watched};
+/// The longest id that is kept unabridged, in bytes. Ids are kept in memory and are in every log line.
+const MAX_ID: usize = 512;
 
-/// What a body says of itself.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// The longest event name that is kept unabridged, in bytes.
+const MAX_NAME: usize = 200;
+
+/// The parts of a request that hold its facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FactScope {
+    /// Headers and body, depending on the locator.
+    Both,
+    /// The headers only; the body is all payload.
+    Headers,
+    /// The body only.
+    Body,
+}
+
+impl FactScope {
+    pub(super) fn of(dialect: Dialect, headers: &HeaderMap) -> Self {
+        match dialect {
+            Dialect::CloudEvents if cloudevents::is_structured(headers) => FactScope::Body,
+            Dialect::CloudEvents => FactScope::Headers,
+            _ => FactScope::Both,
+        }
+    }
+
+    /// The fact's value in the headers, at its first locator with one.
+    pub(super) fn header_fact(
+        self,
+        fact: Fact,
+        locators: &[FieldLocator],
+        headers: &HeaderMap,
+    ) -> Result<Option<HeaderFact>, Refusal> {
+        if self == FactScope::Body {
+            return Ok(None);
+        }
+        for (rank, locator) in locators.iter().enumerate() {
+            let FieldLocator::Header(header) = locator else { continue };
+            if let Some(text) = text(headers, header)? {
+                return Ok(Some(HeaderFact { rank, text: fit(fact, text) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The refusal of a request that lacks a required fact.
+    fn missing(self, locators: &[FieldLocator], headers: &HeaderMap) -> Refusal {
+        let read = |locator: &&FieldLocator| match locator {
+            FieldLocator::Header(_) => self != FactScope::Body,
+            FieldLocator::Body(_) => self != FactScope::Headers,
+        };
+        let locator = locators.iter().find(read);
+        let name = locator.map(ToString::to_string).unwrap_or_default();
+        match locator {
+            Some(FieldLocator::Header(header))
+                if headers.get_all(&header.name).iter().count() > 1 =>
+            {
+                Refusal::RepeatedHeader(name)
+            }
+            _ => Refusal::Missing(name),
+        }
+    }
+
+    /// The number of locators before the one found in a header; those in the body are yet to be searched.
+    pub(super) fn limit(
+        self,
+        locators: &[FieldLocator],
+        header_fact: Option<&HeaderFact>,
+    ) -> usize {
+        match (self, header_fact) {
+            (FactScope::Headers, _) => 0,
+            (_, Some(header_fact)) => header_fact.rank,
+            (_, None) => locators.len(),
+        }
+    }
+}
+
+/// A fact found in a header.
+#[derive(Debug)]
+pub(super) struct HeaderFact {
+    /// The index among the fact's locators.
+    rank: usize,
+    pub(super) text: String,
+}
+
+/// The facts about a delivery.
+#[derive(Debug)]
 pub(super) struct Envelope {
-    /// For each fact the place that has it, by its number, and what it says.
-    pub(super) found: PerFact<Option<(usize, String)>>,
+    pub(super) facts: PerFact<Option<String>>,
     pub(super) is_object: bool,
 }
 
-/// Checks that `body` is JSON text and looks for facts in it, all in one pass: for each in its first places, so many
-/// as `ranks` says.
-///
-/// A place deeper than the top level costs another look at the value that it leads into, and at nothing else.
+/// Reads headers and body. The client id comes from an earlier check, before there was a body.
 pub(super) fn read(
+    locators: &FieldLocators,
+    scope: FactScope,
+    mut client: Option<HeaderFact>,
+    headers: &HeaderMap,
     body: &[u8],
-    watched: &[Watched],
-    ranks: &PerFact<usize>,
 ) -> Result<Envelope, Refusal> {
-    let text = match std::str::from_utf8(json_text(body)) {
-        Ok("") => return Err(Refusal::NotJson("it is empty".into())),
-        Ok(text) => text,
-        Err(_) if body.starts_with(b"\xff\xfe") || body.starts_with(b"\xfe\xff") => {
-            return Err(Refusal::NotUtf8("it begins with the byte order mark of UTF-16".into()));
-        }
-        Err(error) => return Err(Refusal::NotUtf8(error.to_string())),
+    let mut facts = PerFact::default();
+    let mut limit = PerFact::default();
+    for fact in Fact::ALL {
+        let locators = locators.at(fact);
+        let header_fact = match fact {
+            Fact::ClientId => client.take(),
+            _ => scope.header_fact(fact, locators, headers)?,
+        };
+        limit[fact] = scope.limit(locators, header_fact.as_ref());
+        facts[fact] = header_fact.map(|header_fact| header_fact.text);
+    }
+    let mut in_body = match scope {
+        FactScope::Headers if body.is_empty() => BodyFacts::default(),
+        FactScope::Headers => body_facts::read(body, &[], &limit)?,
+        _ => body_facts::read(body, locators.body_fields(), &limit)?,
     };
-    let facts = |text: &str| {
-        let mut facts = Facts { watched, ranks, found: PerFact::default() };
-        let is_object = scan(text, &mut facts)?;
-        Ok(Envelope { found: facts.found, is_object })
+    for fact in Fact::ALL {
+        if let Some((_, text)) = in_body.found[fact].take() {
+            facts[fact] = Some(fit(fact, text));
+        }
+    }
+    match locators.required.iter().find(|fact| facts[**fact].is_none()) {
+        Some(missing) => Err(scope.missing(locators.at(*missing), headers)),
+        None => Ok(Envelope { facts, is_object: in_body.is_object }),
+    }
+}
+
+/// The text as it is kept: too long ones are replaced by a digest, so that they stay distinct.
+fn fit(fact: Fact, text: String) -> String {
+    let longest = match fact {
+        Fact::EventType => MAX_NAME,
+        _ => MAX_ID,
     };
-    facts(text)
-        .or_else(|error| match whole_pairs(text) {
-            Cow::Borrowed(_) => Err(error),
-            Cow::Owned(text) => facts(&text),
-        })
-        .map_err(|error: serde_json::Error| Refusal::NotJson(error.to_string()))
+    if text.len() > longest { identity::shortened(&text) } else { text }
 }
 
-/// The value of a top-level field as text, if `body` is an object and the value a string or a number.
-pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
-    let is = |step: Step<'_>| matches!(step, Step::Key(key) if key.eq_ignore_ascii_case(name));
-    let text = std::str::from_utf8(json_text(body)).ok()?;
-    match whole_pairs(text) {
-        Cow::Borrowed(text) => scalar(child(text, is)?),
-        Cow::Owned(text) => scalar(child(&text, is)?),
-    }
+/// A header's value, if it is unambiguous and not blank. Bytes that are not UTF-8 are read as Latin-1.
+fn text(headers: &HeaderMap, header: &HeaderLocator) -> Result<Option<String>, Refusal> {
+    let Some(value) = single(headers, header)? else { return Ok(None) };
+    let text = match header.encoded {
+        false => field::text(value),
+        true => match percent_decode(value.trim_ascii()).decode_utf8() {
+            Ok(text) => text,
+            Err(_) => return Err(Refusal::BadEncoding(header.spelling.to_string())),
+        },
+    };
+    Ok((!text.trim().is_empty()).then(|| text.into_owned()))
 }
 
-/// A string's content or a number's digits; nothing for blank text and for anything else.
-fn scalar(value: &RawValue) -> Option<String> {
-    scalar::text(value).filter(|text| !text.trim().is_empty())
-}
-
-/// What is looked for in one level of a document.
-trait Watch<'de> {
-    /// Whether the value behind this step is of interest.
-    fn wants(&self, step: Step<'_>) -> bool;
-
-    /// Takes such a value; the last of several under one key counts.
-    fn take(&mut self, step: Step<'_>, value: &'de RawValue);
-}
-
-/// Looks for all facts at once.
-struct Facts<'a> {
-    watched: &'a [Watched],
-    ranks: &'a PerFact<usize>,
-    found: PerFact<Option<(usize, String)>>,
-}
-
-impl<'de> Watch<'de> for Facts<'_> {
-    fn wants(&self, step: Step<'_>) -> bool {
-        self.watched.iter().any(|one| one.path.begins_with(step))
-    }
-
-    fn take(&mut self, step: Step<'_>, value: &'de RawValue) {
-        for Watched { fact, rank, path } in self.watched {
-            if !path.begins_with(step) {
-                continue;
-            }
-            let nearest =
-                self.found[*fact].as_ref().map_or(self.ranks[*fact], |(known, _)| known + 1);
-            if *rank >= nearest {
-                continue;
-            }
-            let inner = path.rest().try_fold(value, |value, is| child(value.get(), is));
-            if let Some(text) = inner.and_then(scalar) {
-                self.found[*fact] = Some((*rank, text));
+/// The value of a header, if all its lines are equal. Lines under two names must be equal: otherwise an unsigned id
+/// could be put beside the signed one.
+fn single<'h>(headers: &'h HeaderMap, header: &HeaderLocator) -> Result<Option<&'h [u8]>, Refusal> {
+    let twins = header.twin.iter().flat_map(|twin| headers.get_all(twin));
+    let mut values = headers.get_all(&header.name).iter().chain(twins);
+    let Some(value) = values.next() else { return Ok(None) };
+    for other in values {
+        match &header.twin {
+            _ if other == value => {}
+            None => return Ok(None),
+            Some(twin) => {
+                return Err(Refusal::ConflictingIds(header.spelling.to_string(), twin.to_string()));
             }
         }
     }
+    Ok(Some(value.as_bytes()))
 }
 
-/// The value one step down.
-fn child(json: &str, is: impl Fn(Step<'_>) -> bool) -> Option<&RawValue> {
-    let mut one = One { is, found: None };
-    scan(json, &mut one).ok()?;
-    one.found
-}
-
-/// Looks for one value.
-struct One<'de, F> {
-    is: F,
-    found: Option<&'de RawValue>,
-}
-
-impl<'de, F: Fn(Step<'_>) -> bool> Watch<'de> for One<'de, F> {
-    fn wants(&self, step: Step<'_>) -> bool {
-        (self.is)(step)
-    }
-
-    fn take(&mut self, _: Step<'_>, value: &'de RawValue) {
-        self.found = Some(value);
-    }
-}
-
-/// Shows one level of a document to `watch` and says whether the document is an object.
-fn scan<'de>(text: &'de str, watch: &mut impl Watch<'de>) -> Result<bool, serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let is_object = json.deserialize_any(Scan(watch))?;
-    json.end()?;
-    Ok(is_object)
-}
-
-struct Scan<'w, W>(&'w mut W);
-
-impl<'de, W: Watch<'de>> Visitor<'de> for Scan<'_, W> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        while let Some(Name(key)) = map.next_key()? {
-            let step = Step::Key(&key);
-            if self.0.wants(step) {
-                self.0.take(step, map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(true)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
-        for index in 0.. {
-            let step = Step::Index(index);
-            if self.0.wants(step) {
-                let Some(value) = seq.next_element()? else { break };
-                self.0.take(step, value);
-            } else if seq.next_element::<IgnoredAny>()?.is_none() {
-                break;
-            }
-        }
-        Ok(false)
-    }
-
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<bool, E> {
-        Ok(false)
-    }
-}
-
-/// An object's key: borrowed, unless it has escapes.
-struct Name<'de>(Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Key;
-
-        impl<'de> Visitor<'de> for Key {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(name.into()))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
-                Ok(Name(name.to_owned().into()))
-            }
-        }
-
-        deserializer.deserialize_str(Key)
+/// The instant of a text: a .NET date that is set, an RFC 3339 date, or Unix seconds up to year 9999.
+pub(super) fn instant(text: &str) -> Option<Timestamp> {
+    const YEAR_10000: i64 = 253_402_300_800;
+    match text.parse::<i64>() {
+        Ok(seconds) if (0..YEAR_10000).contains(&seconds) => Timestamp::from_timestamp(seconds, 0),
+        Ok(_) => None,
+        Err(_) => text.parse::<NetDateTime>().ok()?.to_utc(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use contract::event::Dialect;
+    use http::HeaderValue;
     use proptest::prelude::*;
 
-    use super::super::places::{Fact, Place, Places};
     use super::*;
-
-    fn envelope_in(dialect: Dialect, body: &[u8]) -> Result<Envelope, Refusal> {
-        let places = Places::of(dialect);
-        read_all(&places, body)
-    }
-
-    fn read_all(places: &Places, body: &[u8]) -> Result<Envelope, Refusal> {
-        let mut all = PerFact::default();
-        Fact::ALL.into_iter().for_each(|fact| all[fact] = places.at(fact).len());
-        read(body, places.watched(), &all)
-    }
-
-    fn said(dialect: Dialect, fact: Fact, body: &str) -> Option<String> {
-        let mut envelope = envelope_in(dialect, body.as_bytes()).unwrap();
-        envelope.found[fact].take().map(|(_, text)| text)
-    }
-
-    fn event_type(body: &str) -> Option<String> {
-        said(Dialect::DirectScale, Fact::EventType, body)
-    }
-
-    #[test]
-    fn fields_are_found_without_regard_to_case_and_only_at_the_top() {
-        let body = r#"{"A":[{"EventType":"no"}],"eventtype":"OrderEvent","EventDateUtc":"2021"}"#;
-        assert_eq!(event_type(body).as_deref(), Some("OrderEvent"));
-        let time = said(Dialect::DirectScale, Fact::EventTime, body);
-        assert_eq!(time.as_deref(), Some("2021"));
-    }
-
-    #[test]
-    fn a_numeric_type_is_a_name_too_and_a_blank_one_is_none() {
-        assert_eq!(event_type(r#"{"EventType":3}"#).as_deref(), Some("3"));
-        assert_eq!(event_type(r#"{"EventType":" "}"#), None);
-        assert_eq!(event_type(r#"{"EventType":null}"#), None);
-    }
-
-    #[test]
-    fn a_path_leads_into_objects_and_lists_and_minds_the_case() {
-        let user = |body| said(Dialect::GitHub, Fact::User, body);
-        assert_eq!(user(r#"{"sender":{"id":1,"login":"jo"}}"#).as_deref(), Some("jo"));
-        for body in [r#"{"Sender":{"login":"jo"}}"#, r#"{"sender":["login"]}"#, r#"{"sender":1}"#] {
-            assert_eq!(user(body), None, "{body}");
-        }
-        let places = |text: &str| {
-            Places::of(Dialect::Generic).with(Fact::User, [Place::parse(text).unwrap()])
-        };
-        for (text, body) in [
-            ("/0/id", r#"[{"id":"x"},{"id":"y"}]"#),
-            ("/a/1/b", r#"{"a":[0,{"b":"x"}]}"#),
-            ("/a~1b", r#"{"a/b":"x"}"#),
-            ("/\u{e9}", r#"{"\u00e9":"x"}"#),
-        ] {
-            let mut found = read_all(&places(text), body.as_bytes()).unwrap().found;
-            assert_eq!(found[Fact::User].take(), Some((0, "x".to_owned())), "{text} {body}");
-        }
-    }
-
-    #[test]
-    fn places_are_tried_in_their_order_whatever_the_bodys() {
-        let kind = |body: &str| said(Dialect::Slack, Fact::EventType, body);
-        let (inner, outer) = (r#""event":{"type":"inner"}"#, r#""type":"outer""#);
-        assert_eq!(kind(&format!("{{{inner},{outer}}}")).as_deref(), Some("inner"));
-        assert_eq!(kind(&format!("{{{outer},{inner}}}")).as_deref(), Some("inner"));
-        assert_eq!(kind(&format!("{{{outer},\"event\":{{}}}}")).as_deref(), Some("outer"));
-    }
-
-    #[test]
-    fn any_json_value_is_an_envelope() {
-        for body in ["1", "-1.5e3", "true", "null", "\"x\"", "[1,{}]"] {
-            let envelope = envelope_in(Dialect::DirectScale, body.as_bytes());
-            assert_eq!(envelope, Ok(Envelope::default()), "{body}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_json_text_is_refused() {
-        let refused = |body: &[u8]| envelope_in(Dialect::DirectScale, body).unwrap_err();
-        for body in ["", "{", "{\"a\":1,}", "{} {}", "{\"a\":01}"] {
-            assert!(matches!(refused(body.as_bytes()), Refusal::NotJson(_)), "{body}");
-        }
-        assert!(matches!(refused(b"{\"a\":\"\xff\"}"), Refusal::NotUtf8(_)));
-    }
-
-    #[test]
-    fn depth_is_no_danger() {
-        let deep = format!(r#"{{"event":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(said(Dialect::Slack, Fact::EventType, &deep), None);
-    }
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_never_panic(
-            bytes in prop::collection::vec(any::<u8>(), 0..200),
-            text in r#"[\[\]{}:,"\\ 0-9a-zu-]{0,60}"#,
-            value in "\\PC{0,20}",
+        fn no_headers_and_no_body_make_it_panic(
+            values in prop::collection::vec("(%[0-9a-f]{0,2}|[ -~]|\u{e9}){0,8}", 12),
+            twice in any::<bool>(),
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                "\\{\"(id|type|source|event)\":(\\{\"type\":1\\}|\"\\PC{0,9}\")\\}".prop_map(String::into_bytes),
+            ],
         ) {
-            let nested = format!(r#"{{"event":{{"type":"{value}"}},"id":{value},"sender":{text}}}"#);
-            for body in [&bytes[..], text.as_bytes(), nested.as_bytes()] {
-                for dialect in Dialect::ALL {
-                    let _ = envelope_in(dialect, body);
+            for dialect in Dialect::ALL {
+                let locators = FieldLocators::of(dialect);
+                let mut headers = HeaderMap::new();
+                let names = Fact::ALL.into_iter().filter_map(|fact| locators.header(fact));
+                for (header, value) in names.zip(&values) {
+                    let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) else { continue };
+                    headers.append(&header.name, value.clone());
+                    if twice {
+                        headers.append(header.twin.as_ref().unwrap_or(&header.name), value);
+                    }
                 }
-                let _ = field(body, "id");
+                for scope in [FactScope::Both, FactScope::Headers, FactScope::Body] {
+                    let client = scope.header_fact(Fact::ClientId, locators.at(Fact::ClientId), &headers);
+                    if let Ok(client) = client {
+                        let _ = read(&locators, scope, client, &headers, &body);
+                    }
+                }
             }
+        }
+    }
+
+    #[test]
+    fn a_time_without_offset_is_utc() {
+        assert_eq!(instant("2021-10-12T18:07:26.497"), instant("2021-10-12T20:07:26.497+02:00"));
+        assert_eq!(instant("0001-01-01T00:00:00"), None);
+        assert_eq!(instant("yesterday"), None);
+    }
+
+    #[test]
+    fn whole_seconds_up_to_year_9999_are_a_time() {
+        let written = |text| instant(text).map(|time| time.to_rfc3339());
+        assert_eq!(written("1614265330").as_deref(), Some("2021-02-25T15:02:10+00:00"));
+        assert_eq!(written("253402300799").as_deref(), Some("9999-12-31T23:59:59+00:00"));
+        for text in ["253402300800", "1614265330000", "99999999999999999999", "-1", "1.5", "1e9"] {
+            assert_eq!(written(text), None, "{text}");
         }
     }
 }

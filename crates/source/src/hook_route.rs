@@ -1,4 +1,4 @@
-//! Where a source's Process Hooks are received, and how its vendor is called back.
+//! The route of a source's Process Hooks, and the callback to its vendor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use tokio::time::Instant;
 
 use crate::{CallbackApi, PageError, Source};
 
-/// Where a source's hooks are received, and how its vendor is called back.
+/// The route of a source's hooks, and the callback to its vendor.
 pub struct HookRoute {
-    /// Who calls.
+    /// The calling source.
     pub source: Arc<Source>,
-    /// The path under which it calls, in lower case, without a slash at the end.
+    /// The path of the calls, in lower case, without a slash at the end.
     pub path: String,
-    /// How long a call may take, its callback included.
+    /// The deadline of a call, its callback included.
     pub deadline: Duration,
-    /// How many calls may be open at once.
+    /// The most concurrent calls.
     pub concurrency: usize,
-    /// What becomes of a hook that no handler takes.
+    /// The treatment of a hook without a handler.
     pub unhandled: Unhandled,
-    /// What is kept of a call.
+    /// The recorded parts of a call.
     pub recording: Recording,
-    /// The path under which the fork's own pages are served, if they are.
+    /// The path of the fork's own pages, if they are served.
     pub pages: Option<String>,
-    /// The vendor's system, if it can be called back.
+    /// The vendor's callback API, if it is configured.
     pub api: Option<Arc<CallbackApi>>,
 }
 
@@ -41,7 +41,7 @@ impl HookRoute {
     /// The name of the user who opened the page with this token.
     ///
     /// # Errors
-    /// [`PageError`] if the token is not the page's, or the vendor cannot say.
+    /// [`PageError`] if the token is not the page's, or the vendor cannot be asked.
     pub async fn page_user(
         &self,
         page: &str,
@@ -55,26 +55,26 @@ impl HookRoute {
     }
 }
 
-/// What becomes of a hook that no handler takes.
+/// The treatment of a hook without a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unhandled {
-    /// The vendor's own logic answers, as if there were no hook.
+    /// The call is forwarded to the vendor's own logic.
     #[default]
     PassThrough,
-    /// It is refused with 501.
+    /// The call is refused with 501.
     Refuse,
 }
 
-/// What is kept of a call besides its times and its outcome.
+/// The recorded parts of a call besides its times and its outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recording {
-    /// Whether the bodies are kept.
+    /// True if bodies are recorded.
     pub bodies: bool,
-    /// The fields whose values are not kept, wherever they stand; in lower case.
+    /// The fields whose values are redacted, at any depth; in lower case.
     pub redact: Vec<String>,
 }
-/// A vendor that cannot be called back; it holds the source's name, for the message.
+/// A vendor without a callback URL; it holds the source's name, for the message.
 struct NotConfigured(String);
 
 #[async_trait]

@@ -1,40 +1,40 @@
-//! Derived message ids: what stands for the id of a delivery whose sender gives none.
+//! Derived message ids, for deliveries whose sender gives none.
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
-use super::{Places, Source, auth, versioned};
+use super::{FieldLocators, Source, auth, versioned};
 
-/// The digest of everything that tells one event from another: the event's name in the path, the headers in which the
-/// dialect's facts stand, what was signed besides the body, and the body's digest.
+/// The digest of everything that distinguishes events: the event's name in the path, the headers of the dialect's
+/// facts, the signed facts besides the body, and the body's digest.
 ///
-/// It is never coarser than the event, so that two events with equal bodies are two; a request that is sent again has the
-/// same one.
+/// It is never coarser than the event, so that two events with equal bodies are two; a resent request has the same
+/// digest.
 pub(super) fn derived(
     source: &Source,
     path: &str,
     headers: &HeaderMap,
-    proved: &auth::Proved,
+    authenticated: &auth::Authenticated,
     digest: &[u8; 32],
 ) -> String {
-    let mut identity = Identity(Sha256::new());
+    let mut identity = IdDigest(Sha256::new());
     identity.list(name(source, path).iter().map(Vec::as_slice));
-    identity.list(facts(&source.places, headers).into_iter().flatten());
-    identity.list(proved.stamp.iter().map(Vec::as_slice));
+    identity.list(facts(&source.locators, headers).into_iter().flatten());
+    identity.list(authenticated.stamp.iter().map(Vec::as_slice));
     identity.part(digest);
     hex::encode(identity.0.finalize())
 }
 
-/// What stands for an id or a name that is too long to be kept.
+/// The replacement for an id or a name that is too long to be kept.
 pub(super) fn shortened(text: &str) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
-/// A digest over parts that cannot run into each other.
-struct Identity(Sha256);
+/// A digest over parts with unambiguous boundaries.
+struct IdDigest(Sha256);
 
-impl Identity {
+impl IdDigest {
     fn part(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
@@ -47,7 +47,7 @@ impl Identity {
     }
 }
 
-/// What the path says behind the source's own, in lower case. Version 1 is the same with its number and without.
+/// The path segments after the source's own, in lower case. Version 1 is equal with and without its number.
 fn name(source: &Source, path: &str) -> Vec<Vec<u8>> {
     let below = |prefix: &str| {
         let (begin, rest) = path.split_at_checked(prefix.len())?;
@@ -63,10 +63,10 @@ fn name(source: &Source, path: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Name and value of each header that may hold a fact, as they came; a blank one says nothing.
-fn facts<'h>(places: &'h Places, headers: &'h HeaderMap) -> Vec<[&'h [u8]; 2]> {
+/// Name and value of each header that may hold a fact, as received; blank ones are left out.
+fn facts<'h>(locators: &'h FieldLocators, headers: &'h HeaderMap) -> Vec<[&'h [u8]; 2]> {
     let values = |name| headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
-    places
+    locators
         .headers()
         .flat_map(|name| values(name).map(|value| [name.as_str().as_bytes(), value]))
         .filter(|[_, value]| !value.is_empty())

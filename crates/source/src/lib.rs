@@ -1,21 +1,22 @@
-//! Configured senders: what proves that a request is theirs, and where it says what it is.
+//! Configured sources: authentication of requests, and the locators of their facts.
 //!
-//! A request becomes an [`Admitted`] on the strength of its headers and a [`Verified`] on the strength of its bytes.
-//! Both can only be made here.
+//! A request becomes an [`Admitted`] when its headers are checked and a [`Verified`] when its bytes are. Both can only
+//! be constructed here.
 
 mod auth;
+mod body_facts;
 mod call;
 mod callback_api;
 mod cloudevents;
 pub mod diagnose;
 mod envelope;
+mod field_locator;
 mod hook_route;
 mod identity;
-mod places;
 mod redact;
-mod said;
+
+mod diagnostic_keys;
 mod secret_header;
-mod suspects;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -28,53 +29,53 @@ use http::header::{HeaderMap, HeaderName};
 use http::{Uri, request};
 use memchr::memmem;
 use sha2::{Digest, Sha256};
-use signature::{Fingerprint, Message, Stamp, Unproven};
+use signature::{Fingerprint, Message, Stamp, VerifyError};
 
-use said::{Heard, Reading};
+use envelope::{FactScope, HeaderFact};
 
-pub use auth::{Accepted, Auth, BearerKey, Signed, SignedMessage};
+pub use auth::{AcceptedKey, Auth, BearerKey, MessageSignatureAuth, SignatureAuth};
 pub use call::{AdmittedCall, VerifiedCall};
 pub use callback_api::{CallbackApi, PageError};
+pub use diagnostic_keys::DiagnosticKeys;
+pub use field_locator::FieldLocators;
+use field_locator::PerFact;
+pub use field_locator::{Fact, FieldLocator, HeaderLocator, LocatorError};
 pub use hook_route::{HookRoute, Recording, Unhandled};
-use places::PerFact;
-pub use places::Places;
-pub use places::{Fact, Header, NoPlace, Place};
 pub use redact::{SECRET_MEMBERS, redacted};
 pub use secret_header::{is_secret_header, repeats_secret};
-pub use suspects::Suspects;
 
 /// A configured sender.
 #[derive(Debug)]
 pub struct Source {
     /// The name in the configuration.
     pub name: String,
-    /// How its deliveries look.
+    /// The dialect of its deliveries.
     pub dialect: Dialect,
-    /// Which of the sender's worlds it is.
+    /// The sender's environment: production or test.
     pub environment: Environment,
     /// The path under which it is received, in lower case, without a slash at the end.
     pub path: String,
-    /// The status of an accepted or duplicate delivery: 200 unless the sender wants another.
+    /// The status for an accepted or duplicate delivery: 200 unless the sender needs another.
     pub accepted_status: u16,
-    /// The client ids it may carry; empty for any.
+    /// The accepted client ids; empty for any.
     pub client_ids: Vec<String>,
-    /// Deliveries per second; more are to come again later.
+    /// The most deliveries per second; further ones are answered 429.
     pub rate_limit: Option<NonZeroU32>,
-    /// Where its deliveries say what they are: the dialect's places, or the configured ones.
-    pub places: Places,
-    /// The origins that may send CloudEvents, or `*` for any; they ask before they send.
+    /// The locators of a delivery's facts: the dialect's, or the configured ones.
+    pub locators: FieldLocators,
+    /// The origins that may send CloudEvents, or `*` for any; they ask for permission before they send.
     pub allowed_origins: Vec<String>,
-    /// What proves that a request is the sender's.
+    /// The authentication of its requests.
     pub auth: Auth,
 }
 
-/// The type of the request that Slack sends when a URL is entered.
+/// The event type of Slack's URL verification request.
 const SLACK_HANDSHAKE: &str = "url_verification";
 
-/// The shortest path segment that is taken for a secret where nothing else proves the sender.
+/// The shortest path segment that counts as a secret if there is no other authentication.
 pub const SECRET_SEGMENT: usize = 22;
 
-/// Whether a path segment looks like a random key and not like words: long, letters and digits mixed, nothing else.
+/// True if a path segment looks like a random key: long, letters and digits mixed, nothing else.
 pub fn is_secret(segment: &str) -> bool {
     let digits = segment.bytes().filter(u8::is_ascii_digit).count();
     segment.len() >= SECRET_SEGMENT
@@ -82,18 +83,18 @@ pub fn is_secret(segment: &str) -> bool {
         && digits >= 4
 }
 
-/// The path under which a version is received: the version comes after the first `/api`, or else at the end.
+/// The path of a version: the version is inserted after the first `/api`, or else appended.
 ///
 /// `/api/webhooks` becomes `/api/v2/webhooks`, `/hooks` becomes `/hooks/v2`.
 pub fn versioned(path: &str, version: u16) -> String {
     let mut segments: Vec<&str> = path.split('/').collect();
-    let place = segments.iter().position(|&segment| segment == "api");
+    let index = segments.iter().position(|&segment| segment == "api");
     let version = format!("v{version}");
-    segments.insert(place.map_or(segments.len(), |api| api + 1), &version);
+    segments.insert(index.map_or(segments.len(), |api| api + 1), &version);
     segments.join("/")
 }
 
-/// Why a request is refused. For the log and the console; the sender learns only its [`kind`](Refusal::kind).
+/// The reason of a refusal. For the log and the console; the sender learns only its [`kind`](Refusal::kind).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No `Authorization` header.
@@ -101,61 +102,61 @@ pub enum Refusal {
     NoAuthorization,
     /// More than one `Authorization` header.
     #[error("more than one Authorization header")]
-    AuthorizationTwice,
-    /// Another scheme than bearer.
-    #[error("the Authorization header does not say Bearer")]
+    RepeatedAuthorization,
+    /// The scheme is not Bearer.
+    #[error("the Authorization header does not have the scheme Bearer")]
     NotBearer,
-    /// A bearer key that is none of the source's.
+    /// The bearer key is not one of the source's.
     #[error("the bearer key is not accepted by this source, which has {0}")]
     WrongKey(usize),
-    /// A key in the query and one in the header, so nobody can say which counts.
+    /// A key is in the query and another in the header, so it is ambiguous.
     #[error("a key in the Authorization header and another in the query")]
-    KeyTwice,
-    /// No signature of the source's.
+    ConflictingKeys,
+    /// The signature is missing or not the source's.
     #[error(transparent)]
-    Unproven(#[from] Unproven),
-    /// A client id outside the source's list.
+    Signature(#[from] VerifyError),
+    /// The client id is not in the source's list.
     #[error("client id {0:?} is not in client_ids")]
     ClientId(Option<String>),
-    /// A header whose percent-encoding does not hold text.
+    /// The percent-encoding of a header is not valid text.
     #[error("{0} is not percent-encoded UTF-8")]
     BadEncoding(String),
-    /// A header that says one thing, twice.
-    #[error("the header {0} is there more than once")]
-    Twice(String),
-    /// Two names of one header with different values, so nobody can say which counts.
-    #[error("{0} and {1} do not say the same")]
-    TwoIds(String, String),
-    /// A fact without which a delivery of the dialect is none.
+    /// A header for one fact is repeated.
+    #[error("the header {0} is repeated")]
+    RepeatedHeader(String),
+    /// Two names of one header have different values, so it is ambiguous.
+    #[error("{0} and {1} have different values")]
+    ConflictingIds(String, String),
+    /// A fact is missing that every delivery of the dialect has.
     #[error("{0} is missing")]
     Missing(String),
-    /// Bytes that are not UTF-8.
+    /// The body is not UTF-8.
     #[error("the body is not UTF-8: {0}")]
     NotUtf8(String),
-    /// Text that is not JSON.
+    /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
-    /// JSON, but not an object, for an event that is one.
+    /// The body is JSON but not an object, though the event is one.
     #[error("the body is JSON, but {0} is an object")]
     NotObject(String),
 }
 
-/// What a refused sender may learn.
+/// The part of a refusal that the sender may learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// The request does not prove who sent it.
+    /// The request is not authenticated.
     Unauthentic,
-    /// The request is the sender's, but it is not a delivery.
+    /// The request is authentic, but not a delivery.
     Malformed,
 }
 
 impl Refusal {
-    /// What the sender may learn of it.
+    /// The part that the sender may learn.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Refusal::BadEncoding(_)
-            | Refusal::Twice(_)
-            | Refusal::TwoIds(..)
+            | Refusal::RepeatedHeader(_)
+            | Refusal::ConflictingIds(..)
             | Refusal::Missing(_)
             | Refusal::NotUtf8(_)
             | Refusal::NotJson(_)
@@ -170,27 +171,28 @@ impl Source {
         &self,
         head: Message<'_>,
         now: Timestamp,
-    ) -> Result<(auth::Proof, Reading, Option<Heard>), Refusal> {
+    ) -> Result<(auth::HeaderProof, FactScope, Option<HeaderFact>), Refusal> {
         let proof = self.auth.admit(head, now)?;
         let headers = head.headers;
-        let reading = Reading::of(self.dialect, headers);
-        let places = self.places.at(Fact::ClientId);
-        let client = reading.heard(Fact::ClientId, places, headers)?;
-        let left = reading.left(places, client.as_ref());
-        if !places[..left].iter().any(|place| matches!(place, Place::Body(_))) {
+        let scope = FactScope::of(self.dialect, headers);
+        let locators = self.locators.at(Fact::ClientId);
+        let client = scope.header_fact(Fact::ClientId, locators, headers)?;
+        let left = scope.limit(locators, client.as_ref());
+        if !locators[..left].iter().any(|index| matches!(index, FieldLocator::Body(_))) {
             self.check_client(client.as_ref().map(|client| client.text.as_str()))?;
         }
-        Ok((proof, reading, client))
+        Ok((proof, scope, client))
     }
 
-    /// The signature of the token in the query, for which X asks before it sends and every hour from then on.
+    /// The signature of the token in the query, which X requests before it sends and every hour from then on.
     ///
-    /// Only what looks like a token gets one, and no JSON: whoever asks could else have any delivery signed.
+    /// Only a plausible token is signed, and no JSON: a requester could otherwise have any delivery signed.
     pub fn signed_token(&self, query: &str) -> Option<String> {
         let signed = self.auth.signature.as_ref().filter(|signed| signed.scheme.name == "x")?;
         let token = auth::parameter(query, "crc_token").filter(|token| !token.is_empty())?;
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(byte);
-        if !token.iter().all(is_plain) || envelope::read(&token, &[], &PerFact::default()).is_ok() {
+        if !token.iter().all(is_plain) || body_facts::read(&token, &[], &PerFact::default()).is_ok()
+        {
             return None;
         }
         let stamp = Stamp { id: "", time: Timestamp::UNIX_EPOCH };
@@ -198,15 +200,15 @@ impl Source {
         headers.first()?.1.to_str().ok().map(str::to_owned)
     }
 
-    /// Whether the header holds a part of the signature, which covers one message and is needed to verify it again.
-    fn proves_by(&self, name: &HeaderName) -> bool {
+    /// True if the header holds a part of the signature, which covers one message and is needed to verify it again.
+    fn is_signature_header(&self, name: &HeaderName) -> bool {
         let scheme = self.auth.signature.as_ref().map(|signed| &signed.scheme);
         scheme
             .is_some_and(|scheme| scheme.names().any(|own| own.eq_ignore_ascii_case(name.as_str())))
     }
 
-    /// Whether a header's value repeats what opens this source: a bearer key, or the secret of its path.
-    fn is_opened_by(&self, value: &[u8]) -> bool {
+    /// True if a header's value contains a credential of this source: a bearer key, or the secret of its path.
+    fn has_credential(&self, value: &[u8]) -> bool {
         repeats_secret(value, |text| {
             let lower = text.to_ascii_lowercase();
             let mut segments = self.path.split('/').filter(|segment| is_secret(segment));
@@ -229,34 +231,34 @@ pub trait Admission: Sized {
     /// The request once its bytes are verified.
     type Verified;
 
-    /// Checks what the request line and the headers alone can prove, before a byte of the body is read.
+    /// Checks the request line and the headers, before a byte of the body is read.
     ///
     /// # Errors
-    /// [`Rejected`] if the request does not carry an accepted key, or a signature of the right form and time; a delivery
-    /// also without a client id that may come in.
+    /// [`Rejected`] if the request lacks an accepted key, or a well-formed and timely signature; for a delivery also if
+    /// its client id is not accepted.
     fn admit(
         source: &Arc<Source>,
         head: request::Parts,
         now: Timestamp,
     ) -> Result<Self, Box<Rejected>>;
 
-    /// True if its sender is proven already; else the body has to prove it.
+    /// True if the request is authenticated already; otherwise verification needs the body.
     fn is_proven(&self) -> bool;
 
-    /// Checks the bytes, and reads from them what the request says of itself.
+    /// Verifies the bytes and reads the request's facts from them.
     ///
     /// # Errors
-    /// [`Rejected`] if the bytes are not what was signed, or not such a request's.
+    /// [`Rejected`] if the bytes are not the signed ones, or not of the expected form.
     fn verify(self, body: Bytes) -> Result<Self::Verified, Box<Rejected>>;
 }
 
-/// A delivery whose headers prove their sender; its body has not been read.
+/// A delivery with checked headers; its body has not been read.
 #[derive(Debug)]
 pub struct Admitted {
     source: Arc<Source>,
-    proof: auth::Proof,
-    reading: Reading,
-    client: Option<Heard>,
+    proof: auth::HeaderProof,
+    scope: FactScope,
+    client: Option<HeaderFact>,
     uri: Uri,
     headers: HeaderMap,
     now: Timestamp,
@@ -271,9 +273,9 @@ impl Admission for Admitted {
         now: Timestamp,
     ) -> Result<Self, Box<Rejected>> {
         match source.check((&head).into(), now) {
-            Ok((proof, reading, client)) => {
+            Ok((proof, scope, client)) => {
                 let (source, headers) = (Arc::clone(source), head.headers);
-                Ok(Admitted { source, proof, reading, client, uri: head.uri, headers, now })
+                Ok(Admitted { source, proof, scope, client, uri: head.uri, headers, now })
             }
             Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
         }
@@ -285,7 +287,7 @@ impl Admission for Admitted {
 
     fn verify(self, body: Bytes) -> Result<Verified, Box<Rejected>> {
         match self.source.auth.verify(&self.proof, &body, self.now) {
-            Ok(proved) => self.read(body, &proved).map_err(|refusal| {
+            Ok(authenticated) => self.read(body, &authenticated).map_err(|refusal| {
                 Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
             }),
             Err(refusal) => {
@@ -296,15 +298,15 @@ impl Admission for Admitted {
 }
 
 impl Admitted {
-    fn read(self, body: Bytes, proved: &auth::Proved) -> Result<Verified, Refusal> {
-        let Admitted { source, reading, client, uri, headers, .. } = self;
-        let mut said = said::read(&source.places, reading, client, &headers, &body)?;
+    fn read(self, body: Bytes, authenticated: &auth::Authenticated) -> Result<Verified, Refusal> {
+        let Admitted { source, scope, client, uri, headers, .. } = self;
+        let mut envelope = envelope::read(&source.locators, scope, client, &headers, &body)?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
-        let message_id = said.facts[Fact::MessageId].take();
-        let is_object = match reading {
-            Reading::Both => said.is_object,
-            // An event without data has no object either, and is kept all the same.
-            Reading::Headers | Reading::Body => {
+        let message_id = envelope.facts[Fact::MessageId].take();
+        let is_object = match scope {
+            FactScope::Both => envelope.is_object,
+            // An event without data has no object either, and is accepted all the same.
+            FactScope::Headers | FactScope::Body => {
                 let payload = event::payload(source.dialect, &body).unwrap_or_default();
                 is_object(&payload) || *payload == *b"null"
             }
@@ -312,17 +314,19 @@ impl Admitted {
         let verified = Verified {
             message_id_derived: message_id.is_none(),
             message_id: message_id.unwrap_or_else(|| {
-                identity::derived(&source, uri.path(), &headers, proved, &digest)
+                identity::derived(&source, uri.path(), &headers, authenticated, &digest)
             }),
-            client_id: said.facts[Fact::ClientId].take(),
-            user: said.facts[Fact::User].take(),
-            event_type: said.facts[Fact::EventType].take(),
-            event_time: said.facts[Fact::EventTime].take().and_then(|time| said::instant(&time)),
+            client_id: envelope.facts[Fact::ClientId].take(),
+            user: envelope.facts[Fact::User].take(),
+            event_type: envelope.facts[Fact::EventType].take(),
+            event_time: envelope.facts[Fact::EventTime]
+                .take()
+                .and_then(|time| envelope::instant(&time)),
             is_object,
             headers,
             digest,
             body,
-            key: proved.key,
+            key: authenticated.key,
             source,
         };
         // A challenge comes before there is an account.
@@ -333,15 +337,15 @@ impl Admitted {
     }
 }
 
-/// A refused request, given back so that its owner can be told what would have matched.
+/// A refused request, with the parts that a diagnosis needs.
 #[derive(thiserror::Error)]
 #[error("{refusal}")]
 pub struct Rejected {
-    /// Why it is refused.
+    /// The reason.
     pub refusal: Refusal,
-    /// Its headers, if it does not prove its sender.
+    /// Its headers, if it is not authenticated.
     pub headers: HeaderMap,
-    /// Its body, if it has been read and does not prove its sender.
+    /// Its body, if it has been read and the request is not authenticated.
     pub body: Option<Bytes>,
 }
 
@@ -351,14 +355,14 @@ impl std::fmt::Debug for Rejected {
     }
 }
 
-/// A delivery that is proven to be its sender's, byte for byte.
+/// A delivery whose authenticity is verified, byte for byte.
 #[derive(Debug)]
 pub struct Verified {
-    /// Where it came from.
+    /// The source of the delivery.
     pub source: Arc<Source>,
-    /// The sender's id for the message, or the digest of everything that names the event.
+    /// The sender's id for the message, or a digest of everything that names the event.
     pub message_id: String,
-    /// Whether the id is such a digest.
+    /// True if the message id is such a digest.
     pub message_id_derived: bool,
     /// The sender's id for the client account.
     pub client_id: Option<String>,
@@ -366,21 +370,21 @@ pub struct Verified {
     pub user: Option<String>,
     /// The event's name, if the body has one.
     pub event_type: Option<String>,
-    /// When the sender says it happened, if it says so intelligibly.
+    /// The time of the event according to the sender, if it is valid.
     pub event_time: Option<Timestamp>,
-    /// Whether the payload is a JSON object, or the CloudEvent has none.
+    /// True if the payload is a JSON object, or the CloudEvent has none.
     pub is_object: bool,
     /// SHA-256 of the body.
     pub digest: [u8; 32],
     /// The body, exactly as received.
     pub body: Bytes,
-    /// The key that proved it: the one that signed it, if it is signed.
+    /// The key that authenticated it: the signing key, if it is signed.
     pub key: Option<Fingerprint>,
     headers: HeaderMap,
 }
 
 impl Verified {
-    /// The request's headers as a JSON list of name and value pairs, secrets left out.
+    /// The request's headers as a JSON list of name and value pairs, without secrets.
     pub fn headers_json(&self) -> String {
         let pairs: Vec<(&str, std::borrow::Cow<'_, str>)> = self
             .headers
@@ -395,10 +399,11 @@ impl Verified {
 
     fn is_secret(&self, name: &HeaderName, value: &[u8]) -> bool {
         let source = &self.source;
-        !source.proves_by(name) && (is_secret_header(name) || source.is_opened_by(value))
+        !source.is_signature_header(name)
+            && (is_secret_header(name) || source.has_credential(value))
     }
 
-    /// The names of the headers that it came with, each once.
+    /// The distinct names of the request's headers.
     pub fn header_names(&self) -> Vec<String> {
         self.headers.keys().map(ToString::to_string).collect()
     }
@@ -406,15 +411,15 @@ impl Verified {
     /// The value of a top-level field of the payload as text, if it is a string or a number.
     pub fn field(&self, name: &str) -> Option<String> {
         let payload = event::payload(self.source.dialect, &self.body).ok()?;
-        envelope::field(&payload, name)
+        body_facts::field(&payload, name)
     }
 
-    /// What the delivery asks about, if its body is marked as a probe's.
-    pub fn mark(&self) -> Option<String> {
-        mark(&self.body)
+    /// The event named by a canary, if the delivery is one.
+    pub fn canary(&self) -> Option<String> {
+        canary_name(&self.body)
     }
 
-    /// What to answer if this is no delivery but Slack's question whether anyone is there.
+    /// The response to Slack's URL verification request, if it is one.
     pub fn challenge(&self) -> Option<String> {
         let asks = self.source.dialect == Dialect::Slack
             && self.event_type.as_deref() == Some(SLACK_HANDSHAKE)
@@ -423,13 +428,13 @@ impl Verified {
     }
 }
 
-/// What the member says that marks the body of a probe. Other bodies are searched for its name, and not read again.
-fn mark(body: &[u8]) -> Option<String> {
+/// The value of the member that marks a canary. Other bodies are searched for its name, but not parsed.
+fn canary_name(body: &[u8]) -> Option<String> {
     memmem::find(body, CANARY.as_bytes())?;
-    envelope::field(body, CANARY)
+    body_facts::field(body, CANARY)
 }
 
-/// Whether a payload that is known to be JSON is an object.
+/// True if a valid JSON payload is an object.
 fn is_object(payload: &[u8]) -> bool {
     payload.trim_ascii_start().starts_with(b"{")
 }

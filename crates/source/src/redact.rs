@@ -1,12 +1,12 @@
-//! What is not kept of a call: the values of named members, wherever they stand.
+//! Redaction of recorded bodies: the values of named members, at any depth.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::event::{json_text, whole_pairs};
+use crate::event::{escape_unpaired_surrogates, without_bom};
 
-/// The members that are not kept unless the settings name others: what pays, what opens, and what identifies to the state.
-/// A `*` at the beginning stands for any.
+/// The default names of redacted members: payment, credentials, and government ids. A leading `*` matches any
+/// beginning.
 pub const SECRET_MEMBERS: [&str; 14] = [
     "paymentmethodid",
     "*token",
@@ -24,19 +24,19 @@ pub const SECRET_MEMBERS: [&str; 14] = [
     "*taxid",
 ];
 
-/// The body as JSON text, with `"[redacted]"` in the place of the values of the members that `names` names: at any depth and
-/// in any case, with a `*` at the beginning for any beginning. Everything else stays as it is, byte for byte.
+/// The body as JSON text with `"[redacted]"` for the values of the members in `names`: at any depth, in any case, with
+/// a leading `*` for any beginning. Everything else stays as it is, byte for byte.
 ///
-/// Of what is not JSON only the length is left: nobody can say what is in it.
+/// A body that is not JSON is replaced by its length, because its content is unknown.
 pub fn redacted(body: &[u8], names: &[String]) -> Bytes {
-    let json = serde_json::from_slice::<&RawValue>(json_text(body)).ok();
+    let json = serde_json::from_slice::<&RawValue>(without_bom(body)).ok();
     match json.and_then(|json| without(json.get(), names)) {
         Some(text) => text.into(),
         None => format!("\"[not JSON: {} bytes]\"", body.len()).into(),
     }
 }
 
-/// Goes from string to string: only a name has a colon behind it. No depth of the text costs more than its length.
+/// Scans from string to string: only a name is followed by a colon. The cost is linear in the length, at any depth.
 fn without(mut json: &str, names: &[String]) -> Option<String> {
     let mut text = String::with_capacity(json.len());
     while let Some(quote) = json.find('"') {
@@ -44,9 +44,9 @@ fn without(mut json: &str, names: &[String]) -> Option<String> {
         let behind = &json[quote + string.len()..];
         let value = behind.trim_start().strip_prefix(':').map(str::trim_start);
         let secret = value.filter(|_| is_named(string, names));
-        let kept = secret.map_or(behind, |value| value);
-        text.push_str(&json[..json.len() - kept.len()]);
-        json = kept;
+        let rest = secret.map_or(behind, |value| value);
+        text.push_str(&json[..json.len() - rest.len()]);
+        json = rest;
         if let Some(value) = secret {
             text.push_str("\"[redacted]\"");
             json = &value[first(value)?.len()..];
@@ -62,9 +62,11 @@ fn first(json: &str) -> Option<&str> {
     Some(values.next()?.ok()?.get())
 }
 
-/// Whether a member's name, as it stands in the text, is one of the names.
+/// True if a member's name, as written in the text, is one of the names.
 fn is_named(string: &str, names: &[String]) -> bool {
-    let Ok(member) = serde_json::from_str::<String>(&whole_pairs(string)) else { return false };
+    let Ok(member) = serde_json::from_str::<String>(&escape_unpaired_surrogates(string)) else {
+        return false;
+    };
     let member = member.as_bytes();
     names.iter().any(|name| match name.strip_prefix('*') {
         Some(end) => member

@@ -1,11 +1,11 @@
-//! Headers whose values are secrets, by their names or by what they repeat: they are kept out of stores, logs and pages.
+//! Secret headers, by their names or their values: they are kept out of stores, logs and pages.
 
 use http::HeaderName;
 use memchr::memmem;
 use percent_encoding::percent_decode;
 
-/// Texts that a name holds whose value opens something, with the name's separators taken away.
-const TELLING: [&str; 15] = [
+/// Substrings of names of secret headers, compared without the name's separators.
+const SECRET_SUBSTRINGS: [&str; 15] = [
     "authorization",
     "cookie",
     "token",
@@ -23,14 +23,14 @@ const TELLING: [&str; 15] = [
     "sessionid",
 ];
 
-/// Words that say so when they stand alone in a name, also beside a proof's.
-const WORDS: [&str; 5] = ["bearer", "otp", "pass", "pin", "pwd"];
+/// Words in names of secret headers, even beside a signature's word.
+const SECRET_WORDS: [&str; 5] = ["bearer", "otp", "pass", "pin", "pwd"];
 
-/// Words that say so when they stand alone in a name, but may also say of what something is the proof.
-const CONTEXTS: [&str; 4] = ["auth", "authentication", "session", "sid"];
+/// Words in names of secret headers, unless a signature's word is beside them.
+const AUTH_WORDS: [&str; 4] = ["auth", "authentication", "session", "sid"];
 
-/// Words before `key` that make it a name for something, such as a message.
-const NAMING: [&str; 10] = [
+/// Words before `key` in names of plain identifiers, such as a message's.
+const BEFORE_PLAIN_KEY: [&str; 10] = [
     "idempotency",
     "message",
     "event",
@@ -43,31 +43,33 @@ const NAMING: [&str; 10] = [
     "signature",
 ];
 
-/// Words behind `key` that say something of it.
-const ABOUT: [&str; 7] = ["id", "name", "version", "fingerprint", "signature", "hmac", "digest"];
+/// Words after `key` in names of a key's public properties.
+const AFTER_PLAIN_KEY: [&str; 7] =
+    ["id", "name", "version", "fingerprint", "signature", "hmac", "digest"];
 
-/// Beginnings of words that end in `key` and tell of none.
-const NO_KEYS: [&str; 10] = ["mon", "tur", "hoc", "joc", "don", "whis", "lac", "mic", "smo", "jer"];
+/// Beginnings of words that end in `key` and mean no key.
+const NOT_KEYS: [&str; 10] =
+    ["mon", "tur", "hoc", "joc", "don", "whis", "lac", "mic", "smo", "jer"];
 
-/// Words of a proof that covers one message only, and opens nothing else: verification needs it.
-const PROOFS: [&str; 3] = ["signature", "hmac", "digest"];
+/// Words for a proof of one message only, which grants nothing else: verification needs it.
+const SIGNATURE_WORDS: [&str; 3] = ["signature", "hmac", "digest"];
 
-/// Whether the header's value is taken for a secret.
+/// True if the header's value counts as a secret.
 pub fn is_secret_header(name: &HeaderName) -> bool {
     let name = name.as_str();
     let words: Vec<&str> = name.split(['-', '_', '.']).filter(|word| !word.is_empty()).collect();
     let has = |list: &[&str]| words.iter().any(|word| list.contains(word));
-    let telling = words.concat();
-    TELLING.iter().any(|text| telling.contains(text))
-        || has(&WORDS)
-        || (0..words.len()).any(|place| is_key(&words, place))
-        || has(&CONTEXTS) && !has(&PROOFS)
+    let joined = words.concat();
+    SECRET_SUBSTRINGS.iter().any(|text| joined.contains(text))
+        || has(&SECRET_WORDS)
+        || (0..words.len()).any(|index| is_key(&words, index))
+        || has(&AUTH_WORDS) && !has(&SIGNATURE_WORDS)
 }
 
-/// How often a value is percent-decoded; one that is encoded more often is taken for a secret unseen.
+/// The most times that a value is percent-decoded; one encoded more often counts as a secret unseen.
 const DECODINGS: usize = 4;
 
-/// Whether a header's value repeats a secret of a URL or another one, percent-encoded or not.
+/// True if a header's value contains a secret, percent-encoded or not.
 pub fn repeats_secret(value: &[u8], has_secret: impl Fn(&[u8]) -> bool) -> bool {
     let mut text = value.to_vec();
     for _ in 0..DECODINGS {
@@ -84,15 +86,15 @@ pub fn repeats_secret(value: &[u8], has_secret: impl Fn(&[u8]) -> bool) -> bool 
     true
 }
 
-/// Whether the word at this place is `key`, or ends so, and tells of one that opens something.
-fn is_key(words: &[&str], place: usize) -> bool {
-    let Some(begin) = words[place].strip_suffix("key") else { return false };
+/// True if the word at this index is or ends in `key` and means a credential.
+fn is_key(words: &[&str], index: usize) -> bool {
+    let Some(begin) = words[index].strip_suffix("key") else { return false };
     let before = match begin {
-        "" => place.checked_sub(1).map_or("", |before| words[before]),
+        "" => index.checked_sub(1).map_or("", |before| words[before]),
         begin => begin,
     };
-    let is_about = words.get(place + 1).is_some_and(|behind| ABOUT.contains(behind));
-    !NO_KEYS.contains(&begin) && !NAMING.contains(&before) && !is_about
+    let is_about = words.get(index + 1).is_some_and(|behind| AFTER_PLAIN_KEY.contains(behind));
+    !NOT_KEYS.contains(&begin) && !BEFORE_PLAIN_KEY.contains(&before) && !is_about
 }
 
 #[cfg(test)]
@@ -101,7 +103,7 @@ mod tests {
     use signature::{MESSAGE_HEADERS, schemes};
 
     use super::*;
-    use crate::Places;
+    use crate::FieldLocators;
 
     fn is_secret(name: &str) -> bool {
         is_secret_header(&HeaderName::from_bytes(name.as_bytes()).unwrap())
@@ -220,7 +222,7 @@ mod tests {
             assert!(!is_secret(name), "{name}");
         }
         for dialect in Dialect::ALL {
-            for header in Places::of(dialect).headers() {
+            for header in FieldLocators::of(dialect).headers() {
                 assert!(!is_secret_header(header), "{header}");
             }
         }

@@ -1,4 +1,4 @@
-//! The grammar of header fields (RFC 9110): what is read from either side of an exchange is read here.
+//! The grammar of HTTP header fields (RFC 9110), for requests and responses alike.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use http::header::{CONTENT_TYPE, GetAll, HeaderMap, HeaderValue, RETRY_AFTER};
 
-/// The value without the white space that may stand around it or around a list's member: spaces and tabs.
+/// The value without optional white space (spaces and tabs) at its ends.
 pub fn trimmed(text: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = text.iter().position(|byte| !is_blank(byte)).unwrap_or(text.len());
@@ -14,13 +14,13 @@ pub fn trimmed(text: &[u8]) -> &[u8] {
     &text[start..end]
 }
 
-/// The members of the list that all lines of a field make, without empty ones.
+/// The members of a list field, over all its lines, without empty ones.
 pub fn list<'h>(lines: GetAll<'h, HeaderValue>) -> impl Iterator<Item = &'h [u8]> {
     let members = |line: &'h HeaderValue| line.as_bytes().split(|byte| *byte == b',');
     lines.into_iter().flat_map(members).map(trimmed).filter(|member| !member.is_empty())
 }
 
-/// A value as text: UTF-8, or else Latin-1, which every value is.
+/// A value as text: UTF-8, or else Latin-1, which fits every value.
 pub fn text(value: &[u8]) -> Cow<'_, str> {
     match str::from_utf8(trimmed(value)) {
         Ok(text) => text.into(),
@@ -28,7 +28,7 @@ pub fn text(value: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// What follows the scheme in `Authorization`, if it is this scheme, in any case.
+/// The credentials of an `Authorization` value, if its scheme is `scheme`, in any case.
 pub fn credentials<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     let (own, rest) = value.split_at_checked(scheme.len())?;
     let rest = rest.strip_prefix(b" ").filter(|_| own.eq_ignore_ascii_case(scheme.as_bytes()))?;
@@ -46,7 +46,7 @@ pub struct MediaType {
 }
 
 impl MediaType {
-    /// The media type of a message; none if it has none, more than one, or something else.
+    /// The media type of a message; none if the header is missing, repeated or malformed.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(CONTENT_TYPE).iter();
         let line = lines.next()?;
@@ -74,12 +74,13 @@ impl MediaType {
         Some(MediaType { essence, charset })
     }
 
+    /// True for `application/json` and every `application/…+json`.
     pub fn is_json(&self) -> bool {
         self.essence == "application/json"
             || self.essence.starts_with("application/") && self.essence.ends_with("+json")
     }
 
-    /// Whether text of this type is UTF-8, as far as it says.
+    /// True if text of this type is UTF-8, or names no charset.
     pub fn is_utf8(&self) -> bool {
         let is = |charset: &String| {
             ["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known))
@@ -95,7 +96,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_part)
 }
 
-/// The parts between semicolons that stand in no quotes.
+/// The parts between unquoted semicolons.
 fn unquoted_split(text: &str) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |c| {
@@ -122,22 +123,22 @@ fn unquoted(value: &str) -> String {
     text
 }
 
-/// In how long `Retry-After` asks to come again: a number of seconds, or a date in any of the three forms.
+/// The delay that `Retry-After` asks for: a number of seconds, or a date in any of the three forms.
 pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim_matches(BLANK);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
-    Some((date(text)? - now).to_std().unwrap_or_default())
+    Some((parse_date(text)? - now).to_std().unwrap_or_default())
 }
 
-/// A date as fields have it.
-pub fn date(text: &str) -> Option<DateTime<Utc>> {
+/// Parses an HTTP date.
+pub fn parse_date(text: &str) -> Option<DateTime<Utc>> {
     httpdate::parse_http_date(text).ok().map(DateTime::from)
 }
 
-/// How a date is written in a field.
-pub fn written_date(time: SystemTime) -> String {
+/// Formats an HTTP date.
+pub fn format_date(time: SystemTime) -> String {
     httpdate::fmt_http_date(time)
 }
 

@@ -1,24 +1,24 @@
-//! Untrusted text made inert, wherever it is shown: in a log, a table or on a terminal.
+//! Escaping of untrusted text, wherever it is escaped_text: in a log, a table or on a terminal.
 //!
-//! What could steer a terminal, begin a line, hide or reorder characters is written as JSON would escape it, so JSON stays
-//! JSON, and nothing is lost to whoever looks for it.
+//! Characters that could steer a terminal, begin a line, hide or reorder text are written as JSON would escape them:
+//! JSON stays JSON, and no character is lost.
 
 pub mod field;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Text that is shown on one line.
+/// Escapes text for one line.
 pub fn inert(text: &str) -> Cow<'_, str> {
     escaped(text, is_active)
 }
 
-/// Text of several lines, with tabs: a body, a table, a JSON document.
+/// Escapes text of several lines, with tabs: a body, a table, a JSON document.
 pub fn inert_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_active(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// Whether a character does something else than to be seen: controls, line separators, marks of direction, and what has no
+/// True for characters with an effect besides being seen: controls, line separators, direction marks, and those without
 /// width.
 fn is_active(c: char) -> bool {
     c.is_control()
@@ -35,20 +35,20 @@ fn escaped(text: &str, is_active: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text[plain..].chars().any(&is_active) {
         return Cow::Borrowed(text);
     }
-    let mut shown = text[..plain].to_owned();
+    let mut escaped_text = text[..plain].to_owned();
     for c in text[plain..].chars() {
         match c {
-            _ if !is_active(c) => shown.push(c),
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
+            _ if !is_active(c) => escaped_text.push(c),
+            '\n' => escaped_text.push_str("\\n"),
+            '\r' => escaped_text.push_str("\\r"),
+            '\t' => escaped_text.push_str("\\t"),
             // Writing to a string cannot fail.
             _ => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
-                let _ = write!(shown, "\\u{unit:04x}");
+                let _ = write!(escaped_text, "\\u{unit:04x}");
             }),
         }
     }
-    Cow::Owned(shown)
+    Cow::Owned(escaped_text)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! DirectScale's events, one file per family.
 //!
-//! The vendor states nowhere which fields may be null, so only the ids without which an event means nothing are
+//! The vendor does not document which fields may be null, so only the ids without which an event means nothing are
 //! required. Two generations sit side by side: the event bus of 2018, whose events have numbers for ids and may lack
 //! `EventType`, and the event models of 2021, whose events go by their names.
 

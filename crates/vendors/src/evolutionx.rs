@@ -1,6 +1,6 @@
 //! EvolutionX's events: orders, and users who change or subscribe.
 //!
-//! The vendor publishes neither a list of its events nor a payload in full. What is here stands in its articles on event
+//! The vendor publishes neither a list of its events nor a payload in full. The source is its articles on event
 //! driven webhooks; every field is optional, and what a model does not name is kept beside it.
 
 use std::ops::Deref;
@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// What every EvolutionX event says.
+/// The fields of every EvolutionX event.
 ///
-/// If the webhook includes the object record, that stands beside these fields, under a key that is not documented:
+/// If the webhook includes the object record, it is a sibling of these fields, under a key that is not documented:
 /// [`record`] finds it. Source: the vendor's articles, field by field.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 pub struct EvolutionxEvent {

@@ -7,7 +7,7 @@ use contract::event::{Dialect, Event, Id};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// A webhook was set up, or somebody asked for a test.
+/// A webhook was set up, or a test was requested.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[schema(as = GithubPing)]
 pub struct Ping {
@@ -17,7 +17,7 @@ pub struct Ping {
     pub hook_id: Id,
     /// The repository it belongs to; a webhook of an organization has none.
     pub repository: Option<Repository>,
-    /// Who set it up.
+    /// The account that set it up.
     pub sender: Option<Account>,
 }
 
@@ -37,27 +37,27 @@ pub struct Push {
     /// The full name of the branch or tag, such as `refs/heads/main`.
     #[serde(rename = "ref")]
     pub git_ref: String,
-    /// The commit it stood at before; all zeros if it is new.
+    /// The commit before the push; all zeros if the branch or tag is new.
     pub before: Option<String>,
-    /// The commit it stands at now; all zeros if it is gone.
+    /// The commit after the push; all zeros if the branch or tag was deleted.
     pub after: Option<String>,
-    /// Whether the push made it.
+    /// True if the push created the branch or tag.
     pub created: Option<bool>,
-    /// Whether the push deleted it.
+    /// True if the push deleted the branch or tag.
     pub deleted: Option<bool>,
-    /// Whether the push rewrote its history.
+    /// True if the push rewrote the history.
     pub forced: Option<bool>,
     /// A page that shows the difference.
     pub compare: Option<String>,
     /// The pushed commits; very many are cut off.
     pub commits: Option<Vec<Commit>>,
-    /// The commit it stands at now, in full; none if it is gone.
+    /// The commit after the push, in full; none if the branch or tag was deleted.
     pub head_commit: Option<Commit>,
     /// The repository.
     pub repository: Option<Repository>,
-    /// Who pushed, as git knows the person.
+    /// The person who pushed, from git's configuration.
     pub pusher: Option<Person>,
-    /// Who pushed, as GitHub knows the account.
+    /// The GitHub account that pushed.
     pub sender: Option<Account>,
 }
 
@@ -78,7 +78,7 @@ pub struct Repository {
     pub id: Option<Id>,
     /// Owner and name, with a slash between them.
     pub full_name: Option<String>,
-    /// Whether only its members see it.
+    /// True if only its members see it.
     pub private: Option<bool>,
     /// The branch that is shown first.
     pub default_branch: Option<String>,
@@ -102,11 +102,11 @@ pub struct Commit {
     pub id: Option<String>,
     /// The commit's message.
     pub message: Option<String>,
-    /// When it was committed, in ISO 8601.
+    /// The time of the commit, in ISO 8601.
     pub timestamp: Option<String>,
     /// A page that shows it.
     pub url: Option<String>,
-    /// Who wrote it.
+    /// The author.
     pub author: Option<Person>,
     /// Files that are new.
     pub added: Option<Vec<String>>,
@@ -116,7 +116,7 @@ pub struct Commit {
     pub modified: Option<Vec<String>>,
 }
 
-/// A person as git knows one.
+/// A person, from git's configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[schema(as = GithubPerson)]
 pub struct Person {

@@ -1,4 +1,4 @@
-//! The table with its handlers, bound to the fork's context: dispatch starts them from here.
+//! The table with its handlers, bound to the fork's context, for dispatch.
 
 use std::sync::Arc;
 
@@ -7,26 +7,28 @@ use futures_util::future::BoxFuture;
 
 use super::table::{EventRow, HookRow, Table};
 use crate::event::{DecodeError, Delivery, Dialect, Outcome};
-use crate::hook::{Call, HookFailure};
+use crate::hook::{HookFailure, UntypedCall};
 
-/// A started handler of an event.
-pub type Attempt = BoxFuture<'static, Outcome>;
+/// A started event handler.
+pub type HandlerFuture = BoxFuture<'static, Outcome>;
 
-/// A started handler of a hook; it ends with the response's JSON.
-pub type HookAttempt = BoxFuture<'static, Result<Bytes, HookFailure>>;
+/// A started hook handler; it yields the response's JSON.
+pub type HookFuture = BoxFuture<'static, Result<Bytes, HookFailure>>;
 
 /// Decodes a delivery and starts its handler; nothing runs before the future is polled.
-pub(super) type StartEvent = Box<dyn Fn(Delivery) -> Result<Attempt, DecodeError> + Send + Sync>;
+pub(super) type StartEvent =
+    Box<dyn Fn(Delivery) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
 
 /// Decodes a call and starts its handler; nothing runs before the future is polled.
-pub(super) type StartHook = Box<dyn Fn(Call) -> Result<HookAttempt, DecodeError> + Send + Sync>;
+pub(super) type StartHook =
+    Box<dyn Fn(UntypedCall) -> Result<HookFuture, DecodeError> + Send + Sync>;
 
 /// The handlers of a [`Table`], ready to run.
 pub struct Handlers {
     table: Arc<Table>,
     /// One for each event of the table.
     events: Vec<StartEvent>,
-    /// One for each hook of the table; none for a hook that is described only.
+    /// One for each hook of the table; none for a hook without a handler.
     hooks: Vec<Option<StartHook>>,
 }
 
@@ -42,8 +44,8 @@ impl EventHandler<'_> {
     /// Decodes the delivery and starts the handler.
     ///
     /// # Errors
-    /// [`DecodeError`] if the body is not the model.
-    pub fn start(&self, delivery: Delivery) -> Result<Attempt, DecodeError> {
+    /// [`DecodeError`] if the body does not fit the model.
+    pub fn start(&self, delivery: Delivery) -> Result<HandlerFuture, DecodeError> {
         (self.start)(delivery)
     }
 }
@@ -60,8 +62,8 @@ impl HookHandler<'_> {
     /// Decodes the call and starts the handler.
     ///
     /// # Errors
-    /// [`DecodeError`] if the body is not the request model.
-    pub fn start(&self, call: Call) -> Result<HookAttempt, DecodeError> {
+    /// [`DecodeError`] if the body does not fit the request model.
+    pub fn start(&self, call: UntypedCall) -> Result<HookFuture, DecodeError> {
         (self.start)(call)
     }
 }
@@ -80,16 +82,16 @@ impl Handlers {
         &self.table
     }
 
-    /// The handler of the event called `name` (or aliased so) in the given version, without regard to case.
+    /// The handler of the event with this name or alias in the given version, without regard to case.
     pub fn event(&self, dialect: Dialect, version: u16, name: &str) -> Option<EventHandler<'_>> {
-        let place = self.table.event_place(dialect, version, name)?;
+        let index = self.table.event_position(dialect, version, name)?;
         let row = self.table.event(dialect, version, name)?;
-        Some(EventHandler { row, start: &self.events[place] })
+        Some(EventHandler { row, start: &self.events[index] })
     }
 
     /// The handler of the hook whose id or alias is `id`, without regard to case.
     pub fn hook(&self, id: &str) -> Option<HookHandler<'_>> {
-        let start = self.hooks[self.table.hook_place(id)?].as_ref()?;
+        let start = self.hooks[self.table.hook_position(id)?].as_ref()?;
         Some(HookHandler { row: self.table.hook(id)?, start })
     }
 }

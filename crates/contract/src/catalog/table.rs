@@ -13,21 +13,21 @@ use crate::hook::{Hook, Model};
 /// A schema's name and shape.
 pub type NamedSchema = (String, RefOr<Schema>);
 
-/// Decodes a body as a model and returns the fields that the model does not know.
-pub type Check = fn(&[u8]) -> Result<Map<String, Value>, DecodeError>;
+/// Decodes a body as a model and returns the fields unknown to the model.
+pub type BodyCheck = fn(&[u8]) -> Result<Map<String, Value>, DecodeError>;
 
 /// One event of the table.
 #[derive(Clone, Copy)]
 pub struct EventRow {
-    /// The dialect whose vocabulary has the event.
+    /// The dialect that the event belongs to.
     pub dialect: Dialect,
     /// The event's name, as the sender writes it.
     pub name: &'static str,
     /// The version of the model.
     pub version: u16,
-    /// Other names for it.
+    /// Other names of the event.
     pub aliases: &'static [&'static str],
-    /// The field that names the entity, if deliveries are to be handled in order.
+    /// The field that names the entity, if deliveries must be handled in order.
     pub entity: Option<&'static str>,
     /// A sample body, as JSON text.
     pub example: &'static str,
@@ -37,10 +37,10 @@ pub struct EventRow {
     pub needs_object: bool,
     /// The model's schema.
     pub schema: fn() -> NamedSchema,
-    /// Appends the schemas that it refers to.
+    /// Appends the schemas that the model refers to.
     pub referred: fn(&mut Vec<NamedSchema>),
-    /// Decodes a body as the model and returns the fields that the model does not know.
-    pub check: Check,
+    /// Decodes a body as the model and returns the fields unknown to the model.
+    pub check: BodyCheck,
 }
 
 impl EventRow {
@@ -71,19 +71,19 @@ impl EventRow {
 pub struct HookRow {
     /// The vendor's id.
     pub id: &'static str,
-    /// Other spellings of it.
+    /// Other spellings of the id.
     pub aliases: &'static [&'static str],
-    /// The hook's description, as a schema's.
+    /// The schema that has the hook's description.
     pub about: fn() -> RefOr<Schema>,
     /// A sample request, as JSON text.
     pub example: &'static str,
-    /// The answer of the vendor's own logic to it, as JSON text.
+    /// The response of the vendor's own logic to the sample, as JSON text.
     pub example_response: &'static str,
     /// The request's model.
     pub request: BodyModel,
     /// The response's model.
     pub response: BodyModel,
-    /// The handler's path; a hook without a handler is described only.
+    /// The handler's path; none for a hook without a handler.
     pub handler: Option<&'static str>,
 }
 
@@ -101,12 +101,12 @@ impl HookRow {
         }
     }
 
-    /// The handler's path, or what stands in its place, for messages.
+    /// The handler's path, or `.unhandled` for a hook without one, for messages.
     pub fn claimant(&self) -> &'static str {
         self.handler.unwrap_or("an `.unhandled` line")
     }
 
-    /// The id or alias that `id` is, as the vendor spells it.
+    /// The matching id or alias in the vendor's spelling.
     pub fn spelled(&self, id: &str) -> &'static str {
         self.ids().find(|own| own.eq_ignore_ascii_case(id)).unwrap_or(self.id)
     }
@@ -121,9 +121,9 @@ impl HookRow {
 pub struct BodyModel {
     /// The model's schema.
     pub schema: fn() -> NamedSchema,
-    /// Appends the schemas that it refers to.
+    /// Appends the schemas that the model refers to.
     pub referred: fn(&mut Vec<NamedSchema>),
-    /// Reads a body as the model and writes it again: the difference is what the model loses.
+    /// Decodes a body as the model and encodes it again; the difference is the model's loss.
     pub rewrite: fn(&[u8]) -> Result<Box<RawValue>, DecodeError>,
 }
 
@@ -145,14 +145,14 @@ impl BodyModel {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Clash {
-    /// The same event.
+    /// Both handlers claim the same event.
     #[error(
         "{dialect} event `{name}` (version {version}) is claimed twice: by {first} and by {second}; remove one of the two `.on(…)` lines"
     )]
     Event {
-        /// The dialect in which the names clash.
+        /// The dialect of the event.
         dialect: Dialect,
-        /// The name or alias that both claim.
+        /// The name or alias claimed twice.
         name: String,
         /// The version of the model.
         version: u16,
@@ -161,21 +161,21 @@ pub enum Clash {
         /// The handler registered second.
         second: &'static str,
     },
-    /// The same hook.
+    /// Both lines claim the same hook.
     #[error(
         "hook `{id}` is claimed twice: by {first} and by {second}; remove one of the two lines"
     )]
     Hook {
-        /// The id or alias that both claim.
+        /// The id or alias claimed twice.
         id: String,
-        /// What claims it first: a handler's path, or an `.unhandled` line.
+        /// The first claimant: a handler's path, or an `.unhandled` line.
         first: &'static str,
-        /// What claims it again, likewise.
+        /// The second claimant: a handler's path, or an `.unhandled` line.
         second: &'static str,
     },
 }
 
-/// The events and hooks that a receiver knows.
+/// The events and hooks of a receiver.
 #[derive(Clone, Default)]
 pub struct Table {
     events: Vec<EventRow>,
@@ -186,14 +186,14 @@ pub struct Table {
 }
 
 impl Table {
-    /// The event called `name` (or aliased so) in the given version, without regard to case.
+    /// The event with this name or alias in the given version, without regard to case.
     pub fn event(&self, dialect: Dialect, version: u16, name: &str) -> Option<&EventRow> {
-        Some(&self.events[self.event_place(dialect, version, name)?])
+        Some(&self.events[self.event_position(dialect, version, name)?])
     }
 
     /// The hook whose id or alias is `id`, without regard to case.
     pub fn hook(&self, id: &str) -> Option<&HookRow> {
-        Some(&self.hooks[self.hook_place(id)?])
+        Some(&self.hooks[self.hook_position(id)?])
     }
 
     /// All events, in the order of registration.
@@ -206,11 +206,16 @@ impl Table {
         self.hooks.iter()
     }
 
-    pub(super) fn event_place(&self, dialect: Dialect, version: u16, name: &str) -> Option<usize> {
+    pub(super) fn event_position(
+        &self,
+        dialect: Dialect,
+        version: u16,
+        name: &str,
+    ) -> Option<usize> {
         self.event_index.get(&(dialect, version, name.to_ascii_lowercase())).copied()
     }
 
-    pub(super) fn hook_place(&self, id: &str) -> Option<usize> {
+    pub(super) fn hook_position(&self, id: &str) -> Option<usize> {
         self.hook_index.get(&id.to_ascii_lowercase()).copied()
     }
 
@@ -225,11 +230,11 @@ impl Table {
     }
 
     pub(super) fn push_event(&mut self, row: EventRow) {
-        let place = self.events.len();
+        let index = self.events.len();
         for name in row.names() {
             let key = (row.dialect, row.version, name.to_ascii_lowercase());
-            let first = *self.event_index.entry(key).or_insert(place);
-            if first != place {
+            let first = *self.event_index.entry(key).or_insert(index);
+            if first != index {
                 self.clashes.push(Clash::Event {
                     dialect: row.dialect,
                     name: name.to_owned(),
@@ -243,10 +248,10 @@ impl Table {
     }
 
     pub(super) fn push_hook(&mut self, row: HookRow) {
-        let place = self.hooks.len();
+        let index = self.hooks.len();
         for id in row.ids() {
-            let first = *self.hook_index.entry(id.to_ascii_lowercase()).or_insert(place);
-            if first != place {
+            let first = *self.hook_index.entry(id.to_ascii_lowercase()).or_insert(index);
+            if first != index {
                 self.clashes.push(Clash::Hook {
                     id: id.to_owned(),
                     first: self.hooks[first].claimant(),

@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::repair::{json_text, whole_pairs};
+use super::repair::{escape_unpaired_surrogates, without_bom};
 use super::{DecodeError, Dialect};
 
-/// The members of a structured event that make it one, and its payload in either form.
+/// The members that identify a structured event, and its payload in either form.
 #[derive(Deserialize)]
 struct Structured<'b> {
     #[serde(borrow)]
@@ -33,8 +33,8 @@ pub(super) struct Member<'b> {
     pub(super) bytes: Cow<'b, [u8]>,
 }
 
-/// The payload of a structured event; of anything else the body is the payload. An event without data has `null`, in
-/// headers or in one piece.
+/// The payload of a structured event; of any other body, the body is the payload. An event without data has `null`, in
+/// binary and in structured mode.
 pub(super) fn data(dialect: Dialect, body: &[u8]) -> Result<Option<Member<'_>>, DecodeError> {
     if dialect != Dialect::CloudEvents {
         return Ok(None);
@@ -42,10 +42,10 @@ pub(super) fn data(dialect: Dialect, body: &[u8]) -> Result<Option<Member<'_>>, 
     if body.is_empty() {
         return Ok(Some(Member { name: "data", bytes: b"null"[..].into() }));
     }
-    let Ok(text) = std::str::from_utf8(json_text(body)) else { return Ok(None) };
-    match (member(text), whole_pairs(text)) {
+    let Ok(text) = std::str::from_utf8(without_bom(body)) else { return Ok(None) };
+    match (member(text), escape_unpaired_surrogates(text)) {
         (Ok(member), _) => member.transpose(),
-        // A name may be what could not be read; then the payload is a copy.
+        // Repair may have been needed for a name; then the payload is a copy.
         (Err(_), Cow::Owned(text)) => {
             let member = member(&text).ok().flatten().transpose()?;
             Ok(member

@@ -1,4 +1,4 @@
-//! Codes of a documented set: enums that take a number or a name, and keep what they do not know.
+//! Codes of a documented set: enums that take a number or a name and keep unknown values.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,9 +10,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::Id;
 
-/// An enum of codes: the table behind it.
+/// An enum of codes, backed by a table.
 pub trait Codes: Sized + Clone + PartialEq + 'static {
-    /// What the codes are about, in one sentence.
+    /// The description of the codes, in one sentence.
     const ABOUT: &'static str;
 
     /// Each code with its number and its name.
@@ -54,7 +54,7 @@ pub trait Codes: Sized + Clone + PartialEq + 'static {
 
 /// Declares an enum of codes with their numbers: `codes! { /// About. Size { /// Doc. Small = 0, } }`.
 ///
-/// It reads a number, digits in a string or a name in any case; `Other` holds what is none of them. Its first doc line is
+/// It reads a number, digits in a string or a name in any case; `Other` holds any other value. Its first doc line is
 /// its description in Swagger, completed by the codes.
 #[macro_export]
 macro_rules! codes {
@@ -68,7 +68,7 @@ macro_rules! codes {
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[$doc])* $code,)+
-            /// A code that is not known here, as it came.
+            /// An unknown code, as received.
             Other(String),
         }
 
@@ -116,13 +116,13 @@ macro_rules! codes {
         impl utoipa::ToSchema for $name {}
     };
 }
-/// A code of a documented set that is written as it came. Dereferences to the code.
+/// A code of a documented set, written as received. Dereferences to the code.
 ///
-/// One that a handler sets, `Frequency::Monthly.into()`, is written as its number.
+/// A code set by a handler, `Frequency::Monthly.into()`, is written as its number.
 #[derive(Debug, Clone)]
 pub struct Code<T> {
     code: T,
-    came: Option<Id>,
+    received: Option<Id>,
 }
 
 impl<T> Deref for Code<T> {
@@ -135,7 +135,7 @@ impl<T> Deref for Code<T> {
 
 impl<T> From<T> for Code<T> {
     fn from(code: T) -> Self {
-        Code { code, came: None }
+        Code { code, received: None }
     }
 }
 
@@ -159,15 +159,15 @@ impl<T: fmt::Display> fmt::Display for Code<T> {
 
 impl<'de, T: Codes> Deserialize<'de> for Code<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let came = Id::deserialize(deserializer)?;
-        Ok(Code { code: T::of(came.as_str()), came: Some(came) })
+        let received = Id::deserialize(deserializer)?;
+        Ok(Code { code: T::of(received.as_str()), received: Some(received) })
     }
 }
 
 impl<T: Codes + fmt::Display> Serialize for Code<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match (&self.came, self.code.row()) {
-            (Some(came), _) => came.serialize(serializer),
+        match (&self.received, self.code.row()) {
+            (Some(received), _) => received.serialize(serializer),
             (None, Some((number, _))) => serializer.serialize_i64(number),
             (None, None) => serializer.collect_str(&self.code),
         }
@@ -195,7 +195,7 @@ mod tests {
     use crate::event::decode;
 
     codes! {
-        /// How large it is.
+        /// The size.
         Size {
             /// Small.
             Small = 0,
@@ -244,10 +244,7 @@ mod tests {
     fn its_description_names_every_code() {
         let schema = serde_json::to_value(Code::<Size>::schema()).unwrap();
         let says = schema["description"].as_str().unwrap();
-        assert!(
-            says.starts_with("How large it is, by name or number: Small 0, Large 7."),
-            "{says}"
-        );
+        assert!(says.starts_with("The size, by name or number: Small 0, Large 7."), "{says}");
         assert_eq!(Code::<Size>::name(), "Size");
     }
 

@@ -1,4 +1,4 @@
-//! From verified bytes to a model: keys without regard to case, unknown fields kept, failures with their path.
+//! Decoding of verified bytes as a model: keys in any case, unknown fields kept, failures with their path.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,20 +10,20 @@ use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::repair::{json_text, whole_pairs, without_blanks};
+use super::repair::{escape_unpaired_surrogates, without_blanks, without_bom};
 
-/// Why bytes are not the model they should be.
+/// A body does not fit its model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}{}", At(path))]
+#[error("{message}{}", AtPath(path))]
 pub struct DecodeError {
-    /// Where in the document, e.g. `LineItems[0].ItemId`; `.` is the document itself.
+    /// The path in the document, e.g. `LineItems[0].ItemId`; `.` is the document itself.
     pub path: String,
-    /// What is wrong there.
+    /// The problem at the path.
     pub message: String,
 }
 
 impl DecodeError {
-    /// The same as seen from the document in which the decoded one is a member.
+    /// The error with its path relative to the enclosing document.
     pub(super) fn within(self, member: &str) -> Self {
         let path = match self.path.as_str() {
             "." => member.to_owned(),
@@ -34,45 +34,45 @@ impl DecodeError {
     }
 }
 
-/// The place in a message; the document itself needs none.
-struct At<'p>(&'p str);
+/// The path in a message; omitted for the document itself.
+struct AtPath<'p>(&'p str);
 
-impl fmt::Display for At<'_> {
+impl fmt::Display for AtPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == "." { Ok(()) } else { write!(f, " (at {})", self.0) }
     }
 }
 
-/// How many places of a body, counted without the numbers of list elements, may hold a blank string for a missing value.
-const MOST_BLANKS: usize = 64;
+/// The most paths of a body, without the indexes of list elements, at which a blank string may mean a missing value.
+const MAX_BLANKS: usize = 64;
 
-/// Decodes `bytes` as `T` and returns the top-level fields that `T` does not name.
+/// Decodes `bytes` as `T` and returns the top-level fields unknown to `T`.
 ///
-/// Path tracking and repairs cost time, so they are left to further passes, only when the first has failed.
+/// Path tracking and repairs cost time, so they happen in further passes, only after the first pass has failed.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Map<String, Value>), DecodeError> {
-    let mut rest = Rest::default();
-    let text = json_text(bytes);
+    let mut received = ReceivedFields::default();
+    let text = without_bom(bytes);
     let mut json = serde_json::Deserializer::from_slice(text);
-    let decoded = model(&mut json, &mut rest).and_then(|model| json.end().map(|()| model));
-    let (model, rest) = match (decoded, std::str::from_utf8(text)) {
-        (Ok(model), _) => (model, rest),
-        (Err(_), Ok(text)) => repaired(&whole_pairs(text))?,
+    let decoded = model(&mut json, &mut received).and_then(|model| json.end().map(|()| model));
+    let (model, received) = match (decoded, std::str::from_utf8(text)) {
+        (Ok(model), _) => (model, received),
+        (Err(_), Ok(text)) => repaired(&escape_unpaired_surrogates(text))?,
         (Err(_), Err(error)) => {
             return Err(DecodeError { path: ".".into(), message: format!("not UTF-8: {error}") });
         }
     };
-    let unknown = rest.unknown.into_iter();
+    let unknown = received.unknown.into_iter();
     Ok((model, unknown.map(|(name, value)| (name, lenient(&value))).collect()))
 }
 
-/// Decodes a text in which a blank string may stand for a missing value, wherever the model can do without one.
-fn repaired<T: DeserializeOwned>(text: &str) -> Result<(T, Rest), DecodeError> {
+/// Decodes a text in which a blank string may mean a missing value, wherever the model allows one to be missing.
+fn repaired<T: DeserializeOwned>(text: &str) -> Result<(T, ReceivedFields), DecodeError> {
     let mut text = Cow::Borrowed(text);
     let mut failed = match tracked(&text) {
         Ok(decoded) => return Ok(decoded),
         Err(failed) => failed,
     };
-    for _ in 0..MOST_BLANKS {
+    for _ in 0..MAX_BLANKS {
         let Some(without) = without_blanks(&text, &failed.path) else { break };
         match tracked(&without) {
             Ok(decoded) => return Ok(decoded),
@@ -84,49 +84,49 @@ fn repaired<T: DeserializeOwned>(text: &str) -> Result<(T, Rest), DecodeError> {
     Err(DecodeError { path: failed.path.to_string(), message: without_value(&failed.message) })
 }
 
-/// A failure and its place.
-struct Failed {
+/// A decoding error with its path.
+struct TrackedError {
     path: serde_path_to_error::Path,
     message: String,
 }
 
-fn tracked<T: DeserializeOwned>(text: &str) -> Result<(T, Rest), Failed> {
-    let mut rest = Rest::default();
+fn tracked<T: DeserializeOwned>(text: &str) -> Result<(T, ReceivedFields), TrackedError> {
+    let mut received = ReceivedFields::default();
     let mut json = serde_json::Deserializer::from_str(text);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let decoded = model(tracked, &mut rest).and_then(|model| json.end().map(|()| model));
+    let decoded = model(tracked, &mut received).and_then(|model| json.end().map(|()| model));
     match decoded {
-        Ok(model) => Ok((model, rest)),
-        Err(error) => Err(Failed { path: track.path(), message: error.to_string() }),
+        Ok(model) => Ok((model, received)),
+        Err(error) => Err(TrackedError { path: track.path(), message: error.to_string() }),
     }
 }
 
-/// Decodes a `T` wherever it stands in a document; `rest` is told what else there was.
+/// Decodes a `T` anywhere in a document and collects the remaining fields.
 pub(super) fn model<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     deserializer: D,
-    rest: &mut Rest,
+    received: &mut ReceivedFields,
 ) -> Result<T, D::Error> {
-    Model { rest, model: PhantomData }.deserialize(deserializer)
+    ModelSeed { received, model: PhantomData }.deserialize(deserializer)
 }
 
-/// What an object holds besides the values that went into a model.
+/// The fields of an object, as received.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rest {
-    /// The model's fields that were there, `null` or not.
+pub(super) struct ReceivedFields {
+    /// The model's fields that were received, `null` or not.
     pub known: Vec<&'static str>,
-    /// What the model does not name, as it came.
+    /// The fields unknown to the model, as received.
     pub unknown: Vec<(String, Box<RawValue>)>,
-    /// Whether the model is no struct, so that whatever it holds is its own.
+    /// True if the model is no struct, so that it owns all its content.
     pub opaque: bool,
 }
 
-/// Whether `T` is a struct, so that only a JSON object can be one.
+/// True if `T` is a struct, so that only a JSON object can be one.
 pub fn needs_object<T: DeserializeOwned>() -> bool {
     fields::<T>().is_some()
 }
 
-/// A message of serde's without the value it quotes, which may be a secret or a customer's.
+/// A serde message without the quoted value, which may be a secret or personal data.
 pub fn without_value(message: &str) -> String {
     ["invalid type: ", "invalid value: "]
         .into_iter()
@@ -138,21 +138,21 @@ pub fn without_value(message: &str) -> String {
         .unwrap_or_else(|| message.to_owned())
 }
 
-/// The field names that `T`'s derived implementation asks for; `None` if it is not a plain struct.
+/// The field names that `T`'s derived implementation asks for; `None` if `T` is not a plain struct.
 pub fn fields<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
     let mut fields = None;
-    // The probe always ends in an error; what it saw on the way is the answer.
-    let _ = T::deserialize(Probe(&mut fields));
+    // The probe always ends in an error; the recorded fields are the result.
+    let _ = T::deserialize(FieldProbe(&mut fields));
     fields
 }
 
-struct Probe<'a>(&'a mut Option<&'static [&'static str]>);
+struct FieldProbe<'a>(&'a mut Option<&'static [&'static str]>);
 
-impl<'de> Deserializer<'de> for Probe<'_> {
-    type Error = Seen;
+impl<'de> Deserializer<'de> for FieldProbe<'_> {
+    type Error = ProbeEnd;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Seen> {
-        Err(Seen)
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, ProbeEnd> {
+        Err(ProbeEnd)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -160,7 +160,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Seen> {
+    ) -> Result<V::Value, ProbeEnd> {
         *self.0 = Some(fields);
         self.deserialize_any(visitor)
     }
@@ -171,49 +171,53 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     }
 }
 
-/// How a probe ends. It is made for every object that is read, so it holds nothing.
+/// The end of a probe. It is created for every object that is read, so it holds nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("a probe")]
-struct Seen;
+struct ProbeEnd;
 
-impl serde::de::Error for Seen {
+impl serde::de::Error for ProbeEnd {
     fn custom<T: fmt::Display>(_: T) -> Self {
-        Seen
+        ProbeEnd
     }
 }
 
-struct Model<'r, T> {
-    rest: &'r mut Rest,
+struct ModelSeed<'r, T> {
+    received: &'r mut ReceivedFields,
     model: PhantomData<T>,
 }
 
-impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Model<'_, T> {
+impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for ModelSeed<'_, T> {
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         match fields::<T>() {
-            // Nothing may be said with `null`, too.
-            Some(fields @ []) => {
-                deserializer.deserialize_any(Object { fields, rest: self.rest, model: PhantomData })
-            }
-            Some(fields) => {
-                deserializer.deserialize_map(Object { fields, rest: self.rest, model: PhantomData })
-            }
+            // `null` is accepted as an object without fields, too.
+            Some(fields @ []) => deserializer.deserialize_any(ObjectVisitor {
+                fields,
+                received: self.received,
+                model: PhantomData,
+            }),
+            Some(fields) => deserializer.deserialize_map(ObjectVisitor {
+                fields,
+                received: self.received,
+                model: PhantomData,
+            }),
             None => {
-                self.rest.opaque = true;
+                self.received.opaque = true;
                 T::deserialize(deserializer)
             }
         }
     }
 }
 
-struct Object<'r, T> {
+struct ObjectVisitor<'r, T> {
     fields: &'static [&'static str],
-    rest: &'r mut Rest,
+    received: &'r mut ReceivedFields,
     model: PhantomData<T>,
 }
 
-impl<'de, T: DeserializeOwned> Visitor<'de> for Object<'_, T> {
+impl<'de, T: DeserializeOwned> Visitor<'de> for ObjectVisitor<'_, T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,37 +229,37 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for Object<'_, T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(Fields {
+        T::deserialize(MapAccessDeserializer::new(FieldAccess {
             map,
             fields: self.fields,
-            rest: self.rest,
+            received: self.received,
         }))
     }
 }
 
-/// The entries of an object under the model's own spelling; entries it does not name are put aside.
-struct Fields<'r, A> {
+/// The entries of an object under the model's own spelling; entries unknown to the model are set aside.
+struct FieldAccess<'r, A> {
     map: A,
     fields: &'static [&'static str],
-    rest: &'r mut Rest,
+    received: &'r mut ReceivedFields,
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for FieldAccess<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
-        while let Some(key) = self.map.next_key_seed(KeyIn(self.fields))? {
+        while let Some(key) = self.map.next_key_seed(FieldNameSeed(self.fields))? {
             match key {
-                Key::Known(name) => {
-                    self.rest.known.push(name);
+                FieldName::Known(name) => {
+                    self.received.known.push(name);
                     return seed.deserialize(StrDeserializer::new(name)).map(Some);
                 }
-                Key::Unknown(name) => {
+                FieldName::Unknown(name) => {
                     let value = self.map.next_value()?;
-                    self.rest.unknown.push((name, value));
+                    self.received.unknown.push((name, value));
                 }
             }
         }
@@ -272,37 +276,37 @@ fn lenient(json: &RawValue) -> Value {
     serde_json::from_str(json.get()).unwrap_or_else(|_| Value::String(json.get().to_owned()))
 }
 
-enum Key {
+enum FieldName {
     Known(&'static str),
     Unknown(String),
 }
 
-struct KeyIn(&'static [&'static str]);
+struct FieldNameSeed(&'static [&'static str]);
 
-impl<'de> DeserializeSeed<'de> for KeyIn {
-    type Value = Key;
+impl<'de> DeserializeSeed<'de> for FieldNameSeed {
+    type Value = FieldName;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<FieldName, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl<'de> Visitor<'de> for KeyIn {
-    type Value = Key;
+impl<'de> Visitor<'de> for FieldNameSeed {
+    type Value = FieldName;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a field name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Key, E> {
+    fn visit_str<E>(self, name: &str) -> Result<FieldName, E> {
         let known = self
             .0
             .iter()
             .find(|field| **field == name)
             .or_else(|| self.0.iter().find(|field| field.eq_ignore_ascii_case(name)));
         Ok(match known {
-            Some(field) => Key::Known(field),
-            None => Key::Unknown(name.to_owned()),
+            Some(field) => FieldName::Known(field),
+            None => FieldName::Unknown(name.to_owned()),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! An id, whether the sender writes it as a number or as a string.
+//! An id that the sender writes as a number or as a string.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,11 +13,11 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::scalar;
 
-/// An id or code that comes as a JSON number or a string (`7`, `"7"`, `"AB-7"`) and is kept as its text.
+/// An id or code that is a JSON number or a string (`7`, `"7"`, `"AB-7"`), kept as its text.
 ///
 /// One id may be a number in one event and a string in the next, so `7` and `"7"` are equal.
-/// Digits are kept as they came: no id is rounded, however long.
-/// It is written as it came: a number as a number, a string as a string.
+/// Digits are kept as received: no id is rounded, however long.
+/// It is written as received: a number as a number, a string as a string.
 #[derive(Debug, Clone)]
 pub struct Id {
     text: String,
@@ -25,12 +25,12 @@ pub struct Id {
 }
 
 impl Id {
-    /// The id as it came, without quotes.
+    /// The id as received, without quotes.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The id as an integer, if it is one and fits.
+    /// The id as an `i64`, if it fits.
     pub fn as_i64(&self) -> Option<i64> {
         self.text.parse().ok()
     }

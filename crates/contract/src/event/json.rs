@@ -1,4 +1,4 @@
-//! JSON that has no model: its text, digit for digit.
+//! JSON without a model: its text, digit for digit.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,12 @@ impl Json {
     /// The value as a type, for example as [`Value`](serde_json::Value).
     ///
     /// # Errors
-    /// If it is none of the type's.
+    /// If the value does not fit the type.
     pub fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(self.get())
     }
 
-    /// The value that `model` is written as.
+    /// The JSON of `model`.
     ///
     /// # Errors
     /// If it cannot be written.

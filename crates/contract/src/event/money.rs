@@ -15,12 +15,12 @@ use super::scalar;
 
 /// A decimal amount, read from a JSON number or a numeric string without passing through floating point.
 ///
-/// Trailing zeros are kept (`1.50`). What does not fit, which is some 28 digits, is an error and never rounded.
+/// Trailing zeros are kept (`1.50`). An amount that does not fit (some 28 digits) is an error and never rounded.
 /// The currency is a field beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Money(Decimal);
 
-/// A number that is no money: how many, how heavy, how long. As exact as an amount, and read and written like one.
+/// A number that is no money: a count, a weight, a duration. It is as exact as an amount and has the same format.
 pub type Quantity = Money;
 
 impl Deref for Money {
@@ -70,7 +70,7 @@ impl Serialize for Money {
     }
 }
 
-/// The decimal that `text` stands for.
+/// The exact decimal of `text`.
 ///
 /// The parser of scientific notation rounds a mantissa that is too long, so the mantissa is first parsed exactly.
 fn exact(text: &str) -> Result<Decimal, String> {

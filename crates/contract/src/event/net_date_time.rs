@@ -19,13 +19,13 @@ use super::Timestamp;
 pub enum NetDateTime {
     /// `2021-10-12T18:07:26.557768Z`: an instant.
     WithOffset(DateTime<FixedOffset>),
-    /// `2021-10-12T18:07:26.557768`: a clock reading; the sender does not say where.
+    /// `2021-10-12T18:07:26.557768`: a clock reading in an unknown time zone.
     WithoutOffset(NaiveDateTime),
-    /// `0001-01-01T00:00:00`, whatever the offset: .NET's value of a date that nobody has set.
+    /// `0001-01-01T00:00:00`, with any offset: .NET's value of a date that was never set.
     Unset,
 }
 
-/// The accepted forms, for whoever sends another.
+/// The accepted forms, for the error message.
 const EXAMPLES: &str = "2022-03-04T12:00:00Z, 2022-03-04T12:00:00 or 2022-03-04";
 
 const UNSET: NaiveDateTime = NaiveDate::from_ymd_opt(1, 1, 1)
@@ -33,7 +33,7 @@ const UNSET: NaiveDateTime = NaiveDate::from_ymd_opt(1, 1, 1)
     .and_time(NaiveTime::MIN);
 
 impl NetDateTime {
-    /// The instant in UTC, if the date is set. Without an offset it is taken as UTC, as the fields' names promise.
+    /// The instant in UTC, if the date is set. Without an offset it is taken as UTC, in line with the fields' names.
     pub fn to_utc(&self) -> Option<Timestamp> {
         match self {
             NetDateTime::WithOffset(date) => Some(date.to_utc()),
@@ -42,14 +42,15 @@ impl NetDateTime {
         }
     }
 
-    /// Whether the date is not .NET's default value.
+    /// True if the date is not .NET's default value.
     pub fn is_set(&self) -> bool {
         *self != NetDateTime::Unset
     }
 }
 
 impl fmt::Display for NetDateTime {
-    /// ISO 8601 of the same kind, as .NET writes it: an offset only if there was one, a fraction without zeros at its end.
+    /// ISO 8601 of the same kind, as .NET writes it: an offset only if one was received, a fraction without trailing
+    /// zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NetDateTime::WithOffset(date) => {
@@ -61,8 +62,8 @@ impl fmt::Display for NetDateTime {
     }
 }
 
-/// The text with dashes in its date, behind it a `T` or nothing, and a point before a fraction; midnight at the end of a day
-/// is written as at its beginning, and the day is to be added.
+/// Normalized text: dashes in the date, then `T` or nothing, and a point before a fraction. `24:00` becomes `00:00`,
+/// with one day to add.
 fn normal(text: &str) -> (String, Days) {
     let mut text = text.replacen(',', ".", 1);
     if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -86,7 +87,7 @@ fn normal(text: &str) -> (String, Days) {
     (text, Days::new(is_next_day.into()))
 }
 
-/// The date without zeros at the end of its fraction.
+/// The date without trailing zeros in its fraction.
 fn unpadded(date: &str) -> String {
     let Some((whole, rest)) = date.split_once('.') else { return date.to_owned() };
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
@@ -97,9 +98,9 @@ fn unpadded(date: &str) -> String {
 impl FromStr for NetDateTime {
     type Err = chrono::ParseError;
 
-    /// ISO 8601 in its common forms: with `T` or a blank, with seconds or without, with an offset (`Z`, `+02:00`, `+0200`,
-    /// `+02`) or without; a date alone, also as `20220304`, is the beginning of the day. A fraction may have a comma, and
-    /// `24:00:00` is the beginning of the next day.
+    /// ISO 8601 in its common forms: with `T` or a blank, with seconds or without, with an offset (`Z`, `+02:00`,
+    /// `+0200`, `+02`) or without; a date alone, also as `20220304`, is the beginning of the day. A fraction may have a
+    /// comma, and `24:00:00` is the beginning of the next day.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (text, days) = normal(text.trim());
         let offset = DateTime::parse_from_rfc3339(&text)

@@ -1,4 +1,4 @@
-//! A model that loses nothing: what it does not know stays with it, and is written again.
+//! A lossless model: unknown fields stay with it and are written again.
 
 mod write;
 
@@ -10,13 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use self::write::Writer;
-use super::decode::{Rest, model, needs_object};
+use self::write::OpenSerializer;
+use super::decode::{ReceivedFields, model, needs_object};
 
-/// A model together with the fields that it does not know. Dereferences to the model.
+/// A model together with the fields unknown to it. Dereferences to the model.
 ///
-/// Reading takes keys in any case. Writing uses the model's spelling, keeps unknown fields digit for digit, and writes a
-/// `None` only where the field was there: what a sender left out is not turned into a `null` that it may not take.
+/// Reading takes keys in any case. Writing uses the model's spelling, keeps unknown fields digit for digit, and writes
+/// a `None` only if the field was received: a field that the sender left out does not become a `null` that it may not
+/// take.
 ///
 /// Objects inside a model are `Open` too, so that their unknown fields survive:
 ///
@@ -33,16 +34,16 @@ use super::decode::{Rest, model, needs_object};
 #[derive(Clone, Default)]
 pub struct Open<T> {
     model: T,
-    rest: Rest,
+    received: ReceivedFields,
 }
 
 impl<T> Open<T> {
-    /// The fields that the model does not know, as JSON text, in the order in which they came.
+    /// The fields unknown to the model, as JSON text, in the order received.
     pub fn unknown(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.rest.unknown.iter().map(|(name, value)| (name.as_str(), value.get()))
+        self.received.unknown.iter().map(|(name, value)| (name.as_str(), value.get()))
     }
 
-    /// The model alone.
+    /// The model without the unknown fields.
     pub fn into_model(self) -> T {
         self.model
     }
@@ -50,7 +51,10 @@ impl<T> Open<T> {
 
 impl<T: DeserializeOwned> From<T> for Open<T> {
     fn from(model: T) -> Self {
-        Open { model, rest: Rest { opaque: !needs_object::<T>(), ..Rest::default() } }
+        Open {
+            model,
+            received: ReceivedFields { opaque: !needs_object::<T>(), ..ReceivedFields::default() },
+        }
     }
 }
 
@@ -71,7 +75,7 @@ impl<T> DerefMut for Open<T> {
 impl<T: fmt::Debug> fmt::Debug for Open<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.model.fmt(f)?;
-        if self.rest.unknown.is_empty() {
+        if self.received.unknown.is_empty() {
             Ok(())
         } else {
             f.debug_map().entries(self.unknown()).finish()
@@ -87,18 +91,18 @@ impl<T: PartialEq> PartialEq for Open<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Open<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut rest = Rest::default();
-        let model = model(deserializer, &mut rest)?;
-        Ok(Open { model, rest })
+        let mut received = ReceivedFields::default();
+        let model = model(deserializer, &mut received)?;
+        Ok(Open { model, received })
     }
 }
 
 impl<T: Serialize> Serialize for Open<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.rest.opaque {
+        if self.received.opaque {
             return self.model.serialize(serializer);
         }
-        self.model.serialize(Writer { to: serializer, rest: &self.rest })
+        self.model.serialize(OpenSerializer { to: serializer, received: &self.received })
     }
 }
 
@@ -137,7 +141,7 @@ mod tests {
         #[serde(default)]
         #[schema(value_type = Vec<Line>)]
         lines: Vec<Open<Line>>,
-        /// Where to.
+        /// The destination.
         #[schema(value_type = Option<Line>)]
         address: Option<Open<Line>>,
     }
@@ -146,7 +150,7 @@ mod tests {
     #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
     #[serde(rename_all = "PascalCase")]
     struct Line {
-        /// What it costs.
+        /// The price.
         price: Option<Money>,
     }
 

@@ -1,6 +1,6 @@
-//! Repairs of JSON that says what it means, but that a strict reader or a strict model refuses.
+//! Repairs of unambiguous JSON that a strict reader or a strict model refuses.
 //!
-//! They are made on a copy, for decoding only: what was received, verified and stored stays as it is.
+//! Repairs are made on a copy, for decoding only: the received, verified and stored bytes stay as they are.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
 
-/// The text without the byte order mark that some senders put before it.
-pub fn json_text(bytes: &[u8]) -> &[u8] {
+/// The text without a leading byte order mark, which some senders write.
+pub fn without_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// JSON text in which each half of a surrogate pair, which is no character, stands for its own six: `\ud800` is written
-/// `\\ud800`. Nothing is lost, and no two texts become the same.
-pub fn whole_pairs(json: &str) -> Cow<'_, str> {
+/// JSON text in which each unpaired surrogate, which is no character, is replaced by the six characters of its escape:
+/// `\ud800` becomes `\\ud800`. Nothing is lost, and no two texts become the same.
+pub fn escape_unpaired_surrogates(json: &str) -> Cow<'_, str> {
     let mut repaired = String::new();
     let (mut copied, mut at) = (0, 0);
     while let Some(escape) = memchr::memchr(b'\\', &json.as_bytes()[at..]).map(|next| at + next) {
@@ -28,7 +28,7 @@ pub fn whole_pairs(json: &str) -> Cow<'_, str> {
                 copied = escape;
                 escape + 6
             }
-            // Whatever is escaped is one byte at least; behind the last byte nothing follows.
+            // An escaped character has at least one byte; nothing follows the last byte.
             (None, _) => (escape + 2).min(json.len()),
         };
     }
@@ -44,7 +44,7 @@ enum Half {
     Low,
 }
 
-/// The half of a pair that is escaped at this place.
+/// The surrogate escaped at this index.
 fn surrogate(json: &str, at: usize) -> Option<Half> {
     let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
     match u16::from_str_radix(digits, 16).ok()? {
@@ -54,15 +54,15 @@ fn surrogate(json: &str, at: usize) -> Option<Half> {
     }
 }
 
-/// The text with `null` for every blank string at the path, in whichever elements of the lists on the way; nothing if there
-/// is none. The document itself is never blank.
+/// The text with `null` for every blank string at the path, in all elements of lists on the way; `None` if there is no
+/// blank string. The document itself is never blank.
 pub(super) fn without_blanks(json: &str, path: &Path) -> Option<String> {
     let steps: Vec<&Segment> = path.iter().collect();
     let mut blanks = Vec::new();
     collect(serde_json::from_str(json).ok()?, &steps, &mut blanks);
     let (mut text, mut copied) = (String::with_capacity(json.len()), 0);
     for blank in &blanks {
-        // They are parts of `json`, in its order.
+        // The blanks are slices of `json`, in its order.
         let begin = blank.as_ptr().addr() - json.as_ptr().addr();
         text += &json[copied..begin];
         text += "null";
@@ -110,7 +110,7 @@ mod tests {
             (r#""\\\ud800\u00e9""#, r#""\\\\ud800\u00e9""#),
             (r#"{"\ud800":"\ud800"}"#, r#"{"\\ud800":"\\ud800"}"#),
         ] {
-            assert_eq!(whole_pairs(json), repaired, "{json}");
+            assert_eq!(escape_unpaired_surrogates(json), repaired, "{json}");
             serde_json::from_str::<serde_json::Value>(repaired).unwrap();
         }
     }
@@ -124,7 +124,7 @@ mod tests {
             let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}{text}")).collect();
             let json = format!("\"{escaped}\"");
             let strict = serde_json::from_str::<String>(&json);
-            let repaired = serde_json::from_str::<String>(&whole_pairs(&json)).unwrap();
+            let repaired = serde_json::from_str::<String>(&escape_unpaired_surrogates(&json)).unwrap();
             if let Ok(strict) = strict {
                 prop_assert_eq!(strict, repaired);
             }
@@ -132,7 +132,7 @@ mod tests {
 
         #[test]
         fn arbitrary_text_never_panics(text in "\\PC*", escapes in "(\\\\|u|d8|\u{e9}|\"){0,20}") {
-            let _ = (whole_pairs(&text), whole_pairs(&escapes));
+            let _ = (escape_unpaired_surrogates(&text), escape_unpaired_surrogates(&escapes));
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The text of a JSON number or string, digit for digit: what ids and money are read from.
+//! The text of a JSON number or string, digit for digit: the basis of ids and money.
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 use serde_json::value::RawValue;
 
-use super::repair::whole_pairs;
+use super::repair::escape_unpaired_surrogates;
 
-/// Reads a number or a string as its text; `expected` ends the message if the value is neither.
+/// Reads a number or a string as its text; `expected` is the end of the error message for other values.
 pub fn read<'de, D>(deserializer: D, expected: &str) -> Result<String, D::Error>
 where
     D: Deserializer<'de>,
@@ -13,7 +13,7 @@ where
     read_as(deserializer, expected).map(|(text, _)| text)
 }
 
-/// As [`read`], and whether it is a number.
+/// As [`read`], with true if the value is a number.
 pub fn read_as<'de, D>(deserializer: D, expected: &str) -> Result<(String, bool), D::Error>
 where
     D: Deserializer<'de>,
@@ -23,11 +23,11 @@ where
     Ok((text, !json.get().starts_with('"')))
 }
 
-/// A string's content or a number's digits; nothing for any other value. Half a surrogate pair stands for its escape.
+/// A string's content or a number's digits; `None` for other values. An unpaired surrogate is replaced by its escape.
 pub fn text(json: &RawValue) -> Option<String> {
     let json = json.get();
     match json.as_bytes().first()? {
-        b'"' => serde_json::from_str(&whole_pairs(json)).ok(),
+        b'"' => serde_json::from_str(&escape_unpaired_surrogates(json)).ok(),
         b'-' | b'0'..=b'9' => Some(json.to_owned()),
         _ => None,
     }

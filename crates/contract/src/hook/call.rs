@@ -1,25 +1,26 @@
-//! A call before it has its type.
+//! A call before decoding.
 
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::callback::Trace;
-use super::{CallbackTrace, HookMeta, Ticket, Vendor};
+use super::callback::TraceSlot;
+use super::{CallbackTrace, HookMeta, UntypedCallback, Vendor};
 
-/// A verified call that has no type yet.
-pub struct Call {
-    /// Who calls, for what, and until when.
+/// A verified call that is not yet decoded.
+pub struct UntypedCall {
+    /// The caller, the hook and the deadline.
     pub meta: HookMeta,
-    /// The request, byte for byte as it came.
+    /// The request, byte for byte as received.
     pub body: Bytes,
-    /// The callback, to be redeemed once.
-    pub ticket: Ticket,
+    /// The callback, for one use.
+    pub callback: UntypedCallback,
 }
 
-impl Call {
-    /// A call under the id `called` of a source that calls back `vendor`, with the one-time token and the user that came with it.
+impl UntypedCall {
+    /// A call under the id `called` of a source that calls back `vendor`, with the one-time token and the user of the
+    /// request.
     pub fn new(
         vendor: Arc<dyn Vendor>,
         meta: HookMeta,
@@ -28,28 +29,28 @@ impl Call {
         user: Option<HeaderValue>,
         body: Bytes,
     ) -> Self {
-        let ticket = Ticket {
+        let callback = UntypedCallback {
             vendor,
             hook: called,
             token,
             user,
             deadline: meta.deadline,
-            trace: Trace::default(),
+            trace: TraceSlot::default(),
         };
-        Call { meta, body, ticket }
+        UntypedCall { meta, body, callback }
     }
 
-    /// Where the callback will leave what came of it.
-    pub fn traced(&self) -> Traced {
-        Traced(Arc::clone(&self.ticket.trace))
+    /// A handle to the callback's trace, which is filled in later.
+    pub fn trace(&self) -> TraceHandle {
+        TraceHandle(Arc::clone(&self.callback.trace))
     }
 }
 
-/// What will have come of a call's callback.
-pub struct Traced(Trace);
+/// A handle to the trace of a call's callback.
+pub struct TraceHandle(TraceSlot);
 
-impl Traced {
-    /// The callback, if it was used.
+impl TraceHandle {
+    /// The trace, if the callback was used.
     pub fn take(self) -> Option<CallbackTrace> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -1,4 +1,4 @@
-//! The vendor's own logic as a handler sees it: to be run once, or not at all.
+//! The callback: the vendor's own logic, for a handler to run once or not at all.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,38 +13,39 @@ use tokio::time::Instant;
 use super::{Hook, Representation, decoded};
 use crate::event::{DecodeError, Open};
 
-/// The right to run the vendor's own logic. Its token is good for one use, so using it consumes it.
+/// The right to run the vendor's own logic. Its token is valid for one use, so using it consumes it.
 pub struct Callback<H> {
-    ticket: Ticket,
+    callback: UntypedCallback,
     hook: PhantomData<fn() -> H>,
 }
 
 impl<H: Hook> Callback<H> {
-    pub fn new(ticket: Ticket) -> Self {
-        Callback { ticket, hook: PhantomData }
+    /// The callback with its hook's type.
+    pub fn new(callback: UntypedCallback) -> Self {
+        Callback { callback, hook: PhantomData }
     }
 
-    /// Runs the vendor's own logic on the request and returns what it answers.
+    /// Runs the vendor's own logic on the request and returns its response.
     ///
-    /// Through `?` a failure becomes the call's: what the vendor's logic answered with 500 is handed on as it is, any other
-    /// cause is logged, and the caller is told where to find it.
+    /// Through `?` a failure becomes the call's: a 500 of the vendor's logic is forwarded as it is; any other cause is
+    /// logged, and the caller gets an error id.
     ///
     /// # Errors
-    /// [`CallbackError`] if the vendor does not answer in time, refuses, or answers something else. Whether its logic has run
-    /// is then unknown, unless it is [`Vendor`](CallbackError::Vendor) or [`Refused`](CallbackError::Refused).
+    /// [`CallbackError`] if the vendor times out, refuses, or sends an unexpected response. It is then unknown if its
+    /// logic has run, except for [`Vendor`](CallbackError::Vendor) and [`Refused`](CallbackError::Refused).
     pub fn proceed(
         self,
         request: impl Into<Open<H::Request>>,
     ) -> impl Future<Output = Result<Open<H::Response>, CallbackError>> + Send {
-        // Written at once, the model is no part of the future, which would be several times as large.
+        // Encoded before the future: the model would make the future several times as large.
         let request = serde_json::to_vec(&request.into());
         async move {
             let request = request.map_err(|error| CallbackError::NotJson(error.to_string()))?;
-            let answer = self.ticket.redeem(request.into()).await?;
-            // A logic that answers nothing may do so without a body.
-            let answer = answer.decoded()?;
-            let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
-            decoded(answer).map_err(CallbackError::NotModel)
+            let response = self.callback.run(request.into()).await?;
+            // A response without members may have no body.
+            let response = response.decoded()?;
+            let response: &[u8] = if response.is_empty() { b"null" } else { &response };
+            decoded(response).map_err(CallbackError::NotModel)
         }
     }
 }
@@ -55,36 +56,36 @@ impl<H> fmt::Debug for Callback<H> {
     }
 }
 
-/// Runs the vendor's own logic.
+/// The vendor's own logic, behind the callback API.
 #[async_trait]
 pub trait Vendor: Send + Sync + 'static {
-    /// One call, not to be repeated: the token is used up by it.
+    /// Runs it once, without retries: the call uses up the token.
     async fn run(&self, callback: CallbackRequest<'_>) -> Result<Representation, CallbackError>;
 }
 
-/// What the vendor's own logic is asked.
+/// A callback's request.
 pub struct CallbackRequest<'c> {
     /// The hook's id.
     pub hook: &'c str,
     /// The one-time token that came with the call.
     pub token: &'c HeaderValue,
-    /// The user on whose behalf the call came, if there is one; byte for byte as it came.
+    /// The user on whose behalf the call came, if there is one; byte for byte as received.
     pub user: Option<&'c HeaderValue>,
     /// The request model as JSON.
     pub body: Bytes,
-    /// When the answer must be there.
+    /// The deadline of the response.
     pub deadline: Instant,
 }
 
-/// Why the vendor's own logic has given no response.
+/// The reason for a missing response of the vendor's own logic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallbackError {
-    /// There is nobody to call back.
+    /// The source has no callback URL.
     #[error(
         "[sources.{0}.hooks] has no callback_url; write callback_url = \"https://….corpadmin.directscale.com\" and callback_key_file"
     )]
     NotConfigured(String),
-    /// The vendor's logic failed. Its body is for the caller, byte for byte.
+    /// The vendor's logic failed. The body is forwarded to the caller, byte for byte.
     #[error("the vendor's own logic failed (500)")]
     Vendor(Box<Representation>),
     /// The vendor did not accept the token or the key.
@@ -92,63 +93,64 @@ pub enum CallbackError {
         "the callback was refused with {0}: the token is used, expired or unknown, or callback_key is not the vendor's"
     )]
     Refused(u16),
-    /// The vendor sent the callback elsewhere. It is not followed: the token and the key would go along.
+    /// The vendor sent a redirect. It is not followed: the token and the key would go along.
     #[error("the callback was answered {0}, a redirect; callback_url must be the address itself")]
     Redirected(u16),
-    /// Any other answer but 200.
+    /// The status is not 200.
     #[error("the callback was answered {0}")]
     Status(u16),
-    /// The whole call's time is over.
+    /// The call's deadline has passed.
     #[error("the callback was not answered within the call's deadline")]
     TimedOut,
-    /// There was no connection, or it broke.
+    /// The connection could not be made, or it broke.
     #[error("the callback failed: {0}")]
     Unreachable(String),
-    /// More bytes than a response can have.
-    #[error("the callback's answer is larger than {0} bytes")]
+    /// The response is larger than allowed.
+    #[error("the callback's response is larger than {0} bytes")]
     TooLarge(usize),
-    /// An answer that is packed in a way that is not known here, or wrongly.
-    #[error("the callback's answer cannot be unpacked: {0}")]
-    Coded(String),
-    /// 200 with something that is not the hook's response.
-    #[error("the callback's answer is not the hook's response: {0}")]
+    /// The content coding is not supported, or broken.
+    #[error("the callback's response cannot be unpacked: {0}")]
+    Encoding(String),
+    /// The status is 200, but the body does not fit the response model.
+    #[error("the callback's response is not the hook's response: {0}")]
     NotModel(DecodeError),
-    /// The request cannot be written.
+    /// The request cannot be encoded.
     #[error("the callback's request cannot be written as JSON: {0}")]
     NotJson(String),
 }
 
-/// What came of a callback, for the log of calls.
+/// The trace of a callback, for the hook log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallbackTrace {
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
-    /// Why it failed, if it did.
+    /// The reason of the failure, if it failed.
     pub error: Option<String>,
-    /// What was asked.
+    /// The request body.
     pub request: Bytes,
-    /// What was answered, a failed logic's body included.
+    /// The response body, a failed logic's included.
     pub response: Option<Bytes>,
 }
 
-/// A callback that has not been used yet, before it has its type.
-pub struct Ticket {
+/// An unused callback before its type is known.
+pub struct UntypedCallback {
     pub(super) vendor: Arc<dyn Vendor>,
     pub(super) hook: String,
     pub(super) token: HeaderValue,
     pub(super) user: Option<HeaderValue>,
     pub(super) deadline: Instant,
-    pub(super) trace: Trace,
+    pub(super) trace: TraceSlot,
 }
 
-/// Where a callback leaves what came of it, whatever becomes of the handler that used it.
-pub(super) type Trace = Arc<Mutex<Option<CallbackTrace>>>;
+/// The slot for a callback's trace; it outlives the handler.
+pub(super) type TraceSlot = Arc<Mutex<Option<CallbackTrace>>>;
 
-impl Ticket {
-    /// Runs the vendor's own logic on the bytes.
-    pub async fn redeem(self, body: Bytes) -> Result<Representation, CallbackError> {
+impl UntypedCallback {
+    /// Runs the vendor's own logic on a request body.
+    pub async fn run(self, body: Bytes) -> Result<Representation, CallbackError> {
         let started = Instant::now();
-        let mut kept = Kept { trace: &self.trace, started, request: body.clone(), answer: None };
+        let mut guard =
+            TraceGuard { trace: &self.trace, started, request: body.clone(), response: None };
         let callback = CallbackRequest {
             hook: &self.hook,
             token: &self.token,
@@ -156,35 +158,35 @@ impl Ticket {
             body,
             deadline: self.deadline,
         };
-        let answer = self.vendor.run(callback).await;
-        kept.answer = Some(answer.clone());
-        answer
+        let response = self.vendor.run(callback).await;
+        guard.response = Some(response.clone());
+        response
     }
 }
 
-/// Leaves a trace even of a callback whose handler is given up meanwhile.
-struct Kept<'t> {
-    trace: &'t Trace,
+/// Writes the trace when dropped, even if the handler is cancelled meanwhile.
+struct TraceGuard<'t> {
+    trace: &'t TraceSlot,
     started: Instant,
     request: Bytes,
-    answer: Option<Result<Representation, CallbackError>>,
+    response: Option<Result<Representation, CallbackError>>,
 }
 
-impl Drop for Kept<'_> {
+impl Drop for TraceGuard<'_> {
     fn drop(&mut self) {
-        // What cannot be unpacked is kept as it came.
-        let plain = |answer: Representation| answer.decoded().unwrap_or(answer.body);
-        let (response, error) = match self.answer.take() {
-            Some(Ok(answer)) => (Some(plain(answer)), None),
+        // A body that cannot be decoded is kept as received.
+        let plain = |response: Representation| response.decoded().unwrap_or(response.body);
+        let (response, error) = match self.response.take() {
+            Some(Ok(response)) => (Some(plain(response)), None),
             Some(Err(error)) => {
                 let reason = error.to_string();
                 let body = match error {
-                    CallbackError::Vendor(answer) => Some(plain(*answer)),
+                    CallbackError::Vendor(response) => Some(plain(*response)),
                     _ => None,
                 };
                 (body, Some(reason))
             }
-            None => (None, Some("given up before its answer".to_owned())),
+            None => (None, Some("given up before its response".to_owned())),
         };
         let request = std::mem::take(&mut self.request);
         let trace = CallbackTrace { took: self.started.elapsed(), error, request, response };

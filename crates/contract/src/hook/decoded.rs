@@ -1,13 +1,13 @@
-//! The bodies of hooks as models.
+//! Decoding of hooks' bodies as models.
 
 use serde::de::DeserializeOwned;
 
 use crate::event::{DecodeError, Open, check_objects, decode, needs_object};
 
-/// A request or a response as its model.
+/// Decodes a request or a response as its model.
 ///
 /// # Errors
-/// [`DecodeError`] if the body is not the model, or has too many objects.
+/// [`DecodeError`] if the body does not fit the model, or has too many objects.
 pub fn decoded<M: DeserializeOwned>(body: &[u8]) -> Result<Open<M>, DecodeError> {
     if needs_object::<M>() {
         check_objects(body)?;
@@ -20,7 +20,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::event::{Json, MOST_OBJECTS};
+    use crate::event::{Json, MAX_OBJECTS};
 
     /// A model with items that are objects, as every vendor has some.
     #[derive(Debug, Deserialize)]
@@ -48,9 +48,9 @@ mod tests {
     #[test]
     fn a_body_of_empty_objects_does_not_fill_the_memory() {
         let body = |items: usize| format!(r#"{{"LineItems":[{}{{}}]}}"#, "{},".repeat(items - 1));
-        assert!(decoded::<Autoship>(body(MOST_OBJECTS - 1).as_bytes()).is_ok());
-        let error = decoded::<Autoship>(body(MOST_OBJECTS).as_bytes()).unwrap_err();
+        assert!(decoded::<Autoship>(body(MAX_OBJECTS - 1).as_bytes()).is_ok());
+        let error = decoded::<Autoship>(body(MAX_OBJECTS).as_bytes()).unwrap_err();
         assert!(error.to_string().contains("more than 20000 objects"), "{error}");
-        assert!(decoded::<Json>(body(MOST_OBJECTS).as_bytes()).is_ok(), "it is kept as text");
+        assert!(decoded::<Json>(body(MAX_OBJECTS).as_bytes()).is_ok(), "it is guard as text");
     }
 }

@@ -1,34 +1,34 @@
-//! Why a call has no response, and what its caller is told.
+//! Failures of a call, and the vendor's error format.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Why a handler has no response. Any error turns into one through `?`.
+/// The failure of a handler. Any error converts into one through `?`.
 ///
 /// It is deliberately not an error type itself.
 #[derive(Debug)]
 pub enum HookFailure {
-    /// The vendor's user is told this and no more.
-    Told(String),
-    /// The vendor's user is told an id only, and the log has the reason beside it. What the vendor's own logic answered
-    /// with 500 is handed on as it is.
-    Failed(anyhow::Error),
+    /// The message for the vendor's user; nothing else is shown.
+    UserMessage(String),
+    /// The vendor's user is shown an error id only, and the log has the reason under that id. A 500 of the vendor's own
+    /// logic is forwarded as it is.
+    Internal(anyhow::Error),
 }
 
 impl HookFailure {
-    /// A failure with words for the vendor's user: `Err(HookFailure::tell("This item is sold out."))`.
-    pub fn tell(message: impl Into<String>) -> Self {
-        HookFailure::Told(message.into())
+    /// A failure with a message for the vendor's user: `Err(HookFailure::user_message("This item is sold out."))`.
+    pub fn user_message(message: impl Into<String>) -> Self {
+        HookFailure::UserMessage(message.into())
     }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for HookFailure {
     fn from(error: E) -> Self {
-        HookFailure::Failed(error.into())
+        HookFailure::Internal(error.into())
     }
 }
 
-/// An error in the vendor's own shape, answered with 500. Source: the vendor's client model; the shape is not documented.
+/// An error in the vendor's format, with status 500. Source: the vendor's client model; the format is not documented.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct RemoteError {
@@ -36,24 +36,24 @@ pub struct RemoteError {
     pub disco_remote_exception: DiscoRemoteException,
 }
 
-/// What failed, for the vendor's user and its administrators.
+/// The details of an error, for the vendor's user and its administrators.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct DiscoRemoteException {
-    /// Eight characters, under which the log tells more.
+    /// The error id, eight characters long; the log has the reason under it.
     #[schema(example = "3f9a61c2")]
     pub error_id: String,
-    /// What the vendor's user is shown.
+    /// The message for the vendor's user.
     #[schema(example = "The hook has failed. (Error Id: 3f9a61c2)")]
     pub error_message: String,
-    /// Always empty: where in the code it happened is nobody else's business.
+    /// Always empty: the location in the code is not disclosed.
     pub remote_stack_trace: Vec<String>,
     /// Always empty.
     pub internal_stack_trace: String,
 }
 
 impl RemoteError {
-    /// An error with a message, which is completed by the id.
+    /// An error with a message; the id is appended to it.
     pub fn new(id: &str, message: &str) -> Self {
         RemoteError {
             disco_remote_exception: DiscoRemoteException {

@@ -1,4 +1,4 @@
-//! What a vendor's own logic answers: bytes, and what its header says of them.
+//! The response of a vendor's own logic: bytes and the headers that describe them.
 
 use std::io::Read;
 
@@ -11,22 +11,22 @@ use text::field;
 
 use super::CallbackError;
 
-/// The largest answer, in bytes; one that is packed is unpacked up to it.
-pub const LARGEST: usize = 8 * 1024 * 1024;
+/// The largest response, in bytes; an encoded one is decoded up to it.
+pub const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The fields that say what the bytes are.
+/// The header fields that describe the body.
 const METADATA: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
 
-/// A body with the header fields without which it cannot be read.
+/// A body with the header fields that are needed to read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Representation {
-    /// The bytes as they came.
+    /// The bytes as received.
     pub body: Bytes,
     metadata: HeaderMap,
 }
 
 impl Representation {
-    /// A body and what its response's header says of it.
+    /// A body with the describing fields of its response's header.
     pub fn new(headers: &HeaderMap, body: Bytes) -> Self {
         let mut metadata = HeaderMap::new();
         for name in METADATA {
@@ -38,20 +38,20 @@ impl Representation {
         Representation { body, metadata }
     }
 
-    /// JSON as it is.
+    /// A JSON body.
     pub fn json(body: impl Into<Bytes>) -> Self {
         Representation::new(&HeaderMap::new(), body.into())
     }
 
-    /// Content-Type, Content-Encoding and Content-Language, whatever of them there is.
+    /// The received ones of Content-Type, Content-Encoding and Content-Language.
     pub fn metadata(&self) -> &HeaderMap {
         &self.metadata
     }
 
-    /// The bytes without their coding.
+    /// The body with its content coding removed.
     ///
     /// # Errors
-    /// [`CallbackError`] if the coding is not known here, or hides more than an answer may have.
+    /// [`CallbackError`] if the coding is not supported, or the decoded body is larger than a response may be.
     pub fn decoded(&self) -> Result<Bytes, CallbackError> {
         let codings: Vec<_> = field::list(self.metadata.get_all(CONTENT_ENCODING)).collect();
         let mut body = self.body.clone();
@@ -60,7 +60,7 @@ impl Representation {
                 b"identity" => body,
                 b"gzip" | b"x-gzip" => inflated(MultiGzDecoder::new(&*body))?,
                 b"deflate" => inflated(ZlibDecoder::new(&*body))?,
-                other => return Err(CallbackError::Coded(field::text(other).into_owned())),
+                other => return Err(CallbackError::Encoding(field::text(other).into_owned())),
             };
         }
         Ok(body)
@@ -69,10 +69,10 @@ impl Representation {
 
 fn inflated(decoder: impl Read) -> Result<Bytes, CallbackError> {
     let mut body = Vec::new();
-    let read = decoder.take(LARGEST as u64 + 1).read_to_end(&mut body);
-    read.map_err(|error| CallbackError::Coded(error.to_string()))?;
-    if body.len() > LARGEST {
-        return Err(CallbackError::TooLarge(LARGEST));
+    let read = decoder.take(MAX_RESPONSE_BYTES as u64 + 1).read_to_end(&mut body);
+    read.map_err(|error| CallbackError::Encoding(error.to_string()))?;
+    if body.len() > MAX_RESPONSE_BYTES {
+        return Err(CallbackError::TooLarge(MAX_RESPONSE_BYTES));
     }
     Ok(body.into())
 }
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_undone_says_why() {
-        assert_eq!(coded(&["br"], vec![1]), Err(CallbackError::Coded("br".into())));
-        assert!(matches!(coded(&["gzip"], b"{}".to_vec()), Err(CallbackError::Coded(_))));
-        let bomb = gzip(&vec![b' '; LARGEST + 1]);
-        assert_eq!(coded(&["gzip"], bomb), Err(CallbackError::TooLarge(LARGEST)));
+        assert_eq!(coded(&["br"], vec![1]), Err(CallbackError::Encoding("br".into())));
+        assert!(matches!(coded(&["gzip"], b"{}".to_vec()), Err(CallbackError::Encoding(_))));
+        let bomb = gzip(&vec![b' '; MAX_RESPONSE_BYTES + 1]);
+        assert_eq!(coded(&["gzip"], bomb), Err(CallbackError::TooLarge(MAX_RESPONSE_BYTES)));
     }
 }

@@ -1,4 +1,4 @@
-//! Calls for the unit tests of handlers, with the vendor's own logic played from a script.
+//! Sample calls for handlers' unit tests, with a scripted vendor.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,12 +8,14 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use super::callback::{Callback, CallbackRequest, Ticket, Trace};
-use super::{Call, CallbackError, Hook, HookCall, HookMeta, Representation, Vendor, decoded};
+use super::callback::{Callback, CallbackRequest, TraceSlot, UntypedCallback};
+use super::{
+    CallbackError, Hook, HookCall, HookMeta, Representation, UntypedCall, Vendor, decoded,
+};
 use crate::event::{DecodeError, Environment};
 use crate::time::Timestamp;
 
-/// The vendor's own logic in a handler's unit test: it answers one thing and remembers what it was asked.
+/// A scripted vendor for a handler's unit test: one response, and a record of the request.
 #[derive(Debug)]
 pub struct Script {
     answer: Result<Representation, CallbackError>,
@@ -21,12 +23,12 @@ pub struct Script {
 }
 
 impl Script {
-    /// Answers this JSON.
+    /// Responds with this JSON.
     pub fn answers(json: &str) -> Arc<Self> {
         Script::new(Ok(Representation::json(json.to_owned())))
     }
 
-    /// Fails in this way.
+    /// Fails with this error.
     pub fn fails(error: CallbackError) -> Arc<Self> {
         Script::new(Err(error))
     }
@@ -35,7 +37,7 @@ impl Script {
         Arc::new(Script { answer, asked: Mutex::new(None) })
     }
 
-    /// The JSON that it was asked; `None` if the handler did not proceed.
+    /// The JSON of the callback's request; `None` if the handler did not proceed.
     pub fn asked(&self) -> Option<Bytes> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -63,14 +65,14 @@ impl<H: Hook> HookCall<H> {
     /// # Errors
     /// [`DecodeError`] if the text does not fit the model.
     pub fn sample(json: &str, vendor: Arc<dyn Vendor>) -> Result<Self, DecodeError> {
-        let call = Call::sample(H::ID, json, vendor);
+        let call = UntypedCall::sample(H::ID, json, vendor);
         let request = decoded(&call.body)?;
-        Ok(HookCall { meta: call.meta, request, callback: Callback::new(call.ticket) })
+        Ok(HookCall { meta: call.meta, request, callback: Callback::new(call.callback) })
     }
 }
 
-impl Call {
-    /// A call with the given JSON text, for tests of what handles any hook.
+impl UntypedCall {
+    /// A call with the given JSON text, for tests of code that handles any hook.
     pub fn sample(hook: &str, json: &str, vendor: Arc<dyn Vendor>) -> Self {
         let meta = HookMeta {
             hook: hook.into(),
@@ -80,14 +82,14 @@ impl Call {
             received_at: Timestamp::UNIX_EPOCH,
             deadline: Instant::now() + Duration::from_secs(20),
         };
-        let ticket = Ticket {
+        let callback = UntypedCallback {
             vendor,
             hook: meta.hook.clone(),
             token: HeaderValue::from_static("sample"),
             user: None,
             deadline: meta.deadline,
-            trace: Trace::default(),
+            trace: TraceSlot::default(),
         };
-        Call { meta, body: Bytes::copy_from_slice(json.as_bytes()), ticket }
+        UntypedCall { meta, body: Bytes::copy_from_slice(json.as_bytes()), callback }
     }
 }

@@ -5,9 +5,9 @@ use std::panic::AssertUnwindSafe;
 
 use bytes::Bytes;
 use contract::catalog::{Handlers, HookHandler};
-use contract::event::{DecodeError, json_text};
+use contract::event::{DecodeError, without_bom};
 use contract::hook::{
-    Call, CallbackError, CallbackTrace, HookFailure, RemoteError, Representation,
+    CallbackError, CallbackTrace, HookFailure, RemoteError, Representation, UntypedCall,
 };
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
@@ -98,8 +98,8 @@ impl Ended {
 }
 
 /// Answers the call, at its deadline at the latest.
-pub async fn run(handlers: &Handlers, unhandled: Unhandled, call: Call) -> Ended {
-    let trace = call.traced();
+pub async fn run(handlers: &Handlers, unhandled: Unhandled, call: UntypedCall) -> Ended {
+    let trace = call.trace();
     let hook = handlers.table().hook(&call.meta.hook).map(|row| row.id);
     let handler = handlers.hook(&call.meta.hook);
     let answer = match (handler, unhandled) {
@@ -110,7 +110,7 @@ pub async fn run(handlers: &Handlers, unhandled: Unhandled, call: Call) -> Ended
     Ended { answer, hook, is_handled: handler.is_some(), callback: trace.take() }
 }
 
-async fn handle(handler: HookHandler<'_>, call: Call) -> Answer {
+async fn handle(handler: HookHandler<'_>, call: UntypedCall) -> Answer {
     let (deadline, body) = (call.meta.deadline, call.body.clone());
     // The model is the fork's too: it may panic as the handler may.
     let begun = std::panic::catch_unwind(AssertUnwindSafe(|| handler.start(call)));
@@ -132,11 +132,11 @@ async fn handle(handler: HookHandler<'_>, call: Call) -> Answer {
 }
 
 /// The vendor's own logic on the very bytes that came.
-async fn pass_through(call: Call) -> Answer {
+async fn pass_through(call: UntypedCall) -> Answer {
     if let Err(error) = check_json(&call.body) {
         return Answer::NotJson(error);
     }
-    match call.ticket.redeem(call.body).await {
+    match call.callback.run(call.body).await {
         Ok(response) => Answer::Response(response),
         Err(error) => failed(error.into()),
     }
@@ -147,10 +147,10 @@ const NOT_READ: &str = "The hook could not read the request.";
 
 fn failed(failure: HookFailure) -> Answer {
     let error = match failure {
-        HookFailure::Told(message) => {
+        HookFailure::UserMessage(message) => {
             return fault("told", &message, format!("the handler says: {message}"));
         }
-        HookFailure::Failed(error) => error,
+        HookFailure::Internal(error) => error,
     };
     match error.downcast_ref::<CallbackError>() {
         Some(CallbackError::Vendor(answer)) => Answer::VendorError(*answer.clone()),
@@ -167,7 +167,7 @@ fn unread(body: &[u8], error: &DecodeError) -> Answer {
 }
 
 fn check_json(body: &[u8]) -> Result<(), String> {
-    let json = serde_json::from_slice::<&RawValue>(json_text(body));
+    let json = serde_json::from_slice::<&RawValue>(without_bom(body));
     json.map(drop).map_err(|error| format!("the body is not JSON: {error}"))
 }
 

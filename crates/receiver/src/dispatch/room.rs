@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::event::{MOST_OBJECTS, weight};
+use contract::event::{MAX_OBJECTS, weight};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bodies that weigh less need no room: so do almost all, and they never wait.
@@ -17,14 +17,14 @@ pub struct Room(Arc<Semaphore>);
 
 impl Default for Room {
     fn default() -> Self {
-        Room(Arc::new(Semaphore::new(HEAVIEST * MOST_OBJECTS)))
+        Room(Arc::new(Semaphore::new(HEAVIEST * MAX_OBJECTS)))
     }
 }
 
 impl Room {
     /// Waits until there is room for the body, if it needs any. It is free again when the permit is dropped.
     pub async fn take(&self, body: &[u8]) -> Option<OwnedSemaphorePermit> {
-        let weight = weight(body).min(MOST_OBJECTS);
+        let weight = weight(body).min(MAX_OBJECTS);
         if weight < LIGHT {
             return None;
         }

@@ -1,7 +1,7 @@
 //! The answer to a delivery that is safely kept.
 
 use axum::response::Response;
-use contract::canary::Echo;
+use contract::canary::CanaryReport;
 use contract::event::DeliveryId;
 use http::StatusCode;
 use serde::Serialize;
@@ -26,12 +26,12 @@ pub struct Answer {
     /// What was seen of a probe; nothing for any other delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
-    pub canary: Option<Box<Echo>>,
+    pub canary: Option<Box<CanaryReport>>,
 }
 
 /// The body and the request line of a canary; nothing is known of its headers and its key.
-pub(super) fn echo(body: &[u8], arrival: &Arrival, max_body: usize) -> Echo {
-    Echo {
+pub(super) fn echo(body: &[u8], arrival: &Arrival, max_body: usize) -> CanaryReport {
+    CanaryReport {
         sha256: hex::encode(Sha256::digest(body)),
         size: body.len(),
         query: arrival.query.as_deref().map(shown_query),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use contract::hook::{Call, HookMeta};
+use contract::hook::{HookMeta, UntypedCall};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use inbox::{HookBodies, HookCallback, HookRecord};
@@ -41,7 +41,12 @@ pub(super) struct PendingCall {
 }
 
 impl PendingCall {
-    pub(super) fn new(site: &Arc<HookRoute>, call: &Call, id: RequestId, started: Instant) -> Self {
+    pub(super) fn new(
+        site: &Arc<HookRoute>,
+        call: &UntypedCall,
+        id: RequestId,
+        started: Instant,
+    ) -> Self {
         PendingCall {
             started,
             site: Arc::clone(site),

@@ -12,7 +12,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{EXPECT, HeaderMap};
 use inbox::Sightings;
 use server::request_id::RequestId;
-use source::diagnose::{Request, diagnose};
+use source::diagnose::{RefusedRequest, diagnose};
 use source::{Refusal, RefusalKind, Rejected, Source};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -124,11 +124,11 @@ impl Diagnoses {
 impl Case {
     /// Whether only the body can tell, and a sender that waits for leave to send it need not be asked for it.
     fn needs_body(&self) -> bool {
-        matches!(self.refusal, Refusal::Unproven(_)) && !self.headers.contains_key(EXPECT)
+        matches!(self.refusal, Refusal::Signature(_)) && !self.headers.contains_key(EXPECT)
     }
 
     fn tell(&self, sources: &[Arc<Source>], body: Option<&Bytes>, sightings: &Sightings) {
-        let request = Request {
+        let request = RefusedRequest {
             headers: &self.headers,
             query: self.query.as_deref(),
             body: body.map(AsRef::as_ref),

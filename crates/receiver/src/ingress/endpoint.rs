@@ -77,7 +77,7 @@ pub(super) fn name_below<'p>(below: &str, path: &'p str) -> Option<Cow<'p, str>>
 #[cfg(test)]
 mod tests {
     use contract::event::{Dialect, Environment};
-    use source::{Auth, Places};
+    use source::{Auth, FieldLocators};
 
     use super::*;
 
@@ -90,7 +90,7 @@ mod tests {
             accepted_status: 200,
             client_ids: Vec::new(),
             rate_limit: None,
-            places: Places::of(Dialect::DirectScale),
+            locators: FieldLocators::of(Dialect::DirectScale),
             allowed_origins: Vec::new(),
             auth: Auth::default(),
         });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use contract::canary::CANARY;
-use contract::canary::Echo;
+use contract::canary::CanaryReport;
 use contract::catalog::Table;
 use http::{Method, StatusCode};
 use inbox::{Front, Receipt, Route, Seen};
@@ -197,11 +197,11 @@ impl Receiver {
     }
 
     /// What was seen of a canary, and whether the event that it asks about would be handled.
-    fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival) -> Echo {
-        let asked = canary.mark().filter(|asked| asked != CANARY);
+    fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival) -> CanaryReport {
+        let asked = canary.canary().filter(|asked| asked != CANARY);
         let event = asked.as_deref().unwrap_or(path);
         let row = self.catalog.event(canary.source.dialect, version, event);
-        Echo {
+        CanaryReport {
             key: canary.key.map(|key| key.to_string()),
             headers: canary.header_names(),
             handles: row.map(|row| row.name.to_owned()),
@@ -214,7 +214,7 @@ impl Receiver {
     fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, Refused> {
         let dialect = delivery.source.dialect;
         let said = delivery.event_type.as_deref();
-        if said.unwrap_or(path) == CANARY || delivery.mark().is_some() {
+        if said.unwrap_or(path) == CANARY || delivery.canary().is_some() {
             let event_type = CANARY.to_owned();
             return Ok(Route { event_type, version, handled: false, ordering_key: None });
         }

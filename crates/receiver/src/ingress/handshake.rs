@@ -36,7 +36,7 @@ fn token(source: &Source, query: &str) -> Option<Response> {
 ///
 /// Without the header that names the origin the answer is no consent, whatever its status.
 fn consent(source: &Source, asked: &HeaderMap) -> Option<Response> {
-    let origin = asked.get(REQUEST_ORIGIN).filter(|_| source.is_asked())?;
+    let origin = asked.get(REQUEST_ORIGIN).filter(|_| source.asks_permission())?;
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static("POST"));

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::Response;
 use contract::canary::CANARY;
-use contract::canary::Echo;
+use contract::canary::CanaryReport;
 use contract::catalog::Handlers;
-use contract::hook::{Call, HookMeta};
+use contract::hook::{HookMeta, UntypedCall};
 use http::StatusCode;
 use serde::Serialize;
 use server::problem::SOON;
@@ -85,7 +85,7 @@ impl Hooks {
         let turn = Arc::clone(&place.turns)
             .try_acquire_owned()
             .map_err(|_| unavailable(SOON, "more calls than concurrency in hooks"))?;
-        if hook == CANARY || verified.mark().is_some() {
+        if hook == CANARY || verified.canary().is_some() {
             facts.note(|known| known.outcome = Some(PROBE));
             return Ok(echoed(self.echo(&verified, &hook, &arrival, gate.reader.max)));
         }
@@ -98,17 +98,23 @@ impl Hooks {
             deadline,
         };
         let VerifiedCall { token, user, body, .. } = verified;
-        let call = Call::new(site.vendor(), meta, called, token, user, body);
+        let call = UntypedCall::new(site.vendor(), meta, called, token, user, body);
         let pending = PendingCall::new(site, &call, id, started);
         Ok(self.run(site.unhandled, call, turn, pending, facts).await)
     }
 
     /// What was seen of a probe, and whether the hook that it asks about would be handled.
-    fn echo(&self, probe: &VerifiedCall, hook: &str, arrival: &Arrival, max_body: usize) -> Echo {
-        let asked = probe.mark().filter(|asked| asked != CANARY);
+    fn echo(
+        &self,
+        probe: &VerifiedCall,
+        hook: &str,
+        arrival: &Arrival,
+        max_body: usize,
+    ) -> CanaryReport {
+        let asked = probe.canary().filter(|asked| asked != CANARY);
         let row = self.handlers.table().hook(asked.as_deref().unwrap_or(hook));
         let handled = row.filter(|row| row.handler.is_some());
-        Echo {
+        CanaryReport {
             key: probe.key.map(|key| key.to_string()),
             headers: probe.header_names(),
             handles: handled.map(|row| row.id.to_owned()),
@@ -153,7 +159,7 @@ impl Hooks {
     async fn run(
         &self,
         unhandled: Unhandled,
-        call: Call,
+        call: UntypedCall,
         turn: OwnedSemaphorePermit,
         pending: PendingCall,
         facts: &Facts,
@@ -176,10 +182,10 @@ impl Hooks {
     }
 }
 
-fn echoed(canary: Echo) -> Response {
+fn echoed(canary: CanaryReport) -> Response {
     #[derive(Serialize)]
     struct Echoed {
-        canary: Echo,
+        canary: CanaryReport,
     }
     server::json(StatusCode::OK, "application/json", &Echoed { canary })
 }

@@ -79,7 +79,7 @@ fn refusal(error: &PageError) -> Response {
     let problem = match error {
         PageError::Missing(_) => Problem::new(&BAD_REQUEST).detail(error.to_string()),
         PageError::Refused => Problem::new(&UNAUTHORIZED),
-        PageError::Nobody | PageError::Unchecked(_) => Problem::unavailable(LATER),
+        PageError::NoUser | PageError::Unchecked(_) => Problem::unavailable(LATER),
     };
     problem.into_response()
 }

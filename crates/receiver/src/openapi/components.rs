@@ -7,7 +7,7 @@ use contract::event::Dialect;
 use contract::hook::RemoteError;
 use serde_json::{Value, json};
 use server::problem::{self, Kind, Problem};
-use source::{Fact, Header, Places, Source};
+use source::{Fact, FieldLocators, HeaderLocator, Source};
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
@@ -160,7 +160,7 @@ impl Found {
 ///
 /// Each operation has an id of its own as its sample, lest one event be taken for another's duplicate.
 pub(super) fn headers(
-    places: &Places,
+    places: &FieldLocators,
     id: &str,
     event: Option<&str>,
 ) -> (Vec<ParameterBuilder>, Vec<Ref>) {
@@ -179,7 +179,7 @@ pub(super) fn headers(
 
 /// The headers of these places under the names by which [`headers`] refers to them.
 pub(super) fn parameters<'p>(
-    all: impl Iterator<Item = &'p Places>,
+    all: impl Iterator<Item = &'p FieldLocators>,
 ) -> BTreeMap<String, RefOr<Parameter>> {
     all.flat_map(|places| {
         let facts = Fact::ALL.into_iter().filter(|fact| *fact != Fact::MessageId);
@@ -193,11 +193,15 @@ pub(super) fn parameters<'p>(
 }
 
 /// Two sources may read different facts from headers of one name.
-fn parameter_name(fact: Fact, header: &Header) -> String {
+fn parameter_name(fact: Fact, header: &HeaderLocator) -> String {
     format!("{fact:?}_{}", header.name)
 }
 
-fn header_parameter(places: &Places, fact: Fact, header: &Header) -> ParameterBuilder {
+fn header_parameter(
+    places: &FieldLocators,
+    fact: Fact,
+    header: &HeaderLocator,
+) -> ParameterBuilder {
     let required = places.required.contains(&fact);
     ParameterBuilder::new()
         .name(&*header.spelling)

@@ -2,7 +2,7 @@
 
 use contract::catalog::EventRow;
 use server::problem;
-use source::{Fact, Place, Places};
+use source::{Fact, FieldLocator, FieldLocators};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{
@@ -39,15 +39,15 @@ pub(super) fn receive_any(site: &DescribedSource<'_>) -> PathItem {
     let operation = delivery(OperationBuilder::new(), site, &body, "any", None)
         .tag(site.tag(ANY))
         .summary(Some("Any event, told apart by its name"))
-        .description(Some(naming(&site.source.places)));
+        .description(Some(naming(&site.source.locators)));
     PathItem::new(HttpMethod::Post, operation)
 }
 
 /// Where the name of an event is looked for.
-fn naming(places: &Places) -> String {
+fn naming(places: &FieldLocators) -> String {
     let named = places.at(Fact::EventType).iter().map(|place| match place {
-        Place::Header(header) => format!("the header `{}`", header.spelling),
-        Place::Body(path) => format!("`{path}` in the body"),
+        FieldLocator::Header(header) => format!("the header `{}`", header.spelling),
+        FieldLocator::Body(path) => format!("`{path}` in the body"),
     });
     match named.collect::<Vec<_>>().join(" or else ").as_str() {
         "" => "Nothing says which event it is: it is kept for whoever looks at the inbox.".into(),
@@ -101,7 +101,7 @@ fn delivery(
             path_parameter(key, "The secret part of the path.").schema(Some(components::text()));
         operation.parameter(key)
     });
-    let operation = exchange(operation, &site.source.places, body, id, event)
+    let operation = exchange(operation, &site.source.locators, body, id, event)
         .operation_id(Some(format!("{}_{id}", site.source.name)))
         .responses(answers(site.source.accepted_status));
     if site.source.auth.bearer.is_empty() {
@@ -113,7 +113,7 @@ fn delivery(
 /// The headers and the body of a delivery.
 fn exchange(
     operation: OperationBuilder,
-    places: &Places,
+    places: &FieldLocators,
     body: &str,
     id: &str,
     event: Option<&str>,
@@ -155,7 +155,7 @@ pub(super) fn send(row: &EventRow) -> PathItem {
         .response("200", Response::new("Delivered; it is not sent again."))
         .response("default", Response::new("Not delivered; it is sent again later."))
         .build();
-    let (places, id) = (Places::of(row.dialect), components::short_name(row));
+    let (places, id) = (FieldLocators::of(row.dialect), components::short_name(row));
     let operation = exchange(OperationBuilder::new(), &places, &name, &id, Some(row.name))
         .operation_id(Some(format!("send_{name}")))
         .tag(SENT)

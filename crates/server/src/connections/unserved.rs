@@ -161,7 +161,7 @@ impl Unserved {
 pub(super) async fn written((problem, id): (Problem, RequestId)) -> Vec<u8> {
     let (mut head, body) = problem.into_response().into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let date = field::written_date(SystemTime::now());
+    let date = field::format_date(SystemTime::now());
     for (name, value) in [(DATE, date), (REQUEST_ID, id.to_string())] {
         if let Ok(value) = HeaderValue::try_from(value) {
             head.headers.insert(name, value);

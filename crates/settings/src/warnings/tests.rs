@@ -1,9 +1,9 @@
-//! Every warning: when it comes, when it does not, and what it says.
+//! Every warning: its condition, its absence and its text.
 
 use super::*;
 use crate::parse;
 
-/// A bearer key that nothing is to be said against.
+/// A bearer key without a warning.
 const STRONG: &str = "0123456789abcdef";
 
 fn config(text: &str) -> Config {
@@ -23,7 +23,7 @@ fn bearer(name: &str, rest: &str) -> String {
     source(name, "directscale", &format!("bearer_tokens = [\"{STRONG}\"]\n{rest}"))
 }
 
-/// The one warning of these settings, which can be used.
+/// The only warning of these settings, which are valid.
 #[track_caller]
 fn only(text: &str) -> String {
     let sources = config(text).sources();
@@ -64,7 +64,7 @@ fn a_signing_key_that_its_scheme_does_not_allow() {
     let stripe = |key: &str| source("pay", "stripe", &format!("signing_keys = [\"{key}\"]"));
     assert_eq!(
         only(&stripe("0123456789abcde")),
-        "[sources.pay] signing_keys: is shorter than the keys of stripe have to be; have the sender make a new key, and write that"
+        "[sources.pay] signing_keys: is shorter than the keys of stripe must be; have the sender make a new key, and write that"
     );
     assert_eq!(warned(&stripe(STRONG)), [""; 0]);
     // 23 bytes, then 24.
@@ -242,7 +242,7 @@ fn an_id_in_a_header_that_is_not_signed() {
     };
     assert_eq!(
         only(&acme("header:X-Other-Id")),
-        "[sources.acme.places] message_id: X-Other-Id is not signed, so that whoever has got hold of a delivery can send it again under another id; name a place in the body, or the header that is signed, if the sender has one"
+        "[sources.acme.places] message_id: X-Other-Id is not signed, so that anyone with a copy of a delivery can resend it under another id; name a field of the body, or the signed header, if the sender has one"
     );
     for signed in ["header:x-acme-id", "/id"] {
         assert_eq!(warned(&acme(signed)), [""; 0], "{signed}");

@@ -1,4 +1,4 @@
-//! What a scheme from the configuration cannot be.
+//! Validation of a scheme from the configuration.
 
 use http::HeaderName;
 
@@ -46,7 +46,7 @@ impl CustomScheme {
         if timestamp.starts_with(&self.prefix) || self.prefix.starts_with(timestamp) {
             return refuse(
                 "timestamp_prefix",
-                "and prefix cannot be told apart; write both as they stand in the header, such as \"t=\" and \"v1=\"",
+                "and prefix cannot be distinguished; write both as in the header, such as \"t=\" and \"v1=\"",
             );
         }
         if self.separator.is_none() {
@@ -78,29 +78,29 @@ impl CustomScheme {
             (1, true) | (0, false) => {}
             (0, true) => return wrong("lacks {id}, though id_header is set"),
             (_, true) => return wrong("has {id} in it more than once"),
-            _ => return wrong("has {id} in it; say where it stands: id_header = \"…\""),
+            _ => return wrong("has {id} in it; name its header: id_header = \"…\""),
         }
         match (self.signed.matches("{timestamp}").count(), timed) {
             (1, true) | (0, false) => {}
-            (0, true) => return wrong("lacks {timestamp}, though a place for it is set"),
+            (0, true) => return wrong("lacks {timestamp}, though its header or prefix is set"),
             (_, true) => return wrong("has {timestamp} in it more than once"),
             _ => {
                 return wrong(
-                    "has {timestamp} in it; say where it stands: timestamp_header = \"…\" or timestamp_prefix = \"t=\"",
+                    "has {timestamp} in it; name its header or prefix: timestamp_header = \"…\" or timestamp_prefix = \"t=\"",
                 );
             }
         }
         let known = ["{id}", "{timestamp}", "{body}"];
         let literal = known.iter().fold(self.signed.clone(), |text, name| text.replace(name, " "));
         match literal.contains(['{', '}']) {
-            true => wrong("knows {id}, {timestamp} and {body} only"),
+            true => wrong("may have only {id}, {timestamp} and {body} in braces"),
             false => Ok(()),
         }
     }
 }
 
 impl Encoding {
-    /// Whether a signature may have this punctuation in it.
+    /// True if a signature may contain this punctuation.
     fn has(self, punctuation: char) -> bool {
         match self {
             Encoding::Hex | Encoding::HexUpper => false,

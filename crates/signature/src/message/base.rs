@@ -1,4 +1,4 @@
-//! What a message signature is computed of: a line for each part of the request that it covers, and one for the list.
+//! The signature base: a line for each covered part of the request, and one for the list.
 
 use std::collections::HashSet;
 
@@ -6,10 +6,10 @@ use http::HeaderName;
 use sfv::{FieldType, InnerList, Item, ListEntry};
 
 use super::{DIGEST, Message, bad};
-use crate::Unproven;
+use crate::VerifyError;
 
-/// Refuses a list that leaves the body out, names something twice, or asks for a part of a part.
-pub(super) fn check(covered: &InnerList) -> Result<(), Unproven> {
+/// Refuses a list without the body, with a repeated part, or with a part of a part.
+pub(super) fn check(covered: &InnerList) -> Result<(), VerifyError> {
     let names = covered.items.iter().map(name).collect::<Result<Vec<_>, _>>()?;
     let mut seen = HashSet::new();
     if !names.iter().all(|name| seen.insert(name)) {
@@ -21,18 +21,18 @@ pub(super) fn check(covered: &InnerList) -> Result<(), Unproven> {
     Ok(())
 }
 
-/// Whether the list names this part.
+/// True if the list names this part.
 pub(super) fn covers(covered: &InnerList, name: &str) -> bool {
     let named = |item: &Item| item.bare_item.as_string().is_some_and(|own| own.as_str() == name);
     covered.items.iter().any(named)
 }
 
-/// The lines, for a request over `scheme`.
+/// The signature base, for a request over `scheme`.
 pub(super) fn of(
     message: &Message<'_>,
     covered: &InnerList,
     scheme: &str,
-) -> Result<Vec<u8>, Unproven> {
+) -> Result<Vec<u8>, VerifyError> {
     let mut base = Vec::new();
     for item in &covered.items {
         base.extend_from_slice(format!("{}: ", item.serialize()).as_bytes());
@@ -44,20 +44,20 @@ pub(super) fn of(
     Ok(base)
 }
 
-fn name(item: &Item) -> Result<&str, Unproven> {
+fn name(item: &Item) -> Result<&str, VerifyError> {
     let Some(name) = item.bare_item.as_string().map(|name| name.as_str()) else {
         return Err(bad("covers something that is not named"));
     };
     match item.params.is_empty() {
         true => Ok(name),
         false => {
-            Err(bad(&format!("covers {:?} with a parameter, which is not known here", short(name))))
+            Err(bad(&format!("covers {:?} with a parameter, which is not supported", short(name))))
         }
     }
 }
 
 impl Message<'_> {
-    fn value(&self, name: &str, scheme: &str) -> Result<Vec<u8>, Unproven> {
+    fn value(&self, name: &str, scheme: &str) -> Result<Vec<u8>, VerifyError> {
         let uri = self.uri;
         let path = if uri.path().is_empty() { "/" } else { uri.path() };
         Ok(match name {
@@ -76,7 +76,7 @@ impl Message<'_> {
     }
 
     /// The host in lower case, without the port if it is the scheme's own.
-    fn authority(&self, scheme: &str) -> Result<String, Unproven> {
+    fn authority(&self, scheme: &str) -> Result<String, VerifyError> {
         let mut hosts = self.headers.get_all(http::header::HOST).iter();
         let host = match (self.uri.authority(), hosts.next(), hosts.next()) {
             (Some(authority), ..) => Some(authority.as_str()),
@@ -90,8 +90,8 @@ impl Message<'_> {
     }
 
     /// The values of all lines of a header.
-    fn field(&self, name: &str) -> Result<Vec<u8>, Unproven> {
-        let unknown = || bad(&format!("covers {:?}, which is not known here", short(name)));
+    fn field(&self, name: &str) -> Result<Vec<u8>, VerifyError> {
+        let unknown = || bad(&format!("covers {:?}, which is not supported", short(name)));
         let field = HeaderName::from_lowercase(name.as_bytes()).map_err(|_| unknown())?;
         let lines: Vec<&[u8]> =
             self.headers.get_all(field).iter().map(|value| value.as_bytes().trim_ascii()).collect();
@@ -105,7 +105,7 @@ impl Message<'_> {
     }
 }
 
-/// A name as it may stand in a message: a forger may write one as long as the head of a request.
+/// A name shortened for messages: a forger may write one as long as the head of a request.
 fn short(name: &str) -> &str {
     name.get(..name.len().min(64)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Content-Digest (RFC 9530): the digests of the body, as the request says.
+//! Content-Digest (RFC 9530): the digests of the body in the request's header.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +6,7 @@ use sfv::{BareItem, Dictionary, Item, ListEntry};
 use sha2::{Sha256, Sha512};
 
 use super::bad;
-use crate::Unproven;
+use crate::VerifyError;
 
 /// One digest of the body.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub(super) enum Digest {
 }
 
 impl Digest {
-    /// Every digest that is known; there must be one.
-    pub(super) fn read(dictionary: &Dictionary) -> Result<Vec<Self>, Unproven> {
+    /// Every digest of a supported algorithm; there must be one.
+    pub(super) fn read(dictionary: &Dictionary) -> Result<Vec<Self>, VerifyError> {
         let mut digests = Vec::new();
         for (name, entry) in dictionary {
             let digest = match name.as_str() {

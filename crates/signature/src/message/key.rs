@@ -1,4 +1,4 @@
-//! Keys of message signatures. Each says of what algorithm it is, so that none can be taken for one of another.
+//! Keys of message signatures. Each names its algorithm, so that none can be taken for one of another.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 use crate::key::{BASE64, is_by, public};
-use crate::{Fingerprint, KeyError, SHORTEST_KEY};
+use crate::{Fingerprint, KeyError, MIN_KEY};
 
-/// How a message signature is computed.
+/// The algorithm of a message signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageAlgorithm {
     /// HMAC with SHA-256, of a shared secret.
@@ -41,33 +41,33 @@ impl MessageAlgorithm {
     }
 }
 
-/// Why a text is no key of a message signature. It never repeats the text.
+/// A text is not a key of a message signature. The error never repeats the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageKeyError {
-    /// It does not say of what algorithm it is.
+    /// The algorithm is not named.
     #[error(
         "it is neither PEM nor Base64 behind one of \"hmac-sha256:\", \"ed25519:\" and \"ecdsa-p256-sha256:\""
     )]
     Unnamed,
-    /// A PEM or DER document of another sort.
+    /// The PEM or DER document is of another type.
     #[error("it is no document with a key for ed25519 or P-256 in PKCS#8 or SubjectPublicKeyInfo")]
     Document,
-    /// Not a key of the algorithm that it names.
+    /// The key does not fit the named algorithm.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
 
-/// A key of a message signature, ready to sign or verify with. Its state is wiped when it is dropped.
+/// A key of a message signature, ready to sign or verify with. It is wiped when it is dropped.
 pub struct MessageKey {
-    /// What stands for it in logs.
+    /// The fingerprint, which identifies the key in logs.
     pub fingerprint: Fingerprint,
-    /// Whether it has fewer bytes than a shared secret should have.
+    /// True if it has fewer bytes than a shared secret should have.
     pub is_short: bool,
     pub(super) algorithm: MessageAlgorithm,
-    state: State,
+    material: MessageKeyMaterial,
 }
 
-enum State {
+enum MessageKeyMaterial {
     Hmac(Hmac<Sha256>),
     Ed25519(VerifyingKey),
     Ed25519Pair(Box<SigningKey>),
@@ -81,7 +81,7 @@ impl fmt::Debug for MessageKey {
     }
 }
 
-/// How a document with a key begins, what follows, and how long it is. No other form of these documents is in use.
+/// The first bytes of each key document, its content and its length. No other form of these documents is in use.
 const DOCUMENTS: [Document; 5] = [
     Document::new("302a300506032b6570032100", false, MessageAlgorithm::Ed25519, 44),
     Document::new("302e020100300506032b657004220420", true, MessageAlgorithm::Ed25519, 48),
@@ -117,7 +117,7 @@ impl Document {
         Document { beginning, is_secret, algorithm, length }
     }
 
-    /// The key in it.
+    /// The key in the document.
     fn key<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
         let (beginning, rest) = bytes.split_at_checked(self.beginning.len() / 2)?;
         if bytes.len() != self.length || hex::encode(beginning) != self.beginning {
@@ -133,7 +133,7 @@ impl MessageKey {
     /// Base64 holds the shared secret, the public key's own bytes, or the same document as PEM.
     ///
     /// # Errors
-    /// [`MessageKeyError`] if it is none of these.
+    /// [`MessageKeyError`] if it is in none of these forms.
     pub fn new(secret: &SecretString) -> Result<Self, MessageKeyError> {
         let text = secret.expose_secret();
         let (algorithm, bytes) = match text.strip_prefix("-----BEGIN ") {
@@ -147,69 +147,78 @@ impl MessageKey {
         if bytes.is_empty() {
             return Err(KeyError::Empty.into());
         }
-        let (algorithm, state) = State::read(algorithm, &bytes)?;
+        let (algorithm, material) = MessageKeyMaterial::read(algorithm, &bytes)?;
         Ok(MessageKey {
             fingerprint: Fingerprint::of(secret),
-            is_short: bytes.len() < SHORTEST_KEY,
+            is_short: bytes.len() < MIN_KEY,
             algorithm,
-            state,
+            material,
         })
     }
 
-    /// A key of the same algorithm that can sign and that nobody knows.
+    /// A new random key of the same algorithm that can sign, for a forgery.
     ///
     /// # Errors
-    /// If the system gives no random numbers.
+    /// If the system has no random numbers.
     pub fn unknown(&self) -> Result<Self, getrandom::Error> {
         let mut bytes = Zeroizing::new([0; 32]);
         getrandom::fill(bytes.as_mut())?;
         let secret: SecretString = hex::encode(*bytes).into();
-        let state = match self.algorithm {
-            MessageAlgorithm::HmacSha256 => State::Hmac(
+        let material = match self.algorithm {
+            MessageAlgorithm::HmacSha256 => MessageKeyMaterial::Hmac(
                 Hmac::new_from_slice(bytes.as_ref()).expect("HMAC takes a key of any length"),
             ),
             MessageAlgorithm::Ed25519 => {
-                State::Ed25519Pair(Box::new(SigningKey::from_bytes(&bytes)))
+                MessageKeyMaterial::Ed25519Pair(Box::new(SigningKey::from_bytes(&bytes)))
             }
             // All but one in 2^32 numbers are a key.
             MessageAlgorithm::EcdsaP256Sha256 => match p256(bytes.as_ref(), true) {
-                Ok(state) => state,
+                Ok(material) => material,
                 Err(_) => return self.unknown(),
             },
         };
         let fingerprint = Fingerprint::of(&secret);
-        Ok(MessageKey { fingerprint, is_short: false, algorithm: self.algorithm, state })
+        Ok(MessageKey { fingerprint, is_short: false, algorithm: self.algorithm, material })
     }
 
-    /// Whether it is the half of a key pair that signs, which only the sender needs.
+    /// True if it is the signing half of a key pair, which only the sender needs.
     pub fn is_senders_half(&self) -> bool {
-        matches!(self.state, State::Ed25519Pair(_) | State::P256Pair(_))
+        matches!(
+            self.material,
+            MessageKeyMaterial::Ed25519Pair(_) | MessageKeyMaterial::P256Pair(_)
+        )
     }
 
-    pub(super) fn has_made(&self, base: &[u8], signature: &[u8]) -> bool {
-        match &self.state {
-            State::Hmac(mac) => mac.clone().chain_update(base).verify_slice(signature).is_ok(),
-            State::Ed25519(key) => is_by(key, base, signature),
-            State::Ed25519Pair(pair) => is_by(&pair.verifying_key(), base, signature),
-            State::P256(key) => by_p256(key, base, signature),
-            State::P256Pair(pair) => by_p256(pair.verifying_key(), base, signature),
+    pub(super) fn has_signed(&self, base: &[u8], signature: &[u8]) -> bool {
+        match &self.material {
+            MessageKeyMaterial::Hmac(mac) => {
+                mac.clone().chain_update(base).verify_slice(signature).is_ok()
+            }
+            MessageKeyMaterial::Ed25519(key) => is_by(key, base, signature),
+            MessageKeyMaterial::Ed25519Pair(pair) => is_by(&pair.verifying_key(), base, signature),
+            MessageKeyMaterial::P256(key) => by_p256(key, base, signature),
+            MessageKeyMaterial::P256Pair(pair) => by_p256(pair.verifying_key(), base, signature),
         }
     }
 
     pub(super) fn sign(&self, base: &[u8]) -> Result<Vec<u8>, KeyError> {
-        Ok(match &self.state {
-            State::Hmac(mac) => mac.clone().chain_update(base).finalize().into_bytes().to_vec(),
-            State::Ed25519Pair(pair) => pair.sign(base).to_bytes().to_vec(),
-            State::P256Pair(pair) => {
+        Ok(match &self.material {
+            MessageKeyMaterial::Hmac(mac) => {
+                mac.clone().chain_update(base).finalize().into_bytes().to_vec()
+            }
+            MessageKeyMaterial::Ed25519Pair(pair) => pair.sign(base).to_bytes().to_vec(),
+            MessageKeyMaterial::P256Pair(pair) => {
                 let signature: p256::ecdsa::Signature = pair.sign(base);
                 signature.to_bytes().to_vec()
             }
-            State::Ed25519(_) | State::P256(_) => return Err(KeyError::Public),
+            MessageKeyMaterial::Ed25519(_) | MessageKeyMaterial::P256(_) => {
+                return Err(KeyError::Public);
+            }
         })
     }
 }
 
-impl State {
+impl MessageKeyMaterial {
     fn read(
         named: Option<MessageAlgorithm>,
         bytes: &[u8],
@@ -224,32 +233,34 @@ impl State {
         if named.is_some_and(|named| named != algorithm) {
             return Err(MessageKeyError::Document);
         }
-        let state = match algorithm {
-            MessageAlgorithm::HmacSha256 => {
-                State::Hmac(Hmac::new_from_slice(key).expect("HMAC takes a key of any length"))
-            }
+        let material = match algorithm {
+            MessageAlgorithm::HmacSha256 => MessageKeyMaterial::Hmac(
+                Hmac::new_from_slice(key).expect("HMAC takes a key of any length"),
+            ),
             MessageAlgorithm::Ed25519 => ed25519(key, is_secret)?,
             MessageAlgorithm::EcdsaP256Sha256 => p256(key, is_secret)?,
         };
-        Ok((algorithm, state))
+        Ok((algorithm, material))
     }
 }
 
-fn ed25519(key: &[u8], is_secret: bool) -> Result<State, KeyError> {
+fn ed25519(key: &[u8], is_secret: bool) -> Result<MessageKeyMaterial, KeyError> {
     match (is_secret, key.try_into()) {
-        (true, Ok(half)) => Ok(State::Ed25519Pair(Box::new(SigningKey::from_bytes(half)))),
-        _ => Ok(State::Ed25519(public(key)?)),
+        (true, Ok(half)) => {
+            Ok(MessageKeyMaterial::Ed25519Pair(Box::new(SigningKey::from_bytes(half))))
+        }
+        _ => Ok(MessageKeyMaterial::Ed25519(public(key)?)),
     }
 }
 
-fn p256(key: &[u8], is_secret: bool) -> Result<State, KeyError> {
+fn p256(key: &[u8], is_secret: bool) -> Result<MessageKeyMaterial, KeyError> {
     use p256::ecdsa::{SigningKey, VerifyingKey};
-    let state = if is_secret {
-        SigningKey::from_slice(key).map(|pair| State::P256Pair(Box::new(pair)))
+    let material = if is_secret {
+        SigningKey::from_slice(key).map(|pair| MessageKeyMaterial::P256Pair(Box::new(pair)))
     } else {
-        VerifyingKey::from_sec1_bytes(key).map(|key| State::P256(Box::new(key)))
+        VerifyingKey::from_sec1_bytes(key).map(|key| MessageKeyMaterial::P256(Box::new(key)))
     };
-    state.map_err(|_| KeyError::Malformed("a P-256 key"))
+    material.map_err(|_| KeyError::Malformed("a P-256 key"))
 }
 
 fn by_p256(key: &p256::ecdsa::VerifyingKey, base: &[u8], signature: &[u8]) -> bool {
@@ -258,7 +269,7 @@ fn by_p256(key: &p256::ecdsa::VerifyingKey, base: &[u8], signature: &[u8]) -> bo
         .is_ok_and(|signature| key.verify(base, &signature).is_ok())
 }
 
-/// The bytes between the first line, of which the beginning is taken off, and the last.
+/// The bytes between the first line, of which the beginning is removed, and the last.
 fn pem_bytes(pem: &str) -> Result<Zeroizing<Vec<u8>>, MessageKeyError> {
     let lines = pem.trim_end().lines().map(str::trim).collect::<Vec<_>>();
     match lines.as_slice() {

@@ -12,7 +12,7 @@ use http::{HeaderValue, Request};
 
 use super::{Message, MessageKey};
 use crate::Timestamp;
-use crate::Unproven;
+use crate::VerifyError;
 
 const TIME: i64 = 1_618_884_473;
 const BODY: &[u8] = br#"{"hello": "world"}"#;
@@ -60,7 +60,7 @@ fn signed(head: Parts, keys: &[&MessageKey], covered: &[&str], body: &[u8]) -> P
     head
 }
 
-fn verify(head: &Parts, keys: &[&MessageKey], body: &[u8], now: i64) -> Result<usize, Unproven> {
+fn verify(head: &Parts, keys: &[&MessageKey], body: &[u8], now: i64) -> Result<usize, VerifyError> {
     let presented = Message::from(head).present(&[], 300, at(now))?;
     presented.verify(body, keys.iter().copied()).map(|(number, _)| number)
 }

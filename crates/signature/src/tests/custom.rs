@@ -1,6 +1,6 @@
-//! Schemes from the configuration: what they can be, and what is refused with the setting's name.
+//! Schemes from the configuration: the valid ones, and refusals with the setting's name.
 
-use super::super::{CustomScheme, Encoding, Scheme, Stamp, Unproven};
+use super::super::{CustomScheme, Encoding, Scheme, Stamp, VerifyError};
 use super::{at, headers, key, sign, verify};
 
 fn scheme(text: &str) -> Scheme {
@@ -23,7 +23,7 @@ fn a_header_is_all_that_is_needed() {
     assert!(!scheme.is_timed());
 }
 
-/// Rows of the table, described as somebody would who does not know of them.
+/// Rows of the table, described as settings.
 #[test]
 fn known_schemes_can_be_described() {
     for (name, text) in [
@@ -118,15 +118,15 @@ fn what_could_not_work_is_refused_with_the_settings_name() {
         ),
         (
             "header = \"a\"\nseparator = \",\"\ntimestamp_prefix = \"t=\"\nsigned = \"{timestamp}{body}\"",
-            "timestamp_prefix and prefix cannot be told apart",
+            "timestamp_prefix and prefix cannot be distinguished",
         ),
         (
             "header = \"a\"\nprefix = \"v1=\"\nseparator = \",\"\ntimestamp_prefix = \"v1=t\"\nsigned = \"{timestamp}{body}\"",
-            "timestamp_prefix and prefix cannot be told apart",
+            "timestamp_prefix and prefix cannot be distinguished",
         ),
         (
             "header = \"a\"\nprefix = \"v1=\"\nseparator = \",\"\ntimestamp_prefix = \"\"\nsigned = \"{timestamp}{body}\"",
-            "timestamp_prefix and prefix cannot be told apart",
+            "timestamp_prefix and prefix cannot be distinguished",
         ),
         (
             "header = \"a\"\nprefix = \"v1=\"\ntimestamp_prefix = \"t=\"\nsigned = \"{timestamp}{body}\"",
@@ -161,7 +161,7 @@ fn what_could_not_work_is_refused_with_the_settings_name() {
         ("header = \"a\"\nsigned = \"\"", "signed must have {body} in it once"),
         ("header = \"a\"\nsigned = \"{Body}\"", "signed must have {body} in it once"),
         ("header = \"a\"\nsigned = \"{body}{body}\"", "signed must have {body} in it once"),
-        ("header = \"a\"\nsigned = \"{id}{body}\"", "signed has {id} in it; say where it stands"),
+        ("header = \"a\"\nsigned = \"{id}{body}\"", "signed has {id} in it; name its header"),
         (
             "header = \"a\"\nid_header = \"b\"\nsigned = \"{id}{body}{id}\"",
             "signed has {id} in it more than once",
@@ -169,7 +169,7 @@ fn what_could_not_work_is_refused_with_the_settings_name() {
         ("header = \"a\"\nid_header = \"b\"", "signed lacks {id}, though id_header is set"),
         (
             "header = \"a\"\nsigned = \"{timestamp}{body}\"",
-            "signed has {timestamp} in it; say where it stands: timestamp_header = \"…\"",
+            "signed has {timestamp} in it; name its header or prefix: timestamp_header = \"…\"",
         ),
         (
             "header = \"a\"\ntimestamp_header = \"b\"\nsigned = \"{timestamp}{timestamp}{body}\"",
@@ -177,17 +177,23 @@ fn what_could_not_work_is_refused_with_the_settings_name() {
         ),
         (
             "header = \"a\"\ntimestamp_header = \"b\"",
-            "signed lacks {timestamp}, though a place for it is set",
+            "signed lacks {timestamp}, though its header or prefix is set",
         ),
         (
             "header = \"a\"\nsigned = \"{url}{body}\"",
-            "signed knows {id}, {timestamp} and {body} only",
+            "signed may have only {id}, {timestamp} and {body} in braces",
         ),
-        ("header = \"a\"\nsigned = \"{{body}}\"", "signed knows {id}, {timestamp} and {body} only"),
-        ("header = \"a\"\nsigned = \"}{body}\"", "signed knows {id}, {timestamp} and {body} only"),
+        (
+            "header = \"a\"\nsigned = \"{{body}}\"",
+            "signed may have only {id}, {timestamp} and {body} in braces",
+        ),
+        (
+            "header = \"a\"\nsigned = \"}{body}\"",
+            "signed may have only {id}, {timestamp} and {body} in braces",
+        ),
         (
             "header = \"a\"\nid_header = \"b\"\nsigned = \"{timest{id}amp}{body}\"",
-            "signed knows {id}, {timestamp} and {body} only",
+            "signed may have only {id}, {timestamp} and {body} in braces",
         ),
     ] {
         let error = refused(text);
@@ -222,13 +228,13 @@ fn a_time_may_be_a_date() {
     assert_eq!(headers["b"], "2026-01-01T00:00:00.000Z");
     let found = |now| verify(&scheme, &[&key], &headers, b"{}", at(now));
     assert_eq!(found(1_767_225_900), Ok(0));
-    assert!(matches!(found(1_767_225_901), Err(Unproven::Stale(_))));
+    assert!(matches!(found(1_767_225_901), Err(VerifyError::Stale(_))));
     for wrong in ["1767225600", "2026-01-01", "2026-01-01T00:00:00", " 2026-01-01T00:00:00Z", ""] {
         let mut headers = headers.clone();
         headers.insert("b", wrong.parse().unwrap());
         assert_eq!(
             verify(&scheme, &[&key], &headers, b"{}", now),
-            Err(Unproven::BadDate),
+            Err(VerifyError::BadDate),
             "{wrong}"
         );
     }
@@ -243,5 +249,5 @@ fn an_id_right_before_the_body_has_no_brace() {
     assert_eq!(verify(&scheme, &[&key], &headers, b"{\"b\":{}}", at(0)), Ok(0));
     headers.insert("b", "1{\"b\":".parse().unwrap());
     let found = verify(&scheme, &[&key], &headers, b"{}}", at(0));
-    assert!(matches!(found, Err(Unproven::BadId { .. })), "{found:?}");
+    assert!(matches!(found, Err(VerifyError::BadId { .. })), "{found:?}");
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use super::super::{Stamp, Unproven};
+use super::super::{Stamp, VerifyError};
 use super::{Genuine, at, everybody_elses, headers, independent, key, sign, verify};
 
 /// The header's value with each of its bits changed in turn, as far as a header can carry that.
@@ -41,10 +41,13 @@ fn every_header_is_needed_once() {
             let mut headers = whole.clone();
             headers.append(name, value.clone());
             let twice = check(&headers);
-            assert!(matches!(&twice, Unproven::Twice(said) if name == said.as_str()), "{twice}");
+            assert!(
+                matches!(&twice, VerifyError::Repeated(said) if name == said.as_str()),
+                "{twice}"
+            );
             headers.remove(name);
             let missing = check(&headers);
-            assert!(matches!(&missing, Unproven::Missing(_)), "{missing}");
+            assert!(matches!(&missing, VerifyError::Missing(_)), "{missing}");
         }
     }
 }
@@ -83,7 +86,7 @@ fn a_signature_of_another_row_is_refused() {
 }
 
 impl Genuine {
-    /// Whether the two rows are one scheme under two names.
+    /// True if the two rows are one scheme under two names.
     fn is_like(&self, other: &Genuine) -> bool {
         let standard = ["standard-webhooks", "svix"];
         self.scheme == other.scheme
@@ -108,7 +111,7 @@ fn an_id_in_another_spelling_must_be_the_signed_one() {
             };
             assert_eq!(with(genuine.id()), Ok(0));
             assert!(
-                matches!(with("msg_2"), Err(Unproven::BadId { header, .. }) if header == *name)
+                matches!(with("msg_2"), Err(VerifyError::BadId { header, .. }) if header == *name)
             );
         }
     }
@@ -127,7 +130,7 @@ fn an_id_does_not_hold_what_ends_it() {
         ("webhook-signature", signed["webhook-signature"].as_bytes()),
     ]);
     let found = verify(&scheme, &[&key], &cut, b"{}", at(1_700_000_000));
-    assert!(matches!(found, Err(Unproven::BadId { .. })), "{found:?}");
+    assert!(matches!(found, Err(VerifyError::BadId { .. })), "{found:?}");
     let dotted = Stamp { id: "msg.1", ..stamp };
     assert_eq!(scheme.sign(&[&key], dotted, b"{}"), Err(super::super::SignError::Id));
 }

@@ -1,4 +1,4 @@
-//! What is a key of a scheme and what is not.
+//! Valid and invalid keys of a scheme.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD};

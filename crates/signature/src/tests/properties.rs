@@ -1,4 +1,4 @@
-//! What holds for every row, several described ones included, whatever the body, key and time.
+//! Properties of every row, several described ones included, for any body, key and time.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::super::{
-    CustomScheme, KeyFormat, Scheme, Stamp, TOLERANCE, TimePlace, Unproven, schemes,
+    CustomScheme, KeyFormat, Scheme, Stamp, TOLERANCE, TimestampLocator, VerifyError, schemes,
 };
 use super::{headers, key, sign, verify};
 use crate::Timestamp;
@@ -105,7 +105,7 @@ impl Sent {
         sign(scheme, &[&key], Stamp { id: &self.id, time: self.time }, &self.body)
     }
 
-    fn verify(&self, row: &(Scheme, usize), headers: &HeaderMap) -> Result<usize, Unproven> {
+    fn verify(&self, row: &(Scheme, usize), headers: &HeaderMap) -> Result<usize, VerifyError> {
         let key = key(&row.0, &written(&row.0, row.1, self.seed));
         verify(&row.0, &[&key], headers, &self.body, self.time)
     }
@@ -212,8 +212,8 @@ proptest! {
                 (vec![&new], Ok(0)),
                 (vec![&new, &old], Ok(0)),
                 (vec![&other, &new], Ok(1)),
-                (vec![&other], Err(Unproven::WrongSignature(1))),
-                (vec![], Err(Unproven::WrongSignature(0))),
+                (vec![&other], Err(VerifyError::WrongSignature(1))),
+                (vec![], Err(VerifyError::WrongSignature(0))),
             ] {
                 let found = verify(&scheme, &keys, &headers, &sent.body, sent.time);
                 prop_assert_eq!(found, expected, "{}", scheme.name);
@@ -235,7 +235,7 @@ proptest! {
             for places in &scheme.headers {
                 let mut names = vec![places.signature.clone()];
                 names.extend(places.id.clone());
-                if let Some(TimePlace::Header(name)) = &places.timestamp {
+                if let Some(TimestampLocator::Header(name)) = &places.timestamp {
                     names.push(name.clone());
                 }
                 let pairs: Vec<_> =

@@ -1,4 +1,4 @@
-//! What others have published: a key, a request, and the signature that must come out.
+//! Published vectors: a key, a request, and the expected signature.
 
 use super::Genuine;
 

@@ -1,13 +1,13 @@
-//! What is refused before a byte of the body is read, and what is not.
+//! Refusals before a byte of the body is read, and their limits.
 
-use super::super::{Scheme, Skew, Stamp, Unproven};
+use super::super::{Scheme, Skew, Stamp, VerifyError};
 use super::{at, headers, key, sign, verify};
 
 const NOW: i64 = 1_700_000_000;
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The genuine headers of a scheme with some values replaced.
-fn refusal(scheme: &str, replaced: &[(&str, &str)]) -> Result<usize, Unproven> {
+fn refusal(scheme: &str, replaced: &[(&str, &str)]) -> Result<usize, VerifyError> {
     let scheme = Scheme::named(scheme).unwrap();
     let key = key(&scheme, KEY);
     let mut headers = sign(&scheme, &[&key], Stamp { id: "msg_1", time: at(NOW) }, b"{}");
@@ -17,8 +17,8 @@ fn refusal(scheme: &str, replaced: &[(&str, &str)]) -> Result<usize, Unproven> {
     verify(&scheme, &[&key], &headers, b"{}", at(NOW))
 }
 
-/// Signs whatever stands in the place of the timestamp, as a sender with a bad clock or a bad formatter would.
-fn signed_at(stamp: &str) -> Result<usize, Unproven> {
+/// Signs any text in place of the timestamp, as a sender with a bad clock or a bad formatter would.
+fn signed_at(stamp: &str) -> Result<usize, VerifyError> {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, KEY.as_bytes());
     let signed = ring::hmac::sign(&key, format!("{stamp}.{{}}").as_bytes());
     let value = format!("t={stamp},v1={}", hex::encode(signed));
@@ -31,7 +31,7 @@ fn signed_at(stamp: &str) -> Result<usize, Unproven> {
 fn a_timestamp_is_plain_digits_even_if_it_is_signed() {
     assert_eq!(signed_at("1700000000"), Ok(0));
     let spaced = signed_at("1700000000 ");
-    assert_eq!(spaced, Err(Unproven::WrongSignature(1)), "white space around it is not its own");
+    assert_eq!(spaced, Err(VerifyError::WrongSignature(1)), "white space around it is not its own");
     for stamp in [
         "",
         "x",
@@ -51,10 +51,10 @@ fn a_timestamp_is_plain_digits_even_if_it_is_signed() {
         "170000000000000000000000000000",
         "2023-11-14T22:13:20Z",
     ] {
-        assert_eq!(signed_at(stamp), Err(Unproven::BadTime), "{stamp:?}");
+        assert_eq!(signed_at(stamp), Err(VerifyError::BadTime), "{stamp:?}");
     }
     for stamp in ["0", "1", "9223372036854775807"] {
-        assert!(matches!(signed_at(stamp), Err(Unproven::Stale(_))), "{stamp:?}");
+        assert!(matches!(signed_at(stamp), Err(VerifyError::Stale(_))), "{stamp:?}");
     }
 }
 
@@ -62,19 +62,19 @@ fn a_timestamp_is_plain_digits_even_if_it_is_signed() {
 fn a_timestamp_may_be_five_minutes_off_and_no_more() {
     for (ahead, fresh) in [(-301, false), (-300, true), (0, true), (300, true), (301, false)] {
         let found = signed_at(&(NOW + ahead).to_string());
-        let stale = Unproven::Stale(Skew { ahead, tolerance: 300 });
+        let stale = VerifyError::Stale(Skew { ahead, tolerance: 300 });
         assert_eq!(found, if fresh { Ok(0) } else { Err(stale) }, "{ahead}");
     }
 }
 
 #[test]
 fn milliseconds_are_not_taken_for_seconds() {
-    assert!(matches!(signed_at("1700000000000"), Err(Unproven::Stale(_))));
+    assert!(matches!(signed_at("1700000000000"), Err(VerifyError::Stale(_))));
 }
 
 #[test]
 fn the_message_of_a_stale_timestamp_says_how_far_it_is() {
-    let message = |ahead| Unproven::Stale(Skew { ahead, tolerance: 300 }).to_string();
+    let message = |ahead| VerifyError::Stale(Skew { ahead, tolerance: 300 }).to_string();
     assert_eq!(message(-301), "the timestamp is 301 s old, and tolerance is 300 s");
     let ahead = "the timestamp is 301 s ahead of this machine's clock, and tolerance is 300 s";
     assert_eq!(message(301), ahead);
@@ -101,7 +101,7 @@ fn the_headers_that_stripes_own_tests_refuse_are_refused() {
 #[test]
 fn a_time_inside_the_signature_header_is_there_once() {
     let v1 = format!("v1={}", "0".repeat(64));
-    let label = || Unproven::NoTime { header: "Stripe-Signature".into(), label: "t=".into() };
+    let label = || VerifyError::NoTime { header: "Stripe-Signature".into(), label: "t=".into() };
     for value in [v1.clone(), format!("t=1700000000,{v1},t=1700000000")] {
         assert_eq!(refusal("stripe", &[("Stripe-Signature", &value)]), Err(label()), "{value}");
     }
@@ -116,7 +116,7 @@ fn right() -> String {
     headers["webhook-signature"].to_str().unwrap().to_owned()
 }
 
-fn standard(signatures: &str) -> Result<usize, Unproven> {
+fn standard(signatures: &str) -> Result<usize, VerifyError> {
     refusal("standard-webhooks", &[("webhook-signature", signatures)])
 }
 
@@ -146,7 +146,7 @@ fn a_label_without_its_signature_is_malformed() {
     let url_safe = right.replace(['+', '/'], "-");
     for value in ["v1,", "v1,x", "v1,AAAA", &right[..right.len() - 4], &unpadded, &url_safe] {
         let found = standard(value).unwrap_err();
-        assert!(matches!(found, Unproven::Malformed { .. }), "{value}: {found}");
+        assert!(matches!(found, VerifyError::Malformed { .. }), "{value}: {found}");
     }
 }
 
@@ -154,7 +154,7 @@ fn a_label_without_its_signature_is_malformed() {
 fn a_header_without_a_label_has_no_signature() {
     for value in ["", " ", ",", "v1", "V1,AAAA", "v1=AAAA", "v3,AAAA", "v11,AAAA"] {
         let found = standard(value).unwrap_err();
-        assert!(matches!(found, Unproven::NoLabel { .. }), "{value}: {found}");
+        assert!(matches!(found, VerifyError::NoLabel { .. }), "{value}: {found}");
     }
 }
 
@@ -198,7 +198,7 @@ fn the_last_bits_of_base64_count() {
         "QNyObTlKbMx2qDlPF/ZOZcBqg5OgPg+2oky3zldc0Gw==",
         "QNyObTlKbMx2qDlPF_ZOZcBqg5OgPg-2oky3zldc0Gw=",
     ] {
-        assert!(matches!(check(value), Err(Unproven::Malformed { .. })), "{value}");
+        assert!(matches!(check(value), Err(VerifyError::Malformed { .. })), "{value}");
     }
 }
 
@@ -208,7 +208,7 @@ fn more_signatures_than_a_sender_has_keys_are_not_tried() {
     let pair = format!("v1a,{}==", "A".repeat(86));
     assert_eq!(standard(&many(16, WRONG)), Ok(0));
     assert_eq!(standard(&many(5, &pair)), Ok(0));
-    let too_many = || Err(Unproven::TooMany("webhook-signature".into()));
+    let too_many = || Err(VerifyError::TooMany("webhook-signature".into()));
     assert_eq!(standard(&many(17, WRONG)), too_many());
     assert_eq!(standard(&many(6, &pair)), too_many());
     // What is no signature costs nothing and is passed over.
@@ -238,6 +238,6 @@ fn either_spelling_of_the_headers_will_do_but_not_half_of_each() {
         let other = http::HeaderName::try_from(half.replace("webhook", "svix")).unwrap();
         headers.insert(other, value);
         let found = verify(&scheme, &[&key], &headers, b"{}", at(NOW));
-        assert!(matches!(found, Err(Unproven::Missing(_))), "{half}: {found:?}");
+        assert!(matches!(found, Err(VerifyError::Missing(_))), "{half}: {found:?}");
     }
 }

@@ -1,69 +1,75 @@
-//! A bearer key that was refused: whose it is, or how it would have been accepted.
+//! Diagnosis of a refused bearer key: its owner, or its accepted form.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
 use percent_encoding::percent_decode;
 
-use super::{BearerForm, Finding, Request, Stranger};
+use super::{BearerForm, Finding, ForeignKey, RefusedRequest};
 use crate::Source;
 use crate::auth::{BearerKey, access_token};
 
-/// More texts than this are not compared.
-const MOST: usize = 256;
+/// The most texts that are compared.
+const MAX_CANDIDATES: usize = 256;
 
 const BEARER: &[u8] = b"bearer";
 
-/// What may be meant as the key, and how it would have come then.
-struct Candidate {
+/// A text that may be the key, and its form in that case.
+struct KeyCandidate {
     key: BearerKey,
     forms: Vec<BearerForm>,
 }
 
-pub(super) fn diagnose(source: &Source, others: &[&Source], request: Request<'_>) -> Vec<Finding> {
+pub(super) fn diagnose(
+    source: &Source,
+    others: &[&Source],
+    request: RefusedRequest<'_>,
+) -> Vec<Finding> {
     let mut candidates = candidates(request);
-    candidates.truncate(MOST);
+    candidates.truncate(MAX_CANDIDATES);
     candidates.sort_by_key(|candidate| candidate.forms.len());
     let found = candidates.into_iter().find_map(|candidate| {
-        let whose = whose(source, others, &candidate.key);
-        (!whose.is_empty()).then_some((whose, candidate.forms))
+        let owner = owner(source, others, &candidate.key);
+        (!owner.is_empty()).then_some((owner, candidate.forms))
     });
     match found {
-        Some((whose, forms)) => {
-            whose.into_iter().chain(forms.into_iter().map(Finding::Form)).collect()
+        Some((owner, forms)) => {
+            owner.into_iter().chain(forms.into_iter().map(Finding::Form)).collect()
         }
         None if request.headers.contains_key(AUTHORIZATION) => vec![Finding::Unknown],
         None => vec![Finding::NoProof],
     }
 }
 
-/// This source's key, or the other sources' that have it.
-fn whose(source: &Source, others: &[&Source], key: &BearerKey) -> Vec<Finding> {
+/// The key as this source's, or as that of every other source that has it.
+fn owner(source: &Source, others: &[&Source], key: &BearerKey) -> Vec<Finding> {
     let auth = &source.auth;
     if let Some(accepted) = auth.bearer.iter().find(|accepted| accepted.key.equals(key)) {
         return vec![Finding::Bearer(accepted.fingerprint)];
     }
-    let suspects = &auth.suspects;
-    if let Some(retired) = suspects.retired_bearer.iter().find(|retired| retired.key.equals(key)) {
+    let diagnostic_keys = &auth.diagnostic_keys;
+    if let Some(retired) =
+        diagnostic_keys.retired_bearer.iter().find(|retired| retired.key.equals(key))
+    {
         return vec![Finding::Retired(retired.fingerprint)];
     }
-    let strangers = others.iter().filter_map(|other| stranger(other, key));
-    let strangers: Vec<Finding> = strangers.map(Finding::BearerFor).collect();
-    if !strangers.is_empty() {
-        return strangers;
+    let foreign_keys = others.iter().filter_map(|other| foreign_key(other, key));
+    let foreign_keys: Vec<Finding> = foreign_keys.map(Finding::BearerFor).collect();
+    if !foreign_keys.is_empty() {
+        return foreign_keys;
     }
-    let cut = suspects.beginnings.iter().find(|(_, beginning)| beginning.equals(key));
+    let cut = diagnostic_keys.beginnings.iter().find(|(_, beginning)| beginning.equals(key));
     cut.map(|(fingerprint, _)| Finding::CutShort(*fingerprint)).into_iter().collect()
 }
 
-fn stranger(other: &Source, key: &BearerKey) -> Option<Stranger> {
+fn foreign_key(other: &Source, key: &BearerKey) -> Option<ForeignKey> {
     let accepted = other.auth.bearer.iter().map(|accepted| (accepted, false));
-    let retired = other.auth.suspects.retired_bearer.iter().map(|retired| (retired, true));
+    let retired = other.auth.diagnostic_keys.retired_bearer.iter().map(|retired| (retired, true));
     let (known, is_retired) = accepted.chain(retired).find(|(known, _)| known.key.equals(key))?;
-    Some(Stranger { source: other.name.clone(), key: known.fingerprint, is_retired })
+    Some(ForeignKey { source: other.name.clone(), key: known.fingerprint, is_retired })
 }
 
-fn candidates(request: Request<'_>) -> Vec<Candidate> {
+fn candidates(request: RefusedRequest<'_>) -> Vec<KeyCandidate> {
     let mut found = Vec::new();
     for value in request.headers.get_all(AUTHORIZATION) {
         for (text, form) in schemes(value.as_bytes()) {
@@ -75,12 +81,12 @@ fn candidates(request: Request<'_>) -> Vec<Candidate> {
     }
     for (name, value) in request.headers.iter().filter(|(name, _)| **name != AUTHORIZATION) {
         let form = BearerForm::Header(name.clone());
-        found.push(Candidate { key: BearerKey::of(value.as_bytes()), forms: vec![form] });
+        found.push(KeyCandidate { key: BearerKey::of(value.as_bytes()), forms: vec![form] });
     }
     found
 }
 
-/// What follows the header's first word, whatever that is, and the whole.
+/// The whole value, and the part after its first word.
 fn schemes(value: &[u8]) -> Vec<(Vec<u8>, Option<BearerForm>)> {
     let mut found = vec![(value.to_vec(), Some(BearerForm::NoScheme))];
     if let Some(rest) = after_bearer(value) {
@@ -101,21 +107,21 @@ fn schemes(value: &[u8]) -> Vec<(Vec<u8>, Option<BearerForm>)> {
     found
 }
 
-/// What comes after `Bearer` and one space, colon or nothing.
+/// The text after `Bearer` and one space, colon or nothing.
 fn after_bearer(value: &[u8]) -> Option<&[u8]> {
     let (word, rest) = value.split_at_checked(BEARER.len())?;
     let rest = rest.strip_prefix(b":").unwrap_or(rest);
     word.eq_ignore_ascii_case(BEARER).then(|| rest.strip_prefix(b" ").unwrap_or(rest))
 }
 
-/// The first word, and what comes after the space.
+/// The first word, and the text after the space.
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = text.iter().position(|&c| c == b' ')?;
     Some((&text[..space], &text[space + 1..]))
 }
 
-/// The text as it is, without what is around it, and decoded.
-fn unwrapped(text: &[u8], form: Option<BearerForm>) -> Vec<Candidate> {
+/// The text as it is, without surrounding characters, and decoded.
+fn unwrapped(text: &[u8], form: Option<BearerForm>) -> Vec<KeyCandidate> {
     let around = |c: &u8| b" \t\"'`<>".contains(c);
     let start = text.iter().position(|c| !around(c)).unwrap_or(text.len());
     let end = text.iter().rposition(|c| !around(c)).map_or(start, |last| last + 1);
@@ -123,7 +129,7 @@ fn unwrapped(text: &[u8], form: Option<BearerForm>) -> Vec<Candidate> {
     let decoded: Vec<u8> = percent_decode(bare).collect();
     let wrapped = (bare.len() < text.len()).then_some(BearerForm::Wrapped);
     let encoded = (decoded != bare).then_some(BearerForm::PercentEncoded);
-    let candidate = |text: &[u8], forms: &[&Option<BearerForm>]| Candidate {
+    let candidate = |text: &[u8], forms: &[&Option<BearerForm>]| KeyCandidate {
         key: BearerKey::of(text),
         forms: forms.iter().copied().flatten().cloned().collect(),
     };

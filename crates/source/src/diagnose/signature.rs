@@ -1,10 +1,10 @@
-//! A signature that was refused: whose it is, or how it would have been accepted.
+//! Diagnosis of a refused signature: its key's owner, or its accepted form.
 
 use signature::{Difference, Key, Rule, Search};
 
-use super::{Finding, Request, Stranger};
-use crate::auth::Signed;
-use crate::{Source, Suspects};
+use super::{Finding, ForeignKey, RefusedRequest};
+use crate::auth::SignatureAuth;
+use crate::{DiagnosticKeys, Source};
 
 /// One search, step by step, the likeliest mistake first.
 struct Inquiry<'r> {
@@ -12,73 +12,77 @@ struct Inquiry<'r> {
     rule: Rule<'r>,
     /// The keys that the source accepts.
     accepted: Vec<&'r Key>,
-    suspects: &'r Suspects,
+    diagnostic_keys: &'r DiagnosticKeys,
     others: &'r [&'r Source],
 }
 
-pub(super) fn diagnose(source: &Source, others: &[&Source], request: Request<'_>) -> Vec<Finding> {
+pub(super) fn diagnose(
+    source: &Source,
+    others: &[&Source],
+    request: RefusedRequest<'_>,
+) -> Vec<Finding> {
     let Some(signed) = &source.auth.signature else { return Vec::new() };
     let Some(body) = request.body else { return vec![Finding::Unread] };
     let mut inquiry = Inquiry {
         search: Search::new(request.headers, body, request.now),
         rule: signed.rule(),
         accepted: signed.keys.iter().map(|key| &key.key).collect(),
-        suspects: &source.auth.suspects,
+        diagnostic_keys: &source.auth.diagnostic_keys,
         others,
     };
     inquiry
         .accepted()
         .or_else(|| inquiry.retired())
         .or_else(|| inquiry.misread())
-        .or_else(|| inquiry.strangers())
+        .or_else(|| inquiry.foreign_keys())
         .or_else(|| inquiry.varied())
         .or_else(|| inquiry.by_other_scheme())
         .unwrap_or_else(|| inquiry.nothing())
 }
 
 impl Inquiry<'_> {
-    /// A key of the source signed what it should; then the mistake lies around the signature.
+    /// An accepted key signed the right bytes, so the mistake lies around the signature.
     fn accepted(&mut self) -> Option<Vec<Finding>> {
         let (_, differences) = self.search.exact(self.rule, self.accepted.iter().copied())?;
         Some(differences.into_iter().map(Finding::Signature).collect())
     }
 
     fn retired(&mut self) -> Option<Vec<Finding>> {
-        let (number, differences) = self.search.exact(self.rule, &self.suspects.retired)?;
-        Some(with(Finding::Retired(self.suspects.retired[number].fingerprint), differences))
+        let (number, differences) = self.search.exact(self.rule, &self.diagnostic_keys.retired)?;
+        Some(with(Finding::Retired(self.diagnostic_keys.retired[number].fingerprint), differences))
     }
 
     fn misread(&mut self) -> Option<Vec<Finding>> {
-        let keys = self.suspects.misread.iter().map(|(_, key)| key);
+        let keys = self.diagnostic_keys.misread.iter().map(|(_, key)| key);
         let (number, differences) = self.search.exact(self.rule, keys)?;
-        let (how, key) = &self.suspects.misread[number];
+        let (how, key) = &self.diagnostic_keys.misread[number];
         Some(with(Finding::Misread { key: key.fingerprint, how: *how }, differences))
     }
 
-    /// Other sources' keys. Two of them may have the same.
-    fn strangers(&mut self) -> Option<Vec<Finding>> {
+    /// Keys of other sources. Two sources may have the same key.
+    fn foreign_keys(&mut self) -> Option<Vec<Finding>> {
         let mut findings = Vec::new();
         for other in self.others {
-            findings.extend(self.stranger(other).into_iter().flatten());
+            findings.extend(self.foreign_key(other).into_iter().flatten());
         }
         (!findings.is_empty()).then_some(findings)
     }
 
-    /// Another source's key, used as this source's sender signs or as that source's own does.
-    fn stranger(&mut self, other: &Source) -> Option<Vec<Finding>> {
+    /// Another source's key, used in this source's scheme or in that source's own.
+    fn foreign_key(&mut self, other: &Source) -> Option<Vec<Finding>> {
         let signed = other.auth.signature.as_ref()?;
         let accepted = signed.keys.iter().map(|key| &key.key);
-        let keys: Vec<&Key> = accepted.chain(&other.auth.suspects.retired).collect();
+        let keys: Vec<&Key> = accepted.chain(&other.auth.diagnostic_keys.retired).collect();
         let own = Some(signed.rule()).filter(|own| own.scheme != self.rule.scheme);
         let mut rules = [self.rule].into_iter().chain(own);
         let (number, differences) =
             rules.find_map(|rule| self.search.exact(rule, keys.iter().copied()))?;
-        let stranger = Stranger {
+        let foreign_key = ForeignKey {
             source: other.name.clone(),
             key: keys[number].fingerprint,
             is_retired: number >= signed.keys.len(),
         };
-        Some(with(Finding::SignedFor(stranger), differences))
+        Some(with(Finding::SignedFor(foreign_key), differences))
     }
 
     fn varied(&mut self) -> Option<Vec<Finding>> {
@@ -88,7 +92,7 @@ impl Inquiry<'_> {
 
     /// Another scheme may read the key in another way, so all ways are tried.
     fn by_other_scheme(&mut self) -> Option<Vec<Finding>> {
-        let misread = self.suspects.misread.iter().map(|(_, key)| key);
+        let misread = self.diagnostic_keys.misread.iter().map(|(_, key)| key);
         let keys: Vec<&Key> = self.accepted.iter().copied().chain(misread).collect();
         let (scheme, (number, differences)) = self.search.by_other_scheme(self.rule, &keys)?;
         let other = Finding::OtherScheme {
@@ -100,19 +104,19 @@ impl Inquiry<'_> {
     }
 
     fn nothing(&self) -> Vec<Finding> {
-        vec![match self.search.has_claim(self.rule.scheme) {
+        vec![match self.search.has_candidate(self.rule.scheme) {
             true => Finding::Unknown,
             false => Finding::NoProof,
         }]
     }
 }
 
-/// Whose key it is, and how else the request differs.
-fn with(whose: Finding, differences: Vec<Difference>) -> Vec<Finding> {
-    [whose].into_iter().chain(differences.into_iter().map(Finding::Signature)).collect()
+/// The owner's finding, followed by further differences of the request.
+fn with(owner: Finding, differences: Vec<Difference>) -> Vec<Finding> {
+    [owner].into_iter().chain(differences.into_iter().map(Finding::Signature)).collect()
 }
 
-impl Signed {
+impl SignatureAuth {
     fn rule(&self) -> Rule<'_> {
         Rule { scheme: &self.scheme, tolerance: self.tolerance }
     }

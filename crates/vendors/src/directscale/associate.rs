@@ -24,7 +24,7 @@ pub struct Associate {
     pub company_name: Option<String>,
     /// The e-mail address.
     pub email_address: Option<String>,
-    /// The number of the status; what it stands for is the client's configuration.
+    /// The number of the status; its meaning is the client's configuration.
     pub associate_status: Option<Id>,
     /// The number of the base type: 1 distributor, 2 retail customer, others by configuration.
     pub associate_type: Option<Id>,
@@ -34,7 +34,7 @@ pub struct Associate {
     pub back_office_id: Option<Id>,
     /// The associate's id in a system outside the vendor's.
     pub external_reference_id: Option<Id>,
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name or number; the 2018 generation may lack it.
     pub event_type: Option<Id>,
@@ -68,7 +68,7 @@ impl Event for CreateAssociateEvent {
 
 /// An associate's record was updated.
 ///
-/// The vendor's id for it is `3`: a client subscribes so; the vendor's pages do not say. Bodies hold personal data.
+/// The vendor's id for it is `3`, inferred from a client's subscription, not documented. Bodies hold personal data.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct UpdateAssociateEvent(pub Associate);

@@ -1,4 +1,4 @@
-//! Custom events: whatever a client posts to the vendor's bus.
+//! Custom events: anything that a client posts to the vendor's bus.
 
 use contract::event::Event;
 use serde::Deserialize;
@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 /// A custom event that has no model of its own: any JSON value, not necessarily an object.
 ///
-/// A client derives its event from the vendor's `ClientEvent`, and its properties stand beside `EventDateUtc` and
-/// `EventType`. What `EventType` says is not documented: an event that arrives under its own name needs its own model.
+/// A client derives its event from the vendor's `ClientEvent`; its properties are siblings of `EventDateUtc` and
+/// `EventType`. The value of `EventType` is not documented: an event under a name of its own needs its own model.
 /// Source: the vendor's Event Bus page (2018).
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(transparent)]

@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct DailyEvent {
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name.
     pub event_type: Option<Id>,
-    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so it decides nothing.
+    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so dispatch ignores it.
     pub event_category: Option<String>,
 }
 

@@ -14,15 +14,15 @@ pub struct EnrollmentEvent {
     pub distributor_id: Id,
     /// The number of the base type: 1 distributor, 2 retail customer, others by configuration.
     pub distributor_type: Option<Id>,
-    /// The number of the status; what it stands for is the client's configuration.
+    /// The number of the status; its meaning is the client's configuration.
     pub distributor_status: Option<Id>,
     /// The country code of the applicant's address.
     pub distributor_country: Option<String>,
     /// The number of the associate who sponsors the enrolment.
     pub sponsor_id: Option<Id>,
-    /// When the applicant signed up, in UTC.
+    /// The time at which the applicant signed up, in UTC.
     pub enrollment_date_utc: Option<NetDateTime>,
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name or number; the 2018 generation may lack it.
     pub event_type: Option<Id>,

@@ -1,6 +1,6 @@
-//! DirectScale's Process Hooks as far as they are documented.
+//! DirectScale's Process Hooks, as far as the vendor documents them.
 //!
-//! Every member is optional unless the hook means nothing without it, and what no model knows is kept: the documents
+//! Every member is optional unless the hook means nothing without it, and unknown members are kept: the documents
 //! disagree with each other and with what is sent.
 
 pub mod associate;

@@ -1,4 +1,4 @@
-//! Inventory items that come and go.
+//! Inventory items that are created and deleted.
 
 use contract::event::{Event, Id, NetDateTime};
 use serde::Deserialize;
@@ -14,15 +14,15 @@ pub struct CreateInventoryItemEvent {
     pub item_id: Option<Id>,
     /// The stock keeping unit: the item's code.
     pub sku: Option<String>,
-    /// Whether the item's stock is tracked.
+    /// True if the item's stock is tracked.
     pub track_stock: Option<bool>,
-    /// Whether the item comes in options, such as sizes.
+    /// True if the item comes in options, such as sizes.
     pub has_options: Option<bool>,
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name.
     pub event_type: Option<Id>,
-    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so it decides nothing.
+    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so dispatch ignores it.
     pub event_category: Option<String>,
 }
 
@@ -44,15 +44,15 @@ pub struct DeleteInventoryItemEvent {
     pub item_id: Id,
     /// The stock keeping unit: the item's code.
     pub sku: Option<String>,
-    /// Whether the item's stock is tracked.
+    /// True if the item's stock is tracked.
     pub track_stock: Option<bool>,
-    /// Whether the item comes in options, such as sizes.
+    /// True if the item comes in options, such as sizes.
     pub has_options: Option<bool>,
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name.
     pub event_type: Option<Id>,
-    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so it decides nothing.
+    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so dispatch ignores it.
     pub event_category: Option<String>,
 }
 

@@ -8,14 +8,14 @@ use super::order_type::OrderType;
 
 /// A customer or an associate has created an order; AutoShip and incidental orders are included.
 ///
-/// It is another event than CreateOrderEvent, with other fields. The id `1` is inferred from the gap in the vendor's
+/// It differs from CreateOrderEvent and has other fields. The id `1` is inferred from the gap in the vendor's
 /// numbering; no source states it. Source: the vendor's Event Bus page and its sample receiver (2018).
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct OrderEvent {
     /// The number of the order; elsewhere called OrderNumber.
     pub order_id: Id,
-    /// When the order was placed, in UTC.
+    /// The time at which the order was placed, in UTC.
     pub order_date_utc: Option<NetDateTime>,
     /// The number of the associate who orders; elsewhere called AssociateId.
     pub distributor_id: Option<Id>,
@@ -31,7 +31,7 @@ pub struct OrderEvent {
     pub order_currency: Option<String>,
     /// `Paid`, `Pending Payment` and others; an open set in mixed case.
     pub order_status: Option<String>,
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name or number; the 2018 generation may lack it.
     pub event_type: Option<Id>,

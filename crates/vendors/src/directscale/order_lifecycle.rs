@@ -18,17 +18,17 @@ pub struct OrderState {
     pub order_number: Id,
     /// The number of the associate who orders; elsewhere called AssociateId.
     pub customer_id: Option<Id>,
-    /// When the order was placed, in UTC.
+    /// The time at which the order was placed, in UTC.
     pub order_date_utc: Option<NetDateTime>,
     /// `Pending processing`, `Paid` and others; an open set in mixed case.
     pub order_status: Option<String>,
     /// The kind of order.
     pub order_type: Option<OrderType>,
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name.
     pub event_type: Option<Id>,
-    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so it decides nothing.
+    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so dispatch ignores it.
     pub event_category: Option<String>,
 }
 
@@ -91,17 +91,17 @@ pub struct CreateOrderPaymentEvent {
     pub order_payment_id: Id,
     /// `Pending`, `Paid` or `Rejected`.
     pub payment_status: Option<String>,
-    /// How it was paid, e.g. `Charge`.
+    /// The means of payment, e.g. `Charge`.
     pub payment_type: Option<String>,
     /// The amount, in the currency beside it.
     pub amount: Option<Money>,
     /// The currency's code, e.g. `USD`.
     pub currency_code: Option<String>,
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name.
     pub event_type: Option<Id>,
-    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so it decides nothing.
+    /// The vendor's grouping of events; its samples put inventory under `OrderEvents`, so dispatch ignores it.
     pub event_category: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What kind of order it is, in any of the spellings the vendor uses.
+//! The kind of an order, in any of the vendor's spellings.
 
 use contract::codes;
 
@@ -7,7 +7,7 @@ codes! {
     ///
     /// The vendor writes a number, digits in a string or a name: `2`, `"2"`, `"AutoShip"`, `"Autoship"`.
     OrderType {
-        /// Not said.
+        /// Not specified.
         Unknown = 0,
         /// A single order.
         Standard = 1,

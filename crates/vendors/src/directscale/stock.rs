@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 /// The stock status of an item has changed.
 ///
-/// The text says between in and out of stock only; the examples include low stock. The vendor's number for the event
-/// is not known. Source: the vendor's Event Bus page (2018).
+/// The text mentions changes between in and out of stock only; the examples include low stock. The vendor's number for
+/// the event is not known. Source: the vendor's Event Bus page (2018).
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct StockLevelEvent {
@@ -21,9 +21,9 @@ pub struct StockLevelEvent {
     pub available: Option<f64>,
     /// `Out of Stock`, `Low on Stock` or `In Stock`.
     pub status: Option<String>,
-    /// The same as a number: 1 out of stock, 2 low on stock, 3 in stock.
+    /// The status as a number: 1 out of stock, 2 low on stock, 3 in stock.
     pub status_index: Option<Id>,
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name or number; the 2018 generation may lack it.
     pub event_type: Option<Id>,

@@ -20,11 +20,11 @@ pub struct Subscription {
     pub subscription_id: Id,
     /// The name of what is subscribed to.
     pub subscription_name: Option<String>,
-    /// When the subscription ends, in UTC; in the sample receiver and the posting example, not in the field list.
+    /// The end of the subscription, in UTC; in the sample receiver and the posting example, not in the field list.
     pub expiration_date_utc: Option<NetDateTime>,
-    /// Whether the subscription has been cancelled.
+    /// True if the subscription has been cancelled.
     pub is_void: Option<bool>,
-    /// When the event happened, in UTC.
+    /// The time of the event, in UTC.
     pub event_date_utc: Option<NetDateTime>,
     /// The event's name or number; the 2018 generation may lack it.
     pub event_type: Option<Id>,

@@ -99,7 +99,7 @@ fn rows(configured: &[ConfiguredKey], used: Vec<KeyUse>) -> Vec<Row> {
         sort: key.sort.as_str(),
         is_accepted: key.sort.is_accepted(),
         key: key.fingerprint.to_string(),
-        setting: Some(key.place.clone()),
+        setting: Some(key.location.clone()),
         last_used: used.get(&(key.source.clone(), key.fingerprint.to_string())).copied(),
     };
     let mut rows: Vec<Row> = configured.iter().map(known).collect();

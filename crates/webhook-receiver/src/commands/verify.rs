@@ -13,8 +13,8 @@ use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use settings::Overrides;
 use sha2::{Digest, Sha256};
-use signature::{RFC_9421, Stamps};
-use source::diagnose::{Request, diagnose};
+use signature::{ClaimedStamp, RFC_9421};
+use source::diagnose::{RefusedRequest, diagnose};
 use source::{Admission, Admitted, Source};
 use text::inert;
 
@@ -81,7 +81,7 @@ struct Report {
     findings: Vec<String>,
     time: Timestamp,
     is_own_time: bool,
-    stamps: Option<Stamps>,
+    stamps: Option<ClaimedStamp>,
     bytes: usize,
     digest: String,
 }
@@ -141,7 +141,7 @@ fn check(
     let (result, findings) = match verified {
         Ok(verified) => (Ok(verified.key.map(|key| key.to_string())), Vec::new()),
         Err(rejected) => {
-            let request = Request { headers, query, body: Some(body), now: time };
+            let request = RefusedRequest { headers, query, body: Some(body), now: time };
             let findings = diagnose(source, sources, &rejected.refusal, request);
             (Err(rejected.refusal.to_string()), findings.iter().map(ToString::to_string).collect())
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use contract::catalog::{EventRow, Handlers, Table};
 use contract::event::{Delivery, Meta};
 use serde_json::{Map, Value, json};
-use source::{Fact, Place, Places};
+use source::{Fact, FieldLocator, FieldLocators};
 
 use super::schemas::{Schemas, model};
 
@@ -80,10 +80,12 @@ fn example_is_known(event: &Subject<'_>) -> Option<String> {
 }
 
 fn example_is_routed_to_its_own_event(event: &Subject<'_>) -> Option<String> {
-    let places = Places::of(event.row.dialect);
+    let places = FieldLocators::of(event.row.dialect);
     let name = places.at(Fact::EventType).iter().find_map(|place| match place {
-        Place::Body(path) => path.keys().try_fold(&event.example, |value, key| value.get(key)),
-        Place::Header(_) => None,
+        FieldLocator::Body(path) => {
+            path.keys().try_fold(&event.example, |value, key| value.get(key))
+        }
+        FieldLocator::Header(_) => None,
     });
     let name = name.and_then(Value::as_str)?;
     let found = event.table.event(event.row.dialect, event.row.version, name).map(|row| row.name);

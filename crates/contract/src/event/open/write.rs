@@ -1,35 +1,35 @@
-//! How an open model is written: its fields, but no `null` where there was none, and then what it does not know.
+//! Serialization of an open model: its fields, without a `null` for fields not received, then the unknown fields.
 
 use std::fmt::Display;
 
 use serde::ser::{Error as _, Impossible, SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 
-use super::Rest;
+use super::ReceivedFields;
 
 /// Writes a struct as the map that it was read from.
-pub(super) struct Writer<'r, S> {
+pub(super) struct OpenSerializer<'r, S> {
     pub(super) to: S,
-    pub(super) rest: &'r Rest,
+    pub(super) received: &'r ReceivedFields,
 }
 
-/// The members of the map.
-pub(super) struct Members<'r, M> {
+/// The map of an open model while it is written.
+pub(super) struct OpenMap<'r, M> {
     map: M,
-    rest: &'r Rest,
-    /// How many of the known fields have been written, as long as they come in the model's order.
-    place: usize,
+    received: &'r ReceivedFields,
+    /// The number of known fields written so far in the model's order.
+    position: usize,
 }
 
-impl<M> Members<'_, M> {
+impl<M> OpenMap<'_, M> {
     fn is_known(&mut self, name: &str) -> bool {
-        let is_next = self.rest.known.get(self.place).is_some_and(|known| *known == name);
-        self.place += usize::from(is_next);
-        is_next || self.rest.known.contains(&name)
+        let is_next = self.received.known.get(self.position).is_some_and(|known| *known == name);
+        self.position += usize::from(is_next);
+        is_next || self.received.known.contains(&name)
     }
 }
 
-impl<M: SerializeMap> SerializeStruct for Members<'_, M> {
+impl<M: SerializeMap> SerializeStruct for OpenMap<'_, M> {
     type Ok = M::Ok;
     type Error = M::Error;
 
@@ -45,35 +45,35 @@ impl<M: SerializeMap> SerializeStruct for Members<'_, M> {
     }
 
     fn end(mut self) -> Result<M::Ok, M::Error> {
-        for (name, value) in &self.rest.unknown {
+        for (name, value) in &self.received.unknown {
             self.map.serialize_entry(name, value)?;
         }
         self.map.end()
     }
 }
 
-/// Takes `null` and nothing else, without looking into it.
+/// A serializer that takes `null` only and does not look into other values.
 struct Null;
 
 /// A value that is not `null`.
 #[derive(Debug, thiserror::Error)]
 #[error("not null")]
-struct Something;
+struct NotNull;
 
-impl serde::ser::Error for Something {
+impl serde::ser::Error for NotNull {
     fn custom<T: Display>(_: T) -> Self {
-        Something
+        NotNull
     }
 }
 
-/// A serializer's methods that end in the same way, whatever they are given.
+/// Serializer methods with the same result for every argument.
 macro_rules! end_in {
     ($end:expr => $($method:ident($($argument:ty),*) -> $ok:ty;)+) => {
         $(fn $method(self, $(_: $argument),*) -> Result<$ok, Self::Error> { $end })+
     };
 }
 
-/// The methods for what is neither a struct nor absent.
+/// The methods for values that are neither a struct nor absent.
 macro_rules! end_others_in {
     ($end:expr) => {
         end_in! { $end =>
@@ -112,7 +112,7 @@ macro_rules! end_others_in {
     };
 }
 
-impl<'r, S: Serializer> Serializer for Writer<'r, S> {
+impl<'r, S: Serializer> Serializer for OpenSerializer<'r, S> {
     type Ok = S::Ok;
     type Error = S::Error;
     type SerializeSeq = Impossible<S::Ok, S::Error>;
@@ -120,7 +120,7 @@ impl<'r, S: Serializer> Serializer for Writer<'r, S> {
     type SerializeTupleStruct = Impossible<S::Ok, S::Error>;
     type SerializeTupleVariant = Impossible<S::Ok, S::Error>;
     type SerializeMap = Impossible<S::Ok, S::Error>;
-    type SerializeStruct = Members<'r, S::SerializeMap>;
+    type SerializeStruct = OpenMap<'r, S::SerializeMap>;
     type SerializeStructVariant = Impossible<S::Ok, S::Error>;
 
     end_others_in!(Err(S::Error::custom("a model that is read as a struct is written as one")));
@@ -134,8 +134,8 @@ impl<'r, S: Serializer> Serializer for Writer<'r, S> {
         self,
         _: &'static str,
         _: usize,
-    ) -> Result<Members<'r, S::SerializeMap>, S::Error> {
-        Ok(Members { map: self.to.serialize_map(None)?, rest: self.rest, place: 0 })
+    ) -> Result<OpenMap<'r, S::SerializeMap>, S::Error> {
+        Ok(OpenMap { map: self.to.serialize_map(None)?, received: self.received, position: 0 })
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
@@ -153,17 +153,17 @@ impl<'r, S: Serializer> Serializer for Writer<'r, S> {
 
 impl Serializer for Null {
     type Ok = ();
-    type Error = Something;
-    type SerializeSeq = Impossible<(), Something>;
-    type SerializeTuple = Impossible<(), Something>;
-    type SerializeTupleStruct = Impossible<(), Something>;
-    type SerializeTupleVariant = Impossible<(), Something>;
-    type SerializeMap = Impossible<(), Something>;
-    type SerializeStruct = Impossible<(), Something>;
-    type SerializeStructVariant = Impossible<(), Something>;
+    type Error = NotNull;
+    type SerializeSeq = Impossible<(), NotNull>;
+    type SerializeTuple = Impossible<(), NotNull>;
+    type SerializeTupleStruct = Impossible<(), NotNull>;
+    type SerializeTupleVariant = Impossible<(), NotNull>;
+    type SerializeMap = Impossible<(), NotNull>;
+    type SerializeStruct = Impossible<(), NotNull>;
+    type SerializeStructVariant = Impossible<(), NotNull>;
 
-    end_others_in!(Err(Something));
-    end_in! { Err(Something) =>
+    end_others_in!(Err(NotNull));
+    end_in! { Err(NotNull) =>
         serialize_struct(&'static str, usize) -> Self::SerializeStruct;
     }
     end_in! { Ok(()) =>
@@ -172,7 +172,7 @@ impl Serializer for Null {
         serialize_unit_struct(&'static str) -> ();
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Something> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), NotNull> {
         value.serialize(self)
     }
 
@@ -180,7 +180,7 @@ impl Serializer for Null {
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Something> {
+    ) -> Result<(), NotNull> {
         value.serialize(self)
     }
 }

@@ -1,4 +1,4 @@
-//! What is a key of message signatures and what is not.
+//! Valid and invalid keys of message signatures.
 
 use super::super::{MessageKey, MessageKeyError};
 use super::{ED25519_PUBLIC, ED25519_SECRET, P256_PUBLIC, P256_SECRET, SHARED_SECRET, key};
@@ -28,8 +28,8 @@ fn one_key_can_be_written_in_several_ways() {
         (SHARED_SECRET, SHARED_SECRET),
     ] {
         let (secret, public) = (key(secret), key(public));
-        assert!(public.has_made(b"base", &secret.sign(b"base").unwrap()));
-        assert!(secret.has_made(b"base", &secret.sign(b"base").unwrap()));
+        assert!(public.has_signed(b"base", &secret.sign(b"base").unwrap()));
+        assert!(secret.has_signed(b"base", &secret.sign(b"base").unwrap()));
     }
     assert_eq!(key(ED25519_PUBLIC).sign(b"base"), Err(KeyError::Public));
     assert_eq!(key(P256_PUBLIC).sign(b"base"), Err(KeyError::Public));

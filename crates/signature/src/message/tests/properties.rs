@@ -1,4 +1,4 @@
-//! What holds for every algorithm, whatever the body, key and time.
+//! Properties of every algorithm, for any body, key and time.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -64,7 +64,7 @@ fn the_rfcs_signatures_verify_but_leave_the_body_open() {
     ] {
         let bytes = STANDARD.decode(signature).unwrap();
         let base = base_of(input);
-        assert!(key(text).has_made(base.as_bytes(), &bytes), "{input}");
+        assert!(key(text).has_signed(base.as_bytes(), &bytes), "{input}");
         let label = &input[..7];
         let head = with(
             request(),
@@ -82,7 +82,7 @@ fn the_rfcs_signatures_verify_but_leave_the_body_open() {
     assert_eq!(STANDARD.encode(made), "pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=");
 }
 
-/// B.2.4, which signs a response: its base stands here as the RFC prints it.
+/// B.2.4, which signs a response: its base is quoted from the RFC.
 #[test]
 fn the_rfcs_ecdsa_signature_verifies() {
     let base = r#""@status": 200
@@ -93,9 +93,9 @@ fn the_rfcs_ecdsa_signature_verifies() {
     let signature =
         "wNmSUAhwb5LxtOtOpNa6W5xj067m5hFrj0XQ4fvpaCLx0NKocgPquLgyahnzDnDAUy5eCdlYUEkLIj+32oiasw==";
     let mut bytes = STANDARD.decode(signature).unwrap();
-    assert!(key(P256_PUBLIC).has_made(base.as_bytes(), &bytes));
+    assert!(key(P256_PUBLIC).has_signed(base.as_bytes(), &bytes));
     bytes[40] ^= 1;
-    assert!(!key(P256_PUBLIC).has_made(base.as_bytes(), &bytes));
+    assert!(!key(P256_PUBLIC).has_signed(base.as_bytes(), &bytes));
 }
 
 /// B.2.2 covers a parameter of the query, which no sender of webhooks is known to do.

@@ -8,7 +8,7 @@ use contract::time::Clock;
 use contract::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use inbox::{self, Inbox, Options, Route};
-use source::{Admission, Admitted, Auth, Places, Source, Verified};
+use source::{Admission, Admitted, Auth, FieldLocators, Source, Verified};
 
 /// Longer than any step of a test may take, on however busy a machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,7 +60,7 @@ impl Message {
             accepted_status: 200,
             client_ids: Vec::new(),
             rate_limit: None,
-            places: Places::of(Dialect::DirectScale),
+            locators: FieldLocators::of(Dialect::DirectScale),
             allowed_origins: Vec::new(),
             auth: Auth::default(),
         });

@@ -200,7 +200,7 @@ async fn a_second_name_of_the_id_can_say_nothing_else() {
         both.add("webhook-id", "n"),
     ] {
         let said = answer(request).await.problem(400, "bad-request").unwrap();
-        assert_eq!(said, "webhook-id and svix-id do not say the same");
+        assert_eq!(said, "webhook-id and svix-id have different values");
     }
 }
 

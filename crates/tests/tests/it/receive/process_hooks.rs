@@ -77,7 +77,7 @@ async fn act(gate: Gate, call: HookCall<Acting>) -> HookOutcome<Acting> {
             Ok(response)
         }
         "override" => Ok(Done { number: 7.into(), note: None }.into()),
-        "tell" => Err(HookFailure::tell("Sold out.")),
+        "tell" => Err(HookFailure::user_message("Sold out.")),
         "fail" => Err(anyhow::anyhow!("the pool is empty").into()),
         "panic" => panic!("at the disco"),
         "wait" => {
@@ -301,7 +301,7 @@ async fn what_is_no_call_is_refused_with_its_reason() {
             "bad-request",
             "CallbackToken is missing",
         ),
-        (twice, 400, "bad-request", "more than once"),
+        (twice, 400, "bad-request", "repeated"),
         (other, 400, "bad-request", "the path names the hook \"Tests.Act\", but"),
         (call("/api/hooks", "{}"), 400, "bad-request", "neither the path nor"),
         (call("/api/hooks/a%2Fb", "{}"), 400, "bad-request", "letters, digits"),

@@ -14,7 +14,7 @@ pub struct UpdateAssociateRequest {
     /// The record as it is.
     #[schema(value_type = Option<AssociateInfo>)]
     pub old_associate_info: Option<Open<AssociateInfo>>,
-    /// The record as it is to be.
+    /// The record after the change.
     #[schema(value_type = AssociateInfo)]
     pub updated_associate_info: Open<AssociateInfo>,
 }
@@ -27,20 +27,20 @@ pub struct AssociateInfo {
     pub associate_id: Option<Id>,
     /// The number of the base type: 1 distributor, 2 retail customer, others by configuration.
     pub associate_base_type: Option<Id>,
-    /// The number of the status; what it stands for is the client's configuration.
+    /// The number of the status; its meaning is the client's configuration.
     pub status_id: Option<Id>,
 }
 
-/// Somebody who wants to become an associate.
+/// The application of a person who wants to become an associate.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct WriteApplicationRequest {
-    /// What was entered.
+    /// The data entered.
     #[schema(value_type = Application)]
     pub application: Open<Application>,
 }
 
-/// What was entered while enrolling. Personal data. Source: clients' public code; there are more members.
+/// The data entered while enrolling. Personal data. Source: clients' public code; there are more members.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Application {
@@ -56,7 +56,7 @@ pub struct Application {
     pub language_code: Option<String>,
     /// The date of birth.
     pub birth_date: Option<NetDateTime>,
-    /// Where the applicant lives.
+    /// The applicant's address.
     #[schema(value_type = Option<Address>)]
     pub applicant_address: Option<Open<Address>>,
     /// The id in a system outside the vendor's.
@@ -84,7 +84,7 @@ pub struct ApplicationResponse {
     pub back_office_id: Option<Id>,
 }
 
-/// Whose second title is wanted.
+/// The associate whose second title is requested.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GetSecondaryTitleRequest {
@@ -100,7 +100,7 @@ pub struct GetSecondaryTitleResponse {
     pub title: Option<String>,
 }
 
-/// A service for which an autoship is to be made.
+/// A service for which an autoship is created.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GetAssociateServiceAutoshipSettingsRequest {
@@ -119,19 +119,19 @@ pub struct AssociateService {
     pub subscription_id: Option<Id>,
     /// The number of the item.
     pub item_id: Option<Id>,
-    /// How many units of time a period has.
+    /// The number of units of time in a period.
     pub period: Option<Quantity>,
     /// The number of the unit of time.
     pub period_type: Option<Id>,
-    /// How long it goes on without payment.
+    /// The time for which the service continues without payment.
     pub grace_period: Option<Quantity>,
-    /// Whether an autoship is made for it.
+    /// True if an autoship is created for it.
     pub create_autoship: Option<bool>,
-    /// Whether it is renewed each year.
+    /// True if it is renewed each year.
     pub yearly_renewal: Option<bool>,
 }
 
-/// How the autoship of a service is made.
+/// The autoship settings of a service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GetAssociateServiceAutoshipSettingsResponse {
@@ -146,13 +146,14 @@ pub struct GetAssociateServiceAutoshipSettingsResponse {
 pub struct ServiceAutoshipSettings {
     /// The number of the shipping method.
     pub ship_method_id: Option<Id>,
-    /// The number of the item that stands in for the service's own.
+    /// The number of the item that replaces the service's own.
     pub overridden_autoship_item_id: Option<Id>,
 }
 
-/// An associate's record is to be changed.
+/// Changes an associate's record.
 ///
-/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
+/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's
+/// name.
 #[derive(Debug, ToSchema)]
 pub struct UpdateAssociate;
 
@@ -171,10 +172,10 @@ impl Hook for UpdateAssociate {
     }
 }
 
-/// Somebody enrols.
+/// Enrols an associate.
 ///
-/// Source: clients' public code. The wire id is not documented. No id of a nested namespace is shown anywhere, so both readings
-/// are taken.
+/// Source: clients' public code. The wire id is not documented. No id of a nested namespace is shown anywhere, so both
+/// readings are taken.
 #[derive(Debug, ToSchema)]
 pub struct WriteApplication;
 
@@ -194,7 +195,7 @@ impl Hook for WriteApplication {
     }
 }
 
-/// An associate's second title is wanted.
+/// Returns an associate's second title.
 ///
 /// Source: the vendor's page on associate hooks. The wire id is not documented: it is inferred from the class's name.
 #[derive(Debug, ToSchema)]
@@ -215,7 +216,7 @@ impl Hook for GetSecondaryTitle {
     }
 }
 
-/// How the autoship of a service is to be made.
+/// Returns the autoship settings of a service.
 ///
 /// Source: the vendor's page on associate hooks. The wire id is not documented: it is inferred from the class's name.
 #[derive(Debug, ToSchema)]

@@ -11,7 +11,8 @@ use super::shared::{Address, CustomFields, EmptyResponse};
 
 /// An order that repeats by a schedule.
 ///
-/// Source: the vendor's sample of CreateAutoship, and its client extension (2022). Each has members that the other lacks.
+/// Source: the vendor's sample of CreateAutoship, and its client extension (2022). Each has members that the other
+/// lacks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Autoship {
@@ -19,19 +20,19 @@ pub struct Autoship {
     pub autoship_id: Option<Id>,
     /// The number of the associate whose autoship it is.
     pub associate_id: Option<Id>,
-    /// Where it is shipped to.
+    /// The shipping address.
     #[schema(value_type = Option<Address>)]
     pub ship_address: Option<Open<Address>>,
-    /// When it starts.
+    /// The start date.
     pub start_date: Option<NetDateTime>,
-    /// How often it is processed.
+    /// The interval at which it is processed.
     #[schema(value_type = Option<Frequency>)]
     pub frequency: Option<Code<Frequency>>,
-    /// When it was last processed.
+    /// The date on which it was last processed.
     pub last_process_date: Option<NetDateTime>,
-    /// When it is processed next.
+    /// The date on which it is processed next.
     pub next_process_date: Option<NetDateTime>,
-    /// How much was last charged.
+    /// The amount last charged.
     pub last_charge_amount: Option<Money>,
     /// Its status; the values are not documented.
     pub status: Option<Id>,
@@ -47,10 +48,10 @@ pub struct Autoship {
     /// The kind of autoship.
     #[schema(value_type = Option<AutoshipType>)]
     pub autoship_type: Option<Code<AutoshipType>>,
-    /// What is shipped.
+    /// The items shipped.
     #[schema(value_type = Option<Vec<LineItem>>)]
     pub line_items: Option<Vec<Open<LineItem>>>,
-    /// How often, in words.
+    /// The interval, in words.
     pub frequency_string: Option<String>,
     /// The commissionable volume; not in the vendor's sample.
     #[serde(rename = "TotalCV")]
@@ -64,7 +65,7 @@ pub struct Autoship {
     pub sub_total: Option<Money>,
 }
 
-/// An autoship that something is to be done with.
+/// A request about an autoship.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct AutoshipRequest {
@@ -81,7 +82,7 @@ pub struct CreateAutoshipResponse {
     pub autoship_id: Id,
 }
 
-/// An autoship is to be created. Source: the vendor's "How Process Hooks Work".
+/// Creates an autoship. Source: the vendor's "How Process Hooks Work".
 #[derive(Debug, ToSchema)]
 pub struct CreateAutoship;
 
@@ -103,13 +104,13 @@ impl Hook for CreateAutoship {
     }
 }
 
-/// Whose autoships are wanted.
+/// The associate whose autoships are requested.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GetAutoshipsRequest {
     /// The number of the associate.
     pub associate_id: Id,
-    /// Whether those for services are wanted too.
+    /// True if autoships for services are included.
     pub include_service_autoships: Option<bool>,
 }
 
@@ -117,12 +118,12 @@ pub struct GetAutoshipsRequest {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GetAutoshipsResponse {
-    /// All of them.
+    /// The autoships.
     #[schema(value_type = Option<Vec<Autoship>>)]
     pub autoships: Option<Vec<Open<Autoship>>>,
 }
 
-/// An associate's autoships are wanted. Source: the vendor's client extension (2022).
+/// Returns an associate's autoships. Source: the vendor's client extension (2022).
 #[derive(Debug, ToSchema)]
 pub struct GetAutoships;
 
@@ -141,9 +142,10 @@ impl Hook for GetAutoships {
     }
 }
 
-/// An autoship is to be changed.
+/// Changes an autoship.
 ///
-/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
+/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's
+/// name.
 #[derive(Debug, ToSchema)]
 pub struct UpdateAutoship;
 
@@ -162,9 +164,10 @@ impl Hook for UpdateAutoship {
     }
 }
 
-/// An autoship is to end.
+/// Cancels an autoship.
 ///
-/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
+/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's
+/// name.
 #[derive(Debug, ToSchema)]
 pub struct CancelAutoship;
 

@@ -3,7 +3,7 @@
 use contract::codes;
 
 codes! {
-    /// How often an autoship is processed.
+    /// The interval at which an autoship is processed.
     Frequency {
         /// Every week.
         Weekly = 0,
@@ -49,9 +49,9 @@ codes! {
 }
 
 codes! {
-    /// Where an order comes from.
+    /// The origin of an order.
     OrderSource {
-        /// Not said.
+        /// Not specified.
         Unknown = 0,
         /// The public API.
         PublicApi = 1,
@@ -69,7 +69,7 @@ codes! {
         Autoship = 7,
         /// The facade.
         Facade = 8,
-        /// An extension; through what is not said.
+        /// An extension; the channel is not documented.
         UnknownExtension = 9,
         /// An extension through the public API.
         PublicApiExtension = 10,

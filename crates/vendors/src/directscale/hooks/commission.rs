@@ -1,4 +1,4 @@
-//! Commissions: ranks, split payments, and what a bonus is made of.
+//! Commissions: ranks, split payments, and the parts of a bonus.
 
 use contract::event::{Id, Json, Money, Open, Quantity};
 use contract::hook::Hook;
@@ -19,7 +19,7 @@ pub struct LogRealtimeRankAdvanceRequest {
     pub new_rank: Option<Id>,
 }
 
-/// Nothing is asked but the payments themselves.
+/// A request without members besides the payments.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GetSplitPaymentsRequest {}
@@ -28,7 +28,7 @@ pub struct GetSplitPaymentsRequest {}
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GetSplitPaymentsResponse {
-    /// Each of them.
+    /// The split payments.
     #[schema(value_type = Option<Vec<SplitPayment>>)]
     pub split_payments: Option<Vec<Open<SplitPayment>>>,
 }
@@ -41,13 +41,13 @@ pub struct SplitPayment {
     pub from_associate_id: Option<Id>,
     /// The number of the associate who is paid.
     pub to_associate_id: Option<Id>,
-    /// How much of it; whether 50 or 0.5 is a half is not documented.
+    /// The share; the unit (50 or 0.5 for a half) is not documented.
     pub percent: Option<Quantity>,
-    /// Why.
+    /// The reason.
     pub comment: Option<String>,
 }
 
-/// Which bonus of whom is wanted.
+/// The bonus and the associate whose details are requested.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GetCommissionBonusDetailsRequest {
@@ -59,7 +59,7 @@ pub struct GetCommissionBonusDetailsRequest {
     pub bonus_id: Option<Id>,
 }
 
-/// What a bonus is made of.
+/// The details of a bonus.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct GetCommissionBonusDetailsResponse {
@@ -78,9 +78,9 @@ pub struct BonusDetail {
     pub commission_period_id: Option<Id>,
     /// The group with which it is paid.
     pub payment_group: Option<Id>,
-    /// How much.
+    /// The amount.
     pub amount: Option<Money>,
-    /// Why.
+    /// The reason.
     pub comment: Option<String>,
     /// The name of the associate from whom it was earned.
     pub earned_from_name: Option<String>,
@@ -90,13 +90,14 @@ pub struct BonusDetail {
     pub sub_group: Option<Id>,
     /// Its status.
     pub status: Option<Id>,
-    /// Who contributed to it; the members are not documented.
+    /// The contributors to it; the members are not documented.
     pub contributors: Option<Json>,
 }
 
 /// An associate's rank has changed between two commission runs.
 ///
-/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
+/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's
+/// name.
 #[derive(Debug, ToSchema)]
 pub struct LogRealtimeRankAdvance;
 
@@ -115,7 +116,7 @@ impl Hook for LogRealtimeRankAdvance {
     }
 }
 
-/// The payments that are to be split are wanted.
+/// Returns the payments that are split.
 ///
 /// Source: the vendor's page on commission hooks. The wire id is not documented: it is inferred from the class's name.
 #[derive(Debug, ToSchema)]
@@ -136,7 +137,7 @@ impl Hook for GetSplitPayments {
     }
 }
 
-/// What a bonus is made of is wanted.
+/// Returns the details of a bonus.
 ///
 /// Source: the vendor's page on commission hooks. The wire id is not documented: it is inferred from the class's name.
 #[derive(Debug, ToSchema)]

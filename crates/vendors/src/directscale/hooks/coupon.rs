@@ -1,4 +1,4 @@
-//! Coupons: what they take off an order, and off its volume. Source: clients' public code.
+//! Coupons: their discounts on an order and on its volume. Source: clients' public code.
 
 use contract::event::{Code, Id, Money, Open};
 use contract::hook::Hook;
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::line_item::LineItem;
 use crate::directscale::order_type::OrderType;
 
-/// An order whose coupons are to be applied.
+/// An order whose coupons are applied.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct ProcessCouponCodesRequest {
@@ -19,12 +19,12 @@ pub struct ProcessCouponCodesRequest {
     /// The kind of order.
     #[schema(value_type = Option<OrderType>)]
     pub order_type: Option<Code<OrderType>>,
-    /// What is ordered.
+    /// The items ordered.
     #[schema(value_type = Option<Vec<LineItem>>)]
     pub line_items: Option<Vec<Open<LineItem>>>,
 }
 
-/// What the coupons take off.
+/// The discounts of the coupons.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct ProcessCouponCodesResponse {
@@ -37,9 +37,9 @@ pub struct ProcessCouponCodesResponse {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct OrderCoupons {
-    /// What all of them take off.
+    /// The sum of all discounts.
     pub discount_total: Option<Money>,
-    /// Each of them.
+    /// The split payments.
     #[schema(value_type = Option<Vec<OrderCoupon>>)]
     pub used_coupons: Option<Vec<Open<OrderCoupon>>>,
 }
@@ -51,7 +51,7 @@ pub struct OrderCoupon {
     /// The coupon itself.
     #[schema(value_type = Option<Coupon>)]
     pub info: Option<Open<Coupon>>,
-    /// What it takes off.
+    /// The discount.
     pub discount_amount: Option<Money>,
 }
 
@@ -61,9 +61,9 @@ pub struct OrderCoupon {
 pub struct Coupon {
     /// The number of the coupon.
     pub coupon_id: Option<Id>,
-    /// What a customer enters.
+    /// The code that a customer enters.
     pub code: Option<String>,
-    /// What it is worth: an amount or a percentage.
+    /// The discount's value: an amount or a percentage.
     pub discount: Option<Money>,
 }
 
@@ -90,7 +90,7 @@ pub struct OrderTotal {
     pub coupons: Option<Open<OrderCoupons>>,
 }
 
-/// What an order earns.
+/// The volume and points that an order earns.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Volume {
@@ -109,7 +109,7 @@ pub struct GetCouponAdjustedVolumeResponse {
     pub coupon_adjusted_volume: Option<Open<Volume>>,
 }
 
-/// The coupons of an order are to be applied.
+/// Applies the coupons of an order.
 ///
 /// The wire id is not documented: it is inferred from the class's name.
 #[derive(Debug, ToSchema)]
@@ -130,7 +130,7 @@ impl Hook for ProcessCouponCodes {
     }
 }
 
-/// The volume of an order with coupons is wanted.
+/// Returns the volume of an order with coupons.
 ///
 /// The wire id is not documented: it is inferred from the class's name.
 #[derive(Debug, ToSchema)]

@@ -1,4 +1,4 @@
-//! What is bought, and at which prices. Source: the vendor's sample of CreateAutoship, and its client extension (2022).
+//! Items and their prices. Source: the vendor's sample of CreateAutoship, and its client extension (2022).
 
 use contract::event::{Id, Money, Open, Quantity};
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,11 @@ use super::shared::CustomFields;
 pub struct LineItem {
     /// The number of the item.
     pub item_id: Option<Id>,
-    /// How many.
+    /// The quantity.
     pub quantity: Option<Quantity>,
-    /// What one costs the client.
+    /// The client's cost of one.
     pub cost: Option<Money>,
-    /// Whether the item can no longer be bought.
+    /// True if the item can no longer be bought.
     pub disabled: Option<bool>,
     /// The price of all; not in the vendor's sample.
     pub extended_price: Option<Money>,
@@ -32,11 +32,11 @@ pub struct LineItem {
     pub extended_qv: Option<Money>,
     /// The reward points for all; not in the vendor's sample.
     pub extended_reward_points: Option<Money>,
-    /// What all cost the client; not in the vendor's sample.
+    /// The client's cost of all; not in the vendor's sample.
     pub extended_cost: Option<Money>,
     /// The item's name.
     pub product_name: Option<String>,
-    /// What is said about it.
+    /// The description.
     pub description: Option<String>,
     /// Its specifications.
     pub specifications: Option<String>,
@@ -48,7 +48,7 @@ pub struct LineItem {
     /// The category in which it is sold.
     #[schema(value_type = Option<ItemCategory>)]
     pub category: Option<Open<ItemCategory>>,
-    /// Whether shipping is charged for it.
+    /// True if shipping is charged for it.
     pub charge_shipping: Option<bool>,
     /// The height, in the unit of the length.
     pub height: Option<Quantity>,
@@ -62,7 +62,7 @@ pub struct LineItem {
     /// The manufacturer's number of the part.
     #[serde(rename = "MPN")]
     pub mpn: Option<String>,
-    /// How many are in a pack.
+    /// The number of pieces in a pack.
     pub pack_count: Option<Quantity>,
     /// The number of the group with which it is packed.
     pub package_group_id: Option<Id>,
@@ -80,11 +80,11 @@ pub struct LineItem {
     pub weight_uom: Option<String>,
     /// The width, in the unit of the length.
     pub width: Option<Quantity>,
-    /// Whether a warning of birth defects is due.
+    /// True if a warning of birth defects is due.
     pub flag_birth_defects: Option<bool>,
-    /// Whether it is a kit of groups.
+    /// True if it is a kit of groups.
     pub has_kit_groups: Option<bool>,
-    /// Whether a warning of cancer is due.
+    /// True if a warning of cancer is due.
     pub flag_cancer: Option<bool>,
     /// The number of the price group.
     pub price_group: Option<Id>,
@@ -106,10 +106,10 @@ pub struct LineItem {
     /// Its texts in other languages.
     #[schema(value_type = Option<Vec<ItemLanguage>>)]
     pub languages: Option<Vec<Open<ItemLanguage>>>,
-    /// The item that each choice of options stands for.
+    /// The item of each combination of options.
     #[schema(value_type = Option<Vec<ItemOptionKey>>)]
     pub options_map: Option<Vec<Open<ItemOptionKey>>>,
-    /// Whether there are options; not in the vendor's sample.
+    /// True if there are options; not in the vendor's sample.
     pub has_options: Option<bool>,
     /// The price of one; not in the vendor's sample.
     pub price: Option<Money>,
@@ -127,7 +127,7 @@ pub struct LineItem {
     pub qv: Option<Money>,
     /// The reward points for one; not in the vendor's sample.
     pub reward_points: Option<Money>,
-    /// How many coupons are used on it.
+    /// The number of coupons used on it.
     pub coupons_being_used: Option<Quantity>,
     /// The number of what is done when it is out of stock.
     pub out_of_stock_status: Option<Id>,
@@ -135,7 +135,7 @@ pub struct LineItem {
     pub price_groups: Option<Vec<Id>>,
 }
 
-/// What an item costs and earns in one price group.
+/// The price and the volume of an item in one price group.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct LineItemPrice {
@@ -170,9 +170,9 @@ pub struct ItemCategory {
     /// Its texts in other languages.
     #[schema(value_type = Option<Vec<CategoryTranslation>>)]
     pub category_translations: Option<Vec<Open<CategoryTranslation>>>,
-    /// What is said about it.
+    /// The description.
     pub description: Option<String>,
-    /// Its place among the others.
+    /// The sort order.
     pub display_index: Option<Quantity>,
     /// The address of its image.
     pub image_url: Option<String>,
@@ -180,11 +180,11 @@ pub struct ItemCategory {
     pub parent_id: Option<Id>,
     /// The number of the product line.
     pub product_line_id: Option<Id>,
-    /// The same in short.
+    /// The short description.
     pub short_description: Option<String>,
     /// The numbers of the stores that have it.
     pub store_ids: Option<Vec<Id>>,
-    /// Whether there are categories below it.
+    /// True if there are categories below it.
     pub has_children: Option<bool>,
 }
 
@@ -196,7 +196,7 @@ pub struct CategoryTranslation {
     pub id: Option<Id>,
     /// The number of the category.
     pub category_id: Option<Id>,
-    /// What is said about it.
+    /// The description.
     pub description: Option<String>,
     /// Its name.
     pub name: Option<String>,
@@ -208,9 +208,9 @@ pub struct CategoryTranslation {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct ItemImage {
-    /// What it shows.
+    /// The subject of the image.
     pub description: Option<String>,
-    /// Where it is.
+    /// The path of the image.
     pub path: Option<String>,
 }
 
@@ -220,7 +220,7 @@ pub struct ItemImage {
 pub struct LineItemOption {
     /// The number of the option.
     pub option_id: Option<Id>,
-    /// What was chosen.
+    /// The chosen value.
     pub option: Option<String>,
 }
 
@@ -234,7 +234,7 @@ pub struct ItemOption {
     pub option: Option<String>,
     /// The number of its kind.
     pub option_type: Option<Id>,
-    /// What can be chosen.
+    /// The values to choose from.
     #[schema(value_type = Option<Vec<ItemOptionValue>>)]
     pub values: Option<Vec<Open<ItemOptionValue>>>,
 }
@@ -245,7 +245,7 @@ pub struct ItemOption {
 pub struct ItemOptionValue {
     /// Its name.
     pub option: Option<String>,
-    /// What it adds to the stock keeping unit.
+    /// The suffix of the stock keeping unit.
     pub sku_ext: Option<String>,
 }
 
@@ -253,7 +253,7 @@ pub struct ItemOptionValue {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct ItemLanguage {
-    /// What is said about it.
+    /// The description.
     pub description: Option<String>,
     /// The language's code.
     pub language_code: Option<String>,
@@ -266,18 +266,18 @@ pub struct ItemLanguage {
     pub specifications: Option<String>,
 }
 
-/// The item that a choice of options stands for.
+/// The item of a combination of options.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct ItemOptionKey {
     /// The choice.
     pub key: Option<String>,
-    /// Whether it is chosen.
+    /// True if it is chosen.
     pub checked: Option<bool>,
     /// The number of the item.
     pub item_id: Option<Id>,
     /// The place of its image.
     pub image: Option<String>,
-    /// What it adds to the stock keeping unit.
+    /// The suffix of the stock keeping unit.
     pub ext_sku: Option<String>,
 }

@@ -22,7 +22,7 @@ pub struct NewOrderDetail {
     pub ship_to_name: Option<String>,
     /// For whose attention.
     pub attention: Option<String>,
-    /// Where it is shipped to.
+    /// The shipping address.
     #[schema(value_type = Option<Address>)]
     pub ship_address: Option<Open<Address>>,
     /// The number of the shipping method.
@@ -33,9 +33,9 @@ pub struct NewOrderDetail {
     pub ship_phone: Option<String>,
     /// The number of the price group.
     pub price_group_id: Option<Id>,
-    /// What the customer asks for in words.
+    /// The customer's special instructions.
     pub special_instructions: Option<String>,
-    /// Where the order comes from.
+    /// The origin of the order.
     #[schema(value_type = Option<OrderSource>)]
     pub order_source: Option<Code<OrderSource>>,
     /// The kind of order.
@@ -49,10 +49,10 @@ pub struct NewOrderDetail {
     pub currency_code: Option<String>,
     /// The codes of the coupons.
     pub coupon_codes: Option<Vec<String>>,
-    /// What is ordered.
+    /// The items ordered.
     #[schema(value_type = Option<Vec<LineItem>>)]
     pub line_items: Option<Vec<Open<LineItem>>>,
-    /// Shipping and tax, if they are not to be computed.
+    /// Shipping and tax, if they are given instead of computed.
     #[schema(value_type = Option<ShippingTaxOverride>)]
     pub ship_tax_override: Option<Open<ShippingTaxOverride>>,
     /// The client's own texts about it.
@@ -62,7 +62,7 @@ pub struct NewOrderDetail {
     pub invoice_date: Option<NetDateTime>,
     /// The date that decides in which period it earns commission.
     pub commission_date: Option<NetDateTime>,
-    /// When it has to be shipped.
+    /// The latest shipping date.
     pub ship_by_date: Option<NetDateTime>,
     /// The number of the party at which it was ordered.
     pub party_id: Option<Id>,
@@ -76,13 +76,13 @@ pub struct ShippingTaxOverride {
     pub shipping: Option<Money>,
     /// The tax.
     pub tax: Option<Money>,
-    /// Whether the price of shipping counts.
+    /// True if the price of shipping counts.
     pub has_shipping_override: Option<bool>,
-    /// Whether the tax counts.
+    /// True if the tax counts.
     pub has_tax_override: Option<bool>,
 }
 
-/// The order that is to be placed.
+/// The order to place.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct SubmitOrderRequest {
@@ -102,7 +102,7 @@ pub struct SubmitOrderResponse {
     pub order: Option<Open<NewOrderDetail>>,
 }
 
-/// An order is to be placed. Source: the vendor's client extension (2022).
+/// Places an order. Source: the vendor's client extension (2022).
 #[derive(Debug, ToSchema)]
 pub struct SubmitOrder;
 

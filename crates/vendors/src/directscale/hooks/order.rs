@@ -26,7 +26,7 @@ pub struct Order {
     pub email: Option<String>,
     /// The customer's telephone.
     pub bill_phone: Option<String>,
-    /// Where the invoice goes.
+    /// The billing address.
     #[schema(value_type = Option<Address>)]
     pub bill_address: Option<Open<Address>>,
     /// The kind of order.
@@ -34,21 +34,21 @@ pub struct Order {
     pub order_type: Option<Code<OrderType>>,
     /// `Paid`, `Pending Payment` and others; an open set in mixed case.
     pub status: Option<Id>,
-    /// When it was placed.
+    /// The date of the order.
     pub order_date: Option<NetDateTime>,
     /// The date of the invoice.
     pub invoice_date: Option<NetDateTime>,
     /// The date that decides in which period it earns commission.
     pub commission_date: Option<NetDateTime>,
-    /// When it was last changed.
+    /// The time of the last change.
     pub last_modified_date: Option<NetDateTime>,
     /// The invoice's number in its country.
     pub local_invoice_number: Option<Id>,
-    /// What the customer asked for in words.
+    /// The customer's special instructions.
     pub special_instructions: Option<String>,
     /// The bonus of the order.
     pub total_bonus: Option<Money>,
-    /// What it costs the client.
+    /// The client's cost.
     pub total_cost: Option<Money>,
     /// The commissionable volume.
     #[serde(rename = "TotalCV")]
@@ -56,22 +56,22 @@ pub struct Order {
     /// The qualifying volume.
     #[serde(rename = "TotalQV")]
     pub total_qv: Option<Money>,
-    /// Whether it is void.
+    /// True if it is void.
     pub void: Option<bool>,
     /// The number of the party at which it was ordered.
     pub party_id: Option<Id>,
-    /// Whether it is paid.
+    /// True if it is paid.
     pub is_paid: Option<bool>,
-    /// Whether it is shipped.
+    /// True if it is shipped.
     pub is_shipped: Option<bool>,
     /// The client's own texts about it.
     #[schema(value_type = Option<CustomFields>)]
     pub custom: Option<Open<CustomFields>>,
-    /// Whether its payment can be tried again.
+    /// True if its payment can be retried.
     pub can_rerun: Option<bool>,
-    /// What was ordered.
+    /// The items ordered.
     pub line_items: Option<Json>,
-    /// What it is shipped in.
+    /// The packages it is shipped in.
     pub packages: Option<Json>,
     /// Its totals, one for each currency.
     pub totals: Option<Json>,
@@ -85,24 +85,24 @@ pub struct Order {
     /// The total in US dollars.
     #[serde(rename = "USDTotal")]
     pub usd_total: Option<Money>,
-    /// Whether it can be moved to another associate.
+    /// True if it can be moved to another associate.
     #[schema(value_type = Option<OrderMovability>)]
     pub is_moveable: Option<Open<OrderMovability>>,
 }
 
-/// Whether an order can be moved to another associate, and why not.
+/// The permission to move an order to another associate, with the reason if it is refused.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct OrderMovability {
-    /// Whether it can.
+    /// True if it can be moved.
     pub is_order_movable: Option<bool>,
     /// The kind of message.
     pub message_type: Option<Id>,
-    /// Why not.
+    /// The reason for a refusal.
     pub message: Option<String>,
 }
 
-/// An order that something is to be done with.
+/// A request about an order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct OrderRequest {
@@ -119,7 +119,7 @@ pub struct CancelOrderRequest {
     pub order_number: Id,
 }
 
-/// An order was accepted and is to be finalized.
+/// Finalizes an accepted order.
 ///
 /// Source: the vendor's page on order hooks. The wire id is not documented: it is inferred from the class's name.
 #[derive(Debug, ToSchema)]
@@ -140,9 +140,10 @@ impl Hook for FinalizeAcceptedOrder {
     }
 }
 
-/// An order was not accepted and is to be finalized.
+/// Finalizes an order that was not accepted.
 ///
-/// Source: the vendor's page on order hooks and clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
+/// Source: the vendor's page on order hooks and clients' public code. The wire id and the response are not documented:
+/// the id is inferred from the class's name.
 #[derive(Debug, ToSchema)]
 pub struct FinalizeNonAcceptedOrder;
 
@@ -161,9 +162,10 @@ impl Hook for FinalizeNonAcceptedOrder {
     }
 }
 
-/// The whole of an order is to be refunded.
+/// Refunds the whole of an order.
 ///
-/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
+/// Source: clients' public code. The wire id and the response are not documented: the id is inferred from the class's
+/// name.
 #[derive(Debug, ToSchema)]
 pub struct FullRefundOrder;
 
@@ -182,9 +184,10 @@ impl Hook for FullRefundOrder {
     }
 }
 
-/// An order is to be cancelled.
+/// Cancels an order.
 ///
-/// Source: the vendor's page on order hooks and clients' public code. The wire id and the response are not documented: the id is inferred from the class's name.
+/// Source: the vendor's page on order hooks and clients' public code. The wire id and the response are not documented:
+/// the id is inferred from the class's name.
 #[derive(Debug, ToSchema)]
 pub struct CancelOrder;
 

@@ -11,7 +11,7 @@ use super::shared::EmptyResponse;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct MarkPackagesShippedRequest {
-    /// Each package.
+    /// The packages.
     #[schema(value_type = Option<Vec<PackageStatusUpdate>>)]
     pub package_status_updates: Option<Vec<Open<PackageStatusUpdate>>>,
 }
@@ -26,9 +26,10 @@ pub struct PackageStatusUpdate {
     pub tracking_number: Option<Id>,
 }
 
-/// Packages are to be marked as shipped.
+/// Marks packages as shipped.
 ///
-/// Neither the wire id nor the response is documented. No id of a nested namespace is shown anywhere, so both readings are taken.
+/// Neither the wire id nor the response is documented. No id of a nested namespace is shown anywhere, so both readings
+/// are taken.
 #[derive(Debug, ToSchema)]
 pub struct MarkPackagesShipped;
 

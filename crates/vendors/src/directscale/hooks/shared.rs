@@ -1,4 +1,4 @@
-//! What several hooks have in common: addresses, custom fields, answers without members.
+//! Models that several hooks share: addresses, custom fields, responses without members.
 
 use contract::event::Id;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub struct CustomFields {
     pub field5: Option<String>,
 }
 
-/// An answer of which no member is documented; those that come are handed on.
+/// A response without documented members; received ones are forwarded.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct EmptyResponse {}

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::order::Order;
 use super::shared::EmptyResponse;
 
-/// An order whose tax is to be recorded.
+/// An order whose tax is recorded.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct CommitTaxRequest {
@@ -17,7 +17,7 @@ pub struct CommitTaxRequest {
     pub order_info: Open<Order>,
 }
 
-/// The tax of an order is to be recorded with the tax service.
+/// Records the tax of an order with the tax service.
 ///
 /// Source: the vendor's page on tax hooks. The wire id is not documented: it is inferred from the class's name.
 #[derive(Debug, ToSchema)]

@@ -1,31 +1,31 @@
-//! Keys that a source does not accept, or not in that way, so that a request which comes with one can be explained.
+//! Keys for diagnosis: ones that a source does not accept, or not in that form, to explain a refused request.
 
 use secrecy::{ExposeSecret, SecretString};
 use signature::{Fingerprint, Key, Misreading, Scheme};
 
-use super::auth::{Accepted, BearerKey};
+use super::auth::{AcceptedKey, BearerKey};
 
-/// A key's beginning is not looked for if it is shorter, in characters.
-const SHORTEST_BEGINNING: usize = 8;
+/// The shortest beginning of a key that is looked for, in characters.
+const MIN_BEGINNING: usize = 8;
 
-/// Where fields and copies end a key, in characters.
+/// The usual lengths at which fields and copies cut a key, in characters.
 const CUTS: [usize; 10] = [16, 20, 24, 32, 40, 48, 50, 64, 100, 128];
 
-/// Keys that a request may come with by mistake.
+/// Keys that a request may have by mistake.
 #[derive(Debug, Default)]
-pub struct Suspects {
+pub struct DiagnosticKeys {
     /// Retired keys, as bearer keys.
-    pub(super) retired_bearer: Vec<Accepted<BearerKey>>,
+    pub(super) retired_bearer: Vec<AcceptedKey<BearerKey>>,
     /// Retired keys, as signing keys.
     pub(super) retired: Vec<Key>,
-    /// Accepted signing keys, used in another way.
+    /// Accepted signing keys, misread.
     pub(super) misread: Vec<(Misreading, Key)>,
     /// Beginnings of accepted bearer keys.
     pub(super) beginnings: Vec<(Fingerprint, BearerKey)>,
 }
 
-impl Suspects {
-    /// Prepares them from what is configured. A retired key may be of either sort, so it is taken for both.
+impl DiagnosticKeys {
+    /// Prepares the keys from the configuration. A retired key may be of either type, so it is used as both.
     pub fn new(
         scheme: Option<&Scheme>,
         bearer: &[SecretString],
@@ -34,8 +34,8 @@ impl Suspects {
     ) -> Self {
         let keys = |scheme| retired.iter().filter_map(move |key| Key::new(scheme, key).ok());
         let misread = |scheme| signing.iter().flat_map(move |key| Misreading::keys(scheme, key));
-        Suspects {
-            retired_bearer: retired.iter().map(Accepted::bearer).collect(),
+        DiagnosticKeys {
+            retired_bearer: retired.iter().map(AcceptedKey::bearer).collect(),
             retired: scheme.into_iter().flat_map(keys).collect(),
             misread: scheme.into_iter().flat_map(misread).collect(),
             beginnings: bearer.iter().flat_map(beginnings).collect(),
@@ -43,8 +43,8 @@ impl Suspects {
     }
 }
 
-/// The digests of what is left of a key where keys are usually cut short: before or behind a character that means
-/// something to a shell, a URL or a settings file, and at the usual lengths of a field.
+/// The digests of a key's usual truncations: before or after a character that is special in a shell, a URL or a
+/// settings file, and at the usual lengths of a field.
 fn beginnings(secret: &SecretString) -> Vec<(Fingerprint, BearerKey)> {
     let text = secret.expose_secret();
     let fingerprint = Fingerprint::of(secret);
@@ -52,7 +52,7 @@ fn beginnings(secret: &SecretString) -> Vec<(Fingerprint, BearerKey)> {
     let mut found = Vec::new();
     for (length, (end, next)) in text.char_indices().enumerate() {
         let special = [previous, next].iter().any(|c| !c.is_ascii_alphanumeric());
-        if length >= SHORTEST_BEGINNING && (special || CUTS.contains(&length)) {
+        if length >= MIN_BEGINNING && (special || CUTS.contains(&length)) {
             found.push((fingerprint, BearerKey::of(&text.as_bytes()[..end])));
         }
         previous = next;

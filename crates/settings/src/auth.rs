@@ -1,18 +1,18 @@
-//! From a source's keys to what it accepts as proof, or the line that is missing.
+//! Authentication from a source's keys, or the missing line.
 
 use std::path::PathBuf;
 
 use contract::event::Dialect;
 use secrecy::{ExposeSecret, SecretString};
 use signature::{Key, MessageKey, RFC_9421, Scheme, TOLERANCE, schemes};
-use source::{Accepted, Auth, Signed, SignedMessage, Suspects};
+use source::{AcceptedKey, Auth, DiagnosticKeys, MessageSignatureAuth, SignatureAuth};
 
 use super::check::refuse;
-use super::keys::places;
+use super::keys::locations;
 use super::{AuthKind, ConfigError, SourceConfig, secrets};
 
 impl SourceConfig {
-    /// What has to prove a request: what the settings say, else what the dialect's senders do and whatever has a key.
+    /// The required authentication: the configured one, else that of the dialect and the configured keys.
     pub fn auth_kind(&self) -> AuthKind {
         if let Some(kind) = self.auth {
             return kind;
@@ -33,39 +33,39 @@ impl SourceConfig {
     /// The accepted bearer keys, those in files included. A line break at the end of a file is not part of its key.
     ///
     /// # Errors
-    /// [`ConfigError`] for a key that nobody can send, or a file that cannot be read.
+    /// [`ConfigError`] for a key that cannot be sent, or a file that cannot be read.
     pub fn bearer_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
         let files = ("bearer_tokens", "bearer_token_files", self.bearer_token_files.as_slice());
         keys(name, &self.bearer_tokens, files, true)
     }
 
-    /// The keys that the sender may sign with, those in files included.
+    /// The accepted signing keys, those in files included.
     ///
     /// # Errors
-    /// [`ConfigError`] for a key that nobody can send, or a file that cannot be read.
+    /// [`ConfigError`] for a key that cannot be sent, or a file that cannot be read.
     pub fn signing_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
         let files = ("signing_keys", "signing_key_files", self.signing_key_files.as_slice());
         keys(name, &self.signing_keys, files, false)
     }
 
-    /// The keys that were once accepted, those in files included.
+    /// The retired keys, those in files included.
     ///
     /// # Errors
-    /// [`ConfigError`] for a key that nobody can send, or a file that cannot be read.
+    /// [`ConfigError`] for a key that cannot be sent, or a file that cannot be read.
     pub fn retired_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
         let files = ("retired_keys", "retired_key_files", self.retired_key_files.as_slice());
         keys(name, &self.retired_keys, files, false)
     }
 
-    /// Whether the sender signs by RFC 9421.
+    /// True if the sender signs by RFC 9421.
     pub fn signs_messages(&self) -> bool {
         self.scheme.as_deref() == Some(RFC_9421)
     }
 
-    /// How the sender signs, if it does by a scheme of the table or of its own. RFC 9421 is neither.
+    /// The signature scheme, from the table or the source's own, if there is one. RFC 9421 is neither.
     ///
     /// # Errors
-    /// [`ConfigError`] if the scheme is unknown, or described in a way that signs nothing.
+    /// [`ConfigError`] if the scheme is unknown, or its description is invalid.
     pub fn scheme(&self, name: &str) -> Result<Option<Scheme>, ConfigError> {
         let named = self.scheme.as_deref().or(self.dialect.scheme());
         if let Some(custom) = &self.signature {
@@ -89,17 +89,17 @@ impl SourceConfig {
         }
     }
 
-    /// What the source accepts as proof.
+    /// The source's authentication.
     ///
     /// # Errors
-    /// [`ConfigError`] if a key is missing, unusable or superfluous, or a timestamp's window is longer than `window`
-    /// seconds, in which ids are known.
-    pub(super) fn proof(&self, name: &str, window: u64) -> Result<Auth, ConfigError> {
+    /// [`ConfigError`] if a key is missing, unusable or superfluous, or the tolerance of a timestamp is too long for
+    /// `window`, the time in seconds within which ids are known.
+    pub(super) fn authentication(&self, name: &str, window: u64) -> Result<Auth, ConfigError> {
         let kind = self.auth_kind();
         let bearer = self.bearer_keys(name)?;
         let signing = self.signing_keys(name)?;
         let retired = self.retired_keys(name)?;
-        self.check_sorts(name, kind, &bearer, &signing)?;
+        self.check_key_types(name, kind, &bearer, &signing)?;
         let signature = match kind.has_signature() && !self.signs_messages() {
             true => Some(self.signed(name, &signing, window)?),
             false => None,
@@ -110,16 +110,16 @@ impl SourceConfig {
         };
         let scheme = signature.as_ref().map(|signed| &signed.scheme);
         Ok(Auth {
-            suspects: Suspects::new(scheme, &bearer, &signing, &retired),
-            bearer: bearer.iter().map(Accepted::bearer).collect(),
+            diagnostic_keys: DiagnosticKeys::new(scheme, &bearer, &signing, &retired),
+            bearer: bearer.iter().map(AcceptedKey::bearer).collect(),
             query: self.dialect == Dialect::CloudEvents,
             signature,
             message,
         })
     }
 
-    /// Every sort of key that is asked for is there, and no other.
-    fn check_sorts(
+    /// Checks that keys of every required type are present, and no others.
+    fn check_key_types(
         &self,
         name: &str,
         kind: AuthKind,
@@ -140,16 +140,16 @@ impl SourceConfig {
                 "the key that the sender shows for this webhook",
             ),
         ];
-        for (is_asked, keys, setting, origin) in sorts {
-            if is_asked && keys.is_empty() {
+        for (is_required, keys, setting, origin) in sorts {
+            if is_required && keys.is_empty() {
                 let files = setting.trim_end_matches('s');
                 return refuse(format!(
                     "[sources.{name}] has no key; write {setting} = [\"…\"] with {origin}, or {files}_files = [\"…\"]"
                 ));
             }
-            if !is_asked && !keys.is_empty() {
+            if !is_required && !keys.is_empty() {
                 return refuse(format!(
-                    "[sources.{name}] has {setting}, but its auth does not ask for them; remove them, or write auth = \"bearer-and-signature\""
+                    "[sources.{name}] has {setting}, but its auth does not use them; remove them, or write auth = \"bearer-and-signature\""
                 ));
             }
         }
@@ -161,16 +161,16 @@ impl SourceConfig {
         name: &str,
         secrets: &[SecretString],
         window: u64,
-    ) -> Result<Signed, ConfigError> {
+    ) -> Result<SignatureAuth, ConfigError> {
         let Some(scheme) = self.scheme(name)? else {
             return refuse(format!(
-                "[sources.{name}] does not say how its sender signs; write scheme = \"…\" with one of {}, or describe it in [sources.{name}.signature]",
+                "[sources.{name}] has no signature scheme; write scheme = \"…\" with one of {}, or describe it in [sources.{name}.signature]",
                 scheme_names()
             ));
         };
         if self.tolerance.is_some() && !scheme.is_timed() {
             return refuse(format!(
-                "[sources.{name}] has a tolerance, but {} signs no time; remove the line",
+                "[sources.{name}] has a tolerance, but {} does not sign the time; remove the line",
                 scheme.name
             ));
         }
@@ -179,11 +179,11 @@ impl SourceConfig {
             false => TOLERANCE,
         };
         let key = |secret| match Key::new(&scheme, secret) {
-            Ok(key) => Ok(Accepted::signing(key)),
+            Ok(key) => Ok(AcceptedKey::signing(key)),
             Err(error) => unusable(name, &scheme.name, &error.to_string()),
         };
         let keys = secrets.iter().map(key).collect::<Result<_, _>>()?;
-        Ok(Signed::new(scheme, keys, tolerance))
+        Ok(SignatureAuth::new(scheme, keys, tolerance))
     }
 
     fn signed_message(
@@ -191,20 +191,20 @@ impl SourceConfig {
         name: &str,
         secrets: &[SecretString],
         window: u64,
-    ) -> Result<SignedMessage, ConfigError> {
+    ) -> Result<MessageSignatureAuth, ConfigError> {
         self.scheme(name)?;
         let key = |secret| match MessageKey::new(secret) {
-            Ok(key) => Ok(Accepted::message(key)),
+            Ok(key) => Ok(AcceptedKey::message(key)),
             Err(error) => unusable(name, RFC_9421, &error.to_string()),
         };
-        Ok(SignedMessage {
+        Ok(MessageSignatureAuth {
             keys: secrets.iter().map(key).collect::<Result<_, _>>()?,
             tolerance: self.tolerance(name, window)?,
-            covered: self.places(name)?.headers().cloned().collect(),
+            covered: self.field_locators(name)?.headers().cloned().collect(),
         })
     }
 
-    /// How far a signed time may be off, in seconds.
+    /// The tolerance of a signed time, in seconds.
     fn tolerance(&self, name: &str, window: u64) -> Result<u64, ConfigError> {
         let tolerance = self.tolerance.map_or(TOLERANCE, |tolerance| tolerance.as_secs());
         if tolerance == 0 {
@@ -212,7 +212,7 @@ impl SourceConfig {
                 "[sources.{name}] tolerance must be at least \"1s\"; write tolerance = \"5m\""
             ));
         }
-        // What is signed that far ahead of this machine's clock is fresh twice as long.
+        // A timestamp that far ahead of this machine's clock is fresh twice as long.
         if tolerance.saturating_mul(2) > window {
             return refuse(format!(
                 "[sources.{name}] tolerance is longer than half of window in [dedup], so that a delivery could be replayed after its id is forgotten; write tolerance = \"5m\""
@@ -228,14 +228,14 @@ fn unusable<K>(name: &str, scheme: &str, error: &str) -> Result<K, ConfigError> 
     ))
 }
 
-/// What a source's `scheme` may be.
+/// The valid values of a source's `scheme`.
 fn scheme_names() -> String {
     let mut names: Vec<String> = schemes().into_iter().map(|scheme| scheme.name).collect();
     names.push(RFC_9421.into());
     names.join(", ")
 }
 
-/// The keys in the settings and in the files; each must be one that a sender can send.
+/// The keys in the settings and in the files; each must be valid to send.
 pub(super) fn keys(
     name: &str,
     given: &[SecretString],
@@ -247,15 +247,15 @@ pub(super) fn keys(
         let key = secrets::read_key(file);
         keys.push(key.map_err(|why| ConfigError(format!("[sources.{name}] {setting}: {why}")))?);
     }
-    for (key, place) in keys.iter().zip(places(keys.len(), (list, setting, files))) {
+    for (key, location) in keys.iter().zip(locations(keys.len(), (list, setting, files))) {
         let text = key.expose_secret();
         if secrets::is_empty(text) {
             return refuse(format!(
-                "[sources.{name}] has an empty key, or the placeholder of one, in {place}; write the key that the sender has too"
+                "[sources.{name}] has an empty key, or the placeholder of one, in {location}; write the key that the sender has too"
             ));
         }
         if let Some(flaw) = secrets::flaw(text, in_header) {
-            return refuse(format!("[sources.{name}] {place}: the key {flaw}"));
+            return refuse(format!("[sources.{name}] {location}: the key {flaw}"));
         }
     }
     Ok(keys)
