@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use source::diagnose::{Request, diagnose};
+use source::diagnose::{RefusedRequest, diagnose};
 use webhook_receiver_fuzz::{NOW, config, receive, request, source};
 use source::Source;
 
@@ -15,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let (headers, uri) = (head.headers.clone(), head.uri.clone());
     if let Err(rejected) = receive(source, head, body.clone()) {
         let request =
-            Request { headers: &headers, query: uri.query(), body: Some(&body), now: NOW };
+            RefusedRequest { headers: &headers, query: uri.query(), body: Some(&body), now: NOW };
         for finding in diagnose(source, &SOURCES, &rejected.refusal, request).iter() {
             assert!(!finding.to_string().is_empty());
         }

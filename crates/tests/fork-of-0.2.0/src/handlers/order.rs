@@ -27,7 +27,7 @@ async fn placed(cx: Context, order: Delivery<OrderEvent>) -> Outcome {
 
 async fn create(_: Context, mut call: HookCall<CreateAutoship>) -> HookOutcome<CreateAutoship> {
     if call.meta.user.as_deref() == Some("nobody") {
-        return Err(HookFailure::tell("Nobody has no autoships."));
+        return Err(HookFailure::user_message("Nobody has no autoships."));
     }
     let custom = call.request.autoship_info.custom.get_or_insert_default();
     custom.field1 = Some("from the fork".into());
