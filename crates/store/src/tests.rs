@@ -1,4 +1,4 @@
-//! The writer on real files: failures, panics, files that go away.
+//! The writer on real files: failures, panics, removed files.
 
 use std::convert::Infallible;
 use std::os::unix::fs::symlink;
@@ -48,7 +48,7 @@ impl Home {
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
-        place::beside(&self.path(), suffix)
+        store_file::beside(&self.path(), suffix)
     }
 
     fn try_open(&self, path: &Path) -> anyhow::Result<Store<Count>> {
@@ -69,7 +69,7 @@ async fn rows(store: &Store<Count>) -> i64 {
     store.read(|db| db.query_row("SELECT count(*) FROM row", [], |row| row.get(0))).await.unwrap()
 }
 
-/// As a disk would fail it: the transaction is rolled back, and the log may be other on disk than in memory.
+/// Fails as a disk would: the transaction is rolled back, and the log on disk may differ from the one in memory.
 fn fail(_: &mut Tx<'_, Count>) -> rusqlite::Result<usize> {
     let error = ffi::Error { code: ErrorCode::SystemIoFailure, extended_code: 1034 };
     Err(rusqlite::Error::SqliteFailure(error, None))
