@@ -1,17 +1,17 @@
-//! The embedded engine: one writer thread with group commit, write-ahead log, full sync.
+//! The embedded SQLite engine: one writer thread with group commit, write-ahead log, full sync.
 //!
-//! Calls that arrive while a transaction is being synced share the next one. Reading needs no turn of the writer.
+//! Calls that arrive while a transaction is being synced share the next one. Reads do not use the writer.
 
 mod browse;
 mod columns;
 mod dedup;
 mod hooks;
+mod pending_claims;
+mod rejections;
 mod rows;
 mod schema;
-mod sightings;
 mod spans;
 mod state;
-mod waiting;
 mod writer;
 
 use std::path::Path;
@@ -27,10 +27,10 @@ use source::Verified;
 use store::Store;
 
 use super::{
-    Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
-    Lease, Options, Receipt, Result, Route, Sighting, Standing, State, Verdict,
+    Backlog, Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError,
+    KeyUse, Lease, Options, Receipt, Rejection, Result, Route, State, Verdict,
 };
-use dedup::Dedup;
+use dedup::DedupIndex;
 use state::{Tx, WriterState};
 
 /// Copies an inbox to a new file.
@@ -38,16 +38,16 @@ pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<store::Backup> {
     store::backup(from, to, &schema::SCHEMA, "delivery")
 }
 
-/// The inbox in a SQLite file.
+/// Inbox in a SQLite file.
 pub struct Sqlite {
     store: Store<WriterState>,
 }
 
 impl Sqlite {
-    /// Opens the file, or makes it with its folder.
+    /// Opens the file, or creates it with its folder.
     ///
     /// # Errors
-    /// If it cannot be written, is no inbox, is damaged, comes from a newer version, or is in use by another receiver.
+    /// If the file cannot be written, is not an inbox, is damaged, comes from a newer version, or is in use by another receiver.
     pub fn open(path: &Path, options: Options) -> anyhow::Result<Self> {
         let Options { queue, exclusive } = options;
         let state = |db: &Connection| {
@@ -55,7 +55,7 @@ impl Sqlite {
                 return Ok(WriterState::new(None));
             }
             rows::orphan_leases(db).context("it cannot be written")?;
-            Ok(WriterState::new(Some(Dedup::load(db)?)))
+            Ok(WriterState::new(Some(DedupIndex::load(db)?)))
         };
         let store = Store::open(path, &schema::SCHEMA, store::Options { queue, exclusive }, state)?;
         Ok(Sqlite { store })
@@ -91,12 +91,12 @@ impl Inbox for Sqlite {
     async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt> {
         let headers = delivery.headers_json();
         let bytes = delivery.body.len() + headers.len();
-        let kept = self.store.writer.add(bytes, move |tx| {
+        let accepted = self.store.writer.add(bytes, move |tx| {
             let receipt = rows::accept(tx, &delivery, &headers, &route, now)?;
-            // Handed back to be freed by the thread that allocated it: the writer has better things to do.
+            // Handed back to be freed by the calling thread, which spares the writer the work.
             Ok((receipt, (delivery, headers, route)))
         });
-        Ok(kept.await.map(|(receipt, _)| receipt)?)
+        Ok(accepted.await.map(|(receipt, _)| receipt)?)
     }
 
     async fn claim(
@@ -133,7 +133,7 @@ impl Inbox for Sqlite {
         self.call(move |tx| rows::prune(tx, state, before, limit)).await
     }
 
-    async fn catch_up(&self, now: Timestamp) -> Result<Standing> {
+    async fn catch_up(&self, now: Timestamp) -> Result<Backlog> {
         self.call(move |tx| rows::catch_up(tx, now)).await
     }
 
@@ -168,15 +168,15 @@ impl Inbox for Sqlite {
         self.call(move |tx| hooks::prune(tx.db, before, limit)).await
     }
 
-    async fn note_sightings(&self, seen: Vec<Sighting>) -> Result<()> {
-        Ok(self.store.writer.add_soon(0, move |tx| sightings::note(tx.db, &seen)).await?)
+    async fn note_rejections(&self, rejections: Vec<Rejection>) -> Result<()> {
+        Ok(self.store.writer.add_soon(0, move |tx| rejections::note(tx.db, &rejections)).await?)
     }
 
-    async fn sightings(&self) -> Result<Vec<Sighting>> {
-        self.read(sightings::all).await
+    async fn rejections(&self) -> Result<Vec<Rejection>> {
+        self.read(rejections::all).await
     }
 
-    /// The writer refuses to add rows, even none, for as long as it cannot keep them.
+    /// Adds no rows; the writer refuses even that while it cannot store any.
     async fn check(&self) -> Result<()> {
         Ok(self.store.writer.add(0, |_| Ok(())).await?)
     }

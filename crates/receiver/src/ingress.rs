@@ -30,7 +30,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use inbox::{Front, Inbox, Sightings};
+use inbox::{DedupCache, Inbox, RejectionLog};
 use server::problem::Problem;
 use settings::Limits;
 use source::{HookRoute, Source};
@@ -54,13 +54,13 @@ pub struct Parts {
     /// The calls of hooks that run; closed and waited for at a stop.
     pub calls: TaskTracker,
     /// The inbox behind its memory of recent ids.
-    pub front: Front,
+    pub front: DedupCache,
     /// The inbox itself, for readiness.
     pub inbox: Arc<dyn Inbox>,
     /// Keeps how calls of hooks end.
     pub hook_log: HookLog,
     /// Notes what brings nothing new.
-    pub sightings: Sightings,
+    pub rejections: RejectionLog,
     /// What a request may cost.
     pub limits: Limits,
     /// Tells the time.
@@ -86,7 +86,7 @@ impl Routes {
         let recorder = Recorder {
             metrics: Arc::clone(&parts.metrics),
             clock: Arc::clone(&parts.clock),
-            sightings: parts.sightings.clone(),
+            rejections: parts.rejections.clone(),
         };
         let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
         let receiver = Arc::new(Receiver::new(parts));

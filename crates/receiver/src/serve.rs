@@ -13,7 +13,9 @@ use contract::catalog::{Handlers, Table};
 use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt as _;
-use inbox::{Front, Inbox, InboxError, Options, STEP, Sightings, Standing, State, step_aside};
+use inbox::{
+    Backlog, DedupCache, Inbox, InboxError, Options, RejectionLog, STEP_ROWS, State, throttled_step,
+};
 use server::full_disk::wait_for_room;
 use server::login::{Login, require_login};
 use server::open_files::allow_connections;
@@ -71,7 +73,7 @@ pub async fn serve(
     let trust = catch_up(inbox.as_ref(), clock()).await;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.show(&metrics);
-    let (sightings, sightings_writer) = Sightings::new(Arc::clone(&inbox));
+    let (rejections, rejections_writer) = RejectionLog::new(Arc::clone(&inbox));
     let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox), Arc::clone(&metrics));
     let own_pages = ingress::page::router(&hooks, &own_pages);
     let pages = pages(&config, handlers.table(), &sources, &hooks, &metrics)?.merge(own_pages);
@@ -85,7 +87,7 @@ pub async fn serve(
             front: front(&inbox, &config.dedup),
             inbox: Arc::clone(&inbox),
             hook_log,
-            sightings,
+            rejections,
             limits: config.limits.clone(),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -123,7 +125,7 @@ pub async fn serve(
         answered.cancel();
     };
     let logging = async {
-        tokio::join!(log_writer.run(answered.clone()), sightings_writer.run(stop.clone()))
+        tokio::join!(log_writer.run(answered.clone()), rejections_writer.run(stop.clone()))
     };
     tokio::join!(receiving, handling, keeping_house, logging);
     // The last requests of the drain have used keys, too.
@@ -132,9 +134,9 @@ pub async fn serve(
     Ok(())
 }
 
-fn front(inbox: &Arc<dyn Inbox>, dedup: &settings::Dedup) -> Front {
+fn front(inbox: &Arc<dyn Inbox>, dedup: &settings::Dedup) -> DedupCache {
     let window = TimeDelta::from_std(dedup.window).unwrap_or(TimeDelta::MAX);
-    Front::new(Arc::clone(inbox), dedup.remembered, window)
+    DedupCache::new(Arc::clone(inbox), dedup.remembered, window)
 }
 
 fn dispatching(
@@ -180,8 +182,8 @@ async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {
 
 /// Lets nothing wait for a clock that was ahead, and remembers how far the inbox has come, if it can be asked now.
 async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<Trust> {
-    let Standing { newest, made_due, waiting, next } = match inbox.catch_up(now).await {
-        Ok(standing) => standing,
+    let Backlog { newest, made_due, waiting, next } = match inbox.catch_up(now).await {
+        Ok(backlog) => backlog,
         Err(error) => {
             warn!(%error, "what waits for the clock cannot be made due");
             return None;
@@ -293,9 +295,9 @@ async fn prune(
 ) -> Result<u64, InboxError> {
     let mut pruned = 0;
     while !stop.is_cancelled() {
-        let step = step_aside(|| match what {
-            Kept::Ended(state) => inbox.prune(state, before, STEP),
-            Kept::Hooks => inbox.prune_hooks(before, STEP),
+        let step = throttled_step(|| match what {
+            Kept::Ended(state) => inbox.prune(state, before, STEP_ROWS),
+            Kept::Hooks => inbox.prune_hooks(before, STEP_ROWS),
         });
         match step.await? {
             0 => break,

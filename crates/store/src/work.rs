@@ -88,7 +88,7 @@ where
     F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<()> + Send + 'static,
 {
     let (reply, _) = oneshot::channel();
-    let call = PendingCall { work: Some(work), result: None, reply };
+    let call = WriterCall { work: Some(work), result: None, reply };
     Work { task: Box::new(call), options: WorkOptions { is_urgent: false, adds: None } }
 }
 
@@ -99,13 +99,13 @@ pub(super) trait Task<S>: Send {
     fn reply(self: Box<Self>, failure: Option<&Error>);
 }
 
-pub(super) struct PendingCall<T, F> {
+pub(super) struct WriterCall<T, F> {
     pub(super) work: Option<F>,
     pub(super) result: Option<Result<T>>,
     pub(super) reply: oneshot::Sender<Result<T>>,
 }
 
-impl<S, T, F> Task<S> for PendingCall<T, F>
+impl<S, T, F> Task<S> for WriterCall<T, F>
 where
     T: Send,
     F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<T> + Send,

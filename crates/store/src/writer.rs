@@ -10,7 +10,7 @@ use tracing::error;
 
 use super::database::Database;
 use super::error::{Error, Result};
-use super::work::{PendingCall, Tx, Work, WorkOptions, WriterState};
+use super::work::{Tx, Work, WorkOptions, WriterCall, WriterState};
 
 /// Largest number of calls that share one transaction.
 const BATCH: usize = 512;
@@ -85,7 +85,7 @@ impl<S: WriterState> Writer<S> {
         F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let call = PendingCall { work: Some(work), result: None, reply };
+        let call = WriterCall { work: Some(work), result: None, reply };
         self.enqueue(Request::Run(Work { task: Box::new(call), options }))?;
         answer.await.map_err(|_| stopped())?
     }

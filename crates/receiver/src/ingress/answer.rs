@@ -60,7 +60,7 @@ fn shown_query(query: &str) -> String {
 pub enum Status {
     /// New, and on disk.
     Accepted,
-    /// Seen before; nothing new is handled.
+    /// AcceptOutcome before; nothing new is handled.
     Duplicate,
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use contract::time::Timestamp;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{EXPECT, HeaderMap};
-use inbox::Sightings;
+use inbox::RejectionLog;
 use server::request_id::RequestId;
 use source::diagnose::{Request, diagnose};
 use source::{Refusal, RefusalKind, Rejected, Source};
@@ -35,7 +35,7 @@ pub(super) struct Diagnoses {
     rates: HashMap<String, DefaultDirectRateLimiter>,
     reader: Reader,
     turn: Arc<Semaphore>,
-    sightings: Sightings,
+    rejections: RejectionLog,
     stop: CancellationToken,
 }
 
@@ -60,7 +60,7 @@ impl Diagnoses {
     pub(super) fn new(
         sources: &[Arc<Source>],
         reader: Reader,
-        sightings: Sightings,
+        rejections: RejectionLog,
         stop: CancellationToken,
     ) -> Self {
         let quota =
@@ -71,7 +71,7 @@ impl Diagnoses {
             rates: sources.iter().map(rate).collect(),
             reader,
             turn: Arc::new(Semaphore::new(1)),
-            sightings,
+            rejections,
             stop,
         }
     }
@@ -101,7 +101,7 @@ impl Diagnoses {
         };
         let unread = unread.filter(|_| case.needs_body());
         let (reader, stop) = (self.reader.clone(), self.stop.clone());
-        let sightings = self.sightings.clone();
+        let rejections = self.rejections.clone();
         let (sources, turn) = (Arc::clone(&self.sources), Arc::clone(&self.turn));
         tokio::spawn(async move {
             let body = match (body, unread) {
@@ -114,9 +114,10 @@ impl Diagnoses {
             };
             let Ok(_turn) = turn.acquire().await else { return };
             // It ends with its line; there is nothing to do if it cannot.
-            let _ =
-                tokio::task::spawn_blocking(move || case.tell(&sources, body.as_ref(), &sightings))
-                    .await;
+            let _ = tokio::task::spawn_blocking(move || {
+                case.tell(&sources, body.as_ref(), &rejections)
+            })
+            .await;
         });
     }
 }
@@ -127,7 +128,7 @@ impl Case {
         matches!(self.refusal, Refusal::Unproven(_)) && !self.headers.contains_key(EXPECT)
     }
 
-    fn tell(&self, sources: &[Arc<Source>], body: Option<&Bytes>, sightings: &Sightings) {
+    fn tell(&self, sources: &[Arc<Source>], body: Option<&Bytes>, rejections: &RejectionLog) {
         let request = Request {
             headers: &self.headers,
             query: self.query.as_deref(),
@@ -137,7 +138,7 @@ impl Case {
         let findings = diagnose(&self.source, sources, &self.refusal, request);
         if !findings.is_empty() {
             warn!(request.id = self.id, source = self.source.name, "rejected: {findings}");
-            sightings.found(self.id.clone(), findings.to_string());
+            rejections.add_findings(self.id.clone(), findings.to_string());
         }
     }
 }

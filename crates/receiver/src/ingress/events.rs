@@ -9,7 +9,7 @@ use contract::canary::CANARY;
 use contract::canary::Echo;
 use contract::catalog::Table;
 use http::{Method, StatusCode};
-use inbox::{Front, Receipt, Route, Seen};
+use inbox::{AcceptOutcome, DedupCache, Receipt, Route};
 use server::problem::{NOT_FOUND, Problem, SOON};
 use server::request_id::RequestId;
 use source::{Admitted, Refusal, Verified};
@@ -35,7 +35,7 @@ pub(super) struct Receiver {
     gate: Gate,
     endpoints: Vec<Endpoint>,
     catalog: Arc<Table>,
-    front: Front,
+    front: DedupCache,
     turns: Arc<Shares>,
     hooks: Hooks,
 }
@@ -81,7 +81,7 @@ impl Receiver {
         let log = CallLog { log: parts.hook_log, metrics: parts.metrics, tasks: parts.calls };
         Receiver {
             endpoints: endpoints.collect(),
-            gate: Gate::new(sources, &parts.limits, parts.clock, parts.sightings, parts.stop),
+            gate: Gate::new(sources, &parts.limits, parts.clock, parts.rejections, parts.stop),
             turns: Shares::new(parts.limits.concurrency, 1),
             hooks: Hooks::new(parts.hooks, Arc::clone(&parts.handlers), log),
             catalog: Arc::clone(parts.handlers.table()),
@@ -184,12 +184,12 @@ impl Receiver {
         facts.note(|known| {
             known.delivery = Some(receipt.id);
             known.outcome = Some(outcome(&receipt, handled, echo.is_some()));
-            if receipt.seen == Seen::Conflict && echo.is_none() {
+            if receipt.outcome == AcceptOutcome::Conflict && echo.is_none() {
                 known.reason = Some("seen before with other bytes; the first are kept".into());
             }
         });
         let canary = echo.map(|mut echo| {
-            echo.conflict = receipt.seen == Seen::Conflict;
+            echo.conflict = receipt.outcome == AcceptOutcome::Conflict;
             echo
         });
         let status = StatusCode::from_u16(source.accepted_status).unwrap_or(StatusCode::OK);
@@ -241,12 +241,12 @@ impl Receiver {
 
 /// The outcome's name in the log and the metrics.
 fn outcome(receipt: &Receipt, handled: bool, is_canary: bool) -> &'static str {
-    match receipt.seen {
+    match receipt.outcome {
         _ if is_canary => PROBE,
-        Seen::New if handled => "new",
-        Seen::New => "unrouted",
-        Seen::Duplicate => "duplicate",
-        Seen::Conflict => "conflict",
+        AcceptOutcome::New if handled => "new",
+        AcceptOutcome::New => "unrouted",
+        AcceptOutcome::Duplicate => "duplicate",
+        AcceptOutcome::Conflict => "conflict",
     }
 }
 
@@ -258,9 +258,9 @@ fn ordering_key(delivery: &Verified, field: &str, value: &str) -> String {
 impl From<Receipt> for Answer {
     fn from(receipt: Receipt) -> Self {
         Answer {
-            status: match receipt.seen {
-                Seen::New => Status::Accepted,
-                Seen::Duplicate | Seen::Conflict => Status::Duplicate,
+            status: match receipt.outcome {
+                AcceptOutcome::New => Status::Accepted,
+                AcceptOutcome::Duplicate | AcceptOutcome::Conflict => Status::Duplicate,
             },
             delivery_id: receipt.id,
             message_id: receipt.message_id,

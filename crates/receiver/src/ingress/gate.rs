@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use contract::time::Clock;
-use inbox::Sightings;
+use inbox::RejectionLog;
 use server::connections::Permit;
 use server::problem::SOON;
 use server::request_id::RequestId;
@@ -38,11 +38,11 @@ impl Gate {
         sources: &[Arc<Source>],
         limits: &Limits,
         clock: Clock,
-        sightings: Sightings,
+        rejections: RejectionLog,
         stop: CancellationToken,
     ) -> Self {
         let reader = Reader::new(limits);
-        let diagnoses = Diagnoses::new(sources, reader.clone(), sightings, stop.clone());
+        let diagnoses = Diagnoses::new(sources, reader.clone(), rejections, stop.clone());
         Gate { reader, clock, diagnoses, stop }
     }
 

@@ -11,7 +11,7 @@ use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt;
 use http::{Extensions, HeaderValue, StatusCode};
-use inbox::{Sighting, Sightings};
+use inbox::{Rejection, RejectionLog};
 use server::problem::{INTERNAL, Problem};
 use server::request_id::{REQUEST_ID, RequestId};
 use signature::Fingerprint;
@@ -71,7 +71,7 @@ pub(super) struct Known {
 pub(super) struct Recorder {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
-    pub(super) sightings: Sightings,
+    pub(super) rejections: RejectionLog,
 }
 
 /// Gives the request an id, turns a panic into a 500, counts, and logs.
@@ -110,8 +110,8 @@ where
         }
         _ => {}
     }
-    if let Some(seen) = sighting(&id, status, &known, || format!("{method} {}", uri.path())) {
-        recorder.sightings.saw(Sighting { at: (recorder.clock)(), ..seen });
+    if let Some(seen) = rejection(&id, status, &known, || format!("{method} {}", uri.path())) {
+        recorder.rejections.note(Rejection { at: (recorder.clock)(), ..seen });
     }
     match known.source {
         // The path of a delivery may be a secret; its source says enough.
@@ -132,12 +132,12 @@ where
 }
 
 /// What is to be told of a request that brought nothing new. A path is told only if it is no source's and no page's.
-fn sighting(
+fn rejection(
     id: &str,
     status: StatusCode,
     known: &Known,
     target: impl FnOnce() -> String,
-) -> Option<Sighting> {
+) -> Option<Rejection> {
     let is_known = matches!(known.outcome, Some("duplicate" | "conflict"));
     let is_told = match known.source {
         Some(_) => known.hook.is_none() && (known.reason.is_some() || is_known),
@@ -149,7 +149,7 @@ fn sighting(
     let is_elsewhere = known.source.is_none();
     let target = is_elsewhere.then(|| target().chars().take(LONGEST_TARGET).collect());
     let known = known.clone();
-    Some(Sighting {
+    Some(Rejection {
         request_id: id.to_owned(),
         at: Timestamp::UNIX_EPOCH,
         source: known.source,

@@ -300,8 +300,8 @@ fn accepted() -> Response {
     let content = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name(Answer::name())))
         .examples_from_iter([
-            example("accepted", "Seen for the first time"),
-            example("duplicate", "Seen before"),
+            example("accepted", "AcceptOutcome for the first time"),
+            example("duplicate", "AcceptOutcome before"),
         ])
         .build();
     ResponseBuilder::new()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use contract::catalog::Catalog;
 use contract::event::DeliveryId;
-use inbox::{Detail, Entry, Filter, Inbox, Route, Seen, State};
+use inbox::{AcceptOutcome, Detail, Entry, Filter, Inbox, Route, State};
 use receiver::dispatch::{Dispatcher, Parts, Schedule};
 use telemetry::Metrics;
 use tokio::task::JoinHandle;
@@ -81,7 +81,7 @@ impl Fixture {
         let id = format!("{}", fastrand::u64(..));
         let sent = message(&id).body(body).verified();
         let receipt = self.inbox.accept(sent, route, at(0)).await.unwrap();
-        assert_eq!(receipt.seen, Seen::New);
+        assert_eq!(receipt.outcome, AcceptOutcome::New);
         receipt.id
     }
 

@@ -15,9 +15,9 @@ use contract::time::{Clock, system_clock};
 use fixture;
 use futures_util::FutureExt;
 use inbox::{
-    self, AttemptEntry, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookRecord,
-    Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, Sighting, Sightings, Standing,
-    State, Verdict,
+    self, AcceptOutcome, AttemptEntry, Backlog, Claim, DedupCache, Detail, Entry, Filter,
+    HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt,
+    Rejection, RejectionLog, Route, State, Verdict,
 };
 use proptest::prelude::*;
 use receiver::ingress::{Parts, Routes};
@@ -512,7 +512,7 @@ impl Inbox for Store {
         if let Store::Silent = self {
             std::future::pending::<()>().await;
         }
-        self.check(Receipt { id: 1, message_id: delivery.message_id, seen: Seen::New })
+        self.check(Receipt { id: 1, message_id: delivery.message_id, outcome: AcceptOutcome::New })
     }
     async fn check(&self) -> inbox::Result<()> {
         self.check(())
@@ -538,7 +538,7 @@ impl Inbox for Store {
     async fn replayable(&self, _: Filter) -> inbox::Result<Vec<DeliveryId>> {
         unreachable!("nothing is browsed here")
     }
-    async fn catch_up(&self, _: Timestamp) -> inbox::Result<Standing> {
+    async fn catch_up(&self, _: Timestamp) -> inbox::Result<Backlog> {
         unreachable!("nothing waits here")
     }
     async fn replay(&self, _: Filter, _: Timestamp) -> inbox::Result<u64> {
@@ -556,10 +556,10 @@ impl Inbox for Store {
     async fn keys(&self) -> inbox::Result<Vec<KeyUse>> {
         unreachable!("nothing keeps house here")
     }
-    async fn note_sightings(&self, _: Vec<Sighting>) -> inbox::Result<()> {
+    async fn note_rejections(&self, _: Vec<Rejection>) -> inbox::Result<()> {
         self.check(())
     }
-    async fn sightings(&self) -> inbox::Result<Vec<Sighting>> {
+    async fn rejections(&self) -> inbox::Result<Vec<Rejection>> {
         unreachable!("nothing is browsed here")
     }
     async fn log_hooks(&self, _: Vec<HookRecord>) -> inbox::Result<()> {
@@ -598,9 +598,9 @@ fn routes_within(
         hooks: Vec::new(),
         calls: TaskTracker::new(),
         handlers: Arc::new(catalog.bind(&unbounded_channel().0).unwrap()),
-        front: Front::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
+        front: DedupCache::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
         hook_log: receiver::hook_log::HookLog::new(Arc::clone(&inbox), Arc::default()).0,
-        sightings: Sightings::new(Arc::clone(&inbox)).0,
+        rejections: RejectionLog::new(Arc::clone(&inbox)).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),
