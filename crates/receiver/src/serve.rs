@@ -16,13 +16,13 @@ use futures_util::FutureExt as _;
 use inbox::{
     Backlog, DedupCache, Inbox, InboxError, Options, RejectionLog, STEP_ROWS, State, throttled_step,
 };
-use server::full_disk::wait_for_room;
+use server::full_disk::wait_for_disk_space;
 use server::login::{Login, require_login};
 use server::open_files::allow_connections;
 use settings::{Config, is_loopback};
 use source::{HookRoute, Source};
 use telemetry::Metrics;
-use telemetry::trust::{Trust, Verdict};
+use telemetry::clock_monitor::{ClockMonitor, ClockVerdict};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -68,7 +68,8 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::default());
     allow_connections(config.limits.connections, 0);
     let inbox = || open(&config).boxed();
-    let inbox = wait_for_room(inbox, inbox::is_full, &listener, &config.limits, &stop).await?;
+    let inbox =
+        wait_for_disk_space(inbox, inbox::is_full, &listener, &config.limits, &stop).await?;
     let Some(inbox) = inbox else { return Ok(()) };
     let trust = catch_up(inbox.as_ref(), clock()).await;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
@@ -181,7 +182,7 @@ async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {
 }
 
 /// Lets nothing wait for a clock that was ahead, and remembers how far the inbox has come, if it can be asked now.
-async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<Trust> {
+async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<ClockMonitor> {
     let Backlog { newest, made_due, waiting, next } = match inbox.catch_up(now).await {
         Ok(backlog) => backlog,
         Err(error) => {
@@ -202,15 +203,15 @@ async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<Trust> {
             next, "the clock is behind: retries wait until it has caught up"
         );
     }
-    Some(Trust::new(now, newest))
+    Some(ClockMonitor::new(now, newest))
 }
 
 /// Says when the clock was set, and whether it may be pruned by.
-async fn follow(inbox: &dyn Inbox, trust: &mut Trust, now: Timestamp) -> bool {
+async fn follow(inbox: &dyn Inbox, trust: &mut ClockMonitor, now: Timestamp) -> bool {
     match trust.judge(now) {
-        Verdict::Right => true,
-        Verdict::Doubted => false,
-        Verdict::Jumped(ahead) => {
+        ClockVerdict::Plausible => true,
+        ClockVerdict::Suspect => false,
+        ClockVerdict::Jumped(ahead) => {
             let ahead_s = ahead.num_seconds();
             warn!(
                 ahead_s,
@@ -218,7 +219,7 @@ async fn follow(inbox: &dyn Inbox, trust: &mut Trust, now: Timestamp) -> bool {
             );
             false
         }
-        Verdict::Behind(behind) => {
+        ClockVerdict::Behind(behind) => {
             warn!(behind_s = behind.num_seconds(), "the clock is behind what was expected");
             catch_up(inbox, now).await;
             true
@@ -231,7 +232,7 @@ async fn keep_house(
     config: &Config,
     inbox: &dyn Inbox,
     clock: &Clock,
-    mut trust: Option<Trust>,
+    mut trust: Option<ClockMonitor>,
     metrics: &Metrics,
     keys: &mut KeyTimes,
     stop: CancellationToken,

@@ -201,7 +201,7 @@ impl Database {
         let has_room = (self.reserve.make() || self.has_spare_pages()) && self.reserve.holds(log);
         if has_room == self.was_full {
             match has_room {
-                true => info!("the {} has room again", self.noun),
+                true => info!("the {} has space again", self.noun),
                 false => warn!(
                     needed = self.reserve.needed(),
                     log,

@@ -6,7 +6,7 @@ use contract::catalog::{BodyModel, EventRow, HookRow, Table};
 use contract::event::Dialect;
 use contract::hook::RemoteError;
 use serde_json::{Value, json};
-use server::problem::{self, Kind, Problem};
+use server::problem::{self, Problem, ProblemKind};
 use source::{Fact, Header, Places, Source};
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
@@ -25,7 +25,7 @@ use crate::ingress::answer::Answer;
 pub(super) const JSON: &str = "application/json";
 
 /// The answers to a delivery besides success.
-pub(super) const REFUSALS: [&Kind; 8] = [
+pub(super) const REFUSALS: [&ProblemKind; 8] = [
     &problem::BAD_REQUEST,
     &problem::UNAUTHORIZED,
     &problem::METHOD_NOT_ALLOWED,
@@ -273,11 +273,11 @@ pub(super) fn responses() -> BTreeMap<String, RefOr<Response>> {
 }
 
 /// The reference to the answer for a kind of refusal.
-pub(super) fn refusal_ref(kind: &Kind) -> Ref {
+pub(super) fn refusal_ref(kind: &ProblemKind) -> Ref {
     Ref::from_response_name(refusal_name(kind))
 }
 
-fn refusal_name(kind: &Kind) -> String {
+fn refusal_name(kind: &ProblemKind) -> String {
     kind.status.canonical_reason().unwrap_or(kind.title).replace(' ', "")
 }
 
@@ -310,7 +310,7 @@ fn accepted() -> Response {
         .build()
 }
 
-fn refusal(kind: &Kind) -> Response {
+fn refusal(kind: &ProblemKind) -> Response {
     let status = kind.status.as_u16();
     let example = json!({"type": kind.uri, "title": kind.title, "status": status});
     let content = ContentBuilder::new()

@@ -3,7 +3,7 @@
 use contract::catalog::{BodyModel, HookRow, Table, segment};
 use contract::hook::RemoteError;
 use serde_json::Value;
-use server::problem::{self, Kind};
+use server::problem::{self, ProblemKind};
 use source::{HookRoute, Unhandled};
 use utoipa::ToSchema;
 use utoipa::openapi::path::{
@@ -19,7 +19,7 @@ use super::operations::{first_sentence, requirement};
 pub(super) const HOOKS: &str = "hooks";
 
 /// The refusals of a call, besides the hook's own failures.
-const REFUSALS: [&Kind; 7] = [
+const REFUSALS: [&ProblemKind; 7] = [
     &problem::BAD_REQUEST,
     &problem::UNAUTHORIZED,
     &problem::METHOD_NOT_ALLOWED,
