@@ -1,4 +1,4 @@
-//! The receiver: HTTP ingress, dispatch to handlers, the OpenAPI document, and the process that runs them.
+//! Receiver: HTTP ingress, dispatch to handlers, the OpenAPI document, and the process that runs them.
 //!
 //! It may depend on every crate below it; only the doctor, the commands and the façade may depend on it.
 

@@ -57,12 +57,16 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
     let config = settings::load(&overrides)?;
     let _log = start_log(&config.log)?;
     let inbox: Arc<dyn Inbox> = Arc::new(AppendFile::open(file)?);
-    let parts = ingress::Parts {
+    let parts = ingress::IngressParts {
         sources: config.sources()?,
         hooks: Vec::new(),
         calls: TaskTracker::new(),
         handlers: Arc::new(fixture::catalog().bind(&fixture::Context::default())?),
-        front: DedupCache::new(Arc::clone(&inbox), config.dedup.remembered, TimeDelta::days(7)),
+        dedup_cache: DedupCache::new(
+            Arc::clone(&inbox),
+            config.dedup.remembered,
+            TimeDelta::days(7),
+        ),
         hook_log: receiver::hook_log::HookLog::new(Arc::clone(&inbox), Arc::default()).0,
         rejections: RejectionLog::new(Arc::clone(&inbox)).0,
         inbox,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use contract::catalog::Catalog;
 use contract::event::DeliveryId;
 use inbox::{AcceptOutcome, Detail, Entry, Filter, Inbox, Route, State};
-use receiver::dispatch::{Dispatcher, Parts, Schedule};
+use receiver::dispatch::{DispatchOptions, Dispatcher, Schedule};
 use telemetry::Metrics;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ impl Fixture {
 
     fn dispatcher_of(&self, catalog: Catalog<Context>, slots: usize) -> Arc<Dispatcher> {
         let seconds = Arc::clone(&self.seconds);
-        let parts = Parts {
+        let parts = DispatchOptions {
             schedule: Schedule::new([10, 100].map(Duration::from_secs).to_vec(), 0.0),
             timeout: self.timeout,
             concurrency: slots,

@@ -20,7 +20,7 @@ use inbox::{
     Rejection, RejectionLog, Route, State, Verdict,
 };
 use proptest::prelude::*;
-use receiver::ingress::{Parts, Routes};
+use receiver::ingress::{IngressParts, Routes};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use settings::parse;
@@ -593,12 +593,12 @@ fn routes_within(
     stop: CancellationToken,
 ) -> Routes {
     let config = parse(&format!("{SOURCES}[limits]\n{limits}\n"), [], "test").unwrap();
-    let parts = Parts {
+    let parts = IngressParts {
         sources: config.sources().unwrap(),
         hooks: Vec::new(),
         calls: TaskTracker::new(),
         handlers: Arc::new(catalog.bind(&unbounded_channel().0).unwrap()),
-        front: DedupCache::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
+        dedup_cache: DedupCache::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
         hook_log: receiver::hook_log::HookLog::new(Arc::clone(&inbox), Arc::default()).0,
         rejections: RejectionLog::new(Arc::clone(&inbox)).0,
         inbox,
@@ -674,7 +674,7 @@ async fn a_panic_is_answered_500_and_logged_with_its_source_and_not_with_a_path(
     assert_eq!(status(&routes, ping()).await.0, 500);
     drop(logging);
     let log = std::fs::read_to_string(file.path()).unwrap();
-    let line = log.lines().find(|line| line.contains("answering it has panicked")).unwrap();
+    let line = log.lines().find(|line| line.contains("the request handling panicked")).unwrap();
     assert!(line.contains(r#""source":"#) && line.contains(r#""request.id":"#), "{line}");
     assert!(!log.contains(PING), "{log}");
 }
