@@ -43,7 +43,7 @@ impl DedupCache {
     /// Stores a delivery, unless it is known. Once this returns, it is durable.
     ///
     /// # Errors
-    /// As [`Inbox::accept`].
+    /// Those of [`Inbox::accept`].
     pub async fn accept(
         &self,
         delivery: Verified,

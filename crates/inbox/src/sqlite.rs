@@ -31,7 +31,7 @@ use super::{
     KeyUse, Lease, Options, Receipt, Rejection, Result, Route, State, Verdict,
 };
 use dedup::DedupIndex;
-use state::{Tx, WriterState};
+use state::{InboxTx, InboxWriterState};
 
 /// Copies an inbox to a new file.
 pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<store::Backup> {
@@ -40,7 +40,7 @@ pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<store::Backup> {
 
 /// Inbox in a SQLite file.
 pub struct Sqlite {
-    store: Store<WriterState>,
+    store: Store<InboxWriterState>,
 }
 
 impl Sqlite {
@@ -52,12 +52,13 @@ impl Sqlite {
         let Options { queue, exclusive } = options;
         let state = |db: &Connection| {
             if !exclusive {
-                return Ok(WriterState::new(None));
+                return Ok(InboxWriterState::new(None));
             }
             rows::orphan_leases(db).context("it cannot be written")?;
-            Ok(WriterState::new(Some(DedupIndex::load(db)?)))
+            Ok(InboxWriterState::new(Some(DedupIndex::load(db)?)))
         };
-        let store = Store::open(path, &schema::SCHEMA, store::Options { queue, exclusive }, state)?;
+        let store =
+            Store::open(path, &schema::SCHEMA, store::StoreOptions { queue, exclusive }, state)?;
         Ok(Sqlite { store })
     }
 
@@ -72,7 +73,7 @@ impl Sqlite {
     async fn call<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut InboxTx<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         Ok(self.store.writer.call(work).await?)
     }
@@ -80,7 +81,7 @@ impl Sqlite {
     async fn call_soon<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut InboxTx<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         Ok(self.store.writer.call_soon(work).await?)
     }
@@ -152,7 +153,7 @@ impl Inbox for Sqlite {
     async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {
         // Handed back to be freed elsewhere, as in `accept`.
         let bytes = calls.iter().map(HookRecord::size).sum();
-        let log = move |tx: &mut Tx<'_>| hooks::log(tx.db, &calls).map(|()| calls);
+        let log = move |tx: &mut InboxTx<'_>| hooks::log(tx.db, &calls).map(|()| calls);
         Ok(self.store.writer.add_soon(bytes, log).await.map(drop)?)
     }
 

@@ -30,9 +30,9 @@ pub use schema::Schema;
 pub use work::{Tx, Work, WriterState, fire_and_forget};
 pub use writer::{Queue, Writer, stopped};
 
-/// Options for opening a store.
+/// StoreOptions for opening a store.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct StoreOptions {
     /// Capacity of the writer's queue, in calls; further calls are refused with [`Error::Busy`].
     pub queue: usize,
     /// True if this process is the file's one owner: only the owner migrates the schema and checkpoints the log.
@@ -57,7 +57,7 @@ impl<S: WriterState> Store<S> {
     pub fn open(
         path: &Path,
         schema: &Schema,
-        options: Options,
+        options: StoreOptions,
         prepare: impl Fn(&Connection) -> anyhow::Result<S>,
     ) -> anyhow::Result<Self> {
         let (noun, is_owner) = (schema.noun, options.exclusive);

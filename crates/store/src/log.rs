@@ -26,7 +26,7 @@ pub(super) struct Damage {
 
 /// Number of frames of the log that had been checkpointed when the last process ended, by the log's index.
 ///
-/// It is 0 if the index belongs to another log, as after a power cut.
+/// The number is 0 if the index belongs to another log, as after a power cut.
 pub(super) fn checkpointed(log: &Path, index: &Path) -> io::Result<u64> {
     let (mut header, mut counts) = ([0; HEADER], [0; 100]);
     File::open(log)?.read_exact(&mut header)?;

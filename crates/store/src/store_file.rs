@@ -17,7 +17,7 @@ pub(super) const CHECKPOINTED_FRAMES: u64 = 96;
 
 /// A database file in use.
 ///
-/// It holds its own descriptors. Closing any descriptor of a file gives up all record locks that the process has on it,
+/// The value holds its own descriptors. Closing any descriptor of a file gives up all record locks that the process has on it,
 /// SQLite's included, so this value must outlive the connections.
 pub(super) struct StoreFile {
     path: PathBuf,

@@ -52,7 +52,7 @@ impl Home {
     }
 
     fn try_open(&self, path: &Path) -> anyhow::Result<Store<Count>> {
-        let options = Options { queue: 16, exclusive: true };
+        let options = StoreOptions { queue: 16, exclusive: true };
         Store::open(path, &SCHEMA, options, |_| Ok(Count::default()))
     }
 
@@ -181,7 +181,7 @@ async fn one_file_has_one_owner_by_whatever_name() {
     }
     drop(store);
     for exclusive in [true, false] {
-        let options = Options { queue: 16, exclusive };
+        let options = StoreOptions { queue: 16, exclusive };
         let opened = Store::open(&hard, &SCHEMA, options, |_| Ok(Count::default()));
         let error = format!("{:#}", opened.err().unwrap());
         assert!(error.contains("second name"), "{error}");
@@ -199,7 +199,7 @@ async fn a_damaged_log_takes_back_nothing_that_has_been_moved() {
     for _ in 0..5 {
         store.writer.call(insert).await.unwrap();
     }
-    // A reader keeps the log from beginning anew, so that moved frames stay in it.
+    // A reader keeps the log from restarting, so that checkpointed frames stay in it.
     mover.execute_batch("BEGIN; SELECT * FROM row").unwrap();
     let moved =
         store.read(|db| db.query_row("PRAGMA wal_checkpoint", [], |row| row.get::<_, i64>(2)));

@@ -28,14 +28,14 @@ pub struct Writer<S: WriterState> {
 }
 
 /// Sending end of the writer's queue.
-pub struct Queue<S: WriterState>(SyncSender<Request<S>>);
+pub struct Queue<S: WriterState>(SyncSender<WriterRequest<S>>);
 
 impl<S: WriterState> Writer<S> {
     /// Starts the thread; `queue` is the capacity of its queue, in calls.
     pub(super) fn spawn(db: Database, state: S, queue: usize, noun: &str) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(queue);
         let longest = db.longest_batch();
-        let requests = Requests { queue: receiver, batch: Vec::new(), bytes: 0, longest, state };
+        let requests = WriterQueue { queue: receiver, batch: Vec::new(), bytes: 0, longest, state };
         let thread = std::thread::Builder::new()
             .name(format!("{noun}-writer"))
             .spawn(move || run(db, requests))?;
@@ -86,16 +86,16 @@ impl<S: WriterState> Writer<S> {
     {
         let (reply, answer) = oneshot::channel();
         let call = WriterCall { work: Some(work), result: None, reply };
-        self.enqueue(Request::Run(Work { task: Box::new(call), options }))?;
+        self.enqueue(WriterRequest::Run(Work { task: Box::new(call), options }))?;
         answer.await.map_err(|_| stopped())?
     }
 
     /// Sends a message to the writer's state.
     pub fn send(&self, message: S::Message) -> Result<&Queue<S>> {
-        self.enqueue(Request::Message(message))
+        self.enqueue(WriterRequest::Message(message))
     }
 
-    fn enqueue(&self, request: Request<S>) -> Result<&Queue<S>> {
+    fn enqueue(&self, request: WriterRequest<S>) -> Result<&Queue<S>> {
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
         match queue.0.try_send(request) {
             Ok(()) => Ok(queue),
@@ -118,7 +118,7 @@ impl<S: WriterState> Drop for Writer<S> {
 impl<S: WriterState> Queue<S> {
     /// Enqueues work, and waits while the queue is full. It is dropped if the writer has stopped.
     pub fn push(&self, work: Work<S>) {
-        let _ = self.0.send(Request::Run(work));
+        let _ = self.0.send(WriterRequest::Run(work));
     }
 }
 
@@ -128,7 +128,7 @@ pub fn stopped() -> Error {
 }
 
 /// Item of the writer's queue.
-enum Request<S: WriterState> {
+enum WriterRequest<S: WriterState> {
     /// Work for the next transaction.
     Run(Work<S>),
     /// A message to the state.
@@ -136,8 +136,8 @@ enum Request<S: WriterState> {
 }
 
 /// The queue, and the batch for the next transaction.
-struct Requests<S: WriterState> {
-    queue: Receiver<Request<S>>,
+struct WriterQueue<S: WriterState> {
+    queue: Receiver<WriterRequest<S>>,
     batch: Vec<Work<S>>,
     /// Approximate size of the rows that the batch adds, and its limit, in bytes.
     bytes: u64,
@@ -145,7 +145,7 @@ struct Requests<S: WriterState> {
     state: S,
 }
 
-impl<S: WriterState> Requests<S> {
+impl<S: WriterState> WriterQueue<S> {
     /// Waits until a transaction has something to do. Returns false if the queue is closed.
     fn wait(&mut self) -> bool {
         loop {
@@ -184,7 +184,7 @@ impl<S: WriterState> Requests<S> {
         self.batch.len() >= BATCH || self.bytes >= self.longest
     }
 
-    fn next(&mut self, end: Instant) -> Option<Request<S>> {
+    fn next(&mut self, end: Instant) -> Option<WriterRequest<S>> {
         let is_awake = self.state.next_wakeup() == Some(Duration::ZERO);
         if is_awake || self.batch.iter().any(|work| work.options.is_urgent) {
             std::thread::yield_now();
@@ -193,18 +193,18 @@ impl<S: WriterState> Requests<S> {
         self.queue.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
     }
 
-    fn take(&mut self, request: Request<S>) {
+    fn take(&mut self, request: WriterRequest<S>) {
         match request {
-            Request::Run(work) => {
+            WriterRequest::Run(work) => {
                 self.bytes += work.options.adds.unwrap_or(0);
                 self.batch.push(work);
             }
-            Request::Message(message) => self.state.on_message(message),
+            WriterRequest::Message(message) => self.state.on_message(message),
         }
     }
 }
 
-fn run<S: WriterState>(mut db: Database, mut requests: Requests<S>) {
+fn run<S: WriterState>(mut db: Database, mut requests: WriterQueue<S>) {
     loop {
         let step = || run_transaction(&mut db, &mut requests);
         match std::panic::catch_unwind(AssertUnwindSafe(step)) {
@@ -228,7 +228,7 @@ fn run<S: WriterState>(mut db: Database, mut requests: Requests<S>) {
 }
 
 /// Waits for work and runs it in one transaction. Returns false if the queue is closed.
-fn run_transaction<S: WriterState>(db: &mut Database, requests: &mut Requests<S>) -> bool {
+fn run_transaction<S: WriterState>(db: &mut Database, requests: &mut WriterQueue<S>) -> bool {
     if !requests.wait() {
         return false;
     }
@@ -241,7 +241,7 @@ fn run_transaction<S: WriterState>(db: &mut Database, requests: &mut Requests<S>
     true
 }
 
-impl<S: WriterState> Requests<S> {
+impl<S: WriterState> WriterQueue<S> {
     /// Answers the batch. The state follows the commit; the callers also get the failure of a commit that will not last.
     fn end(&mut self, failure: Option<&Error>, reported: Option<&Error>) {
         for work in self.batch.drain(..) {

@@ -15,11 +15,11 @@ use super::browse;
 use super::columns::{dialect, environment, millis, state_number, timestamp};
 use super::dedup::DeliveryIdentity;
 use super::spans;
-use super::state::Tx;
+use super::state::InboxTx;
 
 /// Looks up and inserts in one transaction of the one writer, so that of equal deliveries exactly one is new.
 pub(super) fn accept(
-    tx: &mut Tx<'_>,
+    tx: &mut InboxTx<'_>,
     delivery: &Verified,
     headers: &str,
     route: &Route,
@@ -61,7 +61,7 @@ pub(super) fn accept(
 }
 
 /// Compares a resend with the stored bytes, and counts a conflict.
-fn compare(tx: &Tx<'_>, id: DeliveryId, digest: &[u8; 32]) -> rusqlite::Result<AcceptOutcome> {
+fn compare(tx: &InboxTx<'_>, id: DeliveryId, digest: &[u8; 32]) -> rusqlite::Result<AcceptOutcome> {
     let kept: Vec<u8> = tx
         .db
         .prepare_cached("SELECT digest FROM delivery WHERE id = ?1")?
@@ -77,7 +77,7 @@ fn compare(tx: &Tx<'_>, id: DeliveryId, digest: &[u8; 32]) -> rusqlite::Result<A
 
 /// Inserts the work row of a new delivery. If it is due and a claim waits, it goes to that claim at once.
 fn enqueue(
-    tx: &mut Tx<'_>,
+    tx: &mut InboxTx<'_>,
     id: DeliveryId,
     delivery: &Verified,
     route: &Route,
@@ -142,7 +142,7 @@ fn first_claim(
 }
 
 /// True if another unfinished delivery has the same ordering key.
-fn is_behind(tx: &Tx<'_>, key: Option<&str>, id: DeliveryId) -> rusqlite::Result<bool> {
+fn is_behind(tx: &InboxTx<'_>, key: Option<&str>, id: DeliveryId) -> rusqlite::Result<bool> {
     let Some(key) = key else { return Ok(false) };
     tx.db
         .prepare_cached(
@@ -258,7 +258,7 @@ fn due_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Due> {
 }
 
 pub(super) fn finish(
-    tx: &mut Tx<'_>,
+    tx: &mut InboxTx<'_>,
     lease: &Lease,
     verdict: &Verdict,
     now: Timestamp,
@@ -299,7 +299,7 @@ pub(super) fn finish(
     Ok(true)
 }
 
-fn release(tx: &mut Tx<'_>, lease: &Lease, until: Timestamp) -> rusqlite::Result<bool> {
+fn release(tx: &mut InboxTx<'_>, lease: &Lease, until: Timestamp) -> rusqlite::Result<bool> {
     let released = tx
         .db
         .prepare_cached(
@@ -339,7 +339,7 @@ fn record(
 }
 
 /// Makes the oldest unfinished delivery of the ordering key due, after the one before it has ended.
-fn promote(tx: &mut Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Result<()> {
+fn promote(tx: &mut InboxTx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Result<()> {
     let Some(key) = key else { return Ok(()) };
     let next: Option<DeliveryId> = tx
         .db
@@ -356,7 +356,11 @@ fn promote(tx: &mut Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Resu
     Ok(())
 }
 
-pub(super) fn replay(tx: &mut Tx<'_>, filter: &Filter, now: Timestamp) -> rusqlite::Result<u64> {
+pub(super) fn replay(
+    tx: &mut InboxTx<'_>,
+    filter: &Filter,
+    now: Timestamp,
+) -> rusqlite::Result<u64> {
     let ended = browse::replayable(tx.db, filter)?;
     let mut key_of = tx.db.prepare_cached("SELECT ordering_key FROM work WHERE id = ?1")?;
     let mut restart = tx.db.prepare_cached(
@@ -376,7 +380,7 @@ pub(super) fn replay(tx: &mut Tx<'_>, filter: &Filter, now: Timestamp) -> rusqli
 
 /// Deletes old deliveries. The newest delivery is never pruned, so that its id is never reused.
 pub(super) fn prune(
-    tx: &Tx<'_>,
+    tx: &InboxTx<'_>,
     state: State,
     before: Timestamp,
     limit: usize,
@@ -422,7 +426,7 @@ pub(super) fn delete(
     Ok(deleted)
 }
 
-pub(super) fn note_keys(tx: &Tx<'_>, uses: &[KeyUse]) -> rusqlite::Result<()> {
+pub(super) fn note_keys(tx: &InboxTx<'_>, uses: &[KeyUse]) -> rusqlite::Result<()> {
     let mut note = tx.db.prepare_cached(
         "INSERT INTO key_use (source, key, last_used) VALUES (?1, ?2, ?3)
          ON CONFLICT (source, key) DO UPDATE SET last_used = max(last_used, excluded.last_used)",
@@ -438,7 +442,7 @@ pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
 }
 
-pub(super) fn catch_up(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Backlog> {
+pub(super) fn catch_up(tx: &mut InboxTx<'_>, now: Timestamp) -> rusqlite::Result<Backlog> {
     const WAITING: &str = "FROM work WHERE due_at IS NOT NULL AND due_at > ?1 AND state = 0";
     let time =
         |row: &Row<'_>, column| row.get::<_, Option<i64>>(column).map(|time| time.map(timestamp));

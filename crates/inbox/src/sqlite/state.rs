@@ -4,18 +4,18 @@ use super::dedup::DedupIndex;
 use super::pending_claims::PendingClaims;
 
 /// The open transaction, as passed to a call.
-pub(super) type Tx<'c> = store::Tx<'c, WriterState>;
+pub(super) type InboxTx<'c> = store::Tx<'c, InboxWriterState>;
 
 /// In-memory state of the writer.
-pub(super) struct WriterState {
+pub(super) struct InboxWriterState {
     pub(super) claims: PendingClaims,
     pub(super) dedup: Option<DedupIndex>,
 }
 
-impl WriterState {
+impl InboxWriterState {
     /// Creates the state; `dedup` is given if this process may add identities.
     pub(super) fn new(dedup: Option<DedupIndex>) -> Self {
-        WriterState { claims: PendingClaims::default(), dedup }
+        InboxWriterState { claims: PendingClaims::default(), dedup }
     }
 
     /// The dedup index, if this process may add to it.

@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 
 use super::super::{Claim, InboxError, Result, Verdict};
 use super::pending_claims::PendingClaim;
-use super::state::{Tx, WriterState};
+use super::state::{InboxTx, InboxWriterState};
 use super::{browse, rows};
 
 /// Upper bound of a claim's patience.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl store::WriterState for WriterState {
+impl store::WriterState for InboxWriterState {
     type Message = PendingClaim;
 
     fn on_message(&mut self, claim: PendingClaim) {
@@ -52,7 +52,7 @@ impl store::WriterState for WriterState {
 
 /// Waits in the writer for up to `max` due deliveries. They are released if the caller has gone.
 pub(super) async fn claim(
-    writer: &Writer<WriterState>,
+    writer: &Writer<InboxWriterState>,
     max: usize,
     lease: Duration,
     clock: Clock,
@@ -71,7 +71,7 @@ pub(super) async fn claim(
 /// Reply to a claim in transit. Dropping it releases the claimed deliveries.
 struct Claimed<'w> {
     answer: oneshot::Receiver<Result<Vec<Claim>>>,
-    queue: &'w Queue<WriterState>,
+    queue: &'w Queue<InboxWriterState>,
 }
 
 impl Drop for Claimed<'_> {
@@ -85,8 +85,8 @@ impl Drop for Claimed<'_> {
 }
 
 /// Releases claims, as of the time at which they were made.
-fn give_back(claims: Vec<Claim>) -> Work<WriterState> {
-    fire_and_forget(move |tx: &mut Tx<'_>| {
+fn give_back(claims: Vec<Claim>) -> Work<InboxWriterState> {
+    fire_and_forget(move |tx: &mut InboxTx<'_>| {
         claims.iter().try_for_each(|Claim { lease, .. }| {
             rows::finish(tx, lease, &Verdict::Released, lease.started).map(drop)
         })

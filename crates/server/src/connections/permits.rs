@@ -19,11 +19,11 @@ struct PoolState {
 /// Rank of a connection in the order of eviction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum EvictionRank {
-    /// It has carried no authentic request; ordered by time of opening.
+    /// A connection that has carried no authentic request; ordered by time of opening.
     Unproven(u64),
-    /// It has carried an authentic request and is idle; ordered by its last request.
+    /// An idle connection that has carried an authentic request; ordered by its last request.
     Idle(u64),
-    /// It has carried an authentic request, but its current one is not authenticated yet; ordered by its start.
+    /// A connection that has carried an authentic request, whose current one is not authenticated yet; ordered by its start.
     Asking(u64),
 }
 
