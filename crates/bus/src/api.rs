@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use server::connections::Permit;
-use server::origin::names_this_machine;
+use server::origin::is_loopback_host;
 use subtle::ConstantTimeEq;
 use text::field::{self, MediaType};
 use utoipa::ToSchema;
@@ -58,7 +58,7 @@ async fn admit(
     let headers = request.headers();
     let passes = match &key {
         Some(key) => has_key(headers, key),
-        None => names_this_machine(headers) && !is_another_sites(headers),
+        None => is_loopback_host(headers) && !is_another_sites(headers),
     };
     let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
     if !passes && !is_probe {

@@ -39,7 +39,7 @@ use chrono::TimeDelta;
 use contract::time::Clock;
 use contract::time::Timestamp;
 use settings::{BusConfig, FaultsConfig};
-use telemetry::trust::{Trust, Verdict};
+use telemetry::clock_monitor::{ClockMonitor, ClockVerdict};
 use tokio::sync::mpsc::Sender as Records;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
@@ -175,7 +175,7 @@ impl Bus {
         let now = (options.clock)();
         let latest = outbox.latest().await?;
         let start = latest.map_or(now, |latest| latest.max(now));
-        let (trust, clock) = (Trust::new(now, latest), Arc::clone(&options.clock));
+        let (monitor, clock) = (ClockMonitor::new(now, latest), Arc::clone(&options.clock));
         let (records, kept) = mpsc::channel(RECORDS);
         let end = CancellationToken::new();
         let keeper = tokio::spawn(record::keep(
@@ -208,7 +208,7 @@ impl Bus {
             load: Load::default(),
         });
         bus.take_up(config).await?;
-        bus.workers.spawn(Arc::clone(&bus).keep_house(trust, clock));
+        bus.workers.spawn(Arc::clone(&bus).keep_house(monitor, clock));
         Ok(bus)
     }
 
@@ -309,17 +309,17 @@ impl Bus {
     }
 
     /// Forgets what is past its time, in small steps.
-    async fn keep_house(self: Arc<Self>, mut trust: Trust, clock: Clock) {
+    async fn keep_house(self: Arc<Self>, mut monitor: ClockMonitor, clock: Clock) {
         while !self.stop.is_cancelled() {
-            let verdict = trust.judge(clock());
-            if let Verdict::Jumped(ahead) = verdict {
+            let verdict = monitor.judge(clock());
+            if let ClockVerdict::Jumped(ahead) = verdict {
                 let ahead_s = ahead.num_seconds();
                 warn!(
                     ahead_s,
                     "the clock is far ahead of what was expected: nothing is pruned by it for a day"
                 );
             }
-            let may_prune = matches!(verdict, Verdict::Right | Verdict::Behind(_));
+            let may_prune = matches!(verdict, ClockVerdict::Plausible | ClockVerdict::Behind(_));
             let mut pruned = 0;
             while may_prune && !self.stop.is_cancelled() {
                 match self.outbox.prune(self.horizon()).await {

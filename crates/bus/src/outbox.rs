@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use contract::time::Timestamp;
-use store::{Backup, Options, Result, Schema, Store};
+use store::{Backup, Result, Schema, Store, StoreOptions};
 
 use crate::publication::Draft;
 
@@ -54,7 +54,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Opens what a URL names, or makes it.
     pub(super) fn open(url: &str, queue: usize) -> anyhow::Result<Self> {
-        let options = Options { queue, exclusive: true };
+        let options = StoreOptions { queue, exclusive: true };
         Ok(Outbox { store: Store::open(file(url)?, &SCHEMA, options, |_| Ok(()))? })
     }
 

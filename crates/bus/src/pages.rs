@@ -21,7 +21,7 @@ use http::header::{
 };
 use maud::html;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use server::origin::own_pages_only;
+use server::origin::same_origin_only;
 
 use super::api::status;
 use super::{Bus, BusError};
@@ -70,7 +70,7 @@ pub fn router(bus: Arc<Bus>) -> Router {
         .route("/admin/attempts", get(attempts::list))
         .route("/admin/attempts/{id}", get(attempts::show))
         .route("/admin/resend", get(resend::ask).post(resend::send))
-        .layer(from_fn(own_pages_only))
+        .layer(from_fn(same_origin_only))
         .layer(map_response(guarded))
         .with_state(bus)
 }

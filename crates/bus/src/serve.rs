@@ -8,11 +8,11 @@ use contract::catalog::Table;
 use futures_util::FutureExt as _;
 use server::connections;
 use server::docs;
-use server::full_disk::wait_for_room;
+use server::full_disk::wait_for_disk_space;
 use server::login::Login;
 use server::open_files::allow_connections;
 use server::origin::local_only;
-use server::seen_through;
+use server::run_to_completion;
 use settings::{Config, is_loopback};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -42,11 +42,11 @@ pub async fn serve_bus(
     }
     let options = Options { targets, ..options };
     let bus = || Bus::open(&config.bus, Types::of(catalog), options.clone()).boxed();
-    let bus = wait_for_room(bus, store::is_full, &listener, &config.limits, &stop).await?;
+    let bus = wait_for_disk_space(bus, store::is_full, &listener, &config.limits, &stop).await?;
     let Some(bus) = bus else { return Ok(()) };
     info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus takes events");
     let router = pages(config, &bus, key.is_some())?.merge(api::router(Arc::clone(&bus), key));
-    let router = router.layer(from_fn(seen_through));
+    let router = router.layer(from_fn(run_to_completion));
     connections::serve(listener, router, &config.limits, None, stop).await;
     bus.stop().await;
     info!("the bus has stopped");

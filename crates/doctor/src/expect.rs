@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use contract::catalog::Table;
 use contract::event::DeliveryId;
-use inbox::{self, Detail, Entry, Filter, Inbox, Options, Sighting, State};
+use inbox::{self, Detail, Entry, Filter, Inbox, Options, Rejection, State};
 use serde_json::{Value, json};
 use settings::Config;
 use text::inert;
@@ -33,7 +33,7 @@ pub struct Expected {
     /// How the model would fit it.
     pub(super) diff: Option<String>,
     /// What was refused, or known already, meanwhile.
-    pub(super) refused: Vec<Sighting>,
+    pub(super) refused: Vec<Rejection>,
 }
 
 /// Waits for the next delivery that is meant, or for the end of its time. What is refused meanwhile is told at once.
@@ -51,7 +51,7 @@ pub async fn expect(
     }
     let url = &config.inbox;
     ensure!(
-        inbox::is_there(url)?,
+        inbox::exists(url)?,
         "there is no inbox at {url}: start the receiver, and use its settings with --config"
     );
     let inbox = inbox::open(url, Options { queue: 16, exclusive: false })?;
@@ -86,7 +86,7 @@ pub async fn expect(
     Ok(Expected { delivery: Some(detail), notes, diff, refused })
 }
 
-fn nothing(refused: &[Sighting]) -> Note {
+fn nothing(refused: &[Rejection]) -> Note {
     let text = match refused.len() {
         0 => {
             "nothing arrived, and nothing was refused: the sender sends elsewhere, something before the receiver keeps it, or the receiver does not run; try `webhook-receiver doctor URL` from outside"
@@ -102,13 +102,13 @@ struct Watch<'a> {
     inbox: Arc<dyn Inbox>,
     last: DeliveryId,
     seen: HashSet<String>,
-    refused: Vec<Sighting>,
+    refused: Vec<Rejection>,
 }
 
 impl<'a> Watch<'a> {
     async fn begin(args: &'a DoctorArgs, inbox: Arc<dyn Inbox>) -> anyhow::Result<Self> {
         let newest = inbox.list(Filter { limit: Some(1), ..Filter::default() }).await?;
-        let seen = inbox.sightings().await?.into_iter().map(|seen| seen.request_id).collect();
+        let seen = inbox.rejections().await?.into_iter().map(|seen| seen.request_id).collect();
         let last = newest.first().map_or(0, |entry| entry.id);
         Ok(Watch { args, inbox, last, seen, refused: Vec::new() })
     }
@@ -138,21 +138,21 @@ impl<'a> Watch<'a> {
             }
             tell(&format!("another event arrived: {} ({})", entry.event_type, entry.message_id));
         }
-        for sighting in self.inbox.sightings().await? {
-            let is_other = sighting.source.is_some()
+        for rejection in self.inbox.rejections().await? {
+            let is_other = rejection.source.is_some()
                 && self.args.source.is_some()
-                && sighting.source != self.args.source;
-            if is_other || !self.seen.insert(sighting.request_id.clone()) {
+                && rejection.source != self.args.source;
+            if is_other || !self.seen.insert(rejection.request_id.clone()) {
                 continue;
             }
-            if let Some(id) = sighting.delivery
+            if let Some(id) = rejection.delivery
                 && let Some(detail) = self.inbox.show(id).await?
                 && self.is_meant(&detail.entry, catalog)
             {
-                return Ok(Some((id, Some(again(&sighting, &detail)))));
+                return Ok(Some((id, Some(again(&rejection, &detail)))));
             }
-            tell(&shown(&sighting));
-            self.refused.push(sighting);
+            tell(&shown(&rejection));
+            self.refused.push(rejection);
         }
         Ok(None)
     }
@@ -167,9 +167,9 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn again(sighting: &Sighting, detail: &Detail) -> Note {
+fn again(rejection: &Rejection, detail: &Detail) -> Note {
     let first = detail.entry.received_at.format("%Y-%m-%d %H:%M:%SZ");
-    match &sighting.reason {
+    match &rejection.reason {
         Some(reason) => {
             Note::new(Verdict::Warn, format!("the message came before, on {first}: {reason}"))
         }
@@ -181,12 +181,12 @@ fn again(sighting: &Sighting, detail: &Detail) -> Note {
 }
 
 /// A refused attempt in one line.
-fn shown(sighting: &Sighting) -> String {
-    let what = sighting.target.as_ref().or(sighting.source.as_ref()).cloned().unwrap_or_default();
-    let why = [sighting.reason.as_deref(), sighting.findings.as_deref()];
+fn shown(rejection: &Rejection) -> String {
+    let what = rejection.target.as_ref().or(rejection.source.as_ref()).cloned().unwrap_or_default();
+    let why = [rejection.reason.as_deref(), rejection.findings.as_deref()];
     let why: Vec<_> = why.into_iter().flatten().collect();
     let why = if why.is_empty() { "nothing is served there".to_owned() } else { why.join("; ") };
-    format!("{} {what}: {why} ({})", sighting.status, sighting.request_id)
+    format!("{} {what}: {why} ({})", rejection.status, rejection.request_id)
 }
 
 /// The delivery, once its handler has ended or has had its time.
@@ -229,8 +229,8 @@ impl fmt::Display for Expected {
         if !self.refused.is_empty() {
             writeln!(f, "\nrefused meanwhile:")?;
         }
-        for sighting in &self.refused {
-            writeln!(f, "  {}", inert(&shown(sighting)))?;
+        for rejection in &self.refused {
+            writeln!(f, "  {}", inert(&shown(rejection)))?;
         }
         Ok(())
     }

@@ -189,7 +189,7 @@ impl Probe {
     pub(super) async fn reason(&self, seen: &Seen) -> Option<String> {
         let (id, url) = (seen.request_id()?, self.target.inbox.clone()?);
         let open = || async move {
-            let open = move || match inbox::is_there(&url) {
+            let open = move || match inbox::exists(&url) {
                 Ok(true) => inbox::open(&url, Options { queue: 16, exclusive: false }).ok(),
                 _ => None,
             };
@@ -197,7 +197,7 @@ impl Probe {
         };
         let inbox = self.inbox.get_or_init(open).await.as_ref()?;
         for _ in 0..LOOKS {
-            let seen = inbox.sightings().await.ok()?;
+            let seen = inbox.rejections().await.ok()?;
             if let Some(found) = seen.into_iter().find(|seen| seen.request_id == id) {
                 let findings = found.findings.map(|findings| format!("; {findings}"));
                 return found.reason.map(|reason| reason + &findings.unwrap_or_default());

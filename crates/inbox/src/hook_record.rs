@@ -1,4 +1,4 @@
-//! What is kept of a hook's call.
+//! Records of hook calls, as the hook log stores them.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use contract::time::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// How a call can end, as the log of calls, its filter and the metrics name it. A caller who leaves without a word looks
-/// like one who waits; `hung-up` is a call that was cut off.
+/// Outcomes of a hook call, as named by the hook log, its filter and the metrics. `hung-up` is a call whose connection was
+/// cut; a caller that leaves without closing it cannot be told from one that waits.
 pub const HOOK_OUTCOMES: [&str; 10] = [
     "answered",
     "passed-through",
@@ -24,7 +24,7 @@ pub const HOOK_OUTCOMES: [&str; 10] = [
     "hung-up",
 ];
 
-/// One call of a hook, as it ended.
+/// Record of one finished hook call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HookRecord {
@@ -35,32 +35,32 @@ pub struct HookRecord {
     pub environment: Environment,
     /// The hook's id: the catalog's spelling, or the caller's if the catalog does not know it.
     pub hook: String,
-    /// The user on whose behalf it called, if there was one.
+    /// The user on whose behalf the source called, if there was one.
     pub user: Option<String>,
     /// The request's id in the log.
     pub request_id: String,
-    /// When the call came.
+    /// Time at which the call was received.
     pub received_at: Timestamp,
-    /// How long its answer took, the callback included.
+    /// Time until the response, the callback included.
     #[serde(rename = "tookUs", serialize_with = "micros")]
     pub took: Duration,
-    /// The answer's status.
+    /// HTTP status of the response.
     pub status: u16,
     /// One of [`HOOK_OUTCOMES`].
     pub outcome: Cow<'static, str>,
-    /// The id under which the caller was told of a failure.
+    /// Error id that the response gave the caller, if the call failed.
     pub error_id: Option<String>,
-    /// Why it failed, for the owner.
+    /// Reason of the failure, for the owner.
     pub error: Option<String>,
-    /// What came of the callback, if it was used.
+    /// Result of the callback, if it was used.
     pub callback: Option<HookCallback>,
-    /// What was said, if the settings keep it. A listing leaves it out.
+    /// Request and response bodies, if the settings keep them. A listing leaves them out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bodies: Option<HookBodies>,
 }
 
 impl HookRecord {
-    /// About the bytes that it takes in memory and on disk.
+    /// Approximate size in memory and on disk, in bytes.
     pub fn size(&self) -> usize {
         let bodies = self.bodies.iter().flat_map(HookBodies::iter).map(|(_, body)| body.len());
         let error = self.error.as_ref().map_or(0, String::len);
@@ -68,37 +68,37 @@ impl HookRecord {
     }
 }
 
-/// What came of a call's callback.
+/// Result of a call's callback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HookCallback {
-    /// How long it took.
+    /// Duration of the callback.
     #[serde(rename = "tookUs", serialize_with = "micros")]
     pub took: Duration,
-    /// Why it failed, if it did.
+    /// Reason of the failure, if it failed.
     pub error: Option<String>,
 }
 
-/// What was said in a call: JSON text, without what must not be kept.
+/// Bodies of a call, as JSON text without secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HookBodies {
-    /// What was asked.
+    /// Body of the request.
     #[serde(serialize_with = "json")]
     pub request: Bytes,
-    /// What the callback was asked, if it was used.
+    /// Body of the callback's request, if it was used.
     #[serde(serialize_with = "optional_json")]
     pub callback_request: Option<Bytes>,
-    /// What it answered, if it did.
+    /// Body of the callback's response, if there was one.
     #[serde(serialize_with = "optional_json")]
     pub callback_response: Option<Bytes>,
-    /// What was answered, if anything was.
+    /// Body of the response, if there was one.
     #[serde(serialize_with = "optional_json")]
     pub response: Option<Bytes>,
 }
 
 impl HookBodies {
-    /// Each body that there is, with what it is, in the order in which they were said.
+    /// Iterates over the bodies that exist, each with its name, in the order of the conversation.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Bytes)> {
         [
             ("request", Some(&self.request)),
@@ -107,22 +107,22 @@ impl HookBodies {
             ("response", self.response.as_ref()),
         ]
         .into_iter()
-        .filter_map(|(what, body)| Some((what, body?)))
+        .filter_map(|(name, body)| Some((name, body?)))
     }
 }
 
-/// A call that is kept, under its number.
+/// Stored call, with its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HookEntry {
-    /// The log's number.
+    /// Number of the call in the hook log.
     pub id: i64,
     /// The call.
     #[serde(flatten)]
     pub record: HookRecord,
 }
 
-/// Which calls. Every given condition must hold.
+/// Filter of a hook log query. All given conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HookFilter {
     /// From this source.
@@ -131,7 +131,7 @@ pub struct HookFilter {
     pub hook: Option<String>,
     /// With this outcome.
     pub outcome: Option<String>,
-    /// Whose caller was told this id of an error.
+    /// With this error id.
     pub error_id: Option<String>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,
@@ -139,7 +139,7 @@ pub struct HookFilter {
     pub until: Option<Timestamp>,
     /// With a smaller number: the cursor for the next page.
     pub before: Option<i64>,
-    /// At most so many.
+    /// Largest number of results.
     pub limit: Option<usize>,
 }
 

@@ -1,12 +1,13 @@
-//! The durable store of deliveries: accept, claim, finish, browse, replay; and the log of calls of hooks.
+//! Inbox: the durable store of deliveries (accept, claim, finish, browse, replay), and the hook log.
+//! Also known as a transactional inbox.
 //!
-//! [`Inbox`] is the contract that every engine keeps; one conformance suite runs against all of them.
+//! [`Inbox`] is the contract of every storage engine; one conformance suite runs against all of them.
 
+mod dedup_cache;
 mod hook_record;
-mod pace;
-mod recent;
-mod sighting;
+mod rejection_log;
 mod sqlite;
+mod throttle;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,44 +21,43 @@ use contract::time::Timestamp;
 use serde::Serialize;
 use source::Verified;
 
+pub use dedup_cache::DedupCache;
 pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
-pub use pace::{STEP, step_aside};
-pub use recent::Front;
-pub use sighting::{Sighting, Sightings, SightingsWriter};
+pub use rejection_log::{Rejection, RejectionLog, RejectionLogWriter};
 pub use sqlite::Sqlite;
+pub use throttle::{STEP_ROWS, throttled_step};
 
 pub use store::Backup;
 
-/// Why the inbox cannot serve. Every case means: come again later.
+/// Reason why the inbox cannot serve. Every variant is temporary: the caller should retry later.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum InboxError {
     /// The queue in front of the writer is full.
     #[error("the inbox has no room in its queue")]
     Busy,
-    /// The disk has no room for new deliveries; nothing of the call was kept.
+    /// The disk has no space for new deliveries; nothing of the call was stored.
     #[error("the inbox is unavailable: its disk is full")]
     Full,
-    /// The engine failed; nothing of the call was kept.
+    /// The engine failed; nothing of the call was stored.
     #[error("the inbox is unavailable: {0}")]
     Unavailable(String),
 }
 
-/// A result of an inbox call.
+/// Result of an inbox call.
 pub type Result<T> = std::result::Result<T, InboxError>;
 
-/// The contract of an engine. Times are arguments, so that tests own the clock.
+/// Contract of a storage engine. Times are arguments, so that tests control the clock.
 #[async_trait]
 pub trait Inbox: Send + Sync + 'static {
-    /// Keeps a delivery, unless its (source, client id, message id) is known. When this returns, it is durable.
+    /// Stores a delivery, unless its (source, client id, message id) is known. Once this returns, it is durable.
     async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt>;
 
-    /// Takes up to `max` deliveries that are due, for no longer than `lease`; if none is, waits until one is, but no
-    /// longer than `patience`.
+    /// Claims up to `max` due deliveries under leases of length `lease`; if none is due, waits up to `patience` for one.
     ///
-    /// It does not matter what makes a delivery due: an accept, a verdict, another process, the clock. One whose lease
-    /// has run out is due again. Of deliveries with one ordering key only the oldest unfinished one is ever due.
+    /// A delivery can become due by an accept, a verdict, another process or the clock. One whose lease has expired is due
+    /// again. Of the deliveries with one ordering key only the oldest unfinished one is ever due.
     ///
-    /// A call that is dropped holds nothing: what it had taken is released.
+    /// Dropping the call releases the deliveries that it had claimed.
     async fn claim(
         &self,
         max: usize,
@@ -66,110 +66,109 @@ pub trait Inbox: Send + Sync + 'static {
         patience: Duration,
     ) -> Result<Vec<Claim>>;
 
-    /// Ends an attempt. `false` if the lease was lost meanwhile: then somebody else's verdict counts.
+    /// Ends an attempt. Returns false if the lease was lost meanwhile: then another worker's verdict counts.
     async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool>;
 
-    /// The deliveries that match, newest first.
+    /// Lists the matching deliveries, newest first.
     async fn list(&self, filter: Filter) -> Result<Vec<Entry>>;
 
-    /// One delivery with its headers, body and attempts.
+    /// Returns one delivery with its headers, body and attempts.
     async fn show(&self, id: DeliveryId) -> Result<Option<Detail>>;
 
-    /// The numbers of the matching deliveries that [can be replayed](State::can_be_replayed), oldest first.
+    /// Returns the ids of the matching deliveries that [can be replayed](State::can_be_replayed), oldest first.
     async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>>;
 
-    /// Makes the [replayable](Self::replayable) deliveries due again as a new run; returns how many. All of it is one
-    /// step: many are replayed by their numbers, some at a time.
+    /// Makes the [replayable](Self::replayable) deliveries due again as a new run; returns their number. This is one
+    /// transaction: replay large sets in batches, by id.
     async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64>;
 
-    /// Deletes up to `limit` ended deliveries in `state` that ended before `before`, fewer if that takes long; returns how
-    /// many.
+    /// Deletes up to `limit` deliveries in the ended state `state` that ended before `before`, fewer if that takes long;
+    /// returns their number.
     async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64>;
 
-    /// Makes due now what was due at once when it came, though by a clock that was ahead of `now`; says what waits still.
-    async fn catch_up(&self, now: Timestamp) -> Result<Standing>;
+    /// Makes deliveries due whose due time was set by a clock ahead of `now`, if they were due on arrival; returns the backlog.
+    async fn catch_up(&self, now: Timestamp) -> Result<Backlog>;
 
-    /// How many deliveries are in each state but [`State::Done`] and [`State::Canary`]: nobody waits for them, and
-    /// handled ones are too many to count.
+    /// Counts the deliveries in each state except [`State::Done`], which are too many to count, and [`State::Canary`].
     async fn count(&self) -> Result<Vec<(State, u64)>>;
 
-    /// Keeps when keys were last used; of two times of one key the later counts.
+    /// Stores the times of the keys' last uses; of two times of one key the later counts.
     async fn note_keys(&self, uses: Vec<KeyUse>) -> Result<()>;
 
-    /// When each key was last used, by source and fingerprint. Keys that were never used are not in it.
+    /// Returns the time of each key's last use, by source and fingerprint. Keys that were never used are left out.
     async fn keys(&self) -> Result<Vec<KeyUse>>;
 
-    /// Keeps how calls of hooks ended. They may be lost with the power, though not with the process.
+    /// Stores records of hook calls. A power cut may lose them, a crash of the process may not.
     async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()>;
 
-    /// The calls that match, by when they came, newest first, without their bodies.
+    /// Lists the matching hook calls by time, newest first, without their bodies.
     async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>>;
 
-    /// One call with its bodies, if they were kept.
+    /// Returns one hook call, with its bodies if they were kept.
     async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>>;
 
-    /// Deletes up to `limit` calls that came before `before`, fewer if that takes long, but never the newest; returns how
-    /// many.
+    /// Deletes up to `limit` hook calls received before `before`, fewer if that takes long, but never the newest; returns
+    /// their number.
     async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64>;
 
-    /// Keeps requests that brought nothing new, the latest few hundred. They may be lost with the power.
-    async fn note_sightings(&self, seen: Vec<Sighting>) -> Result<()>;
+    /// Adds to the rejection log, which keeps the latest few hundred requests. A power cut may lose them.
+    async fn note_rejections(&self, rejections: Vec<Rejection>) -> Result<()>;
 
-    /// The requests that brought nothing new, oldest first, as far as they are kept.
-    async fn sightings(&self) -> Result<Vec<Sighting>>;
+    /// Returns the rejection log, oldest first.
+    async fn rejections(&self) -> Result<Vec<Rejection>>;
 
-    /// Whether the engine can keep a delivery now.
+    /// Checks that the engine can store a delivery now.
     async fn check(&self) -> Result<()>;
 
-    /// Whether what was committed is still where the next start will find it, so that a cache may answer for it.
+    /// True if the next start will find what was committed, so that a cache may answer for it.
     fn is_in_place(&self) -> bool {
         true
     }
 }
 
-/// Which event a delivery is, and what follows from it.
+/// Routing of a delivery: its event type, model version and ordering key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// The catalog's name for the event, or the sender's if the catalog does not know it; empty if nobody said.
+    /// The catalog's name for the event, or the sender's if the catalog does not know it; empty if the sender gave none.
     pub event_type: String,
     /// The version of the model.
     pub version: u16,
-    /// Whether a handler takes it; if not, it is kept as [`State::Unrouted`].
+    /// True if a handler takes it; otherwise it is stored as [`State::Unrouted`].
     pub handled: bool,
     /// Deliveries with the same key are handled one at a time, in order of acceptance.
     pub ordering_key: Option<String>,
 }
 
 impl Route {
-    /// Whether it is a probe that nobody waits for; kept as [`State::Canary`].
+    /// True if the delivery is a canary, which is stored as [`State::Canary`].
     pub fn is_canary(&self) -> bool {
         self.event_type == CANARY
     }
 }
 
-/// What became of an accepted delivery.
+/// Result of accepting a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// The number of the delivery that is kept under this message id.
+    /// Id of the delivery that is stored under this message id.
     pub id: DeliveryId,
     /// The message id.
     pub message_id: String,
-    /// Whether it was new.
-    pub seen: Seen,
+    /// New, duplicate or conflict.
+    pub outcome: AcceptOutcome,
 }
 
-/// The answer of the insert.
+/// Outcome of the dedup check and insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// Never before: it is kept now.
+pub enum AcceptOutcome {
+    /// The message id is new: the delivery is stored.
     New,
-    /// Before, with the same bytes.
+    /// The message id is known, with the same bytes.
     Duplicate,
-    /// Before, with other bytes: the first are kept, these are not.
+    /// The message id is known, with other bytes: the first ones are kept, these are not.
     Conflict,
 }
 
-/// Where a delivery stands.
+/// State of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -179,7 +178,7 @@ pub enum State {
     Running,
     /// Handled.
     Done,
-    /// Given up: kept until a person replays or deletes it.
+    /// Given up after the last attempt: kept until a person replays or deletes it.
     Dead,
     /// Authentic, but no handler takes its event: kept until one does and a person replays it.
     Unrouted,
@@ -204,27 +203,27 @@ impl State {
         }
     }
 
-    /// Whether nothing more happens to the delivery by itself.
+    /// True if nothing more happens to the delivery by itself.
     pub const fn has_ended(self) -> bool {
         !matches!(self, State::Ready | State::Running)
     }
 
-    /// Whether a person may ask for the delivery to be handled again.
+    /// True if a person may replay the delivery.
     pub const fn can_be_replayed(self) -> bool {
         matches!(self, State::Done | State::Dead | State::Unrouted)
     }
 }
 
-/// What an inbox holds, by the clock.
+/// Backlog of an inbox at a given time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// When the newest delivery or call of a hook came.
+pub struct Backlog {
+    /// Time of the newest delivery or hook call.
     pub newest: Option<Timestamp>,
-    /// How many deliveries were made due.
+    /// Number of deliveries that were made due.
     pub made_due: u64,
-    /// How many are not due yet.
+    /// Number of deliveries that are not due yet.
     pub waiting: u64,
-    /// When the first of them is.
+    /// Due time of the first of them.
     pub next: Option<Timestamp>,
 }
 
@@ -233,57 +232,57 @@ pub struct Standing {
 pub struct Claim {
     /// The delivery.
     pub delivery: Delivery,
-    /// How many attempts this run has had, this one included, but none that was lost; a replay starts a new run.
+    /// Number of attempts in this run, this one included, lost ones excluded; a replay starts a new run.
     pub run_attempt: u32,
-    /// How many attempts in a row ended with their worker, the one before this included; 0 if that one did not.
+    /// Number of consecutive lost attempts, whose worker ended before a verdict, directly before this one.
     pub lost: u32,
-    /// The right to finish it; given back with the verdict.
+    /// The right to finish it; returned with the verdict.
     pub lease: Lease,
 }
 
-/// The right to finish one attempt.
+/// Lease: the right to finish one attempt, until it expires (visibility timeout).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The delivery.
     pub id: DeliveryId,
     /// The attempt that holds it. A later attempt's lease has another number, unless this one is released.
     pub attempt: u32,
-    /// When the attempt began, which tells a released attempt from the one that takes its number.
+    /// Start of the attempt, which distinguishes a released attempt from the one that reuses its number.
     pub started: Timestamp,
 }
 
-/// How an attempt ended.
+/// Verdict on an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Handled.
     Done,
     /// Failed; to be tried again.
     Retry {
-        /// Not before then.
+        /// Earliest time of the next attempt.
         at: Timestamp,
-        /// Why it failed.
+        /// Reason of the failure.
         reason: String,
     },
     /// Failed for good.
     Dead {
-        /// Why it failed.
+        /// Reason of the failure.
         reason: String,
     },
     /// No handler takes it.
     Unrouted,
-    /// Not tried after all: the worker is stopping. The attempt does not count.
+    /// Not attempted, since the worker is stopping. The attempt does not count.
     Released,
-    /// Not tried after all, and not before then. The attempt does not count.
+    /// Not attempted, and to be attempted later. The attempt does not count.
     Postponed {
-        /// Not before then.
+        /// Earliest time of the next attempt.
         until: Timestamp,
     },
 }
 
-/// Which deliveries. Every given condition must hold.
+/// Filter of a delivery query. All given conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// These numbers; empty for any.
+    /// With one of these ids; empty for any.
     pub ids: Vec<DeliveryId>,
     /// In this state.
     pub state: Option<State>,
@@ -303,64 +302,64 @@ pub struct Filter {
     pub before: Option<DeliveryId>,
     /// With a larger number.
     pub after: Option<DeliveryId>,
-    /// At most so many.
+    /// Largest number of results.
     pub limit: Option<usize>,
 }
 
-/// One line of a listing.
+/// Row of a delivery listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// The inbox's number.
+    /// Id of the delivery in the inbox.
     pub id: DeliveryId,
     /// The source it came from.
     pub source: String,
     /// The source's environment.
     pub environment: String,
-    /// The event's name; empty if nobody said.
+    /// The event's name; empty if the sender gave none.
     pub event_type: String,
     /// The version of the model it was addressed to.
     pub version: u16,
     /// The sender's id, or the digest of the bytes.
     pub message_id: String,
-    /// Whether the id is the digest.
+    /// True if the id is the digest.
     pub message_id_derived: bool,
     /// The sender's id for the client account.
     pub client_id: Option<String>,
     /// The user who caused it.
     pub user: Option<String>,
-    /// Where it stands.
+    /// State of the delivery.
     pub state: State,
-    /// How many attempts it has had.
+    /// Number of attempts.
     pub attempts: u32,
-    /// How many of the latest ended with their worker, without a verdict.
+    /// Number of consecutive lost attempts at the end, whose worker ended without a verdict.
     pub lost: u32,
-    /// How many replays were asked for.
+    /// Number of replays.
     pub replays: u32,
-    /// How many resends came with other bytes.
+    /// Number of resends with other bytes.
     pub conflicts: u32,
-    /// When it happened, by the sender's word.
+    /// Time of the event, according to the sender.
     pub event_time: Option<Timestamp>,
-    /// When it was accepted.
+    /// Time of acceptance.
     pub received_at: Timestamp,
-    /// When it is due, or its lease ends.
+    /// Due time, or end of the lease.
     pub due_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time at which it ended.
     pub ended_at: Option<Timestamp>,
-    /// Why the last attempt failed.
+    /// Reason of the last attempt's failure.
     pub last_error: Option<String>,
     /// The body's size in bytes.
     pub size: u64,
 }
 
-/// A delivery with everything that is kept of it.
+/// Stored delivery, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Detail {
-    /// Its line in the listing.
+    /// Its row in a listing.
     pub entry: Entry,
     /// Its ordering key, if it has one.
     pub ordering_key: Option<String>,
-    /// The fingerprint of the key that proved it, if one did.
+    /// Fingerprint of the key that authenticated it, if any.
     pub key: Option<String>,
     /// The request's headers as a JSON list of pairs, secrets left out.
     pub headers: String,
@@ -374,32 +373,32 @@ pub struct Detail {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptEntry {
-    /// Its number in the life of the delivery.
+    /// Number of the attempt, over all runs of the delivery.
     pub attempt: u32,
     /// The replay it belongs to; 0 for the first run.
     pub replay: u32,
-    /// When it began.
+    /// Time at which it began.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// Time at which it ended.
     pub ended_at: Timestamp,
     /// `done`, `retry`, `dead`, `unrouted` or `lost`.
     pub outcome: String,
-    /// Why it failed.
+    /// Reason of the failure.
     pub error: Option<String>,
 }
 
-/// When a key last proved a request of its source.
+/// Last use of a key to authenticate a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyUse {
     /// The source that accepted it.
     pub source: String,
     /// The key's fingerprint, as the log shows it.
     pub key: String,
-    /// When it was last used.
+    /// Time of its last use.
     pub last_used: Timestamp,
 }
 
-/// Opens the inbox that a URL names; the scheme chooses the engine.
+/// Opens the inbox at a URL, whose scheme selects the engine.
 ///
 /// # Errors
 /// With the URL and the reason, if there is no such engine or the store cannot be opened.
@@ -407,24 +406,24 @@ pub fn open(url: &str, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
     Ok(Arc::new(Sqlite::open(file(url)?, options)?))
 }
 
-/// Whether an inbox cannot be opened because its disk is full: it can be when there is room.
+/// True if an inbox cannot be opened because its disk is full, so that a later try can succeed.
 pub fn is_full(error: &anyhow::Error) -> bool {
     store::is_full(error)
 }
 
-/// Copies the inbox that a URL names to a file that is not there yet, beside a running receiver or without one.
+/// Copies the inbox at a URL to a new file; a receiver may be running.
 ///
 /// # Errors
-/// If there is no such engine, or the copy cannot be made whole; then nothing is left of it.
+/// If there is no such engine, or the copy cannot be completed; then it is removed.
 pub fn backup(url: &str, to: &Path) -> anyhow::Result<Backup> {
     sqlite::backup(file(url)?, to)
 }
 
-/// Whether the inbox that a URL names has been made yet. Nothing is opened.
+/// True if the inbox at a URL exists. It is not opened.
 ///
 /// # Errors
 /// With the URL, if there is no such engine.
-pub fn is_there(url: &str) -> anyhow::Result<bool> {
+pub fn exists(url: &str) -> anyhow::Result<bool> {
     Ok(file(url)?.exists())
 }
 
@@ -437,11 +436,11 @@ fn file(url: &str) -> anyhow::Result<&Path> {
     }
 }
 
-/// How an inbox is opened.
+/// Options for opening an inbox.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How many calls may wait for the writer; more are refused with [`InboxError::Busy`].
+    /// Capacity of the writer's queue, in calls; further calls are refused with [`InboxError::Busy`].
     pub queue: usize,
-    /// Whether this process is the one receiver on the store: it alone claims, and takes over whatever its predecessor held.
+    /// True if this process is the one receiver on the store: only it claims, and it takes over its predecessor's leases.
     pub exclusive: bool,
 }

@@ -1,17 +1,17 @@
-//! The embedded engine: one writer thread with group commit, write-ahead log, full sync.
+//! The embedded SQLite engine: one writer thread with group commit, write-ahead log, full sync.
 //!
-//! Calls that arrive while a transaction is being synced share the next one. Reading needs no turn of the writer.
+//! Calls that arrive while a transaction is being synced share the next one. Reads do not use the writer.
 
 mod browse;
 mod columns;
 mod dedup;
 mod hooks;
+mod pending_claims;
+mod rejections;
 mod rows;
 mod schema;
-mod sightings;
 mod spans;
 mod state;
-mod waiting;
 mod writer;
 
 use std::path::Path;
@@ -27,37 +27,38 @@ use source::Verified;
 use store::Store;
 
 use super::{
-    Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
-    Lease, Options, Receipt, Result, Route, Sighting, Standing, State, Verdict,
+    Backlog, Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError,
+    KeyUse, Lease, Options, Receipt, Rejection, Result, Route, State, Verdict,
 };
-use dedup::Dedup;
-use state::{Tx, WriterState};
+use dedup::DedupIndex;
+use state::{InboxTx, InboxWriterState};
 
 /// Copies an inbox to a new file.
 pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<store::Backup> {
     store::backup(from, to, &schema::SCHEMA, "delivery")
 }
 
-/// The inbox in a SQLite file.
+/// Inbox in a SQLite file.
 pub struct Sqlite {
-    store: Store<WriterState>,
+    store: Store<InboxWriterState>,
 }
 
 impl Sqlite {
-    /// Opens the file, or makes it with its folder.
+    /// Opens the file, or creates it with its folder.
     ///
     /// # Errors
-    /// If it cannot be written, is no inbox, is damaged, comes from a newer version, or is in use by another receiver.
+    /// If the file cannot be written, is not an inbox, is damaged, comes from a newer version, or is in use by another receiver.
     pub fn open(path: &Path, options: Options) -> anyhow::Result<Self> {
         let Options { queue, exclusive } = options;
         let state = |db: &Connection| {
             if !exclusive {
-                return Ok(WriterState::new(None));
+                return Ok(InboxWriterState::new(None));
             }
             rows::orphan_leases(db).context("it cannot be written")?;
-            Ok(WriterState::new(Some(Dedup::load(db)?)))
+            Ok(InboxWriterState::new(Some(DedupIndex::load(db)?)))
         };
-        let store = Store::open(path, &schema::SCHEMA, store::Options { queue, exclusive }, state)?;
+        let store =
+            Store::open(path, &schema::SCHEMA, store::StoreOptions { queue, exclusive }, state)?;
         Ok(Sqlite { store })
     }
 
@@ -72,7 +73,7 @@ impl Sqlite {
     async fn call<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut InboxTx<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         Ok(self.store.writer.call(work).await?)
     }
@@ -80,7 +81,7 @@ impl Sqlite {
     async fn call_soon<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&mut InboxTx<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         Ok(self.store.writer.call_soon(work).await?)
     }
@@ -91,12 +92,12 @@ impl Inbox for Sqlite {
     async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt> {
         let headers = delivery.headers_json();
         let bytes = delivery.body.len() + headers.len();
-        let kept = self.store.writer.add(bytes, move |tx| {
+        let accepted = self.store.writer.add(bytes, move |tx| {
             let receipt = rows::accept(tx, &delivery, &headers, &route, now)?;
-            // Handed back to be freed by the thread that allocated it: the writer has better things to do.
+            // Handed back to be freed by the calling thread, which spares the writer the work.
             Ok((receipt, (delivery, headers, route)))
         });
-        Ok(kept.await.map(|(receipt, _)| receipt)?)
+        Ok(accepted.await.map(|(receipt, _)| receipt)?)
     }
 
     async fn claim(
@@ -133,7 +134,7 @@ impl Inbox for Sqlite {
         self.call(move |tx| rows::prune(tx, state, before, limit)).await
     }
 
-    async fn catch_up(&self, now: Timestamp) -> Result<Standing> {
+    async fn catch_up(&self, now: Timestamp) -> Result<Backlog> {
         self.call(move |tx| rows::catch_up(tx, now)).await
     }
 
@@ -152,7 +153,7 @@ impl Inbox for Sqlite {
     async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {
         // Handed back to be freed elsewhere, as in `accept`.
         let bytes = calls.iter().map(HookRecord::size).sum();
-        let log = move |tx: &mut Tx<'_>| hooks::log(tx.db, &calls).map(|()| calls);
+        let log = move |tx: &mut InboxTx<'_>| hooks::log(tx.db, &calls).map(|()| calls);
         Ok(self.store.writer.add_soon(bytes, log).await.map(drop)?)
     }
 
@@ -168,15 +169,15 @@ impl Inbox for Sqlite {
         self.call(move |tx| hooks::prune(tx.db, before, limit)).await
     }
 
-    async fn note_sightings(&self, seen: Vec<Sighting>) -> Result<()> {
-        Ok(self.store.writer.add_soon(0, move |tx| sightings::note(tx.db, &seen)).await?)
+    async fn note_rejections(&self, rejections: Vec<Rejection>) -> Result<()> {
+        Ok(self.store.writer.add_soon(0, move |tx| rejections::note(tx.db, &rejections)).await?)
     }
 
-    async fn sightings(&self) -> Result<Vec<Sighting>> {
-        self.read(sightings::all).await
+    async fn rejections(&self) -> Result<Vec<Rejection>> {
+        self.read(rejections::all).await
     }
 
-    /// The writer refuses to add rows, even none, for as long as it cannot keep them.
+    /// Adds no rows; the writer refuses even that while it cannot store any.
     async fn check(&self) -> Result<()> {
         Ok(self.store.writer.add(0, |_| Ok(())).await?)
     }

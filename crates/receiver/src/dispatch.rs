@@ -1,7 +1,7 @@
-//! Claim, decode, call, finish: what happens to a delivery after its sender has been answered.
+//! Dispatch: claims deliveries, decodes them, runs their handlers and writes the verdicts.
 
 pub mod hooks;
-mod room;
+mod memory_permits;
 mod schedule;
 
 use std::any::Any;
@@ -23,58 +23,62 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-pub use room::Room;
+pub use memory_permits::MemoryPermits;
 pub use schedule::Schedule;
 
-/// How long one claim may wait until something is due.
+/// The longest that one claim waits for a due delivery.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a broken inbox is left alone.
+/// Pause after an inbox error.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How much longer a lease is than the longest attempt, so that a verdict has time to be written.
+/// Margin of a lease over the longest attempt, which leaves time to write the verdict.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
-/// How long a body that is large in memory waits for room before it is given back: less than the margin.
-const ROOM_PATIENCE: Duration = Duration::from_secs(15);
+/// The longest that a large body waits for memory before its delivery is postponed; less than the margin.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long it then rests.
-const ROOM_PAUSE: TimeDelta = TimeDelta::seconds(1);
+/// Delay of a delivery that is postponed for lack of memory.
+const MEMORY_DELAY: TimeDelta = TimeDelta::seconds(1);
 
-/// How much of a handler's reason is kept, in bytes.
+/// Largest length of a stored failure reason, in bytes.
 const LONGEST_REASON: usize = 4096;
 
-/// Runs handlers on the inbox's deliveries.
+/// Dispatcher: runs handlers on the inbox's deliveries.
 pub struct Dispatcher {
     inbox: Arc<dyn Inbox>,
     handlers: Arc<Handlers>,
     schedule: Schedule,
     timeout: Duration,
     slots: Arc<Semaphore>,
-    room: Room,
+    memory: MemoryPermits,
     concurrency: usize,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
 
-/// What a dispatcher needs besides the inbox and the handlers.
-pub struct Parts {
-    /// When a failed delivery is tried again.
+/// Options of a dispatcher.
+pub struct DispatchOptions {
+    /// Delays between the attempts.
     pub schedule: Schedule,
-    /// How long one attempt may take.
+    /// Time limit of one attempt.
     pub timeout: Duration,
-    /// How many handlers may run at once.
+    /// Largest number of concurrent handlers.
     pub concurrency: usize,
-    /// Tells the time.
+    /// Clock.
     pub clock: Clock,
-    /// Counts the attempts.
+    /// Metrics of the attempts.
     pub metrics: Arc<Metrics>,
 }
 
 impl Dispatcher {
-    /// A dispatcher at rest: [`step`](Self::step) and [`run`](Self::run) move it.
-    pub fn new(inbox: Arc<dyn Inbox>, handlers: Arc<Handlers>, parts: Parts) -> Arc<Self> {
-        let Parts { schedule, timeout, concurrency, clock, metrics } = parts;
+    /// Creates a dispatcher, which works in [`step`](Self::step) and [`run`](Self::run).
+    pub fn new(
+        inbox: Arc<dyn Inbox>,
+        handlers: Arc<Handlers>,
+        options: DispatchOptions,
+    ) -> Arc<Self> {
+        let DispatchOptions { schedule, timeout, concurrency, clock, metrics } = options;
         let slots = Arc::new(Semaphore::new(concurrency));
         Arc::new(Dispatcher {
             inbox,
@@ -82,14 +86,14 @@ impl Dispatcher {
             schedule,
             timeout,
             slots,
-            room: Room::default(),
+            memory: MemoryPermits::default(),
             concurrency,
             clock,
             metrics,
         })
     }
 
-    /// Handles what is due now, up to the concurrency, and returns how many attempts that were.
+    /// Handles the deliveries that are due now, up to the concurrency, and returns the number of attempts.
     ///
     /// # Errors
     /// If nothing could be claimed.
@@ -101,14 +105,14 @@ impl Dispatcher {
         Ok(attempts)
     }
 
-    /// Handles whatever becomes due until `stop`; then waits up to `drain` for what is running, and gives the rest back.
+    /// Handles due deliveries until `stop`; then waits up to `drain` for running handlers, and releases the other deliveries.
     pub async fn run(self: Arc<Self>, stop: CancellationToken, drain: Duration) {
         let tasks = TaskTracker::new();
         let abandon = CancellationToken::new();
         let mut stopped = pin!(stop.cancelled());
         loop {
             let started = tokio::select! {
-                biased; // what comes with the stop is not begun
+                biased; // nothing is started once the stop has fired
                 () = &mut stopped => break,
                 started = self.start(&tasks, &abandon) => started,
             };
@@ -121,14 +125,14 @@ impl Dispatcher {
         if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
             warn!(
                 attempts = tasks.len(),
-                "handlers still running at the end of the drain time are given back"
+                "handlers still running at the end of the drain time are cancelled, and their deliveries released"
             );
             abandon.cancel();
             tasks.wait().await;
         }
     }
 
-    /// Waits for a slot and a delivery that is due, and starts as much as there are slots.
+    /// Waits for a slot and a due delivery, and starts as many attempts as there are slots.
     async fn start(
         self: &Arc<Self>,
         tasks: &TaskTracker,
@@ -143,7 +147,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// All slots that are free, as soon as one is. Only one caller at a time takes any.
+    /// Takes all free slots, as soon as there is one. There may be only one caller at a time.
     async fn free_slots(&self) -> OwnedSemaphorePermit {
         let first = Arc::clone(&self.slots).acquire_owned().await;
         let mut slots = first.expect("the slots are never closed");
@@ -159,15 +163,15 @@ impl Dispatcher {
         self.inbox.claim(max, lease, Arc::clone(&self.clock), patience).await
     }
 
-    /// Handles a claimed delivery, logs the attempt's one line, and writes the verdict. The slot is held until that is on
-    /// disk, so that a slow disk is not given ever more verdicts to write.
+    /// Handles a claimed delivery, logs one line for the attempt, and writes the verdict. The slot is held until the verdict
+    /// is on disk, so that verdicts do not pile up on a slow disk.
     async fn attempt(
         &self,
         claim: Claim,
         _slot: Option<OwnedSemaphorePermit>,
         abandon: CancellationToken,
     ) {
-        if let Some(until) = self.rest_of_lost(&claim) {
+        if let Some(until) = self.note_lost(&claim) {
             return self.finish(claim.lease, Verdict::Postponed { until }).await;
         }
         let started = tokio::time::Instant::now();
@@ -175,8 +179,8 @@ impl Dispatcher {
         let handler = self.handlers.event(meta.dialect, meta.version, &meta.event_type);
         let body = claim.delivery.raw().clone();
         let handled = async {
-            match tokio::time::timeout(ROOM_PATIENCE, self.room.take(&body)).await {
-                Ok(_room) => shortened(self.handle(handler, claim).await),
+            match tokio::time::timeout(MEMORY_PATIENCE, self.memory.take(&body)).await {
+                Ok(_permit) => shortened(self.handle(handler, claim).await),
                 Err(_) => self.postponed(),
             }
         };
@@ -190,24 +194,25 @@ impl Dispatcher {
         self.finish(lease, verdict).await;
     }
 
-    /// For want of room: others that need less come in between.
+    /// Verdict on a delivery for which there is no memory now: deliveries that need less come first.
     fn postponed(&self) -> Verdict {
         (self.clock)()
-            .checked_add_signed(ROOM_PAUSE)
+            .checked_add_signed(MEMORY_DELAY)
             .map_or(Verdict::Released, |until| Verdict::Postponed { until })
     }
 
-    /// Says that the attempt before this one was lost, and until when the delivery rests: after several in a row it may be
-    /// what ends the process, but never is it given up for that.
-    fn rest_of_lost(&self, claim: &Claim) -> Option<Timestamp> {
+    /// Logs that the previous attempt was lost, and returns the end of the delivery's delay. After several lost attempts in a
+    /// row the delivery may be the cause of the crashes; it is delayed, but never given up for that.
+    fn note_lost(&self, claim: &Claim) -> Option<Timestamp> {
         if claim.lost == 0 {
             return None;
         }
         let meta = &claim.delivery.meta;
-        let rest = self.schedule.rest(claim.lost);
-        let until =
-            TimeDelta::from_std(rest).ok().and_then(|rest| (self.clock)().checked_add_signed(rest));
-        let until = until.filter(|_| !rest.is_zero());
+        let delay = self.schedule.delay_after_lost(claim.lost);
+        let until = TimeDelta::from_std(delay)
+            .ok()
+            .and_then(|delay| (self.clock)().checked_add_signed(delay));
+        let until = until.filter(|_| !delay.is_zero());
         let row = self.handlers.table().event(meta.dialect, meta.version, &meta.event_type);
         self.metrics.attempt_lost(row.map_or("", |row| row.name));
         warn!(
@@ -244,7 +249,7 @@ impl Dispatcher {
         }
     }
 
-    /// The handler's own outcome, or what a panic or the time limit makes of it.
+    /// Runs the handler; a panic or a timeout is a failure to retry.
     async fn call(&self, attempt: HandlerFuture) -> Outcome {
         match tokio::time::timeout(self.timeout, AssertUnwindSafe(attempt).catch_unwind()).await {
             Ok(Ok(outcome)) => outcome,
@@ -258,7 +263,7 @@ impl Dispatcher {
         }
     }
 
-    /// A verdict that cannot be written is dropped: the lease runs out, and the delivery is handled again.
+    /// Writes the verdict. One that cannot be written is dropped: the lease expires, and the delivery is handled again.
     async fn finish(&self, lease: Lease, verdict: Verdict) {
         let id = lease.id;
         let mut pause = Duration::from_millis(50);
@@ -279,7 +284,7 @@ impl Dispatcher {
     }
 }
 
-/// Decodes the delivery; a model that panics at it has not been able to read it.
+/// Decodes the delivery; a panic of the model counts as a decoding error.
 fn begin(handler: EventHandler<'_>, delivery: Delivery) -> Result<HandlerFuture, DecodeError> {
     let begun = std::panic::catch_unwind(AssertUnwindSafe(|| handler.start(delivery)));
     begun.unwrap_or_else(|panic| {
@@ -288,7 +293,7 @@ fn begin(handler: EventHandler<'_>, delivery: Delivery) -> Result<HandlerFuture,
     })
 }
 
-/// A reason is kept for every attempt, so it has its limit.
+/// Truncates a long reason, since one is stored for every attempt.
 fn shortened(mut verdict: Verdict) -> Verdict {
     if let Verdict::Retry { reason, .. } | Verdict::Dead { reason } = &mut verdict
         && reason.len() > LONGEST_REASON
@@ -299,7 +304,7 @@ fn shortened(mut verdict: Verdict) -> Verdict {
     verdict
 }
 
-/// The verdict's name in the log and the metrics.
+/// Name of the verdict in the log and the metrics.
 fn outcome(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Done => "done",

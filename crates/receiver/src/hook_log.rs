@@ -1,4 +1,4 @@
-//! The way of calls into the inbox: what a caller waits for never waits for the disk.
+//! Hook log: records of hook calls, queued and written to the inbox in the background, so that no call waits for the disk.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,72 +12,73 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// The bytes that records may take which are not written yet.
-const ROOM: usize = 16 * 1024 * 1024;
+/// Capacity of the queue of unwritten records, in bytes.
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most records, and about the most bytes of them, that share one transaction: deliveries wait behind it.
+/// Limits of one transaction, in records and about in bytes: deliveries wait for it.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 512 * 1024;
 
-/// How long after a batch the next one is written, unless more waits than one holds.
+/// Pause between two batches, unless the queue holds more than one.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How often it is told that records are lost.
-const TELL: Duration = Duration::from_secs(60);
+/// Shortest time between two reports of lost records.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Takes records of calls. Clones share the queue.
+/// Sending half of the hook log. Clones share the queue.
 #[derive(Clone)]
 pub struct HookLog {
     queue: UnboundedSender<Queued>,
-    room: Arc<Semaphore>,
-    largest: usize,
+    memory: Arc<Semaphore>,
+    capacity: usize,
     lost: Arc<Lost>,
 }
 
-/// Writes what a [`HookLog`] takes.
+/// Writing half of a [`HookLog`].
 pub struct HookLogWriter {
     inbox: Arc<dyn Inbox>,
     queue: UnboundedReceiver<Queued>,
     lost: Arc<Lost>,
-    told: Option<Instant>,
+    last_report: Option<Instant>,
 }
 
-/// A record that is not written yet, and the room that it takes until it is.
+/// Unwritten record, with its permit for the queue's memory.
 struct Queued {
     record: HookRecord,
-    room: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
-/// Counts the records that are lost.
+/// Counter of lost records.
 struct Lost {
-    untold: AtomicU64,
+    unreported: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
 impl HookLog {
-    /// A log of calls in the inbox. What it takes is kept while its other half [runs](HookLogWriter::run).
+    /// Creates a hook log in the inbox. Records are written while the writer [runs](HookLogWriter::run).
     pub fn new(inbox: Arc<dyn Inbox>, metrics: Arc<Metrics>) -> (HookLog, HookLogWriter) {
-        HookLog::with_room(ROOM, inbox, metrics)
+        HookLog::with_capacity(QUEUE_BYTES, inbox, metrics)
     }
 
-    fn with_room(
-        room: usize,
+    fn with_capacity(
+        capacity: usize,
         inbox: Arc<dyn Inbox>,
         metrics: Arc<Metrics>,
     ) -> (HookLog, HookLogWriter) {
         let (sender, receiver) = unbounded_channel();
-        let lost = Arc::new(Lost { untold: AtomicU64::new(0), metrics });
-        let writer = HookLogWriter { inbox, queue: receiver, lost: Arc::clone(&lost), told: None };
-        let room_left = Arc::new(Semaphore::new(room));
-        (HookLog { queue: sender, room: room_left, largest: room, lost }, writer)
+        let lost = Arc::new(Lost { unreported: AtomicU64::new(0), metrics });
+        let writer =
+            HookLogWriter { inbox, queue: receiver, lost: Arc::clone(&lost), last_report: None };
+        let memory = Arc::new(Semaphore::new(capacity));
+        (HookLog { queue: sender, memory, capacity: capacity, lost }, writer)
     }
 
-    /// Keeps the record soon; loses it if too much waits already, or if the log has ended. It never waits.
+    /// Queues a record; drops it if the queue is full or the writer has ended. Never blocks.
     pub fn record(&self, record: HookRecord) {
-        // A record that is larger than all the room takes all of it.
-        let size = u32::try_from(record.size().min(self.largest)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(size);
-        let queued = room.is_ok_and(|room| self.queue.send(Queued { record, room }).is_ok());
+        // A record that is larger than the capacity takes all of it.
+        let size = u32::try_from(record.size().min(self.capacity)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.memory).try_acquire_many_owned(size);
+        let queued = permit.is_ok_and(|permit| self.queue.send(Queued { record, permit }).is_ok());
         if !queued {
             self.lost.add(1);
         }
@@ -85,7 +86,7 @@ impl HookLog {
 }
 
 impl HookLogWriter {
-    /// Writes until `stop`, and then what is still queued. What is recorded after that is lost, so stop it after the calls.
+    /// Writes until `stop`, and then the rest of the queue. Later records are lost, so stop the writer after the calls.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let first = tokio::select! {
@@ -100,17 +101,17 @@ impl HookLogWriter {
                 stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
             }
         }
-        self.tell(None);
+        self.report(None);
     }
 
-    /// Writes a batch; returns whether it was full, so that more may wait.
-    async fn write(&mut self, Queued { record, mut room }: Queued) -> bool {
+    /// Writes a batch. Returns true if it was full, so that more records may be queued.
+    async fn write(&mut self, Queued { record, mut permit }: Queued) -> bool {
         let mut batch = vec![record];
         let mut full = false;
         while let Ok(next) = self.queue.try_recv() {
             batch.push(next.record);
-            room.merge(next.room);
-            full = batch.len() >= BATCH || room.num_permits() >= BATCH_BYTES;
+            permit.merge(next.permit);
+            full = batch.len() >= BATCH || permit.num_permits() >= BATCH_BYTES;
             if full {
                 break;
             }
@@ -120,26 +121,26 @@ impl HookLogWriter {
         if failure.is_some() {
             self.lost.add(records);
         }
-        if self.told.is_none_or(|told| told.elapsed() >= TELL) {
-            self.tell(failure.as_ref());
+        if self.last_report.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+            self.report(failure.as_ref());
         }
         full
     }
 
-    /// Says how many records were lost since it was last said; without a failure they came too fast.
-    fn tell(&mut self, failure: Option<&InboxError>) {
-        let lost = self.lost.untold.swap(0, Ordering::Relaxed);
+    /// Logs the number of records lost since the last report; without a failure the queue was full.
+    fn report(&mut self, failure: Option<&InboxError>) {
+        let lost = self.lost.unreported.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let error = failure.map(tracing::field::display);
             warn!(lost, error, "hook calls were answered, but their records are lost");
-            self.told = Some(Instant::now());
+            self.last_report = Some(Instant::now());
         }
     }
 }
 
 impl Lost {
     fn add(&self, records: u64) {
-        self.untold.fetch_add(records, Ordering::Relaxed);
+        self.unreported.fetch_add(records, Ordering::Relaxed);
         self.metrics.hook_records_lost(records);
     }
 }
@@ -168,19 +169,19 @@ mod tests {
             Fixture { inbox, metrics: Arc::default(), folder }
         }
 
-        fn log(&self, room: usize) -> (HookLog, HookLogWriter) {
-            HookLog::with_room(room, Arc::clone(&self.inbox), Arc::clone(&self.metrics))
+        fn log(&self, capacity: usize) -> (HookLog, HookLogWriter) {
+            HookLog::with_capacity(capacity, Arc::clone(&self.inbox), Arc::clone(&self.metrics))
         }
 
         fn file(&self) -> PathBuf {
             self.folder.path().join("inbox.db")
         }
 
-        /// The request ids of what is kept, oldest first.
-        async fn kept(&self) -> Vec<String> {
-            let mut kept = self.inbox.list_hooks(HookFilter::default()).await.unwrap();
-            kept.reverse();
-            kept.into_iter().map(|entry| entry.record.request_id).collect()
+        /// Request ids of the stored records, oldest first.
+        async fn stored(&self) -> Vec<String> {
+            let mut stored = self.inbox.list_hooks(HookFilter::default()).await.unwrap();
+            stored.reverse();
+            stored.into_iter().map(|entry| entry.record.request_id).collect()
         }
 
         fn lost(&self) -> String {
@@ -219,30 +220,34 @@ mod tests {
     #[tokio::test]
     async fn what_is_queued_at_a_stop_is_written_in_order() {
         let fixture = Fixture::new();
-        let (log, writer) = fixture.log(ROOM);
+        let (log, writer) = fixture.log(QUEUE_BYTES);
         let expected: Vec<String> = (0..3 * BATCH).map(|id| id.to_string()).collect();
         (0..3 * BATCH).for_each(|id| log.record(record(id, 10)));
         writer.run(stopped()).await;
-        assert_eq!(fixture.kept().await, expected);
+        assert_eq!(fixture.stored().await, expected);
         assert_eq!(fixture.lost(), "0");
     }
 
     #[tokio::test]
     async fn it_is_written_while_the_receiver_runs() {
         let fixture = Fixture::new();
-        let (log, writer) = fixture.log(ROOM);
+        let (log, writer) = fixture.log(QUEUE_BYTES);
         let stop = CancellationToken::new();
         let running = tokio::spawn(writer.run(stop.clone()));
         for id in 0..3 {
             log.record(record(id, 10));
-            while fixture.kept().await.len() <= id {
+            while fixture.stored().await.len() <= id {
                 tokio::task::yield_now().await;
             }
         }
         stop.cancel();
         running.await.unwrap();
         log.record(record(3, 10));
-        assert_eq!((fixture.kept().await.len(), fixture.lost().as_str()), (3, "1"), "it has ended");
+        assert_eq!(
+            (fixture.stored().await.len(), fixture.lost().as_str()),
+            (3, "1"),
+            "it has ended"
+        );
     }
 
     #[tokio::test]
@@ -251,7 +256,7 @@ mod tests {
         let (log, writer) = fixture.log(40_000);
         (0..6).for_each(|id| log.record(record(id, 10_000)));
         writer.run(stopped()).await;
-        assert_eq!(fixture.kept().await, ["0", "1", "2"]);
+        assert_eq!(fixture.stored().await, ["0", "1", "2"]);
         assert_eq!(fixture.lost(), "3");
     }
 
@@ -262,13 +267,13 @@ mod tests {
         log.record(record(0, 10_000));
         log.record(record(1, 10));
         writer.run(stopped()).await;
-        assert_eq!(fixture.kept().await, ["0"]);
+        assert_eq!(fixture.stored().await, ["0"]);
     }
 
     #[tokio::test]
     async fn a_broken_inbox_loses_records_and_fails_no_call() {
         let fixture = Fixture::new();
-        let (log, writer) = fixture.log(ROOM);
+        let (log, writer) = fixture.log(QUEUE_BYTES);
         let broken = rusqlite::Connection::open(fixture.file()).unwrap();
         broken.execute_batch("DROP TABLE hook_call").unwrap();
         (0..2 * BATCH).for_each(|id| log.record(record(id, 10)));
@@ -277,9 +282,9 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Said(Arc<std::sync::Mutex<Vec<u8>>>);
+    struct LogOutput(Arc<std::sync::Mutex<Vec<u8>>>);
 
-    impl std::io::Write for Said {
+    impl std::io::Write for LogOutput {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -291,22 +296,22 @@ mod tests {
 
     #[tokio::test]
     async fn losses_are_told_together_and_with_their_cause() {
-        let said = Said::default();
+        let output = LogOutput::default();
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer({
-            let said = said.clone();
-            move || said.clone()
+            let output = output.clone();
+            move || output.clone()
         });
-        let _telling = tracing::subscriber::set_default(log.finish());
+        let _logging = tracing::subscriber::set_default(log.finish());
         let fixture = Fixture::new();
-        let (log, writer) = fixture.log(ROOM);
+        let (log, writer) = fixture.log(QUEUE_BYTES);
         let broken = rusqlite::Connection::open(fixture.file()).unwrap();
         broken.execute_batch("DROP TABLE hook_call").unwrap();
         (0..3 * BATCH).for_each(|id| log.record(record(id, 10)));
         writer.run(stopped()).await;
-        let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<_> = said.lines().filter(|line| line.contains("are lost")).collect();
-        assert_eq!(lines.len(), 2, "the first loss, and the rest at the end: {said}");
+        let output = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = output.lines().filter(|line| line.contains("are lost")).collect();
+        assert_eq!(lines.len(), 2, "the first loss, and the rest at the end: {output}");
         assert!(lines[0].contains(&format!("lost={BATCH} ")) && lines[0].contains("hook_call"));
-        assert!(lines[1].contains(&format!("lost={}", 2 * BATCH)), "{said}");
+        assert!(lines[1].contains(&format!("lost={}", 2 * BATCH)), "{output}");
     }
 }

@@ -1,6 +1,6 @@
-//! Where deliveries and hooks are received by HTTP: routes and limits.
+//! HTTP ingress of deliveries and hook calls: routes and limits.
 
-pub mod answer;
+pub mod accepted;
 mod body;
 mod call_log;
 mod diagnosis;
@@ -30,7 +30,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use inbox::{Front, Inbox, Sightings};
+use inbox::{DedupCache, Inbox, RejectionLog};
 use server::problem::Problem;
 use settings::Limits;
 use source::{HookRoute, Source};
@@ -43,52 +43,52 @@ use crate::hook_log::HookLog;
 use events::Receiver;
 use record::{Recorder, record};
 
-/// What the routes need.
-pub struct Parts {
+/// Dependencies of the routes.
+pub struct IngressParts {
     /// The configured senders.
     pub sources: Vec<Arc<Source>>,
     /// The events and hooks, with their handlers.
     pub handlers: Arc<Handlers>,
-    /// Where hooks are received.
+    /// The hook routes.
     pub hooks: Vec<Arc<HookRoute>>,
-    /// The calls of hooks that run; closed and waited for at a stop.
+    /// Running hook calls; closed and waited for at a stop.
     pub calls: TaskTracker,
-    /// The inbox behind its memory of recent ids.
-    pub front: Front,
+    /// The inbox behind its cache of message ids.
+    pub dedup_cache: DedupCache,
     /// The inbox itself, for readiness.
     pub inbox: Arc<dyn Inbox>,
-    /// Keeps how calls of hooks end.
+    /// The hook log.
     pub hook_log: HookLog,
-    /// Notes what brings nothing new.
-    pub sightings: Sightings,
-    /// What a request may cost.
+    /// The rejection log.
+    pub rejections: RejectionLog,
+    /// Limits of requests.
     pub limits: Limits,
-    /// Tells the time.
+    /// Clock.
     pub clock: Clock,
-    /// Counts the requests.
+    /// Metrics of requests.
     pub metrics: Arc<Metrics>,
-    /// Fires when the process is to stop: from then on nothing is accepted.
+    /// Fires at a stop: from then on nothing is accepted.
     pub stop: CancellationToken,
 }
 
-/// All that is served: what is a source's goes to it directly, the rest by its route.
-pub struct Routes(Arc<Served>);
+/// The HTTP service: requests to a source go to it directly, all others to the router.
+pub struct Routes(Arc<RoutesInner>);
 
-struct Served {
+struct RoutesInner {
     receiver: Arc<Receiver>,
     others: Router,
     recorder: Recorder,
 }
 
 impl Routes {
-    /// Receiving and health, and `pages` beside them.
-    pub fn new(parts: Parts, pages: Router) -> Self {
+    /// Creates the routes of sources, hooks, health checks and `pages`.
+    pub fn new(parts: IngressParts, pages: Router) -> Self {
         let recorder = Recorder {
             metrics: Arc::clone(&parts.metrics),
             clock: Arc::clone(&parts.clock),
-            sightings: parts.sightings.clone(),
+            rejections: parts.rejections.clone(),
         };
-        let health = Health { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
+        let health = Readiness { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
         let receiver = Arc::new(Receiver::new(parts));
         let others = Router::new()
             .fallback(events::not_found)
@@ -96,15 +96,15 @@ impl Routes {
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readiness).with_state(health))
             .merge(pages);
-        Routes(Arc::new(Served { receiver, others, recorder }))
+        Routes(Arc::new(RoutesInner { receiver, others, recorder }))
     }
 }
 
-impl Served {
+impl RoutesInner {
     async fn answer(&self, request: Request) -> Response {
         record(&self.recorder, request, async |request, id| {
-            if let Some(way) = self.receiver.find(request.uri().path()) {
-                return self.receiver.receive(&way, request, id).await;
+            if let Some(destination) = self.receiver.find(request.uri().path()) {
+                return self.receiver.receive(&destination, request, id).await;
             }
             let Ok(response) = self.others.clone().call(request).await;
             response
@@ -129,25 +129,25 @@ impl Service<Request> for Routes {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let served = Arc::clone(&self.0);
-        async move { Ok(served.answer(request).await) }.boxed()
+        let inner = Arc::clone(&self.0);
+        async move { Ok(inner.answer(request).await) }.boxed()
     }
 }
 
-/// `GET /metrics` in the OpenMetrics text format.
+/// Route of `GET /metrics`, in the OpenMetrics text format.
 pub fn metrics(metrics: Arc<Metrics>) -> Router {
     let text = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     Router::new().route("/metrics", get(async move || (text, metrics.text())))
 }
 
 #[derive(Clone)]
-struct Health {
+struct Readiness {
     inbox: Arc<dyn Inbox>,
     stop: CancellationToken,
 }
 
-/// Whether deliveries can be accepted now.
-async fn readiness(State(health): State<Health>) -> Response {
+/// Readiness probe: 200 if deliveries can be accepted now.
+async fn readiness(State(health): State<Readiness>) -> Response {
     if health.stop.is_cancelled() {
         return unready("stopping");
     }

@@ -1,6 +1,6 @@
-//! The receiver: HTTP ingress, dispatch to handlers, the OpenAPI document, and the process that runs them.
+//! Receiver: HTTP ingress, dispatch to handlers, the OpenAPI document, and the process that runs them.
 //!
-//! It may depend on every crate below it; only the doctor, the commands and the façade may depend on it.
+//! The crate may depend on every crate below it; only the doctor, the commands and the façade may depend on it.
 
 pub mod dispatch;
 pub mod hook_log;

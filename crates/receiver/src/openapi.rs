@@ -1,4 +1,4 @@
-//! The OpenAPI document, built from the catalog: what the receiver takes, and what the emitter sends.
+//! OpenAPI document, built from the catalog: the receiver's operations and the emitter's webhooks.
 
 mod components;
 mod described_source;
@@ -21,17 +21,17 @@ use described_source::{DescribedSource, FIRST, family};
 
 pub use components::SchemaClash;
 
-/// The version of the API, not of the program: its paths may bear it.
+/// Version of the API, not of the program; paths may contain it.
 const VERSION: &str = "1";
 
 const ABOUT: &str = "\
-Receives webhooks: authenticates them, drops duplicates, keeps them durably, answers, and hands each one to its handler.
+Receives webhooks: authenticates them, drops duplicates, stores them durably, answers, and passes each one to its handler.
 
 Press **Authorize**, enter the bearer key of a source, open an event and press **Execute**. \
 Executed again, the same request is answered `duplicate`: change the message id to send another event.";
 
-/// Describes every event of the catalog under the paths of every source, and every hook under those of every site. Nothing
-/// of it is secret.
+/// Describes every event of the catalog under the paths of every source, and every hook under those of every hook route.
+/// The document contains no secrets.
 ///
 /// # Errors
 /// [`SchemaClash`] if two types share a name.
@@ -40,18 +40,18 @@ pub fn document(
     sources: &[Arc<Source>],
     hooks: &[Arc<HookRoute>],
 ) -> Result<OpenApi, SchemaClash> {
-    let sites: Vec<DescribedSource> =
+    let described: Vec<DescribedSource> =
         sources.iter().map(|source| DescribedSource::new(source, sources.len())).collect();
     Ok(OpenApiBuilder::new()
         .info(info())
-        .tags(Some(tags(catalog, &sites, hooks)))
-        .paths(paths(catalog, &sites, hooks))
+        .tags(Some(tags(catalog, &described, hooks)))
+        .paths(paths(catalog, &described, hooks))
         .webhooks(Some(webhooks(catalog)))
         .components(Some(components(catalog, sources, hooks)?))
         .build())
 }
 
-/// The source of a configuration that sets nothing but a key; the committed document describes it.
+/// Source of a configuration that sets only a key; the committed document describes it.
 pub fn default_source() -> Arc<Source> {
     Arc::new(Source {
         name: "directscale".into(),
@@ -67,10 +67,10 @@ pub fn default_source() -> Arc<Source> {
     })
 }
 
-/// The hooks of that source, with a vendor that is called back; the committed document describes them.
+/// Hook route of the default source, with a callback URL; the committed document describes it.
 ///
 /// # Errors
-/// If no client can be set up.
+/// If the HTTP client cannot be created.
 pub fn default_hooks() -> anyhow::Result<Arc<HookRoute>> {
     let base = "https://example.corpadmin.directscale.com".parse()?;
     Ok(Arc::new(HookRoute {
@@ -95,35 +95,39 @@ fn info() -> Info {
 }
 
 /// One tag for each family of events of each source, in the order of the catalog.
-fn tags(catalog: &Table, sites: &[DescribedSource<'_>], hooks: &[Arc<HookRoute>]) -> Vec<Tag> {
+fn tags(catalog: &Table, described: &[DescribedSource<'_>], hooks: &[Arc<HookRoute>]) -> Vec<Tag> {
     let mut names: Vec<String> = Vec::new();
-    for site in sites {
-        let families = site.rows(catalog).map(|row| site.tag(&family(row)));
-        for name in families.chain([site.tag(operations::ANY)]) {
+    for source in described {
+        let families = source.rows(catalog).map(|row| source.tag(&family(row)));
+        for name in families.chain([source.tag(operations::ANY)]) {
             if !names.contains(&name) {
                 names.push(name);
             }
         }
     }
-    names.extend(hooks.iter().map(|site| hook_tag(site, hooks.len())));
+    names.extend(hooks.iter().map(|route| hook_tag(route, hooks.len())));
     names.extend([operations::SENT, operations::HEALTH].map(str::to_owned));
     names.iter().map(Tag::new).collect()
 }
 
-/// The tag of a site's hooks, told apart from other sites' if there are any.
-fn hook_tag(site: &HookRoute, sites: usize) -> String {
-    if sites > 1 { format!("{}: {}", site.source.name, hooks::HOOKS) } else { hooks::HOOKS.into() }
+/// Tag of a hook route, with the source's name if there are several.
+fn hook_tag(route: &HookRoute, routes: usize) -> String {
+    if routes > 1 {
+        format!("{}: {}", route.source.name, hooks::HOOKS)
+    } else {
+        hooks::HOOKS.into()
+    }
 }
 
-fn paths(catalog: &Table, sites: &[DescribedSource<'_>], hooks: &[Arc<HookRoute>]) -> Paths {
+fn paths(catalog: &Table, described: &[DescribedSource<'_>], hooks: &[Arc<HookRoute>]) -> Paths {
     let mut paths = PathsBuilder::new();
-    for site in hooks {
-        for (path, item) in hooks::paths(catalog, site, &hook_tag(site, hooks.len())) {
+    for route in hooks {
+        for (path, item) in hooks::paths(catalog, route, &hook_tag(route, hooks.len())) {
             paths = paths.path(path, item);
         }
     }
-    for site in sites {
-        for (path, item) in site_paths(catalog, site) {
+    for source in described {
+        for (path, item) in source_paths(catalog, source) {
             paths = paths.path(path, item);
         }
     }
@@ -133,29 +137,29 @@ fn paths(catalog: &Table, sites: &[DescribedSource<'_>], hooks: &[Arc<HookRoute>
     paths.build()
 }
 
-/// Each event by its name; the single URL; and both once more for the first version, as a template.
-fn site_paths(catalog: &Table, site: &DescribedSource<'_>) -> Vec<(String, PathItem)> {
-    let mut paths: Vec<_> = site.rows(catalog).map(|row| event_path(site, row)).collect();
+/// Paths of a source: one for each event, the single URL, and both as a template for the first version.
+fn source_paths(catalog: &Table, source: &DescribedSource<'_>) -> Vec<(String, PathItem)> {
+    let mut paths: Vec<_> = source.rows(catalog).map(|row| event_path(source, row)).collect();
     if !paths.is_empty() {
-        paths.push((site.path.clone(), operations::receive_any(site)));
+        paths.push((source.path.clone(), operations::receive_any(source)));
     }
-    let first = site.rows(catalog).filter(|row| row.version == FIRST);
+    let first = source.rows(catalog).filter(|row| row.version == FIRST);
     let names: Vec<&str> = first.map(|row| row.name).collect();
     if !names.is_empty() {
-        let twin = versioned(&site.path, FIRST);
-        let named = operations::receive_named(site, FIRST, &names);
+        let twin = versioned(&source.path, FIRST);
+        let named = operations::receive_named(source, FIRST, &names);
         paths.push((format!("{twin}/{{event}}"), named));
-        paths.push((twin, operations::receive_any_of(site, FIRST)));
+        paths.push((twin, operations::receive_any_of(source, FIRST)));
     }
     paths
 }
 
-fn event_path(site: &DescribedSource<'_>, row: &EventRow) -> (String, PathItem) {
+fn event_path(source: &DescribedSource<'_>, row: &EventRow) -> (String, PathItem) {
     let base = match row.version {
-        FIRST => site.path.clone(),
-        later => versioned(&site.path, later),
+        FIRST => source.path.clone(),
+        later => versioned(&source.path, later),
     };
-    (format!("{base}/{}", segment(row.name)), operations::receive(site, row))
+    (format!("{base}/{}", segment(row.name)), operations::receive(source, row))
 }
 
 fn webhooks(catalog: &Table) -> Paths {
@@ -269,13 +273,13 @@ mod tests {
         Arc::new(Source { name: name.into(), path: path.into(), auth, ..source })
     }
 
-    /// The default source, but for its dialect.
+    /// The default source with another dialect.
     fn speaking(dialect: Dialect) -> Arc<Source> {
         let Some(source) = Arc::into_inner(default_source()) else { unreachable!() };
         Arc::new(Source { dialect, locators: FieldLocators::of(dialect), ..source })
     }
 
-    /// The headers of an operation: name, whether it is required, and its sample.
+    /// Headers of an operation: name, required or not, and sample.
     fn headers(document: &Value, path: &str) -> Vec<(String, bool, Value)> {
         let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
         let resolved = parameters.iter().map(|parameter| match parameter["$ref"].as_str() {

@@ -1,4 +1,4 @@
-//! The receiver, put together: inbox, dispatcher, routes, retention, and the order in which they stop.
+//! Receiver process: starts inbox, dispatcher, routes and maintenance, and stops them in order.
 
 mod key_times;
 
@@ -13,14 +13,16 @@ use contract::catalog::{Handlers, Table};
 use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt as _;
-use inbox::{Front, Inbox, InboxError, Options, STEP, Sightings, Standing, State, step_aside};
-use server::full_disk::wait_for_room;
+use inbox::{
+    Backlog, DedupCache, Inbox, InboxError, Options, RejectionLog, STEP_ROWS, State, throttled_step,
+};
+use server::full_disk::wait_for_disk_space;
 use server::login::{Login, require_login};
 use server::open_files::allow_connections;
 use settings::{Config, is_loopback};
 use source::{HookRoute, Source};
 use telemetry::Metrics;
-use telemetry::trust::{Trust, Verdict};
+use telemetry::clock_monitor::{ClockMonitor, ClockVerdict};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,17 +34,17 @@ use crate::ingress;
 use crate::openapi;
 use key_times::KeyTimes;
 
-/// How long canaries are kept: as long as somebody may want to look at them after a run of `doctor`.
-const CANARIES: Duration = Duration::from_secs(60 * 60);
+/// Retention of canaries: long enough to inspect them after a run of `doctor`.
+const CANARY_RETENTION: Duration = Duration::from_secs(60 * 60);
 
-/// How often retention, the backlog's metrics and the times of keys are looked after.
-const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// Interval of maintenance: retention, backlog metrics and the keys' last uses.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A fork's handlers and pages.
 pub struct Fork {
     /// The events and hooks, with their handlers.
     pub handlers: Handlers,
-    /// The pages that a vendor shows in a frame, below the path that the settings give them.
+    /// The pages that a vendor shows in a frame, under their path in the settings.
     pub pages: Router,
 }
 
@@ -66,26 +68,27 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::default());
     allow_connections(config.limits.connections, 0);
     let inbox = || open(&config).boxed();
-    let inbox = wait_for_room(inbox, inbox::is_full, &listener, &config.limits, &stop).await?;
+    let inbox =
+        wait_for_disk_space(inbox, inbox::is_full, &listener, &config.limits, &stop).await?;
     let Some(inbox) = inbox else { return Ok(()) };
-    let trust = catch_up(inbox.as_ref(), clock()).await;
+    let clock_monitor = catch_up(inbox.as_ref(), clock()).await;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
-    keys.show(&metrics);
-    let (sightings, sightings_writer) = Sightings::new(Arc::clone(&inbox));
+    keys.publish(&metrics);
+    let (rejections, rejections_writer) = RejectionLog::new(Arc::clone(&inbox));
     let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox), Arc::clone(&metrics));
     let own_pages = ingress::page::router(&hooks, &own_pages);
     let pages = pages(&config, handlers.table(), &sources, &hooks, &metrics)?.merge(own_pages);
     let calls = TaskTracker::new();
     let routes = ingress::Routes::new(
-        ingress::Parts {
+        ingress::IngressParts {
             sources,
             hooks,
             calls: calls.clone(),
             handlers: Arc::clone(&handlers),
-            front: front(&inbox, &config.dedup),
+            dedup_cache: dedup_cache(&inbox, &config.dedup),
             inbox: Arc::clone(&inbox),
             hook_log,
-            sightings,
+            rejections,
             limits: config.limits.clone(),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -99,14 +102,21 @@ pub async fn serve(
     info!(address = %listener.local_addr()?, inbox = config.inbox, "receiving");
     let handling = async {
         if config.dispatch.paused {
-            warn!("paused = true in [dispatch]: deliveries are kept, but not handled");
+            warn!("paused = true in [dispatch]: deliveries are stored, but not handled");
         } else {
             dispatcher.run(stop.clone(), drain).await;
         }
     };
-    let keeping_house =
-        keep_house(&config, inbox.as_ref(), &clock, trust, &metrics, &mut keys, stop.clone());
-    // The log of calls ends after the last call of the drain.
+    let maintenance = run_maintenance(
+        &config,
+        inbox.as_ref(),
+        &clock,
+        clock_monitor,
+        &metrics,
+        &mut keys,
+        stop.clone(),
+    );
+    // The hook log ends after the last call of the drain.
     let answered = CancellationToken::new();
     let receiving = async {
         server::connections::serve(
@@ -117,32 +127,32 @@ pub async fn serve(
             stop.clone(),
         )
         .await;
-        // What still runs, nobody waits for; but the vendor's own logic may have run for it.
+        // Callers of the remaining calls have gone, but the vendor's own logic may have run for them.
         calls.close();
         let _ = tokio::time::timeout(drain, calls.wait()).await;
         answered.cancel();
     };
     let logging = async {
-        tokio::join!(log_writer.run(answered.clone()), sightings_writer.run(stop.clone()))
+        tokio::join!(log_writer.run(answered.clone()), rejections_writer.run(stop.clone()))
     };
-    tokio::join!(receiving, handling, keeping_house, logging);
+    tokio::join!(receiving, handling, maintenance, logging);
     // The last requests of the drain have used keys, too.
-    keys.keep(inbox.as_ref(), &metrics).await;
+    keys.save(inbox.as_ref(), &metrics).await;
     info!("stopped");
     Ok(())
 }
 
-fn front(inbox: &Arc<dyn Inbox>, dedup: &settings::Dedup) -> Front {
+fn dedup_cache(inbox: &Arc<dyn Inbox>, dedup: &settings::Dedup) -> DedupCache {
     let window = TimeDelta::from_std(dedup.window).unwrap_or(TimeDelta::MAX);
-    Front::new(Arc::clone(inbox), dedup.remembered, window)
+    DedupCache::new(Arc::clone(inbox), dedup.remembered, window)
 }
 
 fn dispatching(
     config: &settings::Dispatch,
     clock: &Clock,
     metrics: &Arc<Metrics>,
-) -> dispatch::Parts {
-    dispatch::Parts {
+) -> dispatch::DispatchOptions {
+    dispatch::DispatchOptions {
         schedule: Schedule::new(config.schedule.clone(), config.jitter),
         timeout: config.timeout,
         concurrency: config.concurrency,
@@ -151,7 +161,7 @@ fn dispatching(
     }
 }
 
-/// Swagger, the OpenAPI document and the metrics: open on loopback, elsewhere behind the login or not at all.
+/// Swagger, the OpenAPI document and the metrics: public on loopback, otherwise behind the login or not served.
 fn pages(
     config: &Config,
     catalog: &Table,
@@ -178,12 +188,12 @@ async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {
     tokio::task::spawn_blocking(open).await.context("opening the inbox")?
 }
 
-/// Lets nothing wait for a clock that was ahead, and remembers how far the inbox has come, if it can be asked now.
-async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<Trust> {
-    let Standing { newest, made_due, waiting, next } = match inbox.catch_up(now).await {
-        Ok(standing) => standing,
+/// Makes deliveries due that an earlier clock had put into the future, and creates the clock monitor, if the inbox answers.
+async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<ClockMonitor> {
+    let Backlog { newest, made_due, waiting, next } = match inbox.catch_up(now).await {
+        Ok(backlog) => backlog,
         Err(error) => {
-            warn!(%error, "what waits for the clock cannot be made due");
+            warn!(%error, "cannot check the inbox for deliveries accepted by a clock that was ahead");
             return None;
         }
     };
@@ -200,57 +210,57 @@ async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<Trust> {
             next, "the clock is behind: retries wait until it has caught up"
         );
     }
-    Some(Trust::new(now, newest))
+    Some(ClockMonitor::new(now, newest))
 }
 
-/// Says when the clock was set, and whether it may be pruned by.
-async fn follow(inbox: &dyn Inbox, trust: &mut Trust, now: Timestamp) -> bool {
-    match trust.judge(now) {
-        Verdict::Right => true,
-        Verdict::Doubted => false,
-        Verdict::Jumped(ahead) => {
+/// Logs jumps of the clock. Returns true if retention may use it.
+async fn check_clock(inbox: &dyn Inbox, monitor: &mut ClockMonitor, now: Timestamp) -> bool {
+    match monitor.judge(now) {
+        ClockVerdict::Plausible => true,
+        ClockVerdict::Suspect => false,
+        ClockVerdict::Jumped(ahead) => {
             let ahead_s = ahead.num_seconds();
             warn!(
                 ahead_s,
-                "the clock is far ahead of what was expected: nothing is pruned by it for a day"
+                "the clock is far ahead of the expected time: nothing is pruned for a day"
             );
             false
         }
-        Verdict::Behind(behind) => {
-            warn!(behind_s = behind.num_seconds(), "the clock is behind what was expected");
+        ClockVerdict::Behind(behind) => {
+            warn!(behind_s = behind.num_seconds(), "the clock is behind the expected time");
             catch_up(inbox, now).await;
             true
         }
     }
 }
 
-/// Prunes what is past its time in small steps, and keeps the backlog's metrics and the times of keys current.
-async fn keep_house(
+/// Runs maintenance until `stop`: retention in small steps, backlog metrics, and the keys' last uses.
+async fn run_maintenance(
     config: &Config,
     inbox: &dyn Inbox,
     clock: &Clock,
-    mut trust: Option<Trust>,
+    mut clock_monitor: Option<ClockMonitor>,
     metrics: &Metrics,
     keys: &mut KeyTimes,
     stop: CancellationToken,
 ) {
-    let kept = [
-        (Kept::Ended(State::Done), config.retention.done.max(config.dedup.window)),
-        (Kept::Ended(State::Unrouted), config.retention.unrouted.max(config.dedup.window)),
-        (Kept::Hooks, config.retention.hooks),
-        (Kept::Ended(State::Canary), CANARIES),
+    let retention = [
+        (Retained::Ended(State::Done), config.retention.done.max(config.dedup.window)),
+        (Retained::Ended(State::Unrouted), config.retention.unrouted.max(config.dedup.window)),
+        (Retained::Hooks, config.retention.hooks),
+        (Retained::Ended(State::Canary), CANARY_RETENTION),
     ];
     while !stop.is_cancelled() {
-        keys.keep(inbox, metrics).await;
+        keys.save(inbox, metrics).await;
         let now = clock();
-        if trust.is_none() {
-            trust = catch_up(inbox, now).await;
+        if clock_monitor.is_none() {
+            clock_monitor = catch_up(inbox, now).await;
         }
-        let may_prune = match &mut trust {
-            Some(trust) => follow(inbox, trust, now).await,
+        let may_prune = match &mut clock_monitor {
+            Some(monitor) => check_clock(inbox, monitor, now).await,
             None => false,
         };
-        for (what, kept) in kept.into_iter().filter(|_| may_prune) {
+        for (what, kept) in retention.into_iter().filter(|_| may_prune) {
             let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
             let Some(before) = now.checked_sub_signed(kept) else { continue };
             match prune(inbox, what, before, &stop).await {
@@ -262,40 +272,40 @@ async fn keep_house(
         if let Ok(counts) = inbox.count().await {
             counts.iter().for_each(|(state, count)| metrics.backlog(state.as_str(), *count));
         }
-        let _ = tokio::time::timeout(HOUSEKEEPING, stop.cancelled()).await;
+        let _ = tokio::time::timeout(MAINTENANCE_INTERVAL, stop.cancelled()).await;
     }
 }
 
-/// What is kept for a while.
+/// Kind of rows with a retention time.
 #[derive(Clone, Copy)]
-enum Kept {
-    /// Deliveries that have ended so.
+enum Retained {
+    /// Deliveries in this ended state.
     Ended(State),
-    /// Calls of hooks.
+    /// Hook calls.
     Hooks,
 }
 
-impl Kept {
+impl Retained {
     fn as_str(self) -> &'static str {
         match self {
-            Kept::Ended(state) => state.as_str(),
-            Kept::Hooks => "hooks",
+            Retained::Ended(state) => state.as_str(),
+            Retained::Hooks => "hooks",
         }
     }
 }
 
-/// Deletes what is from before, and returns how much that was.
+/// Deletes rows from before the given time, and returns their number.
 async fn prune(
     inbox: &dyn Inbox,
-    what: Kept,
+    what: Retained,
     before: Timestamp,
     stop: &CancellationToken,
 ) -> Result<u64, InboxError> {
     let mut pruned = 0;
     while !stop.is_cancelled() {
-        let step = step_aside(|| match what {
-            Kept::Ended(state) => inbox.prune(state, before, STEP),
-            Kept::Hooks => inbox.prune_hooks(before, STEP),
+        let step = throttled_step(|| match what {
+            Retained::Ended(state) => inbox.prune(state, before, STEP_ROWS),
+            Retained::Hooks => inbox.prune_hooks(before, STEP_ROWS),
         });
         match step.await? {
             0 => break,

@@ -1,4 +1,4 @@
-//! The listener's loop: every connection has its limits, and a stop waits for open requests.
+//! Accept loop of the listener, with limits for every connection and a graceful shutdown.
 
 mod permits;
 mod stream;
@@ -36,14 +36,14 @@ use crate::problem::Problem;
 use crate::problem::SOON;
 use crate::request_id::{REQUEST_ID, RequestId};
 pub use permits::Permit;
-use permits::{Permits, Room};
-use stream::{Routed, Watched, linger};
-use unserved::{Reason, Unserved, check_head, written};
+use permits::{PermitOrigin, Permits};
+use stream::{FilteredStream, WatchedBody, linger};
+use unserved::{Reason, Unserved, check_head, response_bytes};
 
-/// How many connections over the limit are answered at once; more are closed without an answer.
-const TURNED_AWAY: usize = 64;
+/// Number of connections over the limit that are answered concurrently; more are closed without a response.
+const MAX_REFUSING: usize = 64;
 
-/// Serves until `stop`, then waits for open requests, but no longer than the drain time.
+/// Serves until `stop`, then waits for open requests, up to the drain time.
 pub async fn serve<S>(
     listener: TcpListener,
     routes: S,
@@ -59,7 +59,7 @@ pub async fn serve<S>(
         .header_read_timeout(limits.head_timeout)
         .max_header_size(limits.max_head)
         .max_buf_size(limits.max_head)
-        // A sender that ends its own side behind a request still waits for the answer.
+        // A sender that closes its sending side after a request still waits for the response.
         .half_close(true);
     let server = Server {
         http,
@@ -69,7 +69,7 @@ pub async fn serve<S>(
         stop: stop.clone(),
     };
     let permits = Permits::new(limits.connections);
-    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
+    let refusing = Arc::new(Semaphore::new(MAX_REFUSING));
     let connections = TaskTracker::new();
     loop {
         let (stream, peer) = tokio::select! {
@@ -82,26 +82,26 @@ pub async fn serve<S>(
                 }
             },
         };
-        // Small answers must not wait for the sender's acknowledgement of earlier ones.
+        // Small responses must not wait for the acknowledgement of earlier ones.
         let _ = stream.set_nodelay(true);
-        let Some((permit, room)) = permits.take() else {
-            if let Ok(turn) = Arc::clone(&turned_away).try_acquire_owned() {
+        let Some((permit, origin)) = permits.take() else {
+            if let Ok(slot) = Arc::clone(&refusing).try_acquire_owned() {
                 let unserved = Arc::clone(&server.unserved);
                 tokio::spawn(async move {
-                    turn_away(&unserved, stream, peer).await;
-                    drop(turn);
+                    refuse_connection(&unserved, stream, peer).await;
+                    drop(slot);
                 });
             }
             continue;
         };
-        if room == Room::Made {
-            server.unserved.gave_way();
+        if origin == PermitOrigin::Evicted {
+            server.unserved.note_eviction();
         }
         let server = server.clone();
         connections.spawn(async move {
             tokio::select! {
-                () = permit.given_up() => {}
-                () = server.converse(stream, peer, &permit) => {}
+                () = permit.evicted() => {}
+                () = server.serve_connection(stream, peer, &permit) => {}
             }
         });
     }
@@ -112,7 +112,7 @@ pub async fn serve<S>(
     }
 }
 
-/// What every connection is served with.
+/// State shared by all connections.
 #[derive(Clone)]
 struct Server<S> {
     http: http1::Builder,
@@ -128,27 +128,27 @@ where
     S: Clone + Send + Sync + 'static,
 {
     /// Serves one connection to its end.
-    async fn converse(&self, stream: TcpStream, peer: SocketAddr, permit: &Arc<Permit>) {
-        let [is_unread, is_asked, is_blocked] =
+    async fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, permit: &Arc<Permit>) {
+        let [is_unread, is_busy, is_blocked] =
             std::array::from_fn(|_| Arc::<AtomicBool>::default());
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            is_asked.store(true, Ordering::Relaxed);
-            let request = request.map(|body| Watched::new(body, &is_unread));
+            is_busy.store(true, Ordering::Relaxed);
+            let request = request.map(|body| WatchedBody::new(body, &is_unread));
             let answer = self.answer(request.map(Body::new), peer, permit);
-            Box::pin(answer.inspect(|_| is_asked.store(false, Ordering::Relaxed)))
+            Box::pin(answer.inspect(|_| is_busy.store(false, Ordering::Relaxed)))
         });
-        // An answer that the sender does not take must not hold its connection for ever.
+        // A response that the sender does not read must not hold its connection for ever.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.write_timeout));
-        let stream = TokioIo::new(Routed::new(Box::pin(stream), &is_blocked));
+        let stream = TokioIo::new(FilteredStream::new(Box::pin(stream), &is_blocked));
         let mut connection = self.http.serve_connection(stream, service);
         let ended = tokio::select! {
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
             () = self.stop.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
-                let is_open = || [&is_asked, &is_blocked].iter().any(|is| is.load(Ordering::Relaxed));
-                // An answer is written in the poll in which it is there, as far as its reader takes it. Half a head is no
-                // request yet.
+                let is_open = || [&is_busy, &is_blocked].iter().any(|is| is.load(Ordering::Relaxed));
+                // A response is written in the poll in which it is ready, as far as the reader accepts it. An incomplete head is
+                // not a request yet.
                 poll_fn(|context| match connection.poll_without_shutdown(context) {
                     Poll::Pending if !is_open() => Poll::Ready(Ok(())),
                     polled => polled,
@@ -157,12 +157,12 @@ where
             }
         };
         let parts = connection.into_parts();
-        let Routed { mut stream, kept_back, .. } = parts.io.into_inner();
+        let FilteredStream { mut stream, withheld, .. } = parts.io.into_inner();
         let mut has_more = is_unread.load(Ordering::Relaxed);
         if let Err(error) = ended {
             debug!(%error, "connection");
-            let Some(reason) = Reason::of(&error, kept_back, &parts.read_buf) else { return };
-            let answer = written(self.unserved.refuse(reason, peer)).await;
+            let Some(reason) = Reason::of(&error, withheld, &parts.read_buf) else { return };
+            let answer = response_bytes(self.unserved.refuse(reason, peer)).await;
             if stream.write_all(&answer).await.is_err() {
                 return;
             }
@@ -191,12 +191,12 @@ where
     }
 }
 
-/// Answers a connection over the limit.
-async fn turn_away(unserved: &Unserved, mut stream: TcpStream, peer: SocketAddr) {
+/// Refuses a connection over the limit with a 503.
+async fn refuse_connection(unserved: &Unserved, mut stream: TcpStream, peer: SocketAddr) {
     let problem = Problem::unavailable(SOON).detail("all connections are taken");
     let reason = Reason { problem, words: "more than connections in limits".into() };
-    let answer = written(unserved.refuse(reason, peer)).await;
-    // Whoever does not take the answer is closed without one.
+    let answer = response_bytes(unserved.refuse(reason, peer)).await;
+    // A sender that does not read the response is closed without one.
     let answering = async {
         stream.write_all(&answer).await?;
         stream.shutdown().await?;
@@ -206,7 +206,7 @@ async fn turn_away(unserved: &Unserved, mut stream: TcpStream, peer: SocketAddr)
     let _ = tokio::time::timeout(Duration::from_secs(1), answering).await;
 }
 
-/// The answer with its request's id.
+/// Adds the request id to the response.
 fn with_id(mut response: Response, id: Option<RequestId>) -> Response {
     let missing = !response.headers().contains_key(REQUEST_ID);
     if missing && let Ok(id) = id.unwrap_or_else(RequestId::new).to_string().try_into() {
@@ -215,7 +215,7 @@ fn with_id(mut response: Response, id: Option<RequestId>) -> Response {
     response
 }
 
-/// Out of file descriptors or memory, most likely: waiting a little lets connections end.
+/// Pauses after a failed accept: most likely file descriptors or memory ran out, and connections may end meanwhile.
 async fn cannot_accept(error: &io::Error) {
     warn!(%error, "cannot accept a connection");
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,4 +1,4 @@
-//! The documentation pages: Swagger UI and the OpenAPI document, served without anything from the network.
+//! Documentation pages: Swagger UI and the OpenAPI document, served without loading anything from the network.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ use super::problem::{INTERNAL, NOT_FOUND, Problem};
 
 const DOCUMENT: &str = "/openapi.json";
 
-/// What the pages may load and do: their own files, and nothing from elsewhere.
+/// Content security policy of the pages: they may load their own files only.
 ///
-/// Swagger UI has its icons in `data:` URLs; its inline styles are set by script, which needs no permission.
+/// Swagger UI's icons are `data:` URLs; its inline styles are set by script, which needs no permission.
 const POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data:; \
      object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -33,7 +33,7 @@ const GUARDS: [(HeaderName, &str); 4] = [
     (REFERRER_POLICY, "no-referrer"),
 ];
 
-/// The pages, behind the login if there is one. The root leads to them.
+/// Routes of the pages, behind the login if there is one. The root redirects to them.
 ///
 /// # Errors
 /// If the document cannot be written as JSON.
@@ -42,7 +42,7 @@ pub fn router(document: &OpenApi, login: Option<Login>) -> serde_json::Result<Ro
     beside(home, document, login)
 }
 
-/// The pages beside others, all of them behind the login if there is one.
+/// Adds the pages to others, all of them behind the login if there is one.
 ///
 /// # Errors
 /// If the document cannot be written as JSON.
@@ -106,7 +106,7 @@ fn response(name: &str, file: SwaggerFile<'static>) -> Response {
     response
 }
 
-/// Adds the headers that keep the pages to themselves; what does not say otherwise is not stored.
+/// Adds the security headers; pages without a cache policy are not stored.
 async fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in GUARDS {

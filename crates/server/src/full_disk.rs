@@ -1,4 +1,4 @@
-//! A start on a full disk: requests are answered 503 until the store can be opened.
+//! Start on a full disk: requests get a 503 until the store can be opened.
 
 use std::net::TcpListener as StdListener;
 use std::os::fd::AsFd;
@@ -15,17 +15,17 @@ use tracing::{info, warn};
 use crate::connections::serve;
 use crate::problem::Problem;
 
-/// How often the store is tried.
+/// Time between two tries to open the store.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long requests that have begun are waited for before each try.
+/// Longest wait for open requests before each try.
 const DRAIN: Duration = Duration::from_millis(100);
 
-/// What `open` opens, as soon as its disk has room for it; none if `stop` comes first.
+/// Calls `open` until its disk has space, and returns its result; none if `stop` fires first.
 ///
 /// # Errors
-/// If it cannot be opened for another reason.
-pub async fn wait_for_room<'a, T>(
+/// If `open` fails for another reason.
+pub async fn wait_for_disk_space<'a, T>(
     open: impl Fn() -> BoxFuture<'a, anyhow::Result<T>>,
     is_full: fn(&anyhow::Error) -> bool,
     listener: &TcpListener,
@@ -39,12 +39,12 @@ pub async fn wait_for_room<'a, T>(
                 if !std::mem::replace(&mut has_failed, true) {
                     let address = listener.local_addr()?;
                     let error = format!("{error:#}");
-                    warn!(error, %address, "the disk is full: everything is answered 503 until there is room");
+                    warn!(error, %address, "the disk is full: all requests get 503 until there is space");
                 }
             }
             opened => {
                 if has_failed && opened.is_ok() {
-                    info!("the disk has room again");
+                    info!("the disk has space again");
                 }
                 return opened.map(Some);
             }
@@ -56,7 +56,7 @@ pub async fn wait_for_room<'a, T>(
     }
 }
 
-/// Refuses requests until it is time to try again.
+/// Refuses requests until the next try.
 async fn refuse(
     listener: &TcpListener,
     limits: &Limits,
@@ -67,7 +67,7 @@ async fn refuse(
     let full = || async { Problem::unavailable(EVERY).detail("the disk is full") };
     let routes = Router::new().route("/healthz", get(async || "ok\n")).fallback(full);
     let end = stop.child_token();
-    // A request that does not end must not keep the others from their answer.
+    // A request that does not end must not delay the others' responses.
     let limits = Limits { drain: DRAIN, ..limits.clone() };
     let serving = serve(same, routes, &limits, None, end.clone());
     tokio::pin!(serving);

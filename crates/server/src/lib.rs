@@ -1,4 +1,4 @@
-//! What every HTTP server of the project shares: problem documents, the documentation pages, the login, and who may ask.
+//! Shared parts of the HTTP servers: connections, problem documents, documentation pages, login and origin checks.
 
 pub mod connections;
 pub mod docs;
@@ -16,8 +16,8 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-/// Sees a request through even if whoever made it hangs up meanwhile, so that nothing it changes is left half done.
-pub async fn seen_through(request: Request, next: Next) -> Response {
+/// Middleware: runs a request to its end even if the client disconnects, so that no change is left half done.
+pub async fn run_to_completion(request: Request, next: Next) -> Response {
     match tokio::spawn(next.run(request)).await {
         Ok(response) => response,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -25,7 +25,7 @@ pub async fn seen_through(request: Request, next: Next) -> Response {
     }
 }
 
-/// A response with this body as JSON.
+/// Response with a JSON body.
 pub fn json<T: Serialize>(status: StatusCode, kind: &'static str, body: &T) -> Response {
     match serde_json::to_vec(body) {
         Ok(body) => {

@@ -1,4 +1,4 @@
-//! The login of the documentation pages and the metrics: HTTP Basic against an Argon2 hash.
+//! Login of the documentation pages and the metrics: HTTP Basic against an Argon2 hash.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,10 +23,10 @@ use super::problem::{INTERNAL, Problem};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lets a request pass that carries the login's user and password.
+/// Middleware: requires the login's user and password.
 ///
 /// # Errors
-/// The response to send instead.
+/// The response to an unauthorized request.
 pub async fn require_login(
     State(login): State<Login>,
     request: Request,
@@ -36,10 +36,10 @@ pub async fn require_login(
     Ok(next.run(request).await)
 }
 
-/// Makes the hash of a password, as `[docs]` takes it.
+/// Hashes a password for `password_hash` in `[docs]`.
 ///
 /// # Errors
-/// If the system has no random numbers.
+/// If the system provides no random numbers.
 pub fn hash(password: &SecretString) -> anyhow::Result<String> {
     let mut salt = [0; 16];
     getrandom::fill(&mut salt)?;
@@ -49,23 +49,23 @@ pub fn hash(password: &SecretString) -> anyhow::Result<String> {
     Ok(hash.to_string())
 }
 
-/// One user and the hash of one password.
+/// A user and the hash of the password.
 #[derive(Clone)]
-pub struct Login(Arc<Gate>);
+pub struct Login(Arc<LoginState>);
 
-struct Gate {
+struct LoginState {
     user: String,
     hash: PasswordHash,
-    /// The digest of the credential that was accepted, so that only the first request pays for the hash.
+    /// Digest of the accepted credential, so that only the first request pays for the hash.
     accepted: OnceLock<[u8; 32]>,
-    /// One check at a time, so that guesses cannot eat the memory.
-    turn: Arc<Semaphore>,
-    /// How long a guess waits for its turn before it is sent away.
+    /// Permits one check at a time, so that guesses cannot exhaust the memory.
+    permit: Arc<Semaphore>,
+    /// The longest that a check waits for its permit before it is refused.
     patience: Duration,
 }
 
 impl Login {
-    /// The login of the settings; none without a password.
+    /// Creates the login from the settings; none without a password.
     ///
     /// # Errors
     /// [`ConfigError`] if the hash is not one or the user is missing.
@@ -77,9 +77,10 @@ impl Login {
         let user = settings.user.clone().filter(|user| can_log_in(user)).ok_or_else(|| {
             ConfigError("[docs] has a password_hash and no user (without a colon); write for example user = \"docs\"".into())
         })?;
-        let turn = Arc::new(Semaphore::new(1));
-        let gate = Gate { user, hash, accepted: OnceLock::new(), turn, patience: PATIENCE };
-        Ok(Some(Login(Arc::new(gate))))
+        let permit = Arc::new(Semaphore::new(1));
+        let state =
+            LoginState { user, hash, accepted: OnceLock::new(), permit, patience: PATIENCE };
+        Ok(Some(Login(Arc::new(state))))
     }
 
     async fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
@@ -91,7 +92,7 @@ impl Login {
         if !self.verify(credential).await? {
             return Err(challenge());
         }
-        // A second first success has the same credential, hence the same digest.
+        // Concurrent first successes have the same credential, hence the same digest.
         let _ = self.0.accepted.set(digest);
         Ok(())
     }
@@ -101,22 +102,22 @@ impl Login {
     }
 
     async fn verify(&self, credential: Vec<u8>) -> Result<bool, Problem> {
-        let turn = Arc::clone(&self.0.turn).acquire_owned();
-        let Ok(Ok(turn)) = tokio::time::timeout(self.0.patience, turn).await else {
+        let permit = Arc::clone(&self.0.permit).acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(self.0.patience, permit).await else {
             return Err(Problem::unavailable(self.0.patience));
         };
-        let gate = Arc::clone(&self.0);
+        let state = Arc::clone(&self.0);
         let check = move || {
-            let valid = gate.accepts(&credential);
-            drop(turn);
+            let valid = state.accepts(&credential);
+            drop(permit);
             valid
         };
         tokio::task::spawn_blocking(check).await.map_err(|_| Problem::new(&INTERNAL))
     }
 }
 
-impl Gate {
-    /// Costs the same whether the user or the password is wrong.
+impl LoginState {
+    /// Checks a credential in equal time for a wrong user and a wrong password.
     fn accepts(&self, credential: &[u8]) -> bool {
         let colon = credential.iter().position(|&byte| byte == b':').unwrap_or(credential.len());
         let (user, rest) = credential.split_at(colon);
@@ -127,7 +128,7 @@ impl Gate {
     }
 }
 
-/// `user:password` as the request carries it.
+/// Decodes `user:password` from the request.
 fn credential(headers: &HeaderMap) -> Option<Vec<u8>> {
     let encoded = credentials(headers.get(AUTHORIZATION)?.as_bytes(), "Basic")?;
     BASE64_STANDARD.decode(encoded).ok()
@@ -187,7 +188,7 @@ mod tests {
     async fn an_accepted_credential_passes_again_without_waiting_for_its_turn() {
         let login = login("secret");
         assert_eq!(status(&login, basic("docs:secret")).await, 200);
-        let _busy = login.0.turn.acquire().await.unwrap();
+        let _busy = login.0.permit.acquire().await.unwrap();
         assert_eq!(status(&login, basic("docs:secret")).await, 200);
     }
 
@@ -195,7 +196,7 @@ mod tests {
     async fn a_guess_that_waits_too_long_is_sent_away() {
         let mut login = login("secret");
         Arc::get_mut(&mut login.0).unwrap().patience = Duration::from_millis(1);
-        let _busy = login.0.turn.acquire().await.unwrap();
+        let _busy = login.0.permit.acquire().await.unwrap();
         assert_eq!(status(&login, basic("docs:guess")).await, 503);
     }
 

@@ -1,12 +1,12 @@
-//! The process's limit of open files.
+//! Limit of open files of the process.
 
 use tracing::warn;
 
-/// Files beside the connections: the store's, the log's, those of name lookups.
+/// Number of files besides connections: those of the store, the log and name lookups.
 const OTHER_FILES: u64 = 256;
 
-/// Every connection is a file descriptor, and the usual soft limit of 1,024 is far below what is allowed. Returns how many
-/// of `more` there may be beyond what is needed.
+/// Raises the soft limit of open files, since every connection needs a descriptor and the usual limit is 1,024. Returns
+/// how many of `more` are allowed beyond `needed`.
 pub fn allow_connections(needed: usize, more: usize) -> usize {
     let needed = (needed as u64).saturating_add(OTHER_FILES);
     match rlimit::increase_nofile_limit(needed.saturating_add(more as u64)) {

@@ -1,4 +1,4 @@
-//! Who asks: this machine or another, a page of our own or another site's.
+//! Origin checks: requests from this machine, and forms from the server's own pages.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -8,28 +8,29 @@ use settings::is_loopback;
 
 use super::problem::{FORBIDDEN, Problem};
 
-/// Lets requests pass that name this machine, and no others: a page elsewhere whose name leads here names that.
+/// Middleware: accepts only requests whose `Host` is this machine. A page of another site whose name resolves to this
+/// machine sends that name (DNS rebinding).
 pub async fn local_only(request: Request, next: Next) -> Response {
-    if names_this_machine(request.headers()) {
+    if is_loopback_host(request.headers()) {
         return next.run(request).await;
     }
-    let why = "without a login this is for this machine alone; ask for it as localhost";
+    let why = "without a login this is served to this machine only; open it as localhost";
     Problem::new(&FORBIDDEN).detail(why).into_response()
 }
 
-/// Lets requests that change something pass if a page of our own sends them, and others always.
+/// Middleware: accepts unsafe requests only from the server's own pages; safe ones always pass.
 ///
-/// A browser says so with every form. Whoever sends without one is told to use the API.
-pub async fn own_pages_only(request: Request, next: Next) -> Response {
+/// A browser states the origin with every form. Other clients are directed to the API.
+pub async fn same_origin_only(request: Request, next: Next) -> Response {
     if request.method().is_safe() || is_own_page(request.headers()) {
         return next.run(request).await;
     }
-    let why = "forms are taken from our own pages alone; programs use the API";
+    let why = "forms are accepted from this server's own pages only; programs use the API";
     Problem::new(&FORBIDDEN).detail(why).into_response()
 }
 
-/// Whether the request names this machine as its host.
-pub fn names_this_machine(headers: &HeaderMap) -> bool {
+/// True if the request's `Host` is this machine.
+pub fn is_loopback_host(headers: &HeaderMap) -> bool {
     let host = text(headers, HOST.as_str()).unwrap_or_default();
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -39,7 +40,7 @@ pub fn names_this_machine(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_loopback)
 }
 
-/// Whether a page of our own sends the request, as far as the browser says.
+/// True if the server's own page sent the request, according to the browser.
 fn is_own_page(headers: &HeaderMap) -> bool {
     let origin = text(headers, ORIGIN.as_str());
     let host = text(headers, HOST.as_str()).unwrap_or_default();
@@ -74,7 +75,7 @@ mod tests {
         for host in
             ["localhost", "LOCALHOST:80", "127.0.0.1:8090", "127.1.2.3", "[::1]:80", "[::1]"]
         {
-            assert!(names_this_machine(&headers(&[("host", host)])), "{host}");
+            assert!(is_loopback_host(&headers(&[("host", host)])), "{host}");
         }
         for host in [
             "",
@@ -84,9 +85,9 @@ mod tests {
             "10.0.0.1",
             "0.0.0.0",
         ] {
-            assert!(!names_this_machine(&headers(&[("host", host)])), "{host}");
+            assert!(!is_loopback_host(&headers(&[("host", host)])), "{host}");
         }
-        assert!(!names_this_machine(&headers(&[])));
+        assert!(!is_loopback_host(&headers(&[])));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Refusals as RFC 9457 problem documents: one table, read by the responses and by the OpenAPI document.
+//! Problem documents of RFC 9457: one table of refusals, read by the responses and by the OpenAPI document.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use utoipa::ToSchema;
 
 use super::json;
 
-/// When a sender that met a full server should come again.
+/// `Retry-After` of a busy server.
 pub const SOON: Duration = Duration::from_secs(1);
 
-/// The media type of a problem document.
+/// Media type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// One kind of refusal.
+/// ProblemKind of refusal.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Kind {
-    /// The status of the answer.
+pub struct ProblemKind {
+    /// HTTP status of the response.
     pub status: StatusCode,
-    /// The stable URI of the kind.
+    /// Stable URI of the kind.
     pub uri: &'static str,
-    /// The kind in a few words; the same for every occurrence.
+    /// Short title of the kind; the same for every occurrence.
     pub title: &'static str,
-    /// When it is answered, for the documentation.
+    /// Condition of the response, for the documentation.
     pub when: &'static str,
-    /// The response header that comes with it.
+    /// Response header that belongs to it.
     pub header: Option<&'static str>,
 }
 
-/// The body or the head is not a delivery's or a call's.
-pub const BAD_REQUEST: Kind = Kind {
+/// The body or the head is malformed.
+pub const BAD_REQUEST: ProblemKind = ProblemKind {
     status: StatusCode::BAD_REQUEST,
     uri: "/problems/bad-request",
     title: "Bad request",
@@ -41,7 +41,7 @@ pub const BAD_REQUEST: Kind = Kind {
 };
 
 /// The request does not prove who sent it.
-pub const UNAUTHORIZED: Kind = Kind {
+pub const UNAUTHORIZED: ProblemKind = ProblemKind {
     status: StatusCode::UNAUTHORIZED,
     uri: "/problems/unauthorized",
     title: "Unauthorized",
@@ -49,17 +49,17 @@ pub const UNAUTHORIZED: Kind = Kind {
     header: Some("WWW-Authenticate"),
 };
 
-/// Whoever asks may not.
-pub const FORBIDDEN: Kind = Kind {
+/// The request is not allowed from its origin.
+pub const FORBIDDEN: ProblemKind = ProblemKind {
     status: StatusCode::FORBIDDEN,
     uri: "/problems/forbidden",
     title: "Forbidden",
-    when: "The page is for this machine alone, or a form comes from another site.",
+    when: "The page is served to this machine only, or a form comes from another site.",
     header: None,
 };
 
-/// No such page.
-pub const NOT_FOUND: Kind = Kind {
+/// The path does not exist.
+pub const NOT_FOUND: ProblemKind = ProblemKind {
     status: StatusCode::NOT_FOUND,
     uri: "/problems/not-found",
     title: "Not found",
@@ -67,8 +67,8 @@ pub const NOT_FOUND: Kind = Kind {
     header: None,
 };
 
-/// The path is served for other methods.
-pub const METHOD_NOT_ALLOWED: Kind = Kind {
+/// The path has other methods.
+pub const METHOD_NOT_ALLOWED: ProblemKind = ProblemKind {
     status: StatusCode::METHOD_NOT_ALLOWED,
     uri: "/problems/method-not-allowed",
     title: "Method not allowed",
@@ -77,7 +77,7 @@ pub const METHOD_NOT_ALLOWED: Kind = Kind {
 };
 
 /// The body took too long.
-pub const REQUEST_TIMEOUT: Kind = Kind {
+pub const REQUEST_TIMEOUT: ProblemKind = ProblemKind {
     status: StatusCode::REQUEST_TIMEOUT,
     uri: "/problems/request-timeout",
     title: "Request timeout",
@@ -86,7 +86,7 @@ pub const REQUEST_TIMEOUT: Kind = Kind {
 };
 
 /// The body is too large.
-pub const CONTENT_TOO_LARGE: Kind = Kind {
+pub const CONTENT_TOO_LARGE: ProblemKind = ProblemKind {
     status: StatusCode::PAYLOAD_TOO_LARGE,
     uri: "/problems/content-too-large",
     title: "Content too large",
@@ -95,7 +95,7 @@ pub const CONTENT_TOO_LARGE: Kind = Kind {
 };
 
 /// The head is too large.
-pub const HEAD_TOO_LARGE: Kind = Kind {
+pub const HEAD_TOO_LARGE: ProblemKind = ProblemKind {
     status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     uri: "/problems/head-too-large",
     title: "Request header fields too large",
@@ -104,7 +104,7 @@ pub const HEAD_TOO_LARGE: Kind = Kind {
 };
 
 /// The request's target is too long.
-pub const URI_TOO_LONG: Kind = Kind {
+pub const URI_TOO_LONG: ProblemKind = ProblemKind {
     status: StatusCode::URI_TOO_LONG,
     uri: "/problems/uri-too-long",
     title: "URI too long",
@@ -113,7 +113,7 @@ pub const URI_TOO_LONG: Kind = Kind {
 };
 
 /// The body is of another media type.
-pub const UNSUPPORTED_MEDIA_TYPE: Kind = Kind {
+pub const UNSUPPORTED_MEDIA_TYPE: ProblemKind = ProblemKind {
     status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
     uri: "/problems/unsupported-media-type",
     title: "Unsupported media type",
@@ -122,7 +122,7 @@ pub const UNSUPPORTED_MEDIA_TYPE: Kind = Kind {
 };
 
 /// The source sends too fast.
-pub const TOO_MANY_REQUESTS: Kind = Kind {
+pub const TOO_MANY_REQUESTS: ProblemKind = ProblemKind {
     status: StatusCode::TOO_MANY_REQUESTS,
     uri: "/problems/too-many-requests",
     title: "Too many requests",
@@ -130,8 +130,8 @@ pub const TOO_MANY_REQUESTS: Kind = Kind {
     header: Some("Retry-After"),
 };
 
-/// A fault of the receiver itself.
-pub const INTERNAL: Kind = Kind {
+/// The receiver itself failed.
+pub const INTERNAL: ProblemKind = ProblemKind {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     uri: "/problems/internal",
     title: "Internal server error",
@@ -139,8 +139,8 @@ pub const INTERNAL: Kind = Kind {
     header: None,
 };
 
-/// Nobody takes the hook.
-pub const NOT_IMPLEMENTED: Kind = Kind {
+/// No handler takes the hook.
+pub const NOT_IMPLEMENTED: ProblemKind = ProblemKind {
     status: StatusCode::NOT_IMPLEMENTED,
     uri: "/problems/not-implemented",
     title: "Not implemented",
@@ -148,33 +148,33 @@ pub const NOT_IMPLEMENTED: Kind = Kind {
     header: None,
 };
 
-/// The receiver takes nothing more now.
-pub const UNAVAILABLE: Kind = Kind {
+/// The receiver is overloaded, full or stopping.
+pub const UNAVAILABLE: ProblemKind = ProblemKind {
     status: StatusCode::SERVICE_UNAVAILABLE,
     uri: "/problems/unavailable",
     title: "Service unavailable",
-    when: "The receiver takes nothing more now: overloaded, full or stopping. Send it again later.",
+    when: "The receiver is overloaded, full or stopping. Send the request again later.",
     header: Some("Retry-After"),
 };
 
-/// What is answered to a request that is not accepted.
+/// Problem document (RFC 9457): the response to a request that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
-    /// The stable URI of the kind of problem.
+    /// Stable URI of the kind of problem.
     #[serde(rename = "type")]
     #[schema(format = "uri-reference", example = "/problems/unauthorized")]
     kind: &'static str,
-    /// The kind in a few words.
+    /// Short title of the kind.
     #[schema(example = "Unauthorized")]
     title: &'static str,
     /// The HTTP status, repeated.
     #[schema(minimum = 400, maximum = 599, example = 401)]
     status: u16,
-    /// What is wrong with this request, if the sender may know.
+    /// Explanation of this occurrence, if the sender may know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     detail: Option<String>,
-    /// The request's id, under which the log tells more.
+    /// Request id, which leads to the details in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     instance: Option<String>,
@@ -187,8 +187,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of this kind.
-    pub fn new(kind: &Kind) -> Self {
+    /// Creates a problem of this kind.
+    pub fn new(kind: &ProblemKind) -> Self {
         Problem {
             kind: kind.uri,
             title: kind.title,
@@ -201,23 +201,23 @@ impl Problem {
         }
     }
 
-    /// 401 with the challenge that tells what to send, e.g. `Bearer`.
+    /// 401 with a challenge, e.g. `Bearer`.
     pub fn unauthorized(challenge: &'static str) -> Self {
         let challenge = Some(HeaderValue::from_static(challenge));
         Problem { challenge, ..Problem::new(&UNAUTHORIZED) }
     }
 
-    /// 405: the path takes these methods, e.g. `POST, HEAD`.
+    /// 405 with the allowed methods, e.g. `POST, HEAD`.
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         Problem { allowed: Some(allowed), ..Problem::new(&METHOD_NOT_ALLOWED) }
     }
 
-    /// 429: come again after this time.
+    /// 429 with the time after which to retry.
     pub fn too_many_requests(after: Duration) -> Self {
         Problem { retry_after: Some(after), ..Problem::new(&TOO_MANY_REQUESTS) }
     }
 
-    /// 503: come again after this time.
+    /// 503 with the time after which to retry.
     pub fn unavailable(after: Duration) -> Self {
         Problem { retry_after: Some(after), ..Problem::new(&UNAVAILABLE) }
     }
@@ -227,13 +227,13 @@ impl Problem {
         self.status
     }
 
-    /// Says what is wrong with this request; public.
+    /// Adds a public explanation of this occurrence.
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Problem { detail: Some(detail.into()), ..self }
     }
 
-    /// Names this occurrence, e.g. by the request's id.
+    /// Identifies this occurrence, e.g. by the request id.
     #[must_use]
     pub fn instance(self, instance: impl Into<String>) -> Self {
         Problem { instance: Some(instance.into()), ..self }
@@ -257,7 +257,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// At least the given time, at least one second.
+/// Rounds up to whole seconds, at least one.
 fn whole_seconds(time: Duration) -> u64 {
     let rounded_up = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     rounded_up.max(1)

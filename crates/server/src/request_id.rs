@@ -1,18 +1,18 @@
-//! The id under which a request is logged and answered.
+//! Request id, in the log and in the response.
 
 use std::fmt;
 
 use http::HeaderName;
 
-/// The header of every answer that has the id.
+/// Response header with the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Sixteen random hexadecimal digits: enough to find a line, not meant to be a secret.
+/// Request id: sixteen random hexadecimal digits, enough to find a line; it is not a secret.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestId(u64);
 
 impl RequestId {
-    /// A new id.
+    /// Creates a random id.
     #[expect(clippy::new_without_default, reason = "two are never the same")]
     pub fn new() -> Self {
         RequestId(fastrand::u64(..))

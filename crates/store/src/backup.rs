@@ -1,4 +1,4 @@
-//! A copy of a store, made beside its owner: whole, or not there.
+//! Backup of a store while its owner runs: a complete copy, or none.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -7,24 +7,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use rusqlite::{Connection, OpenFlags};
 
-use super::place::beside;
+use super::store_file::beside;
 use super::{Schema, schema};
 
-/// What was copied.
+/// Size of a finished backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backup {
-    /// How many rows of what the store is kept for.
+    /// Rows of the store's main table.
     pub rows: u64,
-    /// The copy's size.
+    /// The copy's size, in bytes.
     pub bytes: u64,
 }
 
-/// Copies the store at `from` to a file that is not there yet; `table` has what it is kept for, numbered by `id`.
+/// Copies the store at `from` to a new file; `table` is the store's main table, numbered by `id`.
 ///
-/// All of the copy is of one moment, however much is written meanwhile. It gets its name once it has been read through.
+/// The copy is a consistent snapshot, however much is written meanwhile. It gets its name once it has been checked.
 ///
 /// # Errors
-/// If the copy cannot be made, or is not whole; then nothing is left of it.
+/// If the copy cannot be made, or is incomplete; then it is removed.
 pub fn backup(from: &Path, to: &Path, schema: &Schema, table: &str) -> anyhow::Result<Backup> {
     ensure!(
         fs::symlink_metadata(to).is_err(),
@@ -54,7 +54,7 @@ pub fn backup(from: &Path, to: &Path, schema: &Schema, table: &str) -> anyhow::R
     let copy = open(&unfinished.0)?;
     let verdict: String = copy.pragma_query_value(None, "quick_check", |row| row.get(0))?;
     ensure!(verdict == "ok", "the copy is damaged: {verdict}");
-    ensure!(is_of(&copy)? && newest(&copy)? >= before, "the copy is not whole");
+    ensure!(is_of(&copy)? && newest(&copy)? >= before, "the copy is incomplete");
     let count = format!("SELECT count(*) FROM {table}");
     let rows = copy.query_row(&count, [], |row| row.get::<_, i64>(0))?.unsigned_abs();
     drop(copy);
@@ -70,11 +70,11 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// A copy under another name, which is removed unless it gets its own.
+/// Copy under a temporary name, removed unless it is finished.
 struct Unfinished(PathBuf);
 
 impl Unfinished {
-    /// An empty file that nobody else may read: it will hold personal data.
+    /// Creates an empty file readable only by this user, since it will hold personal data.
     fn make(to: &Path) -> anyhow::Result<Self> {
         let path = beside(to, &format!(".unfinished-{:08x}", fastrand::u32(..)));
         OpenOptions::new()
@@ -89,7 +89,7 @@ impl Unfinished {
     fn finish(self, to: &Path) -> std::io::Result<u64> {
         let file = File::open(&self.0)?;
         file.sync_all()?;
-        // Not renamed: that would replace what somebody has put there meanwhile.
+        // Not renamed: that would replace a file that was created there meanwhile.
         fs::hard_link(&self.0, to)?;
         fs::remove_file(&self.0)?;
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -100,7 +100,7 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // After `finish` there is none.
+        // After `finish` there is no such file.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Moves what is committed from the write-ahead log into the file, beside the writer, so that no call waits for it.
+//! Checkpoint thread: copies committed pages from the write-ahead log into the database file, so that no call waits for it.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -11,72 +11,72 @@ use rusqlite::{Connection, MAIN_DB};
 use tracing::warn;
 
 use super::error::is_busy;
-use super::place::Place;
 use super::schema;
+use super::store_file::StoreFile;
 
-/// How often the log is moved if nobody asks for it.
+/// Time between two checkpoints that nothing requested.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// The handle to the moving thread. Dropping it stops the thread.
+/// Handle to the checkpoint thread. Dropping it stops the thread.
 pub(super) struct Checkpointer {
     wake: SyncSender<Wake>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Asks the moving thread for a move. Without such a thread nothing happens.
+/// Requests checkpoints. Without a checkpoint thread it has no effect.
 pub(super) struct Waker {
     frames: Arc<AtomicU32>,
     wake: SyncSender<Wake>,
 }
 
 enum Wake {
-    Move,
+    Checkpoint,
     Stop,
 }
 
-/// The moving thread before it is started: `frames` counts the log's.
+/// Creates the waker, and the checkpoint thread before its start. `frames` counts the log's frames.
 pub(super) fn waker() -> (Waker, Idle) {
     let (wake, woken) = sync_channel(1);
     let waker = Waker { frames: Arc::default(), wake: wake.clone() };
     (waker, Idle { wake, woken })
 }
 
-/// What the moving thread is started with.
+/// Checkpoint thread before its start.
 pub(super) struct Idle {
     wake: SyncSender<Wake>,
     woken: Receiver<Wake>,
 }
 
 impl Waker {
-    /// How many frames the log has.
+    /// Number of frames in the log.
     pub(super) fn frames(&self) -> &Arc<AtomicU32> {
         &self.frames
     }
 
     pub(super) fn wake(&self) {
-        // One that has not begun yet will move these frames, too.
-        let _ = self.wake.try_send(Wake::Move);
+        // A checkpoint that has not begun yet includes these frames.
+        let _ = self.wake.try_send(Wake::Checkpoint);
     }
 }
 
 impl Idle {
     pub(super) fn spawn(
         self,
-        place: Arc<Place>,
+        file: Arc<StoreFile>,
         noun: &'static str,
     ) -> anyhow::Result<Checkpointer> {
-        let db = schema::connect(place.path())?;
-        let mover = Mover { db, place, noun, has_failed: false };
+        let db = schema::connect(file.path())?;
+        let thread = CheckpointThread { db, file, noun, has_failed: false };
         let thread = std::thread::Builder::new()
             .name(format!("{noun}-checkpoint"))
-            .spawn(move || mover.run(&self.woken))?;
+            .spawn(move || thread.run(&self.woken))?;
         Ok(Checkpointer { wake: self.wake, thread: Some(thread) })
     }
 }
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        // One that panicked has left its work to the writer.
+        // After a panic the writer does the work.
         let _ = self.wake.send(Wake::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -84,20 +84,20 @@ impl Drop for Checkpointer {
     }
 }
 
-struct Mover {
+struct CheckpointThread {
     db: Connection,
-    place: Arc<Place>,
+    file: Arc<StoreFile>,
     noun: &'static str,
     has_failed: bool,
 }
 
-impl Mover {
+impl CheckpointThread {
     fn run(mut self, woken: &Receiver<Wake>) {
         let mut version = None;
         loop {
             match woken.recv_timeout(EVERY) {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Wake::Move) => self.move_log(),
+                Ok(Wake::Checkpoint) => self.checkpoint(),
                 Err(RecvTimeoutError::Timeout) => {
                     // The version changes with every commit of another connection, so an idle file is left alone.
                     let now = self
@@ -105,7 +105,7 @@ impl Mover {
                         .pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0))
                         .ok();
                     if now != version {
-                        self.move_log();
+                        self.checkpoint();
                         version = now;
                     }
                 }
@@ -113,28 +113,28 @@ impl Mover {
         }
     }
 
-    /// What could not be moved now is moved the next time, together with everything else that the log has.
-    fn move_log(&mut self) {
-        let _moving = self.place.moving.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.move_and_sync() {
+    /// Runs a checkpoint. The next one includes the frames that this one could not copy.
+    fn checkpoint(&mut self) {
+        let _checkpointing = self.file.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.checkpoint_and_sync() {
             Ok(()) => self.has_failed = false,
             Err(error) => {
-                let doubted = self.place.doubt().err();
+                let index_error = self.file.restart_checkpoint().err();
                 if !std::mem::replace(&mut self.has_failed, true) {
-                    let index = doubted.map(tracing::field::display);
-                    warn!(%error, index, "the log of the {} could not be moved into its file", self.noun);
+                    let index = index_error.map(tracing::field::display);
+                    warn!(%error, index, "the log of the {} could not be copied into its file", self.noun);
                 }
             }
         }
     }
 
-    /// SQLite itself syncs only what is moved last, for which the writer would wait.
-    fn move_and_sync(&self) -> anyhow::Result<()> {
+    /// Syncs after every checkpoint: SQLite itself syncs only the last one, for which the writer would wait.
+    fn checkpoint_and_sync(&self) -> anyhow::Result<()> {
         match self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE) {
             Err(error) if is_busy(&error) => Ok(()),
-            moved => {
-                moved?;
-                Ok(self.place.sync()?)
+            checkpointed => {
+                checkpointed?;
+                Ok(self.file.sync()?)
             }
         }
     }

@@ -1,9 +1,9 @@
 //! The writer's connection: transactions, and the conditions under which one may be acknowledged.
 //!
-//! A transaction is acknowledged only if the log below it is whole, the files are still in their place, and there is room.
-//! After a failed commit the log's later part may be missing on disk although every following sync succeeds. So nothing is
-//! acknowledged until everything committed has been moved into the database file, synced there, and the log has begun
-//! anew on other blocks.
+//! A transaction is acknowledged only if the log is intact, the files are still at their paths, and there is disk space.
+//! After a failed commit the end of the log may be missing on disk although every following sync succeeds. So nothing is
+//! acknowledged until all committed pages have been checkpointed into the database file, synced there, and the log has
+//! been restarted on other blocks.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -15,39 +15,39 @@ use tracing::{error, info, warn};
 
 use super::checkpoint::Waker;
 use super::error::{Error, Result, is_busy, is_disk_full};
-use super::place::Place;
 use super::reserve::Reserve;
 use super::schema;
+use super::store_file::StoreFile;
 use super::work::{Tx, Work, WriterState};
 
-/// A page and its header in the log, in bytes.
+/// Size of a page with its header in the log, in bytes.
 const FRAME: u64 = 4096 + 24;
 
-/// How long emptying the log waits for those who read it.
+/// The longest that emptying the log waits for readers.
 const READERS: Duration = Duration::from_millis(100);
 
-/// The writer's connection and what it knows of its files.
+/// The writer's connection, with the condition of its files.
 pub(super) struct Database {
     db: Connection,
-    place: Arc<Place>,
+    file: Arc<StoreFile>,
     reserve: Reserve,
     waker: Waker,
     noun: &'static str,
-    /// How many frames the log has.
+    /// Number of frames in the log.
     frames: Arc<AtomicU32>,
-    /// Whether every committed frame of the log is known to be on disk.
-    is_whole: bool,
-    /// Whether that has been said to be otherwise.
+    /// True if every committed frame of the log is known to be on disk.
+    is_log_intact: bool,
+    /// True if a failure has been logged and not yet repaired.
     has_failed: bool,
-    /// Whether rows were refused when they were last to be added.
+    /// True if the latest attempt to add rows found the disk full.
     was_full: bool,
 }
 
 impl Database {
-    /// `is_owner` if the process has the files for itself: then the log that it finds has to prove whole, too.
+    /// Wraps the writer's connection. An owner also has to verify the existing log before its first transaction.
     pub(super) fn new(
         mut db: Connection,
-        place: Arc<Place>,
+        file: Arc<StoreFile>,
         reserve: Reserve,
         waker: Waker,
         noun: &'static str,
@@ -61,30 +61,30 @@ impl Database {
         }))?;
         Ok(Database {
             db,
-            place,
+            file,
             reserve,
             waker,
             noun,
             frames,
-            is_whole: !is_owner,
+            is_log_intact: !is_owner,
             has_failed: false,
             was_full: false,
         })
     }
 
-    /// How many bytes of one transaction the log takes well.
+    /// Preferred size of one transaction, in bytes.
     pub(super) fn longest_batch(&self) -> u64 {
         self.reserve.log / 4
     }
 
-    /// Runs the batch in one transaction: all of it is on disk, or none. Work that adds rows is refused on a full disk.
+    /// Runs the batch in one transaction, all or nothing. Work that adds rows is refused on a full disk.
     pub(super) fn transact<S: WriterState>(
         &mut self,
         batch: &mut [Work<S>],
         state: &mut S,
     ) -> Result<()> {
-        self.check_place()?;
-        self.mend()?;
+        self.check_files()?;
+        self.repair_log()?;
         if batch.iter().any(Work::adds) && !self.has_room() {
             batch.iter_mut().filter(|work| work.adds()).for_each(|work| work.refuse(Error::Full));
         }
@@ -105,21 +105,21 @@ impl Database {
         transaction.commit()
     }
 
-    /// Whether what is committed will be found by the next start.
-    pub(super) fn check_place(&mut self) -> Result<()> {
-        let Err(reason) = self.place.check() else { return Ok(()) };
+    /// Checks that the next start will open the same files.
+    pub(super) fn check_files(&mut self) -> Result<()> {
+        let Err(reason) = self.file.check() else { return Ok(()) };
         if !self.has_failed {
             error!("{reason}");
         }
-        (self.is_whole, self.has_failed) = (false, true);
+        (self.is_log_intact, self.has_failed) = (false, true);
         Err(Error::Unavailable(reason))
     }
 
-    /// Shortens the log if it has grown long, after the batch has been answered.
-    pub(super) fn tidy(&mut self) {
+    /// Shortens a long log, after the batch has been answered.
+    pub(super) fn shorten_log(&mut self) {
         let length = self.log();
         if length >= self.reserve.log / 4 * 3 {
-            // Most of it has been moved beside the writer, so the rest is quick, and the next transaction begins anew.
+            // The checkpoint thread has copied most of it, so this is quick, and the next transaction restarts the log.
             match self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE) {
                 Err(error) if is_busy(&error) => {}
                 Err(error) => self.note_failure(&error),
@@ -130,82 +130,82 @@ impl Database {
         }
     }
 
-    /// A panic may have left the connection in any state.
+    /// Marks the log as unverified: a panic may have left the connection in any state.
     pub(super) fn note_panic(&mut self) {
-        self.is_whole = false;
+        self.is_log_intact = false;
     }
 
     fn note_failure(&mut self, error: &rusqlite::Error) {
-        if !spoils(error) {
+        if !can_damage_log(error) {
             return;
         }
         if is_disk_full(error) {
             self.reserve.release();
         }
         if !self.has_failed {
-            warn!(%error, "the {} could not be written; nothing is acknowledged until its log is whole again", self.noun);
+            warn!(%error, "the {} could not be written; nothing is acknowledged until its log is intact again", self.noun);
         }
-        (self.is_whole, self.has_failed) = (false, true);
+        (self.is_log_intact, self.has_failed) = (false, true);
     }
 
-    /// Makes sure that every committed frame is on disk, however the log came to be in doubt.
-    fn mend(&mut self) -> Result<()> {
-        if self.is_whole {
+    /// Ensures that every committed frame is on disk, after any kind of failure.
+    fn repair_log(&mut self) -> Result<()> {
+        if self.is_log_intact {
             return Ok(());
         }
-        let mut mended = self.begin_log_anew();
-        // Moving the log can take room, which the reserve has.
-        if matches!(&mended, Err(error) if !is_busy(error)) && self.reserve.release() {
-            mended = self.begin_log_anew();
+        let mut repaired = self.restart_log();
+        // A checkpoint can need disk space, which the reserve frees.
+        if matches!(&repaired, Err(error) if !is_busy(error)) && self.reserve.release() {
+            repaired = self.restart_log();
         }
-        if let Err(error) = mended {
+        if let Err(error) = repaired {
             if !std::mem::replace(&mut self.has_failed, true) {
-                warn!(%error, "the log of the {} cannot be begun anew; nothing is acknowledged until then, which may wait for another process that reads it", self.noun);
+                warn!(%error, "the log of the {} cannot be restarted; nothing is acknowledged until then, which may depend on another process that reads it", self.noun);
             }
             return Err(error.into());
         }
         if self.has_failed {
-            info!("the {} can be written again, and its log is whole", self.noun);
+            info!("the {} can be written again, and its log is intact", self.noun);
         }
-        (self.is_whole, self.has_failed) = (true, false);
+        (self.is_log_intact, self.has_failed) = (true, false);
         Ok(())
     }
 
-    fn begin_log_anew(&self) -> rusqlite::Result<()> {
-        let _moving = self.place.moving.lock().unwrap_or_else(PoisonError::into_inner);
-        self.place.doubt().map_err(|error| {
+    fn restart_log(&self) -> rusqlite::Result<()> {
+        let _checkpointing = self.file.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.file.restart_checkpoint().map_err(|error| {
             let code =
                 ffi::Error { code: ErrorCode::SystemIoFailure, extended_code: ffi::SQLITE_IOERR };
             rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
         })?;
-        // Whoever waits for the answer waits for those who read, too.
+        // The caller waits for the readers, too.
         self.db.busy_timeout(READERS)?;
-        let moved = self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE);
+        let emptied = self.db.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE);
         self.db.busy_timeout(schema::BUSY)?;
-        moved?;
-        self.place
-            .doubt()
+        emptied?;
+        self.file
+            .restart_checkpoint()
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        // Writing the same number again writes and syncs a page: the new log can be written.
+        // Writing the same number again writes and syncs a page, which proves that the new log can be written.
         let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
         self.db.pragma_update(None, "user_version", version)
     }
 
-    /// Whether rows may be added.
+    /// True if there is disk space for new rows.
     fn has_room(&mut self) -> bool {
         if !self.reserve.holds(self.log()) {
-            // A long reader keeps the log from being emptied, however much is written. Perhaps it has gone.
-            let _ = self.begin_log_anew();
+            // A long-running reader keeps the log from being emptied. It may have ended.
+            let _ = self.restart_log();
         }
         let log = self.log();
         let has_room = (self.reserve.make() || self.has_spare_pages()) && self.reserve.holds(log);
         if has_room == self.was_full {
             match has_room {
-                true => info!("the {} has room again", self.noun),
+                true => info!("the {} has space again", self.noun),
                 false => warn!(
                     needed = self.reserve.needed(),
                     log,
-                    "the disk of the {} is full: nothing new is accepted until so many bytes are free, and so many of its log moved",
+                    "the disk of the {} is full: nothing new is accepted until `needed` bytes are free and `log` bytes of its log are checkpointed",
                     self.noun
                 ),
             }
@@ -214,7 +214,7 @@ impl Database {
         has_room
     }
 
-    /// The log's length in bytes.
+    /// Length of the log, in bytes.
     fn log(&self) -> u64 {
         u64::from(self.frames.load(Ordering::Relaxed)) * FRAME
     }
@@ -222,23 +222,23 @@ impl Database {
     fn has_spare_pages(&self) -> bool {
         let number = |name| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let unused = number("freelist_count").unwrap_or(0).unsigned_abs() * 4096;
-        let log = std::fs::metadata(self.place.log()).map_or(0, |log| log.len());
+        let log = std::fs::metadata(self.file.log()).map_or(0, |log| log.len());
         self.reserve.is_spare(unused, log)
     }
 }
 
 impl Drop for Database {
-    /// The last connection to be closed moves what is left of the log and deletes it, which it must not if that is in doubt.
+    /// Keeps a log that is in doubt: the last connection to close would checkpoint and delete it.
     fn drop(&mut self) {
-        if self.check_place().is_err() || self.mend().is_err() {
-            // The next start finds the log and mends it.
+        if self.check_files().is_err() || self.repair_log().is_err() {
+            // The next start repairs the log.
             let _ = schema::keep_log_on_close(&self.db, true);
         }
     }
 }
 
-/// Whether a failure can leave the log other on disk than in memory. A call's own failure cannot, and a lock is only waited for.
-fn spoils(error: &rusqlite::Error) -> bool {
+/// True if a failure can leave the log on disk different from the one in memory. A call's own failure and a lock cannot.
+fn can_damage_log(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
         None => false,
         Some(code) => !matches!(

@@ -1,22 +1,22 @@
-//! Why a store cannot serve.
+//! The store's error type.
 
 use rusqlite::{ErrorCode, ffi};
 
-/// Why a store cannot serve. Every case means: come again later.
+/// Reason why a store cannot serve. Every variant is temporary: the caller should retry later.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The queue in front of the writer is full.
     #[error("there is no room in its queue")]
     Busy,
-    /// The disk has no room for new rows; nothing of the call was kept.
+    /// The disk has no space for new rows; nothing of the call was stored.
     #[error("the disk is full")]
     Full,
-    /// The engine failed; nothing of the call was kept.
+    /// The engine failed; nothing of the call was stored.
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// A result of a store's call.
+/// Result of a store call.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl From<rusqlite::Error> for Error {
@@ -34,14 +34,14 @@ impl From<std::io::Error> for Error {
     }
 }
 
-/// Whether there was no room, in the file or in what SQLite puts beside it.
+/// True if the disk was full, for the file or for SQLite's companion files.
 pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| {
         error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
     })
 }
 
-/// Whether a store cannot be opened because its disk is full, so that it can be when there is room.
+/// True if a store cannot be opened because its disk is full, so that a later try can succeed.
 pub fn is_full(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let sqlite = cause.downcast_ref::<rusqlite::Error>();

@@ -1,13 +1,13 @@
-//! What every embedded store is made of: a file that nobody else may read, one thread that writes it, and readers beside it.
+//! The embedded store: a private SQLite file, one writer thread with group commit, and concurrent readers.
 
 mod backup;
 mod checkpoint;
 mod database;
 mod error;
 mod log;
-mod place;
 mod reserve;
 mod schema;
+mod store_file;
 mod work;
 mod writer;
 
@@ -20,8 +20,8 @@ use tracing::warn;
 
 use checkpoint::Checkpointer;
 use database::Database;
-use place::Place;
 use reserve::Reserve;
+use store_file::StoreFile;
 
 pub use backup::Backup;
 pub use backup::backup;
@@ -30,50 +30,50 @@ pub use schema::Schema;
 pub use work::{Tx, Work, WriterState, fire_and_forget};
 pub use writer::{Queue, Writer, stopped};
 
-/// How a store is opened.
+/// StoreOptions for opening a store.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// How many calls may wait for the writer; more are refused with [`Error::Busy`].
+pub struct StoreOptions {
+    /// Capacity of the writer's queue, in calls; further calls are refused with [`Error::Busy`].
     pub queue: usize,
-    /// Whether this process is the file's one owner: it alone brings it up to date and empties its log.
+    /// True if this process is the file's one owner: only the owner migrates the schema and checkpoints the log.
     pub exclusive: bool,
 }
 
-/// A store in a SQLite file, and what its writer knows besides.
+/// A store in a SQLite file, with the writer's in-memory state.
 pub struct Store<S: WriterState> {
-    // Dropped in this order: of these connections the writer's ends last. It alone may empty the log as it is closed.
+    // Dropped in this order: the writer's connection closes last. It alone may empty the log when it closes.
     _checkpointer: Option<Checkpointer>,
     reader: Arc<Mutex<Connection>>,
     /// The writing thread.
     pub writer: Writer<S>,
-    place: Arc<Place>,
+    file: Arc<StoreFile>,
 }
 
 impl<S: WriterState> Store<S> {
-    /// Opens the file, or makes it with its folder; `prepare` makes the writer's state from what is in it.
+    /// Opens the file, or creates it with its folder; `prepare` loads the writer's state from it.
     ///
     /// # Errors
-    /// If it cannot be written, is another program's, is damaged, comes from a newer version, or has another owner.
+    /// If the file cannot be written, belongs to another program, is damaged, comes from a newer version, or has another owner.
     pub fn open(
         path: &Path,
         schema: &Schema,
-        options: Options,
+        options: StoreOptions,
         prepare: impl Fn(&Connection) -> anyhow::Result<S>,
     ) -> anyhow::Result<Self> {
         let (noun, is_owner) = (schema.noun, options.exclusive);
-        let mut place = Place::open(path, schema, is_owner)?;
-        let reserve = Reserve::of(place.path());
+        let mut file = StoreFile::open(path, schema, is_owner)?;
+        let reserve = Reserve::of(file.path());
         let mut is_damaged = false;
-        if is_owner || place.is_unowned() {
-            place.drop_cache();
-            place.drop_log_cache();
-            is_damaged = examine_log(&place, schema, is_owner)?;
+        if is_owner || file.is_unowned() {
+            file.drop_cache();
+            file.drop_log_cache();
+            is_damaged = check_log(&file, schema, is_owner)?;
         }
         if is_owner {
             reserve.make();
         }
         let begin = || -> anyhow::Result<_> {
-            let db = schema::open(place.path(), schema, is_owner, is_damaged)
+            let db = schema::open(file.path(), schema, is_owner, is_damaged)
                 .with_context(|| format!("cannot open the {noun} {}", path.display()))?;
             let state = prepare(&db)
                 .with_context(|| format!("cannot use the {noun} {}", path.display()))?;
@@ -84,38 +84,37 @@ impl<S: WriterState> Store<S> {
             begun => begun,
         };
         let (db, state) = begun?;
-        let reader = schema::connect(place.path())
+        let reader = schema::connect(file.path())
             .with_context(|| format!("cannot read the {noun} {}", path.display()))?;
-        place.remember().with_context(|| format!("cannot watch the {noun}"))?;
-        let place = Arc::new(place);
+        file.remember().with_context(|| format!("cannot watch the {noun}"))?;
+        let file = Arc::new(file);
         let (waker, idle) = checkpoint::waker();
-        let checkpointer =
-            if is_owner { Some(idle.spawn(Arc::clone(&place), noun)?) } else { None };
-        let db = Database::new(db, Arc::clone(&place), reserve, waker, noun, is_owner)?;
+        let checkpointer = if is_owner { Some(idle.spawn(Arc::clone(&file), noun)?) } else { None };
+        let db = Database::new(db, Arc::clone(&file), reserve, waker, noun, is_owner)?;
         Ok(Store {
             _checkpointer: checkpointer,
             reader: Arc::new(Mutex::new(reader)),
             writer: Writer::spawn(db, state, options.queue, noun)?,
-            place,
+            file,
         })
     }
 
-    /// Whether what was committed is still in its place.
+    /// True if the opened files are still the ones at their paths.
     pub fn is_in_place(&self) -> bool {
-        self.place.check().is_ok()
+        self.file.check().is_ok()
     }
 
-    /// Runs a query beside the writer.
+    /// Runs a query on the read connection, concurrently with the writer.
     pub async fn read<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        // The place must outlive the connection, however long the query takes.
-        let (reader, place) = (Arc::clone(&self.reader), Arc::clone(&self.place));
+        // The file must outlive the connection, however long the query takes.
+        let (reader, file) = (Arc::clone(&self.reader), Arc::clone(&self.file));
         let query = move || {
             let result = query(&reader.lock().unwrap_or_else(PoisonError::into_inner));
-            drop((reader, place));
+            drop((reader, file));
             result
         };
         match tokio::task::spawn_blocking(query).await {
@@ -125,9 +124,10 @@ impl<S: WriterState> Store<S> {
     }
 }
 
-/// SQLite uses a damaged log up to the damage and says nothing. Returns whether it is damaged and will be used.
-fn examine_log(place: &Place, schema: &Schema, is_owner: bool) -> anyhow::Result<bool> {
-    let (noun, log) = (schema.noun, place.log());
+/// Checks the log for damage: SQLite silently uses a damaged log up to the damage. Returns true if the log is damaged and
+/// will be used.
+fn check_log(file: &StoreFile, schema: &Schema, is_owner: bool) -> anyhow::Result<bool> {
+    let (noun, log) = (schema.noun, file.log());
     let damage = match log::damage(&log) {
         Ok(None) => return Ok(false),
         Ok(Some(damage)) => damage,
@@ -138,15 +138,15 @@ fn examine_log(place: &Place, schema: &Schema, is_owner: bool) -> anyhow::Result
     };
     ensure!(
         is_owner,
-        "the log of the {noun} is damaged: {}; start the {} once, which says what is lost",
+        "the log of the {noun} is damaged: {}; start the {} once, which reports what is lost",
         log.display(),
         schema.owner
     );
     let copy = copy_of(&log).with_context(|| {
         format!("the log of the {noun} is damaged, and {} cannot be copied", log.display())
     })?;
-    // What has been moved is in the file already; the log before the damage would take it back.
-    let is_used = log::moved(&log, &place.index()).unwrap_or(0) < damage.frame;
+    // Checkpointed frames are in the file already; the older frames before the damage would overwrite them.
+    let is_used = log::checkpointed(&log, &file.index()).unwrap_or(0) < damage.frame;
     if !is_used {
         std::fs::remove_file(&log).with_context(|| format!("cannot remove {}", log.display()))?;
     }
@@ -155,14 +155,14 @@ fn examine_log(place: &Place, schema: &Schema, is_owner: bool) -> anyhow::Result
         frame = damage.frame,
         transactions = damage.transactions,
         copy = %copy.display(),
-        "the log of the {noun} is damaged: up to so many of its latest transactions are lost, though they were acknowledged; ask the senders to send again"
+        "the log of the {noun} is damaged: up to this many of its latest transactions are lost, though they were acknowledged; ask the senders to send them again"
     );
     Ok(is_used)
 }
 
-/// A copy beside the log, under a name that no earlier one has.
+/// Copies the log to a new file beside it, under an unused name.
 fn copy_of(log: &Path) -> std::io::Result<PathBuf> {
-    let mut names = (1..).map(|number| place::beside(log, &format!("-damaged-{number}")));
+    let mut names = (1..).map(|number| store_file::beside(log, &format!("-damaged-{number}")));
     let copy = names.find(|name| !name.exists()).unwrap_or_default();
     std::fs::copy(log, &copy)?;
     Ok(copy)

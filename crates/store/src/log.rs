@@ -1,4 +1,4 @@
-//! Damage in a write-ahead log, which SQLite itself passes over in silence: it uses what stands before it.
+//! Damage detection for a write-ahead log: SQLite itself silently uses the log up to the damage.
 //!
 //! The format is described in SQLite's "WAL-mode File Format".
 
@@ -6,41 +6,41 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::place::MOVED_FRAMES;
+use super::store_file::CHECKPOINTED_FRAMES;
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
 
-/// Where the log's index names the log that it is of.
+/// Offset in the log's index of the salts, which identify its log.
 const SALTS_OF_INDEX: std::ops::Range<usize> = 32..40;
 
-/// A log whose later transactions cannot be read.
+/// Position of the damage in a log whose later transactions cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Damage {
-    /// The number of the first frame that is not as it was written, from 1.
+    /// Number of the first damaged frame, from 1.
     pub(super) frame: u64,
-    /// Transactions after it.
+    /// Number of transactions after it.
     pub(super) transactions: u64,
 }
 
-/// How many frames of the log had been moved into the database file when its last process ended, by the log's index.
+/// Number of frames of the log that had been checkpointed when the last process ended, by the log's index.
 ///
-/// None if the index is of another log, as after a power cut.
-pub(super) fn moved(log: &Path, index: &Path) -> io::Result<u64> {
+/// The number is 0 if the index belongs to another log, as after a power cut.
+pub(super) fn checkpointed(log: &Path, index: &Path) -> io::Result<u64> {
     let (mut header, mut counts) = ([0; HEADER], [0; 100]);
     File::open(log)?.read_exact(&mut header)?;
     File::open(index)?.read_exact(&mut counts)?;
     let is_of_this_log = counts[SALTS_OF_INDEX] == header[16..24];
-    let at = MOVED_FRAMES as usize;
-    let moved = [counts[at], counts[at + 1], counts[at + 2], counts[at + 3]];
-    Ok(if is_of_this_log { u32::from_ne_bytes(moved).into() } else { 0 })
+    let at = CHECKPOINTED_FRAMES as usize;
+    let checkpointed = [counts[at], counts[at + 1], counts[at + 2], counts[at + 3]];
+    Ok(if is_of_this_log { u32::from_ne_bytes(checkpointed).into() } else { 0 })
 }
 
-/// The damage of a log that no process is writing to, if it has any.
+/// Finds the damage of a log that no process is writing to.
 ///
-/// A crash can leave the last transaction incomplete, which had not been acknowledged then: every transaction is synced
-/// before the next one begins. So there is damage if more than one transaction cannot be read.
+/// A crash can leave the last transaction incomplete, which was then not acknowledged: every transaction is synced
+/// before the next one begins. So a log counts as damaged if more than one transaction cannot be read.
 pub(super) fn damage(log: &Path) -> io::Result<Option<Damage>> {
     let file = match File::open(log) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -58,14 +58,14 @@ fn read(mut log: impl Read) -> io::Result<Option<Damage>> {
     let page = word(&header, 8);
     let mut sums = Sums { is_big: header[3] & 1 == 1, sums: [0, 0] };
     sums.add(&header[..24]);
-    let is_header_whole = word(&header, 0) & !1 == MAGIC
+    let is_header_valid = word(&header, 0) & !1 == MAGIC
         && (512..=65536).contains(&page)
         && page.is_power_of_two()
         && sums.are(&header[24..]);
-    // Without a header the frames tell to which log they belong; every database of this program has this page size.
-    let page = if is_header_whole { page as usize } else { 4096 };
-    let mut salts = is_header_whole.then(|| header[16..24].to_vec());
-    let mut damaged = (!is_header_whole).then_some(1);
+    // Without a header the frames identify their log; every database of this program has this page size.
+    let page = if is_header_valid { page as usize } else { 4096 };
+    let mut salts = is_header_valid.then(|| header[16..24].to_vec());
+    let mut damaged = (!is_header_valid).then_some(1);
     let mut frame = vec![0; FRAME_HEADER + page];
     let (mut number, mut transactions) = (0, 0);
     while fill(&mut log, &mut frame)? {
@@ -84,7 +84,7 @@ fn read(mut log: impl Read) -> io::Result<Option<Damage>> {
     Ok(damaged.map(|frame| Damage { frame, transactions }))
 }
 
-/// Fills the buffer; `false` if the file ends before.
+/// Fills the buffer. Returns false if the file ends before.
 fn fill(log: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match log.read_exact(buffer) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
@@ -92,12 +92,12 @@ fn fill(log: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// The big-endian word at this place.
+/// Big-endian word at an offset.
 fn word(bytes: &[u8], at: usize) -> u32 {
     bytes[at..at + 4].iter().fold(0, |word, byte| word << 8 | u32::from(*byte))
 }
 
-/// The running checksum of a log.
+/// Running checksum of a log.
 struct Sums {
     is_big: bool,
     sums: [u32; 2],

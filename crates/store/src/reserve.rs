@@ -1,4 +1,4 @@
-//! Disk space that is set aside, so that a store on a full disk can still empty its log and delete rows.
+//! Reserved disk space, with which a store on a full disk can still empty its log and delete rows.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,42 +8,42 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
-use super::place::beside;
+use super::store_file::beside;
 
-/// Bounds of the log's usual length, in bytes; between them it is a part of the volume.
+/// Bounds of the log's usual length, in bytes; between them it is a fraction of the volume.
 const SHORTEST_LOG: u64 = 256 * 1024;
 const LONGEST_LOG: u64 = 16 * 1024 * 1024;
 const PART_OF_VOLUME: u64 = 32;
 
-/// A file of the size that emptying the log can need, removed when the disk is full and made again when there is room.
+/// File of the size that emptying the log can need, removed when the disk is full and created again when there is space.
 pub(super) struct Reserve {
     path: PathBuf,
     size: u64,
-    /// The length at which the log is emptied, in bytes.
+    /// Log length at which the log is emptied, in bytes.
     pub(super) log: u64,
 }
 
 impl Reserve {
-    /// The reserve beside a database file. Nothing is made yet.
+    /// Describes the reserve beside a database file, without creating it.
     pub(super) fn of(database: &Path) -> Self {
         let volume = statvfs(database).map_or(u64::MAX, |volume| volume.f_blocks * volume.f_frsize);
         let log = (volume / PART_OF_VOLUME).clamp(SHORTEST_LOG, LONGEST_LOG);
         Reserve { path: beside(database, "-reserve"), size: log + log / 2, log }
     }
 
-    /// Whether it is there. Any process that works on the store may have given it away.
-    pub(super) fn is_kept(&self) -> bool {
+    /// True if the reserve exists. Any process that works on the store may have released it.
+    pub(super) fn exists(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|file| file.len() >= self.size)
     }
 
-    /// Makes its space free for the store; returns whether there was any.
+    /// Frees the reserved space for the store; returns true if there was any.
     pub(super) fn release(&self) -> bool {
         std::fs::remove_file(&self.path).is_ok()
     }
 
-    /// Makes it if the disk has room for it and for a log beside it; returns whether it is there now.
+    /// Creates the reserve if the disk has space for it and for a log; returns true if it exists now.
     pub(super) fn make(&self) -> bool {
-        if self.is_kept() {
+        if self.exists() {
             return true;
         }
         let made = self.free() >= self.needed() && self.fill().is_ok();
@@ -53,17 +53,17 @@ impl Reserve {
         made
     }
 
-    /// How many bytes must be free for it to be made.
+    /// Free bytes needed to create the reserve.
     pub(super) fn needed(&self) -> u64 {
         self.size + self.log
     }
 
-    /// Whether there is room to empty a log of so many bytes.
+    /// True if there is space to empty a log of this many bytes.
     pub(super) fn holds(&self, log: u64) -> bool {
         log <= self.size || log <= self.free()
     }
 
-    /// Whether new rows fit into pages that the database file already has, and their log into what is free.
+    /// True if new rows fit into unused pages of the database file, and their log into the free space.
     pub(super) fn is_spare(&self, unused: u64, log: u64) -> bool {
         unused >= self.size && self.free() + log >= self.log
     }

@@ -1,4 +1,4 @@
-//! Which tables a file has, their versions, and how a connection is set up.
+//! Schema migrations, and the settings of a connection.
 
 use std::path::Path;
 
@@ -6,29 +6,29 @@ use anyhow::{Context, bail, ensure};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-/// What is particular to one sort of file.
+/// Schema of one kind of store file, and its name in messages.
 pub struct Schema {
-    /// What the file is called in messages, such as `inbox`.
+    /// Name of the file in messages, such as `inbox`.
     pub noun: &'static str,
-    /// Who is its one owner, such as `receiver`.
+    /// Name of the owning program, such as `receiver`.
     pub owner: &'static str,
-    /// What names another file, such as `--inbox`.
+    /// Setting that chooses the file, such as `--inbox`.
     pub setting: &'static str,
-    /// Marks a file as of this sort.
+    /// SQLite application id of this kind of file.
     pub application_id: i32,
-    /// One step a version. A step is never edited once it has shipped; a change is a new step.
+    /// Migration steps, one for each version. A step is never edited once it has shipped; a change is a new step.
     pub migrations: &'static [&'static str],
 }
 
-/// How long a connection waits for one of another process.
+/// The longest that a connection waits for a lock of another process.
 pub(super) const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Files up to this many pages are checked for damage at every start.
+/// Size in pages up to which files are checked for damage at every start.
 const CHECKED_PAGES: i64 = 16_384;
 
-/// Opens the file for writing and brings its tables up to date, if it is its owner that opens it.
+/// Opens the file for writing; an owner also migrates its tables.
 ///
-/// If the log is `damaged`, it is left as it is until the file with it has been read through.
+/// A damaged log is left as it is until the file has been checked together with it.
 pub(super) fn open(
     path: &Path,
     schema: &Schema,
@@ -63,12 +63,12 @@ pub(super) fn open(
     Ok(db)
 }
 
-/// Whether the last connection leaves the log to the next start, instead of moving and deleting it.
+/// Sets whether the last connection leaves the log to the next start, instead of checkpointing and deleting it.
 pub(super) fn keep_log_on_close(db: &Connection, keeps: bool) -> rusqlite::Result<()> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps).map(drop)
 }
 
-/// A connection with the settings that durability and speed rest on. It leaves the log to the writer's.
+/// Opens a connection with the settings for durability and speed. It leaves the log to the writer's connection.
 pub(super) fn connect(path: &Path) -> anyhow::Result<Connection> {
     let db = bare(path)?;
     keep_log_on_close(&db, true)?;
@@ -76,7 +76,7 @@ pub(super) fn connect(path: &Path) -> anyhow::Result<Connection> {
     Ok(db)
 }
 
-/// A connection that has not changed anything yet: the file may turn out to be somebody else's.
+/// Opens a connection without changing anything, since the file may belong to another program.
 fn bare(path: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -87,8 +87,8 @@ fn bare(path: &Path) -> anyhow::Result<Connection> {
 }
 
 fn set_up(db: &Connection) -> anyhow::Result<()> {
-    // Not moved by itself: a failed move would go unnoticed. Shortened only if it has become very long: blocks that are
-    // written again are synced faster.
+    // No automatic checkpoints: a failed one would go unnoticed. The log is truncated only if it has become very long:
+    // blocks that are written again are synced faster.
     db.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
@@ -101,7 +101,7 @@ fn set_up(db: &Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many migration steps the file has seen.
+/// Schema version of the file: the number of migration steps applied.
 fn version(db: &Connection, schema: &Schema) -> anyhow::Result<usize> {
     let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -118,7 +118,7 @@ fn version(db: &Connection, schema: &Schema) -> anyhow::Result<usize> {
     Ok(version)
 }
 
-/// A large file is not read whole at start; there, damage shows when a page is used.
+/// Checks the file for damage. A large file is not read whole at start; its damage shows when a page is used.
 fn check_for_damage(db: &Connection, whatever_size: bool) -> anyhow::Result<()> {
     let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
     if pages <= CHECKED_PAGES || whatever_size {

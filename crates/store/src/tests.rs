@@ -1,4 +1,4 @@
-//! The writer on real files: failures, panics, files that go away.
+//! The writer on real files: failures, panics, removed files.
 
 use std::convert::Infallible;
 use std::os::unix::fs::symlink;
@@ -48,11 +48,11 @@ impl Home {
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
-        place::beside(&self.path(), suffix)
+        store_file::beside(&self.path(), suffix)
     }
 
     fn try_open(&self, path: &Path) -> anyhow::Result<Store<Count>> {
-        let options = Options { queue: 16, exclusive: true };
+        let options = StoreOptions { queue: 16, exclusive: true };
         Store::open(path, &SCHEMA, options, |_| Ok(Count::default()))
     }
 
@@ -69,7 +69,7 @@ async fn rows(store: &Store<Count>) -> i64 {
     store.read(|db| db.query_row("SELECT count(*) FROM row", [], |row| row.get(0))).await.unwrap()
 }
 
-/// As a disk would fail it: the transaction is rolled back, and the log may be other on disk than in memory.
+/// Fails as a disk would: the transaction is rolled back, and the log on disk may differ from the one in memory.
 fn fail(_: &mut Tx<'_, Count>) -> rusqlite::Result<usize> {
     let error = ffi::Error { code: ErrorCode::SystemIoFailure, extended_code: 1034 };
     Err(rusqlite::Error::SqliteFailure(error, None))
@@ -181,7 +181,7 @@ async fn one_file_has_one_owner_by_whatever_name() {
     }
     drop(store);
     for exclusive in [true, false] {
-        let options = Options { queue: 16, exclusive };
+        let options = StoreOptions { queue: 16, exclusive };
         let opened = Store::open(&hard, &SCHEMA, options, |_| Ok(Count::default()));
         let error = format!("{:#}", opened.err().unwrap());
         assert!(error.contains("second name"), "{error}");
@@ -199,7 +199,7 @@ async fn a_damaged_log_takes_back_nothing_that_has_been_moved() {
     for _ in 0..5 {
         store.writer.call(insert).await.unwrap();
     }
-    // A reader keeps the log from beginning anew, so that moved frames stay in it.
+    // A reader keeps the log from restarting, so that checkpointed frames stay in it.
     mover.execute_batch("BEGIN; SELECT * FROM row").unwrap();
     let moved =
         store.read(|db| db.query_row("PRAGMA wal_checkpoint", [], |row| row.get::<_, i64>(2)));

@@ -1,4 +1,4 @@
-//! Work for the writing thread, and the state that it keeps beside the file.
+//! Work items for the writer thread, and its in-memory state.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use tokio::sync::oneshot;
 
 use super::error::{Error, Result};
 
-/// State beside the file that the writing thread owns and keeps in agreement with it; `()` is a store without any.
+/// In-memory state that the writer thread owns and keeps consistent with the file; `()` is a store without any.
 pub trait WriterState: Send + Sized + 'static {
-    /// A message to the writer besides calls; [`Infallible`] if there are none.
+    /// Message to the state, outside of transactions; [`Infallible`] if there are none.
     type Message: Send;
 
-    /// Takes in a message.
+    /// Handles a message.
     fn on_message(&mut self, message: Self::Message);
 
-    /// How long no transaction is needed but for calls; none if never. Zero begins one at once.
+    /// Time until the state needs a transaction of its own; none if never. Zero begins one at once.
     fn next_wakeup(&mut self) -> Option<Duration> {
         None
     }
 
-    /// The last step of every transaction.
+    /// Runs as the last step of every transaction.
     fn before_commit(&mut self, _: &Connection) -> rusqlite::Result<()> {
         Ok(())
     }
 
-    /// Follows a transaction that is on disk or, with a `failure`, never was. Returns work for the next one.
+    /// Follows a transaction that was committed or, with a `failure`, rolled back. Returns work for the next one.
     fn after_commit(&mut self, failure: Option<&Error>) -> Option<Work<Self>>;
 }
 
@@ -42,7 +42,7 @@ impl WriterState for () {
     }
 }
 
-/// The open transaction, as a call sees it.
+/// The open transaction, as passed to a call.
 pub struct Tx<'c, S> {
     /// The connection.
     pub db: &'c Connection,
@@ -50,62 +50,62 @@ pub struct Tx<'c, S> {
     pub state: &'c mut S,
 }
 
-/// Something to do within a transaction.
+/// Unit of work within a transaction.
 pub struct Work<S> {
     pub(super) task: Box<dyn Task<S>>,
-    pub(super) manner: Manner,
+    pub(super) options: WorkOptions,
 }
 
-/// How work is done.
+/// Scheduling options of a unit of work.
 #[derive(Clone, Copy)]
-pub(super) struct Manner {
-    /// Whether the transaction begins at once.
+pub(super) struct WorkOptions {
+    /// True if the transaction begins at once.
     pub(super) is_urgent: bool,
-    /// About how many bytes it adds, if it adds rows.
+    /// Approximate size of the added rows in bytes, if it adds rows.
     pub(super) adds: Option<u64>,
 }
 
 impl<S> Work<S> {
-    /// Whether it adds rows.
+    /// True if it adds rows.
     pub(super) fn adds(&self) -> bool {
-        self.manner.adds.is_some()
+        self.options.adds.is_some()
     }
 
     pub(super) fn run(&mut self, tx: &mut Tx<'_, S>) -> rusqlite::Result<()> {
         self.task.run(tx)
     }
 
-    /// It is not run; the caller is told why.
+    /// Refuses the work with an error for the caller.
     pub(super) fn refuse(&mut self, error: Error) {
         self.task.refuse(error);
     }
 }
 
-/// Work whose result nobody waits for.
+/// Work whose result is discarded.
 pub fn fire_and_forget<S, F>(work: F) -> Work<S>
 where
     S: WriterState,
     F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<()> + Send + 'static,
 {
     let (reply, _) = oneshot::channel();
-    let call = Call { work: Some(work), result: None, reply };
-    Work { task: Box::new(call), manner: Manner { is_urgent: false, adds: None } }
+    let call = WriterCall { work: Some(work), result: None, reply };
+    Work { task: Box::new(call), options: WorkOptions { is_urgent: false, adds: None } }
 }
 
-/// A call with its types forgotten.
+/// Type-erased call.
 pub(super) trait Task<S>: Send {
     fn run(&mut self, tx: &mut Tx<'_, S>) -> rusqlite::Result<()>;
     fn refuse(&mut self, error: Error);
     fn reply(self: Box<Self>, failure: Option<&Error>);
 }
 
-pub(super) struct Call<T, F> {
+pub(super) struct WriterCall<T, F> {
     pub(super) work: Option<F>,
     pub(super) result: Option<Result<T>>,
     pub(super) reply: oneshot::Sender<Result<T>>,
 }
 
-impl<S, T, F> Task<S> for Call<T, F>
+impl<S, T, F> Task<S> for WriterCall<T, F>
 where
     T: Send,
     F: FnOnce(&mut Tx<'_, S>) -> rusqlite::Result<T> + Send,
@@ -128,7 +128,7 @@ where
             (Some(failure), _) => Err(failure.clone()),
             (None, None) => Err(Error::Unavailable("the call was not run".into())),
         };
-        // Nobody waits any more: whoever called has gone, and will come again.
+        // It fails if the caller has been dropped.
         let _ = self.reply.send(result);
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines whose fields cannot do more than be read: not even those that a handler writes as they come.
+//! InertFormat log lines: control characters in any field, a handler's included, are escaped.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Formats a line as another formatter does, then makes it inert.
-pub(super) struct Inert<F> {
+/// Formatter that makes the lines of another formatter inert.
+pub(super) struct InertFormat<F> {
     pub(super) format: F,
-    /// Whether warnings and errors have colours. The formatter itself must have none.
+    /// True if warnings and errors are coloured. The inner formatter must not use colours.
     pub(super) has_colours: bool,
 }
 
-impl<S, N, F> FormatEvent<S, N> for Inert<F>
+impl<S, N, F> FormatEvent<S, N> for InertFormat<F>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
     N: for<'w> FormatFields<'w> + 'static,
@@ -66,8 +66,8 @@ mod tests {
 
     const HOSTILE: &str = "1\u{1b}[2J\nX-Fake: line\r\u{202e}\u{9b}\u{7f}\u{2028}\u{200b}\u{feff}";
 
-    /// In every place of a line where text can stand.
-    fn say() {
+    /// Logs hostile text in every part of a line that can hold text.
+    fn log_hostile() {
         let error = anyhow::anyhow!(HOSTILE).context(HOSTILE);
         let span = tracing::info_span!("span", of = %HOSTILE);
         let _entered = span.enter();
@@ -85,8 +85,8 @@ mod tests {
         let out = Out::default();
         let sink = out.clone();
         let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone());
-        let lines = lines.map_event_format(|format| Inert { format, has_colours: false });
-        tracing::subscriber::with_default(lines.finish(), say);
+        let lines = lines.map_event_format(|format| InertFormat { format, has_colours: false });
+        tracing::subscriber::with_default(lines.finish(), log_hostile);
         assert_inert(&out.text(), 1);
     }
 
@@ -96,8 +96,8 @@ mod tests {
         let sink = out.clone();
         let lines = tracing_subscriber::fmt().json().flatten_event(true);
         let lines = lines.with_writer(move || sink.clone());
-        let lines = lines.map_event_format(|format| Inert { format, has_colours: false });
-        tracing::subscriber::with_default(lines.finish(), say);
+        let lines = lines.map_event_format(|format| InertFormat { format, has_colours: false });
+        tracing::subscriber::with_default(lines.finish(), log_hostile);
         assert_inert(&out.text(), 1);
         let line: serde_json::Value = serde_json::from_str(&out.text()).unwrap();
         assert_eq!(line["text"], HOSTILE);
@@ -108,8 +108,8 @@ mod tests {
         let out = Out::default();
         let sink = out.clone();
         let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone());
-        let lines = lines.map_event_format(|format| Inert { format, has_colours: true });
-        tracing::subscriber::with_default(lines.finish(), say);
+        let lines = lines.map_event_format(|format| InertFormat { format, has_colours: true });
+        tracing::subscriber::with_default(lines.finish(), log_hostile);
         let text = out.text();
         let inner = text.strip_prefix("\x1b[33m").and_then(|text| text.strip_suffix("\x1b[0m\n"));
         assert!(!inner.unwrap().contains('\x1b'), "{text:?}");

@@ -1,8 +1,8 @@
-//! The log, the metrics and the clock.
+//! Logging, metrics, and the check of the system clock.
 
+pub mod clock_monitor;
 mod inert;
-mod lines;
-pub mod trust;
+mod log_buffer;
 
 use std::fs::File;
 use std::io::IsTerminal;
@@ -20,22 +20,22 @@ use prometheus_client::registry::{Registry, Unit};
 use settings::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
 
-use inert::Inert;
-use lines::Lines;
+use inert::InertFormat;
+use log_buffer::LogBuffer;
 
-pub use lines::{LogGuard, complain};
+pub use log_buffer::{LogGuard, print_error};
 
-/// Starts the log on standard error. Keep the guard until the end: it writes out the last lines.
+/// Starts the log on standard error. Keep the guard until the program ends: it writes out the last lines.
 ///
-/// Lines are written by a thread of their own; when it falls far behind, lines are lost rather than requests delayed.
+/// A separate thread writes the lines; if it falls far behind, lines are lost rather than requests delayed.
 ///
 /// # Errors
 /// If the filter cannot be read.
 pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
     let filter = filter(log)?;
     let terminal = std::io::stderr().is_terminal();
-    let writer = Lines::default();
-    // A file of its own: whoever waits for the lock of the standard library's waits for a reader, too.
+    let writer = LogBuffer::default();
+    // A separate file: the standard library's handle has a lock, which would also wait for a slow reader.
     let out = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
     let guard = writer.clone().write_to(out)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
@@ -44,11 +44,11 @@ pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
         LogFormat::Auto | LogFormat::Json if log.format == LogFormat::Json || !terminal => {
             let lines = lines.json().flatten_event(true);
             let lines = lines.with_current_span(false).with_span_list(false);
-            lines.map_event_format(|format| Inert { format, has_colours: false }).init();
+            lines.map_event_format(|format| InertFormat { format, has_colours: false }).init();
         }
         _ => {
             let lines = lines.with_target(false);
-            lines.map_event_format(|format| Inert { format, has_colours: terminal }).init();
+            lines.map_event_format(|format| InertFormat { format, has_colours: terminal }).init();
         }
     }
     std::panic::set_hook(Box::new(|panic| {
@@ -57,7 +57,7 @@ pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
     Ok(guard)
 }
 
-/// Which lines are logged.
+/// Creates the filter of the log's lines.
 ///
 /// # Errors
 /// If the filter cannot be read.
@@ -67,12 +67,12 @@ pub fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
     })
 }
 
-/// What is counted, for `/metrics`.
+/// Metrics of the receiver, for `/metrics`.
 pub struct Metrics {
     registry: Registry,
     deliveries: Family<DeliveryLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
-    gave_way: Counter,
+    evicted: Counter,
     accept: Histogram,
     attempts: Family<AttemptLabels, Counter>,
     handling: Histogram,
@@ -118,7 +118,7 @@ struct HookLabels {
     outcome: &'static str,
 }
 
-/// Upper bounds in seconds, from a tenth of a millisecond to half a minute.
+/// Upper bounds of the histogram buckets in seconds, from a tenth of a millisecond to half a minute.
 const BUCKETS: [f64; 14] =
     [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
 
@@ -128,7 +128,7 @@ impl Default for Metrics {
         let metrics = Metrics {
             deliveries: Family::default(),
             refusals: Family::default(),
-            gave_way: Counter::default(),
+            evicted: Counter::default(),
             accept: Histogram::new(BUCKETS),
             attempts: Family::default(),
             handling: Histogram::new(BUCKETS),
@@ -148,23 +148,23 @@ impl Default for Metrics {
         registry.register("refusals", "Requests not accepted, by status", metrics.refusals.clone());
         registry.register(
             "connections_gave_way",
-            "Connections that were closed for others because all were taken",
-            metrics.gave_way.clone(),
+            "Connections that were closed to make room for new ones at the connection limit",
+            metrics.evicted.clone(),
         );
         registry.register_with_unit(
             "accept",
-            "From the request's head to its answer, for accepted deliveries",
+            "Time from the request's head to its response, for authentic deliveries",
             Unit::Seconds,
             metrics.accept.clone(),
         );
         registry.register(
             "attempts",
-            "Runs of a handler by outcome: done, retry, dead, unrouted, lost",
+            "Handler runs by outcome: done, retry, dead, unrouted, lost",
             metrics.attempts.clone(),
         );
         registry.register_with_unit(
             "handling",
-            "How long a handler ran",
+            "Duration of a handler run",
             Unit::Seconds,
             metrics.handling.clone(),
         );
@@ -175,26 +175,26 @@ impl Default for Metrics {
         );
         registry.register_with_unit(
             "key_last_used_timestamp",
-            "When each accepted key was last used, since 1970; 0 for never",
+            "Time of the last use of each accepted key, in seconds since 1970; 0 if never used",
             Unit::Seconds,
             metrics.keys.clone(),
         );
-        registry.register("hook_calls", "Calls of hooks by outcome", metrics.hooks.clone());
+        registry.register("hook_calls", "Hook calls by outcome", metrics.hooks.clone());
         registry.register_with_unit(
             "hook",
-            "From a hook call's head to its answer, the callback included",
+            "Time from a hook call's head to its response, the callback included",
             Unit::Seconds,
             metrics.hook.clone(),
         );
         registry.register_with_unit(
             "hook_callback",
-            "How long a hook's callback took",
+            "Duration of a hook's callback",
             Unit::Seconds,
             metrics.hook_callback.clone(),
         );
         registry.register(
             "hook_records_lost",
-            "Hook calls that are not in the log of calls, though they were answered",
+            "Hook calls that were answered but are missing from the hook log",
             metrics.hook_records_lost.clone(),
         );
         Metrics { registry, ..metrics }
@@ -214,26 +214,26 @@ impl Metrics {
         self.refusals.get_or_create(&RefusalLabels { status }).inc();
     }
 
-    /// Counts a connection that was closed for another.
-    pub fn connection_gave_way(&self) {
-        self.gave_way.inc();
+    /// Counts a connection that was closed to make room for a new one.
+    pub fn connection_evicted(&self) {
+        self.evicted.inc();
     }
 
-    /// Counts a run of a handler.
+    /// Counts a handler run.
     pub fn attempt(&self, event: &str, outcome: &'static str, took: Duration) {
         let labels = AttemptLabels { event: event.to_owned(), outcome };
         self.attempts.get_or_create(&labels).inc();
         self.handling.observe(took.as_secs_f64());
     }
 
-    /// Counts a run of a handler that ended with its worker, before anybody could say how it went.
+    /// Counts a lost handler run, whose worker ended before a verdict.
     pub fn attempt_lost(&self, event: &str) {
         let labels = AttemptLabels { event: event.to_owned(), outcome: "lost" };
         self.attempts.get_or_create(&labels).inc();
     }
 
-    /// Counts a call of a hook. `hook` is the catalog's id, or empty if the catalog does not know it: whoever calls must
-    /// not be able to make labels.
+    /// Counts a hook call. `hook` is the catalog's id, or empty if the catalog does not know it: a caller must not be able to
+    /// create labels.
     pub fn hook(
         &self,
         hook: &'static str,
@@ -248,25 +248,25 @@ impl Metrics {
         }
     }
 
-    /// Counts calls of hooks whose records are lost.
+    /// Counts hook calls whose records are lost.
     pub fn hook_records_lost(&self, records: u64) {
         self.hook_records_lost.inc_by(records);
     }
 
-    /// Notes how many deliveries in one state are in the inbox.
+    /// Sets the number of deliveries in the inbox in one state.
     pub fn backlog(&self, state: &'static str, count: u64) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.backlog.get_or_create(&StateLabels { state }).set(count);
     }
 
-    /// Notes when a key of a source was last used, if it ever was.
+    /// Sets the time of a key's last use, if it was ever used.
     pub fn key(&self, source: &str, key: &str, last_used: Option<Timestamp>) {
         let labels = KeyLabels { source: source.to_owned(), key: key.to_owned() };
         let seconds = last_used.map_or(0, |time| time.timestamp());
         self.keys.get_or_create(&labels).set(seconds);
     }
 
-    /// All metrics in the OpenMetrics text format.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.

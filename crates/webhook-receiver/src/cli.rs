@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use emitter::EmitArgs;
 use settings::Overrides;
-use telemetry::complain;
+use telemetry::print_error;
 use text::inert_lines;
 
 use crate::app::{App, Program};
@@ -27,7 +27,7 @@ fn start(program: Program) -> ExitCode {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        complain(format!("error: {}", inert_lines(&format!("{error:#}"))));
+        print_error(format!("error: {}", inert_lines(&format!("{error:#}"))));
         ExitCode::from(2)
     })
 }

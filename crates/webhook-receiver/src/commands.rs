@@ -19,7 +19,7 @@ pub(crate) mod verify;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use ::inbox::{Inbox, Options, is_there};
+use ::inbox::{Inbox, Options, exists};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use contract::time::Timestamp;
@@ -27,7 +27,7 @@ use text::inert_lines;
 
 /// Opens an inbox beside a running receiver or without one. None if there is none yet: it is not made.
 fn open_beside(url: &str) -> anyhow::Result<Option<Arc<dyn Inbox>>> {
-    if !is_there(url)? {
+    if !exists(url)? {
         return Ok(None);
     }
     open(url).map(Some)

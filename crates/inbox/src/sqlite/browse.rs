@@ -1,4 +1,4 @@
-//! Everything that reads rows, and how a row is read.
+//! Queries of deliveries.
 
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
@@ -13,14 +13,14 @@ const COLUMNS: &str = "d.id, d.source, d.environment, d.event_type, d.version, d
      d.message_id_derived, d.client_id, d.user, w.state, w.attempts, w.replays, w.conflicts,
      d.event_time, d.received_at, w.due_at, w.ended_at, w.last_error, length(d.body), w.lost";
 
-/// Newest first.
+/// Lists deliveries, newest first.
 pub(super) fn list(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Entry>> {
     let Rows { from, id, values } = rows(db, filter)?;
     let query = format!("SELECT {COLUMNS} FROM {from} ORDER BY {id} DESC LIMIT {}", limit(filter));
     db.prepare(&query)?.query_map(params_from_iter(values), entry)?.collect()
 }
 
-/// The numbers of those that can be replayed, oldest first.
+/// Ids of the deliveries that can be replayed, oldest first.
 pub(super) fn replayable(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<DeliveryId>> {
     let Rows { from, id, values } = rows(db, filter)?;
     let query = format!(
@@ -78,7 +78,7 @@ pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     Ok(due.map(timestamp))
 }
 
-/// Ended deliveries are counted by their index, due ones in theirs; handled ones are too many to count.
+/// Counts deliveries by state: ended ones by their index, due ones by theirs; handled ones are too many to count.
 pub(super) fn count(db: &Connection) -> rusqlite::Result<Vec<(State, u64)>> {
     const DUE: &str = "SELECT count(*) FROM work WHERE due_at IS NOT NULL AND state = ?1";
     const BEHIND: &str = "SELECT count(*) FROM work
@@ -104,16 +104,16 @@ pub(super) fn keys(db: &Connection) -> rusqlite::Result<Vec<KeyUse>> {
         .collect()
 }
 
-/// The matching rows of `delivery d` and `work w`, as SQL that goes on with a further condition or an order.
+/// The matching rows of `delivery d` and `work w`, as SQL to which a further condition or an order can be appended.
 struct Rows {
     from: String,
-    /// The column with the deliveries' numbers, in whose order they are found.
+    /// Column of the delivery ids, in whose order they are found.
     id: &'static str,
     values: Vec<Value>,
 }
 
-/// Rows are found in the order of their numbers, from whichever table or index leads past the fewest others: nothing is
-/// sorted, so a page costs what lies between its first and its last row.
+/// Finds rows in the order of their ids, by the table or index that passes over the fewest others: nothing is sorted, so a
+/// page costs only the rows between its first and its last.
 fn rows(db: &Connection, filter: &Filter) -> rusqlite::Result<Rows> {
     let is_rare = |state: &State| state_number(*state) > state_number(State::Done);
     let of_delivery =
@@ -134,7 +134,7 @@ fn rows(db: &Connection, filter: &Filter) -> rusqlite::Result<Rows> {
     Ok(Rows { from, id, values })
 }
 
-/// The filter as SQL, with the values of its parameters.
+/// Filter as SQL, with the values of its parameters.
 fn condition(db: &Connection, filter: &Filter, id: &str) -> rusqlite::Result<(String, Vec<Value>)> {
     let mut sql = String::new();
     let mut values = Vec::new();
@@ -210,8 +210,8 @@ mod tests {
         timestamp(second * 1000)
     }
 
-    /// One delivery a second, numbered from 1; every thousandth is dead and has a conflict, the last ten are ready, all
-    /// others are handled.
+    /// An inbox with one delivery a second, numbered from 1; every thousandth is dead and has a conflict, the last ten are
+    /// ready, all others are handled.
     fn inbox() -> Connection {
         let db = Connection::open_in_memory().unwrap();
         SCHEMA.migrations.iter().for_each(|step| db.execute_batch(step).unwrap());
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// How many steps of the engine a page takes.
+    /// Number of engine steps that a page takes.
     fn steps(db: &Connection, filter: &Filter) -> i32 {
         let Rows { from, id, values } = rows(db, filter).unwrap();
         let query = format!("SELECT {id} FROM {from} ORDER BY {id} DESC LIMIT {}", limit(filter));

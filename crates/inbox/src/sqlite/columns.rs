@@ -1,4 +1,4 @@
-//! The values of columns: how they are written and read.
+//! Conversion of column values.
 
 use chrono::DateTime;
 use contract::event::{Dialect, Environment};
@@ -16,7 +16,7 @@ pub(super) fn timestamp(millis: i64) -> Timestamp {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
-/// A state's number in the file; its place in [`State::ALL`], for ever.
+/// Number of a state in the file: its index in [`State::ALL`], which never changes.
 pub(super) fn state_number(state: State) -> i64 {
     state as i64
 }

@@ -1,10 +1,9 @@
-//! Who has been here before. The one writer asks and adds within its transaction, so the answer is atomic.
+//! DedupIndex index: message ids already accepted. The writer looks up and adds within one transaction, so dedup is atomic.
 //!
-//! An index over millions of random ids would dirty a page of its own for every delivery. So the latest identities are
-//! held in memory, where a start finds them again in the deliveries themselves, and every [`RUN`] of them are written
-//! at once as a *run* that never changes. A Bloom filter tells which runs can hold an identity at all: nearly always
-//! none. Whatever is found is compared with the delivery's own columns. A run of which little is left, because its
-//! deliveries were pruned, gives that to the next run and goes.
+//! A B-tree over millions of random ids would dirty a separate page for every delivery. So the latest identities are
+//! held in memory (a start reloads them from the deliveries), and every [`RUN`] of them are written at once as an
+//! immutable *run*. A Bloom filter for each run excludes nearly all lookups. Every hit is compared with the delivery's own
+//! columns. A run that is mostly pruned is merged into the next one and deleted.
 
 use std::collections::HashMap;
 
@@ -13,43 +12,43 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use source::Verified;
 
-/// How many identities make a run.
+/// Number of identities in a run.
 const RUN: usize = 1 << 16;
 
-/// A run is kept in parts, so that looking into it reads one page.
+/// Number of parts of a run, so small that a lookup reads one page.
 const PARTS: u16 = 512;
 
-/// A hash and a delivery's number, in bytes.
+/// Size of an entry, a hash and a delivery id, in bytes.
 const ENTRY: usize = 16 + 8;
 
-/// How many parts tell whether a run is worth keeping.
+/// Number of parts sampled to decide whether a run is worth keeping.
 const SAMPLE: u16 = 1;
 
-/// How many runs may go when one comes.
-const RETIRE: usize = 2;
+/// Largest number of runs merged into a new one.
+const MAX_MERGED: usize = 2;
 
-/// What is kept of an identity.
-type Entry = (Hash, DeliveryId);
+/// Stored form of an identity.
+type RunEntry = (IdentityHash, DeliveryId);
 
-/// What makes two deliveries the same.
-pub(super) struct Identity<'d> {
+/// DeliveryIdentity of a delivery for dedup, with its hash.
+pub(super) struct DeliveryIdentity<'d> {
     source: &'d str,
     client_id: &'d str,
     message_id: &'d str,
-    hash: Hash,
+    hash: IdentityHash,
 }
 
-/// Fixed for ever, since runs and filters are stored.
+/// IdentityHash of an identity. Its function must never change, since runs and filters are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Hash([u8; 16]);
+struct IdentityHash([u8; 16]);
 
-impl<'d> Identity<'d> {
+impl<'d> DeliveryIdentity<'d> {
     pub(super) fn of(delivery: &'d Verified) -> Self {
         let client_id = delivery.client_id.as_deref().unwrap_or_default();
         Self::new(&delivery.source.name, client_id, &delivery.message_id)
     }
 
-    /// The lengths keep the parts apart.
+    /// Hashes the parts with their lengths, which delimit them.
     fn new(source: &'d str, client_id: &'d str, message_id: &'d str) -> Self {
         let mut digest = Sha256::new();
         for part in [source, client_id, message_id] {
@@ -58,48 +57,48 @@ impl<'d> Identity<'d> {
         }
         let mut hash = [0; 16];
         hash.copy_from_slice(&digest.finalize()[..16]);
-        Identity { source, client_id, message_id, hash: Hash(hash) }
+        DeliveryIdentity { source, client_id, message_id, hash: IdentityHash(hash) }
     }
 }
 
-impl Hash {
+impl IdentityHash {
     fn number(self) -> u128 {
         u128::from_le_bytes(self.0)
     }
 
-    /// The part of a run that would hold it.
+    /// Number of the part of a run that would hold it.
     fn part(self) -> u16 {
         (self.number() % u128::from(PARTS)) as u16
     }
 }
 
-/// All known identities. Only one process may add to a file, or it would not know all.
-pub(super) struct Dedup {
-    /// Those that are in no run yet.
-    latest: HashMap<Hash, DeliveryId>,
+/// Index of all known identities. Only one process may add to a file, since part of the index is in its memory.
+pub(super) struct DedupIndex {
+    /// Identities that are in no run yet.
+    latest: HashMap<IdentityHash, DeliveryId>,
     runs: Vec<Run>,
-    /// Those of the open transaction, each with what it replaces.
-    added: Vec<(Hash, Option<DeliveryId>)>,
-    /// The run that the open transaction writes.
-    sealing: Option<Run>,
-    /// The runs that it deletes.
-    retiring: Vec<i64>,
+    /// Identities of the open transaction, each with the delivery that it replaced in `latest`.
+    added: Vec<(IdentityHash, Option<DeliveryId>)>,
+    /// Run written by the open transaction.
+    new_run: Option<Run>,
+    /// Runs deleted by the open transaction.
+    deleted_runs: Vec<i64>,
     run_length: usize,
 }
 
 struct Run {
     number: i64,
-    filter: Filter,
+    filter: BloomFilter,
 }
 
-impl Dedup {
-    /// Reads the filters, and the latest identities from the deliveries that are in no run.
+impl DedupIndex {
+    /// Loads the filters, and the latest identities from the deliveries that are in no run.
     pub(super) fn load(db: &Connection) -> rusqlite::Result<Self> {
         db.execute("DELETE FROM run_part WHERE run NOT IN (SELECT run FROM run)", [])?;
         let runs = db
             .prepare("SELECT run, filter FROM run ORDER BY run")?
             .query_map([], |row| {
-                Ok(Run { number: row.get(0)?, filter: Filter(row.get::<_, Vec<u8>>(1)?) })
+                Ok(Run { number: row.get(0)?, filter: BloomFilter(row.get::<_, Vec<u8>>(1)?) })
             })?
             .collect::<rusqlite::Result<_>>()?;
         let mut latest = HashMap::new();
@@ -110,26 +109,26 @@ impl Dedup {
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
             let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-            latest.insert(Identity::new(text(0)?, text(1)?, text(2)?).hash, row.get(3)?);
+            latest.insert(DeliveryIdentity::new(text(0)?, text(1)?, text(2)?).hash, row.get(3)?);
         }
-        Ok(Dedup {
+        Ok(DedupIndex {
             latest,
             runs,
             added: Vec::new(),
-            sealing: None,
-            retiring: Vec::new(),
+            new_run: None,
+            deleted_runs: Vec::new(),
             run_length: RUN,
         })
     }
 
-    /// The delivery that is kept under this identity.
+    /// Finds the delivery with this identity.
     pub(super) fn find(
         &self,
         db: &Connection,
-        identity: &Identity<'_>,
+        identity: &DeliveryIdentity<'_>,
     ) -> rusqlite::Result<Option<DeliveryId>> {
         if let Some(id) = self.latest.get(&identity.hash)
-            && is(db, *id, identity)?
+            && matches(db, *id, identity)?
         {
             return Ok(Some(*id));
         }
@@ -139,7 +138,7 @@ impl Dedup {
                 .query_row(params![run.number, identity.hash.part()], |row| row.get(0))
                 .optional()?;
             for id in part.iter().flat_map(|part| entries(part, identity.hash)) {
-                if is(db, id, identity)? {
+                if matches(db, id, identity)? {
                     return Ok(Some(id));
                 }
             }
@@ -147,45 +146,46 @@ impl Dedup {
         Ok(None)
     }
 
-    /// Adds an identity that [`find`](Self::find) did not find. It counts from now on, unless the transaction fails.
-    pub(super) fn add(&mut self, identity: &Identity<'_>, delivery: DeliveryId) {
+    /// Adds an identity that [`find`](Self::find) did not find. It is found from now on, unless the transaction fails.
+    pub(super) fn add(&mut self, identity: &DeliveryIdentity<'_>, delivery: DeliveryId) {
         let replaced = self.latest.insert(identity.hash, delivery);
         self.added.push((identity.hash, replaced));
     }
 
-    /// Writes the latest identities as a run, once there are enough; to be called before the commit.
-    pub(super) fn seal(&mut self, db: &Connection) -> rusqlite::Result<()> {
+    /// Writes the latest identities as a run if there are enough; to be called before the commit.
+    pub(super) fn write_run(&mut self, db: &Connection) -> rusqlite::Result<()> {
         if self.latest.len() < self.run_length {
             return Ok(());
         }
-        let mut entries: Vec<Entry> = self.latest.iter().map(|(hash, id)| (*hash, *id)).collect();
+        let mut entries: Vec<RunEntry> =
+            self.latest.iter().map(|(hash, id)| (*hash, *id)).collect();
         for run in &self.runs {
-            if self.retiring.len() < RETIRE && run.is_mostly_pruned(db)? {
+            if self.deleted_runs.len() < MAX_MERGED && run.is_mostly_pruned(db)? {
                 run.entries(db, |entry| entries.push(entry))?;
                 run.delete(db)?;
-                self.retiring.push(run.number);
+                self.deleted_runs.push(run.number);
             }
         }
         let number = self.runs.last().map_or(1, |run| run.number + 1);
-        self.sealing = Some(Run::write(db, number, &entries)?);
+        self.new_run = Some(Run::write(db, number, &entries)?);
         Ok(())
     }
 
-    /// The open transaction is on disk.
+    /// Follows a commit of the open transaction.
     pub(super) fn committed(&mut self) {
         self.added.clear();
-        if let Some(run) = self.sealing.take() {
-            self.runs.retain(|run| !self.retiring.contains(&run.number));
+        if let Some(run) = self.new_run.take() {
+            self.runs.retain(|run| !self.deleted_runs.contains(&run.number));
             self.runs.push(run);
-            self.retiring.clear();
+            self.deleted_runs.clear();
             self.latest = HashMap::new();
         }
     }
 
-    /// The open transaction never was.
+    /// Follows a rollback of the open transaction.
     pub(super) fn rolled_back(&mut self) {
-        self.sealing = None;
-        self.retiring.clear();
+        self.new_run = None;
+        self.deleted_runs.clear();
         for (hash, replaced) in self.added.drain(..).rev() {
             match replaced {
                 Some(id) => self.latest.insert(hash, id),
@@ -195,9 +195,13 @@ impl Dedup {
     }
 }
 
-/// Whether the delivery is there and is this one. It may have been pruned since.
-fn is(db: &Connection, id: DeliveryId, identity: &Identity<'_>) -> rusqlite::Result<bool> {
-    let Identity { source, client_id, message_id, .. } = identity;
+/// True if the delivery exists and has this identity. It may have been pruned since.
+fn matches(
+    db: &Connection,
+    id: DeliveryId,
+    identity: &DeliveryIdentity<'_>,
+) -> rusqlite::Result<bool> {
+    let DeliveryIdentity { source, client_id, message_id, .. } = identity;
     db.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM delivery
              WHERE id = ?1 AND source = ?2 AND client_id = ?3 AND message_id = ?4)",
@@ -206,8 +210,8 @@ fn is(db: &Connection, id: DeliveryId, identity: &Identity<'_>) -> rusqlite::Res
 }
 
 impl Run {
-    fn write(db: &Connection, number: i64, entries: &[Entry]) -> rusqlite::Result<Self> {
-        let mut filter = Filter::for_entries(entries.len());
+    fn write(db: &Connection, number: i64, entries: &[RunEntry]) -> rusqlite::Result<Self> {
+        let mut filter = BloomFilter::for_entries(entries.len());
         let mut parts = vec![Vec::new(); usize::from(PARTS)];
         for (hash, id) in entries {
             filter.add(*hash);
@@ -231,7 +235,7 @@ impl Run {
         Ok(())
     }
 
-    /// Whether an eighth or less of it is left, by a sample.
+    /// True if an eighth or less of its deliveries exist, by a sample.
     fn is_mostly_pruned(&self, db: &Connection) -> rusqlite::Result<bool> {
         let (mut sampled, mut left) = (0, 0);
         for part in self.parts(db, SAMPLE)? {
@@ -243,19 +247,19 @@ impl Run {
         Ok(sampled > 0 && left * 8 <= sampled)
     }
 
-    /// Gives every entry whose delivery is still there.
-    fn entries(&self, db: &Connection, mut give: impl FnMut(Entry)) -> rusqlite::Result<()> {
+    /// Passes on every entry whose delivery still exists.
+    fn entries(&self, db: &Connection, mut pass_on: impl FnMut(RunEntry)) -> rusqlite::Result<()> {
         for part in self.parts(db, PARTS)? {
             for entry in all_entries(&part) {
                 if exists(db, entry.1)? {
-                    give(entry);
+                    pass_on(entry);
                 }
             }
         }
         Ok(())
     }
 
-    /// The first parts that hold anything.
+    /// Reads the first parts that are not empty.
     fn parts(&self, db: &Connection, most: u16) -> rusqlite::Result<Vec<Vec<u8>>> {
         db.prepare_cached(
             "SELECT entries FROM run_part WHERE run = ?1 AND length(entries) > 0 ORDER BY part LIMIT ?2",
@@ -270,47 +274,46 @@ fn exists(db: &Connection, id: DeliveryId) -> rusqlite::Result<bool> {
         .query_row([id], |row| row.get(0))
 }
 
-/// The numbers of the deliveries that a part has under this hash.
-fn entries(part: &[u8], hash: Hash) -> impl Iterator<Item = DeliveryId> + '_ {
+/// Ids of the deliveries with this hash in a part.
+fn entries(part: &[u8], hash: IdentityHash) -> impl Iterator<Item = DeliveryId> + '_ {
     all_entries(part).filter(move |entry| entry.0 == hash).map(|(_, id)| id)
 }
 
-fn all_entries(part: &[u8]) -> impl Iterator<Item = Entry> + '_ {
+fn all_entries(part: &[u8]) -> impl Iterator<Item = RunEntry> + '_ {
     let (entries, _) = part.as_chunks::<ENTRY>();
     entries.iter().map(|entry| {
         let (mut hash, mut id) = ([0; 16], [0; 8]);
         hash.copy_from_slice(&entry[..16]);
         id.copy_from_slice(&entry[16..]);
-        (Hash(hash), DeliveryId::from_le_bytes(id))
+        (IdentityHash(hash), DeliveryId::from_le_bytes(id))
     })
 }
 
-/// A blocked Bloom filter, sixteen bits for each entry: it misses none, and takes about one in five hundred for an entry
-/// that is none.
-struct Filter(Vec<u8>);
+/// Blocked Bloom filter with sixteen bits for each entry: no false negatives, about one false positive in five hundred.
+struct BloomFilter(Vec<u8>);
 
-/// One cache line, in bytes.
+/// Block size, one cache line, in bytes.
 const BLOCK: usize = 64;
 
-/// Bits that are set for each entry, all in one block.
+/// Number of bits set for each entry, all in one block.
 const PROBES: u32 = 7;
 
-impl Filter {
+impl BloomFilter {
     fn for_entries(entries: usize) -> Self {
-        Filter(vec![0; (entries * 2).next_multiple_of(BLOCK)])
+        BloomFilter(vec![0; (entries * 2).next_multiple_of(BLOCK)])
     }
 
-    fn add(&mut self, hash: Hash) {
+    fn add(&mut self, hash: IdentityHash) {
         bits(self.0.len(), hash).for_each(|(byte, bit)| self.0[byte] |= bit);
     }
 
-    fn may_hold(&self, hash: Hash) -> bool {
+    fn may_hold(&self, hash: IdentityHash) -> bool {
         bits(self.0.len(), hash).all(|(byte, bit)| self.0[byte] & bit != 0)
     }
 }
 
-/// The places of a hash in a filter of so many bytes: half of the hash chooses the block, the other half the bits.
-fn bits(bytes: usize, hash: Hash) -> impl Iterator<Item = (usize, u8)> {
+/// Bit positions of a hash in a filter of this many bytes: half of the hash selects the block, the other half the bits.
+fn bits(bytes: usize, hash: IdentityHash) -> impl Iterator<Item = (usize, u8)> {
     let blocks = (bytes / BLOCK).max(1) as u64;
     let number = hash.number();
     let block = ((number >> 64) as u64 % blocks) as usize * BLOCK;
@@ -324,13 +327,13 @@ fn bits(bytes: usize, hash: Hash) -> impl Iterator<Item = (usize, u8)> {
 mod tests {
     use super::*;
 
-    fn hash(message_id: &str) -> Hash {
-        Identity::new("source", "client", message_id).hash
+    fn hash(message_id: &str) -> IdentityHash {
+        DeliveryIdentity::new("source", "client", message_id).hash
     }
 
     #[test]
     fn a_full_filter_misses_nothing_and_rarely_errs() {
-        let mut filter = Filter::for_entries(RUN);
+        let mut filter = BloomFilter::for_entries(RUN);
         (0..RUN).for_each(|n| filter.add(hash(&n.to_string())));
         assert!((0..RUN).all(|n| filter.may_hold(hash(&n.to_string()))));
         let errors = (RUN..2 * RUN).filter(|n| filter.may_hold(hash(&n.to_string()))).count();
@@ -339,19 +342,19 @@ mod tests {
 
     #[test]
     fn the_hash_keeps_the_parts_apart_and_never_changes() {
-        let of = |a, b, c| Identity::new(a, b, c).hash;
+        let of = |a, b, c| DeliveryIdentity::new(a, b, c).hash;
         assert_ne!(of("a", "bc", "d"), of("ab", "c", "d"));
         // Computed apart from this program.
         assert_eq!(hex::encode(&hash("m").0[..8]), "9730416d0c17ce3c");
     }
 
     /// An inbox with small runs.
-    struct Inbox {
+    struct TestInbox {
         db: Connection,
-        dedup: Dedup,
+        dedup: DedupIndex,
     }
 
-    impl Inbox {
+    impl TestInbox {
         fn new() -> Self {
             Self::of(4)
         }
@@ -359,25 +362,25 @@ mod tests {
         fn of(run_length: usize) -> Self {
             let db = Connection::open_in_memory().unwrap();
             db.execute_batch(include_str!("v1.sql")).unwrap();
-            let dedup = Dedup { run_length, ..Dedup::load(&db).unwrap() };
-            Inbox { db, dedup }
+            let dedup = DedupIndex { run_length, ..DedupIndex::load(&db).unwrap() };
+            TestInbox { db, dedup }
         }
 
         fn reopened(self) -> Self {
             let run_length = self.dedup.run_length;
-            let dedup = Dedup { run_length, ..Dedup::load(&self.db).unwrap() };
-            Inbox { dedup, ..self }
+            let dedup = DedupIndex { run_length, ..DedupIndex::load(&self.db).unwrap() };
+            TestInbox { dedup, ..self }
         }
 
-        /// Keeps deliveries one by one, each with its number as message id.
-        fn keep(&mut self, deliveries: impl IntoIterator<Item = DeliveryId>) {
+        /// Accepts deliveries one by one, each with its number as message id.
+        fn accept(&mut self, deliveries: impl IntoIterator<Item = DeliveryId>) {
             for delivery in deliveries {
                 self.write([delivery]);
                 self.dedup.committed();
             }
         }
 
-        /// What a transaction does before it ends.
+        /// Writes deliveries as a transaction does before its commit.
         fn write(&mut self, deliveries: impl IntoIterator<Item = DeliveryId>) {
             for id in deliveries {
                 self.db
@@ -388,10 +391,10 @@ mod tests {
                     .unwrap();
                 self.dedup.add(&identity(&id.to_string()), id);
             }
-            self.dedup.seal(&self.db).unwrap();
+            self.dedup.write_run(&self.db).unwrap();
         }
 
-        fn find(&self, identity: &Identity<'_>) -> Option<DeliveryId> {
+        fn find(&self, identity: &DeliveryIdentity<'_>) -> Option<DeliveryId> {
             self.dedup.find(&self.db, identity).unwrap()
         }
 
@@ -403,7 +406,7 @@ mod tests {
         }
 
         #[track_caller]
-        fn assert_knows(&self, deliveries: impl IntoIterator<Item = DeliveryId>) {
+        fn assert_finds(&self, deliveries: impl IntoIterator<Item = DeliveryId>) {
             for delivery in deliveries {
                 assert_eq!(self.find(&identity(&delivery.to_string())), Some(delivery));
             }
@@ -411,90 +414,93 @@ mod tests {
         }
     }
 
-    fn identity(message_id: &str) -> Identity<'_> {
-        Identity::new("source", "client", message_id)
+    fn identity(message_id: &str) -> DeliveryIdentity<'_> {
+        DeliveryIdentity::new("source", "client", message_id)
     }
 
     #[test]
     fn ids_are_known_within_and_beyond_runs_and_after_reopening() {
-        let mut inbox = Inbox::new();
-        inbox.keep(1..=10);
+        let mut inbox = TestInbox::new();
+        inbox.accept(1..=10);
         assert_eq!(inbox.runs(), 2);
-        inbox.assert_knows(1..=10);
+        inbox.assert_finds(1..=10);
         let mut inbox = inbox.reopened();
         assert_eq!((inbox.runs(), inbox.dedup.latest.len()), (2, 2));
-        inbox.assert_knows(1..=10);
-        inbox.keep(11..=12);
+        inbox.assert_finds(1..=10);
+        inbox.accept(11..=12);
         assert_eq!(inbox.runs(), 3);
-        inbox.reopened().assert_knows(1..=12);
+        inbox.reopened().assert_finds(1..=12);
     }
 
     #[test]
     fn a_transaction_that_fails_is_forgotten_with_its_run() {
-        let mut inbox = Inbox::new();
-        inbox.keep(1..=3);
+        let mut inbox = TestInbox::new();
+        inbox.accept(1..=3);
         inbox.db.execute_batch("BEGIN").unwrap();
         inbox.write(4..=5);
         inbox.db.execute_batch("ROLLBACK").unwrap();
         inbox.dedup.rolled_back();
         assert_eq!((inbox.runs(), inbox.find(&identity("4"))), (0, None));
-        inbox.keep(4..=5);
+        inbox.accept(4..=5);
         assert_eq!(inbox.runs(), 1);
-        inbox.assert_knows(1..=5);
-        inbox.reopened().assert_knows(1..=5);
+        inbox.assert_finds(1..=5);
+        inbox.reopened().assert_finds(1..=5);
     }
 
     #[test]
     fn a_pruned_delivery_is_unknown_and_its_run_goes_with_the_last_of_it() {
-        let mut inbox = Inbox::new();
-        inbox.keep(1..=8);
+        let mut inbox = TestInbox::new();
+        inbox.accept(1..=8);
         inbox.db.execute("DELETE FROM delivery WHERE id = 2", []).unwrap();
         assert_eq!(inbox.find(&identity("2")), None);
         inbox.db.execute("DELETE FROM delivery WHERE id < 5", []).unwrap();
-        inbox.keep(9..=12);
+        inbox.accept(9..=12);
         assert_eq!(inbox.runs(), 2);
-        inbox.assert_knows(5..=12);
-        inbox.reopened().assert_knows(5..=12);
+        inbox.assert_finds(5..=12);
+        inbox.reopened().assert_finds(5..=12);
     }
 
     #[test]
     fn what_is_left_of_a_pruned_run_moves_to_the_next() {
-        let mut inbox = Inbox::of(64);
-        inbox.keep(1..=128);
+        let mut inbox = TestInbox::of(64);
+        inbox.accept(1..=128);
         inbox.db.execute("DELETE FROM delivery WHERE id < 128 AND id <> 7", []).unwrap();
         inbox
             .dedup
             .runs
             .iter()
             .for_each(|run| assert!(run.parts(&inbox.db, PARTS).unwrap().len() > 1));
-        (129..=640).for_each(|id| inbox.keep([id]));
+        (129..=640).for_each(|id| inbox.accept([id]));
         assert_eq!(inbox.runs(), 8, "ten less the two that were pruned");
-        inbox.assert_knows([7].into_iter().chain(128..=640));
-        inbox.reopened().assert_knows([7].into_iter().chain(128..=640));
+        inbox.assert_finds([7].into_iter().chain(128..=640));
+        inbox.reopened().assert_finds([7].into_iter().chain(128..=640));
     }
 
     #[test]
     fn a_failed_transaction_gives_back_what_it_replaced() {
-        let mut inbox = Inbox::new();
-        inbox.keep(1..=1);
+        let mut inbox = TestInbox::new();
+        inbox.accept(1..=1);
         inbox.db.execute_batch("BEGIN").unwrap();
         inbox.dedup.add(&identity("1"), 2);
         inbox.db.execute_batch("ROLLBACK").unwrap();
         inbox.dedup.rolled_back();
-        inbox.assert_knows(1..=1);
+        inbox.assert_finds(1..=1);
     }
 
     #[test]
     fn where_a_filter_errs_the_columns_keep_the_parts_apart() {
-        let mut inbox = Inbox::new();
-        inbox.keep(1..=8);
+        let mut inbox = TestInbox::new();
+        inbox.accept(1..=8);
         inbox.dedup.runs.iter_mut().for_each(|run| run.filter.0.fill(0xFF));
-        inbox.assert_knows(1..=8);
+        inbox.assert_finds(1..=8);
         for (source, client) in [("source", "other"), ("other", "client"), ("source", "")] {
-            assert_eq!(inbox.find(&Identity::new(source, client, "1")), None);
+            assert_eq!(inbox.find(&DeliveryIdentity::new(source, client, "1")), None);
         }
         // Even if the hashes were the same.
         let hash = identity("1").hash;
-        assert_eq!(inbox.find(&Identity { hash, ..Identity::new("source", "other", "1") }), None);
+        assert_eq!(
+            inbox.find(&DeliveryIdentity { hash, ..DeliveryIdentity::new("source", "other", "1") }),
+            None
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The log of calls of hooks: its rows, written and read.
+//! The hook log's rows, written and read.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub(super) fn log(db: &Connection, calls: &[HookRecord]) -> rusqlite::Result<()>
     Ok(())
 }
 
-/// Newest first, in the order of the one index, so that nothing is sorted and a time is found at once.
+/// Lists calls, newest first, in the order of the one index, so that nothing is sorted and a time is found at once.
 pub(super) fn list(db: &Connection, filter: &HookFilter) -> rusqlite::Result<Vec<HookEntry>> {
     let (query, values) = query(db, filter)?;
     db.prepare(&query)?.query_map(params_from_iter(values), entry)?.collect()
@@ -77,7 +77,7 @@ pub(super) fn show(db: &Connection, id: i64) -> rusqlite::Result<Option<HookEntr
     shown.optional()
 }
 
-/// The newest call is never pruned, so that its number is never given out again.
+/// Deletes old calls. The newest call is never pruned, so that its number is never reused.
 pub(super) fn prune(db: &Connection, before: Timestamp, limit: usize) -> rusqlite::Result<u64> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let ids: Vec<i64> = db
@@ -115,7 +115,7 @@ fn condition(db: &Connection, filter: &HookFilter) -> rusqlite::Result<(String, 
                 sql.push_str(" AND (received_at, id) < (?, ?)");
                 values.extend([time.into(), before.into()]);
             }
-            // It was pruned since, and what is left of its page with it.
+            // It was pruned since, and the rest of its page with it.
             None => {
                 sql.push_str(" AND id < ?");
                 values.push(before.into());

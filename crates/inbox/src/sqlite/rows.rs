@@ -1,4 +1,4 @@
-//! Everything that changes a row.
+//! Changes of deliveries: accept, claim, finish, replay, prune.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,28 @@ use contract::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use source::Verified;
 
-use super::super::{Claim, Filter, KeyUse, Lease, Receipt, Route, Seen, Standing, State, Verdict};
+use super::super::{
+    AcceptOutcome, Backlog, Claim, Filter, KeyUse, Lease, Receipt, Route, State, Verdict,
+};
 use super::browse;
 use super::columns::{dialect, environment, millis, state_number, timestamp};
-use super::dedup::Identity;
+use super::dedup::DeliveryIdentity;
 use super::spans;
-use super::state::Tx;
+use super::state::InboxTx;
 
-/// Looking and inserting are one transaction of the one writer, so that of equal deliveries exactly one is new.
+/// Looks up and inserts in one transaction of the one writer, so that of equal deliveries exactly one is new.
 pub(super) fn accept(
-    tx: &mut Tx<'_>,
+    tx: &mut InboxTx<'_>,
     delivery: &Verified,
     headers: &str,
     route: &Route,
     now: Timestamp,
 ) -> rusqlite::Result<Receipt> {
     let db = tx.db;
-    let identity = Identity::of(delivery);
+    let identity = DeliveryIdentity::of(delivery);
     if let Some(id) = tx.state.dedup()?.find(db, &identity)? {
-        let seen = compare(tx, id, &delivery.digest)?;
-        return Ok(Receipt { id, message_id: delivery.message_id.clone(), seen });
+        let outcome = compare(tx, id, &delivery.digest)?;
+        return Ok(Receipt { id, message_id: delivery.message_id.clone(), outcome });
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO delivery (source, client_id, message_id, message_id_derived, dialect, environment,
@@ -55,27 +57,27 @@ pub(super) fn accept(
     tx.state.dedup()?.add(&identity, id);
     spans::note(db, id)?;
     enqueue(tx, id, delivery, route, now)?;
-    Ok(Receipt { id, message_id: delivery.message_id.clone(), seen: Seen::New })
+    Ok(Receipt { id, message_id: delivery.message_id.clone(), outcome: AcceptOutcome::New })
 }
 
-/// Whether a known delivery came with the same bytes; if not, that is noted.
-fn compare(tx: &Tx<'_>, id: DeliveryId, digest: &[u8; 32]) -> rusqlite::Result<Seen> {
+/// Compares a resend with the stored bytes, and counts a conflict.
+fn compare(tx: &InboxTx<'_>, id: DeliveryId, digest: &[u8; 32]) -> rusqlite::Result<AcceptOutcome> {
     let kept: Vec<u8> = tx
         .db
         .prepare_cached("SELECT digest FROM delivery WHERE id = ?1")?
         .query_row([id], |row| row.get(0))?;
     if kept == digest {
-        return Ok(Seen::Duplicate);
+        return Ok(AcceptOutcome::Duplicate);
     }
     tx.db
         .prepare_cached("UPDATE work SET conflicts = conflicts + 1 WHERE id = ?1")?
         .execute([id])?;
-    Ok(Seen::Conflict)
+    Ok(AcceptOutcome::Conflict)
 }
 
-/// A new delivery that is due goes to a claim that waits for it, if there is one.
+/// Inserts the work row of a new delivery. If it is due and a claim waits, it goes to that claim at once.
 fn enqueue(
-    tx: &mut Tx<'_>,
+    tx: &mut InboxTx<'_>,
     id: DeliveryId,
     delivery: &Verified,
     route: &Route,
@@ -84,7 +86,7 @@ fn enqueue(
     let key = route.ordering_key.as_deref();
     let due = route.handled && !is_behind(tx, key, id)?;
     let first = |started| first_claim(id, delivery, route, now, started);
-    let held = if due { tx.state.waiting.give(now, first) } else { None };
+    let held = if due { tx.state.claims.give(now, first) } else { None };
     let (state, due_at) = match held {
         Some((started, lease)) => (State::Running, Some(lease_end(started, lease))),
         None if route.handled => (State::Ready, due.then(|| millis(now))),
@@ -108,7 +110,7 @@ fn enqueue(
     Ok(())
 }
 
-/// What a claim would read from the rows of a new delivery.
+/// First claim of a new delivery, equal to what a claim would read from its rows.
 fn first_claim(
     id: DeliveryId,
     delivery: &Verified,
@@ -139,8 +141,8 @@ fn first_claim(
     Claim { delivery: Delivery::new(meta, body), run_attempt: 1, lost: 0, lease }
 }
 
-/// Whether another unfinished delivery has the same ordering key.
-fn is_behind(tx: &Tx<'_>, key: Option<&str>, id: DeliveryId) -> rusqlite::Result<bool> {
+/// True if another unfinished delivery has the same ordering key.
+fn is_behind(tx: &InboxTx<'_>, key: Option<&str>, id: DeliveryId) -> rusqlite::Result<bool> {
     let Some(key) = key else { return Ok(false) };
     tx.db
         .prepare_cached(
@@ -201,7 +203,7 @@ fn lease_end(started: Timestamp, lease: Duration) -> i64 {
     millis(started).saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// A delivery that this program cannot read, since a newer one wrote it, must not stand before all others.
+/// Marks a delivery dead that this program cannot read, since a newer one wrote it: it must not block all others.
 fn give_up(
     db: &Connection,
     id: DeliveryId,
@@ -217,7 +219,7 @@ fn give_up(
 
 struct Due {
     claim: Claim,
-    /// When the attempt began whose lease has run out.
+    /// Start of the attempt whose lease has expired.
     lost: Option<Timestamp>,
 }
 
@@ -246,7 +248,7 @@ fn due_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Due> {
     Ok(Due {
         lost,
         claim: Claim {
-            // A lost attempt has not failed: this one takes its place in the run.
+            // A lost attempt has not failed: this one replaces it in the run.
             run_attempt: row.get::<_, u32>(15)? + u32::from(lost.is_none()),
             lost: if lost.is_some() { row.get::<_, u32>(18)? + 1 } else { 0 },
             lease: Lease { id: meta.id, attempt, started: now },
@@ -256,7 +258,7 @@ fn due_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Due> {
 }
 
 pub(super) fn finish(
-    tx: &mut Tx<'_>,
+    tx: &mut InboxTx<'_>,
     lease: &Lease,
     verdict: &Verdict,
     now: Timestamp,
@@ -269,7 +271,7 @@ pub(super) fn finish(
         Verdict::Released => return release(tx, lease, now),
         Verdict::Postponed { until } => return release(tx, lease, *until),
     };
-    // Not RETURNING: it would make and drop a table of its own for every verdict.
+    // Not RETURNING: it would create and drop a temporary table for every verdict.
     let held = tx
         .db
         .prepare_cached(
@@ -292,12 +294,12 @@ pub(super) fn finish(
     if state.has_ended() {
         promote(tx, key.as_deref(), now)?;
     } else {
-        tx.state.waiting.wake();
+        tx.state.claims.wake();
     }
     Ok(true)
 }
 
-fn release(tx: &mut Tx<'_>, lease: &Lease, until: Timestamp) -> rusqlite::Result<bool> {
+fn release(tx: &mut InboxTx<'_>, lease: &Lease, until: Timestamp) -> rusqlite::Result<bool> {
     let released = tx
         .db
         .prepare_cached(
@@ -307,7 +309,7 @@ fn release(tx: &mut Tx<'_>, lease: &Lease, until: Timestamp) -> rusqlite::Result
         )?
         .execute(params![lease.id, lease.attempt, millis(until), millis(lease.started)])?;
     if released > 0 {
-        tx.state.waiting.wake();
+        tx.state.claims.wake();
     }
     Ok(released > 0)
 }
@@ -336,8 +338,8 @@ fn record(
     Ok(())
 }
 
-/// Makes the oldest unfinished delivery of the key due, now that the one before it has ended.
-fn promote(tx: &mut Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Result<()> {
+/// Makes the oldest unfinished delivery of the ordering key due, after the one before it has ended.
+fn promote(tx: &mut InboxTx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Result<()> {
     let Some(key) = key else { return Ok(()) };
     let next: Option<DeliveryId> = tx
         .db
@@ -349,12 +351,16 @@ fn promote(tx: &mut Tx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite::Resu
         .prepare_cached("UPDATE work SET due_at = ?2 WHERE id = ?1 AND due_at IS NULL")?
         .execute(params![next, millis(now)])?;
     if promoted > 0 {
-        tx.state.waiting.wake();
+        tx.state.claims.wake();
     }
     Ok(())
 }
 
-pub(super) fn replay(tx: &mut Tx<'_>, filter: &Filter, now: Timestamp) -> rusqlite::Result<u64> {
+pub(super) fn replay(
+    tx: &mut InboxTx<'_>,
+    filter: &Filter,
+    now: Timestamp,
+) -> rusqlite::Result<u64> {
     let ended = browse::replayable(tx.db, filter)?;
     let mut key_of = tx.db.prepare_cached("SELECT ordering_key FROM work WHERE id = ?1")?;
     let mut restart = tx.db.prepare_cached(
@@ -367,14 +373,14 @@ pub(super) fn replay(tx: &mut Tx<'_>, filter: &Filter, now: Timestamp) -> rusqli
         restart.execute(params![id, due.then(|| millis(now))])?;
     }
     if !ended.is_empty() {
-        tx.state.waiting.wake();
+        tx.state.claims.wake();
     }
     Ok(ended.len() as u64)
 }
 
-/// The newest delivery is never pruned, so that its number is never given out again.
+/// Deletes old deliveries. The newest delivery is never pruned, so that its id is never reused.
 pub(super) fn prune(
-    tx: &Tx<'_>,
+    tx: &InboxTx<'_>,
     state: State,
     before: Timestamp,
     limit: usize,
@@ -400,10 +406,10 @@ pub(super) fn prune(
     })
 }
 
-/// How long one transaction deletes: large bodies have many pages, and every other call waits for it.
-const DELETING: Duration = Duration::from_millis(5);
+/// Time limit for the deletions of one transaction: large bodies have many pages, and every other call waits for it.
+const DELETE_LIMIT: Duration = Duration::from_millis(5);
 
-/// Deletes one row after the other for as long as there is time; returns how many went, at least one if there is one.
+/// Deletes rows until the time limit; returns their number, at least one if there are any.
 pub(super) fn delete(
     ids: &[i64],
     mut row: impl FnMut(&i64) -> rusqlite::Result<usize>,
@@ -413,14 +419,14 @@ pub(super) fn delete(
     for id in ids {
         row(id)?;
         deleted += 1;
-        if started.elapsed() > DELETING {
+        if started.elapsed() > DELETE_LIMIT {
             break;
         }
     }
     Ok(deleted)
 }
 
-pub(super) fn note_keys(tx: &Tx<'_>, uses: &[KeyUse]) -> rusqlite::Result<()> {
+pub(super) fn note_keys(tx: &InboxTx<'_>, uses: &[KeyUse]) -> rusqlite::Result<()> {
     let mut note = tx.db.prepare_cached(
         "INSERT INTO key_use (source, key, last_used) VALUES (?1, ?2, ?3)
          ON CONFLICT (source, key) DO UPDATE SET last_used = max(last_used, excluded.last_used)",
@@ -431,12 +437,12 @@ pub(super) fn note_keys(tx: &Tx<'_>, uses: &[KeyUse]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Makes everything due that a predecessor held when it ended.
+/// Makes all deliveries due that a previous process held under leases.
 pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
 }
 
-pub(super) fn catch_up(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Standing> {
+pub(super) fn catch_up(tx: &mut InboxTx<'_>, now: Timestamp) -> rusqlite::Result<Backlog> {
     const WAITING: &str = "FROM work WHERE due_at IS NOT NULL AND due_at > ?1 AND state = 0";
     let time =
         |row: &Row<'_>, column| row.get::<_, Option<i64>>(column).map(|time| time.map(timestamp));
@@ -445,7 +451,7 @@ pub(super) fn catch_up(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Stan
         [millis(now)],
     )?;
     if made_due > 0 {
-        tx.state.waiting.wake();
+        tx.state.claims.wake();
     }
     let newest = tx.db.query_row(
         "SELECT max(received_at) FROM (
@@ -456,7 +462,7 @@ pub(super) fn catch_up(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Stan
     )?;
     let waiting = format!("SELECT count(*), min(due_at) {WAITING}");
     tx.db.query_row(&waiting, [millis(now)], |row| {
-        Ok(Standing {
+        Ok(Backlog {
             newest,
             made_due: made_due as u64,
             waiting: row.get::<_, i64>(0)?.unsigned_abs(),

@@ -2,7 +2,7 @@
 
 use store::Schema;
 
-/// One step a version. A step is never edited once it has shipped; a change is a new step.
+/// Migration steps, one for each version. A step is never edited once it has shipped; a change is a new step.
 const MIGRATIONS: [&str; 5] = [
     include_str!("v1.sql"),
     include_str!("v2.sql"),
@@ -11,7 +11,7 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("v5.sql"),
 ];
 
-/// What an inbox is.
+/// Schema of an inbox file.
 pub(super) const SCHEMA: Schema = Schema {
     noun: "inbox",
     owner: "receiver",

@@ -1,7 +1,7 @@
-//! When stretches of deliveries were accepted: where a listing of a time begins and ends.
+//! Time index of deliveries: the acceptance times of consecutive ids, which bound a listing by time.
 //!
-//! Deliveries are numbered as they are accepted, but a clock may be set at any time, so the numbers of a time cannot be
-//! searched for. The times of every [`SPAN`] deliveries are noted instead.
+//! Delivery ids ascend, but a clock may be set at any time, so a binary search by time is not possible. Instead, the
+//! earliest and latest time of every [`SPAN`] deliveries is stored.
 
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
@@ -9,10 +9,10 @@ use rusqlite::{Connection, params};
 
 use super::columns::millis;
 
-/// How many deliveries make a span.
+/// Number of deliveries in a span.
 const SPAN: DeliveryId = 4096;
 
-/// Notes the span that this delivery ends, if it ends one.
+/// Stores the span that this delivery ends, if it ends one.
 pub(super) fn note(db: &Connection, id: DeliveryId) -> rusqlite::Result<()> {
     if id % SPAN != 0 {
         return Ok(());
@@ -25,7 +25,7 @@ pub(super) fn note(db: &Connection, id: DeliveryId) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The number below which no delivery was accepted at this time or later, itself included.
+/// Largest id up to which no delivery was accepted at this time or later.
 pub(super) fn since(db: &Connection, since: Timestamp) -> rusqlite::Result<DeliveryId> {
     db.prepare_cached(
         "SELECT coalesce(max(last), 0) FROM span
@@ -34,7 +34,7 @@ pub(super) fn since(db: &Connection, since: Timestamp) -> rusqlite::Result<Deliv
     .query_row(params![millis(since), DeliveryId::MAX], |row| row.get(0))
 }
 
-/// The number above which no delivery was accepted before this time.
+/// Id above which no delivery was accepted before this time.
 pub(super) fn until(db: &Connection, until: Timestamp) -> rusqlite::Result<DeliveryId> {
     db.prepare_cached(
         "SELECT CASE WHEN EXISTS (

@@ -1,25 +1,25 @@
-//! The writer's state: the claims that wait, and the identities of deliveries.
+//! The writer's state: pending claims and the dedup index.
 
-use super::dedup::Dedup;
-use super::waiting::Waiting;
+use super::dedup::DedupIndex;
+use super::pending_claims::PendingClaims;
 
-/// The open transaction, as a call sees it.
-pub(super) type Tx<'c> = store::Tx<'c, WriterState>;
+/// The open transaction, as passed to a call.
+pub(super) type InboxTx<'c> = store::Tx<'c, InboxWriterState>;
 
-/// The state that the writer keeps beside the file.
-pub(super) struct WriterState {
-    pub(super) waiting: Waiting,
-    pub(super) dedup: Option<Dedup>,
+/// In-memory state of the writer.
+pub(super) struct InboxWriterState {
+    pub(super) claims: PendingClaims,
+    pub(super) dedup: Option<DedupIndex>,
 }
 
-impl WriterState {
-    /// `dedup` if this process is the one that may add identities.
-    pub(super) fn new(dedup: Option<Dedup>) -> Self {
-        WriterState { waiting: Waiting::default(), dedup }
+impl InboxWriterState {
+    /// Creates the state; `dedup` is given if this process may add identities.
+    pub(super) fn new(dedup: Option<DedupIndex>) -> Self {
+        InboxWriterState { claims: PendingClaims::default(), dedup }
     }
 
-    /// The known identities, if this process is the one that may add to them.
-    pub(super) fn dedup(&mut self) -> rusqlite::Result<&mut Dedup> {
+    /// The dedup index, if this process may add to it.
+    pub(super) fn dedup(&mut self) -> rusqlite::Result<&mut DedupIndex> {
         self.dedup.as_mut().ok_or(rusqlite::Error::InvalidQuery)
     }
 }

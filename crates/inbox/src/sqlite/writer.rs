@@ -1,4 +1,4 @@
-//! What the writer does besides calls: it gives waiting claims what is due, and answers them.
+//! The writer's own work: it gives due deliveries to pending claims, and answers them.
 
 use std::time::{Duration, Instant};
 
@@ -8,34 +8,34 @@ use store::{Queue, Work, Writer, fire_and_forget, stopped};
 use tokio::sync::oneshot;
 
 use super::super::{Claim, InboxError, Result, Verdict};
-use super::state::{Tx, WriterState};
-use super::waiting::Claimer;
+use super::pending_claims::PendingClaim;
+use super::state::{InboxTx, InboxWriterState};
 use super::{browse, rows};
 
-/// The longest that a claim waits, whatever its patience.
+/// Upper bound of a claim's patience.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl store::WriterState for WriterState {
-    type Message = Claimer;
+impl store::WriterState for InboxWriterState {
+    type Message = PendingClaim;
 
-    fn on_message(&mut self, claimer: Claimer) {
-        self.waiting.add(claimer);
+    fn on_message(&mut self, claim: PendingClaim) {
+        self.claims.add(claim);
     }
 
     fn next_wakeup(&mut self) -> Option<Duration> {
-        self.waiting.next_wakeup()
+        self.claims.next_wakeup()
     }
 
     fn before_commit(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        if self.waiting.must_look() {
-            let looked_at = Instant::now();
-            for claimer in self.waiting.claimers() {
-                let now = claimer.now();
-                claimer.given.extend(rows::claim(db, claimer.room(), claimer.lease, now)?);
+        if self.claims.must_check() {
+            let checked_at = Instant::now();
+            for claim in self.claims.iter_mut() {
+                let now = claim.now();
+                claim.given.extend(rows::claim(db, claim.capacity_left(), claim.lease, now)?);
             }
-            self.waiting.looked(looked_at, browse::next_due(db)?);
+            self.claims.checked(checked_at, browse::next_due(db)?);
         }
-        self.dedup.as_mut().map_or(Ok(()), |dedup| dedup.seal(db))
+        self.dedup.as_mut().map_or(Ok(()), |dedup| dedup.write_run(db))
     }
 
     fn after_commit(&mut self, failure: Option<&store::Error>) -> Option<Work<Self>> {
@@ -45,14 +45,14 @@ impl store::WriterState for WriterState {
             (_, None) => {}
         }
         let failure = failure.cloned().map(InboxError::from);
-        let left = self.waiting.answer(failure.as_ref());
+        let left = self.claims.answer(failure.as_ref());
         (!left.is_empty()).then(|| give_back(left))
     }
 }
 
-/// Waits in the writer for up to `max` deliveries that are due. What nobody waits for any more is given back.
+/// Waits in the writer for up to `max` due deliveries. They are released if the caller has gone.
 pub(super) async fn claim(
-    writer: &Writer<WriterState>,
+    writer: &Writer<InboxWriterState>,
     max: usize,
     lease: Duration,
     clock: Clock,
@@ -63,30 +63,30 @@ pub(super) async fn claim(
     }
     let (reply, answer) = oneshot::channel();
     let until = Instant::now() + patience.min(LONGEST_WAIT);
-    let queue = writer.send(Claimer { max, lease, clock, until, given: Vec::new(), reply })?;
+    let queue = writer.send(PendingClaim { max, lease, clock, until, given: Vec::new(), reply })?;
     let mut claimed = Claimed { answer, queue };
     (&mut claimed.answer).await.map_err(|_| stopped())?
 }
 
-/// A claim's answer on its way. If its taker is gone when it comes, it goes back.
+/// Reply to a claim in transit. Dropping it releases the claimed deliveries.
 struct Claimed<'w> {
     answer: oneshot::Receiver<Result<Vec<Claim>>>,
-    queue: &'w Queue<WriterState>,
+    queue: &'w Queue<InboxWriterState>,
 }
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
         self.answer.close();
         if let Ok(Ok(claims)) = self.answer.try_recv() {
-            // A writer that has stopped leaves them to the end of their leases.
+            // If the writer has stopped, their leases expire.
             self.queue.push(give_back(claims));
         }
     }
 }
 
-/// Releases what was claimed, at the time at which it was.
-fn give_back(claims: Vec<Claim>) -> Work<WriterState> {
-    fire_and_forget(move |tx: &mut Tx<'_>| {
+/// Releases claims, as of the time at which they were made.
+fn give_back(claims: Vec<Claim>) -> Work<InboxWriterState> {
+    fire_and_forget(move |tx: &mut InboxTx<'_>| {
         claims.iter().try_for_each(|Claim { lease, .. }| {
             rows::finish(tx, lease, &Verdict::Released, lease.started).map(drop)
         })

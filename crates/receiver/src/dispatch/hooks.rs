@@ -1,4 +1,5 @@
-//! One call, from its verified bytes to its answer: decode, call the handler, encode; or let the vendor's own logic answer.
+//! Hook execution: decodes the verified request, runs the handler and encodes the response, or passes the call through to
+//! the vendor's own logic.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -16,103 +17,103 @@ use tokio::time::timeout_at;
 
 use super::text;
 
-/// What the caller is answered.
+/// HookAnswer to a hook call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum HookAnswer {
     /// The response model: 200.
     Response(Representation),
-    /// The vendor's own logic failed: 500 with the very body that it answered.
+    /// The vendor's own logic failed: 500 with its unchanged body.
     VendorError(Representation),
-    /// The hook failed: 500 in the vendor's own shape.
-    Failed(Fault),
-    /// The request is not JSON: 400, with the reason.
+    /// The hook failed: 500 in the vendor's format.
+    Failed(HookFault),
+    /// The request is not JSON: 400 with the reason.
     NotJson(String),
-    /// No handler takes it, and the settings say that it is then refused: 501.
+    /// No handler takes the hook, and the settings refuse such calls: 501.
     Unhandled,
 }
 
-/// Why a hook failed: what the caller is told, and what its owner is.
+/// Failure of a hook, with a message for the caller and a reason for the owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct HookFault {
     /// `failed`, `told`, `panicked`, `timed-out` or `unreadable`.
     pub outcome: &'static str,
-    /// The id that stands in the answer and in the log.
+    /// Error id, in the response and in the log.
     pub error_id: String,
-    /// What the caller is told.
-    pub told: String,
-    /// The reason, for the owner.
+    /// Message for the caller.
+    pub message: String,
+    /// Reason for the owner.
     pub reason: String,
 }
 
-impl Fault {
-    /// The answer's body.
+impl HookFault {
+    /// Body of the response.
     pub fn body(&self) -> Bytes {
-        let error = RemoteError::new(&self.error_id, &self.told);
+        let error = RemoteError::new(&self.error_id, &self.message);
         serde_json::to_vec(&error).map(Bytes::from).unwrap_or_default()
     }
 }
 
-/// A call that has its answer.
-pub struct Ended {
-    /// What the caller is answered.
-    pub answer: Answer,
-    /// The catalog's id of the hook, if it is known.
+/// Finished call.
+pub struct FinishedCall {
+    /// HookAnswer to a hook call.
+    pub answer: HookAnswer,
+    /// Id of the hook in the catalog, if it is known.
     pub hook: Option<&'static str>,
-    /// Whether a handler took it.
+    /// True if a handler took it.
     pub is_handled: bool,
-    /// What came of the callback, if it was used.
+    /// Trace of the callback, if it was used.
     pub callback: Option<CallbackTrace>,
 }
 
-impl Ended {
-    /// The outcome's name in the log, the metrics and the listing.
+impl FinishedCall {
+    /// Name of the outcome in the log, the metrics and the hook log.
     pub fn outcome(&self) -> &'static str {
         match &self.answer {
-            Answer::Response(_) if self.is_handled => "answered",
-            Answer::Response(_) => "passed-through",
-            Answer::VendorError(_) => "vendor-error",
-            Answer::Failed(fault) => fault.outcome,
-            Answer::NotJson(_) => "unreadable",
-            Answer::Unhandled => "unhandled",
+            HookAnswer::Response(_) if self.is_handled => "answered",
+            HookAnswer::Response(_) => "passed-through",
+            HookAnswer::VendorError(_) => "vendor-error",
+            HookAnswer::Failed(fault) => fault.outcome,
+            HookAnswer::NotJson(_) => "unreadable",
+            HookAnswer::Unhandled => "unhandled",
         }
     }
 
-    /// Why there is no response, for the owner.
+    /// Reason of a failure, for the owner.
     pub fn reason(&self) -> Option<&str> {
         match &self.answer {
-            Answer::Response(_) => None,
-            Answer::VendorError(_) => Some("the vendor's own logic failed"),
-            Answer::Failed(fault) => Some(&fault.reason),
-            Answer::NotJson(reason) => Some(reason),
-            Answer::Unhandled => Some("no handler takes the hook"),
+            HookAnswer::Response(_) => None,
+            HookAnswer::VendorError(_) => Some("the vendor's own logic failed"),
+            HookAnswer::Failed(fault) => Some(&fault.reason),
+            HookAnswer::NotJson(reason) => Some(reason),
+            HookAnswer::Unhandled => Some("no handler takes the hook"),
         }
     }
 
-    /// The id under which the caller is told of a failure.
+    /// Error id of a failure.
     pub fn error_id(&self) -> Option<&str> {
         match &self.answer {
-            Answer::Failed(fault) => Some(&fault.error_id),
+            HookAnswer::Failed(fault) => Some(&fault.error_id),
             _ => None,
         }
     }
 }
 
-/// Answers the call, at its deadline at the latest.
-pub async fn run(handlers: &Handlers, unhandled: Unhandled, call: UntypedCall) -> Ended {
+/// Runs the call until its deadline at the latest.
+pub async fn run(handlers: &Handlers, unhandled: Unhandled, call: UntypedCall) -> FinishedCall {
     let trace = call.trace();
     let hook = handlers.table().hook(&call.meta.hook).map(|row| row.id);
     let handler = handlers.hook(&call.meta.hook);
     let answer = match (handler, unhandled) {
         (Some(handler), _) => handle(handler, call).await,
         (None, Unhandled::PassThrough) => pass_through(call).await,
-        (None, Unhandled::Refuse) => Answer::Unhandled,
+        (None, Unhandled::Refuse) => HookAnswer::Unhandled,
     };
-    Ended { answer, hook, is_handled: handler.is_some(), callback: trace.take() }
+    FinishedCall { answer, hook, is_handled: handler.is_some(), callback: trace.take() }
 }
 
-async fn handle(handler: HookHandler<'_>, call: UntypedCall) -> Answer {
+async fn handle(handler: HookHandler<'_>, call: UntypedCall) -> HookAnswer {
     let (deadline, body) = (call.meta.deadline, call.body.clone());
-    // The model is the fork's too: it may panic as the handler may.
+    // The model is the fork's code, too: it may panic as the handler may.
     let begun = std::panic::catch_unwind(AssertUnwindSafe(|| handler.start(call)));
     let answer = match begun {
         Ok(Ok(answer)) => answer,
@@ -120,7 +121,7 @@ async fn handle(handler: HookHandler<'_>, call: UntypedCall) -> Answer {
         Err(panic) => return panicked("the model", &*panic),
     };
     match timeout_at(deadline, AssertUnwindSafe(answer).catch_unwind()).await {
-        Ok(Ok(Ok(response))) => Answer::Response(Representation::json(response)),
+        Ok(Ok(Ok(response))) => HookAnswer::Response(Representation::json(response)),
         Ok(Ok(Err(failure))) => failed(failure),
         Ok(Err(panic)) => panicked("the handler", &*panic),
         Err(_) => fault(
@@ -131,13 +132,13 @@ async fn handle(handler: HookHandler<'_>, call: UntypedCall) -> Answer {
     }
 }
 
-/// The vendor's own logic on the very bytes that came.
-async fn pass_through(call: UntypedCall) -> Answer {
+/// Runs the vendor's own logic on the unchanged bytes.
+async fn pass_through(call: UntypedCall) -> HookAnswer {
     if let Err(error) = check_json(&call.body) {
-        return Answer::NotJson(error);
+        return HookAnswer::NotJson(error);
     }
     match call.callback.run(call.body).await {
-        Ok(response) => Answer::Response(response),
+        Ok(response) => HookAnswer::Response(response),
         Err(error) => failed(error.into()),
     }
 }
@@ -145,7 +146,7 @@ async fn pass_through(call: UntypedCall) -> Answer {
 const FAILED: &str = "The hook has failed.";
 const NOT_READ: &str = "The hook could not read the request.";
 
-fn failed(failure: HookFailure) -> Answer {
+fn failed(failure: HookFailure) -> HookAnswer {
     let error = match failure {
         HookFailure::UserMessage(message) => {
             return fault("told", &message, format!("the handler says: {message}"));
@@ -153,16 +154,16 @@ fn failed(failure: HookFailure) -> Answer {
         HookFailure::Internal(error) => error,
     };
     match error.downcast_ref::<CallbackError>() {
-        Some(CallbackError::Vendor(answer)) => Answer::VendorError(*answer.clone()),
+        Some(CallbackError::Vendor(answer)) => HookAnswer::VendorError(*answer.clone()),
         Some(CallbackError::TimedOut) => fault("timed-out", FAILED, format!("{error:#}")),
         _ => fault("failed", FAILED, format!("{error:#}")),
     }
 }
 
-fn unread(body: &[u8], error: &DecodeError) -> Answer {
+fn unread(body: &[u8], error: &DecodeError) -> HookAnswer {
     match check_json(body) {
         Ok(()) => fault("unreadable", NOT_READ, format!("the body is not the model: {error}")),
-        Err(error) => Answer::NotJson(error),
+        Err(error) => HookAnswer::NotJson(error),
     }
 }
 
@@ -171,11 +172,16 @@ fn check_json(body: &[u8]) -> Result<(), String> {
     json.map(drop).map_err(|error| format!("the body is not JSON: {error}"))
 }
 
-fn panicked(who: &str, panic: &(dyn Any + Send)) -> Answer {
+fn panicked(who: &str, panic: &(dyn Any + Send)) -> HookAnswer {
     fault("panicked", FAILED, format!("{who} panicked: {}", text(panic)))
 }
 
-fn fault(outcome: &'static str, told: &str, reason: impl Into<String>) -> Answer {
+fn fault(outcome: &'static str, message: &str, reason: impl Into<String>) -> HookAnswer {
     let error_id = format!("{:08x}", fastrand::u32(..));
-    Answer::Failed(Fault { outcome, error_id, told: told.to_owned(), reason: reason.into() })
+    HookAnswer::Failed(HookFault {
+        outcome,
+        error_id,
+        message: message.to_owned(),
+        reason: reason.into(),
+    })
 }

@@ -1,4 +1,4 @@
-//! When a failed delivery is tried again.
+//! Retry schedule of failed deliveries: backoff with jitter.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use chrono::TimeDelta;
 use contract::time::Timestamp;
 use inbox::Verdict;
 
-/// How long a delivery rests whose worker has stopped twice in a row; it doubles each time, up to the longest.
-const FIRST_REST: Duration = Duration::from_secs(5);
-const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
+/// Delay after two lost attempts in a row; it doubles with each further one, up to the longest.
+const FIRST_LOST_DELAY: Duration = Duration::from_secs(5);
+const LONGEST_LOST_DELAY: Duration = Duration::from_secs(60 * 60);
 
-/// The delays between attempts, varied at random so that deliveries that failed together do not return together.
+/// Delays between attempts, with jitter, so that deliveries that failed together are not retried together.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     delays: Vec<Duration>,
@@ -18,12 +18,13 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `delays` after the first, second, … failed attempt; `jitter` is the part by which each is varied, 0 to 1.
+    /// Creates a schedule: `delays` after the first, second, … failed attempt; `jitter` is the fraction by which each varies,
+    /// 0 to 1.
     pub fn new(delays: Vec<Duration>, jitter: f64) -> Self {
         Schedule { delays, jitter }
     }
 
-    /// What becomes of a delivery whose `failed`th attempt of this run has failed.
+    /// Verdict on a delivery after the `failed`th attempt of its run has failed.
     pub(super) fn verdict(
         &self,
         failed: u32,
@@ -31,8 +32,8 @@ impl Schedule {
         reason: String,
         now: Timestamp,
     ) -> Verdict {
-        let place = usize::try_from(failed).unwrap_or(usize::MAX).saturating_sub(1);
-        match self.delays.get(place) {
+        let index = usize::try_from(failed).unwrap_or(usize::MAX).saturating_sub(1);
+        match self.delays.get(index) {
             None => Verdict::Dead { reason: format!("{reason} (attempt {failed}, the last)") },
             Some(delay) => {
                 let delay = after.unwrap_or_else(|| self.vary(*delay));
@@ -42,12 +43,12 @@ impl Schedule {
         }
     }
 
-    /// How long a delivery rests after so many attempts in a row that ended with their worker. One is a restart; more may be
-    /// the delivery's doing, or that of one beside it.
-    pub(super) fn rest(&self, lost: u32) -> Duration {
+    /// Delay after this many lost attempts in a row. One is a restart; more may be caused by this delivery, or by a concurrent
+    /// one.
+    pub(super) fn delay_after_lost(&self, lost: u32) -> Duration {
         let doublings = lost.saturating_sub(2).min(16);
-        let rest = (FIRST_REST * 2_u32.pow(doublings)).min(LONGEST_REST);
-        if lost < 2 { Duration::ZERO } else { self.vary(rest) }
+        let delay = (FIRST_LOST_DELAY * 2_u32.pow(doublings)).min(LONGEST_LOST_DELAY);
+        if lost < 2 { Duration::ZERO } else { self.vary(delay) }
     }
 
     fn vary(&self, delay: Duration) -> Duration {
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_stops_once_costs_no_time_and_then_ever_more_up_to_an_hour() {
-        let rest = |lost| schedule().rest(lost).as_secs_f64();
+        let rest = |lost| schedule().delay_after_lost(lost).as_secs_f64();
         assert_eq!((rest(0), rest(1)), (0.0, 0.0));
         for (lost, seconds) in [(2, 5.0), (3, 10.0), (11, 2560.0), (12, 3600.0), (u32::MAX, 3600.0)]
         {

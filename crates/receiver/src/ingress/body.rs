@@ -1,4 +1,4 @@
-//! Bodies, bounded in size, time and the memory they may take together.
+//! Body reader with limits of size, time and shared memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,48 +13,48 @@ use tokio_util::sync::CancellationToken;
 
 use super::shares::{Exhausted, Share, Shares};
 
-/// Over how long the rate of an unproven body is measured, and how long it may take to begin.
+/// Window over which the rate of an unauthenticated body is measured, and time limit for its first byte.
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// Why a body could not be read.
+/// Reason why a body could not be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It is larger than allowed.
+    /// The body is larger than allowed.
     TooLarge,
-    /// It did not arrive in time.
+    /// The body did not arrive in time.
     TooSlow,
-    /// It proves nothing yet and comes more slowly than such bodies may.
-    Dripping,
+    /// The body is not authenticated yet and arrives below the minimum rate.
+    BelowMinRate,
     /// The source's share of the memory for bodies is used up.
     NoMemory,
-    /// The sender broke off.
-    Broken(String),
+    /// The sender aborted the body.
+    Aborted(String),
 }
 
-/// Reads bodies within bounds. Clones share the memory, which is taken as bytes arrive.
+/// Reader of bodies within limits. Clones share the memory, which is allocated as bytes arrive.
 #[derive(Clone)]
-pub(super) struct Reader {
+pub(super) struct BodyReader {
     /// The largest body, in bytes.
     pub(super) max: usize,
     timeout: Duration,
-    /// The fewest bytes of an unproven body in each window.
-    least: usize,
+    /// Fewest bytes of an unauthenticated body in each window.
+    min_bytes: usize,
     memory: Arc<Shares>,
 }
 
-impl Reader {
+impl BodyReader {
     pub(super) fn new(limits: &Limits) -> Self {
-        Reader {
+        BodyReader {
             max: limits.max_body,
             timeout: limits.body_timeout,
-            least: limits.min_rate.saturating_mul(WINDOW.as_secs() as usize),
+            min_bytes: limits.min_rate.saturating_mul(WINDOW.as_secs() as usize),
             memory: Shares::new(limits.buffered, limits.max_body),
         }
     }
 
-    /// The body. Its share of the memory is given back when the last of its bytes is let go, wherever that is.
+    /// Reads the body. Its share of the memory is freed when the last reference to its bytes is dropped.
     ///
-    /// If only the body can prove its sender, it must come at the minimum rate, and may give way to others.
+    /// If authentication needs the body, it must arrive at the minimum rate, and its memory may be revoked for others.
     pub(super) async fn read(
         &self,
         source: &str,
@@ -67,46 +67,46 @@ impl Reader {
         }
         let mut share = self.memory.open(source, !is_proven);
         let revoked = share.revoked();
-        let least = if is_proven { 0 } else { self.least };
-        let collected = timeout(self.timeout, self.collect(body, least, &mut share));
+        let min_bytes = if is_proven { 0 } else { self.min_bytes };
+        let collected = timeout(self.timeout, self.collect(body, min_bytes, &mut share));
         let bytes = until_revoked(revoked, collected).await?.map_err(|_| Unread::TooSlow)??;
-        share.keep()?;
-        Ok(Bytes::from_owner(Counted { bytes, _share: share }))
+        share.make_permanent()?;
+        Ok(Bytes::from_owner(CountedBytes { bytes, _share: share }))
     }
 
     async fn collect(
         &self,
         mut body: Body,
-        least: usize,
+        min_bytes: usize,
         share: &mut Share,
     ) -> Result<Bytes, Unread> {
         let most = match body.size_hint().exact() {
             Some(announced) => usize::try_from(announced).unwrap_or(self.max).min(self.max),
             None => self.max,
         };
-        let mut pace = Pace { least, came: 0, until: Instant::now() + WINDOW };
-        let Some(first) = pace.next(&mut body).await? else { return Ok(Bytes::new()) };
+        let mut meter = RateMeter { min_bytes, received: 0, until: Instant::now() + WINDOW };
+        let Some(first) = meter.next(&mut body).await? else { return Ok(Bytes::new()) };
         if first.len() > self.max {
             return Err(Unread::TooLarge);
         }
         share.grow(first.len())?;
-        // Behind an answer that was given early, the end itself would come only with the next request.
+        // After an early response, the end of the body itself would arrive only with the next request.
         if body.is_end_stream() {
             return Ok(first);
         }
         let mut counted = first.len();
         let mut bytes = Vec::from(first);
         while !body.is_end_stream() {
-            let Some(data) = pace.next(&mut body).await? else { break };
+            let Some(data) = meter.next(&mut body).await? else { break };
             let length = bytes.len() + data.len();
             if length > self.max {
                 return Err(Unread::TooLarge);
             }
             if length > bytes.capacity() {
-                let room = (2 * bytes.capacity()).min(most).max(length);
-                share.grow(room.saturating_sub(counted))?;
-                counted = counted.max(room);
-                bytes.reserve_exact(room - bytes.len());
+                let capacity = (2 * bytes.capacity()).min(most).max(length);
+                share.grow(capacity.saturating_sub(counted))?;
+                counted = counted.max(capacity);
+                bytes.reserve_exact(capacity - bytes.len());
             }
             bytes.extend_from_slice(&data);
         }
@@ -130,40 +130,44 @@ impl From<Exhausted> for Unread {
     }
 }
 
-/// How fast a body comes.
-struct Pace {
-    /// The fewest bytes in each window; 0 for no minimum.
-    least: usize,
-    came: usize,
+/// Measures the rate of a body.
+struct RateMeter {
+    /// Fewest bytes in each window; 0 for no minimum.
+    min_bytes: usize,
+    received: usize,
     until: Instant,
 }
 
-impl Pace {
+impl RateMeter {
     async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, Unread> {
-        if self.least == 0 {
+        if self.min_bytes == 0 {
             return next(body).await;
         }
         loop {
             if let Ok(chunk) = timeout_at(self.until, next(body)).await {
                 let chunk = chunk?;
-                self.came += chunk.as_ref().map_or(0, Bytes::len);
+                self.received += chunk.as_ref().map_or(0, Bytes::len);
                 return Ok(chunk);
             }
-            if self.came < self.least {
-                return Err(Unread::Dripping);
+            if self.received < self.min_bytes {
+                return Err(Unread::BelowMinRate);
             }
-            *self = Pace { least: self.least, came: 0, until: Instant::now() + WINDOW };
+            *self = RateMeter {
+                min_bytes: self.min_bytes,
+                received: 0,
+                until: Instant::now() + WINDOW,
+            };
         }
     }
 }
 
-/// Bytes that count as long as they live.
-struct Counted {
+/// Bytes that hold their share of the memory.
+struct CountedBytes {
     bytes: Bytes,
     _share: Share,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for CountedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -171,7 +175,7 @@ impl AsRef<[u8]> for Counted {
 
 async fn next(body: &mut Body) -> Result<Option<Bytes>, Unread> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Unread::Broken(error.to_string()))?;
+        let frame = frame.map_err(|error| Unread::Aborted(error.to_string()))?;
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));
         }
@@ -185,15 +189,20 @@ mod tests {
 
     use super::*;
 
-    fn reader() -> Reader {
-        Reader::new(&Limits { max_body: 4096, buffered: 8192, min_rate: 100, ..Limits::default() })
+    fn reader() -> BodyReader {
+        BodyReader::new(&Limits {
+            max_body: 4096,
+            buffered: 8192,
+            min_rate: 100,
+            ..Limits::default()
+        })
     }
 
-    async fn read(reader: &Reader, body: Body) -> Result<Bytes, Unread> {
+    async fn read(reader: &BodyReader, body: Body) -> Result<Bytes, Unread> {
         reader.read("one", true, body).await
     }
 
-    async fn read_unproven(reader: &Reader, body: Body) -> Result<Bytes, Unread> {
+    async fn read_unproven(reader: &BodyReader, body: Body) -> Result<Bytes, Unread> {
         reader.read("one", false, body).await
     }
 
@@ -206,7 +215,7 @@ mod tests {
         Body::from(vec![b'x'; bytes])
     }
 
-    /// So many bytes at once, then as many of them every second as are to drip.
+    /// Body that sends `at_once` bytes, then `drip` bytes every second.
     fn dripping(at_once: usize, drip: usize) -> Body {
         let drop = |size| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; size]));
         let drops = stream::unfold((), move |()| async move {
@@ -244,7 +253,7 @@ mod tests {
         for (at_once, drip, windows) in [(1, 1, 1), (80, 80, 1), (600, 1, 2), (3000, 0, 2)] {
             let start = Instant::now();
             let refused = read_unproven(&reader(), dripping(at_once, drip)).await.unwrap_err();
-            assert_eq!(refused, Unread::Dripping, "{at_once} {drip}");
+            assert_eq!(refused, Unread::BelowMinRate, "{at_once} {drip}");
             assert_eq!(start.elapsed(), WINDOW * windows, "{at_once} {drip}");
         }
         let fast = read_unproven(&reader(), dripping(101, 101)).await.unwrap_err();
@@ -264,7 +273,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_announced_takes_no_memory_and_what_proves_nothing_gives_way() {
         let limits = Limits { max_body: 4096, buffered: 16384, ..Limits::default() };
-        let reader = Reader::new(&limits);
+        let reader = BodyReader::new(&limits);
         let unfinished = |at_once| {
             let reader = reader.clone();
             tokio::spawn(async move { read_unproven(&reader, dripping(at_once, 0)).await })

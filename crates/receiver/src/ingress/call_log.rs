@@ -1,4 +1,4 @@
-//! The record of a hook's call: made with its answer, and of a call whose sender has hung up, too.
+//! Recording of hook calls, including those whose caller has disconnected.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,22 +19,22 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::hook_response::status;
-use crate::dispatch::hooks::{Answer, Ended};
+use crate::dispatch::hooks::{FinishedCall, HookAnswer};
 use crate::hook_log::HookLog;
 
-/// Where calls are counted and recorded.
+/// Metrics and log of hook calls.
 #[derive(Clone)]
 pub(super) struct CallLog {
     pub(super) log: HookLog,
     pub(super) metrics: Arc<Metrics>,
-    /// The calls that run: a stop waits for them, also for those that nobody waits for any more.
+    /// RunningCall calls: a stop waits for them, even if their callers have disconnected.
     pub(super) tasks: TaskTracker,
 }
 
-/// What is known of a call before it ends.
+/// UntypedCall that has not finished, with the facts for its record.
 pub(super) struct PendingCall {
     started: Instant,
-    site: Arc<HookRoute>,
+    route: Arc<HookRoute>,
     meta: HookMeta,
     request_id: String,
     request: Bytes,
@@ -42,48 +42,48 @@ pub(super) struct PendingCall {
 
 impl PendingCall {
     pub(super) fn new(
-        site: &Arc<HookRoute>,
+        route: &Arc<HookRoute>,
         call: &UntypedCall,
         id: RequestId,
         started: Instant,
     ) -> Self {
         PendingCall {
             started,
-            site: Arc::clone(site),
+            route: Arc::clone(route),
             meta: call.meta.clone(),
             request_id: id.to_string(),
             request: call.body.clone(),
         }
     }
 
-    /// What was said, without what must not be kept.
-    fn bodies(&self, ended: &Ended) -> HookBodies {
-        let kept = |body: &Bytes| redacted(body, &self.site.recording.redact);
+    /// Bodies of the call, with secrets redacted.
+    fn bodies(&self, ended: &FinishedCall) -> HookBodies {
+        let redact = |body: &Bytes| redacted(body, &self.route.recording.redact);
         let callback = ended.callback.as_ref();
         HookBodies {
-            request: kept(&self.request),
-            callback_request: callback.map(|callback| kept(&callback.request)),
-            callback_response: callback.and_then(|callback| callback.response.as_ref()).map(kept),
+            request: redact(&self.request),
+            callback_request: callback.map(|callback| redact(&callback.request)),
+            callback_response: callback.and_then(|callback| callback.response.as_ref()).map(redact),
             response: match &ended.answer {
-                Answer::Response(answer) | Answer::VendorError(answer) => {
-                    Some(kept(&answer.decoded().unwrap_or_else(|_| answer.body.clone())))
+                HookAnswer::Response(answer) | HookAnswer::VendorError(answer) => {
+                    Some(redact(&answer.decoded().unwrap_or_else(|_| answer.body.clone())))
                 }
-                Answer::Failed(fault) => Some(fault.body()),
-                Answer::NotJson(_) | Answer::Unhandled => None,
+                HookAnswer::Failed(fault) => Some(fault.body()),
+                HookAnswer::NotJson(_) | HookAnswer::Unhandled => None,
             },
         }
     }
 }
 
 impl CallLog {
-    /// Counts and records a call that has ended; `heard` if its sender was still there.
-    fn enter(&self, entry: PendingCall, ended: &Ended, heard: bool) {
+    /// Counts and records a finished call; `is_connected` if its caller received the response.
+    fn record(&self, entry: PendingCall, ended: &FinishedCall, is_connected: bool) {
         let took = entry.started.elapsed();
-        let outcome = if heard { ended.outcome() } else { "hung-up" };
+        let outcome = if is_connected { ended.outcome() } else { "hung-up" };
         let callback = ended.callback.as_ref();
         let spent = callback.map(|callback| callback.took);
         self.metrics.hook(ended.hook.unwrap_or_default(), outcome, took, spent);
-        let bodies = entry.site.recording.bodies.then(|| entry.bodies(ended));
+        let bodies = entry.route.recording.bodies.then(|| entry.bodies(ended));
         let PendingCall { meta, request_id, .. } = entry;
         self.log.record(HookRecord {
             source: meta.source,
@@ -103,50 +103,50 @@ impl CallLog {
     }
 }
 
-/// A call on its way to its answer. It runs to its end even if its sender hangs up: the vendor's own logic may have run.
-pub(super) struct Running {
-    /// None once it has ended.
-    open: Option<Open>,
+/// RunningCall call. It runs to its end even if its caller disconnects, since the vendor's own logic may have run.
+pub(super) struct RunningCall {
+    /// None once it has finished.
+    open: Option<OpenCall>,
     log: CallLog,
 }
 
-struct Open {
-    work: BoxFuture<'static, Ended>,
+struct OpenCall {
+    work: BoxFuture<'static, FinishedCall>,
     entry: PendingCall,
     counted: TaskTrackerToken,
 }
 
-impl Running {
+impl RunningCall {
     pub(super) fn new(
-        work: impl Future<Output = Ended> + Send + 'static,
+        work: impl Future<Output = FinishedCall> + Send + 'static,
         entry: PendingCall,
         log: CallLog,
     ) -> Self {
-        let open = Open { work: work.boxed(), entry, counted: log.tasks.token() };
-        Running { open: Some(open), log }
+        let open = OpenCall { work: work.boxed(), entry, counted: log.tasks.token() };
+        RunningCall { open: Some(open), log }
     }
 }
 
-impl Future for Running {
-    type Output = Ended;
+impl Future for RunningCall {
+    type Output = FinishedCall;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ended> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<FinishedCall> {
         let Some(open) = &mut self.open else { return Poll::Pending };
         let Poll::Ready(ended) = open.work.poll_unpin(context) else { return Poll::Pending };
         if let Some(open) = self.open.take() {
-            self.log.enter(open.entry, &ended, true);
+            self.log.record(open.entry, &ended, true);
         }
         Poll::Ready(ended)
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCall {
     fn drop(&mut self) {
         let (Some(open), Ok(runtime)) = (self.open.take(), Handle::try_current()) else { return };
-        let Open { work, entry, counted } = open;
+        let OpenCall { work, entry, counted } = open;
         let log = self.log.clone();
         runtime.spawn(async move {
-            log.enter(entry, &work.await, false);
+            log.record(entry, &work.await, false);
             drop(counted);
         });
     }

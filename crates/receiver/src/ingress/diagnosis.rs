@@ -1,4 +1,4 @@
-//! Tells the owner what a refused request would have matched: after its answer, and only now and then.
+//! Diagnosis of refused requests for the owner: what would have matched. It runs after the response and is rate-limited.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -10,44 +10,44 @@ use bytes::Bytes;
 use contract::time::Timestamp;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{EXPECT, HeaderMap};
-use inbox::Sightings;
+use inbox::RejectionLog;
 use server::request_id::RequestId;
-use source::diagnose::{RefusedRequest, diagnose};
+use source::diagnose::{self, diagnose};
 use source::{Refusal, RefusalKind, Rejected, Source};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::body::Reader;
+use super::body::BodyReader;
 
-/// How often a request of one source is looked into.
+/// Time between two diagnoses for one source.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// How many may be looked into at once, if there was none for a while.
+/// Number of diagnoses allowed at once after a pause.
 const BURST: NonZeroU32 = NonZeroU32::new(3).expect("three is not zero");
 
-/// How long the body of a refused request is waited for; its sender may have stopped sending it.
+/// The longest wait for the body of a refused request; its sender may have stopped sending it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Looks into refused requests: a few of each source, one after the other, so that a flood of forgeries stays cheap.
+/// Diagnoses refused requests: a few for each source, one at a time, so that a flood of forgeries stays cheap.
 pub(super) struct Diagnoses {
     sources: Arc<[Arc<Source>]>,
     rates: HashMap<String, DefaultDirectRateLimiter>,
-    reader: Reader,
-    turn: Arc<Semaphore>,
-    sightings: Sightings,
+    reader: BodyReader,
+    permit: Arc<Semaphore>,
+    rejections: RejectionLog,
     stop: CancellationToken,
 }
 
-/// How a request came, beyond its headers and its body.
+/// Request id, time of arrival and query of a request.
 pub(super) struct Arrival {
     pub(super) id: RequestId,
     pub(super) time: Timestamp,
     pub(super) query: Option<String>,
 }
 
-/// One refused request.
-struct Case {
+/// Refused request to diagnose.
+struct RefusedRequest {
     source: Arc<Source>,
     id: String,
     time: Timestamp,
@@ -59,8 +59,8 @@ struct Case {
 impl Diagnoses {
     pub(super) fn new(
         sources: &[Arc<Source>],
-        reader: Reader,
-        sightings: Sightings,
+        reader: BodyReader,
+        rejections: RejectionLog,
         stop: CancellationToken,
     ) -> Self {
         let quota =
@@ -70,13 +70,13 @@ impl Diagnoses {
             sources: sources.into(),
             rates: sources.iter().map(rate).collect(),
             reader,
-            turn: Arc::new(Semaphore::new(1)),
-            sightings,
+            permit: Arc::new(Semaphore::new(1)),
+            rejections,
             stop,
         }
     }
 
-    /// Looks into the request beside its answer, if it is this source's turn. `unread` is its body, if that is still to come.
+    /// Starts the diagnosis in the background, within the source's rate. `unread` is the body, if it was not read yet.
     pub(super) fn begin(
         &self,
         source: &Arc<Source>,
@@ -85,13 +85,13 @@ impl Diagnoses {
         unread: Option<Body>,
     ) {
         let Rejected { refusal, headers, body } = rejected;
-        let is_turn = |rate: &DefaultDirectRateLimiter| rate.check().is_ok();
+        let is_within_rate = |rate: &DefaultDirectRateLimiter| rate.check().is_ok();
         if refusal.kind() != RefusalKind::Unauthentic
-            || !self.rates.get(&source.name).is_some_and(is_turn)
+            || !self.rates.get(&source.name).is_some_and(is_within_rate)
         {
             return;
         }
-        let case = Case {
+        let refused = RefusedRequest {
             source: Arc::clone(source),
             id: arrival.id.to_string(),
             time: arrival.time,
@@ -99,36 +99,37 @@ impl Diagnoses {
             refusal,
             headers,
         };
-        let unread = unread.filter(|_| case.needs_body());
+        let unread = unread.filter(|_| refused.needs_body());
         let (reader, stop) = (self.reader.clone(), self.stop.clone());
-        let sightings = self.sightings.clone();
-        let (sources, turn) = (Arc::clone(&self.sources), Arc::clone(&self.turn));
+        let rejections = self.rejections.clone();
+        let (sources, permit) = (Arc::clone(&self.sources), Arc::clone(&self.permit));
         tokio::spawn(async move {
             let body = match (body, unread) {
                 (None, Some(unread)) => {
-                    let reading = reader.read(&case.source.name, false, unread);
+                    let reading = reader.read(&refused.source.name, false, unread);
                     let reading = tokio::time::timeout(PATIENCE, reading);
                     stop.run_until_cancelled(reading).await.and_then(|read| read.ok()?.ok())
                 }
                 (body, _) => body,
             };
-            let Ok(_turn) = turn.acquire().await else { return };
-            // It ends with its line; there is nothing to do if it cannot.
-            let _ =
-                tokio::task::spawn_blocking(move || case.tell(&sources, body.as_ref(), &sightings))
-                    .await;
+            let Ok(_permit) = permit.acquire().await else { return };
+            // A failed diagnosis is ignored.
+            let _ = tokio::task::spawn_blocking(move || {
+                refused.report(&sources, body.as_ref(), &rejections)
+            })
+            .await;
         });
     }
 }
 
-impl Case {
-    /// Whether only the body can tell, and a sender that waits for leave to send it need not be asked for it.
+impl RefusedRequest {
+    /// True if the diagnosis needs the body. A sender that waits for `100 Continue` is not asked for it.
     fn needs_body(&self) -> bool {
         matches!(self.refusal, Refusal::Signature(_)) && !self.headers.contains_key(EXPECT)
     }
 
-    fn tell(&self, sources: &[Arc<Source>], body: Option<&Bytes>, sightings: &Sightings) {
-        let request = RefusedRequest {
+    fn report(&self, sources: &[Arc<Source>], body: Option<&Bytes>, rejections: &RejectionLog) {
+        let request = diagnose::RefusedRequest {
             headers: &self.headers,
             query: self.query.as_deref(),
             body: body.map(AsRef::as_ref),
@@ -137,7 +138,7 @@ impl Case {
         let findings = diagnose(&self.source, sources, &self.refusal, request);
         if !findings.is_empty() {
             warn!(request.id = self.id, source = self.source.name, "rejected: {findings}");
-            sightings.found(self.id.clone(), findings.to_string());
+            rejections.add_findings(self.id.clone(), findings.to_string());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which source and event a path belongs to.
+//! Endpoints: the mapping of a path to a source and an event.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use percent_encoding::percent_decode_str;
 use source::{Source, is_secret, versioned};
 
-/// The longest name of an event or a hook, in bytes.
+/// Longest name of an event or a hook, in bytes.
 const LONGEST_NAME: usize = 200;
 
-/// A path under which a source is received, in one version of its models.
+/// Path of a source in one version of its models.
 pub(super) struct Endpoint {
     /// The source.
     pub(super) source: Arc<Source>,
@@ -22,9 +22,9 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoints of a source: one for each version, and its own path, which stays at version 1 for ever.
+    /// Endpoints of a source: one for each version, and its own path, which always means version 1.
     ///
-    /// Its own path comes last, because it would take `/hooks/v2` for an event called `v2`.
+    /// The own path comes last, since it would match `/hooks/v2` as an event named `v2`.
     pub(super) fn of(source: &Arc<Source>, versions: &[u16]) -> Vec<Self> {
         let rate =
             source.rate_limit.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate))));
@@ -38,19 +38,19 @@ impl Endpoint {
         twins.chain([endpoint(1, source.path.clone())]).collect()
     }
 
-    /// The event that `path` names, if the path is this endpoint's: empty for the one URL that takes all events.
+    /// The event named by `path`, if the path belongs to this endpoint; empty for the one URL of all events.
     pub(super) fn event<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
         name_below(&self.prefix, path)
     }
 
-    /// Whether `path` holds a segment of the source's path that is all that proves its sender.
+    /// True if `path` contains a segment of the source's path that is a secret and its only authentication.
     pub(super) fn is_revealed_by(&self, path: &str) -> bool {
         let path = path.to_ascii_lowercase();
         let mut segments = self.source.path.split('/');
         self.source.auth.is_none() && segments.any(|own| is_secret(own) && path.contains(own))
     }
 
-    /// Takes one delivery's turn, or says how long to wait for it.
+    /// Counts one delivery against the rate limit; returns the time to wait if it is exceeded.
     pub(super) fn admit_rate(&self) -> Result<(), std::time::Duration> {
         match self.rate.as_ref().map(|rate| rate.check()) {
             Some(Err(early)) => Err(early.wait_time_from(DefaultClock::default().now())),
@@ -59,7 +59,7 @@ impl Endpoint {
     }
 }
 
-/// The last segment of `path`, if what stands before it is `below`, in any case; empty if nothing follows.
+/// The last segment of `path`, if the part before it equals `below` without regard to case; empty if nothing follows.
 pub(super) fn name_below<'p>(below: &str, path: &'p str) -> Option<Cow<'p, str>> {
     let (prefix, rest) = path.split_at_checked(below.len())?;
     if !prefix.eq_ignore_ascii_case(below) {

@@ -1,4 +1,4 @@
-//! Deliveries: from a request to an answer.
+//! Ingress of deliveries: from the request to the response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,68 +9,68 @@ use contract::canary::CANARY;
 use contract::canary::CanaryReport;
 use contract::catalog::Table;
 use http::{Method, StatusCode};
-use inbox::{Front, Receipt, Route, Seen};
+use inbox::{AcceptOutcome, DedupCache, Receipt, Route};
 use server::problem::{NOT_FOUND, Problem, SOON};
 use server::request_id::RequestId;
 use source::{Admitted, Refusal, Verified};
 
-use super::Parts;
-use super::answer::{self, Answer, Status};
+use super::IngressParts;
+use super::accepted::{self, AcceptedBody, AcceptedStatus};
 use super::call_log::CallLog;
 use super::diagnosis::Arrival;
 use super::endpoint::Endpoint;
 use super::gate::{Authentic, Gate};
 use super::handshake;
-use super::hooks::{Hooks, Place};
-use super::record::{Facts, HANDSHAKE, Known, PROBE};
-use super::refused::{Refused, not_post, too_fast, unavailable};
+use super::hooks::{HookEndpoint, Hooks};
+use super::record::{HANDSHAKE, PROBE, RequestFacts, SharedFacts};
+use super::refused::{HttpRefusal, not_post, too_fast, unavailable};
 use super::shares::Shares;
 
-/// How long a request that proves nothing waits for its answer, with neither a turn nor its body held meanwhile:
-/// a flood over kept connections slows itself down and leaves the machine to others.
-const UNPROVEN_PAUSE: Duration = Duration::from_millis(5);
+/// Delay of the response to an unauthenticated request, which holds neither a slot nor its body meanwhile: a flood over
+/// kept-alive connections slows itself down.
+const UNAUTHENTICATED_DELAY: Duration = Duration::from_millis(5);
 
-/// Accepts deliveries and answers hooks.
+/// Receiver of deliveries and hook calls.
 pub(super) struct Receiver {
     gate: Gate,
     endpoints: Vec<Endpoint>,
     catalog: Arc<Table>,
-    front: Front,
-    turns: Arc<Shares>,
+    dedup_cache: DedupCache,
+    slots: Arc<Shares>,
     hooks: Hooks,
 }
 
-/// Where a request goes that is a source's.
-pub(super) enum Way<'r> {
-    /// A delivery of the event that the path names; empty if it names none.
+/// Destination of a request to a source.
+pub(super) enum Destination<'r> {
+    /// Delivery of the event that the path names; empty if it names none.
     Event(&'r Endpoint, String),
-    /// A call of the hook that the path names, likewise.
-    Hook(&'r Place, String),
+    /// Call of the hook that the path names; empty if it names none.
+    Hook(&'r HookEndpoint, String),
 }
 
-impl Way<'_> {
-    /// The source, for the log, and what the path names.
-    fn note(&self, known: &mut Known) {
+impl Destination<'_> {
+    /// Notes the source and the name in the path, for the log.
+    fn note(&self, known: &mut RequestFacts) {
         match self {
-            Way::Event(endpoint, event) => {
+            Destination::Event(endpoint, event) => {
                 known.source = Some(endpoint.source.name.clone());
                 known.event_type = Some(event.clone());
             }
-            Way::Hook(place, hook) => {
-                known.source = Some(place.site.source.name.clone());
+            Destination::Hook(hook_endpoint, hook) => {
+                known.source = Some(hook_endpoint.route.source.name.clone());
                 known.hook = Some(hook.clone());
             }
         }
     }
 }
 
-/// The route for what is neither a source's nor any other route's.
+/// Fallback route: 404.
 pub(super) async fn not_found(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
     receiver.not_found(&request)
 }
 
 impl Receiver {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: IngressParts) -> Self {
         let mut versions: Vec<u16> =
             parts.handlers.table().events().map(|row| row.version).collect();
         versions.push(1);
@@ -81,68 +81,76 @@ impl Receiver {
         let log = CallLog { log: parts.hook_log, metrics: parts.metrics, tasks: parts.calls };
         Receiver {
             endpoints: endpoints.collect(),
-            gate: Gate::new(sources, &parts.limits, parts.clock, parts.sightings, parts.stop),
-            turns: Shares::new(parts.limits.concurrency, 1),
+            gate: Gate::new(sources, &parts.limits, parts.clock, parts.rejections, parts.stop),
+            slots: Shares::new(parts.limits.concurrency, 1),
             hooks: Hooks::new(parts.hooks, Arc::clone(&parts.handlers), log),
             catalog: Arc::clone(parts.handlers.table()),
-            front: parts.front,
+            dedup_cache: parts.dedup_cache,
         }
     }
 
-    /// The source that `path` leads to, if it is one's.
-    pub(super) fn find(&self, path: &str) -> Option<Way<'_>> {
-        let event = |endpoint| Some(Way::Event(endpoint, endpoint.event(path)?.into_owned()));
+    /// Finds the destination of `path`, if it belongs to a source.
+    pub(super) fn find(&self, path: &str) -> Option<Destination<'_>> {
+        let event =
+            |endpoint| Some(Destination::Event(endpoint, endpoint.event(path)?.into_owned()));
         self.endpoints.iter().find_map(event).or_else(|| {
-            let (place, hook) = self.hooks.find(path)?;
-            Some(Way::Hook(place, hook.into_owned()))
+            let (hook_endpoint, hook) = self.hooks.find(path)?;
+            Some(Destination::Hook(hook_endpoint, hook.into_owned()))
         })
     }
 
-    /// Answers a request that is a source's; one that proves nothing waits for its answer.
-    pub(super) async fn receive(&self, way: &Way<'_>, request: Request, id: RequestId) -> Response {
-        let facts = Facts::of(request.extensions());
+    /// Answers a request to a source; the response to an unauthenticated one is delayed.
+    pub(super) async fn receive(
+        &self,
+        destination: &Destination<'_>,
+        request: Request,
+        id: RequestId,
+    ) -> Response {
+        let facts = SharedFacts::of(request.extensions());
         // The log names the source, and not the path, which may be a secret.
-        facts.note(|known| way.note(known));
-        let answered = match (request.method(), way) {
-            // Some senders look whether there is anything before they take a URL. Any other method tells them as much.
+        facts.note(|known| destination.note(known));
+        let answered = match (request.method(), destination) {
+            // Some senders probe a URL before they accept it. Other methods would tell them as much.
             (&Method::HEAD, _) => {
                 facts.note(|known| known.outcome = Some(HANDSHAKE));
                 Ok(StatusCode::OK.into_response())
             }
-            (&Method::POST, Way::Event(endpoint, event)) => {
+            (&Method::POST, Destination::Event(endpoint, event)) => {
                 self.accept(endpoint, event, request, id, &facts).await
             }
-            (&Method::POST, Way::Hook(place, hook)) => {
-                self.hooks.call(&self.gate, place, hook, request, id, &facts).await
+            (&Method::POST, Destination::Hook(hook_endpoint, hook)) => {
+                self.hooks.call(&self.gate, hook_endpoint, hook, request, id, &facts).await
             }
-            (_, Way::Event(endpoint, _)) => match handshake::answer(&endpoint.source, &request) {
-                Some(response) => {
-                    facts.note(|known| known.outcome = Some(HANDSHAKE));
-                    Ok(response)
+            (_, Destination::Event(endpoint, _)) => {
+                match handshake::answer(&endpoint.source, &request) {
+                    Some(response) => {
+                        facts.note(|known| known.outcome = Some(HANDSHAKE));
+                        Ok(response)
+                    }
+                    None => Err(not_post()),
                 }
-                None => Err(not_post()),
-            },
-            (_, Way::Hook(..)) => Err(not_post()),
+            }
+            (_, Destination::Hook(..)) => Err(not_post()),
         };
         let response = answered.unwrap_or_else(|refused| {
             facts.note(|known| known.reason = Some(refused.reason.into_owned()));
             refused.problem.into_response()
         });
         if response.status() == StatusCode::UNAUTHORIZED {
-            tokio::time::sleep(UNPROVEN_PAUSE).await;
+            tokio::time::sleep(UNAUTHENTICATED_DELAY).await;
         }
         response
     }
 
-    /// Nothing is served there. If the path holds a source's secret one, the log names the source instead.
+    /// Answers 404. If the path contains a source's secret path, the log has the source instead of the path.
     fn not_found(&self, request: &Request) -> Response {
         let path = request.uri().path();
         if let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.is_revealed_by(path))
         {
-            Facts::of(request.extensions()).note(|known| {
+            SharedFacts::of(request.extensions()).note(|known| {
                 known.source = Some(endpoint.source.name.clone());
                 known.reason = Some(
-                    "the path holds the source's secret, but is not its path and an event's name"
+                    "the path contains the source's secret, but is not the source's path with an event name"
                         .into(),
                 );
             });
@@ -150,22 +158,22 @@ impl Receiver {
         Problem::new(&NOT_FOUND).into_response()
     }
 
-    /// Accepts a delivery, or answers what its sender asks instead of delivering.
+    /// Accepts a delivery, or answers a handshake.
     async fn accept(
         &self,
         endpoint: &Endpoint,
         event: &str,
         request: Request,
         id: RequestId,
-        facts: &Facts,
-    ) -> Result<Response, Refused> {
+        facts: &SharedFacts,
+    ) -> Result<Response, HttpRefusal> {
         let source = &endpoint.source;
         let on_proof = || endpoint.admit_rate().map_err(too_fast);
         let nothing_more = |_: &Admitted| Ok(());
         let authentic = self.gate.authenticate(source, request, id, nothing_more, on_proof).await?;
         let Authentic { verified, arrival, .. } = authentic;
-        let _turn =
-            self.turns.take(&source.name, 1).map_err(|_| unavailable(SOON, "overloaded"))?;
+        let _slot =
+            self.slots.take(&source.name, 1).map_err(|_| unavailable(SOON, "overloaded"))?;
         if let Some(challenge) = verified.challenge() {
             facts.note(|known| known.outcome = Some(HANDSHAKE));
             return Ok(handshake::echo(&challenge));
@@ -180,23 +188,25 @@ impl Receiver {
         let echo = route
             .is_canary()
             .then(|| Box::new(self.echo(endpoint.version, event, &verified, &arrival)));
-        let receipt = self.front.accept(verified, route, (self.gate.clock)()).await?;
+        let receipt = self.dedup_cache.accept(verified, route, (self.gate.clock)()).await?;
         facts.note(|known| {
             known.delivery = Some(receipt.id);
             known.outcome = Some(outcome(&receipt, handled, echo.is_some()));
-            if receipt.seen == Seen::Conflict && echo.is_none() {
-                known.reason = Some("seen before with other bytes; the first are kept".into());
+            if receipt.outcome == AcceptOutcome::Conflict && echo.is_none() {
+                known.reason = Some(
+                    "the message id is known with other bytes; the first ones are kept".into(),
+                );
             }
         });
         let canary = echo.map(|mut echo| {
-            echo.conflict = receipt.seen == Seen::Conflict;
+            echo.conflict = receipt.outcome == AcceptOutcome::Conflict;
             echo
         });
         let status = StatusCode::from_u16(source.accepted_status).unwrap_or(StatusCode::OK);
-        Ok(Answer { canary, ..receipt.into() }.respond(status))
+        Ok(AcceptedBody { canary, ..receipt.into() }.respond(status))
     }
 
-    /// What was seen of a canary, and whether the event that it asks about would be handled.
+    /// CanaryReport of a canary, with the handler of the event that it asks about.
     fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival) -> CanaryReport {
         let asked = canary.canary().filter(|asked| asked != CANARY);
         let event = asked.as_deref().unwrap_or(path);
@@ -205,29 +215,29 @@ impl Receiver {
             key: canary.key.map(|key| key.to_string()),
             headers: canary.header_names(),
             handles: row.map(|row| row.name.to_owned()),
-            ..answer::echo(&canary.body, arrival, self.gate.reader.max)
+            ..accepted::echo(&canary.body, arrival, self.gate.reader.max)
         }
     }
 
-    /// The event that the body names, if the catalog knows it; else the one that the path names. What is marked as a
-    /// probe is one, whatever the path names.
-    fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, Refused> {
+    /// Routes a delivery by the event that it declares, if the catalog knows it; otherwise by the event in the path. A
+    /// delivery with the canary mark is a canary, whatever the path names.
+    fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, HttpRefusal> {
         let dialect = delivery.source.dialect;
-        let said = delivery.event_type.as_deref();
-        if said.unwrap_or(path) == CANARY || delivery.canary().is_some() {
+        let declared = delivery.event_type.as_deref();
+        if declared.unwrap_or(path) == CANARY || delivery.canary().is_some() {
             let event_type = CANARY.to_owned();
             return Ok(Route { event_type, version, handled: false, ordering_key: None });
         }
-        let row = said
-            .and_then(|said| self.catalog.event(dialect, version, said))
+        let row = declared
+            .and_then(|declared| self.catalog.event(dialect, version, declared))
             .or_else(|| self.catalog.event(dialect, version, path));
         let Some(row) = row else {
-            let event_type = said.unwrap_or(path).to_owned();
+            let event_type = declared.unwrap_or(path).to_owned();
             return Ok(Route { event_type, version, handled: false, ordering_key: None });
         };
         if row.needs_object && !delivery.is_object {
             let refusal = Refusal::NotObject(row.name.to_owned());
-            return Err(Refused::of(&refusal, &delivery.source));
+            return Err(HttpRefusal::of(&refusal, &delivery.source));
         }
         let entity = row.entity.and_then(|field| Some((field, delivery.field(field)?)));
         Ok(Route {
@@ -239,28 +249,28 @@ impl Receiver {
     }
 }
 
-/// The outcome's name in the log and the metrics.
+/// Name of the outcome in the log and the metrics.
 fn outcome(receipt: &Receipt, handled: bool, is_canary: bool) -> &'static str {
-    match receipt.seen {
+    match receipt.outcome {
         _ if is_canary => PROBE,
-        Seen::New if handled => "new",
-        Seen::New => "unrouted",
-        Seen::Duplicate => "duplicate",
-        Seen::Conflict => "conflict",
+        AcceptOutcome::New if handled => "new",
+        AcceptOutcome::New => "unrouted",
+        AcceptOutcome::Duplicate => "duplicate",
+        AcceptOutcome::Conflict => "conflict",
     }
 }
 
-/// One entity of one source: live and stage have the same numbers for different orders.
+/// Ordering key: one entity of one source, since live and stage use the same numbers for different orders.
 fn ordering_key(delivery: &Verified, field: &str, value: &str) -> String {
     format!("{} {field}={value}", delivery.source.name)
 }
 
-impl From<Receipt> for Answer {
+impl From<Receipt> for AcceptedBody {
     fn from(receipt: Receipt) -> Self {
-        Answer {
-            status: match receipt.seen {
-                Seen::New => Status::Accepted,
-                Seen::Duplicate | Seen::Conflict => Status::Duplicate,
+        AcceptedBody {
+            status: match receipt.outcome {
+                AcceptOutcome::New => AcceptedStatus::Accepted,
+                AcceptOutcome::Duplicate | AcceptOutcome::Conflict => AcceptedStatus::Duplicate,
             },
             delivery_id: receipt.id,
             message_id: receipt.message_id,

@@ -1,11 +1,11 @@
-//! Authentication of every request to a source, event or hook: the one way from a request to verified bytes.
+//! Authentication gate for deliveries and hook calls: the only way from a request to verified bytes.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
 use contract::time::Clock;
-use inbox::Sightings;
+use inbox::RejectionLog;
 use server::connections::Permit;
 use server::problem::SOON;
 use server::request_id::RequestId;
@@ -13,21 +13,21 @@ use settings::Limits;
 use source::{Admission, Rejected, Source};
 use tokio_util::sync::CancellationToken;
 
-use super::body::Reader;
+use super::body::BodyReader;
 use super::diagnosis::{Arrival, Diagnoses};
-use super::refused::{Refused, check_content, unavailable};
+use super::refused::{HttpRefusal, check_content, unavailable};
 
-/// An authentic request.
+/// Authenticated request.
 pub(super) struct Authentic<V, T> {
     pub(super) verified: V,
-    /// What `admit` found in the head.
+    /// Result of `admit` on the head.
     pub(super) admitted: T,
     pub(super) arrival: Arrival,
 }
 
-/// What deliveries and calls share.
+/// Gate shared by deliveries and hook calls.
 pub(super) struct Gate {
-    pub(super) reader: Reader,
+    pub(super) reader: BodyReader,
     pub(super) clock: Clock,
     diagnoses: Diagnoses,
     stop: CancellationToken,
@@ -38,24 +38,24 @@ impl Gate {
         sources: &[Arc<Source>],
         limits: &Limits,
         clock: Clock,
-        sightings: Sightings,
+        rejections: RejectionLog,
         stop: CancellationToken,
     ) -> Self {
-        let reader = Reader::new(limits);
-        let diagnoses = Diagnoses::new(sources, reader.clone(), sightings, stop.clone());
+        let reader = BodyReader::new(limits);
+        let diagnoses = Diagnoses::new(sources, reader.clone(), rejections, stop.clone());
         Gate { reader, clock, diagnoses, stop }
     }
 
-    /// Authenticates a request: its head before a byte of its body is read, then its body. `admit` looks at the head in
-    /// between, and `on_proof` is asked once the sender is proven, which takes the body if it is signed.
+    /// Authenticates a request: its head before a byte of its body is read, then its body. `admit` checks the head in
+    /// between, and `on_proof` runs once the sender is authenticated, which needs the body if it is signed.
     pub(super) async fn authenticate<A: Admission, T>(
         &self,
         source: &Arc<Source>,
         request: Request,
         id: RequestId,
-        admit: impl FnOnce(&A) -> Result<T, Refused>,
-        on_proof: impl FnOnce() -> Result<(), Refused>,
-    ) -> Result<Authentic<A::Verified, T>, Refused> {
+        admit: impl FnOnce(&A) -> Result<T, HttpRefusal>,
+        on_proof: impl FnOnce() -> Result<(), HttpRefusal>,
+    ) -> Result<Authentic<A::Verified, T>, HttpRefusal> {
         if self.stop.is_cancelled() {
             return Err(unavailable(SOON, "stopping"));
         }
@@ -75,7 +75,7 @@ impl Gate {
             on_proof()
         };
         let is_proven = admission.is_proven();
-        // A forgery takes no part of the rate.
+        // A forgery does not count against the rate limit.
         let proven = if is_proven { proven().map(|()| None)? } else { Some(proven) };
         let body = self.reader.read(&source.name, is_proven, body).await?;
         content.check(&body)?;
@@ -86,15 +86,15 @@ impl Gate {
         Ok(Authentic { verified, admitted, arrival })
     }
 
-    /// The refusal for the sender, while the owner is told more.
+    /// Refuses the request, and starts its diagnosis for the owner.
     fn reject(
         &self,
         source: &Arc<Source>,
         rejected: Rejected,
         arrival: &Arrival,
         unread: Option<Body>,
-    ) -> Refused {
-        let refused = Refused::of(&rejected.refusal, source);
+    ) -> HttpRefusal {
+        let refused = HttpRefusal::of(&rejected.refusal, source);
         self.diagnoses.begin(source, rejected, arrival, unread);
         refused
     }

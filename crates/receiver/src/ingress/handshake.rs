@@ -1,4 +1,4 @@
-//! What senders ask before they send: CloudEvents for consent, X for a signed token, Slack for its challenge.
+//! Handshakes of senders before they deliver: CloudEvents asks for consent, X for a signed token, Slack for its challenge.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ const REQUEST_RATE: HeaderName = HeaderName::from_static("webhook-request-rate")
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
 
-/// The answer to a request that is no delivery, but asks something of which the source's senders ask.
+/// Answers a handshake of the source's dialect, if the request is one.
 pub(super) fn answer(source: &Source, request: &Request) -> Option<Response> {
     match *request.method() {
         Method::OPTIONS => consent(source, request.headers()),
@@ -22,19 +22,19 @@ pub(super) fn answer(source: &Source, request: &Request) -> Option<Response> {
     }
 }
 
-/// The signature of a token, which shows that the receiver has the sender's key.
+/// Signs a token, which proves that the receiver has the sender's key.
 fn token(source: &Source, query: &str) -> Option<Response> {
     #[derive(Serialize)]
-    struct Signed {
+    struct TokenResponse {
         response_token: String,
     }
     let response_token = source.signed_token(query)?;
-    Some(json(StatusCode::OK, "application/json", &Signed { response_token }))
+    Some(json(StatusCode::OK, "application/json", &TokenResponse { response_token }))
 }
 
-/// The answer to a sender that asks for consent, if it asks and the source is of a kind that is asked.
+/// Answers a request for consent, if the source's dialect has one.
 ///
-/// Without the header that names the origin the answer is no consent, whatever its status.
+/// Without the header that names the origin the response is no consent, whatever its status.
 fn consent(source: &Source, asked: &HeaderMap) -> Option<Response> {
     let origin = asked.get(REQUEST_ORIGIN).filter(|_| source.asks_permission())?;
     let mut response = StatusCode::OK.into_response();
@@ -49,7 +49,7 @@ fn consent(source: &Source, asked: &HeaderMap) -> Option<Response> {
     Some(response)
 }
 
-/// Deliveries per minute.
+/// Allowed rate in deliveries per minute.
 fn rate(source: &Source) -> HeaderValue {
     match source.rate_limit {
         Some(rate) => (u64::from(rate.get()) * 60).into(),
@@ -57,11 +57,11 @@ fn rate(source: &Source) -> HeaderValue {
     }
 }
 
-/// The answer to a challenge.
+/// Answers a challenge.
 pub(super) fn echo(challenge: &str) -> Response {
     #[derive(Serialize)]
-    struct Echo<'c> {
+    struct ChallengeResponse<'c> {
         challenge: &'c str,
     }
-    json(StatusCode::OK, "application/json", &Echo { challenge })
+    json(StatusCode::OK, "application/json", &ChallengeResponse { challenge })
 }

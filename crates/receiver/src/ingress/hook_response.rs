@@ -1,4 +1,4 @@
-//! The HTTP side of a hook's answer.
+//! HTTP response of a hook call.
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -7,28 +7,28 @@ use http::header::CONTENT_TYPE;
 use server::problem::{NOT_IMPLEMENTED, Problem};
 
 use super::refused::malformed;
-use crate::dispatch::hooks::Answer;
+use crate::dispatch::hooks::HookAnswer;
 
-/// The answer as a response.
-pub(super) fn respond(answer: Answer) -> Response {
+/// Converts the answer to a response.
+pub(super) fn respond(answer: HookAnswer) -> Response {
     let status = status(&answer);
     match answer {
-        Answer::Response(answer) | Answer::VendorError(answer) => {
+        HookAnswer::Response(answer) | HookAnswer::VendorError(answer) => {
             (status, answer.metadata().clone(), answer.body).into_response()
         }
-        Answer::Failed(fault) => json(status, fault.body()),
-        Answer::NotJson(reason) => malformed(reason).problem.into_response(),
-        Answer::Unhandled => Problem::new(&NOT_IMPLEMENTED).into_response(),
+        HookAnswer::Failed(fault) => json(status, fault.body()),
+        HookAnswer::NotJson(reason) => malformed(reason).problem.into_response(),
+        HookAnswer::Unhandled => Problem::new(&NOT_IMPLEMENTED).into_response(),
     }
 }
 
-/// The answer's status.
-pub(super) fn status(answer: &Answer) -> StatusCode {
+/// HTTP status of the answer.
+pub(super) fn status(answer: &HookAnswer) -> StatusCode {
     match answer {
-        Answer::Response(_) => StatusCode::OK,
-        Answer::VendorError(_) | Answer::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        Answer::NotJson(_) => StatusCode::BAD_REQUEST,
-        Answer::Unhandled => StatusCode::NOT_IMPLEMENTED,
+        HookAnswer::Response(_) => StatusCode::OK,
+        HookAnswer::VendorError(_) | HookAnswer::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        HookAnswer::NotJson(_) => StatusCode::BAD_REQUEST,
+        HookAnswer::Unhandled => StatusCode::NOT_IMPLEMENTED,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Process Hooks: from a request that its sender waits for to the answer, and what is logged of it.
+//! Ingress of Process Hooks: from the synchronous request to the response, with its record.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,72 +17,73 @@ use source::{AdmittedCall, HookRoute, Unhandled, VerifiedCall, versioned};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer;
-use super::call_log::{CallLog, PendingCall, Running};
+use super::accepted;
+use super::call_log::{CallLog, PendingCall, RunningCall};
 use super::diagnosis::Arrival;
 use super::endpoint::name_below;
 use super::gate::{Authentic, Gate};
 use super::hook_response::respond;
-use super::record::{Facts, PROBE};
-use super::refused::{Refused, malformed, unavailable};
-use crate::dispatch::Room;
+use super::record::{PROBE, SharedFacts};
+use super::refused::{HttpRefusal, malformed, unavailable};
+use crate::dispatch::MemoryPermits;
 use crate::dispatch::hooks;
 
-/// Answers hooks.
+/// Receiver of hook calls.
 pub(super) struct Hooks {
-    places: Vec<Place>,
+    endpoints: Vec<HookEndpoint>,
     handlers: Arc<Handlers>,
     log: CallLog,
-    room: Room,
+    memory: MemoryPermits,
 }
 
-/// A site and what it may hold at once.
-pub(super) struct Place {
-    pub(super) site: Arc<HookRoute>,
+/// Hook route with its path prefixes and concurrency slots.
+pub(super) struct HookEndpoint {
+    pub(super) route: Arc<HookRoute>,
     prefixes: [String; 2],
-    turns: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
 impl Hooks {
-    pub(super) fn new(sites: Vec<Arc<HookRoute>>, handlers: Arc<Handlers>, log: CallLog) -> Self {
-        let place = |site: Arc<HookRoute>| Place {
-            prefixes: [versioned(&site.path, 1), site.path.clone()],
-            turns: Arc::new(Semaphore::new(site.concurrency)),
-            site,
+    pub(super) fn new(routes: Vec<Arc<HookRoute>>, handlers: Arc<Handlers>, log: CallLog) -> Self {
+        let endpoint = |route: Arc<HookRoute>| HookEndpoint {
+            prefixes: [versioned(&route.path, 1), route.path.clone()],
+            slots: Arc::new(Semaphore::new(route.concurrency)),
+            route,
         };
-        let (places, room) = (sites.into_iter().map(place).collect(), Room::default());
-        Hooks { places, handlers, log, room }
+        let (endpoints, memory) =
+            (routes.into_iter().map(endpoint).collect(), MemoryPermits::default());
+        Hooks { endpoints, handlers, log, memory }
     }
 
-    /// The place that `path` leads to, and the hook that it names; empty for the one URL that takes all hooks.
-    pub(super) fn find<'p>(&self, path: &'p str) -> Option<(&Place, Cow<'p, str>)> {
-        self.places.iter().find_map(|place| {
-            let hook = place.prefixes.iter().find_map(|prefix| name_below(prefix, path))?;
-            Some((place, hook))
+    /// Finds the endpoint of `path`, and the hook that it names; empty for the one URL of all hooks.
+    pub(super) fn find<'p>(&self, path: &'p str) -> Option<(&HookEndpoint, Cow<'p, str>)> {
+        self.endpoints.iter().find_map(|endpoint| {
+            let hook = endpoint.prefixes.iter().find_map(|prefix| name_below(prefix, path))?;
+            Some((endpoint, hook))
         })
     }
 
-    /// Answers a call.
+    /// Authenticates and answers a call.
     pub(super) async fn call(
         &self,
         gate: &Gate,
-        place: &Place,
+        endpoint: &HookEndpoint,
         path: &str,
         request: Request,
         id: RequestId,
-        facts: &Facts,
-    ) -> Result<Response, Refused> {
-        let (site, deadline) = (&place.site, Instant::now() + place.site.deadline);
+        facts: &SharedFacts,
+    ) -> Result<Response, HttpRefusal> {
+        let (route, deadline) = (&endpoint.route, Instant::now() + endpoint.route.deadline);
         let started = Instant::now();
         let named = |admitted: &AdmittedCall| {
             let ids = self.hook(path, admitted).map_err(|reason| malformed(reason.into_owned()))?;
             facts.note(|known| known.hook = Some(ids.0.clone()));
             Ok(ids)
         };
-        let authentic = gate.authenticate(&site.source, request, id, named, || Ok(())).await?;
+        let authentic = gate.authenticate(&route.source, request, id, named, || Ok(())).await?;
         let Authentic { verified, admitted: (hook, called), arrival } = authentic;
         facts.note(|known| known.key = verified.key);
-        let turn = Arc::clone(&place.turns)
+        let slot = Arc::clone(&endpoint.slots)
             .try_acquire_owned()
             .map_err(|_| unavailable(SOON, "more calls than concurrency in hooks"))?;
         if hook == CANARY || verified.canary().is_some() {
@@ -91,26 +92,20 @@ impl Hooks {
         }
         let meta = HookMeta {
             hook,
-            source: site.source.name.clone(),
-            environment: site.source.environment,
+            source: route.source.name.clone(),
+            environment: route.source.environment,
             user: verified.user_name(),
             received_at: arrival.time,
             deadline,
         };
         let VerifiedCall { token, user, body, .. } = verified;
-        let call = UntypedCall::new(site.vendor(), meta, called, token, user, body);
-        let pending = PendingCall::new(site, &call, id, started);
-        Ok(self.run(site.unhandled, call, turn, pending, facts).await)
+        let call = UntypedCall::new(route.vendor(), meta, called, token, user, body);
+        let pending = PendingCall::new(route, &call, id, started);
+        Ok(self.run(route.unhandled, call, slot, pending, facts).await)
     }
 
-    /// What was seen of a probe, and whether the hook that it asks about would be handled.
-    fn echo(
-        &self,
-        probe: &VerifiedCall,
-        hook: &str,
-        arrival: &Arrival,
-        max_body: usize,
-    ) -> CanaryReport {
+    /// CanaryReport of a canary, with the handled hook that it asks about.
+    fn echo(&self, probe: &VerifiedCall, hook: &str, arrival: &Arrival, max_body: usize) -> CanaryReport {
         let asked = probe.canary().filter(|asked| asked != CANARY);
         let row = self.handlers.table().hook(asked.as_deref().unwrap_or(hook));
         let handled = row.filter(|row| row.handler.is_some());
@@ -118,11 +113,11 @@ impl Hooks {
             key: probe.key.map(|key| key.to_string()),
             headers: probe.header_names(),
             handles: handled.map(|row| row.id.to_owned()),
-            ..answer::echo(&probe.body, arrival, max_body)
+            ..accepted::echo(&probe.body, arrival, max_body)
         }
     }
 
-    /// The hook's id in the catalog, and the one by which it is called and called back; the caller's if it is not known.
+    /// The hook's id in the catalog, and the id used in the call and the callback; the caller's id if it is not known.
     fn hook(&self, path: &str, call: &AdmittedCall) -> Result<(String, String), Cow<'static, str>> {
         let header = call.request_name().map_err(|refusal| refusal.to_string())?;
         let id = match (path, header.as_deref()) {
@@ -139,7 +134,7 @@ impl Hooks {
                 .into());
             }
         };
-        // It becomes a segment of the callback's address.
+        // It becomes a segment of the callback URL.
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         match self.handlers.table().hook(id) {
             Some(row) => Ok((row.id.to_owned(), row.spelled(id).to_owned())),
@@ -155,23 +150,23 @@ impl Hooks {
         path.eq_ignore_ascii_case(header) || id(path).is_some_and(|path| id(header) == Some(path))
     }
 
-    /// Runs the call to its end even if its sender hangs up: the vendor's own logic may have run already.
+    /// Runs the call to its end even if its caller disconnects, since the vendor's own logic may have run already.
     async fn run(
         &self,
         unhandled: Unhandled,
         call: UntypedCall,
-        turn: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
         pending: PendingCall,
-        facts: &Facts,
+        facts: &SharedFacts,
     ) -> Response {
         let handlers = Arc::clone(&self.handlers);
-        let room = self.room.clone();
+        let memory = self.memory.clone();
         let work = async move {
-            let _turn = turn;
-            let _room = timeout_at(call.meta.deadline, room.take(&call.body)).await;
+            let _slot = slot;
+            let _permit = timeout_at(call.meta.deadline, memory.take(&call.body)).await;
             hooks::run(&handlers, unhandled, call).await
         };
-        let ended = Running::new(work, pending, self.log.clone()).await;
+        let ended = RunningCall::new(work, pending, self.log.clone()).await;
         facts.note(|known| {
             known.outcome = Some(ended.outcome());
             known.reason = ended.reason().map(str::to_owned);
@@ -184,8 +179,8 @@ impl Hooks {
 
 fn echoed(canary: CanaryReport) -> Response {
     #[derive(Serialize)]
-    struct Echoed {
+    struct CanaryResponse {
         canary: CanaryReport,
     }
-    server::json(StatusCode::OK, "application/json", &Echoed { canary })
+    server::json(StatusCode::OK, "application/json", &CanaryResponse { canary })
 }

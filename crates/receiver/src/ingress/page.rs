@@ -1,6 +1,6 @@
-//! The fork's own pages, which the vendor shows in a frame: who looks at them is proven by the vendor's page token.
+//! The fork's pages, which the vendor shows in a frame; the vendor's page token authenticates the user.
 //!
-//! The vendor opens a page with `pageId` and `pageToken` in its query, and tells whose token it is.
+//! The vendor opens a page with `pageId` and `pageToken` in its query; its API resolves the token to a user.
 //! Source: the vendor's "How External Pages Work" and "Securing Client Web Applications".
 
 use std::sync::Arc;
@@ -21,22 +21,22 @@ use server::problem::{BAD_REQUEST, INTERNAL, Problem, UNAUTHORIZED};
 use source::{HookRoute, PageError};
 use tokio::time::Instant;
 
-use super::record::Facts;
+use super::record::SharedFacts;
 
-/// How long the vendor may take to say whose token it is.
+/// Time limit for the vendor to resolve a token.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// When to look again after the vendor could not be asked.
-const LATER: Duration = Duration::from_secs(5);
+/// `Retry-After` if the vendor could not be asked.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Who looks at a page. As a parameter of a page's handler it lets nobody in whom the vendor does not know.
+/// User of a page. As a parameter of a page's handler it rejects requests without a valid page token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageUser {
     /// The user's name at the vendor.
     pub name: String,
-    /// Which of the vendor's worlds it is.
+    /// The vendor's environment.
     pub environment: Environment,
-    /// The configured source whose vendor it is.
+    /// The configured source of the vendor.
     pub source: String,
 }
 
@@ -44,14 +44,14 @@ impl<S: Send + Sync> FromRequestParts<S> for PageUser {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
-        let Some(site) = parts.extensions.get::<Arc<HookRoute>>() else {
-            // The route stands outside `pages`, so no vendor can be asked.
+        let Some(route) = parts.extensions.get::<Arc<HookRoute>>() else {
+            // The route is outside of `pages`, so no vendor can be asked.
             return Err(Problem::new(&INTERNAL).into_response());
         };
-        let user = ask(site, parts.uri.query().unwrap_or_default()).await;
+        let user = ask(route, parts.uri.query().unwrap_or_default()).await;
         user.map_err(|error| {
-            Facts::of(&parts.extensions).note(|known| {
-                known.source = Some(site.source.name.clone());
+            SharedFacts::of(&parts.extensions).note(|known| {
+                known.source = Some(route.source.name.clone());
                 known.reason = Some(error.to_string());
             });
             refusal(&error)
@@ -59,15 +59,15 @@ impl<S: Send + Sync> FromRequestParts<S> for PageUser {
     }
 }
 
-async fn ask(site: &HookRoute, query: &str) -> Result<PageUser, PageError> {
+async fn ask(route: &HookRoute, query: &str) -> Result<PageUser, PageError> {
     let page = parameter(query, "pageId").ok_or(PageError::Missing("pageId"))?;
     let token = parameter(query, "pageToken").ok_or(PageError::Missing("pageToken"))?;
-    let name = site.page_user(&page, &token, Instant::now() + PATIENCE).await?;
-    let (environment, source) = (site.source.environment, site.source.name.clone());
+    let name = route.page_user(&page, &token, Instant::now() + PATIENCE).await?;
+    let (environment, source) = (route.source.environment, route.source.name.clone());
     Ok(PageUser { name, environment, source })
 }
 
-/// A parameter of the query, its name in any case. A plus stays one: tokens have them.
+/// A query parameter, its name without regard to case. A plus sign is not decoded, since tokens contain it.
 fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
@@ -79,28 +79,27 @@ fn refusal(error: &PageError) -> Response {
     let problem = match error {
         PageError::Missing(_) => Problem::new(&BAD_REQUEST).detail(error.to_string()),
         PageError::Refused => Problem::new(&UNAUTHORIZED),
-        PageError::NoUser | PageError::Unchecked(_) => Problem::unavailable(LATER),
+        PageError::NoUser | PageError::Unchecked(_) => Problem::unavailable(RETRY_AFTER),
     };
     problem.into_response()
 }
 
-/// The pages under the path of each site that serves them, kept out of caches and of other frames than the vendor's.
-pub fn router(sites: &[Arc<HookRoute>], pages: &Router) -> Router {
-    let served = sites.iter().filter_map(|site| Some((site, site.pages.as_ref()?)));
-    served.fold(Router::new(), |router, (site, path)| {
-        let guards = guards(site);
+/// Routes the pages under the path of each hook route that has one, with headers against caching and foreign frames.
+pub fn router(routes: &[Arc<HookRoute>], pages: &Router) -> Router {
+    let served = routes.iter().filter_map(|route| Some((route, route.pages.as_ref()?)));
+    served.fold(Router::new(), |router, (route, path)| {
+        let guards = guards(route);
         let own = pages
             .clone()
-            .layer(axum::Extension(Arc::clone(site)))
+            .layer(axum::Extension(Arc::clone(route)))
             .layer(map_response(move |response: Response| guarded(response, guards.clone())));
         router.nest(path, own)
     })
 }
 
-/// What every page is answered with unless it says otherwise: its address has a token in it, and it may be framed by the
-/// vendor only.
-fn guards(site: &HookRoute) -> Vec<(HeaderName, HeaderValue)> {
-    let vendor = site.api.as_ref().map_or_else(|| "'none'".to_owned(), |api| api.origin());
+/// Default headers of every page: its URL contains a token, and only the vendor may frame it.
+fn guards(route: &HookRoute) -> Vec<(HeaderName, HeaderValue)> {
+    let vendor = route.api.as_ref().map_or_else(|| "'none'".to_owned(), |api| api.origin());
     let framed = HeaderValue::try_from(format!("frame-ancestors {vendor}"))
         .unwrap_or(HeaderValue::from_static("frame-ancestors 'none'"));
     vec![

@@ -1,4 +1,4 @@
-//! One log line a request, written from what answering it found out.
+//! Request log: one line, the metrics and the rejection log for every request.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,70 +11,70 @@ use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt;
 use http::{Extensions, HeaderValue, StatusCode};
-use inbox::{Sighting, Sightings};
+use inbox::{Rejection, RejectionLog};
 use server::problem::{INTERNAL, Problem};
 use server::request_id::{REQUEST_ID, RequestId};
 use signature::Fingerprint;
 use telemetry::Metrics;
 use tracing::{info, warn};
 
-/// As much of a stranger's path as is kept.
+/// Largest length of a logged method and path, in characters.
 const LONGEST_TARGET: usize = 200;
 
-/// The outcome of a request that only asked whether it may send; it is no delivery.
+/// Outcome of a handshake, which is no delivery.
 pub(super) const HANDSHAKE: &str = "handshake";
 
-/// The outcome of a canary; nobody waits for it, so it is not counted.
+/// Outcome of a canary, which is not counted.
 pub(super) const PROBE: &str = "canary";
 
-/// What is known of a request so far. Clones share it: one travels with the request, and whoever answers adds to it.
+/// Shared facts about a request. One clone travels with the request, and the code that answers it adds to them.
 #[derive(Clone, Default)]
-pub(super) struct Facts(Arc<Mutex<Known>>);
+pub(super) struct SharedFacts(Arc<Mutex<RequestFacts>>);
 
-impl Facts {
-    /// Those that travel with a request.
+impl SharedFacts {
+    /// The facts that travel with a request.
     pub(super) fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }
 
-    pub(super) fn note(&self, note: impl FnOnce(&mut Known)) {
+    pub(super) fn note(&self, note: impl FnOnce(&mut RequestFacts)) {
         note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn take(&self) -> Known {
+    fn take(&self) -> RequestFacts {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The facts of a request, for its log line; the rest of the line is the response's.
+/// SharedFacts about a request for its log line; the other fields come from the response.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known {
+pub(super) struct RequestFacts {
     pub(super) source: Option<String>,
     pub(super) event_type: Option<String>,
     pub(super) message_id: Option<String>,
     pub(super) delivery: Option<DeliveryId>,
     pub(super) outcome: Option<&'static str>,
-    /// The fingerprint of the key that proved it.
+    /// Fingerprint of the key that authenticated it.
     pub(super) key: Option<Fingerprint>,
-    /// The hook that is called; the request is then no delivery.
+    /// Called hook; the request is then no delivery.
     pub(super) hook: Option<String>,
-    /// How long the hook's callback took, if it was used.
+    /// Duration of the hook's callback, if it was used.
     pub(super) callback: Option<Duration>,
-    /// The id that the answer of a failed hook has.
+    /// Error id in the response of a failed hook.
     pub(super) error_id: Option<String>,
-    /// Why it was refused, in words for the owner.
+    /// Reason of the refusal, for the owner.
     pub(super) reason: Option<String>,
 }
 
-/// What a request leaves behind, besides its answer.
+/// Sinks of request records.
 #[derive(Clone)]
 pub(super) struct Recorder {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
-    pub(super) sightings: Sightings,
+    pub(super) rejections: RejectionLog,
 }
 
-/// Gives the request an id, turns a panic into a 500, counts, and logs.
+/// Middleware: assigns the request id, turns a panic into a 500, counts and logs.
 pub(super) async fn record<F>(
     recorder: &Recorder,
     mut request: Request,
@@ -87,22 +87,22 @@ where
     let number = RequestId::new();
     let id = number.to_string();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let facts = Facts::default();
+    let facts = SharedFacts::default();
     request.extensions_mut().insert(facts.clone());
     let mut unanswered = Unanswered(Some(&id));
     let answered = AssertUnwindSafe(answer(request, number)).catch_unwind().await;
     unanswered.0 = None;
     let mut response = answered.unwrap_or_else(|_| {
-        facts.note(|known| known.reason = Some("answering it has panicked".into()));
+        facts.note(|known| known.reason = Some("the request handling panicked".into()));
         Problem::new(&INTERNAL).instance(id.as_str()).into_response()
     });
     let known = facts.take();
     let status = response.status();
     let took = started.elapsed();
     match &known {
-        Known { outcome: Some(HANDSHAKE | PROBE), .. } => {}
-        Known { hook: Some(_), outcome: Some(_), .. } => {}
-        Known { source: Some(source), outcome: Some(outcome), .. } => {
+        RequestFacts { outcome: Some(HANDSHAKE | PROBE), .. } => {}
+        RequestFacts { hook: Some(_), outcome: Some(_), .. } => {}
+        RequestFacts { source: Some(source), outcome: Some(outcome), .. } => {
             recorder.metrics.delivery(source, outcome, took);
         }
         _ if status.is_client_error() || status.is_server_error() => {
@@ -110,11 +110,11 @@ where
         }
         _ => {}
     }
-    if let Some(seen) = sighting(&id, status, &known, || format!("{method} {}", uri.path())) {
-        recorder.sightings.saw(Sighting { at: (recorder.clock)(), ..seen });
+    if let Some(rejection) = rejection(&id, status, &known, || format!("{method} {}", uri.path())) {
+        recorder.rejections.note(Rejection { at: (recorder.clock)(), ..rejection });
     }
     match known.source {
-        // The path of a delivery may be a secret; its source says enough.
+        // The path of a delivery may be a secret; its source is enough.
         Some(_) => log_delivery(&id, status, took, &known),
         None => info!(
             request.id = id,
@@ -131,25 +131,26 @@ where
     response
 }
 
-/// What is to be told of a request that brought nothing new. A path is told only if it is no source's and no page's.
-fn sighting(
+/// Entry for the rejection log, if the request was refused or known. The path is included only if it belongs to no source
+/// and no page.
+fn rejection(
     id: &str,
     status: StatusCode,
-    known: &Known,
+    known: &RequestFacts,
     target: impl FnOnce() -> String,
-) -> Option<Sighting> {
+) -> Option<Rejection> {
     let is_known = matches!(known.outcome, Some("duplicate" | "conflict"));
-    let is_told = match known.source {
+    let is_rejection = match known.source {
         Some(_) => known.hook.is_none() && (known.reason.is_some() || is_known),
         None => matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED),
     };
-    if !is_told {
+    if !is_rejection {
         return None;
     }
     let is_elsewhere = known.source.is_none();
     let target = is_elsewhere.then(|| target().chars().take(LONGEST_TARGET).collect());
     let known = known.clone();
-    Some(Sighting {
+    Some(Rejection {
         request_id: id.to_owned(),
         at: Timestamp::UNIX_EPOCH,
         source: known.source,
@@ -163,18 +164,18 @@ fn sighting(
     })
 }
 
-/// Logs the request whose sender hangs up first: then nobody waits for its answer any more, and it is dropped.
+/// Logs a request that is dropped because its sender disconnected before the response.
 struct Unanswered<'i>(Option<&'i str>);
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.0 {
-            warn!(request.id = id, reason = "the sender hung up before its answer", "request");
+            warn!(request.id = id, reason = "the sender hung up before the response", "request");
         }
     }
 }
 
-fn log_delivery(id: &str, status: StatusCode, took: Duration, known: &Known) {
+fn log_delivery(id: &str, status: StatusCode, took: Duration, known: &RequestFacts) {
     macro_rules! line {
         ($level:ident) => {
             $level!(

@@ -1,4 +1,4 @@
-//! Why a request is not accepted, in words for its sender and in others for the owner.
+//! Refusals: the problem document for the sender and the reason for the owner.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,26 +15,26 @@ use text::field::{self, MediaType};
 
 use super::body::Unread;
 
-/// When a sender that met a receiver without an inbox should come again.
-const LATER: Duration = Duration::from_secs(10);
+/// `Retry-After` while the inbox is unavailable.
+const INBOX_RETRY: Duration = Duration::from_secs(10);
 
-/// Why a request is not accepted: what the sender may know, and what the owner should.
-pub(super) struct Refused {
+/// Refusal of a request: a public problem document, and a reason for the owner.
+pub(super) struct HttpRefusal {
     pub(super) problem: Box<Problem>,
     pub(super) reason: Cow<'static, str>,
 }
 
-/// What is known of a body's type before it is read.
+/// Type of a body, before it is read.
 #[derive(Clone, Copy)]
 pub(super) enum Content {
     Json,
-    /// None, as a CloudEvent in headers alone has it: then the body must turn out to be empty.
+    /// No content type, as for a CloudEvent without data: the body must be empty.
     Untyped,
 }
 
 impl Content {
-    /// A body without a type must be empty.
-    pub(super) fn check(self, body: &[u8]) -> Result<(), Refused> {
+    /// Checks that a body without a type is empty.
+    pub(super) fn check(self, body: &[u8]) -> Result<(), HttpRefusal> {
         match self {
             Content::Untyped if !body.is_empty() => Err(untyped()),
             _ => Ok(()),
@@ -42,8 +42,8 @@ impl Content {
     }
 }
 
-/// The content type must be JSON in UTF-8, not compressed.
-pub(super) fn check_content(headers: &HeaderMap, body: &Body) -> Result<Content, Refused> {
+/// Checks that the content type is JSON in UTF-8, not compressed.
+pub(super) fn check_content(headers: &HeaderMap, body: &Body) -> Result<Content, HttpRefusal> {
     let is_plain = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
     if !field::list(headers.get_all(CONTENT_ENCODING)).all(is_plain) {
         return Err(unsupported("the body is compressed"));
@@ -55,7 +55,7 @@ pub(super) fn check_content(headers: &HeaderMap, body: &Body) -> Result<Content,
     }
     match MediaType::of(headers) {
         Some(media) if media.essence.starts_with("application/cloudevents-batch") => {
-            Err(unsupported("batches of CloudEvents are not received; send each event alone"))
+            Err(unsupported("batches of CloudEvents are not supported; send each event alone"))
         }
         Some(media) if !media.is_json() => {
             Err(unsupported("the content type is not application/json"))
@@ -69,76 +69,77 @@ pub(super) fn check_content(headers: &HeaderMap, body: &Body) -> Result<Content,
     }
 }
 
-impl Refused {
+impl HttpRefusal {
     fn new(problem: Problem, reason: impl Into<Cow<'static, str>>) -> Self {
-        Refused { problem: Box::new(problem), reason: reason.into() }
+        HttpRefusal { problem: Box::new(problem), reason: reason.into() }
     }
 
-    /// A signature has no challenge that a client could answer; a bearer key has.
+    /// Converts a refusal. Only bearer keys get a challenge, since a client cannot answer one for a signature.
     pub(super) fn of(refusal: &Refusal, source: &Source) -> Self {
         let reason = refusal.to_string();
         match refusal.kind() {
             RefusalKind::Malformed => malformed(reason),
             RefusalKind::Unauthentic if source.auth.bearer.is_empty() => {
-                Refused::new(Problem::new(&UNAUTHORIZED), reason)
+                HttpRefusal::new(Problem::new(&UNAUTHORIZED), reason)
             }
-            RefusalKind::Unauthentic => Refused::new(Problem::unauthorized("Bearer"), reason),
+            RefusalKind::Unauthentic => HttpRefusal::new(Problem::unauthorized("Bearer"), reason),
         }
     }
 }
 
-pub(super) fn unavailable(after: Duration, reason: impl Into<Cow<'static, str>>) -> Refused {
-    Refused::new(Problem::unavailable(after), reason)
+pub(super) fn unavailable(after: Duration, reason: impl Into<Cow<'static, str>>) -> HttpRefusal {
+    HttpRefusal::new(Problem::unavailable(after), reason)
 }
 
-pub(super) fn not_post() -> Refused {
-    Refused::new(Problem::method_not_allowed("POST, HEAD"), "only POST is received")
+pub(super) fn not_post() -> HttpRefusal {
+    HttpRefusal::new(Problem::method_not_allowed("POST, HEAD"), "only POST is received")
 }
 
-pub(super) fn too_fast(after: Duration) -> Refused {
-    Refused::new(Problem::too_many_requests(after), "faster than the source's rate_limit")
+pub(super) fn too_fast(after: Duration) -> HttpRefusal {
+    HttpRefusal::new(Problem::too_many_requests(after), "faster than the source's rate_limit")
 }
 
-fn untyped() -> Refused {
-    unsupported("the content type is missing, there twice, or not one")
+fn untyped() -> HttpRefusal {
+    unsupported("the content type is missing, repeated, or malformed")
 }
 
-fn unsupported(reason: &'static str) -> Refused {
-    Refused::new(Problem::new(&UNSUPPORTED_MEDIA_TYPE).detail(reason), reason)
+fn unsupported(reason: &'static str) -> HttpRefusal {
+    HttpRefusal::new(Problem::new(&UNSUPPORTED_MEDIA_TYPE).detail(reason), reason)
 }
 
-pub(super) fn malformed(reason: String) -> Refused {
-    Refused::new(Problem::new(&BAD_REQUEST).detail(reason.clone()), reason)
+pub(super) fn malformed(reason: String) -> HttpRefusal {
+    HttpRefusal::new(Problem::new(&BAD_REQUEST).detail(reason.clone()), reason)
 }
 
-impl From<Unread> for Refused {
+impl From<Unread> for HttpRefusal {
     fn from(unread: Unread) -> Self {
         match unread {
-            Unread::TooLarge => {
-                Refused::new(Problem::new(&CONTENT_TOO_LARGE), "the body is larger than max_body")
-            }
-            Unread::TooSlow => Refused::new(
+            Unread::TooLarge => HttpRefusal::new(
+                Problem::new(&CONTENT_TOO_LARGE),
+                "the body is larger than max_body",
+            ),
+            Unread::TooSlow => HttpRefusal::new(
                 Problem::new(&REQUEST_TIMEOUT),
                 "the body took longer than body_timeout",
             ),
-            Unread::Dripping => Refused::new(
+            Unread::BelowMinRate => HttpRefusal::new(
                 Problem::new(&REQUEST_TIMEOUT),
-                "the body proves nothing yet and comes more slowly than min_rate",
+                "the body is not authenticated yet and arrives more slowly than min_rate",
             ),
             Unread::NoMemory => unavailable(
                 SOON,
-                "the source's share of buffered, the memory for bodies, is used up",
+                "the source's share of `buffered`, the memory for bodies, is used up",
             ),
-            Unread::Broken(error) => malformed(format!("the body broke off: {error}")),
+            Unread::Aborted(error) => malformed(format!("the body broke off: {error}")),
         }
     }
 }
 
-impl From<InboxError> for Refused {
+impl From<InboxError> for HttpRefusal {
     fn from(error: InboxError) -> Self {
         let after = match error {
             InboxError::Busy => SOON,
-            InboxError::Full | InboxError::Unavailable(_) => LATER,
+            InboxError::Full | InboxError::Unavailable(_) => INBOX_RETRY,
         };
         unavailable(after, error.to_string())
     }

@@ -1,45 +1,45 @@
-//! A bounded resource that sources share: no source can take so much of it that the others are left with none.
+//! Fair shares of a bounded resource: no source can take so much that nothing is left for the others.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// A source may hold this many times as much as is free. Alone it gets seven eighths; of several busy ones each gets
-/// the same, and something is always left for one more.
-const GREED: usize = 7;
+/// Ratio of a source's largest holding to the free amount. A single source gets seven eighths; several busy ones get equal
+/// shares, and something is always left for one more.
+const HELD_PER_FREE: usize = 7;
 
-/// The resource, in whatever unit it is counted.
+/// Bounded resource, in any unit.
 pub(super) struct Shares {
-    /// As much as this every source may hold while there is any, whatever the others hold.
+    /// Amount that every source may hold as long as it is free, whatever the others hold.
     floor: usize,
-    /// How much all revocable shares may be together: half, but one of a floor's size always fits.
+    /// Limit for the sum of all revocable shares: half of the total, but at least the floor.
     revocable: usize,
-    state: Mutex<State>,
+    state: Mutex<SharesState>,
 }
 
-struct State {
+struct SharesState {
     free: usize,
-    /// The sum of all revocable shares.
+    /// Sum of all revocable shares.
     revocable: usize,
     next: u64,
-    accounts: HashMap<String, Account>,
+    accounts: HashMap<String, SourceUsage>,
 }
 
 #[derive(Default)]
-struct Account {
+struct SourceUsage {
     held: usize,
-    /// The sum of its revocable shares.
+    /// Sum of the source's revocable shares.
     revocable: usize,
-    /// The shares that can be taken away, by size and number.
+    /// Revocable shares, by size and number.
     shares: BTreeMap<(usize, u64), CancellationToken>,
 }
 
-/// There is no more for this source.
+/// Error: nothing is left for this source.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
-/// A part of the resource. It is given back when it is dropped.
+/// Share of the resource. Dropping it frees it.
 pub(super) struct Share {
     shares: Arc<Shares>,
     source: String,
@@ -50,19 +50,19 @@ pub(super) struct Share {
 
 impl Shares {
     pub(super) fn new(total: usize, floor: usize) -> Arc<Self> {
-        let state = State { free: total, revocable: 0, next: 0, accounts: HashMap::new() };
+        let state = SharesState { free: total, revocable: 0, next: 0, accounts: HashMap::new() };
         Arc::new(Shares { floor, revocable: floor.max(total / 2), state: Mutex::new(state) })
     }
 
-    /// A share of this size.
+    /// Takes a share of this size.
     pub(super) fn take(self: &Arc<Self>, source: &str, size: usize) -> Result<Share, Exhausted> {
         let mut share = self.open(source, false);
         share.grow(size)?;
         Ok(share)
     }
 
-    /// An empty share. One that is revocable is taken away when one that cannot be, or a smaller one of the same source, or
-    /// one of a source that holds less would not fit otherwise.
+    /// Creates an empty share. A revocable one is revoked if otherwise one that is not revocable, a smaller one of the same
+    /// source, or one of a source that holds less would not fit.
     pub(super) fn open(self: &Arc<Self>, source: &str, is_revocable: bool) -> Share {
         let mut state = self.lock();
         state.next += 1;
@@ -75,13 +75,13 @@ impl Shares {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SharesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// Books a share; with a token it is revocable.
+impl SharesState {
+    /// Adds a share; with a token it is revocable.
     fn hold(&mut self, source: &str, size: usize, number: u64, revoked: Option<CancellationToken>) {
         self.free -= size;
         let account = self.account(source);
@@ -93,7 +93,7 @@ impl State {
         }
     }
 
-    /// Strikes a share out, and returns its token if it was revocable.
+    /// Removes a share, and returns its token if it was revocable.
     fn release(&mut self, source: &str, size: usize, number: u64) -> Option<CancellationToken> {
         self.free += size;
         let account = self.account(source);
@@ -104,23 +104,23 @@ impl State {
         Some(revoked)
     }
 
-    fn account(&mut self, source: &str) -> &mut Account {
+    fn account(&mut self, source: &str) -> &mut SourceUsage {
         if !self.accounts.contains_key(source) {
-            self.accounts.insert(source.to_owned(), Account::default());
+            self.accounts.insert(source.to_owned(), SourceUsage::default());
         }
         self.accounts.get_mut(source).expect("it has just been inserted")
     }
 }
 
 impl Share {
-    /// Makes it larger, at the cost of revocable shares if there is no other way.
+    /// Enlarges the share, by revoking others if necessary.
     pub(super) fn grow(&mut self, more: usize) -> Result<(), Exhausted> {
         let mut state = self.shares.lock();
         if self.is_revoked() {
             return Err(Exhausted);
         }
         while !self.fits(more, &mut state) {
-            let (source, size, number) = self.victim(more, &state).ok_or(Exhausted)?;
+            let (source, size, number) = self.to_revoke(more, &state).ok_or(Exhausted)?;
             if let Some(revoked) = state.release(&source, size, number) {
                 revoked.cancel();
             }
@@ -131,19 +131,19 @@ impl Share {
         Ok(())
     }
 
-    fn fits(&self, more: usize, state: &mut State) -> bool {
-        let most = self.shares.floor.max(state.free.saturating_mul(GREED));
+    fn fits(&self, more: usize, state: &mut SharesState) -> bool {
+        let most = self.shares.floor.max(state.free.saturating_mul(HELD_PER_FREE));
         let held = state.account(&self.source).held;
         let is_within =
             self.revoked.is_none() || state.revocable.saturating_add(more) <= self.shares.revocable;
         is_within && more <= state.free && held.saturating_add(more) <= most
     }
 
-    /// The share that gives way to this one: the largest of the source that holds most of them, or else of its own source.
+    /// Selects the share to revoke for this one: the largest of the source with the most revocable shares, or else of its own.
     ///
-    /// Those of others give way while its source holds less than they do; up to the floor, also to what cannot be taken away
-    /// and to what is smaller.
-    fn victim(&self, more: usize, state: &State) -> Option<(String, usize, u64)> {
+    /// Shares of another source are revoked while this one holds less; up to the floor, also for a share that is not revocable
+    /// and for a smaller one.
+    fn to_revoke(&self, more: usize, state: &SharesState) -> Option<(String, usize, u64)> {
         let largest = |source: &str| {
             let (&(size, number), _) = state.accounts.get(source)?.shares.last_key_value()?;
             Some((source.to_owned(), size, number))
@@ -159,8 +159,8 @@ impl Share {
         others.or_else(|| largest(&self.source).filter(|&(_, size, _)| has_precedence(size)))
     }
 
-    /// From now on it cannot be taken away.
-    pub(super) fn keep(&mut self) -> Result<(), Exhausted> {
+    /// Makes the share permanent: it can no longer be revoked.
+    pub(super) fn make_permanent(&mut self) -> Result<(), Exhausted> {
         let mut state = self.shares.lock();
         if self.is_revoked() {
             return Err(Exhausted);
@@ -171,7 +171,7 @@ impl Share {
         Ok(())
     }
 
-    /// Fires when it is taken away; none if it cannot be.
+    /// Token that fires when the share is revoked; none if it is not revocable.
     pub(super) fn revoked(&self) -> Option<CancellationToken> {
         self.revoked.clone()
     }
@@ -246,10 +246,10 @@ mod tests {
         assert_eq!(newcomer.grow(40), Err(Exhausted), "it is not smaller");
         newcomer.grow(11).unwrap();
         assert!(large.revoked().unwrap().is_cancelled() && !small.is_revoked());
-        assert_eq!((large.grow(1), large.keep()), (Err(Exhausted), Err(Exhausted)));
+        assert_eq!((large.grow(1), large.make_permanent()), (Err(Exhausted), Err(Exhausted)));
         drop(large);
         assert_eq!(shares.lock().free, 119);
-        newcomer.keep().unwrap();
+        newcomer.make_permanent().unwrap();
         drop((small, newcomer));
         assert_all_free(&shares, 160);
     }
@@ -271,7 +271,7 @@ mod tests {
         drop(proven);
         for (source, size) in [("one", 3), ("two", 3), ("three", 3), ("five", 15)] {
             let mut genuine = open(&shares, source, size);
-            genuine.keep().unwrap();
+            genuine.make_permanent().unwrap();
         }
         assert!(
             flood.iter().filter(|share| share.is_revoked()).count() <= 4,

@@ -1,4 +1,4 @@
-//! What the operations refer to by name: schemas, bodies, headers, answers, keys.
+//! Components of the OpenAPI document: schemas, bodies, headers, responses, security schemes.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use contract::catalog::{BodyModel, EventRow, HookRow, Table};
 use contract::event::Dialect;
 use contract::hook::RemoteError;
 use serde_json::{Value, json};
-use server::problem::{self, Kind, Problem};
+use server::problem::{self, Problem, ProblemKind};
 use source::{Fact, FieldLocators, HeaderLocator, Source};
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
@@ -20,12 +20,12 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::described_source::FIRST;
-use crate::ingress::answer::Answer;
+use crate::ingress::accepted::AcceptedBody;
 
 pub(super) const JSON: &str = "application/json";
 
-/// The answers to a delivery besides success.
-pub(super) const REFUSALS: [&Kind; 8] = [
+/// Refusals of a delivery.
+pub(super) const REFUSALS: [&ProblemKind; 8] = [
     &problem::BAD_REQUEST,
     &problem::UNAUTHORIZED,
     &problem::METHOD_NOT_ALLOWED,
@@ -36,30 +36,30 @@ pub(super) const REFUSALS: [&Kind; 8] = [
     &problem::UNAVAILABLE,
 ];
 
-/// What a header says.
-fn says(fact: Fact) -> &'static str {
+/// Description of the header of a fact.
+fn header_description(fact: Fact) -> &'static str {
     match fact {
         Fact::MessageId => {
-            "The sender's id for the message, the same on every resend: duplicates are recognised by it. Without it the SHA-256 of the body is the id."
+            "The sender's id for the message, the same on every resend: duplicates are detected by it. Without it the SHA-256 of the body is the id."
         }
         Fact::ClientId => {
-            "The sender's id for the client account. Required if the source lists the client ids it takes."
+            "The sender's id for the client account. Required if the source lists the client ids it accepts."
         }
         Fact::User => "The user who caused the event, if there is one.",
         Fact::EventType => "The event's name.",
-        Fact::EventTime => "When the event happened.",
+        Fact::EventTime => "The time of the event.",
         Fact::SpecVersion => "The version of the format.",
     }
 }
 
-/// What an event is called where dialects meet: its dialect and its name, with the version from the second on.
+/// Name of an event across dialects: its dialect and its name, with the version from the second on.
 pub(super) fn name(row: &EventRow) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '.' };
     let name: String = row.name.chars().map(plain).collect();
     format!("{}_{name}{}", row.dialect, suffix(row))
 }
 
-/// What an event is called within its dialect.
+/// Name of an event within its dialect.
 pub(super) fn short_name(row: &EventRow) -> String {
     format!("{}{}", row.name, suffix(row))
 }
@@ -71,7 +71,7 @@ fn suffix(row: &EventRow) -> String {
     }
 }
 
-/// The name of the body that may be any event of a dialect in a version.
+/// Name of the body that may be any event of a dialect in a version.
 pub(super) fn any_name(dialect: Dialect, version: Option<u16>) -> String {
     match version {
         None => format!("{dialect}_any"),
@@ -79,64 +79,64 @@ pub(super) fn any_name(dialect: Dialect, version: Option<u16>) -> String {
     }
 }
 
-/// What the model's doc comment says.
+/// Description from the model's doc comment.
 pub(super) fn description(row: &EventRow) -> String {
     let (_, schema) = (row.schema)();
     let schema = serde_json::to_value(schema).unwrap_or_default();
     schema["description"].as_str().unwrap_or(row.name).to_owned()
 }
 
-/// Two different schemas under one name. OpenAPI knows types by name only, so one would silently replace the other.
+/// Two different schemas with one name. OpenAPI identifies types by name only, so one would silently replace the other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "two types are both called `{schema}` in the OpenAPI document: one of {first} and one of {second}; rename one with #[schema(as = …)]"
+    "two types are both named `{schema}` in the OpenAPI document: one of {first} and one of {second}; rename one with #[schema(as = …)]"
 )]
 pub struct SchemaClash {
-    /// The name that both have.
+    /// Name of both schemas.
     pub schema: String,
-    /// Where the first is used.
+    /// User of the first.
     pub first: String,
-    /// Where the second is used.
+    /// User of the second.
     pub second: String,
 }
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
-/// The schemas of what is received and answered; those of hooks only if any are received.
+/// Schemas of requests and responses; those of hooks only if there is a hook route.
 pub(super) fn schemas(catalog: &Table, with_hooks: bool) -> Result<Schemas, SchemaClash> {
-    let mut found = Found::default();
-    found.add_type::<Answer>("the answers")?;
-    found.add_type::<Problem>("the problems")?;
+    let mut collector = SchemaCollector::default();
+    collector.add_type::<AcceptedBody>("the responses to deliveries")?;
+    collector.add_type::<Problem>("the problem documents")?;
     for row in catalog.events() {
         let owner = format!("{} (handled by {})", row.name, row.handler);
         let mut schemas = vec![(row.schema)()];
         (row.referred)(&mut schemas);
-        found.add(&owner, schemas)?;
+        collector.add(&owner, schemas)?;
     }
     if with_hooks {
-        found.add_type::<RemoteError>("the failures of hooks")?;
+        collector.add_type::<RemoteError>("the failures of hooks")?;
         for (owner, body) in catalog.hooks().flat_map(sides) {
             let mut schemas = vec![(body.schema)()];
             (body.referred)(&mut schemas);
-            found.add(&owner, schemas)?;
+            collector.add(&owner, schemas)?;
         }
     }
-    Ok(found.schemas)
+    Ok(collector.schemas)
 }
 
-/// The models of both sides of a hook, each with its owner for messages.
+/// Request and response model of a hook, each with its owner for messages.
 fn sides(row: &HookRow) -> [(String, BodyModel); 2] {
     let owner = |side| format!("{side} of hook {} (in {})", row.id, row.claimant());
     [(owner("the request"), row.request), (owner("the response"), row.response)]
 }
 
 #[derive(Default)]
-struct Found {
+struct SchemaCollector {
     schemas: Schemas,
     owners: BTreeMap<String, String>,
 }
 
-impl Found {
+impl SchemaCollector {
     fn add_type<T: ToSchema>(&mut self, owner: &str) -> Result<(), SchemaClash> {
         let mut schemas = vec![(T::name().into_owned(), <T as PartialSchema>::schema())];
         T::schemas(&mut schemas);
@@ -156,9 +156,9 @@ impl Found {
     }
 }
 
-/// The headers of a delivery: those that differ from event to event in full, the others by reference.
+/// Headers of a delivery: those that differ between events in full, the others by reference.
 ///
-/// Each operation has an id of its own as its sample, lest one event be taken for another's duplicate.
+/// Each operation has a different message id as its sample, so that one event is not taken for another's duplicate.
 pub(super) fn headers(
     places: &FieldLocators,
     id: &str,
@@ -177,7 +177,7 @@ pub(super) fn headers(
     (own, shared)
 }
 
-/// The headers of these places under the names by which [`headers`] refers to them.
+/// Headers of all field locators, under the names by which [`headers`] refers to them.
 pub(super) fn parameters<'p>(
     all: impl Iterator<Item = &'p FieldLocators>,
 ) -> BTreeMap<String, RefOr<Parameter>> {
@@ -192,7 +192,7 @@ pub(super) fn parameters<'p>(
     .collect()
 }
 
-/// Two sources may read different facts from headers of one name.
+/// Name of a header parameter. It includes the fact, since two sources may read different facts from one header.
 fn parameter_name(fact: Fact, header: &HeaderLocator) -> String {
     format!("{fact:?}_{}", header.name)
 }
@@ -207,7 +207,7 @@ fn header_parameter(
         .name(&*header.spelling)
         .parameter_in(ParameterIn::Header)
         .required(if required { Required::True } else { Required::False })
-        .description(Some(says(fact)))
+        .description(Some(header_description(fact)))
         .example(match fact {
             Fact::SpecVersion => Some("1.0".into()),
             Fact::ClientId if required => Some("/example".into()),
@@ -264,33 +264,33 @@ fn schema_of(row: &EventRow) -> Ref {
     Ref::from_schema_name((row.schema)().0)
 }
 
-/// The sample; as text if it is not JSON.
+/// Sample of an event; as text if it is not JSON.
 fn example(row: &EventRow) -> Value {
     serde_json::from_str(row.example).unwrap_or_else(|_| row.example.into())
 }
 
-/// One answer for each kind of refusal, and the one for success.
+/// One response for each kind of refusal, and the one for success.
 pub(super) fn responses() -> BTreeMap<String, RefOr<Response>> {
     let refusals = REFUSALS.into_iter().chain([&problem::NOT_IMPLEMENTED]);
     let refusals = refusals.map(|kind| (refusal_name(kind), refusal(kind).into()));
     refusals.chain([("Accepted".to_owned(), accepted().into())]).collect()
 }
 
-/// The reference to the answer for a kind of refusal.
-pub(super) fn refusal_ref(kind: &Kind) -> Ref {
+/// Reference to the response for a kind of refusal.
+pub(super) fn refusal_ref(kind: &ProblemKind) -> Ref {
     Ref::from_response_name(refusal_name(kind))
 }
 
-fn refusal_name(kind: &Kind) -> String {
+fn refusal_name(kind: &ProblemKind) -> String {
     kind.status.canonical_reason().unwrap_or(kind.title).replace(' ', "")
 }
 
-/// The reference to the answer for success.
+/// Reference to the response for success.
 pub(super) fn accepted_ref() -> Ref {
     Ref::from_response_name("Accepted")
 }
 
-/// The reference to a body.
+/// Reference to a body.
 pub(super) fn body_ref(name: &str) -> Ref {
     reference("requestBodies", name)
 }
@@ -302,19 +302,19 @@ fn accepted() -> Response {
         (status.to_owned(), example)
     };
     let content = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name(Answer::name())))
+        .schema(Some(Ref::from_schema_name(AcceptedBody::name())))
         .examples_from_iter([
-            example("accepted", "Seen for the first time"),
-            example("duplicate", "Seen before"),
+            example("accepted", "New delivery"),
+            example("duplicate", "Duplicate"),
         ])
         .build();
     ResponseBuilder::new()
-        .description("The delivery is kept; it need not be sent again.")
+        .description("The delivery is stored; it need not be sent again.")
         .content(JSON, content)
         .build()
 }
 
-fn refusal(kind: &Kind) -> Response {
+fn refusal(kind: &ProblemKind) -> Response {
     let status = kind.status.as_u16();
     let example = json!({"type": kind.uri, "title": kind.title, "status": status});
     let content = ContentBuilder::new()
@@ -330,30 +330,31 @@ fn refusal(kind: &Kind) -> Response {
 }
 
 fn header_of(name: &str) -> utoipa::openapi::Header {
-    let (schema, says) = match name {
-        "Retry-After" => (Type::Integer, "After how many seconds to send it again."),
-        "Allow" => (Type::String, "The methods that the path takes."),
-        _ => (Type::String, "What would prove the sender."),
+    let (schema, description) = match name {
+        "Retry-After" => (Type::Integer, "The seconds after which to send the request again."),
+        "Allow" => (Type::String, "The methods that the path accepts."),
+        _ => (Type::String, "The authentication scheme that the path accepts."),
     };
     let schema = Object::with_type(SchemaType::new(schema));
-    HeaderBuilder::new().schema(Some(schema)).description(Some(says)).build()
+    HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
 }
 
 pub(super) fn bearer(source: &Source) -> SecurityScheme {
-    let says = format!(
+    let description = format!(
         "A bearer key of the source `{}` ({}, {}).",
         source.name, source.dialect, source.environment
     );
-    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(says)).build();
+    let scheme =
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
     SecurityScheme::Http(scheme)
 }
 
-/// The schema of any JSON.
+/// Schema of any JSON value.
 pub(super) fn any_json() -> Object {
     Object::with_type(SchemaType::AnyValue)
 }
 
-/// The schema of plain text.
+/// Schema of plain text.
 pub(super) fn text() -> Object {
     Object::with_type(Type::String)
 }

@@ -1,19 +1,19 @@
-//! A source as the document describes it.
+//! Source as described in the OpenAPI document.
 
 use contract::catalog::{EventRow, Table};
 use source::{Source, is_secret};
 
-/// The version that a path without one stands for.
+/// Version of a path without a version.
 pub(super) const FIRST: u16 = 1;
 
-/// A source as the document shows it.
+/// Source as described in the document.
 pub(super) struct DescribedSource<'a> {
     pub(super) source: &'a Source,
-    /// Its path, without what is secret in it.
+    /// Its path, with secret segments replaced by parameters.
     pub(super) path: String,
-    /// The path parameters that stand for the secret segments.
+    /// Path parameters that replace the secret segments.
     pub(super) keys: Vec<String>,
-    /// Whether it has to be told apart from other sources.
+    /// True if there are other sources, so that tags need its name.
     pub(super) named: bool,
 }
 
@@ -31,7 +31,7 @@ impl<'a> DescribedSource<'a> {
         DescribedSource { source, path: segments.join("/"), keys, named: sources > 1 }
     }
 
-    /// A tag of this source.
+    /// Tag of this source.
     pub(super) fn tag(&self, tag: &str) -> String {
         if self.named { format!("{}: {tag}", self.source.name) } else { tag.to_owned() }
     }
@@ -41,7 +41,7 @@ impl<'a> DescribedSource<'a> {
     }
 }
 
-/// The name of the module that the handler is in; the dialect's if it is in none.
+/// Family of an event: the module of its handler; the dialect if it is in none.
 pub(super) fn family(row: &EventRow) -> String {
     let path = row.handler.split_once('<').map_or(row.handler, |(path, _)| path);
     let segments: Vec<&str> = path.split("::").collect();

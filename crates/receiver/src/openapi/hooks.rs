@@ -1,9 +1,9 @@
-//! The part of the document that describes Process Hooks: what is asked, what is answered, and the callback in between.
+//! Process Hooks in the OpenAPI document: request, response and the callback in between.
 
 use contract::catalog::{BodyModel, HookRow, Table, segment};
 use contract::hook::RemoteError;
 use serde_json::Value;
-use server::problem::{self, Kind};
+use server::problem::{self, ProblemKind};
 use source::{HookRoute, Unhandled};
 use utoipa::ToSchema;
 use utoipa::openapi::path::{
@@ -15,11 +15,11 @@ use utoipa::openapi::{Content, ContentBuilder, Ref, Required, Response, Response
 use super::components::{self, JSON};
 use super::operations::{first_sentence, requirement};
 
-/// The tag of a site's hooks.
+/// Tag of hooks.
 pub(super) const HOOKS: &str = "hooks";
 
-/// The refusals of a call, besides the hook's own failures.
-const REFUSALS: [&Kind; 7] = [
+/// Refusals of a call, besides the hook's own failures.
+const REFUSALS: [&ProblemKind; 7] = [
     &problem::BAD_REQUEST,
     &problem::UNAUTHORIZED,
     &problem::METHOD_NOT_ALLOWED,
@@ -29,20 +29,20 @@ const REFUSALS: [&Kind; 7] = [
     &problem::UNAVAILABLE,
 ];
 
-/// Each hook by its id, and the single URL.
-pub(super) fn paths(catalog: &Table, site: &HookRoute, tag: &str) -> Vec<(String, PathItem)> {
+/// Paths of a hook route: one for each hook, and the single URL.
+pub(super) fn paths(catalog: &Table, route: &HookRoute, tag: &str) -> Vec<(String, PathItem)> {
     let mut paths: Vec<_> = catalog
         .hooks()
-        .map(|row| (format!("{}/{}", site.path, segment(row.id)), call(row, site, tag)))
+        .map(|row| (format!("{}/{}", route.path, segment(row.id)), call(row, route, tag)))
         .collect();
-    paths.push((site.path.clone(), any(site, tag)));
+    paths.push((route.path.clone(), any(route, tag)));
     paths
 }
 
-fn call(row: &HookRow, site: &HookRoute, tag: &str) -> PathItem {
+fn call(row: &HookRow, route: &HookRoute, tag: &str) -> PathItem {
     let description = description(row).unwrap_or_else(|| row.id.to_owned());
-    let operation = exchange(site, tag, Some(row.id))
-        .operation_id(Some(format!("{}_{}", site.source.name, row.id)))
+    let operation = exchange(route, tag, Some(row.id))
+        .operation_id(Some(format!("{}_{}", route.source.name, row.id)))
         .summary(Some(first_sentence(&description)))
         .description(Some(description))
         .request_body(Some(
@@ -52,13 +52,13 @@ fn call(row: &HookRow, site: &HookRoute, tag: &str) -> PathItem {
                 .build(),
         ))
         .response("200", response("The hook's response.", &row.response, row.example_response))
-        .callback("proceed", callback(row, site));
+        .callback("proceed", callback(row, route));
     PathItem::new(HttpMethod::Post, operation)
 }
 
-/// Any hook, told apart by its header.
-fn any(site: &HookRoute, tag: &str) -> PathItem {
-    let says = match site.unhandled {
+/// Operation of the single URL, which takes any hook by its header.
+fn any(route: &HookRoute, tag: &str) -> PathItem {
+    let description = match route.unhandled {
         Unhandled::PassThrough => {
             "A hook that no handler takes is answered by the vendor's own logic."
         }
@@ -68,29 +68,31 @@ fn any(site: &HookRoute, tag: &str) -> PathItem {
     let body =
         RequestBodyBuilder::new().required(Some(Required::True)).content(JSON, json()).build();
     let ok = ResponseBuilder::new().description("The hook's response.").content(JSON, json());
-    let operation = exchange(site, tag, None)
-        .operation_id(Some(format!("{}_any_hook", site.source.name)))
-        .summary(Some("Any hook, told apart by X-DirectScale-RequestName"))
-        .description(Some(says))
+    let operation = exchange(route, tag, None)
+        .operation_id(Some(format!("{}_any_hook", route.source.name)))
+        .summary(Some("Any hook, identified by X-DirectScale-RequestName"))
+        .description(Some(description))
         .request_body(Some(body))
         .response("200", ok);
     PathItem::new(HttpMethod::Post, operation)
 }
 
-/// What every call has: key, headers, and the answers to one that fails.
-fn exchange(site: &HookRoute, tag: &str, hook: Option<&str>) -> OperationBuilder {
+/// Common part of all calls: key, headers, and the responses to failures.
+fn exchange(route: &HookRoute, tag: &str, hook: Option<&str>) -> OperationBuilder {
     let operation = headers(hook)
         .into_iter()
         .fold(OperationBuilder::new(), |operation, header| operation.parameter(header));
     let failed =
         ContentBuilder::new().schema(Some(Ref::from_schema_name(RemoteError::name()))).build();
     let failed = ResponseBuilder::new()
-        .description("The hook has failed, or the vendor's own logic has: then its own body.")
+        .description(
+            "The hook failed, or the vendor's own logic failed; then the body is the vendor's.",
+        )
         .content(JSON, failed);
     let operation = REFUSALS.iter().fold(operation.tag(tag), |operation, kind| {
         operation.response(kind.status.as_str(), components::refusal_ref(kind))
     });
-    let operation = match site.unhandled {
+    let operation = match route.unhandled {
         Unhandled::PassThrough => operation,
         Unhandled::Refuse => operation.response(
             problem::NOT_IMPLEMENTED.status.as_str(),
@@ -98,40 +100,45 @@ fn exchange(site: &HookRoute, tag: &str, hook: Option<&str>) -> OperationBuilder
         ),
     };
     let operation = operation.response("500", failed);
-    match site.source.auth.bearer.is_empty() {
+    match route.source.auth.bearer.is_empty() {
         true => operation,
-        false => operation.security(requirement(&site.source.name)),
+        false => operation.security(requirement(&route.source.name)),
     }
 }
 
 fn headers(hook: Option<&str>) -> [ParameterBuilder; 3] {
-    let header = |name: &str, says: &str, required: bool, example: &str| {
+    let header = |name: &str, description: &str, required: bool, example: &str| {
         ParameterBuilder::new()
             .name(name)
             .parameter_in(ParameterIn::Header)
             .required(if required { Required::True } else { Required::False })
-            .description(Some(says))
+            .description(Some(description))
             .example(Some(example.into()))
             .schema(Some(components::text()))
     };
     [
-        header("X-DirectScale-CallbackToken", "Lets the callback run once.", true, "token-1"),
+        header("X-DirectScale-CallbackToken", "Token that permits one callback.", true, "token-1"),
         header(
             "X-DirectScale-RequestName",
             "The hook's id; if the path has one too, the same.",
             hook.is_none(),
             hook.unwrap_or("Autoships.CreateAutoship"),
         ),
-        header("X-DirectScale-User", "On whose behalf it is called.", false, "jsmith"),
+        header(
+            "X-DirectScale-User",
+            "The user on whose behalf the hook is called.",
+            false,
+            "jsmith",
+        ),
     ]
 }
 
-/// The vendor's own logic, which a handler may run once.
-fn callback(row: &HookRow, site: &HookRoute) -> Callback {
+/// Callback to the vendor's own logic, which a handler may run once.
+fn callback(row: &HookRow, route: &HookRoute) -> Callback {
     let [token, ..] = headers(Some(row.id));
-    let base = site.api.as_ref().map_or_else(|| "{callback_url}".to_owned(), |api| api.origin());
+    let base = route.api.as_ref().map_or_else(|| "{callback_url}".to_owned(), |api| api.origin());
     let operation = OperationBuilder::new()
-        .operation_id(Some(format!("{}_{}_callback", site.source.name, row.id)))
+        .operation_id(Some(format!("{}_{}_callback", route.source.name, row.id)))
         .summary(Some("The vendor's own logic, when the handler proceeds"))
         .parameter(token)
         .request_body(Some(
@@ -141,13 +148,13 @@ fn callback(row: &HookRow, site: &HookRoute) -> Callback {
                 .build(),
         ))
         .response("200", response("The response.", &row.response, row.example_response))
-        .response("500", Response::new("It has failed; its body becomes the hook's answer."));
+        .response("500", Response::new("It failed; its body becomes the hook's response."));
     let item = PathItem::new(HttpMethod::Post, operation);
     Callback::from([(format!("{base}/api/extension/hooks/{}", row.id), item.into())])
 }
 
-fn response(says: &str, body: &BodyModel, example: &str) -> Response {
-    ResponseBuilder::new().description(says).content(JSON, content(body, example)).build()
+fn response(description: &str, body: &BodyModel, example: &str) -> Response {
+    ResponseBuilder::new().description(description).content(JSON, content(body, example)).build()
 }
 
 fn content(body: &BodyModel, example: &str) -> Content {
@@ -156,7 +163,7 @@ fn content(body: &BodyModel, example: &str) -> Content {
     ContentBuilder::new().schema(Some(schema)).example(Some(example)).build()
 }
 
-/// What the hook's doc comment says.
+/// Description from the hook's doc comment.
 fn description(row: &HookRow) -> Option<String> {
     let schema = serde_json::to_value((row.about)()).unwrap_or_default();
     schema["description"].as_str().map(str::to_owned)

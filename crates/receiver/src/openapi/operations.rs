@@ -1,4 +1,4 @@
-//! The operations of the document: what the receiver takes, what it says of itself, what the emitter sends.
+//! Operations of the OpenAPI document: deliveries, health and metrics, and the emitter's requests.
 
 use contract::catalog::EventRow;
 use server::problem;
@@ -13,104 +13,112 @@ use utoipa::openapi::{
 use super::components::{self, REFUSALS};
 use super::described_source::{DescribedSource, family};
 
-/// The tag of paths that take any event.
+/// Tag of paths that accept any event.
 pub(super) const ANY: &str = "any event";
 
-/// The tag of the emitter's side.
+/// Tag of the emitter's requests.
 pub(super) const SENT: &str = "sent by the emitter";
 
-/// The tag of what the receiver says of itself.
+/// Tag of health checks and metrics.
 pub(super) const HEALTH: &str = "health and metrics";
 
-/// One event at its own path.
-pub(super) fn receive(site: &DescribedSource<'_>, row: &EventRow) -> PathItem {
+/// Operation of one event at its own path.
+pub(super) fn receive(described: &DescribedSource<'_>, row: &EventRow) -> PathItem {
     let description = components::description(row);
     let (body, id) = (components::name(row), components::short_name(row));
-    let operation = delivery(OperationBuilder::new(), site, &body, &id, Some(row.name))
-        .tag(site.tag(&family(row)))
+    let operation = delivery(OperationBuilder::new(), described, &body, &id, Some(row.name))
+        .tag(described.tag(&family(row)))
         .summary(Some(first_sentence(&description)))
         .description(Some(description));
     PathItem::new(HttpMethod::Post, operation)
 }
 
-/// Any event of any version at the single URL.
-pub(super) fn receive_any(site: &DescribedSource<'_>) -> PathItem {
-    let body = components::any_name(site.source.dialect, None);
-    let operation = delivery(OperationBuilder::new(), site, &body, "any", None)
-        .tag(site.tag(ANY))
-        .summary(Some("Any event, told apart by its name"))
-        .description(Some(naming(&site.source.locators)));
+/// Operation of any event of any version at the single URL.
+pub(super) fn receive_any(described: &DescribedSource<'_>) -> PathItem {
+    let body = components::any_name(described.source.dialect, None);
+    let operation = delivery(OperationBuilder::new(), described, &body, "any", None)
+        .tag(described.tag(ANY))
+        .summary(Some("Any event, identified by its name"))
+        .description(Some(event_name_location(&described.source.locators)));
     PathItem::new(HttpMethod::Post, operation)
 }
 
-/// Where the name of an event is looked for.
-fn naming(places: &FieldLocators) -> String {
-    let named = places.at(Fact::EventType).iter().map(|place| match place {
+/// Description of the field locators of the event name.
+fn event_name_location(places: &FieldLocators) -> String {
+    let named = places.at(Fact::EventType).iter().map(|locator| match locator {
         FieldLocator::Header(header) => format!("the header `{}`", header.spelling),
         FieldLocator::Body(path) => format!("`{path}` in the body"),
     });
     match named.collect::<Vec<_>>().join(" or else ").as_str() {
-        "" => "Nothing says which event it is: it is kept for whoever looks at the inbox.".into(),
+        "" => "The request does not name its event: it is stored in the inbox without a handler."
+            .into(),
         named => {
-            format!("The event's name is {named}. One that no handler takes is kept all the same.")
+            format!(
+                "The event's name is {named}. An event that no handler takes is stored all the same."
+            )
         }
     }
 }
 
-/// Any event of one version at that version's single URL.
-pub(super) fn receive_any_of(site: &DescribedSource<'_>, version: u16) -> PathItem {
-    let operation = versioned(OperationBuilder::new(), site, version, "any")
-        .summary(Some(format!("Any event in version {version}, told apart by its name")));
+/// Operation of any event of one version at that version's single URL.
+pub(super) fn receive_any_of(described: &DescribedSource<'_>, version: u16) -> PathItem {
+    let operation = versioned(OperationBuilder::new(), described, version, "any")
+        .summary(Some(format!("Any event in version {version}, identified by its name")));
     PathItem::new(HttpMethod::Post, operation)
 }
 
-/// Any event of one version at its own path, as a template.
-pub(super) fn receive_named(site: &DescribedSource<'_>, version: u16, names: &[&str]) -> PathItem {
+/// Operation of any event of one version at its own path, as a template.
+pub(super) fn receive_named(
+    described: &DescribedSource<'_>,
+    version: u16,
+    names: &[&str],
+) -> PathItem {
     let event = ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(names.iter().copied()))
         .build();
     let event = path_parameter("event", "The event's name, matched without regard to case.")
         .schema(Some(event));
-    let operation = versioned(OperationBuilder::new().parameter(event), site, version, "named")
-        .summary(Some(format!("One event in version {version}")))
-        .description(Some("The same as the event's own path, with the version pinned."));
+    let operation =
+        versioned(OperationBuilder::new().parameter(event), described, version, "named")
+            .summary(Some(format!("One event in version {version}")))
+            .description(Some("The same as the event's own path, with the version pinned."));
     PathItem::new(HttpMethod::Post, operation)
 }
 
 fn versioned(
     operation: OperationBuilder,
-    site: &DescribedSource<'_>,
+    described: &DescribedSource<'_>,
     version: u16,
     id: &str,
 ) -> OperationBuilder {
-    let body = components::any_name(site.source.dialect, Some(version));
-    delivery(operation, site, &body, &format!("{id}_v{version}"), None).tag(site.tag(ANY))
+    let body = components::any_name(described.source.dialect, Some(version));
+    delivery(operation, described, &body, &format!("{id}_v{version}"), None).tag(described.tag(ANY))
 }
 
-/// What every delivery has: keys, headers, a body, the answers.
+/// Common part of all deliveries: keys, headers, body and responses.
 fn delivery(
     operation: OperationBuilder,
-    site: &DescribedSource<'_>,
+    described: &DescribedSource<'_>,
     body: &str,
     id: &str,
     event: Option<&str>,
 ) -> OperationBuilder {
-    let operation = site.keys.iter().fold(operation, |operation, key| {
+    let operation = described.keys.iter().fold(operation, |operation, key| {
         let key =
             path_parameter(key, "The secret part of the path.").schema(Some(components::text()));
         operation.parameter(key)
     });
-    let operation = exchange(operation, &site.source.locators, body, id, event)
-        .operation_id(Some(format!("{}_{id}", site.source.name)))
-        .responses(answers(site.source.accepted_status));
-    if site.source.auth.bearer.is_empty() {
+    let operation = exchange(operation, &described.source.locators, body, id, event)
+        .operation_id(Some(format!("{}_{id}", described.source.name)))
+        .responses(answers(described.source.accepted_status));
+    if described.source.auth.bearer.is_empty() {
         return operation;
     }
-    operation.security(requirement(&site.source.name))
+    operation.security(requirement(&described.source.name))
 }
 
-/// The headers and the body of a delivery.
+/// Headers and body of a delivery.
 fn exchange(
     operation: OperationBuilder,
     places: &FieldLocators,
@@ -139,15 +147,15 @@ pub(super) fn requirement(scheme: &str) -> SecurityRequirement {
     SecurityRequirement::new(scheme, std::iter::empty::<String>())
 }
 
-fn path_parameter(name: &str, says: &str) -> ParameterBuilder {
+fn path_parameter(name: &str, description: &str) -> ParameterBuilder {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
-        .description(Some(says))
+        .description(Some(description))
 }
 
-/// What the emitter sends for an event, and what it makes of the answer.
+/// The emitter's request for an event, and its reading of the response.
 pub(super) fn send(row: &EventRow) -> PathItem {
     let description = components::description(row);
     let name = components::name(row);
@@ -167,13 +175,13 @@ pub(super) fn send(row: &EventRow) -> PathItem {
 const TEXT: &str = "text/plain";
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
-/// The paths that belong to no source.
+/// Operations that belong to no source.
 pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
     let unavailable = (problem::UNAVAILABLE.status, components::refusal_ref(&problem::UNAVAILABLE));
     let login = (problem::UNAUTHORIZED.status, components::refusal_ref(&problem::UNAUTHORIZED));
-    let plain = |id: &str, media: &str, summary: &str, says: &str| {
+    let plain = |id: &str, media: &str, summary: &str, description: &str| {
         let ok = ResponseBuilder::new()
-            .description(says)
+            .description(description)
             .content(media, ContentBuilder::new().schema(Some(components::text())).build());
         OperationBuilder::new()
             .operation_id(Some(id))
@@ -182,8 +190,8 @@ pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
             .response("200", ok)
     };
     let get = |operation: OperationBuilder| PathItem::new(HttpMethod::Get, operation);
-    let healthz = plain("healthz", TEXT, "Is the process alive?", "It is.");
-    let readyz = plain("readyz", TEXT, "Can deliveries be kept?", "They can.")
+    let healthz = plain("healthz", TEXT, "Liveness probe", "The process is alive.");
+    let readyz = plain("readyz", TEXT, "Readiness probe", "Deliveries can be accepted.")
         .response(unavailable.0.as_str(), unavailable.1);
     let metrics = plain(
         "metrics",
@@ -196,7 +204,7 @@ pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
     [("/healthz", get(healthz)), ("/readyz", get(readyz)), ("/metrics", get(metrics))]
 }
 
-/// The first sentence of a description, without its full stop and line breaks.
+/// First sentence of a description, without its full stop and line breaks.
 pub(super) fn first_sentence(description: &str) -> String {
     let paragraph = description.split("\n\n").next().unwrap_or_default();
     let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! When each accepted key was last used: noted in memory, kept in the inbox from time to time, shown as a metric.
+//! Last use of each accepted key: noted in memory, saved to the inbox periodically, published as a metric.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,58 +10,58 @@ use source::Source;
 use telemetry::Metrics;
 use tracing::warn;
 
-/// The keys of the running receiver, and what the inbox knows of them.
+/// Keys of the running receiver, with their times in the inbox.
 pub(super) struct KeyTimes {
     sources: Vec<Arc<Source>>,
-    kept: Kept,
+    stored: StoredTimes,
 }
 
-/// The times by source and fingerprint; absent if the key was never used.
-type Kept = BTreeMap<(String, String), Timestamp>;
+/// Times by source and fingerprint; absent if the key was never used.
+type StoredTimes = BTreeMap<(String, String), Timestamp>;
 
 impl KeyTimes {
-    /// Begins with what the inbox remembers from earlier runs.
+    /// Loads the times of earlier runs from the inbox.
     pub(super) async fn load(sources: Vec<Arc<Source>>, inbox: &dyn Inbox) -> Result<Self> {
-        Ok(KeyTimes { sources, kept: times(inbox.keys().await?).collect() })
+        Ok(KeyTimes { sources, stored: times(inbox.keys().await?).collect() })
     }
 
-    /// Keeps the times of what was used since the last call; a failure is made up for by the next.
-    pub(super) async fn keep(&mut self, inbox: &dyn Inbox, metrics: &Metrics) {
-        let news = self.news();
-        for key in &news {
+    /// Saves the uses since the last call; after a failure the next call saves them.
+    pub(super) async fn save(&mut self, inbox: &dyn Inbox, metrics: &Metrics) {
+        let unsaved = self.unsaved();
+        for key in &unsaved {
             metrics.key(&key.source, &key.key, Some(key.last_used));
         }
-        if news.is_empty() {
+        if unsaved.is_empty() {
             return;
         }
-        match inbox.note_keys(news.clone()).await {
-            Ok(()) => self.kept.extend(times(news)),
-            Err(error) => warn!(%error, "cannot keep when keys were used"),
+        match inbox.note_keys(unsaved.clone()).await {
+            Ok(()) => self.stored.extend(times(unsaved)),
+            Err(error) => warn!(%error, "cannot save the keys' last uses"),
         }
     }
 
-    /// Shows every accepted key in the metrics, also if it was never used.
-    pub(super) fn show(&self, metrics: &Metrics) {
+    /// Publishes every accepted key in the metrics, even if it was never used.
+    pub(super) fn publish(&self, metrics: &Metrics) {
         for (source, key, _) in self.keys() {
-            let kept = self.kept.get(&(source.clone(), key.clone()));
-            metrics.key(&source, &key, kept.copied());
+            let stored = self.stored.get(&(source.clone(), key.clone()));
+            metrics.key(&source, &key, stored.copied());
         }
     }
 
-    /// The keys that were used later than the inbox knows.
-    fn news(&self) -> Vec<KeyUse> {
+    /// Uses of keys that are later than those in the inbox.
+    fn unsaved(&self) -> Vec<KeyUse> {
         let used = self.keys().filter_map(|(source, key, last_used)| {
             Some(KeyUse { source, key, last_used: last_used? })
         });
-        used.filter(|key| !self.is_kept(key)).collect()
+        used.filter(|key| !self.is_stored(key)).collect()
     }
 
-    fn is_kept(&self, key: &KeyUse) -> bool {
-        let kept = self.kept.get(&(key.source.clone(), key.key.clone()));
-        kept.is_some_and(|kept| *kept >= key.last_used)
+    fn is_stored(&self, key: &KeyUse) -> bool {
+        let stored = self.stored.get(&(key.source.clone(), key.key.clone()));
+        stored.is_some_and(|stored| *stored >= key.last_used)
     }
 
-    /// Every accepted key with its source and when this process last saw it used.
+    /// Iterates over the accepted keys, each with its source and its last use in this process.
     fn keys(&self) -> impl Iterator<Item = (String, String, Option<Timestamp>)> {
         self.sources.iter().flat_map(|source| {
             let named =

@@ -1,4 +1,4 @@
-//! The permits of connections: when all are taken, the connection that can best be spared gives way to the next one.
+//! Connection permits: at the limit, a new connection evicts the least valuable one.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,79 +6,83 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// All permits.
-pub(super) struct Permits(Mutex<State>);
+/// Pool of connection permits.
+pub(super) struct Permits(Mutex<PoolState>);
 
-struct State {
+struct PoolState {
     free: usize,
     next: u64,
-    /// The connections that can be spared, the first of them first.
-    spare: BTreeMap<Turn, CancellationToken>,
+    /// Connections that may be evicted, in order of eviction.
+    evictable: BTreeMap<EvictionRank, CancellationToken>,
 }
 
-/// When a connection is to give way.
+/// Rank of a connection in the order of eviction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Turn {
-    /// Nothing authentic has come on it; by when it was opened.
+enum EvictionRank {
+    /// A connection that has carried no authentic request; ordered by time of opening.
     Unproven(u64),
-    /// It was proven and nothing is asked on it now; by when it was last asked.
+    /// An idle connection that has carried an authentic request; ordered by its last request.
     Idle(u64),
-    /// It was proven, but what is being asked has yet to be; by when that began.
+    /// A connection that has carried an authentic request, whose current one is not authenticated yet; ordered by its start.
     Asking(u64),
 }
 
-/// The permit of one connection. It is free again when this is dropped.
+/// Permit of one connection. Dropping it frees it.
 pub struct Permit {
     permits: Arc<Permits>,
-    /// Whether anything authentic has come on it. An answer alone proves nothing: everybody gets one from some routes.
+    /// True if it has carried an authentic request. A response alone proves nothing: some routes answer anyone.
     is_proven: AtomicBool,
-    /// None while it serves what is proven.
-    turn: Mutex<Option<Turn>>,
-    given_up: CancellationToken,
+    /// None while it serves an authentic request.
+    rank: Mutex<Option<EvictionRank>>,
+    evicted: CancellationToken,
 }
 
-/// What was done to have a permit.
+/// Origin of a permit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    /// There was one.
+pub(super) enum PermitOrigin {
+    /// A permit was free.
     Free,
-    /// A connection was closed for it.
-    Made,
+    /// Another connection was evicted.
+    Evicted,
 }
 
 impl Permits {
     pub(super) fn new(permits: usize) -> Arc<Self> {
-        Arc::new(Permits(Mutex::new(State { free: permits, next: 0, spare: BTreeMap::new() })))
+        Arc::new(Permits(Mutex::new(PoolState {
+            free: permits,
+            next: 0,
+            evictable: BTreeMap::new(),
+        })))
     }
 
-    /// A permit for a new connection; none if every other one is serving what is proven.
-    pub(super) fn take(self: &Arc<Self>) -> Option<(Arc<Permit>, Room)> {
+    /// Takes a permit for a new connection; none if every other connection is serving an authentic request.
+    pub(super) fn take(self: &Arc<Self>) -> Option<(Arc<Permit>, PermitOrigin)> {
         let mut state = self.lock();
-        let room = if state.free > 0 {
+        let origin = if state.free > 0 {
             state.free -= 1;
-            Room::Free
+            PermitOrigin::Free
         } else {
-            state.spare.pop_first()?.1.cancel();
-            Room::Made
+            state.evictable.pop_first()?.1.cancel();
+            PermitOrigin::Evicted
         };
-        let turn = Turn::Unproven(state.number());
-        let given_up = CancellationToken::new();
-        state.spare.insert(turn, given_up.clone());
+        let rank = EvictionRank::Unproven(state.number());
+        let evicted = CancellationToken::new();
+        state.evictable.insert(rank, evicted.clone());
         let permit = Permit {
             permits: Arc::clone(self),
             is_proven: AtomicBool::new(false),
-            turn: Mutex::new(Some(turn)),
-            given_up,
+            rank: Mutex::new(Some(rank)),
+            evicted,
         };
-        Some((Arc::new(permit), room))
+        Some((Arc::new(permit), origin))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl PoolState {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -86,47 +90,47 @@ impl State {
 }
 
 impl Permit {
-    /// A request has come, which proves nothing by itself.
+    /// Notes the start of a request, which is not authenticated yet.
     pub(super) fn begin(&self) {
-        self.set_if_proven(Turn::Asking);
+        self.set_if_proven(EvictionRank::Asking);
     }
 
-    /// What is being asked is proven, so it is not to be spared before it is answered.
+    /// Notes that the current request is authentic, so that its connection is not evicted before the response.
     pub fn prove(&self) {
         self.is_proven.store(true, Ordering::Relaxed);
         self.set(|_| None);
     }
 
-    /// The request has its answer.
+    /// Notes the end of the request.
     pub(super) fn end(&self) {
-        self.set_if_proven(Turn::Idle);
+        self.set_if_proven(EvictionRank::Idle);
     }
 
-    fn set_if_proven(&self, turn: fn(u64) -> Turn) {
+    fn set_if_proven(&self, rank: fn(u64) -> EvictionRank) {
         if self.is_proven.load(Ordering::Relaxed) {
-            self.set(|state| Some(turn(state.number())));
+            self.set(|state| Some(rank(state.number())));
         }
     }
 
-    /// Waits until it is needed for another connection.
-    pub(super) async fn given_up(&self) {
-        self.given_up.cancelled().await;
+    /// Waits until the connection is evicted.
+    pub(super) async fn evicted(&self) {
+        self.evicted.cancelled().await;
     }
 
-    fn set(&self, turn: impl FnOnce(&mut State) -> Option<Turn>) {
+    fn set(&self, rank: impl FnOnce(&mut PoolState) -> Option<EvictionRank>) {
         let mut state = self.permits.lock();
-        if self.given_up.is_cancelled() {
+        if self.evicted.is_cancelled() {
             return;
         }
-        let next = turn(&mut state);
-        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = turn.take() {
-            state.spare.remove(&last);
+        let next = rank(&mut state);
+        let mut rank = self.rank.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = rank.take() {
+            state.evictable.remove(&last);
         }
         if let Some(next) = next {
-            state.spare.insert(next, self.given_up.clone());
+            state.evictable.insert(next, self.evicted.clone());
         }
-        *turn = next;
+        *rank = next;
     }
 }
 
@@ -134,8 +138,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.set(|_| None);
         let mut state = self.permits.lock();
-        // The permit of a connection that was closed for another is that one's.
-        if !self.given_up.is_cancelled() {
+        // The permit of an evicted connection belongs to the new one.
+        if !self.evicted.is_cancelled() {
             state.free += 1;
         }
     }
@@ -150,7 +154,7 @@ mod tests {
     }
 
     fn is_given_up(permit: &Permit) -> bool {
-        permit.given_up.is_cancelled()
+        permit.evicted.is_cancelled()
     }
 
     #[test]
@@ -173,12 +177,12 @@ mod tests {
         serving.prove();
         let order = [early, late, idle, active, asking];
         for gone in 1..=order.len() {
-            let (permit, room) = permits.take().unwrap();
-            assert_eq!(room, Room::Made);
+            let (permit, origin) = permits.take().unwrap();
+            assert_eq!(origin, PermitOrigin::Evicted);
             permit.prove();
-            let given_up: Vec<bool> = order.iter().map(|permit| is_given_up(permit)).collect();
-            assert_eq!(given_up.iter().filter(|given_up| **given_up).count(), gone);
-            assert!(given_up.is_sorted_by(|a, b| a >= b), "{given_up:?}");
+            let evicted: Vec<bool> = order.iter().map(|permit| is_given_up(permit)).collect();
+            assert_eq!(evicted.iter().filter(|evicted| **evicted).count(), gone);
+            assert!(evicted.is_sorted_by(|a, b| a >= b), "{evicted:?}");
             std::mem::forget(permit);
         }
         assert!(permits.take().is_none(), "all others serve");
@@ -197,6 +201,6 @@ mod tests {
         second.begin();
         drop(second);
         let state = permits.lock();
-        assert_eq!((state.free, state.spare.len()), (1, 0));
+        assert_eq!((state.free, state.evictable.len()), (1, 0));
     }
 }

@@ -1,5 +1,5 @@
-//! A connection's bytes: without the bare answers that the HTTP library gives by itself, and read on for a while after
-//! an answer that did not wait for its request's end.
+//! The connection's byte stream: withholds the bare responses of the HTTP library itself, and lingers after a response
+//! that was sent before the end of its request.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,20 +17,20 @@ use tokio::time::timeout;
 
 use crate::request_id::REQUEST_ID;
 
-/// How long the rest of a refused request is read for, so that its sender comes to read the answer instead of a reset.
+/// Longest time for reading the rest of a refused request, so that its sender reads the response instead of a reset.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// How long its sender may be silent meanwhile.
+/// Longest silence of the sender meanwhile.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How many bytes are read meanwhile.
-const MOST: usize = 64 * 1024 * 1024;
+/// Largest number of bytes read meanwhile.
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
-/// Reads on until the other side ends, within bounds. Closed with bytes unread, a connection ends in a reset, which takes
-/// the answer away from whoever has not read it yet.
+/// Reads until the other side closes, within bounds. Closing a connection with unread bytes causes a reset, which discards
+/// a response that the other side has not read yet.
 pub(super) async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
     let mut buffer = vec![0; 16 * 1024];
-    let mut left = MOST;
+    let mut left = LINGER_BYTES;
     let reading = async {
         while let Ok(Ok(read @ 1..)) = timeout(SILENCE, stream.read(&mut buffer)).await {
             let Some(rest) = left.checked_sub(read) else { return };
@@ -40,18 +40,18 @@ pub(super) async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
     let _ = timeout(LINGER, reading).await;
 }
 
-/// A stream that keeps back what the library answers on its own, and takes down its status instead.
-pub(super) struct Routed<S> {
+/// Stream that withholds the HTTP library's own responses and records their status instead.
+pub(super) struct FilteredStream<S> {
     pub(super) stream: S,
-    /// Whether the other side has yet to take what was written last.
+    /// True while the other side has not accepted the latest write.
     is_blocked: Arc<AtomicBool>,
-    /// The status of the library's own answer, behind which it writes nothing more.
-    pub(super) kept_back: Option<StatusCode>,
+    /// Status of the library's own response, after which it writes nothing more.
+    pub(super) withheld: Option<StatusCode>,
 }
 
-impl<S> Routed<S> {
+impl<S> FilteredStream<S> {
     pub(super) fn new(stream: S, is_blocked: &Arc<AtomicBool>) -> Self {
-        Routed { stream, is_blocked: Arc::clone(is_blocked), kept_back: None }
+        FilteredStream { stream, is_blocked: Arc::clone(is_blocked), withheld: None }
     }
 
     fn note<T>(&self, written: Poll<T>) -> Poll<T> {
@@ -59,18 +59,18 @@ impl<S> Routed<S> {
         written
     }
 
-    /// Whether nothing more is to be written. Every answer of a route carries its request's id.
-    fn keeps_back(&mut self, written: &[u8]) -> bool {
+    /// True if this and all later writes are withheld. Every response of a route carries its request id.
+    fn withholds(&mut self, written: &[u8]) -> bool {
         if written.starts_with(b"HTTP/1.1 4")
             && memmem::find(written, REQUEST_ID.as_str().as_bytes()).is_none()
         {
-            self.kept_back = StatusCode::from_bytes(&written[9..written.len().min(12)]).ok();
+            self.withheld = StatusCode::from_bytes(&written[9..written.len().min(12)]).ok();
         }
-        self.kept_back.is_some()
+        self.withheld.is_some()
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Routed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FilteredStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -80,13 +80,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Routed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Routed<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FilteredStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.keeps_back(bytes) {
+        if self.withholds(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
@@ -98,7 +98,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Routed<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.keeps_back(slices.first().map_or(&[][..], |first| first)) {
+        if self.withholds(slices.first().map_or(&[][..], |first| first)) {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
@@ -118,20 +118,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Routed<S> {
     }
 }
 
-/// A request's body that tells whether its end was read.
-pub(super) struct Watched {
+/// Request body that records whether its end was read.
+pub(super) struct WatchedBody {
     body: Incoming,
     is_unread: Arc<AtomicBool>,
 }
 
-impl Watched {
+impl WatchedBody {
     pub(super) fn new(body: Incoming, is_unread: &Arc<AtomicBool>) -> Self {
         is_unread.store(!body.is_end_stream(), Ordering::Relaxed);
-        Watched { body, is_unread: Arc::clone(is_unread) }
+        WatchedBody { body, is_unread: Arc::clone(is_unread) }
     }
 }
 
-impl Body for Watched {
+impl Body for WatchedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

@@ -1,4 +1,4 @@
-//! Requests that no route sees, since they are no HTTP/1.1 or there is no room for them: answered, counted and logged.
+//! Unserved requests: answered, counted and logged before any route, since they are not HTTP/1.1 or over the limit.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -22,20 +22,20 @@ use crate::problem::{
 };
 use crate::request_id::{REQUEST_ID, RequestId};
 
-/// The most lines per second; what is beyond is counted, and its number stands in the next line.
-const LINES: NonZeroU32 = NonZeroU32::new(5).expect("five is not zero");
+/// Largest number of log lines per second; further ones are counted, and the next line has their number.
+const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(5).expect("five is not zero");
 
-/// How a TLS handshake begins.
+/// First bytes of a TLS handshake.
 const TLS_HELLO: &[u8] = &[0x16, 0x03];
 
-/// Counts and logs what no route sees.
+/// Counter and log of unserved requests.
 pub(super) struct Unserved {
     metrics: Option<Arc<Metrics>>,
     rate: DefaultDirectRateLimiter,
     left_out: AtomicU64,
 }
 
-/// Why a request is not served.
+/// Reason why a request is not served.
 pub(super) struct Reason {
     pub(super) problem: Problem,
     pub(super) words: String,
@@ -51,16 +51,16 @@ impl Reason {
         Reason { problem: Problem::new(&BAD_REQUEST).detail(words.clone()), words }
     }
 
-    /// The answer to a head that cannot be read; none if its sender has gone or has said nothing at all.
+    /// Reason for a head that cannot be read; none if its sender has gone or has sent nothing.
     ///
-    /// `status` is what the HTTP library would have answered, `unread` what had come of the head.
+    /// `status` is the HTTP library's own response, `unread` the received part of the head.
     pub(super) fn of(
         error: &hyper::Error,
         status: Option<StatusCode>,
         unread: &[u8],
     ) -> Option<Self> {
         if error.is_parse_version_h2() {
-            return Some(Reason::malformed("HTTP/2 is not spoken here without a proxy in front"));
+            return Some(Reason::malformed("HTTP/2 is not supported without a proxy in front"));
         }
         if error.is_timeout() && !unread.is_empty() {
             let problem = Problem::new(&REQUEST_TIMEOUT);
@@ -75,16 +75,16 @@ impl Reason {
                 Reason::new(Problem::new(&URI_TOO_LONG), "the request's target is too long")
             }
             _ if unread.starts_with(TLS_HELLO) => Reason::malformed(
-                "TLS is not spoken here: use http:// in the URL, or a proxy that ends TLS",
+                "TLS is not supported: use http:// in the URL, or a proxy that terminates TLS",
             ),
             _ => Reason::malformed(format!("the head is not HTTP/1.1: {error}")),
         })
     }
 }
 
-/// What RFC 9112 asks of a head and the HTTP library lets pass: one host, and no coding but chunked, once.
+/// Checks rules of RFC 9112 that the HTTP library does not: one host, and no transfer coding but chunked, once.
 ///
-/// A length beside chunks is dropped by the library, and the connection closed after the answer, as the RFC has it.
+/// The library drops a length beside chunks and closes the connection after the response, as the RFC demands.
 pub(super) fn check_head<B>(request: &Request<B>) -> Result<(), Box<Reason>> {
     let malformed = |words| Err(Box::new(Reason::malformed(words)));
     let mut hosts = request.headers().get_all(HOST).iter();
@@ -116,11 +116,11 @@ fn is_host(value: &HeaderValue) -> bool {
 
 impl Unserved {
     pub(super) fn new(metrics: Option<Arc<Metrics>>) -> Arc<Self> {
-        let rate = RateLimiter::direct(Quota::per_second(LINES));
+        let rate = RateLimiter::direct(Quota::per_second(LINES_PER_SECOND));
         Arc::new(Unserved { metrics, rate, left_out: AtomicU64::new(0) })
     }
 
-    /// Counts and logs the refusal, and gives its problem the id under which it is logged.
+    /// Counts and logs the refusal, and adds the logged request id to its problem document.
     pub(super) fn refuse(&self, reason: Reason, peer: SocketAddr) -> (Problem, RequestId) {
         let id = RequestId::new();
         let status = reason.problem.status();
@@ -134,20 +134,20 @@ impl Unserved {
         (reason.problem.instance(id.to_string()), id)
     }
 
-    /// Counts and logs a connection that was closed for another one.
-    pub(super) fn gave_way(&self) {
+    /// Counts and logs the eviction of a connection.
+    pub(super) fn note_eviction(&self) {
         if let Some(metrics) = &self.metrics {
-            metrics.connection_gave_way();
+            metrics.connection_evicted();
         }
         if let Some(left_out) = self.line() {
             warn!(
                 left_out,
-                "all connections are taken; one that has proved nothing is closed, or else the one that was idle the longest"
+                "the connection limit is reached; a connection without an authentic request is closed, or else the one that was idle the longest"
             );
         }
     }
 
-    /// How many lines were left out, if it is time for one.
+    /// Number of lines left out since the last one, if a line may be logged now.
     fn line(&self) -> Option<u64> {
         if self.rate.check().is_err() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
@@ -157,8 +157,8 @@ impl Unserved {
     }
 }
 
-/// The answer as it stands on the wire; the connection ends with it.
-pub(super) async fn written((problem, id): (Problem, RequestId)) -> Vec<u8> {
+/// Bytes of the response on the wire; it closes the connection.
+pub(super) async fn response_bytes((problem, id): (Problem, RequestId)) -> Vec<u8> {
     let (mut head, body) = problem.into_response().into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let date = field::format_date(SystemTime::now());

@@ -16,8 +16,8 @@ use contract::event::DeliveryId;
 use contract::time::Timestamp;
 use contract::time::{Clock, system_clock};
 use inbox::{
-    self, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookRecord, Inbox,
-    InboxError, KeyUse, Lease, Receipt, Result, Route, Seen, Sighting, Sightings, Standing,
+    self, AcceptOutcome, Backlog, Claim, DedupCache, Detail, Entry, Filter, HookEntry, HookFilter,
+    HookRecord, Inbox, InboxError, KeyUse, Lease, Receipt, Rejection, RejectionLog, Result, Route,
     Verdict,
 };
 use receiver::ingress;
@@ -57,14 +57,18 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
     let config = settings::load(&overrides)?;
     let _log = start_log(&config.log)?;
     let inbox: Arc<dyn Inbox> = Arc::new(AppendFile::open(file)?);
-    let parts = ingress::Parts {
+    let parts = ingress::IngressParts {
         sources: config.sources()?,
         hooks: Vec::new(),
         calls: TaskTracker::new(),
         handlers: Arc::new(fixture::catalog().bind(&fixture::Context::default())?),
-        front: Front::new(Arc::clone(&inbox), config.dedup.remembered, TimeDelta::days(7)),
+        dedup_cache: DedupCache::new(
+            Arc::clone(&inbox),
+            config.dedup.remembered,
+            TimeDelta::days(7),
+        ),
         hook_log: receiver::hook_log::HookLog::new(Arc::clone(&inbox), Arc::default()).0,
-        sightings: Sightings::new(Arc::clone(&inbox)).0,
+        rejections: RejectionLog::new(Arc::clone(&inbox)).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),
@@ -115,7 +119,7 @@ impl AppendFile {
 impl Inbox for AppendFile {
     async fn accept(&self, delivery: Verified, _: Route, _: Timestamp) -> Result<Receipt> {
         self.append(delivery.body).await;
-        Ok(Receipt { id: 1, message_id: delivery.message_id, seen: Seen::New })
+        Ok(Receipt { id: 1, message_id: delivery.message_id, outcome: AcceptOutcome::New })
     }
 
     async fn claim(&self, _: usize, _: Duration, _: Clock, _: Duration) -> Result<Vec<Claim>> {
@@ -138,7 +142,7 @@ impl Inbox for AppendFile {
         nothing()
     }
 
-    async fn catch_up(&self, _: Timestamp) -> Result<Standing> {
+    async fn catch_up(&self, _: Timestamp) -> Result<Backlog> {
         nothing()
     }
 
@@ -162,11 +166,11 @@ impl Inbox for AppendFile {
         nothing()
     }
 
-    async fn note_sightings(&self, _: Vec<Sighting>) -> Result<()> {
+    async fn note_rejections(&self, _: Vec<Rejection>) -> Result<()> {
         nothing()
     }
 
-    async fn sightings(&self) -> Result<Vec<Sighting>> {
+    async fn rejections(&self) -> Result<Vec<Rejection>> {
         nothing()
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, NaiveDate, TimeDelta};
 use contract::time::Timestamp;
-use inbox::{Backup, Inbox, is_there};
+use inbox::{Backup, Inbox, exists};
 use serde_json::json;
 use settings::Overrides;
 use text::inert;
@@ -38,7 +38,7 @@ impl Place {
         let url = settings::load(&self.settings)?.inbox;
         let place = url.split_once(':').map_or(url.as_str(), |(_, place)| place);
         ensure!(
-            is_there(&url)?,
+            exists(&url)?,
             "there is no inbox at {place}; name it with --inbox sqlite:PATH or --config FILE"
         );
         Ok(url)

@@ -66,7 +66,7 @@ impl Findings {
             hooks.map(Into::into),
             config.check().err().map(Into::into),
             config.bus.check_key_files().err().map(Into::into),
-            inbox::is_there(&config.inbox).err(),
+            inbox::exists(&config.inbox).err(),
             Login::new(&config.docs).err().map(Into::into),
             telemetry::filter(&config.log).err(),
         ];

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::builder::PossibleValuesParser;
 use contract::time::Timestamp;
-use inbox::{HOOK_OUTCOMES, HookFilter, Inbox, STEP, step_aside};
+use inbox::{HOOK_OUTCOMES, HookFilter, Inbox, STEP_ROWS, throttled_step};
 use text::inert;
 
 use super::browse::{PAGE, Place, ago, lines, moment, pruned_of};
@@ -116,7 +116,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Prune { older_than, place } => {
             let (inbox, before) = (place.open()?, ago(older_than)?);
             let mut pruned = 0;
-            while let step @ 1.. = step_aside(|| inbox.prune_hooks(before, STEP)).await? {
+            while let step @ 1.. = throttled_step(|| inbox.prune_hooks(before, STEP_ROWS)).await? {
                 pruned += step;
             }
             pruned_of("calls", pruned, place.json)?;

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
-use inbox::{self, Detail, Entry, Filter, Inbox, STEP, State, step_aside};
+use inbox::{self, Detail, Entry, Filter, Inbox, STEP_ROWS, State, throttled_step};
 use serde_json::{Value, json};
 use text::inert;
 
@@ -202,9 +202,10 @@ async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Res
             replayed += ids.len() as u64;
             continue;
         }
-        for ids in ids.chunks(STEP) {
+        for ids in ids.chunks(STEP_ROWS) {
             let step = Filter { ids: ids.to_vec(), ..filter.clone() };
-            replayed += step_aside(|| inbox.replay(step.clone(), contract::time::now())).await?;
+            replayed +=
+                throttled_step(|| inbox.replay(step.clone(), contract::time::now())).await?;
         }
     }
 }
@@ -235,7 +236,7 @@ async fn prune(
 ) -> anyhow::Result<()> {
     let before = ago(older_than)?;
     let mut pruned = 0;
-    while let step @ 1.. = step_aside(|| inbox.prune(state, before, STEP)).await? {
+    while let step @ 1.. = throttled_step(|| inbox.prune(state, before, STEP_ROWS)).await? {
         pruned += step;
     }
     pruned_of("deliveries", pruned, json)

@@ -9,8 +9,8 @@ use contract::event::DeliveryId;
 use contract::time::Clock;
 use contract::time::Timestamp;
 use inbox::{
-    Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse,
-    Lease, Receipt, Result, Route, Sighting, Standing, State, Verdict,
+    Backlog, Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError,
+    KeyUse, Lease, Receipt, Rejection, Result, Route, State, Verdict,
 };
 use source::Verified;
 
@@ -103,7 +103,7 @@ impl Inbox for Watched {
         self.inbox.prune(state, before, limit).await
     }
 
-    async fn catch_up(&self, now: Timestamp) -> Result<Standing> {
+    async fn catch_up(&self, now: Timestamp) -> Result<Backlog> {
         self.write()?;
         self.inbox.catch_up(now).await
     }
@@ -121,12 +121,12 @@ impl Inbox for Watched {
         self.inbox.keys().await
     }
 
-    async fn note_sightings(&self, seen: Vec<Sighting>) -> Result<()> {
-        self.inbox.note_sightings(seen).await
+    async fn note_rejections(&self, rejections: Vec<Rejection>) -> Result<()> {
+        self.inbox.note_rejections(rejections).await
     }
 
-    async fn sightings(&self) -> Result<Vec<Sighting>> {
-        self.inbox.sightings().await
+    async fn rejections(&self) -> Result<Vec<Rejection>> {
+        self.inbox.rejections().await
     }
 
     async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use contract::event::DeliveryId;
 use inbox::{
-    AttemptEntry, Claim, Detail, Filter, Inbox, KeyUse, Lease, Receipt, Route, Seen, Sighting,
-    Standing, State, Verdict,
+    AcceptOutcome, AttemptEntry, Backlog, Claim, Detail, Filter, Inbox, KeyUse, Lease, Receipt,
+    Rejection, Route, State, Verdict,
 };
 
 use crate::harness::deliveries::{Message, Store, anonymous, at, keyed, message, route, stopped};
@@ -43,7 +43,7 @@ pub(crate) async fn accept(inbox: &dyn Inbox, id: &str, now: i64) -> DeliveryId 
 
 pub(crate) async fn accept_to(inbox: &dyn Inbox, id: &str, route: Route, now: i64) -> DeliveryId {
     let receipt = send(inbox, &message(id), route, now).await;
-    assert_eq!(receipt.seen, Seen::New, "{id}");
+    assert_eq!(receipt.outcome, AcceptOutcome::New, "{id}");
     receipt.id
 }
 
@@ -112,7 +112,7 @@ async fn the_second_of_two_equal_deliveries_is_a_duplicate(fresh: Fresh) {
     let inbox = store.open();
     let first = send(&*inbox, &message("m"), route(), 0).await;
     let second = send(&*inbox, &message("m"), route(), 1).await;
-    assert_eq!((first.seen, second.seen), (Seen::New, Seen::Duplicate));
+    assert_eq!((first.outcome, second.outcome), (AcceptOutcome::New, AcceptOutcome::Duplicate));
     assert_eq!((second.id, second.message_id.as_str()), (first.id, "m"));
     assert_eq!(listed(&*inbox, Filter::default()).await, [first.id]);
     assert_eq!(due(&*inbox, 1).await, [first.id]);
@@ -130,10 +130,10 @@ async fn of_64_at_once_exactly_one_is_new(fresh: Fresh) {
         })
     });
     let receipts = futures_util::future::try_join_all(at_once).await.unwrap();
-    let new = receipts.iter().filter(|receipt| receipt.seen == Seen::New).count();
+    let new = receipts.iter().filter(|receipt| receipt.outcome == AcceptOutcome::New).count();
     let numbers: HashSet<_> = receipts.iter().map(|receipt| receipt.id).collect();
     assert_eq!((new, numbers.len()), (1, 1));
-    assert!(receipts.iter().all(|receipt| receipt.seen != Seen::Conflict));
+    assert!(receipts.iter().all(|receipt| receipt.outcome != AcceptOutcome::Conflict));
     assert_eq!(due(&*inbox, 0).await.len(), 1);
 }
 
@@ -151,10 +151,18 @@ async fn the_parts_of_the_key_stay_apart(fresh: Fresh) {
         message("A"),
     ];
     for message in &distinct {
-        assert_eq!(send(&*inbox, message, route(), 0).await.seen, Seen::New, "{message:?}");
+        assert_eq!(
+            send(&*inbox, message, route(), 0).await.outcome,
+            AcceptOutcome::New,
+            "{message:?}"
+        );
     }
     for message in &distinct {
-        assert_eq!(send(&*inbox, message, route(), 0).await.seen, Seen::Duplicate, "{message:?}");
+        assert_eq!(
+            send(&*inbox, message, route(), 0).await.outcome,
+            AcceptOutcome::Duplicate,
+            "{message:?}"
+        );
     }
 }
 
@@ -165,22 +173,25 @@ async fn other_bytes_under_a_known_id_are_a_conflict_and_the_first_are_kept(fres
     accept(&*inbox, "other", 0).await;
     for conflicts in 1..=2 {
         let second = send(&*inbox, &message("m").body("{\"a\":1}"), route(), 1).await;
-        assert_eq!((second.seen, second.id), (Seen::Conflict, first.id));
+        assert_eq!((second.outcome, second.id), (AcceptOutcome::Conflict, first.id));
         let kept = show(&*inbox, first.id).await;
         assert_eq!((kept.entry.conflicts, &kept.body[..]), (conflicts, &b"{\"a\": 1}"[..]));
     }
     let conflicts = Filter { conflicts: true, ..Filter::default() };
     assert_eq!(listed(&*inbox, conflicts).await, [first.id]);
     let third = send(&*inbox, &message("m").body("{\"a\": 1}"), route(), 2).await;
-    assert_eq!(third.seen, Seen::Duplicate);
+    assert_eq!(third.outcome, AcceptOutcome::Duplicate);
 }
 
 async fn without_an_id_the_bytes_are_the_id(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
     let first = send(&*inbox, &anonymous().body("1"), route(), 0).await;
-    assert_eq!(send(&*inbox, &anonymous().body("1"), route(), 0).await.seen, Seen::Duplicate);
-    assert_eq!(send(&*inbox, &anonymous().body("2"), route(), 0).await.seen, Seen::New);
+    assert_eq!(
+        send(&*inbox, &anonymous().body("1"), route(), 0).await.outcome,
+        AcceptOutcome::Duplicate
+    );
+    assert_eq!(send(&*inbox, &anonymous().body("2"), route(), 0).await.outcome, AcceptOutcome::New);
     assert!(show(&*inbox, first.id).await.entry.message_id_derived);
 }
 
@@ -312,7 +323,7 @@ async fn a_crash_between_claim_and_finish_costs_no_attempt_of_the_run(fresh: Fre
     let before = claim_one(&*inbox, 0).await.lease;
     drop(inbox);
     let inbox = store.open();
-    assert_eq!(send(&*inbox, &message("m"), route(), 60).await.seen, Seen::Duplicate);
+    assert_eq!(send(&*inbox, &message("m"), route(), 60).await.outcome, AcceptOutcome::Duplicate);
     let again = claim_one(&*inbox, 60).await;
     assert_eq!((again.lease.id, again.run_attempt, again.lost), (id, 1, 1));
     assert!(!finish(&*inbox, &before, Verdict::Done, 61).await);
@@ -351,11 +362,11 @@ async fn what_was_due_at_once_does_not_wait_for_a_clock_that_was_ahead(fresh: Fr
     assert!(due(&*inbox, 500).await.is_empty());
     let standing = inbox.catch_up(at(500)).await.unwrap();
     let expected =
-        Standing { newest: Some(at(1000)), made_due: 1, waiting: 1, next: Some(at(5000)) };
+        Backlog { newest: Some(at(1000)), made_due: 1, waiting: 1, next: Some(at(5000)) };
     assert_eq!(standing, expected);
     assert_eq!(due(&*inbox, 500).await, [new]);
     let again = inbox.catch_up(at(500)).await.unwrap();
-    assert_eq!(again, Standing { made_due: 0, ..expected }, "nor is it taken from who has it");
+    assert_eq!(again, Backlog { made_due: 0, ..expected }, "nor is it taken from who has it");
     assert_eq!(due(&*inbox, 5000).await, [new, failed], "the retry waits for its time");
 }
 
@@ -387,7 +398,7 @@ async fn a_dead_letter_is_kept_with_its_reason(fresh: Fresh) {
     assert_eq!((kept.entry.state, kept.entry.ended_at), (State::Dead, Some(at(1))));
     assert_eq!(kept.entry.last_error.as_deref(), Some("broken"));
     assert_eq!(kept.attempts[0].error.as_deref(), Some("broken"));
-    assert_eq!(send(&*inbox, &message("m"), route(), 2).await.seen, Seen::Duplicate);
+    assert_eq!(send(&*inbox, &message("m"), route(), 2).await.outcome, AcceptOutcome::Duplicate);
     assert_eq!(state(&*inbox, id).await, State::Dead);
 }
 
@@ -550,7 +561,7 @@ async fn a_pruned_id_is_new_again_under_a_new_number(fresh: Fresh) {
     assert_eq!(inbox.prune(State::Done, at(2), 9).await.unwrap(), 1);
     let again = accept(&*inbox, "m", 3).await;
     assert!(again > other && other > id);
-    assert_eq!(send(&*inbox, &message("m"), route(), 3).await.seen, Seen::Duplicate);
+    assert_eq!(send(&*inbox, &message("m"), route(), 3).await.outcome, AcceptOutcome::Duplicate);
     assert!(show(&*inbox, again).await.attempts.is_empty());
 }
 
@@ -651,7 +662,7 @@ async fn reopening_keeps_everything(fresh: Fresh) {
     assert_eq!(before.len(), 4);
     assert_eq!(everything(&*inbox).await, before);
     for id in ["a", "b", "c", "d"] {
-        assert_eq!(send(&*inbox, &message(id), route(), 1).await.seen, Seen::Duplicate);
+        assert_eq!(send(&*inbox, &message(id), route(), 1).await.outcome, AcceptOutcome::Duplicate);
     }
     assert!(inbox.check().await.is_ok());
 }
@@ -675,8 +686,8 @@ async fn the_later_use_of_a_key_is_kept_for_each_source(fresh: Fresh) {
     assert_eq!(store.open().keys().await.unwrap(), kept, "and the next receiver");
 }
 
-fn sighting(number: usize) -> Sighting {
-    Sighting {
+fn sighting(number: usize) -> Rejection {
+    Rejection {
         request_id: number.to_string(),
         at: at(5),
         source: Some("one".into()),
@@ -693,13 +704,13 @@ fn sighting(number: usize) -> Sighting {
 async fn the_latest_sightings_are_kept_and_may_be_added_to(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open();
-    inbox.note_sightings(vec![sighting(1), sighting(2)]).await.unwrap();
-    let found = Sighting { findings: Some("another key".into()), ..sighting(1) };
-    inbox.note_sightings(vec![found.clone()]).await.unwrap();
-    let kept = store.open_beside().sightings().await.unwrap();
+    inbox.note_rejections(vec![sighting(1), sighting(2)]).await.unwrap();
+    let found = Rejection { findings: Some("another key".into()), ..sighting(1) };
+    inbox.note_rejections(vec![found.clone()]).await.unwrap();
+    let kept = store.open_beside().rejections().await.unwrap();
     assert_eq!(kept, [found, sighting(2)], "a command sees them");
-    inbox.note_sightings((3..2000).map(sighting).collect()).await.unwrap();
-    let kept = inbox.sightings().await.unwrap();
+    inbox.note_rejections((3..2000).map(sighting).collect()).await.unwrap();
+    let kept = inbox.rejections().await.unwrap();
     assert!((100..=1000).contains(&kept.len()), "{}", kept.len());
     assert_eq!(kept.last(), Some(&sighting(1999)));
 }
@@ -714,7 +725,7 @@ async fn a_command_beside_the_receiver_may_browse_replay_and_prune(fresh: Fresh)
     assert_eq!(end_one(&*inbox, Verdict::Done, 2).await, id);
     accept(&*inbox, "newer", 3).await;
     assert_eq!(beside.prune(State::Done, at(3), 9).await.unwrap(), 1);
-    assert_eq!(send(&*inbox, &message("m"), route(), 4).await.seen, Seen::New);
+    assert_eq!(send(&*inbox, &message("m"), route(), 4).await.outcome, AcceptOutcome::New);
 }
 
 /// One test for each case and engine.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use contract::catalog::Catalog;
 use contract::event::DeliveryId;
-use inbox::{Detail, Entry, Filter, Inbox, Route, Seen, State};
-use receiver::dispatch::{Dispatcher, Parts, Schedule};
+use inbox::{AcceptOutcome, Detail, Entry, Filter, Inbox, Route, State};
+use receiver::dispatch::{DispatchOptions, Dispatcher, Schedule};
 use telemetry::Metrics;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ impl Fixture {
 
     fn dispatcher_of(&self, catalog: Catalog<Context>, slots: usize) -> Arc<Dispatcher> {
         let seconds = Arc::clone(&self.seconds);
-        let parts = Parts {
+        let parts = DispatchOptions {
             schedule: Schedule::new([10, 100].map(Duration::from_secs).to_vec(), 0.0),
             timeout: self.timeout,
             concurrency: slots,
@@ -81,7 +81,7 @@ impl Fixture {
         let id = format!("{}", fastrand::u64(..));
         let sent = message(&id).body(body).verified();
         let receipt = self.inbox.accept(sent, route, at(0)).await.unwrap();
-        assert_eq!(receipt.seen, Seen::New);
+        assert_eq!(receipt.outcome, AcceptOutcome::New);
         receipt.id
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use inbox::{Front, Inbox, Receipt, Result, Seen};
+use inbox::{AcceptOutcome, DedupCache, Inbox, Receipt, Result};
 
 use crate::harness::deliveries::{Message, Store, at, message, route};
 use crate::harness::watched::Watched;
@@ -14,15 +14,18 @@ const WINDOW: i64 = 100;
 struct Fixture {
     store: Store,
     inbox: Arc<Watched>,
-    front: Front,
+    front: DedupCache,
 }
 
 impl Fixture {
     fn new(capacity: usize) -> Self {
         let store = Store::sqlite();
         let inbox = Watched::new(store.open());
-        let front =
-            Front::new(Arc::clone(&inbox) as _, capacity, TimeDelta::try_seconds(WINDOW).unwrap());
+        let front = DedupCache::new(
+            Arc::clone(&inbox) as _,
+            capacity,
+            TimeDelta::try_seconds(WINDOW).unwrap(),
+        );
         Fixture { store, inbox, front }
     }
 
@@ -30,8 +33,8 @@ impl Fixture {
         self.front.accept(message.verified(), route(), at(now)).await
     }
 
-    async fn send(&self, message: &Message, now: i64) -> Seen {
-        self.try_send(message, now).await.unwrap().seen
+    async fn send(&self, message: &Message, now: i64) -> AcceptOutcome {
+        self.try_send(message, now).await.unwrap().outcome
     }
 }
 
@@ -40,7 +43,10 @@ async fn a_duplicate_is_answered_without_the_engine_and_with_the_first_number() 
     let inbox = Fixture::new(10);
     let first = inbox.try_send(&message("m"), 0).await.unwrap();
     let second = inbox.try_send(&message("m"), 1).await.unwrap();
-    assert_eq!((first.seen, second.seen, second.id), (Seen::New, Seen::Duplicate, first.id));
+    assert_eq!(
+        (first.outcome, second.outcome, second.id),
+        (AcceptOutcome::New, AcceptOutcome::Duplicate, first.id)
+    );
     assert_eq!(second.message_id, "m");
     assert_eq!(inbox.inbox.writes(), 1);
 }
@@ -52,9 +58,9 @@ async fn an_id_that_was_not_kept_is_not_remembered() {
     assert!(inbox.try_send(&message("m"), 0).await.is_err());
     assert!(inbox.try_send(&message("m"), 1).await.is_err());
     inbox.inbox.set_broken(false);
-    assert_eq!(inbox.send(&message("m"), 2).await, Seen::New);
+    assert_eq!(inbox.send(&message("m"), 2).await, AcceptOutcome::New);
     inbox.inbox.set_broken(true);
-    assert_eq!(inbox.send(&message("m"), 3).await, Seen::Duplicate);
+    assert_eq!(inbox.send(&message("m"), 3).await, AcceptOutcome::Duplicate);
 }
 
 #[tokio::test]
@@ -63,7 +69,7 @@ async fn after_the_window_the_engine_is_asked() {
     inbox.send(&message("m"), 0).await;
     inbox.send(&message("m"), WINDOW - 1).await;
     assert_eq!(inbox.inbox.writes(), 1);
-    assert_eq!(inbox.send(&message("m"), WINDOW).await, Seen::Duplicate);
+    assert_eq!(inbox.send(&message("m"), WINDOW).await, AcceptOutcome::Duplicate);
     assert_eq!(inbox.inbox.writes(), 2);
 }
 
@@ -72,10 +78,10 @@ async fn a_conflict_is_the_engines_to_note() {
     let inbox = Fixture::new(10);
     let id = inbox.try_send(&message("m"), 0).await.unwrap().id;
     let other = message("m").body("[]");
-    assert_eq!(inbox.send(&other, 1).await, Seen::Conflict);
-    assert_eq!(inbox.send(&other, 1).await, Seen::Conflict);
+    assert_eq!(inbox.send(&other, 1).await, AcceptOutcome::Conflict);
+    assert_eq!(inbox.send(&other, 1).await, AcceptOutcome::Conflict);
     assert_eq!(inbox.inbox.show(id).await.unwrap().unwrap().entry.conflicts, 2);
-    assert_eq!(inbox.send(&message("m"), 2).await, Seen::Duplicate);
+    assert_eq!(inbox.send(&message("m"), 2).await, AcceptOutcome::Duplicate);
 }
 
 #[tokio::test]
@@ -88,7 +94,7 @@ async fn the_parts_of_the_key_stay_apart_in_memory_too() {
         message("c").from("x"),
     ];
     for message in &distinct {
-        assert_eq!(inbox.send(message, 0).await, Seen::New, "{message:?}");
+        assert_eq!(inbox.send(message, 0).await, AcceptOutcome::New, "{message:?}");
     }
 }
 
@@ -99,17 +105,17 @@ async fn what_is_forgotten_for_want_of_room_is_still_a_duplicate() {
         inbox.send(&message(id), 0).await;
     }
     assert_eq!(inbox.inbox.writes(), 3);
-    assert_eq!(inbox.send(&message("a"), 0).await, Seen::Duplicate);
+    assert_eq!(inbox.send(&message("a"), 0).await, AcceptOutcome::Duplicate);
     assert_eq!(inbox.inbox.writes(), 3);
-    assert_eq!(inbox.send(&message("b"), 0).await, Seen::Duplicate);
+    assert_eq!(inbox.send(&message("b"), 0).await, AcceptOutcome::Duplicate);
     assert_eq!(inbox.inbox.writes(), 4);
 }
 
 #[tokio::test]
 async fn without_capacity_the_engine_is_always_asked() {
     let inbox = Fixture::new(0);
-    assert_eq!(inbox.send(&message("m"), 0).await, Seen::New);
-    assert_eq!(inbox.send(&message("m"), 0).await, Seen::Duplicate);
+    assert_eq!(inbox.send(&message("m"), 0).await, AcceptOutcome::New);
+    assert_eq!(inbox.send(&message("m"), 0).await, AcceptOutcome::Duplicate);
     assert_eq!(inbox.inbox.writes(), 2);
 }
 
@@ -118,7 +124,7 @@ async fn after_a_restart_the_engine_still_knows() {
     let Fixture { store, inbox, front } = Fixture::new(10);
     front.accept(message("m").verified(), route(), at(0)).await.unwrap();
     drop((inbox, front));
-    let front = Front::new(store.open(), 10, TimeDelta::MAX);
+    let front = DedupCache::new(store.open(), 10, TimeDelta::MAX);
     let receipt = front.accept(message("m").verified(), route(), at(1)).await.unwrap();
-    assert_eq!(receipt.seen, Seen::Duplicate);
+    assert_eq!(receipt.outcome, AcceptOutcome::Duplicate);
 }

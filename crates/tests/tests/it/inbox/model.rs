@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
-use inbox::{Claim, Filter, Inbox, Lease, Receipt, Seen, State, Verdict};
+use inbox::{AcceptOutcome, Claim, Filter, Inbox, Lease, Receipt, State, Verdict};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
@@ -153,12 +153,13 @@ impl Model {
     fn accept(&mut self, message_id: String, body: String, key: Option<String>, got: &Receipt) {
         if let Some((id, row)) = self.rows.iter_mut().find(|(_, row)| row.message_id == message_id)
         {
-            let seen = if row.body == body { Seen::Duplicate } else { Seen::Conflict };
-            row.conflicts += u32::from(seen == Seen::Conflict);
-            assert_eq!((got.id, got.seen), (*id, seen));
+            let seen =
+                if row.body == body { AcceptOutcome::Duplicate } else { AcceptOutcome::Conflict };
+            row.conflicts += u32::from(seen == AcceptOutcome::Conflict);
+            assert_eq!((got.id, got.outcome), (*id, seen));
             return;
         }
-        assert_eq!(got.seen, Seen::New);
+        assert_eq!(got.outcome, AcceptOutcome::New);
         assert!(got.id > self.newest, "{} after {}", got.id, self.newest);
         self.newest = got.id;
         let row = Row {

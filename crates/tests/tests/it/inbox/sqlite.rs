@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use inbox::{self, Filter, KeyUse, Options, Seen, State, Verdict};
+use inbox::{self, AcceptOutcome, Filter, KeyUse, Options, State, Verdict};
 use rusqlite::Connection;
 
 use crate::harness::deliveries::{Store, at, message, route};
@@ -100,7 +100,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows() 
     assert_eq!(inbox.show(1).await.unwrap(), first);
     for id in ["handled", "waiting"] {
         let again = inbox.accept(message(id).verified(), route(), at(3)).await.unwrap();
-        assert_eq!(again.seen, Seen::Duplicate, "{id}");
+        assert_eq!(again.outcome, AcceptOutcome::Duplicate, "{id}");
     }
     let old = Filter { until: Some(at(1)), ..Filter::default() };
     assert_eq!(inbox.list(old).await.unwrap(), before, "by their times, too");

@@ -397,13 +397,13 @@ async fn a_log_that_was_damaged_and_an_inbox_that_is_new_are_said_aloud() {
     receiver.terminate().await;
     let ended = receiver.ended().await;
     assert!(ended.log.contains("is damaged"), "{ended:?}");
-    assert!(!ended.log.contains("made a new inbox"), "{ended:?}");
+    assert!(!ended.log.contains("created a new inbox"), "{ended:?}");
     assert!(log.with_file_name("inbox.db-wal-damaged-1").exists());
     fs::remove_file(home.inbox()).unwrap();
     let receiver = home.start().await;
     receiver.terminate().await;
     let ended = receiver.ended().await;
-    assert!(ended.log.contains("made a new inbox"), "{ended:?}");
+    assert!(ended.log.contains("created a new inbox"), "{ended:?}");
 }
 
 /// A small volume in the place of the inbox's folder, in mounts of its own that last as long as this value.

@@ -15,12 +15,12 @@ use contract::time::{Clock, system_clock};
 use fixture;
 use futures_util::FutureExt;
 use inbox::{
-    self, AttemptEntry, Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookRecord,
-    Inbox, InboxError, KeyUse, Lease, Options, Receipt, Route, Seen, Sighting, Sightings, Standing,
-    State, Verdict,
+    self, AcceptOutcome, AttemptEntry, Backlog, Claim, DedupCache, Detail, Entry, Filter,
+    HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt,
+    Rejection, RejectionLog, Route, State, Verdict,
 };
 use proptest::prelude::*;
-use receiver::ingress::{Parts, Routes};
+use receiver::ingress::{IngressParts, Routes};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use settings::parse;
@@ -513,7 +513,7 @@ impl Inbox for Store {
         if let Store::Silent = self {
             std::future::pending::<()>().await;
         }
-        self.check(Receipt { id: 1, message_id: delivery.message_id, seen: Seen::New })
+        self.check(Receipt { id: 1, message_id: delivery.message_id, outcome: AcceptOutcome::New })
     }
     async fn check(&self) -> inbox::Result<()> {
         self.check(())
@@ -539,7 +539,7 @@ impl Inbox for Store {
     async fn replayable(&self, _: Filter) -> inbox::Result<Vec<DeliveryId>> {
         unreachable!("nothing is browsed here")
     }
-    async fn catch_up(&self, _: Timestamp) -> inbox::Result<Standing> {
+    async fn catch_up(&self, _: Timestamp) -> inbox::Result<Backlog> {
         unreachable!("nothing waits here")
     }
     async fn replay(&self, _: Filter, _: Timestamp) -> inbox::Result<u64> {
@@ -557,10 +557,10 @@ impl Inbox for Store {
     async fn keys(&self) -> inbox::Result<Vec<KeyUse>> {
         unreachable!("nothing keeps house here")
     }
-    async fn note_sightings(&self, _: Vec<Sighting>) -> inbox::Result<()> {
+    async fn note_rejections(&self, _: Vec<Rejection>) -> inbox::Result<()> {
         self.check(())
     }
-    async fn sightings(&self) -> inbox::Result<Vec<Sighting>> {
+    async fn rejections(&self) -> inbox::Result<Vec<Rejection>> {
         unreachable!("nothing is browsed here")
     }
     async fn log_hooks(&self, _: Vec<HookRecord>) -> inbox::Result<()> {
@@ -594,14 +594,14 @@ fn routes_within(
     stop: CancellationToken,
 ) -> Routes {
     let config = parse(&format!("{SOURCES}[limits]\n{limits}\n"), [], "test").unwrap();
-    let parts = Parts {
+    let parts = IngressParts {
         sources: config.sources().unwrap(),
         hooks: Vec::new(),
         calls: TaskTracker::new(),
         handlers: Arc::new(catalog.bind(&unbounded_channel().0).unwrap()),
-        front: Front::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
+        dedup_cache: DedupCache::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
         hook_log: receiver::hook_log::HookLog::new(Arc::clone(&inbox), Arc::default()).0,
-        sightings: Sightings::new(Arc::clone(&inbox)).0,
+        rejections: RejectionLog::new(Arc::clone(&inbox)).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),
@@ -675,7 +675,7 @@ async fn a_panic_is_answered_500_and_logged_with_its_source_and_not_with_a_path(
     assert_eq!(status(&routes, ping()).await.0, 500);
     drop(logging);
     let log = std::fs::read_to_string(file.path()).unwrap();
-    let line = log.lines().find(|line| line.contains("answering it has panicked")).unwrap();
+    let line = log.lines().find(|line| line.contains("the request handling panicked")).unwrap();
     assert!(line.contains(r#""source":"#) && line.contains(r#""request.id":"#), "{line}");
     assert!(!log.contains(PING), "{log}");
 }

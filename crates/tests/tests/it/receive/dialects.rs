@@ -259,7 +259,7 @@ async fn a_batch_of_cloud_events_is_refused_with_the_way_out() {
     for media in ["application/cloudevents-batch+json", "Application/CloudEvents-Batch"] {
         let refused = answer(structured("[]").set("Content-Type", media)).await;
         let said = refused.problem(415, "unsupported-media-type").unwrap();
-        assert_eq!(said, "batches of CloudEvents are not received; send each event alone");
+        assert_eq!(said, "batches of CloudEvents are not supported; send each event alone");
     }
 }
 

@@ -9,8 +9,8 @@ use chrono::TimeDelta;
 use contract::event::DeliveryId;
 use contract::time::system_clock;
 use http::{Request, Response};
-use inbox::{Detail, Filter, Front, Inbox, Sightings, State};
-use receiver::ingress::{Parts, Routes};
+use inbox::{DedupCache, Detail, Filter, Inbox, RejectionLog, State};
+use receiver::ingress::{IngressParts, Routes};
 use receiver::serve::serve;
 use settings::{Config, parse};
 use telemetry::Metrics;
@@ -177,13 +177,13 @@ fn routes(
     stop: &CancellationToken,
 ) -> Routes {
     let config = config(store, "");
-    let parts = Parts {
+    let parts = IngressParts {
         sources: config.sources().unwrap(),
         hooks: Vec::new(),
         calls: TaskTracker::new(),
         handlers: Arc::new(catalog().bind(context).unwrap()),
-        front: Front::new(Arc::clone(inbox), 0, TimeDelta::MAX),
-        sightings: Sightings::new(Arc::clone(inbox)).0,
+        dedup_cache: DedupCache::new(Arc::clone(inbox), 0, TimeDelta::MAX),
+        rejections: RejectionLog::new(Arc::clone(inbox)).0,
         hook_log: receiver::hook_log::HookLog::new(Arc::clone(inbox), Arc::default()).0,
         inbox: Arc::clone(inbox),
         limits: config.limits,

@@ -1,30 +1,30 @@
-//! The latest requests that brought nothing new: their rows, written and read.
+//! The rejection log's rows, written and read.
 
 use rusqlite::{Connection, params};
 
-use super::super::Sighting;
-use super::super::sighting::KEPT;
+use super::super::Rejection;
+use super::super::rejection_log::KEPT;
 use super::columns::{millis, timestamp};
 
-/// A request that is there already is written anew.
-pub(super) fn note(db: &Connection, seen: &[Sighting]) -> rusqlite::Result<()> {
+/// Adds requests; of a request that exists already, the findings are replaced.
+pub(super) fn note(db: &Connection, rejections: &[Rejection]) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached(
         "INSERT INTO sighting (request_id, at, source, target, event_type, message_id, delivery, status, reason, findings)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
          ON CONFLICT (request_id) DO UPDATE SET findings = excluded.findings",
     )?;
-    for sighting in seen {
+    for rejection in rejections {
         insert.execute(params![
-            sighting.request_id,
-            millis(sighting.at),
-            sighting.source,
-            sighting.target,
-            sighting.event_type,
-            sighting.message_id,
-            sighting.delivery,
-            sighting.status,
-            sighting.reason,
-            sighting.findings,
+            rejection.request_id,
+            millis(rejection.at),
+            rejection.source,
+            rejection.target,
+            rejection.event_type,
+            rejection.message_id,
+            rejection.delivery,
+            rejection.status,
+            rejection.reason,
+            rejection.findings,
         ])?;
     }
     db.prepare_cached("DELETE FROM sighting WHERE id <= (SELECT max(id) FROM sighting) - ?1")?
@@ -32,14 +32,14 @@ pub(super) fn note(db: &Connection, seen: &[Sighting]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// All that are kept, oldest first.
-pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Sighting>> {
+/// Reads all requests, oldest first.
+pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Rejection>> {
     db.prepare_cached(
         "SELECT request_id, at, source, target, event_type, message_id, delivery, status, reason, findings
          FROM sighting ORDER BY id",
     )?
     .query_map([], |row| {
-        Ok(Sighting {
+        Ok(Rejection {
             request_id: row.get(0)?,
             at: timestamp(row.get(1)?),
             source: row.get(2)?,

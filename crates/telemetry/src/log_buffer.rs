@@ -1,7 +1,7 @@
-//! Log lines on their way to standard error: collected, then written together by a thread of their own.
+//! Log buffer: log lines are collected, then written to standard error in batches by a separate thread.
 //!
-//! A line costs the request that writes it a copy and nothing else. If standard error takes nothing, lines are lost
-//! and counted, but no request waits, nor does the end of the process for longer than [`LAST`].
+//! A line costs its request only a copy. If standard error blocks, lines are lost and counted, but no request waits, and
+//! the end of the process waits no longer than [`FLUSH_TIMEOUT`].
 
 use std::io::{self, Write};
 use std::mem::take;
@@ -11,51 +11,51 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines are collected.
+/// Time for which lines are collected.
 const COLLECT: Duration = Duration::from_millis(20);
 
-/// How long the last lines may take.
-const LAST: Duration = Duration::from_secs(1);
+/// Time limit for writing the last lines.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How much is collected at most, in bytes.
+/// Capacity of the buffer, in bytes.
 const LIMIT: usize = 8 * 1024 * 1024;
 
-/// Where lines are written to.
+/// Buffer that log lines are written to. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Lines(Arc<Shared>);
+pub(super) struct LogBuffer(Arc<SharedBuffer>);
 
 #[derive(Default)]
-struct Shared {
-    collected: Mutex<Collected>,
+struct SharedBuffer {
+    collected: Mutex<CollectedLines>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Collected {
+struct CollectedLines {
     bytes: Vec<u8>,
     lost: usize,
     closed: bool,
 }
 
-/// Keeps the log going; dropped, it writes out the last lines, unless nobody takes them.
+/// Guard of the log. Dropping it writes out the last lines, unless standard error blocks.
 pub struct LogGuard {
-    lines: Lines,
+    lines: LogBuffer,
     /// Closed when the thread has ended.
     ended: Receiver<()>,
 }
 
-/// Says on standard error why the program ends, unless nobody takes it.
-pub fn complain(text: String) {
+/// Prints the reason of the program's end on standard error, unless that blocks.
+pub fn print_error(text: String) {
     let (running, ended) = channel::<()>();
     std::thread::spawn(move || {
         let _ = writeln!(io::stderr(), "{text}");
         drop(running);
     });
-    let _ = ended.recv_timeout(LAST);
+    let _ = ended.recv_timeout(FLUSH_TIMEOUT);
 }
 
-impl Lines {
-    /// Starts to write what is collected to `out`.
+impl LogBuffer {
+    /// Starts the thread that writes the collected lines to `out`.
     pub(super) fn write_to(self, out: impl Write + Send + 'static) -> io::Result<LogGuard> {
         let lines = self.clone();
         let (running, ended) = channel();
@@ -68,7 +68,7 @@ impl Lines {
 
     fn run(&self, mut out: impl Write) {
         loop {
-            let waiting = |collected: &mut Collected| {
+            let waiting = |collected: &mut CollectedLines| {
                 collected.bytes.is_empty() && collected.lost == 0 && !collected.closed
             };
             let collected = self.0.changed.wait_while(self.lock(), waiting);
@@ -79,7 +79,7 @@ impl Lines {
                 let mut collected = self.lock();
                 (take(&mut collected.bytes), take(&mut collected.lost), collected.closed)
             };
-            // Where the log cannot be written, there is nowhere to say so.
+            // If the log cannot be written, the error cannot be reported either.
             let _ = out.write_all(&bytes);
             if lost > 0 {
                 let _ = writeln!(
@@ -94,7 +94,7 @@ impl Lines {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Collected> {
+    fn lock(&self) -> MutexGuard<'_, CollectedLines> {
         self.0.collected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -103,21 +103,21 @@ impl Drop for LogGuard {
     fn drop(&mut self) {
         self.lines.lock().closed = true;
         self.lines.0.changed.notify_one();
-        // A thread that is still at it ends with the process.
-        let _ = self.ended.recv_timeout(LAST);
+        // A thread that is still writing ends with the process.
+        let _ = self.ended.recv_timeout(FLUSH_TIMEOUT);
     }
 }
 
-impl<'l> MakeWriter<'l> for Lines {
-    type Writer = &'l Lines;
+impl<'l> MakeWriter<'l> for LogBuffer {
+    type Writer = &'l LogBuffer;
 
-    fn make_writer(&'l self) -> &'l Lines {
+    fn make_writer(&'l self) -> &'l LogBuffer {
         self
     }
 }
 
-impl Write for &Lines {
-    /// Takes a whole line, or loses it.
+impl Write for &LogBuffer {
+    /// Buffers a whole line, or drops it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut collected = self.lock();
         let first = collected.bytes.is_empty();
@@ -142,7 +142,7 @@ impl Write for &Lines {
 mod tests {
     use super::*;
 
-    /// Takes nothing until it is told to.
+    /// Writer that blocks until its lock is released.
     struct Stuck(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Stuck {
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn every_line_is_written_in_order_before_the_guard_is_gone() {
         let out = Arc::new(Mutex::new(Vec::new()));
-        let lines = Lines::default();
+        let lines = LogBuffer::default();
         let guard = lines.clone().write_to(Stuck(Arc::clone(&out))).unwrap();
         (0..1000).for_each(|n| writeln!(&lines, "{n}").unwrap());
         drop(guard);
@@ -169,20 +169,20 @@ mod tests {
     #[test]
     fn the_end_does_not_wait_for_a_reader_that_takes_nothing() {
         let out = Arc::new(Mutex::new(Vec::new()));
-        let lines = Lines::default();
+        let lines = LogBuffer::default();
         let held = out.lock().unwrap();
         let guard = lines.clone().write_to(Stuck(Arc::clone(&out))).unwrap();
         (&lines).write_all(b"line\n").unwrap();
         let started = std::time::Instant::now();
         drop(guard);
-        assert!(started.elapsed() < LAST * 5);
+        assert!(started.elapsed() < FLUSH_TIMEOUT * 5);
         drop(held);
     }
 
     #[test]
     fn lines_over_the_limit_are_counted_and_nobody_waits() {
         let out = Arc::new(Mutex::new(Vec::new()));
-        let lines = Lines::default();
+        let lines = LogBuffer::default();
         let held = out.lock().unwrap();
         let guard = lines.clone().write_to(Stuck(Arc::clone(&out))).unwrap();
         let line = [b'x'; 1024];

@@ -1,4 +1,4 @@
-//! The ids accepted last, in front of the inbox: a duplicate among them costs no write.
+//! Dedup cache: an LRU cache of recently accepted message ids in front of the inbox; a hit costs no write.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,41 +9,41 @@ use contract::time::Timestamp;
 use lru::LruCache;
 use source::Verified;
 
-use super::{Inbox, Receipt, Result, Route, Seen};
+use super::{AcceptOutcome, Inbox, Receipt, Result, Route};
 
-/// An inbox with a memory of committed ids. It only ever answers for ids that the inbox has already kept.
-pub struct Front {
+/// An inbox behind a cache of message ids. The cache only answers for committed ids.
+pub struct DedupCache {
     inbox: Arc<dyn Inbox>,
-    recent: Option<Mutex<LruCache<Key, Kept>>>,
+    recent: Option<Mutex<LruCache<DedupKey, CachedId>>>,
     window: TimeDelta,
 }
 
 #[derive(PartialEq, Eq, Hash)]
-struct Key {
+struct DedupKey {
     source: String,
     client_id: Option<String>,
     message_id: String,
 }
 
 #[derive(Clone, Copy)]
-struct Kept {
+struct CachedId {
     id: DeliveryId,
     digest: [u8; 32],
     at: Timestamp,
 }
 
-impl Front {
-    /// Remembers up to `capacity` ids, each for no longer than `window`. A capacity of 0 remembers none.
+impl DedupCache {
+    /// Caches up to `capacity` ids, each for no longer than `window`. A capacity of 0 disables the cache.
     pub fn new(inbox: Arc<dyn Inbox>, capacity: usize, window: TimeDelta) -> Self {
         let recent =
             NonZeroUsize::new(capacity).map(|capacity| Mutex::new(LruCache::new(capacity)));
-        Front { inbox, recent, window }
+        DedupCache { inbox, recent, window }
     }
 
-    /// Keeps a delivery, unless it is known. When this returns, it is durable.
+    /// Stores a delivery, unless it is known. Once this returns, it is durable.
     ///
     /// # Errors
-    /// As [`Inbox::accept`].
+    /// Those of [`Inbox::accept`].
     pub async fn accept(
         &self,
         delivery: Verified,
@@ -53,28 +53,32 @@ impl Front {
         let Some(recent) = &self.recent else {
             return self.inbox.accept(delivery, route, now).await;
         };
-        let key = Key {
+        let key = DedupKey {
             source: delivery.source.name.clone(),
             client_id: delivery.client_id.clone(),
             message_id: delivery.message_id.clone(),
         };
         let digest = delivery.digest;
-        if let Some(kept) = lock(recent).get(&key).copied()
-            && kept.digest == digest
-            && now - kept.at < self.window
+        if let Some(cached) = lock(recent).get(&key).copied()
+            && cached.digest == digest
+            && now - cached.at < self.window
             && self.inbox.is_in_place()
         {
-            return Ok(Receipt { id: kept.id, message_id: key.message_id, seen: Seen::Duplicate });
+            return Ok(Receipt {
+                id: cached.id,
+                message_id: key.message_id,
+                outcome: AcceptOutcome::Duplicate,
+            });
         }
         let receipt = self.inbox.accept(delivery, route, now).await?;
-        if receipt.seen == Seen::New {
-            lock(recent).put(key, Kept { id: receipt.id, digest, at: now });
+        if receipt.outcome == AcceptOutcome::New {
+            lock(recent).put(key, CachedId { id: receipt.id, digest, at: now });
         }
         Ok(receipt)
     }
 }
 
-/// A panic while the lock is held cannot leave the cache half-changed in a way that matters: it is only a memory.
+/// Ignores poisoning: a panic while the lock is held can at worst lose an id from the cache.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

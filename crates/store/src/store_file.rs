@@ -1,4 +1,4 @@
-//! The database file and the files beside it: made for nobody else, locked for one owner, watched for removal.
+//! The database file and its companion files: created private, locked for one owner, watched for removal.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -11,27 +11,28 @@ use rustix::fs::{Advice, fadvise};
 
 use super::Schema;
 
-/// Where the log's index counts the frames that have been moved into the database file: `nBackfill` in SQLite's
+/// Offset in the log's index of the number of frames checkpointed into the database file: `nBackfill` in SQLite's
 /// "WAL-mode File Format".
-pub(super) const MOVED_FRAMES: u64 = 96;
+pub(super) const CHECKPOINTED_FRAMES: u64 = 96;
 
 /// A database file in use.
 ///
-/// It holds descriptors of its own. Closing any descriptor of a file gives up all record locks that the process has on it,
-/// SQLite's included, so a place must outlive the connections.
-pub(super) struct Place {
+/// The value holds its own descriptors. Closing any descriptor of a file gives up all record locks that the process has on it,
+/// SQLite's included, so this value must outlive the connections.
+pub(super) struct StoreFile {
     path: PathBuf,
     noun: &'static str,
     file: File,
     /// The log's index, once SQLite has opened it.
     index: Option<File>,
-    /// Held by whoever moves the log while that may end in [doubt](Self::doubt), so that no other move counts meanwhile.
-    pub(super) moving: Mutex<()>,
-    /// The database file, its log and the log's index, as they were when they were opened.
+    /// Held during a checkpoint that may end in [`restart_checkpoint`](Self::restart_checkpoint), so that no other checkpoint
+    /// counts meanwhile.
+    pub(super) checkpointing: Mutex<()>,
+    /// Identities of the database file, its log and the log's index at the time of opening.
     opened: Vec<(PathBuf, FileId)>,
 }
 
-/// Names a file whatever its path: device and inode.
+/// Identity of a file, independent of its path: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId(u64, u64);
 
@@ -41,8 +42,8 @@ impl From<&Metadata> for FileId {
     }
 }
 
-impl Place {
-    /// Opens the database file, or makes it with its folder. An owner locks it until it ends.
+impl StoreFile {
+    /// Opens the database file, or creates it with its folder. An owner holds a lock on it until the process ends.
     pub(super) fn open(path: &Path, schema: &Schema, is_owner: bool) -> anyhow::Result<Self> {
         let Schema { noun, owner, setting, .. } = schema;
         let shown = path.display();
@@ -52,7 +53,7 @@ impl Place {
         let file = OpenOptions::new().read(true).write(true).open(&path);
         let file = file.with_context(|| format!("cannot open the {noun} {shown} for writing"))?;
         if is_owner && let Err(error) = file.try_lock() {
-            // Closed here, it would take the record locks of another store of this process along.
+            // Closing it here would release the record locks of another store in this process.
             std::mem::forget(file);
             match error {
                 TryLockError::WouldBlock => bail!(
@@ -71,14 +72,14 @@ impl Place {
         if is_owner && is_new {
             tracing::warn!(
                 file = %path.display(),
-                "made a new {noun}: nothing is known of earlier deliveries; if there was one before, see whether its volume is mounted"
+                "created a new {noun} without any earlier deliveries; if there was one before, check that its volume is mounted"
             );
         }
-        let moving = Mutex::default();
-        Ok(Place { path, noun, file, index: None, moving, opened: Vec::new() })
+        let checkpointing = Mutex::default();
+        Ok(StoreFile { path, noun, file, index: None, checkpointing, opened: Vec::new() })
     }
 
-    /// Whether no owner has it open, so that what is found is what a crash has left.
+    /// True if no owner has the file open, so that its contents are those that a crash left.
     pub(super) fn is_unowned(&self) -> bool {
         let is_unowned = self.file.try_lock_shared().is_ok();
         if is_unowned {
@@ -102,7 +103,7 @@ impl Place {
         beside(&self.path, "-shm")
     }
 
-    /// Notes which files have been opened, once SQLite has opened them.
+    /// Records the identities of the files, once SQLite has opened them.
     pub(super) fn remember(&mut self) -> io::Result<()> {
         let index = OpenOptions::new().read(true).write(true).open(self.index())?;
         self.index = Some(index);
@@ -115,10 +116,10 @@ impl Place {
         Ok(())
     }
 
-    /// Whether the opened files are still the ones that the next start would find.
+    /// Checks that the opened files are still the ones at their paths, which the next start would open.
     ///
     /// # Errors
-    /// With the file that is gone, in words for the log.
+    /// A message for the log that names the missing file.
     pub(super) fn check(&self) -> Result<(), String> {
         for (path, id) in &self.opened {
             match std::fs::metadata(path) {
@@ -138,34 +139,33 @@ impl Place {
         )
     }
 
-    /// Makes the next checkpoint write every page of the log into the database file again, and the disk take it.
+    /// Makes the next checkpoint write every page of the log into the database file again, through to the disk.
     ///
-    /// SQLite counts pages as moved before they are synced, and the kernel counts pages as clean whose write failed; on
+    /// SQLite counts pages as checkpointed before they are synced, and the kernel counts pages as clean whose write failed; on
     /// ext4, even writing such a page again through the cache reaches no block that a later mount would read.
     ///
     /// # Errors
     /// If the log's index cannot be written.
-    pub(super) fn doubt(&self) -> io::Result<()> {
+    pub(super) fn restart_checkpoint(&self) -> io::Result<()> {
         self.drop_cache();
         match &self.index {
-            Some(index) => index.write_all_at(&[0; 4], MOVED_FRAMES),
+            Some(index) => index.write_all_at(&[0; 4], CHECKPOINTED_FRAMES),
             None => Ok(()),
         }
     }
 
-    /// Waits until the disk has what was moved into the database file.
+    /// Syncs the checkpointed pages of the database file to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    /// Drops the cached pages of the database file: what is read from now on is the disk's.
+    /// Drops the cached pages of the database file, so that later reads come from the disk.
     pub(super) fn drop_cache(&self) {
         // A file system without a cache has nothing to drop.
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 
-    /// As [`drop_cache`](Self::drop_cache), for the log; only while no connection of any process has written to it since
-    /// its last sync.
+    /// Drops the cached pages of the log; only while no connection of any process has written to it since its last sync.
     pub(super) fn drop_log_cache(&self) {
         if let Ok(log) = File::open(self.log()) {
             let _ = fadvise(&log, 0, None, Advice::DontNeed);
@@ -173,15 +173,15 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StoreFile {
     fn drop(&mut self) {
-        // Not left to the closing: a child process that is just being started would hold the lock a little longer.
+        // Not left to the close: a child process that is just being started would hold the lock a little longer.
         let _ = self.file.unlock();
     }
 }
 
-/// Makes a new file, and its folder, that nobody else may read: it will hold personal data. SQLite gives the files beside
-/// it the same mode. Returns whether the file is new.
+/// Creates the file and its folder, readable only by this user, since the file will hold personal data. SQLite gives the
+/// companion files the same mode. Returns true if the file is new.
 fn make(path: &Path, noun: &str) -> anyhow::Result<bool> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new()
@@ -199,7 +199,7 @@ fn make(path: &Path, noun: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// The path with something added to its last name.
+/// Path with a suffix added to its file name.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
     beside.push(suffix);

@@ -1,4 +1,4 @@
-//! The answer to a delivery that is safely kept.
+//! Response to an accepted delivery.
 
 use axum::response::Response;
 use contract::canary::CanaryReport;
@@ -11,25 +11,26 @@ use utoipa::ToSchema;
 
 use super::diagnosis::Arrival;
 
-/// The delivery is kept and will be handled; there is no need to send it again.
+/// Response to a delivery that is stored: it need not be sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
-    /// Whether it was seen for the first time.
-    pub status: Status,
-    /// The number under which it is kept; a duplicate has the number of the first.
+#[schema(as = Answer)]
+pub struct AcceptedBody {
+    /// New or duplicate.
+    pub status: AcceptedStatus,
+    /// Id of the stored delivery; a duplicate has the id of the first one.
     #[schema(value_type = i64, example = 1)]
     pub delivery_id: DeliveryId,
     /// The sender's id for the message, or the SHA-256 of the body if it gave none.
     #[schema(example = "OrderEvent-1")]
     pub message_id: String,
-    /// What was seen of a probe; nothing for any other delivery.
+    /// CanaryReport of a canary; absent for all other deliveries.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
     pub canary: Option<Box<CanaryReport>>,
 }
 
-/// The body and the request line of a canary; nothing is known of its headers and its key.
+/// CanaryReport of a canary's body and request line; its headers and key are added by the caller.
 pub(super) fn echo(body: &[u8], arrival: &Arrival, max_body: usize) -> CanaryReport {
     CanaryReport {
         sha256: hex::encode(Sha256::digest(body)),
@@ -44,7 +45,7 @@ pub(super) fn echo(body: &[u8], arrival: &Arrival, max_body: usize) -> CanaryRep
     }
 }
 
-/// The query without the key that may stand in it.
+/// Query string without the access token.
 fn shown_query(query: &str) -> String {
     let shown = |part: &str| match part.split_once('=') {
         Some((name @ "access_token", _)) => format!("{name}=****"),
@@ -53,19 +54,19 @@ fn shown_query(query: &str) -> String {
     query.split('&').map(shown).collect::<Vec<_>>().join("&")
 }
 
-/// Whether a delivery was seen for the first time.
+/// Status of an accepted delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = AnswerStatus)]
-pub enum Status {
-    /// New, and on disk.
+pub enum AcceptedStatus {
+    /// The delivery is new, and on disk.
     Accepted,
-    /// Seen before; nothing new is handled.
+    /// The message id is known; nothing new is handled.
     Duplicate,
 }
 
-impl Answer {
-    /// The answer as a response, with the status that the source counts as success.
+impl AcceptedBody {
+    /// Converts it to a response with this status, the one that the source's sender counts as success.
     pub fn respond(&self, status: StatusCode) -> Response {
         json(status, "application/json", self)
     }
@@ -80,8 +81,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_answer_is_what_the_design_promises() {
-        let answer = Answer {
-            status: Status::Duplicate,
+        let answer = AcceptedBody {
+            status: AcceptedStatus::Duplicate,
             delivery_id: 7,
             message_id: "m".to_owned(),
             canary: None,
