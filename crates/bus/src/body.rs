@@ -1,4 +1,4 @@
-//! The body of a delivery: what was published, and what its dialect says in the body besides.
+//! The body of a delivery: the published data, and the members that its dialect requires.
 
 use std::collections::HashMap;
 
@@ -13,20 +13,21 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use source::{Fact, Place, Places};
 
-use super::publication::Event;
+use super::publication::PublishedEvent;
 
-/// The key of the object record; no vendor documents one.
+/// The member name of the object record; no vendor documents one.
 const RECORD: &str = "object_record";
 
-/// The event's body for a dialect, with its object record or without.
+/// The body of the event in a dialect, with or without its object record.
 ///
-/// The id is the event's own. Whatever else the dialect has in the body is added only if the publisher has not said it.
+/// The id is always the event's own. Other members of the dialect are added only if the published data does not have
+/// them.
 pub(super) fn of(
-    event: &Event,
+    event: &PublishedEvent,
     places: &Places,
     (dialect, with_record): (Dialect, bool),
 ) -> anyhow::Result<Bytes> {
-    let is = &event.is;
+    let is = &event.draft;
     let mut body = match dialect {
         Dialect::StandardWebhooks => wrapped(event)?,
         _ => is.body.clone(),
@@ -65,13 +66,13 @@ fn with_members(object: &Bytes, mut members: String) -> Bytes {
     [b"{", members.as_bytes(), &object[1..]].concat().into()
 }
 
-/// A time as the vendors write it.
+/// A time in the vendors' format.
 pub(super) fn written(time: Timestamp) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The payload that the specification advises, unless the publisher has made one.
-fn wrapped(event: &Event) -> anyhow::Result<Bytes> {
+/// The payload that the Standard Webhooks specification advises, unless the published data already has that form.
+fn wrapped(event: &PublishedEvent) -> anyhow::Result<Bytes> {
     #[derive(serde::Serialize)]
     struct Wrapped<'e> {
         #[serde(rename = "type")]
@@ -79,7 +80,7 @@ fn wrapped(event: &Event) -> anyhow::Result<Bytes> {
         timestamp: String,
         data: &'e RawValue,
     }
-    let is = &event.is;
+    let is = &event.draft;
     let value: Value = serde_json::from_slice(&is.body)?;
     if value.get("type").is_some_and(Value::is_string) {
         return Ok(is.body.clone());
@@ -110,7 +111,8 @@ mod tests {
             body: Bytes::from_static(data.as_bytes()),
             record: Some(Bytes::from_static(b"{\"id\":7}")),
         };
-        let made = of(&Event::new(1, draft), &Places::of(dialect), (dialect, with_record)).unwrap();
+        let made = of(&PublishedEvent::new(1, draft), &Places::of(dialect), (dialect, with_record))
+            .unwrap();
         serde_json::from_slice(&made).unwrap()
     }
 

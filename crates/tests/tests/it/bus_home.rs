@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{AttemptEntry, AttemptFilter, Bus, Options, Publication, Receipt, TARGETS, Types};
+use bus::{AttemptEntry, AttemptFilter, Bus, Options, Publication, PublishReceipt, TARGETS, EventTypes};
 use contract::time::{Clock, system_clock};
 use fixture;
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ impl Home {
             clock,
             drain: self.drain,
         };
-        Bus::open(config, Types::of(&fixture::table()), options).await
+        Bus::open(config, EventTypes::of(&fixture::table()), options).await
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn publication(json: Value) -> Publication {
     serde_json::from_str(&json.to_string()).unwrap()
 }
 
-pub(crate) async fn publish(bus: &Bus, json: Value) -> Receipt {
+pub(crate) async fn publish(bus: &Bus, json: Value) -> PublishReceipt {
     bus.publish(vec![publication(json)]).await.unwrap().remove(0)
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use bus::{Published, Receipt};
+use bus::{PublishStatus, PublishReceipt};
 use reqwest::{Client, Url};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -113,7 +113,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         receipts.extend(target.publish(batch).await?);
     }
     show(&events, &receipts, args.json)?;
-    let is_conflict = |receipt: &Receipt| receipt.status == Published::Conflict;
+    let is_conflict = |receipt: &PublishReceipt| receipt.status == PublishStatus::Conflict;
     Ok(if receipts.iter().any(is_conflict) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -147,7 +147,7 @@ impl Target {
         Ok(Target { client: client.build()?, url: base.join("api/events")?, key })
     }
 
-    async fn publish(&self, events: &[Event<'_>]) -> anyhow::Result<Vec<Receipt>> {
+    async fn publish(&self, events: &[Event<'_>]) -> anyhow::Result<Vec<PublishReceipt>> {
         let mut request = self.client.post(self.url.clone());
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose_secret());
@@ -167,7 +167,7 @@ impl Target {
     }
 }
 
-fn show(events: &[Event<'_>], receipts: &[Receipt], is_json: bool) -> anyhow::Result<()> {
+fn show(events: &[Event<'_>], receipts: &[PublishReceipt], is_json: bool) -> anyhow::Result<()> {
     if is_json {
         return Ok(print(serde_json::to_string_pretty(receipts)?)?);
     }
@@ -175,9 +175,9 @@ fn show(events: &[Event<'_>], receipts: &[Receipt], is_json: bool) -> anyhow::Re
     table.set_header(["STATUS", "EVENT", "ID", "DELIVERIES"]);
     table.add_rows(events.iter().zip(receipts).map(|(event, receipt)| {
         let status = match receipt.status {
-            Published::Accepted => "accepted",
-            Published::Duplicate => "duplicate",
-            Published::Conflict => "conflict",
+            PublishStatus::Accepted => "accepted",
+            PublishStatus::Duplicate => "duplicate",
+            PublishStatus::Conflict => "conflict",
         };
         let (name, id) = (event.event_type.to_owned(), receipt.id.clone());
         cells([status.to_owned(), name, id, receipt.deliveries.to_string()])

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bus::persona::{Answer, PERSONAS, Persona};
-use bus::rehearse::{Cost, Fate, Outage, rehearse};
+use bus::retry_policy::{AttemptResult, RETRY_POLICIES, RetryPolicy};
+use bus::rehearse::{OutageCost, SubscriptionEnd, Outage, rehearse};
 use serde_json::{Value, json};
 
 use crate::commands::{first_line, plain, print};
@@ -38,13 +38,13 @@ pub(crate) struct Args {
     down: Duration,
     /// Sender: a persona, or delays such as '10s, 5m, 1h'; may be repeated [default: every persona]
     #[arg(long, value_name = "NAME")]
-    persona: Vec<Persona>,
+    persona: Vec<RetryPolicy>,
     /// Events per second
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     rate: f64,
     /// What the receiver does meanwhile: none (it cannot be reached), timeout, or a status
     #[arg(long, value_name = "WHAT", default_value = "none", value_parser = answer)]
-    answer: Answer,
+    answer: AttemptResult,
     /// Chooses the jitter; the same seed gives the same figures
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -52,12 +52,12 @@ pub(crate) struct Args {
     json: bool,
 }
 
-fn answer(text: &str) -> Result<Answer, &'static str> {
+fn answer(text: &str) -> Result<AttemptResult, &'static str> {
     match text {
-        "none" => Ok(Answer::Broken),
-        "timeout" => Ok(Answer::Late),
+        "none" => Ok(AttemptResult::ConnectionFailed),
+        "timeout" => Ok(AttemptResult::TimedOut),
         status => match status.parse() {
-            Ok(status @ 100..=599) => Ok(Answer::status(status)),
+            Ok(status @ 100..=599) => Ok(AttemptResult::status(status)),
             _ => Err("write none, timeout or a status such as 503"),
         },
     }
@@ -66,7 +66,7 @@ fn answer(text: &str) -> Result<Answer, &'static str> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Args { down, rate, answer, seed, .. } = *args;
     let outage = Outage { down, rate, answer, seed };
-    let personas = if args.persona.is_empty() { PERSONAS } else { &args.persona };
+    let personas = if args.persona.is_empty() { RETRY_POLICIES } else { &args.persona };
     let costs: Vec<_> = personas
         .iter()
         .map(|persona| rehearse(persona, &outage).map(|cost| (persona, cost)))
@@ -85,9 +85,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// One line of the table: what it is called, and how its cell reads.
-type Line = (&'static str, fn(&Cost) -> String);
+type CostLine = (&'static str, fn(&OutageCost) -> String);
 
-const LINES: [Line; 12] = [
+const LINES: [CostLine; 12] = [
     ("events meanwhile", |cost| cost.events.to_string()),
     ("failed attempts", |cost| cost.failures.to_string()),
     ("arrive late", |cost| cost.late.to_string()),
@@ -110,7 +110,7 @@ const LINES: [Line; 12] = [
 
 const LEGEND: &str = "\nThe first of those given up, and the subscription: from the start of the outage. Caught up, and the peak: from its end.";
 
-fn table(costs: &[(&Persona, Cost)]) -> comfy_table::Table {
+fn table(costs: &[(&RetryPolicy, OutageCost)]) -> comfy_table::Table {
     let mut table = plain();
     let names = costs.iter().map(|(persona, _)| persona.name.to_owned());
     table.set_header(std::iter::once(String::new()).chain(names));
@@ -121,7 +121,7 @@ fn table(costs: &[(&Persona, Cost)]) -> comfy_table::Table {
     table
 }
 
-fn row(persona: &Persona, cost: &Cost) -> Value {
+fn row(persona: &RetryPolicy, cost: &OutageCost) -> Value {
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
     json!({
         "persona": persona.to_string(),
@@ -145,11 +145,11 @@ fn row(persona: &Persona, cost: &Cost) -> Value {
     })
 }
 
-fn word(fate: Fate) -> &'static str {
+fn word(fate: SubscriptionEnd) -> &'static str {
     match fate {
-        Fate::Paused => "paused",
-        Fate::Dropped => "dropped",
-        Fate::Gone => "gone",
+        SubscriptionEnd::Paused => "paused",
+        SubscriptionEnd::Dropped => "dropped",
+        SubscriptionEnd::Gone => "gone",
     }
 }
 
