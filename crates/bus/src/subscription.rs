@@ -9,8 +9,8 @@ use bytes::Bytes;
 use contract::event::{Dialect, Environment};
 use contract::time::Timestamp;
 use emitter::message::Message;
-use emitter::proof::{Named, Proof};
-use emitter::speaker::Style;
+use emitter::proof::{NamedHeader, Proof};
+use emitter::send_as::SigningMethod;
 use emitter::target;
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
@@ -197,23 +197,23 @@ impl Subscription {
         event: &PublishedEvent,
         url: &Url,
         now: Timestamp,
-    ) -> anyhow::Result<(Vec<Named>, Bytes)> {
+    ) -> anyhow::Result<(Vec<NamedHeader>, Bytes)> {
         let kind = (self.config.dialect, self.config.include_record);
         let body = event.body(kind, || body::of(event, &self.places, kind))?;
         let (places, proof) = (Arc::clone(&self.places), Arc::clone(self.proof(now)));
         let mut message = Message::new(&event.draft.event_type, url.clone(), places, proof, body)
-            .under(&event.draft.event_id);
-        for (fact, text) in self.said(event) {
+            .with_id(&event.draft.event_id);
+        for (fact, text) in self.facts(event) {
             if self.places.header(fact).is_some() {
-                message.say(fact, &text)?;
+                message.set_fact(fact, &text)?;
             }
         }
         message.signed()
     }
 
-    fn said(&self, event: &PublishedEvent) -> Vec<(Fact, String)> {
+    fn facts(&self, event: &PublishedEvent) -> Vec<(Fact, String)> {
         let is = &event.draft;
-        let said = [
+        let facts = [
             (Fact::MessageId, Some(is.event_id.clone())),
             (Fact::ClientId, self.client_id().map(str::to_owned)),
             (Fact::User, is.source_user.clone()),
@@ -221,7 +221,7 @@ impl Subscription {
             (Fact::EventTime, Some(body::written(is.happened_at))),
             (Fact::SpecVersion, Some("1.0".into())),
         ];
-        said.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
+        facts.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
     }
 
     /// The client id of its messages: this program's name, if the dialect requires one and none is configured.
@@ -288,10 +288,10 @@ impl PreparedKeys {
         let (bearer, signing) = (config.bearer()?, config.signing()?);
         let style = match &config.scheme {
             Some(name) => {
-                let style = Style::named(name);
+                let style = SigningMethod::named(name);
                 Some(style.with_context(|| format!("scheme: {name:?} is not known"))?)
             }
-            None => Style::of(config.dialect),
+            None => SigningMethod::of(config.dialect),
         };
         let style = match (style, &signing) {
             (Some(style), Some(_)) => Some(style),

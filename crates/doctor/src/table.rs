@@ -1,4 +1,4 @@
-//! The table of checks, in the order in which they are shown.
+//! The table of checks, in the order of the report.
 
 use futures_util::FutureExt;
 
@@ -6,25 +6,25 @@ use super::check::Check;
 use super::checks::{
     bodies, duplicates, events, exposure, hooks, identity, reach, signature, time,
 };
-use super::need::Need::{
+use super::precondition::Precondition::{
     Accepted, Bearer, Connection, Delivery, Echo, Events, Found, Hooks, HooksFound, Https, Keys,
-    Plain, Proof, Proxy, Rivals, Signature, SignedId, Time,
+    OtherEnvironment, Plain, Proof, Proxy, Signature, SignedId, Time,
 };
 
-/// The versions of TLS that senders speak.
+/// The remedy for TLS versions.
 const MODERN: &str = "nginx: ssl_protocols TLSv1.2 TLSv1.3;";
 
-/// The sender's key, and nobody else's.
+/// The remedy for a proxy that sets the key itself.
 const FORWARDED: &str =
     "nginx: proxy_set_header Authorization must be $http_authorization, never a key of its own";
 
-/// Every check. The groups stand together.
+/// All checks, sorted by group.
 pub const CHECKS: &[Check] = &[
     Check {
         id: "reach.dns",
-        asks: "Does the host's name lead somewhere?",
+        asks: "Does the host name resolve?",
         needs: &[],
-        why: "{sender} looks the name up, too; without an address every delivery fails.",
+        why: "{sender} resolves the name, too; without an address every delivery fails.",
         remedy: "an A or AAAA record for the host",
         run: |probe| reach::dns(probe).boxed(),
     },
@@ -32,7 +32,7 @@ pub const CHECKS: &[Check] = &[
         id: "reach.connect",
         asks: "Does every address of the host take connections?",
         needs: &[],
-        why: "{sender} may pick any of the addresses; what meets a dead one is late or lost.",
+        why: "{sender} may pick any of the addresses; a delivery to a dead one is late or lost.",
         remedy: "start what listens there, open the firewall, or remove the address from the DNS",
         run: |probe| reach::connect(probe).boxed(),
     },
@@ -40,7 +40,7 @@ pub const CHECKS: &[Check] = &[
         id: "reach.certificate",
         asks: "Is the certificate trusted, in time, and for this host?",
         needs: &[Https],
-        why: "{sender} sends nothing to a host that it cannot be sure of.",
+        why: "{sender} sends nothing to a host that it does not trust.",
         remedy: "nginx: ssl_certificate with the whole chain, for this host; renew it if it has expired",
         run: |probe| reach::certificate(probe).boxed(),
     },
@@ -48,7 +48,7 @@ pub const CHECKS: &[Check] = &[
         id: "reach.expiry",
         asks: "Does the certificate last for three weeks more?",
         needs: &[Https],
-        why: "On the day when it ends every delivery fails.",
+        why: "When it expires, every delivery fails.",
         remedy: "renew the certificate, and see why it did not renew itself",
         run: |probe| reach::expiry(probe).boxed(),
     },
@@ -72,7 +72,7 @@ pub const CHECKS: &[Check] = &[
         id: "reach.plain",
         asks: "Is nothing taken over plain HTTP?",
         needs: &[Https, Plain],
-        why: "Whoever enters http:// by mistake would send the key for all to read.",
+        why: "A sender configured with http:// by mistake would send the key in plain text.",
         remedy: "nginx: in the server that listens on port 80, return 301 https://$host$request_uri;",
         run: |probe| reach::plain(probe).boxed(),
     },
@@ -88,7 +88,7 @@ pub const CHECKS: &[Check] = &[
         id: "reach.path",
         asks: "Is the path served?",
         needs: &[Connection],
-        why: "Whatever is sent to another path is lost: {sender} {otherwise}.",
+        why: "A delivery to another path is lost: {sender} {on_failure}.",
         remedy: "compare the URL with path in [sources.…] and the proxy's location",
         run: |probe| reach::path(probe).boxed(),
     },
@@ -104,7 +104,7 @@ pub const CHECKS: &[Check] = &[
         id: "reach.upstream",
         asks: "Does the proxy reach the receiver?",
         needs: &[Connection],
-        why: "{sender} {otherwise}.",
+        why: "{sender} {on_failure}.",
         remedy: "start the receiver, and let proxy_pass name its address (listen in the settings)",
         run: |probe| reach::upstream(probe).boxed(),
     },
@@ -112,7 +112,7 @@ pub const CHECKS: &[Check] = &[
         id: "reach.inbox",
         asks: "Can the receiver keep deliveries?",
         needs: &[Connection],
-        why: "A receiver that cannot write takes nothing: {sender} {otherwise}.",
+        why: "A receiver that cannot write accepts nothing: {sender} {on_failure}.",
         remedy: "look at the receiver's log and at the disk that holds the inbox",
         run: |probe| reach::inbox(probe).boxed(),
     },
@@ -136,7 +136,7 @@ pub const CHECKS: &[Check] = &[
         id: "identity.key",
         asks: "Is a genuine delivery accepted?",
         needs: &[Found, Delivery],
-        why: "As it is, no delivery gets in: {sender} {otherwise}.",
+        why: "As it is, no delivery gets in: {sender} {on_failure}.",
         remedy: "give the receiver and the sender the same key, and let the proxy forward its header",
         run: |probe| identity::key(probe).boxed(),
     },
@@ -167,16 +167,16 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "identity.environment",
         asks: "Are the keys of the other environment refused?",
-        needs: &[Found, Rivals],
+        needs: &[Found, OtherEnvironment],
         why: "Test orders would be taken for real ones.",
         remedy: "give each environment's source keys of its own",
-        run: |probe| identity::rivals(probe).boxed(),
+        run: |probe| identity::other_environments(probe).boxed(),
     },
     Check {
         id: "identity.punctuation",
         asks: "Does punctuation in the key survive?",
         needs: &[Found, Bearer, Delivery],
-        why: "{sender} sends the key as it is; what decodes or rewrites it makes it another key.",
+        why: "{sender} sends the key as it is; a proxy that decodes or rewrites it makes it another key.",
         remedy: "nginx: proxy_set_header Authorization $http_authorization; without map or rewriting",
         run: |probe| identity::punctuation(probe).boxed(),
     },
@@ -184,7 +184,7 @@ pub const CHECKS: &[Check] = &[
         id: "identity.headers",
         asks: "Does every header of the sender arrive?",
         needs: &[Echo],
-        why: "By its headers a delivery is proved, recognised when it comes again, and routed.",
+        why: "A delivery is authenticated, deduplicated and routed by its headers.",
         remedy: "nginx: proxy_pass_request_headers on; no proxy_set_header NAME \"\"; and underscores_in_headers on; for names with _",
         run: |probe| identity::headers(probe).boxed(),
     },
@@ -264,7 +264,7 @@ pub const CHECKS: &[Check] = &[
         id: "duplicates.later",
         asks: "Is a message recognised after a pause?",
         needs: &[Accepted],
-        why: "{sender} {otherwise}; the resend comes later.",
+        why: "{sender} {on_failure}; the resend comes later.",
         remedy: "window in [dedup], and one inbox for all receivers",
         run: |probe| duplicates::later(probe).boxed(),
     },
@@ -272,7 +272,7 @@ pub const CHECKS: &[Check] = &[
         id: "duplicates.conflict",
         asks: "Is the same id with other bytes noticed?",
         needs: &[Echo],
-        why: "Two events under one id mean that one of them is lost; somebody should know.",
+        why: "Two events under one id mean that one of them is lost; the conflict must show.",
         remedy: "let the body through unchanged, and use one inbox for all receivers",
         run: |probe| duplicates::conflict(probe).boxed(),
     },
@@ -288,7 +288,7 @@ pub const CHECKS: &[Check] = &[
         id: "bodies.packed",
         asks: "Does a packed body stay packed?",
         needs: &[Accepted],
-        why: "What unpacks bodies changes the bytes that are signed.",
+        why: "A proxy that unpacks bodies changes the bytes that are signed.",
         remedy: "nothing that unpacks requests on the way",
         run: |probe| bodies::packed(probe).boxed(),
     },
@@ -320,7 +320,7 @@ pub const CHECKS: &[Check] = &[
         id: "bodies.sizes",
         asks: "Does every body get through that the receiver takes?",
         needs: &[Accepted],
-        why: "The largest orders would be lost: {sender} {otherwise}.",
+        why: "The largest orders would be lost: {sender} {on_failure}.",
         remedy: "nginx: client_max_body_size as max_body in [limits], and room where it buffers bodies",
         run: |probe| bodies::sizes(probe).boxed(),
     },
@@ -328,7 +328,7 @@ pub const CHECKS: &[Check] = &[
         id: "bodies.over",
         asks: "Is a body over the limit refused as such?",
         needs: &[Echo],
-        why: "Whoever sends too much should learn why, and cost nothing.",
+        why: "A sender of too large a body should learn the reason, and cost nothing.",
         remedy: "max_body in [limits], and client_max_body_size just as large",
         run: |probe| bodies::over(probe).boxed(),
     },
@@ -336,7 +336,7 @@ pub const CHECKS: &[Check] = &[
         id: "time.first",
         asks: "Does the first answer come in time?",
         needs: &[Connection],
-        why: "{sender} {otherwise} if the answer is late.",
+        why: "{sender} {on_failure} if the answer is late.",
         remedy: "a receiver near the sender, keepalive, and a faster disk for the inbox",
         run: |probe| time::first(probe).boxed(),
     },
@@ -344,7 +344,7 @@ pub const CHECKS: &[Check] = &[
         id: "time.warm",
         asks: "Do further answers come in time?",
         needs: &[Accepted],
-        why: "{sender} {otherwise} if the answer is late.",
+        why: "{sender} {on_failure} if the answer is late.",
         remedy: "a faster disk for the inbox, and nothing slow on the way",
         run: |probe| time::warm(probe).boxed(),
     },
@@ -358,7 +358,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "exposure.pages",
-        asks: "Are Swagger, console and metrics closed to strangers?",
+        asks: "Are Swagger, console and metrics closed to outsiders?",
         needs: &[Connection, Proxy],
         why: "They show which events exist, and how many.",
         remedy: "forward the webhooks' paths only, as the README's location does, or set [docs] user and password_hash",
@@ -366,9 +366,9 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "exposure.banner",
-        asks: "Is no version told?",
+        asks: "Is no version shown?",
         needs: &[Connection],
-        why: "A version tells a stranger which flaws to try.",
+        why: "A version tells an attacker which flaws to try.",
         remedy: "nginx: server_tokens off; and proxy_hide_header X-Powered-By;",
         run: |probe| exposure::banner(probe).boxed(),
     },
@@ -376,7 +376,7 @@ pub const CHECKS: &[Check] = &[
         id: "exposure.cors",
         asks: "May other sites' pages not send to it?",
         needs: &[Connection],
-        why: "No browser has business there; permission only helps a stranger.",
+        why: "No browser needs to send there; permission only helps an attacker.",
         remedy: "no Access-Control-Allow-Origin for the webhooks' location",
         run: |probe| exposure::cors(probe).boxed(),
     },
@@ -384,7 +384,7 @@ pub const CHECKS: &[Check] = &[
         id: "events.routes",
         asks: "Is every event routed and handled?",
         needs: &[Events, Accepted, Echo],
-        why: "What is not routed is lost, and what nobody handles waits.",
+        why: "An event that is not routed is lost, and one without a handler waits.",
         remedy: "one location for all events, as in the README",
         run: |probe| events::routes(probe).boxed(),
     },

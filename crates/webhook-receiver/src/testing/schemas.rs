@@ -1,15 +1,15 @@
-//! The schemas of a catalog, by the name under which the OpenAPI document has them.
+//! The schemas of a catalog, by their names in the OpenAPI document.
 
 use std::collections::BTreeMap;
 
 use contract::catalog::{NamedSchema, Table};
 use serde_json::{Value, json};
 
-/// Every schema by its name.
+/// All schemas, by name.
 pub(super) type Schemas = BTreeMap<String, Value>;
 
-/// The schemas of all models and of what they refer to, and what is wrong with them. Two types that agree in name, fields
-/// and descriptions are one schema.
+/// The schemas of all models and of the types that they refer to, and the violations of their rules. Two types that
+/// agree in name, fields and descriptions are one schema.
 pub(super) fn of(table: &Table) -> (Schemas, Vec<String>) {
     let (mut schemas, mut found) = (Schemas::new(), Vec::new());
     let own = table.events().map(|row| (row.schema)());
