@@ -7,12 +7,12 @@ mod subscriptions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use contract::event::{json_text, without_value};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
@@ -34,6 +34,9 @@ const BATCH: usize = 1000;
 
 /// The largest request, in bytes, not counting the largest event.
 const LARGEST: usize = 32 * 1024 * 1024;
+
+/// The result of an endpoint with a JSON response.
+type ApiResult<T> = Result<Json<T>, ApiError>;
 
 /// The routes of the API. Without a key they serve this machine alone.
 pub fn router(bus: Arc<Bus>, key: Option<SecretString>) -> Router {

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::Bus;
 use super::retry_policy::{DisableAction, RetryDecision};
-use super::sender::{Fault, SentRequest};
+use super::sender::{InjectedFault, SentRequest};
 use super::slots::Slot;
 use super::subscription::Subscription;
 use super::time::later;
@@ -176,7 +176,7 @@ impl Bus {
             ended_at: now,
             sent,
             error,
-            fault: fault.map(Fault::as_str),
+            fault: fault.map(InjectedFault::as_str),
             failures: Some((failures, since)),
         };
         self.record(queue, attempt).await;
@@ -276,11 +276,11 @@ fn happens(share: f64) -> bool {
 }
 
 /// The fault that this attempt is given on purpose; the first of several.
-fn fault(faults: &FaultsConfig) -> Option<Fault> {
+fn fault(faults: &FaultsConfig) -> Option<InjectedFault> {
     let shares = [
-        (Fault::Drop, faults.drop),
-        (Fault::Truncate, faults.truncate),
-        (Fault::Tamper, faults.tamper),
+        (InjectedFault::Drop, faults.drop),
+        (InjectedFault::Truncate, faults.truncate),
+        (InjectedFault::Tamper, faults.tamper),
     ];
     shares.into_iter().find(|(_, share)| happens(*share)).map(|(fault, _)| fault)
 }

@@ -27,29 +27,29 @@ pub(super) fn of(
     places: &Places,
     (dialect, with_record): (Dialect, bool),
 ) -> anyhow::Result<Bytes> {
-    let is = &event.draft;
+    let draft = &event.draft;
     let mut body = match dialect {
         Dialect::StandardWebhooks => wrapped(event)?,
-        _ => is.body.clone(),
+        _ => draft.body.clone(),
     };
-    if let Some(record) = is.record.as_ref().filter(|_| with_record) {
+    if let Some(record) = draft.record.as_ref().filter(|_| with_record) {
         let (text, record) = (std::str::from_utf8(&body)?, std::str::from_utf8(record)?);
         body = set::put(text, &[RECORD], record)?.into();
     }
-    let said = [
-        (Fact::MessageId, is.event_id.clone()),
-        (Fact::EventType, is.event_type.clone()),
-        (Fact::EventTime, written(is.happened_at)),
+    let facts = [
+        (Fact::MessageId, draft.event_id.clone()),
+        (Fact::EventType, draft.event_type.clone()),
+        (Fact::EventTime, written(draft.happened_at)),
     ];
     let known: HashMap<String, IgnoredAny> =
         serde_json::from_slice(&body).context("the body is not an object")?;
     let mut added = String::new();
-    for (fact, text) in said {
+    for (fact, text) in facts {
         let Some(Place::Body(path)) = places.at(fact).first() else { continue };
         let keys: Vec<&str> = path.keys().collect();
-        let is_said = known.keys().any(|key| key.eq_ignore_ascii_case(keys[0]));
+        let is_given = known.keys().any(|key| key.eq_ignore_ascii_case(keys[0]));
         let text = Value::from(text).to_string();
-        match is_said {
+        match is_given {
             false if keys.len() == 1 => added += &format!("{}:{text},", Value::from(keys[0])),
             true if fact != Fact::MessageId => {}
             _ => body = set::put(std::str::from_utf8(&body)?, &keys, &text)?.into(),
@@ -80,15 +80,15 @@ fn wrapped(event: &PublishedEvent) -> anyhow::Result<Bytes> {
         timestamp: String,
         data: &'e RawValue,
     }
-    let is = &event.draft;
-    let value: Value = serde_json::from_slice(&is.body)?;
+    let draft = &event.draft;
+    let value: Value = serde_json::from_slice(&draft.body)?;
     if value.get("type").is_some_and(Value::is_string) {
-        return Ok(is.body.clone());
+        return Ok(draft.body.clone());
     }
     let wrapped = Wrapped {
-        event_type: &is.event_type,
-        timestamp: written(is.happened_at),
-        data: serde_json::from_slice(&is.body)?,
+        event_type: &draft.event_type,
+        timestamp: written(draft.happened_at),
+        data: serde_json::from_slice(&draft.body)?,
     };
     Ok(serde_json::to_vec(&wrapped)?.into())
 }

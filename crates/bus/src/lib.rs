@@ -60,8 +60,8 @@ use slots::Slots;
 pub use health::{Status, SubscriptionHealth};
 pub use manage::{Overview, SubscriptionFilter};
 pub use outbox::{
-    AttemptDetail, AttemptEntry, AttemptFilter, DeliveryEntry, EventDetail, EventEntry,
-    EventFilter, Exchange, Preview, ResendSelection, backup,
+    AttemptDetail, AttemptFilter, AttemptLogEntry, DeliveryEntry, EventDetail, EventFilter,
+    EventLogEntry, Exchange, Preview, ResendSelection, backup,
 };
 pub use publication::{
     EventType, EventTypes, NotPublished, Publication, PublishReceipt, PublishStatus,
@@ -111,7 +111,7 @@ pub const TARGETS: usize = 10_240;
 
 /// The run options of a bus, besides its settings.
 #[derive(Clone)]
-pub struct Options {
+pub struct BusOptions {
     /// The speed of the schedule, as a multiple of the machine's clock.
     pub speed: f64,
     /// Faults for every target, in place of the subscriptions' own.
@@ -162,7 +162,7 @@ impl Bus {
     pub async fn open(
         config: &BusConfig,
         types: EventTypes,
-        options: Options,
+        options: BusOptions,
     ) -> anyhow::Result<Arc<Self>> {
         config.check()?;
         anyhow::ensure!(

@@ -12,8 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::guard::TargetRefused;
 use super::outbox::{
-    AttemptDetail, AttemptEntry, AttemptFilter, EventDetail, EventEntry, EventFilter, Preview,
-    ResendSelection, page,
+    AttemptDetail, AttemptFilter, AttemptLogEntry, EventDetail, EventFilter, EventLogEntry,
+    Preview, ResendSelection, page,
 };
 use super::publication::{Publication, PublishReceipt};
 use super::subscription::{Subscription, SubscriptionView};
@@ -223,7 +223,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`BusError::Unavailable`] if the store cannot be read.
-    pub async fn events(&self, filter: EventFilter) -> Result<Vec<EventEntry>> {
+    pub async fn events(&self, filter: EventFilter) -> Result<Vec<EventLogEntry>> {
         Ok(self.outbox.events(filter).await?)
     }
 
@@ -240,7 +240,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`BusError::Unavailable`] if the store cannot be read.
-    pub async fn attempts(&self, filter: AttemptFilter) -> Result<Vec<AttemptEntry>> {
+    pub async fn attempts(&self, filter: AttemptFilter) -> Result<Vec<AttemptLogEntry>> {
         Ok(self.outbox.attempts(filter).await?)
     }
 

@@ -20,8 +20,8 @@ use crate::publication::Draft;
 
 pub(super) use browse::page;
 pub use browse::{
-    AttemptDetail, AttemptEntry, AttemptFilter, DeliveryEntry, EventDetail, EventEntry,
-    EventFilter, Exchange,
+    AttemptDetail, AttemptFilter, AttemptLogEntry, DeliveryEntry, EventDetail, EventFilter,
+    EventLogEntry, Exchange,
 };
 pub(super) use prune::Horizon;
 pub(super) use read::{DueDeliveries, DueQuery};

@@ -87,15 +87,15 @@ async fn guarded(mut response: Response) -> Response {
 }
 
 /// The error page of a request.
-struct PageError(BusError);
+struct PageFailure(BusError);
 
-impl<E: Into<BusError>> From<E> for PageError {
+impl<E: Into<BusError>> From<E> for PageFailure {
     fn from(error: E) -> Self {
-        PageError(error.into())
+        PageFailure(error.into())
     }
 }
 
-impl IntoResponse for PageError {
+impl IntoResponse for PageFailure {
     fn into_response(self) -> Response {
         let body = html! {
             p.alert role="alert" { (self.0) }

@@ -202,8 +202,8 @@ impl EventTypes {
         publication: Publication,
         now: Timestamp,
     ) -> Result<Draft, NotPublished> {
-        let known = self.get(&publication.event_type);
-        let event_type = known.map_or(publication.event_type.as_str(), |known| known.name);
+        let row = self.get(&publication.event_type);
+        let event_type = row.map_or(publication.event_type.as_str(), |row| row.name);
         if !is_name(event_type) {
             return Err(NotPublished::Type);
         }
@@ -214,20 +214,20 @@ impl EventTypes {
         {
             return Err(NotPublished::Id);
         }
-        let body = match (&publication.data, known) {
+        let body = match (&publication.data, row) {
             (Some(data), _) => Bytes::copy_from_slice(data.get().as_bytes()),
-            (None, Some(known)) => Bytes::from_static(known.example.as_bytes()),
+            (None, Some(row)) => Bytes::from_static(row.example.as_bytes()),
             (None, None) => return Err(NotPublished::NoData(publication.event_type)),
         };
         object("data", &body)?;
         let record = publication.record.map(|record| Bytes::from(record.get().to_owned()));
         record.as_ref().map_or(Ok(()), |record| object("record", record))?;
-        if let (Some(known), false) = (known, publication.raw) {
-            known.fits(&body)?;
+        if let (Some(row), false) = (row, publication.raw) {
+            row.fits(&body)?;
         }
         let (object_type, object_id) = match publication.object_id {
             Some(id) => (publication.object_type, Some(id.as_str().to_owned())),
-            None => about(event_type, known, publication.object_type, &body),
+            None => about(event_type, row, publication.object_type, &body),
         };
         Ok(Draft {
             event_id,
@@ -263,11 +263,11 @@ fn object(what: &'static str, json: &[u8]) -> Result<(), NotPublished> {
 /// The object that an event is about, if its model or its name tells it: `order.created` is about an order.
 fn about(
     event_type: &str,
-    known: Option<&EventType>,
+    row: Option<&EventType>,
     object_type: Option<String>,
     body: &[u8],
 ) -> (Option<String>, Option<String>) {
-    let entity = known.and_then(|known| known.entity);
+    let entity = row.and_then(|row| row.entity);
     let dotted = event_type.split_once('.').map(|(object, _)| object.to_owned());
     if entity.is_none() && dotted.is_none() {
         return (object_type, None);

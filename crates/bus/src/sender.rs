@@ -24,7 +24,7 @@ use super::subscription::Subscription;
 
 /// A fault that is made on purpose with one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum InjectedFault {
     /// The response is lost.
     Drop,
     /// The body breaks off in the middle.
@@ -33,12 +33,12 @@ pub(super) enum Fault {
     Tamper,
 }
 
-impl Fault {
+impl InjectedFault {
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Fault::Drop => "drop",
-            Fault::Truncate => "truncate",
-            Fault::Tamper => "tamper",
+            InjectedFault::Drop => "drop",
+            InjectedFault::Truncate => "truncate",
+            InjectedFault::Tamper => "tamper",
         }
     }
 }
@@ -163,7 +163,7 @@ impl Sender {
         &self,
         subscription: &Subscription,
         event: &PublishedEvent,
-        fault: Option<Fault>,
+        fault: Option<InjectedFault>,
     ) -> SentRequest {
         let started = Instant::now();
         let draft = match self.draft(subscription, event, fault) {
@@ -176,7 +176,7 @@ impl Sender {
         let result = match exchange {
             Err(_) => Err(SendError::TimedOut),
             Ok(Err(error)) => Err(SendError::Failed(error)),
-            Ok(Ok(_)) if fault == Some(Fault::Drop) => {
+            Ok(Ok(_)) if fault == Some(InjectedFault::Drop) => {
                 Err(SendError::Failed("the answer was lost on purpose".into()))
             }
             Ok(Ok(answered)) => Ok(answered),
@@ -188,7 +188,7 @@ impl Sender {
         &self,
         subscription: &Subscription,
         event: &PublishedEvent,
-        fault: Option<Fault>,
+        fault: Option<InjectedFault>,
     ) -> anyhow::Result<PreparedRequest> {
         let url = subscription.url(&event.draft.event_type)?;
         let is_exposed = subscription.is_exposed(&url);
@@ -196,7 +196,7 @@ impl Sender {
         guard.check_literal(&url)?;
         // A receiver checks the age of a signature by its own clock, so the machine's time is signed.
         let (named, mut body) = subscription.signed(event, &url, contract::time::now())?;
-        if fault == Some(Fault::Tamper) {
+        if fault == Some(InjectedFault::Tamper) {
             body = [&body, b" ".as_slice()].concat().into();
         }
         let uri = without_query(&url);
@@ -212,7 +212,7 @@ impl Sender {
         let request_headers = pairs(headers, &[]);
         let request_body = (body != event.draft.body).then(|| body.clone());
         *request.body_mut() = Some(match fault {
-            Some(Fault::Truncate) => Body::wrap(Truncated::new(body)),
+            Some(InjectedFault::Truncate) => Body::wrap(Truncated::new(body)),
             _ => body.into(),
         });
         Ok(PreparedRequest { request, is_exposed, uri, request_headers, request_body })

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{Bus, EventTypes, Options, api, pages};
+use crate::{Bus, BusOptions, EventTypes, api, pages};
 
 /// The least number of targets that are sent to at once, even if fewer files may be open.
 const LEAST_TARGETS: usize = 64;
@@ -30,7 +30,7 @@ const LEAST_TARGETS: usize = 64;
 pub async fn serve_bus(
     config: &Config,
     catalog: &Table,
-    options: Options,
+    options: BusOptions,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -40,7 +40,7 @@ pub async fn serve_bus(
     if targets < options.targets {
         warn!(targets, "the limit of open files permits no more targets at once");
     }
-    let options = Options { targets, ..options };
+    let options = BusOptions { targets, ..options };
     let bus = || Bus::open(&config.bus, EventTypes::of(catalog), options.clone()).boxed();
     let bus = wait_for_room(bus, store::is_full, &listener, &config.limits, &stop).await?;
     let Some(bus) = bus else { return Ok(()) };

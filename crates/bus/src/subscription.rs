@@ -212,13 +212,13 @@ impl Subscription {
     }
 
     fn facts(&self, event: &PublishedEvent) -> Vec<(Fact, String)> {
-        let is = &event.draft;
+        let draft = &event.draft;
         let facts = [
-            (Fact::MessageId, Some(is.event_id.clone())),
+            (Fact::MessageId, Some(draft.event_id.clone())),
             (Fact::ClientId, self.client_id().map(str::to_owned)),
-            (Fact::User, is.source_user.clone()),
-            (Fact::EventType, Some(is.event_type.clone())),
-            (Fact::EventTime, Some(body::written(is.happened_at))),
+            (Fact::User, draft.source_user.clone()),
+            (Fact::EventType, Some(draft.event_type.clone())),
+            (Fact::EventTime, Some(body::written(draft.happened_at))),
             (Fact::SpecVersion, Some("1.0".into())),
         ];
         facts.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()

@@ -7,7 +7,7 @@ use super::precondition::Precondition;
 use super::probe::Prober;
 
 /// One row of the table of checks.
-pub struct Check {
+pub struct DoctorCheck {
     /// The id; its group is the part before the dot.
     pub id: &'static str,
     /// The question that it answers.
@@ -22,7 +22,7 @@ pub struct Check {
     pub(super) run: for<'p> fn(&'p Prober) -> BoxFuture<'p, CheckOutcome>,
 }
 
-impl Check {
+impl DoctorCheck {
     /// The group of the check.
     pub fn group(&self) -> &'static str {
         self.id.split_once('.').map_or(self.id, |(group, _)| group)

@@ -29,7 +29,7 @@ use settings::Config;
 use target::ProbeTarget;
 
 pub use args::DoctorArgs;
-pub use check::{Check, CheckResult, CheckVerdict};
+pub use check::{CheckResult, CheckVerdict, DoctorCheck};
 pub use expect::{ExpectReport, expect};
 pub use report::{DoctorReport, ReportLine};
 pub use sender::SenderProfile;

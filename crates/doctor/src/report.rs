@@ -8,13 +8,13 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use serde_json::{Value, json};
 use text::inert_lines;
 
-use super::check::{Check, CheckResult, CheckVerdict};
+use super::check::{CheckResult, CheckVerdict, DoctorCheck};
 use super::sender::SenderProfile;
 
 /// One check with its result.
 pub struct ReportLine {
     /// The check.
-    pub check: &'static Check,
+    pub check: &'static DoctorCheck,
     /// The result.
     pub finding: CheckResult,
     /// The duration.
@@ -135,13 +135,13 @@ impl DoctorReport {
             table.add_row([
                 cell,
                 Cell::new(line.check.id),
-                Cell::new(inert_lines(&self.told(line))),
+                Cell::new(inert_lines(&self.cell_text(line))),
             ]);
         }
         format!("{table}\n\n{self}")
     }
 
-    fn told(&self, line: &ReportLine) -> String {
+    fn cell_text(&self, line: &ReportLine) -> String {
         let mut text = line.finding.seen.clone();
         for (what, more) in
             [("why", line.why(self.sender)), ("fix", line.remedy().map(str::to_owned))]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::check::{Check, CheckResult};
+use super::check::{CheckResult, DoctorCheck};
 use super::probe::Prober;
 use super::report::{DoctorReport, ReportLine};
 use super::table::CHECKS;
@@ -19,23 +19,23 @@ const SIDE_BY_SIDE: usize = 8;
 const TIMED: &str = "time";
 
 /// The checks and groups of these names, or all if none is named.
-pub(super) fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static Check>> {
-    let is = |check: &Check, name: &String| check.id == name || check.group() == name;
+pub(super) fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static DoctorCheck>> {
+    let is = |check: &DoctorCheck, name: &String| check.id == name || check.group() == name;
     if let Some(unknown) = only.iter().find(|name| !CHECKS.iter().any(|check| is(check, name))) {
-        let mut groups: Vec<_> = CHECKS.iter().map(Check::group).collect();
+        let mut groups: Vec<_> = CHECKS.iter().map(DoctorCheck::group).collect();
         groups.dedup();
         anyhow::bail!(
             "--only: there is no check or group `{unknown}`; groups: {}",
             groups.join(", ")
         );
     }
-    let wanted = |check: &&Check| only.is_empty() || only.iter().any(|name| is(check, name));
+    let wanted = |check: &&DoctorCheck| only.is_empty() || only.iter().any(|name| is(check, name));
     Ok(CHECKS.iter().filter(wanted).collect())
 }
 
 pub(super) async fn run(
     target: ProbeTarget,
-    checks: &[&'static Check],
+    checks: &[&'static DoctorCheck],
 ) -> anyhow::Result<DoctorReport> {
     let start = Instant::now();
     let probe = Prober::new(target)?;
@@ -67,7 +67,7 @@ pub(super) async fn run(
     })
 }
 
-async fn one(probe: &Prober, check: &'static Check) -> ReportLine {
+async fn one(probe: &Prober, check: &'static DoctorCheck) -> ReportLine {
     let start = Instant::now();
     let finding = match unmet(probe, check).await {
         Some(why) => CheckResult::skip(why),
@@ -76,7 +76,7 @@ async fn one(probe: &Prober, check: &'static Check) -> ReportLine {
     ReportLine { check, finding, took: start.elapsed() }
 }
 
-async fn unmet(probe: &Prober, check: &Check) -> Option<&'static str> {
+async fn unmet(probe: &Prober, check: &DoctorCheck) -> Option<&'static str> {
     for need in check.needs {
         if let Some(why) = need.unmet(probe).await {
             return Some(why);

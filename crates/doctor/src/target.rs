@@ -6,7 +6,7 @@ use contract::canary::CANARY;
 use contract::catalog::Table;
 use contract::event::Dialect;
 use emitter::SendAs;
-use emitter::target::{address, check, is_listener, key_from};
+use emitter::target::{NamedSource, address, check, is_listener, key_from};
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
@@ -120,8 +120,6 @@ impl ProbeTarget {
         self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 }
-
-type NamedSource<'c> = (&'c str, &'c SourceConfig);
 
 /// The named source, or the only one that fits.
 fn source<'c>(

@@ -13,7 +13,7 @@ use super::EmitArgs;
 use super::send_as::SendAs;
 
 /// A configured source and its name.
-pub(super) type NamedSource<'c> = (&'c str, &'c SourceConfig);
+pub type NamedSource<'c> = (&'c str, &'c SourceConfig);
 
 /// The source to send as: the named one, or the only one, of the dialect if that is given. None is needed if the target
 /// and the key are given.

@@ -11,12 +11,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::{
-    AttemptDetail, AttemptEntry, AttemptFilter, Bus, BusError, EventDetail, EventEntry,
-    EventFilter, Preview, ResendSelection,
+    AttemptDetail, AttemptFilter, AttemptLogEntry, Bus, BusError, EventDetail, EventFilter,
+    EventLogEntry, Preview, ResendSelection,
 };
-use super::{ApiError, ProblemDetails, RequestBody, filter, read};
-
-type ApiResult<T> = Result<Json<T>, ApiError>;
+use super::{ApiError, ApiResult, ProblemDetails, RequestBody, filter, read};
 
 pub(super) fn router() -> Router<Arc<Bus>> {
     Router::new()
@@ -63,12 +61,12 @@ pub(super) struct ResendReceipt {
 
 /// The event log, newest first.
 #[utoipa::path(get, path = "/api/events", tag = "events", params(EventFilter), responses(
-    (status = 200, description = "A page of events.", body = LogPage<EventEntry>),
+    (status = 200, description = "A page of events.", body = LogPage<EventLogEntry>),
     (status = 422, description = "The filter is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn events(
     State(bus): State<Arc<Bus>>,
     RawQuery(query): RawQuery,
-) -> ApiResult<LogPage<EventEntry>> {
+) -> ApiResult<LogPage<EventLogEntry>> {
     Ok(LogPage::new(bus.events(filter(query)?).await?, |event| event.number))
 }
 
@@ -85,12 +83,12 @@ pub(super) async fn event(
 
 /// The attempt log, newest first.
 #[utoipa::path(get, path = "/api/attempts", tag = "attempts", params(AttemptFilter), responses(
-    (status = 200, description = "A page of attempts.", body = LogPage<AttemptEntry>),
+    (status = 200, description = "A page of attempts.", body = LogPage<AttemptLogEntry>),
     (status = 422, description = "The filter is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn attempts(
     State(bus): State<Arc<Bus>>,
     RawQuery(query): RawQuery,
-) -> ApiResult<LogPage<AttemptEntry>> {
+) -> ApiResult<LogPage<AttemptLogEntry>> {
     Ok(LogPage::new(bus.attempts(filter(query)?).await?, |attempt| attempt.id))
 }
 

@@ -14,9 +14,7 @@ use settings::SubscriptionConfig;
 use utoipa::ToSchema;
 
 use super::super::{Bus, BusError, Overview, Publication, PublishReceipt, SubscriptionFilter};
-use super::{ApiError, ProblemDetails, RequestBody, filter, read};
-
-type ApiResult<T> = Result<Json<T>, ApiError>;
+use super::{ApiError, ApiResult, ProblemDetails, RequestBody, filter, read};
 
 pub(super) fn router() -> Router<Arc<Bus>> {
     Router::new()

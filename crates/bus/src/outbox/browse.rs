@@ -42,7 +42,7 @@ pub struct EventFilter {
 
 /// One entry of the event log.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct EventEntry {
+pub struct EventLogEntry {
     /// The number: the cursor for the next page.
     pub number: i64,
     /// The event id.
@@ -70,7 +70,7 @@ pub struct EventEntry {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventDetail {
     /// The log entry.
-    pub event: EventEntry,
+    pub event: EventLogEntry,
     /// The published data.
     pub data: String,
     /// The object record.
@@ -78,7 +78,7 @@ pub struct EventDetail {
     /// The deliveries, one for each subscription.
     pub deliveries: Vec<DeliveryEntry>,
     /// The attempts, oldest first.
-    pub attempts: Vec<AttemptEntry>,
+    pub attempts: Vec<AttemptLogEntry>,
 }
 
 /// One event on its way to one target.
@@ -126,7 +126,7 @@ pub struct AttemptFilter {
 
 /// One entry of the attempt log.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct AttemptEntry {
+pub struct AttemptLogEntry {
     /// The number: the request id, and the cursor for the next page.
     pub id: i64,
     /// The event id; null once the event is pruned.
@@ -162,7 +162,7 @@ pub struct AttemptEntry {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AttemptDetail {
     /// The log entry.
-    pub attempt: AttemptEntry,
+    pub attempt: AttemptLogEntry,
     /// The request and response; null once they are pruned.
     pub exchange: Option<Exchange>,
 }
@@ -194,7 +194,7 @@ const STATES: [&str; 4] = ["waiting", "delivered", "given_up", "cancelled"];
 const OUTCOMES: [&str; 5] = ["delivered", "again", "given_up", "gone", "copy"];
 
 impl Outbox {
-    pub(in super::super) async fn events(&self, filter: EventFilter) -> Result<Vec<EventEntry>> {
+    pub(in super::super) async fn events(&self, filter: EventFilter) -> Result<Vec<EventLogEntry>> {
         self.store.read(move |db| events(db, filter)).await
     }
 
@@ -205,7 +205,7 @@ impl Outbox {
     pub(in super::super) async fn attempts(
         &self,
         filter: AttemptFilter,
-    ) -> Result<Vec<AttemptEntry>> {
+    ) -> Result<Vec<AttemptLogEntry>> {
         self.store.read(move |db| attempts(db, filter)).await
     }
 
@@ -266,7 +266,7 @@ pub(in super::super) fn page(asked: Option<usize>) -> usize {
     asked.unwrap_or(PAGE).min(LARGEST_PAGE)
 }
 
-fn events(db: &Connection, filter: EventFilter) -> rusqlite::Result<Vec<EventEntry>> {
+fn events(db: &Connection, filter: EventFilter) -> rusqlite::Result<Vec<EventLogEntry>> {
     let (query, values) = events_query(filter);
     db.prepare(&query)?.query_map(params_from_iter(values), event_entry)?.collect()
 }
@@ -328,8 +328,8 @@ fn event(db: &Connection, id: String) -> rusqlite::Result<Option<EventDetail>> {
     }))
 }
 
-fn event_entry(row: &Row<'_>) -> rusqlite::Result<EventEntry> {
-    Ok(EventEntry {
+fn event_entry(row: &Row<'_>) -> rusqlite::Result<EventLogEntry> {
+    Ok(EventLogEntry {
         number: row.get(0)?,
         id: row.get(1)?,
         event_type: row.get(2)?,
@@ -362,7 +362,7 @@ fn deliveries(db: &Connection, event: i64) -> rusqlite::Result<Vec<DeliveryEntry
     .collect()
 }
 
-fn attempts(db: &Connection, filter: AttemptFilter) -> rusqlite::Result<Vec<AttemptEntry>> {
+fn attempts(db: &Connection, filter: AttemptFilter) -> rusqlite::Result<Vec<AttemptLogEntry>> {
     let (query, values) = attempts_query(db, filter)?;
     db.prepare(&query)?.query_map(params_from_iter(values), attempt_entry)?.collect()
 }
@@ -432,8 +432,8 @@ fn exchange(row: &Row<'_>) -> rusqlite::Result<Exchange> {
     })
 }
 
-fn attempt_entry(row: &Row<'_>) -> rusqlite::Result<AttemptEntry> {
-    Ok(AttemptEntry {
+fn attempt_entry(row: &Row<'_>) -> rusqlite::Result<AttemptLogEntry> {
+    Ok(AttemptLogEntry {
         id: row.get(0)?,
         event: row.get(1)?,
         event_type: row.get(2)?,

@@ -47,7 +47,7 @@ pub(super) fn publish(
     recipients: &[Recipient],
     made: &mut PublishedBatch,
 ) -> rusqlite::Result<()> {
-    if let Some(status) = known(db, &draft)? {
+    if let Some(status) = previous(db, &draft)? {
         made.receipts.push(PublishReceipt { id: draft.event_id, status, deliveries: 0 });
         return Ok(());
     }
@@ -79,7 +79,7 @@ pub(super) fn publish(
 }
 
 /// Finds a previous publication of the id, and compares its content.
-fn known(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<PublishStatus>> {
+fn previous(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<PublishStatus>> {
     let same = db
         .prepare_cached("SELECT event_type = ?2 AND body = ?3 FROM event WHERE event_id = ?1")?
         .query_row(params![draft.event_id, draft.event_type, draft.body.as_ref()], |row| {

@@ -4,34 +4,34 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::super::{AttemptEntry, AttemptFilter, Exchange};
+use super::super::{AttemptFilter, AttemptLogEntry, Exchange};
 use super::fields::FormFields;
 use super::layout::{
     PAGE, Tab, body, chip, choice, facts, filters, further, last_of, moment, page, table, text,
     time,
 };
-use super::{BusState, PageError, encoded};
+use super::{BusState, PageFailure, encoded};
 
 const HOME: &str = "/admin/attempts";
 
 pub(super) async fn list(
     State(bus): BusState,
     RawQuery(query): RawQuery,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
     let filter = AttemptFilter { limit: Some(PAGE), ..query.filter()? };
     let attempts = bus.attempts(filter).await?;
     let cursor = last_of(&attempts).map(|last| ("before", last.id.to_string()));
-    let shown = html! {
+    let content = html! {
         (filter_form(&query))
         (lines(&attempts))
         (further(HOME, &query, "Older", cursor))
     };
-    Ok(page("Attempts", Tab::Attempts, shown).into_response())
+    Ok(page("Attempts", Tab::Attempts, content).into_response())
 }
 
 /// Attempts as a table.
-pub(super) fn lines(attempts: &[AttemptEntry]) -> Markup {
+pub(super) fn lines(attempts: &[AttemptLogEntry]) -> Markup {
     let rows: Vec<Markup> = attempts.iter().map(line).collect();
     let heads = [
         "Request",
@@ -46,7 +46,7 @@ pub(super) fn lines(attempts: &[AttemptEntry]) -> Markup {
     table("Attempts", &heads, &rows, "No attempt matches.")
 }
 
-fn line(attempt: &AttemptEntry) -> Markup {
+fn line(attempt: &AttemptLogEntry) -> Markup {
     html! {
         td.num { a href={ (HOME) "/" (attempt.id) } { (attempt.id) } }
         td { (time(attempt.started_at)) }
@@ -59,7 +59,7 @@ fn line(attempt: &AttemptEntry) -> Markup {
     }
 }
 
-fn event(attempt: &AttemptEntry) -> Markup {
+fn event(attempt: &AttemptLogEntry) -> Markup {
     let name = attempt.event_type.as_deref().unwrap_or("pruned");
     html! {
         @if let Some(id) = &attempt.event { a href={ "/admin/events/" (encoded(id)) } { (name) } }
@@ -67,7 +67,7 @@ fn event(attempt: &AttemptEntry) -> Markup {
     }
 }
 
-fn response(attempt: &AttemptEntry) -> Markup {
+fn response(attempt: &AttemptLogEntry) -> Markup {
     // An error that only repeats the status is left out.
     let repeated = attempt.status.map(|status| format!("answered {status}"));
     let error = attempt.error.as_ref().filter(|error| repeated.as_ref() != Some(error));
@@ -78,7 +78,7 @@ fn response(attempt: &AttemptEntry) -> Markup {
     }
 }
 
-fn duration(attempt: &AttemptEntry) -> String {
+fn duration(attempt: &AttemptLogEntry) -> String {
     format!("{:.1} ms", attempt.took_us as f64 / 1000.0)
 }
 
@@ -95,10 +95,13 @@ fn filter_form(query: &FormFields) -> Markup {
     filters(HOME, fields)
 }
 
-pub(super) async fn show(State(bus): BusState, Path(id): Path<i64>) -> Result<Response, PageError> {
+pub(super) async fn show(
+    State(bus): BusState,
+    Path(id): Path<i64>,
+) -> Result<Response, PageFailure> {
     let detail = bus.attempt_log(id).await?;
     let attempt = &detail.attempt;
-    let shown = html! {
+    let content = html! {
         p.bar {
             a.button href={ "/admin/resend?attempt=" (id) } { "Send again" }
         }
@@ -116,10 +119,10 @@ pub(super) async fn show(State(bus): BusState, Path(id): Path<i64>) -> Result<Re
             None => p.empty { "The request and response are no longer kept." },
         }
     };
-    Ok(page(&format!("Request {id}"), Tab::Attempts, shown).into_response())
+    Ok(page(&format!("Request {id}"), Tab::Attempts, content).into_response())
 }
 
-fn request_and_response(attempt: &AttemptEntry, exchange: &Exchange) -> Markup {
+fn request_and_response(attempt: &AttemptLogEntry, exchange: &Exchange) -> Markup {
     html! {
         h2 { "Request" }
         p { code { (attempt.method) " " (attempt.uri) } }

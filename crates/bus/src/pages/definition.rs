@@ -124,8 +124,8 @@ pub(super) fn blank() -> FormFields {
 }
 
 /// The fields of a form for an existing subscription: everything but secrets.
-pub(super) fn known(shown: &SubscriptionView) -> FormFields {
-    let value = serde_json::to_value(shown).unwrap_or_default();
+pub(super) fn form_of(view: &SubscriptionView) -> FormFields {
+    let value = serde_json::to_value(view).unwrap_or_default();
     let mut fields = FormFields::default();
     for row in rows() {
         let path = format!("/{}", row.name.replace('.', "/"));
@@ -143,7 +143,7 @@ pub(super) fn known(shown: &SubscriptionView) -> FormFields {
         }
     }
     // Defaults of the dialect and the retry policy are not filled in.
-    let (retries, timeout) = shown.set.clone();
+    let (retries, timeout) = view.set.clone();
     fields.set("retries", retries.unwrap_or_default());
     fields.set(
         "timeout",
@@ -152,10 +152,10 @@ pub(super) fn known(shown: &SubscriptionView) -> FormFields {
     fields
 }
 
-/// The patch of an existing subscription: the fields that differ from the form as it was shown.
-pub(super) fn change(form: &FormFields, shown: &SubscriptionView) -> Value {
-    let known = known(shown);
-    patch_of(rows().filter(|row| value(row, form) != value(row, &known)), form)
+/// The patch of an existing subscription: the fields that differ from the form as it was view.
+pub(super) fn change(form: &FormFields, view: &SubscriptionView) -> Value {
+    let current = form_of(view);
+    patch_of(rows().filter(|row| value(row, form) != value(row, &current)), form)
 }
 
 /// The values of all fields.
@@ -230,18 +230,18 @@ fn number(text: &str) -> Value {
 }
 
 /// The inputs of the form.
-pub(super) fn inputs(form: &FormFields, shown: Option<&SubscriptionView>) -> Markup {
+pub(super) fn inputs(form: &FormFields, view: Option<&SubscriptionView>) -> Markup {
     html! {
         @for (title, rows) in &GROUPS {
             fieldset {
                 legend { (title) }
-                div.fields { @for row in *rows { (input(row, form, shown)) } }
+                div.fields { @for row in *rows { (input(row, form, view)) } }
             }
         }
     }
 }
 
-fn input(row: &FormField, form: &FormFields, shown: Option<&SubscriptionView>) -> Markup {
+fn input(row: &FormField, form: &FormFields, view: Option<&SubscriptionView>) -> Markup {
     let FormField { name, label, hint, kind } = *row;
     let value = form.get(name);
     match kind {
@@ -276,18 +276,18 @@ fn input(row: &FormField, form: &FormFields, shown: Option<&SubscriptionView>) -
                 textarea id=(name) name=(name) rows="3" aria-describedby={ (name) "-hint" } { (value) }
             },
         ),
-        FieldKind::Secret | FieldKind::Pairs => secret(row, shown),
+        FieldKind::Secret | FieldKind::Pairs => secret(row, view),
         FieldKind::Text | FieldKind::Number => text(name, label, hint, value),
     }
 }
 
-fn secret(row: &FormField, shown: Option<&SubscriptionView>) -> Markup {
+fn secret(row: &FormField, view: Option<&SubscriptionView>) -> Markup {
     let FormField { name, label, hint, kind } = *row;
-    let kept = shown.and_then(|shown| match name {
-        "bearer_token" => shown.keys.bearer.clone(),
-        "signing_key" => shown.keys.signing.clone(),
-        "headers" => names(&shown.headers),
-        "query" => names(&shown.query),
+    let stored = view.and_then(|view| match name {
+        "bearer_token" => view.keys.bearer.clone(),
+        "signing_key" => view.keys.signing.clone(),
+        "headers" => names(&view.headers),
+        "query" => names(&view.query),
         _ => None,
     });
     let forget = format!("forget.{name}");
@@ -300,8 +300,8 @@ fn secret(row: &FormField, shown: Option<&SubscriptionView>) -> Markup {
                     input type="password" id=(name) name=(name) autocomplete="new-password";
                 }
             }))
-            @if let Some(kept) = kept {
-                p.hint { "Stored: " code { (kept) } ". Leave empty to keep it." }
+            @if let Some(stored) = stored {
+                p.hint { "Stored: " code { (stored) } ". Leave empty to keep it." }
                 div.check {
                     input type="checkbox" id=(forget) name=(forget) value="on";
                     label for=(forget) { "Delete it" }
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(patch["client_id"], Value::Null);
     }
 
-    fn shown(definition: Value) -> SubscriptionView {
+    fn view_of(definition: Value) -> SubscriptionView {
         let config = serde_json::from_value(definition).unwrap();
         super::super::super::subscription::Subscription::new("one", config).unwrap().view()
     }
@@ -346,19 +346,19 @@ mod tests {
             json!({"events": "*", "target": "https://x.test/", "retries": "directscale", "timeout": "60s", "rate_limit": 0.5}),
             json!({"events": "*", "target": "https://x.test/", "retries": "1s, 2m", "faults": {"delay": "2s", "drop": 0.25, "burst": 3}}),
         ] {
-            let shown = shown(definition);
-            assert_eq!(change(&known(&shown), &shown), json!({}));
+            let view = view_of(definition);
+            assert_eq!(change(&form_of(&view), &view), json!({}));
         }
     }
 
     #[test]
     fn another_dialect_brings_its_own_retries_unless_they_were_set() {
-        let shown = shown(json!({"events": "*", "target": "https://x.test/", "timeout": "5s"}));
-        let mut form = known(&shown);
+        let view = view_of(json!({"events": "*", "target": "https://x.test/", "timeout": "5s"}));
+        let mut form = form_of(&view);
         assert_eq!((form.get("retries"), form.get("timeout")), ("", "5s"));
         form.set("dialect", "stripe".into());
         form.set("timeout", String::new());
-        assert_eq!(change(&form, &shown), json!({"dialect": "stripe", "timeout": null}));
+        assert_eq!(change(&form, &view), json!({"dialect": "stripe", "timeout": null}));
     }
 
     #[test]

@@ -8,21 +8,21 @@ use maud::{Markup, html};
 use serde_json::value::RawValue;
 
 use super::super::{
-    Bus, BusError, DeliveryEntry, EventDetail, EventEntry, EventFilter, Publication,
+    Bus, BusError, DeliveryEntry, EventDetail, EventFilter, EventLogEntry, Publication,
 };
 use super::fields::FormFields;
 use super::layout::{
     PAGE, Tab, alert, body, chip, choice, facts, field, filters, further, last_of, moment, note,
     page, some_time, table, text, time,
 };
-use super::{BusState, PageError, attempts, encoded, status};
+use super::{BusState, PageFailure, attempts, encoded, status};
 
 const HOME: &str = "/admin/events";
 
 pub(super) async fn list(
     State(bus): BusState,
     RawQuery(query): RawQuery,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
     let filter = EventFilter { limit: Some(PAGE), ..query.filter()? };
     let events = bus.events(filter).await?;
@@ -38,7 +38,7 @@ pub(super) async fn list(
     Ok(page("Events", Tab::Events, body).into_response())
 }
 
-fn line(event: &EventEntry) -> Markup {
+fn line(event: &EventLogEntry) -> Markup {
     html! {
         td { (time(event.published_at)) }
         td { (event.event_type) }
@@ -49,7 +49,7 @@ fn line(event: &EventEntry) -> Markup {
     }
 }
 
-fn object(event: &EventEntry) -> Markup {
+fn object(event: &EventLogEntry) -> Markup {
     let parts = [event.object_type.as_deref(), event.object_id.as_deref()];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     html! { @if parts.is_empty() { "–" } @else { (parts.join(" ")) } }
@@ -75,13 +75,13 @@ pub(super) async fn show(
     State(bus): BusState,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
     let detail = bus.event(&id).await?;
     let EventDetail { event, data, record, deliveries, attempts } = &detail;
     let rows: Vec<Markup> = deliveries.iter().map(delivery).collect();
     let heads = ["Subscription", "State", "Attempts", "Next attempt (UTC)", "Ended (UTC)"];
-    let shown = html! {
+    let content = html! {
         (note(&query))
         p.bar {
             a.button href=(address(&id)) { "Refresh" }
@@ -103,7 +103,7 @@ pub(super) async fn show(
         (body(data))
         @if let Some(record) = record { h2 { "Object record" } (body(record)) }
     };
-    Ok(page(&event.event_type, Tab::Events, shown).into_response())
+    Ok(page(&event.event_type, Tab::Events, content).into_response())
 }
 
 fn delivery(delivery: &DeliveryEntry) -> Markup {
@@ -120,7 +120,7 @@ pub(super) async fn new(State(bus): BusState) -> Response {
     form_page(&bus, &FormFields::default(), None).into_response()
 }
 
-pub(super) async fn publish(State(bus): BusState, form: Bytes) -> Result<Response, PageError> {
+pub(super) async fn publish(State(bus): BusState, form: Bytes) -> Result<Response, PageFailure> {
     let form = FormFields::read(&form)?;
     let published = match publication(&form) {
         Ok(publication) => bus.publish(vec![publication]).await,
@@ -163,7 +163,7 @@ fn publication(form: &FormFields) -> Result<Publication, BusError> {
 fn form_page(bus: &Bus, form: &FormFields, error: Option<&str>) -> axum::response::Html<String> {
     let environments =
         [Environment::Live, Environment::Stage].map(|environment| environment.as_str());
-    let shown = html! {
+    let content = html! {
         (alert(error))
         form method="post" action=(HOME) {
             fieldset {
@@ -196,5 +196,5 @@ fn form_page(bus: &Bus, form: &FormFields, error: Option<&str>) -> axum::respons
             }
         }
     };
-    page("Publish an event", Tab::Events, shown)
+    page("Publish an event", Tab::Events, content)
 }

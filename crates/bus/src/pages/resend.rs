@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::super::{Bus, BusError, Preview, ResendSelection};
 use super::fields::FormFields;
 use super::layout::{Tab, alert, moment, page, text};
-use super::{BusState, PageError, encoded};
+use super::{BusState, PageFailure, encoded};
 
 const HOME: &str = "/admin/resend";
 
@@ -18,7 +18,7 @@ const FIELDS: [&str; 6] = ["attempt", "event", "subscription", "since", "until",
 pub(super) async fn confirm(
     State(bus): BusState,
     RawQuery(query): RawQuery,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
     let is_asked =
         FIELDS.iter().any(|name| query.some(name).is_some()) || query.get("preview") == "1";
@@ -26,9 +26,9 @@ pub(super) async fn confirm(
     let error =
         preview.as_ref().and_then(|preview| preview.as_ref().err()).map(ToString::to_string);
     let body = html! {
-        (sent(&query))
+        (note(&query))
         (alert(error.as_deref()))
-        @if let Some(Ok(preview)) = &preview { (shown(&query, preview)) }
+        @if let Some(Ok(preview)) = &preview { (preview_section(&query, preview)) }
         (form(&query))
     };
     Ok(page("Send again", Tab::Resend, body).into_response())
@@ -55,7 +55,7 @@ fn selection(fields: &FormFields) -> Result<ResendSelection, BusError> {
     })
 }
 
-fn sent(query: &FormFields) -> Markup {
+fn note(query: &FormFields) -> Markup {
     let count: Option<u64> = query.get("sent").parse().ok();
     html! { @if let Some(count) = count { p.note role="status" { (plural(count)) " due again." } } }
 }
@@ -64,7 +64,7 @@ fn plural(count: u64) -> String {
     if count == 1 { "1 delivery".into() } else { format!("{count} deliveries") }
 }
 
-fn shown(query: &FormFields, preview: &Preview) -> Markup {
+fn preview_section(query: &FormFields, preview: &Preview) -> Markup {
     let rest = preview.deliveries.saturating_sub(preview.events.len() as u64);
     html! {
         section aria-labelledby="preview" {
@@ -107,7 +107,7 @@ fn form(query: &FormFields) -> Markup {
     }
 }
 
-pub(super) async fn send(State(bus): BusState, body: Bytes) -> Result<Response, PageError> {
+pub(super) async fn send(State(bus): BusState, body: Bytes) -> Result<Response, PageFailure> {
     let form = FormFields::read(&body)?;
     let count = bus.resend(selection(&form)?, form.number("rate")?).await?;
     Ok(Redirect::to(&format!("{HOME}?sent={count}")).into_response())

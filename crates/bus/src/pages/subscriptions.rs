@@ -15,14 +15,14 @@ use super::layout::{
     PAGE, Tab, alert, button, chip, choice, facts, field, filters, further, last_of, note, page,
     some_time, table, text, time,
 };
-use super::{BusState, PageError, attempts, definition, encoded, status};
+use super::{BusState, PageFailure, attempts, definition, encoded, status};
 
 const HOME: &str = "/admin/subscriptions";
 
 pub(super) async fn list(
     State(bus): BusState,
     RawQuery(query): RawQuery,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
     let filter = SubscriptionFilter { limit: Some(PAGE), ..query.filter()? };
     let all = bus.subscriptions(filter).await?;
@@ -98,7 +98,7 @@ pub(super) async fn new() -> Response {
     form_page("New subscription", HOME, &definition::blank(), None, None).into_response()
 }
 
-pub(super) async fn create(State(bus): BusState, body: Bytes) -> Result<Response, PageError> {
+pub(super) async fn create(State(bus): BusState, body: Bytes) -> Result<Response, PageFailure> {
     let form = FormFields::read(&body)?;
     let name = form.get("name");
     match bus.create(name, &definition::whole(&form)).await {
@@ -114,56 +114,57 @@ pub(super) async fn create(State(bus): BusState, body: Bytes) -> Result<Response
 pub(super) async fn edit(
     State(bus): BusState,
     Path(name): Path<String>,
-) -> Result<Response, PageError> {
-    let known = bus.subscription(&name).await?;
-    let form = definition::known(&known.subscription);
-    Ok(edit_page(&known, &form, None).into_response())
+) -> Result<Response, PageFailure> {
+    let overview = bus.subscription(&name).await?;
+    let form = definition::form_of(&overview.subscription);
+    Ok(edit_page(&overview, &form, None).into_response())
 }
 
 pub(super) async fn change(
     State(bus): BusState,
     Path(name): Path<String>,
     body: Bytes,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let form = FormFields::read(&body)?;
-    let known = bus.subscription(&name).await?;
-    match bus.change(&name, &definition::change(&form, &known.subscription)).await {
+    let overview = bus.subscription(&name).await?;
+    match bus.change(&name, &definition::change(&form, &overview.subscription)).await {
         Ok(_) => Ok(redirect(&name, "changed")),
         Err(error) => {
             let why = error.to_string();
-            Ok((status(&error), edit_page(&known, &form, Some(&why))).into_response())
+            Ok((status(&error), edit_page(&overview, &form, Some(&why))).into_response())
         }
     }
 }
 
 fn edit_page(
-    known: &Overview,
+    overview: &Overview,
     form: &FormFields,
     error: Option<&str>,
 ) -> axum::response::Html<String> {
-    let view = &known.subscription;
+    let view = &overview.subscription;
     let action = format!("{}/edit", address(&view.name));
-    form_page(&format!("Change {}", view.name), &action, form, Some(known), error)
+    form_page(&format!("Change {}", view.name), &action, form, Some(overview), error)
 }
 
 fn form_page(
     title: &str,
     action: &str,
     form: &FormFields,
-    known: Option<&Overview>,
+    overview: Option<&Overview>,
     error: Option<&str>,
 ) -> axum::response::Html<String> {
-    let back = known.map_or_else(|| HOME.to_owned(), |known| address(&known.subscription.name));
+    let back =
+        overview.map_or_else(|| HOME.to_owned(), |overview| address(&overview.subscription.name));
     let body = html! {
         (alert(error))
         form method="post" action=(action) {
-            @if known.is_none() {
+            @if overview.is_none() {
                 fieldset {
                     legend { "Name" }
                     (text("name", "Name", "Letters, digits and - . _; it cannot be changed later.", form.get("name")))
                 }
             }
-            (definition::inputs(form, known.map(|known| &known.subscription)))
+            (definition::inputs(form, overview.map(|overview| &overview.subscription)))
             p.bar {
                 button.primary type="submit" { "Save" }
                 a.button href=(back) { "Cancel" }
@@ -177,9 +178,9 @@ pub(super) async fn show(
     State(bus): BusState,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
-    let known = bus.subscription(&name).await?;
+    let overview = bus.subscription(&name).await?;
     let filter = AttemptFilter {
         subscription: Some(name.clone()),
         limit: Some(10),
@@ -188,11 +189,11 @@ pub(super) async fn show(
     let latest = bus.attempts(filter).await?;
     let body = html! {
         (note(&query))
-        (actions(&known))
-        (about(&known))
+        (actions(&overview))
+        (about(&overview))
         h2 { "Test" }
         (test_form(&bus, &name))
-        @if known.subscription.keys.signing.is_some() && !known.is_declared { (rotate_form(&name)) }
+        @if overview.subscription.keys.signing.is_some() && !overview.is_declared { (rotate_form(&name)) }
         h2 { "Latest attempts" }
         (attempts::lines(&latest))
         p { a href={ "/admin/attempts?subscription=" (encoded(&name)) } { "All attempts" } }
@@ -200,13 +201,13 @@ pub(super) async fn show(
     Ok(page(&name, Tab::Subscriptions, body).into_response())
 }
 
-fn actions(known: &Overview) -> Markup {
-    let (name, home) = (&known.subscription.name, address(&known.subscription.name));
+fn actions(overview: &Overview) -> Markup {
+    let (name, home) = (&overview.subscription.name, address(&overview.subscription.name));
     html! {
         div.bar {
-            (toggle(known))
-            @if known.health.status == Status::Failing { (button(&format!("{home}/try"), "Try now", name)) }
-            @if known.is_declared {
+            (toggle(overview))
+            @if overview.health.status == Status::Failing { (button(&format!("{home}/try"), "Try now", name)) }
+            @if overview.is_declared {
                 span.empty { "Declared in the settings; change it there." }
             } @else {
                 a.button href={ (home) "/edit" } { "Change" }
@@ -217,18 +218,18 @@ fn actions(known: &Overview) -> Markup {
     }
 }
 
-fn about(known: &Overview) -> Markup {
-    let (view, health) = (&known.subscription, &known.health);
+fn about(overview: &Overview) -> Markup {
+    let (view, health) = (&overview.subscription, &overview.health);
     let plain = |text: &str| html! { @if text.is_empty() { "–" } @else { (text) } };
     let print =
         |key: &Option<String>| html! { @if let Some(key) = key { code { (key) } } @else { "–" } };
     let since = html! { (time(health.since)) };
     let failures = html! { (health.failures) @if let Some(first) = health.failing_since { " since " (time(first)) } };
     facts(&[
-        ("Status", status_cell(known)),
+        ("Status", status_cell(overview)),
         ("Since", since),
         ("Failures in a row", failures),
-        ("Waiting", html! { (known.waiting) }),
+        ("Waiting", html! { (overview.waiting) }),
         ("Target", plain(&view.target)),
         ("Query parameters", plain(&view.query.join(", "))),
         ("Headers", plain(&view.headers.join(", "))),
@@ -284,10 +285,10 @@ fn rotate_form(name: &str) -> Markup {
 pub(super) async fn confirm(
     State(bus): BusState,
     Path(name): Path<String>,
-) -> Result<Response, PageError> {
-    let known = bus.subscription(&name).await?;
+) -> Result<Response, PageFailure> {
+    let overview = bus.subscription(&name).await?;
     let body = html! {
-        p { "Nothing more is sent to " (known.subscription.target) ". " (known.waiting) " waiting deliveries are cancelled; the logs stay." }
+        p { "Nothing more is sent to " (overview.subscription.target) ". " (overview.waiting) " waiting deliveries are cancelled; the logs stay." }
         form.bar method="post" action={ (address(&name)) "/delete" } {
             button.danger type="submit" { "Remove" }
             a.button href=(address(&name)) { "Cancel" }
@@ -299,7 +300,7 @@ pub(super) async fn confirm(
 pub(super) async fn remove(
     State(bus): BusState,
     Path(name): Path<String>,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     bus.remove(&name).await?;
     Ok(Redirect::to(&format!("{HOME}?note=removed")).into_response())
 }
@@ -308,7 +309,7 @@ pub(super) async fn test(
     State(bus): BusState,
     Path(name): Path<String>,
     body: Bytes,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let form = FormFields::read(&body)?;
     let sample = Publication {
         id: None,
@@ -331,7 +332,7 @@ pub(super) async fn rotate(
     State(bus): BusState,
     Path(name): Path<String>,
     body: Bytes,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let form = FormFields::read(&body)?;
     let overlap: Duration = humantime::parse_duration(form.get("overlap"))
         .map_err(|_| BusError::Invalid("overlap: write a time such as 24h".into()))?;
@@ -343,7 +344,7 @@ pub(super) async fn rotate(
 pub(super) async fn action(
     State(bus): BusState,
     Path((name, act)): Path<(String, String)>,
-) -> Result<Response, PageError> {
+) -> Result<Response, PageFailure> {
     let done = match act.as_str() {
         "pause" => bus.pause(&name, None).await.map(|_| "paused"),
         "resume" => bus.resume(&name).await.map(|_| "resumed"),

@@ -44,21 +44,22 @@ pub(crate) async fn together(probe: &Prober) -> CheckOutcome {
 
 /// Passes if exactly one is new, and all have its delivery id.
 fn once(seen: &[ProbeResult], well: &str) -> CheckResult {
-    let kept: Vec<_> = seen.iter().filter_map(ProbeResult::accepted_body).collect();
-    if kept.len() < seen.len() {
+    let accepted: Vec<_> = seen.iter().filter_map(ProbeResult::accepted_body).collect();
+    if accepted.len() < seen.len() {
         return CheckResult::skip("the answers do not say what became of them");
     }
-    let new = kept.iter().filter(|kept| kept.status == "accepted").count();
-    let same = kept.iter().all(|other| other.delivery_id == kept[0].delivery_id);
+    let new = accepted.iter().filter(|accepted| accepted.status == "accepted").count();
+    let same = accepted.iter().all(|other| other.delivery_id == accepted[0].delivery_id);
     match (new, same) {
         (1, true) => CheckResult::pass(well),
         (0, _) => CheckResult::fail(
             "none of them is new: the message ids of different messages are the same",
         ),
         (1, false) => CheckResult::fail("a duplicate has another number than the first"),
-        _ => {
-            CheckResult::fail(format!("{new} of {} equal messages were taken for new", kept.len()))
-        }
+        _ => CheckResult::fail(format!(
+            "{new} of {} equal messages were taken for new",
+            accepted.len()
+        )),
     }
 }
 

@@ -50,7 +50,7 @@ const FIRST_ID: u64 = 1000;
 /// A mock vendor for hooks to call back. It listens on loopback only, and stops when it is dropped.
 pub struct MockVendor {
     url: Url,
-    vendor: Arc<Vendor>,
+    vendor: Arc<VendorState>,
     serving: AbortOnDropHandle<()>,
 }
 
@@ -69,7 +69,7 @@ pub struct CallbackRecord {
     pub answer: Option<(StatusCode, Bytes)>,
 }
 
-struct Vendor {
+struct VendorState {
     /// The path of the base URL, with a slash at its end.
     base: String,
     key: SecretString,
@@ -114,7 +114,7 @@ impl MockVendor {
         }
         let port = listener.local_addr()?.port();
         url.set_port(Some(port)).ok().context("the address has no port")?;
-        let vendor = Arc::new(Vendor {
+        let vendor = Arc::new(VendorState {
             base: url.path().to_owned(),
             key,
             samples: samples.into_iter().map(|(id, text)| (id.to_lowercase(), text)).collect(),
@@ -172,7 +172,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(listener: TcpListener, vendor: Arc<Vendor>) {
+async fn serve(listener: TcpListener, vendor: Arc<VendorState>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -188,7 +188,7 @@ async fn serve(listener: TcpListener, vendor: Arc<Vendor>) {
     }
 }
 
-async fn connection(stream: TcpStream, vendor: Arc<Vendor>) {
+async fn connection(stream: TcpStream, vendor: Arc<VendorState>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let vendor = Arc::clone(&vendor);
@@ -203,7 +203,7 @@ type ResponseBody = BoxBody<Bytes, io::Error>;
 /// A response, or the end of the connection.
 type VendorResponse = Result<Response<ResponseBody>, io::Error>;
 
-impl Vendor {
+impl VendorState {
     async fn answer(&self, request: Request<Incoming>) -> VendorResponse {
         let path = request.uri().path().strip_prefix(&self.base).unwrap_or_default().to_owned();
         let hook = path.strip_prefix(HOOKS).filter(|hook| !hook.is_empty());

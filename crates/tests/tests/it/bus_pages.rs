@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus::serve_bus;
-use bus::{Options, TARGETS};
+use bus::{BusOptions, TARGETS};
 use contract::time::system_clock;
 use fixture;
 use reqwest::Client;
@@ -43,7 +43,7 @@ impl Site {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         tokio::spawn(async move {
-            let options = Options {
+            let options = BusOptions {
                 speed: 1.0,
                 faults: None,
                 is_open: true,

@@ -11,7 +11,7 @@ use axum::routing::post;
 use clap::Parser;
 use contract::catalog::{Catalog, Table};
 use contract::event::{Delivery, Event, Outcome};
-use emitter::{EmitArgs, Plan, EmitReport, RunOutcome, run, send};
+use emitter::{EmitArgs, EmitReport, Plan, RunOutcome, run, send};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use settings::{Config, parse};

@@ -15,7 +15,9 @@ use contract::catalog::{Catalog, Table};
 use contract::hook::{
     CallbackError, CallbackRequest, Hook, HookCall, HookOutcome, RemoteError, Vendor,
 };
-use emitter::hooks::{HookPlan, HookReport, Logic, VendorBehaviour, CallbackRefusal, MockVendor, call};
+use emitter::hooks::{
+    CallbackRefusal, HookPlan, HookReport, Logic, MockVendor, VendorBehaviour, call,
+};
 use emitter::{EmitArgs, RunOutcome, run};
 use fixture::Context;
 use serde::{Deserialize, Serialize};
@@ -509,7 +511,9 @@ async fn mock_vendor(url: &str, behaviour: VendorBehaviour) -> MockVendor {
 }
 
 async fn played(logic: Logic) -> (MockVendor, CallbackApi) {
-    let mock_vendor = mock_vendor("http://127.0.0.1:0", VendorBehaviour { logic, ..VendorBehaviour::default() }).await;
+    let mock_vendor =
+        mock_vendor("http://127.0.0.1:0", VendorBehaviour { logic, ..VendorBehaviour::default() })
+            .await;
     let api = api(mock_vendor.url(), CALLBACK_KEY);
     (mock_vendor, api)
 }
@@ -593,11 +597,15 @@ async fn a_page_token_names_its_user_in_both_shapes() {
     };
     let token = token.expose_secret().to_owned();
     assert_eq!(ask("Orders", token.clone()).await, Ok("jsmith".into()));
-    mock_vendor.set_behaviour(VendorBehaviour { user_in_object: true, ..VendorBehaviour::default() });
+    mock_vendor
+        .set_behaviour(VendorBehaviour { user_in_object: true, ..VendorBehaviour::default() });
     assert_eq!(ask("Orders", token.clone()).await, Ok("jsmith".into()));
     assert_eq!(ask("Others", token.clone()).await, Err(PageError::Refused));
     assert_eq!(ask("Orders", "unknown".into()).await, Err(PageError::Refused));
-    mock_vendor.set_behaviour(VendorBehaviour { token_life: Duration::ZERO, ..VendorBehaviour::default() });
+    mock_vendor.set_behaviour(VendorBehaviour {
+        token_life: Duration::ZERO,
+        ..VendorBehaviour::default()
+    });
     assert_eq!(ask("Orders", token).await, Err(PageError::Refused));
 }
 

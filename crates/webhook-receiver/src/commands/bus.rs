@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use bus::{Options, TARGETS, backup, serve_bus};
+use bus::{BusOptions, TARGETS, backup, serve_bus};
 use contract::time::system_clock;
 use settings::{Config, FaultsConfig, LogFormat, Overrides};
 use telemetry::start_log;
@@ -102,7 +102,8 @@ pub(crate) async fn run(args: Args, program: &Program) -> anyhow::Result<ExitCod
     config.bus.outbox = args.outbox.unwrap_or(config.bus.outbox);
     config.bus.check()?;
     config.bus.key()?;
-    let options = Options { faults: faults(&args.fault)?, ..options(&config, args.speed, false) };
+    let options =
+        BusOptions { faults: faults(&args.fault)?, ..options(&config, args.speed, false) };
     let listener = bind(&config).await?;
     let _log = start_log(&config.log)?;
     let stop = CancellationToken::new();
@@ -112,8 +113,8 @@ pub(crate) async fn run(args: Args, program: &Program) -> anyhow::Result<ExitCod
 }
 
 /// The run options of the bus.
-pub(crate) fn options(config: &Config, speed: f64, is_open: bool) -> Options {
-    Options {
+pub(crate) fn options(config: &Config, speed: f64, is_open: bool) -> BusOptions {
+    BusOptions {
         speed,
         is_open,
         faults: None,

@@ -89,7 +89,7 @@ impl SettingsReport {
         if !self.sources.is_empty() {
             let mut table = plain();
             table.set_header(COLUMNS.map(str::to_uppercase));
-            table.add_rows(self.sources.iter().map(|row| COLUMNS.map(|name| shown(&row[name]))));
+            table.add_rows(self.sources.iter().map(|row| COLUMNS.map(|name| cell(&row[name]))));
             print(format!("{table}\n"))?;
         }
         self.refused.iter().try_for_each(|reason| print(format!("refused: {reason}")))?;
@@ -123,6 +123,6 @@ fn public_path(source: &Source) -> String {
     source.path.split('/').map(shown).collect::<Vec<_>>().join("/")
 }
 
-fn shown(value: &Value) -> String {
+fn cell(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

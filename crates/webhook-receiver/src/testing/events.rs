@@ -6,13 +6,13 @@ use contract::event::{Delivery, Meta};
 use serde_json::{Map, Value, json};
 use source::{Fact, Place, Places};
 
-use super::schemas::{Schemas, model};
+use super::schemas::{SchemasByName, model};
 
 /// An event, with everything that its rules read.
 struct Subject<'s> {
     row: &'s EventRow,
     table: &'s Table,
-    schemas: &'s Schemas,
+    schemas: &'s SchemasByName,
     example: Value,
 }
 
@@ -28,7 +28,7 @@ const RULES: [fn(&Subject<'_>) -> Option<String>; 7] = [
 ];
 
 /// The violations of the event's model.
-pub(super) fn violations(row: &EventRow, table: &Table, schemas: &Schemas) -> Vec<String> {
+pub(super) fn violations(row: &EventRow, table: &Table, schemas: &SchemasByName) -> Vec<String> {
     let Ok(example) = serde_json::from_str(row.example) else {
         return vec![format!("{}: the example is not JSON", row.name)];
     };
