@@ -198,7 +198,7 @@ async fn one_closed_address_among_open_ones_refuses_the_name_at_save() {
     let refused = resolving(&[&["8.8.8.8", "10.0.0.1"]]).check(&target).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "hooks.test is 10.0.0.1, a private address; if it is meant, write allow_targets = [\"10.0.0.1\"] in [bus]"
+        "hooks.test is 10.0.0.1, a private address; to allow it, write allow_targets = [\"10.0.0.1\"] in [bus]"
     );
     let nowhere = resolving(&[&[]]).check(&target).await.unwrap_err();
     assert_eq!(nowhere.to_string(), "hooks.test cannot be resolved: it has no address");
