@@ -1,4 +1,4 @@
-//! The bus's API.
+//! The bus's HTTP API: publication, subscriptions, logs and resending.
 
 mod document;
 mod logs;
@@ -7,12 +7,12 @@ mod subscriptions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use contract::event::{without_bom, without_value};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
@@ -25,17 +25,20 @@ use subtle::ConstantTimeEq;
 use text::field::{self, MediaType};
 use utoipa::ToSchema;
 
-use super::{Bus, BusError, Publication, Receipt};
+use super::{Bus, BusError, Publication, PublishReceipt};
 
 pub use document::document;
 
-/// The most events that one request publishes.
+/// The largest number of events that one request publishes.
 const BATCH: usize = 1000;
 
-/// The largest request, in bytes, beside the largest event.
+/// The largest request, in bytes, not counting the largest event.
 const LARGEST: usize = 32 * 1024 * 1024;
 
-/// The routes of the API. Without a key they are for this machine alone.
+/// The result of an endpoint with a JSON response.
+type ApiResult<T> = Result<Json<T>, ApiError>;
+
+/// The routes of the API. Without a key they serve this machine alone.
 pub fn router(bus: Arc<Bus>, key: Option<SecretString>) -> Router {
     let largest = LARGEST.saturating_add(bus.max_event());
     Router::new()
@@ -49,7 +52,7 @@ pub fn router(bus: Arc<Bus>, key: Option<SecretString>) -> Router {
         .with_state(bus)
 }
 
-/// Lets a request pass that has the key; without one, what comes from this machine and from no other site's page.
+/// Admits a request that has the key; without a configured key, one from this machine that no other site's page sent.
 async fn admit(
     State(key): State<Option<Arc<SecretString>>>,
     request: Request,
@@ -63,10 +66,10 @@ async fn admit(
     let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
     if !passes && !is_probe {
         return match key {
-            Some(_) => Refusal::new(StatusCode::UNAUTHORIZED, "the API's key is missing or wrong"),
-            None => Refusal::new(
+            Some(_) => ApiError::new(StatusCode::UNAUTHORIZED, "the API's key is missing or wrong"),
+            None => ApiError::new(
                 StatusCode::FORBIDDEN,
-                "without a key the bus is for this machine, and not for pages of other sites",
+                "without a key the bus serves this machine alone, and no pages of other sites",
             ),
         }
         .into_response();
@@ -74,14 +77,15 @@ async fn admit(
     if passes && let Some(connection) = request.extensions().get::<Arc<Permit>>() {
         connection.prove();
     }
-    // A page of another site can post text, but not JSON without asking first. What has no body needs no type.
+    // A page of another site can post text, but not JSON without a CORS preflight. A request without a body needs no
+    // type.
     if request.method() == Method::POST
         && headers.contains_key(CONTENT_TYPE)
         && !is_json(headers)
         && request.uri().path().starts_with("/api/")
     {
         let why = "the content type must be application/json";
-        return Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
+        return ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
     }
     next.run(request).await
 }
@@ -108,16 +112,19 @@ fn is_json(headers: &HeaderMap) -> bool {
 async fn readiness(State(bus): State<Arc<Bus>>) -> Response {
     match bus.check().await {
         Ok(()) => "ready\n".into_response(),
-        Err(error) => Refusal::from(error).into_response(),
+        Err(error) => ApiError::from(error).into_response(),
     }
 }
 
-/// Publishes one event, or a list of up to 1000 of them. When it is answered, they are on disk.
+/// Publishes one event, or a list of up to 1000. The events are on disk before the response is sent.
 #[utoipa::path(post, path = "/api/events", tag = "events", request_body = Publication, responses(
-    (status = 202, description = "Published, or known already.", body = Receipt),
-    (status = 413, description = "An event is larger than `max_event` in the settings; then none is published.", body = Failure, content_type = "application/problem+json"),
-    (status = 422, description = "An event cannot be published; then none is.", body = Failure, content_type = "application/problem+json")))]
-async fn publish(State(bus): State<Arc<Bus>>, Body(body): Body) -> Result<Response, Refusal> {
+    (status = 202, description = "The events are published, or were published before.", body = PublishReceipt),
+    (status = 413, description = "An event is larger than `max_event` in the settings; none is published.", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "An event is invalid; none is published.", body = ProblemDetails, content_type = "application/problem+json")))]
+async fn publish(
+    State(bus): State<Arc<Bus>>,
+    RequestBody(body): RequestBody,
+) -> Result<Response, ApiError> {
     let is_list = body.trim_ascii_start().first() == Some(&b'[');
     let publications: Vec<Publication> = match is_list {
         true => read(&body)?,
@@ -125,7 +132,7 @@ async fn publish(State(bus): State<Arc<Bus>>, Body(body): Body) -> Result<Respon
     };
     if publications.is_empty() || publications.len() > BATCH {
         let why = format!("a list has 1 to {BATCH} events");
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, why));
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, why));
     }
     let receipts = bus.publish(publications).await?;
     Ok(match receipts.as_slice() {
@@ -134,28 +141,28 @@ async fn publish(State(bus): State<Arc<Bus>>, Body(body): Body) -> Result<Respon
     })
 }
 
-/// A request's body; one that is too large is refused like anything else.
-struct Body(Bytes);
+/// The body of a request. A body that is too large is refused with a problem document, like any other error.
+struct RequestBody(Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = Refusal;
+impl<S: Send + Sync> FromRequest<S> for RequestBody {
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        Bytes::from_request(request, state).await.map(Body).map_err(|rejection| {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Bytes::from_request(request, state).await.map(RequestBody).map_err(|rejection| {
             let why = match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
                     "the request is too large; publish fewer events at once".to_owned()
                 }
                 _ => rejection.body_text(),
             };
-            Refusal::new(rejection.status(), why)
+            ApiError::new(rejection.status(), why)
         })
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(without_bom(body))
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, without_value(&error.to_string())))
+        .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, without_value(&error.to_string())))
 }
 
 fn filter<T: DeserializeOwned>(query: Option<String>) -> Result<T, BusError> {
@@ -168,33 +175,33 @@ fn json_of<T: Serialize>(status: StatusCode, body: &T) -> Response {
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// What is answered to a request that is refused, as RFC 9457 has it.
+/// The problem document (RFC 9457) of a refused request.
 #[derive(Debug, Serialize, ToSchema)]
-struct Failure {
-    /// Always `about:blank`: the status says what sort of problem it is.
+struct ProblemDetails {
+    /// Always `about:blank`: the status determines the type of the problem.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The status in words.
     title: &'static str,
-    /// The status, repeated.
+    /// The HTTP status, repeated.
     status: u16,
-    /// What is wrong.
+    /// The reason for the refusal.
     detail: String,
 }
 
-/// A refusal, and why.
-struct Refusal {
+/// An error response: its status and its reason.
+struct ApiError {
     status: StatusCode,
     detail: String,
 }
 
-impl Refusal {
+impl ApiError {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Refusal { status, detail: detail.into() }
+        ApiError { status, detail: detail.into() }
     }
 }
 
-/// With which status an error is answered.
+/// The HTTP status of an error.
 pub(super) fn status(error: &BusError) -> StatusCode {
     match error {
         BusError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -205,16 +212,16 @@ pub(super) fn status(error: &BusError) -> StatusCode {
     }
 }
 
-impl From<BusError> for Refusal {
+impl From<BusError> for ApiError {
     fn from(error: BusError) -> Self {
-        Refusal::new(status(&error), error.to_string())
+        ApiError::new(status(&error), error.to_string())
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or_default();
-        let body = Failure {
+        let body = ProblemDetails {
             kind: "about:blank",
             title,
             status: self.status.as_u16(),

@@ -1,4 +1,4 @@
-//! The body of a delivery: what was published, and what its dialect says in the body besides.
+//! The body of a delivery: the published data, and the members that its dialect requires.
 
 use std::collections::HashMap;
 
@@ -13,42 +13,43 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use source::{Fact, FieldLocator, FieldLocators};
 
-use super::publication::Event;
+use super::publication::PublishedEvent;
 
-/// The key of the object record; no vendor documents one.
+/// The member name of the object record; no vendor documents one.
 const RECORD: &str = "object_record";
 
-/// The event's body for a dialect, with its object record or without.
+/// The body of the event in a dialect, with or without its object record.
 ///
-/// The id is the event's own. Whatever else the dialect has in the body is added only if the publisher has not said it.
+/// The id is always the event's own. Other members of the dialect are added only if the published data does not have
+/// them.
 pub(super) fn of(
-    event: &Event,
+    event: &PublishedEvent,
     places: &FieldLocators,
     (dialect, with_record): (Dialect, bool),
 ) -> anyhow::Result<Bytes> {
-    let is = &event.is;
+    let draft = &event.draft;
     let mut body = match dialect {
         Dialect::StandardWebhooks => wrapped(event)?,
-        _ => is.body.clone(),
+        _ => draft.body.clone(),
     };
-    if let Some(record) = is.record.as_ref().filter(|_| with_record) {
+    if let Some(record) = draft.record.as_ref().filter(|_| with_record) {
         let (text, record) = (std::str::from_utf8(&body)?, std::str::from_utf8(record)?);
         body = set::put(text, &[RECORD], record)?.into();
     }
-    let said = [
-        (Fact::MessageId, is.event_id.clone()),
-        (Fact::EventType, is.event_type.clone()),
-        (Fact::EventTime, written(is.happened_at)),
+    let facts = [
+        (Fact::MessageId, draft.event_id.clone()),
+        (Fact::EventType, draft.event_type.clone()),
+        (Fact::EventTime, written(draft.happened_at)),
     ];
     let known: HashMap<String, IgnoredAny> =
         serde_json::from_slice(&body).context("the body is not an object")?;
     let mut added = String::new();
-    for (fact, text) in said {
+    for (fact, text) in facts {
         let Some(FieldLocator::Body(path)) = places.at(fact).first() else { continue };
         let keys: Vec<&str> = path.keys().collect();
-        let is_said = known.keys().any(|key| key.eq_ignore_ascii_case(keys[0]));
+        let is_given = known.keys().any(|key| key.eq_ignore_ascii_case(keys[0]));
         let text = Value::from(text).to_string();
-        match is_said {
+        match is_given {
             false if keys.len() == 1 => added += &format!("{}:{text},", Value::from(keys[0])),
             true if fact != Fact::MessageId => {}
             _ => body = set::put(std::str::from_utf8(&body)?, &keys, &text)?.into(),
@@ -65,13 +66,13 @@ fn with_members(object: &Bytes, mut members: String) -> Bytes {
     [b"{", members.as_bytes(), &object[1..]].concat().into()
 }
 
-/// A time as the vendors write it.
+/// A time in the vendors' format.
 pub(super) fn written(time: Timestamp) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The payload that the specification advises, unless the publisher has made one.
-fn wrapped(event: &Event) -> anyhow::Result<Bytes> {
+/// The payload that the Standard Webhooks specification advises, unless the published data already has that form.
+fn wrapped(event: &PublishedEvent) -> anyhow::Result<Bytes> {
     #[derive(serde::Serialize)]
     struct Wrapped<'e> {
         #[serde(rename = "type")]
@@ -79,15 +80,15 @@ fn wrapped(event: &Event) -> anyhow::Result<Bytes> {
         timestamp: String,
         data: &'e RawValue,
     }
-    let is = &event.is;
-    let value: Value = serde_json::from_slice(&is.body)?;
+    let draft = &event.draft;
+    let value: Value = serde_json::from_slice(&draft.body)?;
     if value.get("type").is_some_and(Value::is_string) {
-        return Ok(is.body.clone());
+        return Ok(draft.body.clone());
     }
     let wrapped = Wrapped {
-        event_type: &is.event_type,
-        timestamp: written(is.happened_at),
-        data: serde_json::from_slice(&is.body)?,
+        event_type: &draft.event_type,
+        timestamp: written(draft.happened_at),
+        data: serde_json::from_slice(&draft.body)?,
     };
     Ok(serde_json::to_vec(&wrapped)?.into())
 }
@@ -111,7 +112,8 @@ mod tests {
             record: Some(Bytes::from_static(b"{\"id\":7}")),
         };
         let made =
-            of(&Event::new(1, draft), &FieldLocators::of(dialect), (dialect, with_record)).unwrap();
+            of(&PublishedEvent::new(1, draft), &FieldLocators::of(dialect), (dialect, with_record))
+                .unwrap();
         serde_json::from_slice(&made).unwrap()
     }
 

@@ -1,5 +1,5 @@
-//! One target's queue: what is sent next, and when. A target that is slow or dead delays nobody but
-//! itself, as long as there can be a connection for each.
+//! The delivery queue of one target: the order and time of its attempts. A slow or dead target delays only itself, as
+//! long as there is a connection for each target.
 
 mod state;
 #[cfg(test)]
@@ -12,25 +12,25 @@ use contract::event::Environment;
 use contract::time::Timestamp;
 use tokio::sync::Notify;
 
-use super::outbox::{Delivery, Due, Outcome, Recipient};
-use crate::health::{Health, Standing};
-use crate::load::Load;
-use crate::persona::End;
+use super::outbox::{AttemptOutcome, DueDeliveries, QueuedDelivery, Recipient};
+use crate::health::{Status, SubscriptionHealth};
+use crate::memory_budget::MemoryBudget;
+use crate::retry_policy::DisableAction;
 use crate::slots::{Slot, Slots};
 use crate::subscription::Subscription;
-use state::{State, TURNS};
+use state::{QueueState, RETRY_EVERY};
 
-pub(super) use state::Next;
+pub(super) use state::NextAction;
 
-/// How many deliveries wait in memory; the others wait in the file.
+/// The largest number of deliveries in memory; the others wait in the outbox.
 const WAITING: usize = 512;
 
 /// The deliveries that wait for one target, in order.
 pub(super) struct DeliveryQueue {
     pub(super) id: i64,
-    /// Whether it stands in the settings, so that it is changed there.
+    /// True if the subscription is declared in the settings, and can be changed only there.
     pub(super) is_declared: bool,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     wake: Notify,
 }
 
@@ -38,15 +38,15 @@ impl DeliveryQueue {
     pub(super) fn new(
         id: i64,
         subscription: Subscription,
-        health: Health,
+        health: SubscriptionHealth,
         is_declared: bool,
         has_more: bool,
     ) -> Arc<Self> {
-        let state = State::new(subscription, health, has_more);
+        let state = QueueState::new(subscription, health, has_more);
         Arc::new(DeliveryQueue { id, is_declared, state: Mutex::new(state), wake: Notify::new() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -54,7 +54,7 @@ impl DeliveryQueue {
         Arc::clone(&self.state().subscription)
     }
 
-    pub(super) fn health(&self) -> Health {
+    pub(super) fn health(&self) -> SubscriptionHealth {
         self.state().health.clone()
     }
 
@@ -64,25 +64,29 @@ impl DeliveryQueue {
         Recipient { subscription: self.id, is_in_order }
     }
 
-    /// Whether the event is for it; the name is in lower case.
-    pub(super) fn takes(&self, event_type: &str, environment: Option<Environment>) -> bool {
+    /// True if the event is for this subscription; `event_type` is in lower case.
+    pub(super) fn accepts(&self, event_type: &str, environment: Option<Environment>) -> bool {
         let state = self.state();
-        state.health.standing < Standing::Ended && state.subscription.takes(event_type, environment)
+        state.health.status < Status::Ended && state.subscription.accepts(event_type, environment)
     }
 
-    /// Takes a first attempt that has been written down; leaves it in the file if memory is full. A reading may have
-    /// brought it already.
-    pub(super) fn push(&self, delivery: Delivery, load: &Load) {
+    /// Queues a first attempt that is already in the outbox; leaves it to be read later if memory is full. A read may
+    /// have brought it already.
+    pub(super) fn push(&self, delivery: QueuedDelivery, budget: &MemoryBudget) {
         let mut state = self.state();
-        if state.health.standing == Standing::Removed || state.held.contains_key(&delivery.id) {
+        if state.health.status == Status::Removed || state.held.contains_key(&delivery.id) {
             return;
         }
-        // A reading that has got so far may have brought it, and it may have been sent since: the file knows.
+        // A read that got this far may have brought it, and it may have been sent since: the outbox decides.
         let is_new = delivery.id > state.read_through;
-        let is_sent_to = state.health.standing == Standing::Active;
-        if is_new && is_sent_to && state.first.len() < WAITING && load.room() > 0 && !state.has_more
+        let is_sent_to = state.health.status == Status::Active;
+        if is_new
+            && is_sent_to
+            && state.first.len() < WAITING
+            && budget.free_bytes() > 0
+            && !state.has_more
         {
-            load.add(delivery.event.is.size());
+            budget.add(delivery.event.draft.size());
             state.held.insert(delivery.id, false);
             state.first.push_back(delivery);
         } else {
@@ -92,7 +96,7 @@ impl DeliveryQueue {
         self.wake.notify_one();
     }
 
-    /// There is something in the file that is due.
+    /// Notifies the queue that the outbox has a due delivery.
     pub(super) fn notify(&self) {
         let mut state = self.state();
         state.has_more = true;
@@ -105,16 +109,16 @@ impl DeliveryQueue {
         self.wake.notified().await;
     }
 
-    /// Goes on with another definition.
+    /// Replaces the definition of the subscription.
     pub(super) fn change(&self, subscription: Subscription) {
         self.state().subscription = Arc::new(subscription);
         self.wake.notify_one();
     }
 
-    /// Stands otherwise from now on, unless it is removed; a failing target is tried at the time of its `probe`.
-    pub(super) fn stand(&self, health: Health, probe: Option<Timestamp>) {
+    /// Sets the health, unless the subscription is removed; a failing target is tried at the time of its `probe`.
+    pub(super) fn set_health(&self, health: SubscriptionHealth, probe: Option<Timestamp>) {
         let mut state = self.state();
-        if state.health.standing == Standing::Removed {
+        if state.health.status == Status::Removed {
             return;
         }
         state.next_probe = probe;
@@ -132,83 +136,89 @@ impl DeliveryQueue {
         self.wake.notify_one();
     }
 
-    /// As [`next`](Self::next), for an attempt that is over: it goes on with what is in memory, or wakes the lane.
+    /// As [`next`](Self::next), after an attempt: returns another attempt from memory, or wakes the worker.
     pub(super) fn another(
         &self,
         now: Timestamp,
         slots: &Slots,
-        load: &Load,
-    ) -> Option<(Delivery, Slot)> {
+        budget: &MemoryBudget,
+    ) -> Option<(QueuedDelivery, Slot)> {
         let is_simple = {
             let state = self.state();
             let waits = !state.first.is_empty() || !state.retries.is_empty();
-            state.health.standing == Standing::Active && waits
+            state.health.status == Status::Active && waits
         };
-        match is_simple.then(|| self.next(now, slots, &mut None, load)) {
-            Some(Next::Go(delivery, slot)) => return Some((delivery, slot)),
-            Some(Next::Load { is_retry, .. }) => self.load_again(is_retry),
+        match is_simple.then(|| self.next(now, slots, &mut None, budget)) {
+            Some(NextAction::Attempt(delivery, slot)) => return Some((delivery, slot)),
+            Some(NextAction::Read { is_retry, .. }) => self.load_again(is_retry),
             _ => {}
         }
         self.wake.notify_one();
         None
     }
 
-    /// What was to be read is still to be read.
+    /// Marks the due deliveries as unread, after a read that failed.
     pub(super) fn load_again(&self, is_retry: bool) {
         let mut state = self.state();
-        state.has_read();
+        state.finish_read();
         match is_retry {
             true => state.next_retry = Some(Timestamp::MIN_UTC),
             false => state.has_more = true,
         }
     }
 
-    /// What to do now; an attempt takes the slot that was waited for, if there is one.
+    /// The next action of the worker; an attempt takes the awaited slot, if there is one.
     pub(super) fn next(
         &self,
         now: Timestamp,
         slots: &Slots,
         waited: &mut Option<Slot>,
-        load: &Load,
-    ) -> Next {
+        budget: &MemoryBudget,
+    ) -> NextAction {
         let mut state = self.state();
-        if let Some(rest) = state.rests(now, load) {
-            return rest;
+        if let Some(idle) = state.idle_action(now, budget) {
+            return idle;
         }
         let most = state.subscription.config.concurrency;
         if state.in_flight >= most {
-            return Next::Wait(None);
+            return NextAction::Wait(None);
         }
         if let Some(at) = state.next_start.filter(|at| *at > Instant::now()) {
-            return Next::Pace(at);
+            return NextAction::SleepUntil(at);
         }
         // Retries that hang must leave room for first attempts.
         let retries = state.retries_in_flight < most.div_ceil(2);
-        if let Some(load) = state.missing(now, retries) {
-            return load;
+        if let Some(read) = state.read_action(now, retries) {
+            return read;
         }
         let first = !state.first.is_empty();
-        let is_retry = retries && !state.retries.is_empty() && (!first || state.turn == TURNS - 1);
+        let is_retry = retries
+            && !state.retries.is_empty()
+            && (!first || state.since_retry == RETRY_EVERY - 1);
         if !is_retry && !first {
-            return Next::Wait(state.next_retry.filter(|_| retries));
+            return NextAction::Wait(state.next_retry.filter(|_| retries));
         }
-        if !is_retry && let Some(until) = state.gathers() {
-            return Next::Pace(until);
+        if !is_retry && let Some(until) = state.burst_deadline() {
+            return NextAction::SleepUntil(until);
         }
-        let Some(slot) = waited.take().or_else(|| slots.take(state.in_flight)) else {
-            return if state.in_flight == 0 { Next::Crowded } else { Next::Wait(None) };
+        let Some(slot) = waited.take().or_else(|| slots.try_acquire(state.in_flight)) else {
+            return if state.in_flight == 0 {
+                NextAction::AwaitSlot
+            } else {
+                NextAction::Wait(None)
+            };
         };
         match state.take(is_retry) {
             Some(delivery) => {
-                load.take(delivery.event.is.size());
-                Next::Go(delivery, slot)
+                budget.release(delivery.event.draft.size());
+                NextAction::Attempt(delivery, slot)
             }
-            None => Next::Wait(None),
+            None => NextAction::Wait(None),
         }
     }
 
-    /// Takes in what was read.
-    pub(super) fn loaded(&self, due: Due, is_retry: bool, load: &Load) {
+    /// Takes in the deliveries that were read.
+    pub(super) fn loaded(&self, due: DueDeliveries, is_retry: bool, budget: &MemoryBudget) {
         let mut state = self.state();
         for delivery in due.deliveries {
             if !is_retry {
@@ -219,7 +229,7 @@ impl DeliveryQueue {
                 continue;
             }
             state.held.insert(delivery.id, false);
-            load.add(delivery.event.is.size());
+            budget.add(delivery.event.draft.size());
             if is_retry {
                 state.retries.push_back(delivery)
             } else {
@@ -227,9 +237,9 @@ impl DeliveryQueue {
             }
         }
         if is_retry {
-            due.passed.iter().for_each(|id| state.pass(*id));
+            due.passed.iter().for_each(|id| state.mark_passed(*id));
         }
-        state.has_read();
+        state.finish_read();
         match is_retry {
             true if due.has_more => state.next_retry = Some(Timestamp::MIN_UTC),
             true => state.retry_at(due.next),
@@ -237,10 +247,15 @@ impl DeliveryQueue {
         }
     }
 
-    /// Counts an attempt, and says how long the target has been failing and whether it is to be left alone.
-    pub(super) fn judge(&self, outcome: &Outcome, now: Timestamp) -> (u64, Timestamp, Option<End>) {
+    /// Counts an attempt; returns the number of failures in a row, the time of the first, and the action that the retry
+    /// policy demands.
+    pub(super) fn count_outcome(
+        &self,
+        outcome: &AttemptOutcome,
+        now: Timestamp,
+    ) -> (u64, Timestamp, Option<DisableAction>) {
         let mut state = self.state();
-        if matches!(outcome, Outcome::Delivered) {
+        if matches!(outcome, AttemptOutcome::Delivered) {
             state.health.failures = 0;
             state.health.failing_since = None;
             return (0, now, None);
@@ -248,36 +263,36 @@ impl DeliveryQueue {
         state.health.failures += 1;
         let since = *state.health.failing_since.get_or_insert(now);
         let streak = state.health.streak(now);
-        let gave_up = matches!(outcome, Outcome::GivenUp);
-        let end = state.subscription.persona.quits(streak, gave_up);
-        (state.health.failures, since, end.filter(|_| state.health.standing == Standing::Active))
+        let gave_up = matches!(outcome, AttemptOutcome::GivenUp);
+        let end = state.subscription.retry_policy.disable_action(streak, gave_up);
+        (state.health.failures, since, end.filter(|_| state.health.status == Status::Active))
     }
 
-    /// An attempt is over, and handed on to be written down. A failing target has rest until `probe`.
+    /// Marks an attempt as over and handed on to be recorded. A failing target is not tried again before `probe`.
     pub(super) fn finished(&self, is_retry: bool, probe: Timestamp) {
         let mut state = self.state();
         state.in_flight -= 1;
         state.retries_in_flight -= usize::from(is_retry);
-        if state.health.standing == Standing::Failing {
+        if state.health.status == Status::Failing {
             state.next_probe = Some(probe);
         }
     }
 
-    /// What came of a delivery is written down.
-    pub(super) fn recorded(&self, id: i64, outcome: &Outcome) {
+    /// Marks an attempt as recorded in the outbox.
+    pub(super) fn recorded(&self, id: i64, outcome: &AttemptOutcome) {
         let mut state = self.state();
         match outcome {
-            Outcome::Copy => return,
-            Outcome::Again(at) => state.retry_at(Some(*at)),
-            Outcome::Delivered | Outcome::GivenUp | Outcome::Gone => {}
+            AttemptOutcome::Copy => return,
+            AttemptOutcome::Retry(at) => state.retry_at(Some(*at)),
+            AttemptOutcome::Delivered | AttemptOutcome::GivenUp | AttemptOutcome::Gone => {}
         }
         match state.is_reading {
             true => state.settled.push(id),
-            false => state.let_go(id),
+            false => state.release(id),
         }
         let is_due = state.next_retry == Some(Timestamp::MIN_UTC);
         drop(state);
-        if is_due || matches!(outcome, Outcome::Again(_)) {
+        if is_due || matches!(outcome, AttemptOutcome::Retry(_)) {
             self.wake.notify_one();
         }
     }

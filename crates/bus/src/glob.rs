@@ -1,6 +1,6 @@
-//! Names of events in which `*` stands for any text.
+//! Event name patterns, in which `*` stands for any text.
 
-/// A pattern of names, matched without regard to case.
+/// An event name pattern, matched without regard to case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob(Vec<String>);
 
@@ -9,13 +9,13 @@ impl Glob {
         Glob(text.to_ascii_lowercase().split('*').map(str::to_owned).collect())
     }
 
-    /// Whether it is the name; `name` is in lower case.
+    /// True if the pattern matches; `name` is in lower case.
     pub(super) fn matches(&self, name: &str) -> bool {
         let [first, middle @ .., last] = self.0.as_slice() else { return self.0[0] == name };
         let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
         for part in middle {
-            let Some(place) = rest.find(part.as_str()) else { return false };
-            rest = &rest[place + part.len()..];
+            let Some(start) = rest.find(part.as_str()) else { return false };
+            rest = &rest[start + part.len()..];
         }
         rest.ends_with(last.as_str())
     }

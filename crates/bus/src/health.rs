@@ -1,62 +1,63 @@
-//! How a subscription stands.
+//! Subscription health: status, reason and failures.
 
 use contract::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::persona::Streak;
+use crate::retry_policy::Streak;
 
-/// How a subscription stands.
+/// The status of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Standing {
-    /// It is sent to.
+pub enum Status {
+    /// Events are sent.
     Active,
-    /// Somebody has paused it: its events wait.
+    /// Paused by hand: its events wait.
     Paused,
-    /// It was paused because its target has failed for too long: its events wait, and one is tried now and then.
+    /// Paused because its target has failed for too long: its events wait, and one is tried now and then.
     Failing,
-    /// Its target wants no more, or was dropped: nothing more is queued for it.
+    /// Ended by a 410 of its target, or dropped for its failures: nothing more is queued for it.
     Ended,
-    /// It was removed.
+    /// Removed.
     Removed,
 }
 
-impl Standing {
-    const ALL: [Standing; 5] =
-        [Standing::Active, Standing::Paused, Standing::Failing, Standing::Ended, Standing::Removed];
+impl Status {
+    const ALL: [Status; 5] =
+        [Status::Active, Status::Paused, Status::Failing, Status::Ended, Status::Removed];
 
-    /// Its number in the file, for ever.
+    /// The number in the outbox, which never changes.
     pub(super) fn number(self) -> i64 {
         self as i64
     }
 
     pub(super) fn from_number(number: i64) -> Self {
-        let known = Standing::ALL.into_iter().find(|standing| standing.number() == number);
-        known.unwrap_or(Standing::Paused)
+        let known = Status::ALL.into_iter().find(|status| status.number() == number);
+        known.unwrap_or(Status::Paused)
     }
 }
 
-/// How a subscription stands, and why.
+/// The health of a subscription.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Health {
-    /// How it stands.
-    pub standing: Standing,
-    /// Why, if it is not active.
+pub struct SubscriptionHealth {
+    /// The status.
+    #[serde(rename = "standing")]
+    pub status: Status,
+    /// The reason, if the status is not active.
     pub why: Option<String>,
-    /// Since when.
+    /// The time of the last change of status.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// How many attempts have failed since anything last arrived.
+    /// The number of attempts that have failed in a row.
     pub failures: u64,
-    /// Since when they do.
+    /// The time of the first of these failures.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub failing_since: Option<Timestamp>,
 }
 
-impl Health {
-    pub(super) fn new(standing: Standing, why: Option<String>, since: Timestamp) -> Self {
-        Health { standing, why, since, failures: 0, failing_since: None }
+impl SubscriptionHealth {
+    pub(super) fn new(status: Status, why: Option<String>, since: Timestamp) -> Self {
+        SubscriptionHealth { status, why, since, failures: 0, failing_since: None }
     }
 
     pub(super) fn streak(&self, now: Timestamp) -> Streak {

@@ -1,10 +1,11 @@
-//! The event bus: who gets which event, and what becomes of an event that its target does not take.
+//! Event bus (fan-out, outgoing webhooks): subscriptions, delivery queues, retries, and the logs of events and
+//! attempts.
 //!
 //! ```text
 //! POST /api/events ──▶ Publication ──catalog──▶ Draft ──outbox──▶ one delivery for each subscription
 //!                                                                      │
 //!                  target ◀──sender── attempt ◀──queue (one a target) ◀─┘   (at once, or when a retry is due)
-//!                                        └──▶ record ──outbox──▶ delivered | again | given up
+//!                                        └──▶ record ──outbox──▶ delivered | retry | given up
 //! ```
 
 pub mod api;
@@ -14,15 +15,15 @@ mod delivery_queue;
 mod glob;
 pub mod guard;
 mod health;
-mod load;
 mod manage;
+mod memory_budget;
 mod outbox;
 pub mod pages;
-pub mod persona;
 mod publication;
 mod record;
 mod registry;
 pub mod rehearse;
+pub mod retry_policy;
 mod sender;
 mod serve;
 mod slots;
@@ -47,52 +48,54 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use guard::{Allowed, Guard};
-use load::Load;
-use outbox::{New, Outbox, Recipient};
+use guard::{AllowedTarget, Guard};
+use memory_budget::MemoryBudget;
+use outbox::{NewDelivery, Outbox, Recipient};
 use publication::Draft;
 use record::Record;
 use registry::Registry;
 use sender::Sender;
 use slots::Slots;
 
-pub use health::{Health, Standing};
+pub use health::{Status, SubscriptionHealth};
 pub use manage::{Overview, SubscriptionFilter};
 pub use outbox::{
-    AttemptEntry, AttemptFilter, DeliveryEntry, Detail, EventDetail, EventEntry, EventFilter,
-    Exchange, Preview, Selection, backup, make_outbox,
+    AttemptDetail, AttemptFilter, AttemptLogEntry, DeliveryEntry, EventDetail, EventFilter,
+    EventLogEntry, Exchange, Preview, ResendSelection, backup, make_outbox,
 };
-pub use publication::{NotPublished, Publication, Published, Receipt, Type, Types};
+pub use publication::{
+    EventType, EventTypes, NotPublished, Publication, PublishReceipt, PublishStatus,
+};
 pub use serve::serve_bus;
-pub use subscription::{Keys, Shown};
-pub use time::Time;
+pub use subscription::{KeyFingerprints, SubscriptionView};
+pub use time::BusClock;
 
-/// How many attempts may wait to be written down. Beyond that, they hold their places at their targets.
+/// The largest number of attempts that wait to be recorded. Beyond that, they hold their slots.
 const RECORDS: usize = 4096;
 
-/// How long a stop waits for what came of attempts to be written down.
-const KEEPING: Duration = Duration::from_secs(5);
+/// The longest time that a stop waits for attempts to be recorded.
+const RECORDING_GRACE: Duration = Duration::from_secs(5);
 
-/// How often old rows are looked for, and how long the writer rests between two steps of forgetting them.
+/// The time between two searches for old rows, and the pause of the writer between two steps of pruning.
 const PRUNING: Duration = Duration::from_secs(60);
 const PRUNE_PAUSE: Duration = Duration::from_millis(20);
 
-/// Why the bus does not do what it is asked to.
+/// An error of the bus.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
-    /// What was given cannot be used.
+    /// The input is invalid.
     #[error("{0}")]
     Invalid(String),
     /// There is no such subscription, event or attempt.
     #[error("there is no {0}")]
     Missing(String),
-    /// It is larger than the settings let it be.
+    /// The input exceeds a limit of the settings.
     #[error("{0}")]
     TooLarge(String),
-    /// It contradicts what is there.
+    /// The request contradicts the present state.
     #[error("{0}")]
     Conflict(String),
-    /// Nothing can be kept now; it may be tried again.
+    /// The outbox is unavailable; the request may be repeated.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -103,63 +106,63 @@ impl From<store::Error> for BusError {
     }
 }
 
-/// As many targets are sent to at once, if the system lets there be so many connections.
+/// The number of targets that are sent to at once, if the system permits as many connections.
 pub const TARGETS: usize = 10_240;
 
-/// How a bus is run, besides its settings.
+/// The run options of a bus, besides its settings.
 #[derive(Clone)]
-pub struct Options {
-    /// How much faster than the machine's clock its schedule runs.
+pub struct BusOptions {
+    /// The speed of the schedule, as a multiple of the machine's clock.
     pub speed: f64,
-    /// What goes wrong on purpose with every target, instead of what subscriptions say.
+    /// Faults for every target, in place of the subscriptions' own.
     pub faults: Option<FaultsConfig>,
-    /// Whether it may send to any address, as on a machine of one's own.
+    /// True if any address may be a target, as on a development machine.
     pub is_open: bool,
-    /// How many targets may be sent to at once; beyond that they wait for each other.
+    /// The largest number of targets that are sent to at once; beyond that they wait for each other.
     pub targets: usize,
-    /// Tells the time.
+    /// The clock.
     pub clock: Clock,
-    /// How long a stop waits for requests that are on their way.
+    /// The longest time that a stop waits for requests in flight.
     pub drain: Duration,
 }
 
-/// The event bus. It works from [`open`](Self::open) to [`stop`](Self::stop).
+/// The event bus. It runs from [`open`](Self::open) to [`stop`](Self::stop).
 pub struct Bus {
-    types: Types,
+    types: EventTypes,
     outbox: Arc<Outbox>,
     registry: Arc<Registry>,
-    load: Load,
+    budget: MemoryBudget,
     sender: Sender,
     guard: Guard,
-    time: Time,
+    time: BusClock,
     slots: Slots,
-    /// Held by the queue that reads what is due.
-    reading: AsyncMutex<()>,
-    /// Held by whoever changes a subscription: what is changed is read before.
-    changing: AsyncMutex<()>,
+    /// Held by the queue that reads its due deliveries.
+    read_lock: AsyncMutex<()>,
+    /// Held during a change of a subscription, which reads before it writes.
+    change_lock: AsyncMutex<()>,
     records: Records<Record>,
-    /// Writes the records down until it is told that no more will come.
-    keeper: Mutex<Option<JoinHandle<()>>>,
+    /// The task that records attempts until `end` is cancelled.
+    recorder: Mutex<Option<JoinHandle<()>>>,
     end: CancellationToken,
     workers: TaskTracker,
     attempts: TaskTracker,
     stop: CancellationToken,
     drain: Duration,
     probe: Duration,
-    kept: [Duration; 3],
+    retention: [Duration; 3],
     max_event: usize,
     faults: Option<FaultsConfig>,
 }
 
 impl Bus {
-    /// Opens the outbox and goes on with what waits in it.
+    /// Opens the outbox and resumes its waiting deliveries.
     ///
     /// # Errors
     /// If the settings cannot be used or the outbox cannot be opened.
     pub async fn open(
         config: &BusConfig,
-        types: Types,
-        options: Options,
+        types: EventTypes,
+        options: BusOptions,
     ) -> anyhow::Result<Arc<Self>> {
         config.check()?;
         anyhow::ensure!(
@@ -171,15 +174,15 @@ impl Bus {
         let sender = Sender::new(guard.clone(), config)?;
         let registry = Arc::<Registry>::default();
         let outbox = open(config).await?;
-        // A schedule that ran fast is not waited for to be caught up with.
+        // The time of a schedule that ran fast is kept, rather than waiting until the clock has caught up.
         let now = (options.clock)();
         let latest = outbox.latest().await?;
         let start = latest.map_or(now, |latest| latest.max(now));
         let (monitor, clock) = (ClockMonitor::new(now, latest), Arc::clone(&options.clock));
-        let (records, kept) = mpsc::channel(RECORDS);
+        let (records, finished) = mpsc::channel(RECORDS);
         let end = CancellationToken::new();
-        let keeper = tokio::spawn(record::keep(
-            kept,
+        let recorder = tokio::spawn(record::run(
+            finished,
             Arc::clone(&outbox),
             Arc::clone(&registry),
             end.clone(),
@@ -188,37 +191,41 @@ impl Bus {
             types,
             sender,
             guard,
-            time: Time::new(options.clock, options.speed, start),
+            time: BusClock::new(options.clock, options.speed, start),
             slots: Slots::new(options.targets, config.concurrency),
-            reading: AsyncMutex::new(()),
-            changing: AsyncMutex::new(()),
+            read_lock: AsyncMutex::new(()),
+            change_lock: AsyncMutex::new(()),
             records,
-            keeper: Mutex::new(Some(keeper)),
+            recorder: Mutex::new(Some(recorder)),
             end,
             workers: TaskTracker::new(),
             attempts: TaskTracker::new(),
             stop: CancellationToken::new(),
             drain: options.drain,
             probe: config.probe,
-            kept: [config.keep_events, config.keep_attempts, config.keep_payloads],
+            retention: [config.keep_events, config.keep_attempts, config.keep_payloads],
             max_event: config.max_event,
             faults: options.faults,
             outbox,
             registry,
-            load: Load::default(),
+            budget: MemoryBudget::default(),
         });
-        bus.take_up(config).await?;
-        bus.workers.spawn(Arc::clone(&bus).keep_house(monitor, clock));
+        bus.restore_subscriptions(config).await?;
+        bus.workers.spawn(Arc::clone(&bus).prune_loop(monitor, clock));
         Ok(bus)
     }
 
-    /// Publishes events; those that were published before are not published again. When this returns, they are durable.
+    /// Publishes events; an event that was published before is not published again. When this returns, they are
+    /// durable.
     ///
     /// # Errors
     /// [`BusError::Invalid`] or [`BusError::TooLarge`] for the first that cannot be published; then none is.
-    pub async fn publish(&self, publications: Vec<Publication>) -> Result<Vec<Receipt>, BusError> {
+    pub async fn publish(
+        &self,
+        publications: Vec<Publication>,
+    ) -> Result<Vec<PublishReceipt>, BusError> {
         let now = self.time.now();
-        let draft = |(place, publication)| self.draft(place, publication, now);
+        let draft = |(index, publication)| self.draft(index, publication, now);
         let drafts = (1..).zip(publications).map(draft).collect::<Result<Vec<_>, _>>()?;
         let recipients = |draft: Draft| {
             let recipients = self.registry.recipients(&draft.event_type, draft.environment);
@@ -227,11 +234,11 @@ impl Bus {
         self.publish_to(drafts.into_iter().map(recipients).collect()).await
     }
 
-    /// Keeps events for these recipients, and hands what is due at once to their queues.
+    /// Stores events for these recipients, and hands the deliveries that are due at once to their queues.
     async fn publish_to(
         &self,
         drafts: Vec<(Draft, Arc<[Recipient]>)>,
-    ) -> Result<Vec<Receipt>, BusError> {
+    ) -> Result<Vec<PublishReceipt>, BusError> {
         let recipients = drafts.iter().flat_map(|(_, recipients)| recipients.iter());
         let mut handover = Handover {
             registry: &self.registry,
@@ -239,56 +246,56 @@ impl Bus {
         };
         let made = self.outbox.publish(drafts).await?;
         handover.left = made.left;
-        for New { subscription, delivery } in made.due {
+        for NewDelivery { subscription, delivery } in made.due {
             if let Some(queue) = self.registry.get(subscription) {
-                queue.push(delivery, &self.load);
+                queue.push(delivery, &self.budget);
             }
         }
         Ok(made.receipts)
     }
 
-    /// The event at this place of its batch, counted from 1.
+    /// Checks the event with this index in its batch, counted from 1.
     fn draft(
         &self,
-        place: usize,
+        index: usize,
         publication: Publication,
         now: Timestamp,
     ) -> Result<Draft, BusError> {
-        let invalid = |error| BusError::Invalid(format!("event {place}: {error}"));
+        let invalid = |error| BusError::Invalid(format!("event {index}: {error}"));
         let draft = self.types.draft(publication, now).map_err(invalid)?;
         let (size, most) = (draft.size(), self.max_event);
         if size > most {
             return Err(BusError::TooLarge(format!(
-                "event {place}: its data and record have {size} bytes, and max_event in [bus] is {most}"
+                "event {index}: its data and record have {size} bytes, and max_event in [bus] is {most}"
             )));
         }
         Ok(draft)
     }
 
-    /// The largest event that is published: its data and its record, in bytes.
+    /// The largest event: its data and its record, in bytes.
     pub fn max_event(&self) -> usize {
         self.max_event
     }
 
-    /// What the catalog knows.
-    pub fn types(&self) -> &Types {
+    /// The events of the catalog.
+    pub fn types(&self) -> &EventTypes {
         &self.types
     }
 
-    /// What time it is on the bus.
+    /// The bus's time.
     pub fn now(&self) -> Timestamp {
         self.time.now()
     }
 
-    /// Whether anything can be kept now.
+    /// Checks that the outbox accepts writes.
     ///
     /// # Errors
-    /// [`BusError::Unavailable`] if not.
+    /// [`BusError::Unavailable`] if it does not.
     pub async fn check(&self) -> Result<(), BusError> {
         Ok(self.outbox.check().await?)
     }
 
-    /// Begins no more attempts, waits for those on their way, and writes down what came of them.
+    /// Starts no more attempts, waits for those in flight, and records them.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.workers.close();
@@ -300,23 +307,23 @@ impl Bus {
             );
         }
         self.end.cancel();
-        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(keeper) = keeper
-            && tokio::time::timeout(KEEPING, keeper).await.is_err()
+        let recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(recorder) = recorder
+            && tokio::time::timeout(RECORDING_GRACE, recorder).await.is_err()
         {
-            warn!("what came of the last attempts cannot be written down; they are made again");
+            warn!("the last attempts cannot be recorded; they are made again");
         }
     }
 
-    /// Forgets what is past its time, in small steps.
-    async fn keep_house(self: Arc<Self>, mut monitor: ClockMonitor, clock: Clock) {
+    /// Prunes old rows, in small steps.
+    async fn prune_loop(self: Arc<Self>, mut monitor: ClockMonitor, clock: Clock) {
         while !self.stop.is_cancelled() {
             let verdict = monitor.judge(clock());
             if let ClockVerdict::Jumped(ahead) = verdict {
                 let ahead_s = ahead.num_seconds();
                 warn!(
                     ahead_s,
-                    "the clock is far ahead of what was expected: nothing is pruned by it for a day"
+                    "the clock is far ahead of the expected time: nothing is pruned for a day"
                 );
             }
             let may_prune = matches!(verdict, ClockVerdict::Plausible | ClockVerdict::Behind(_));
@@ -341,17 +348,17 @@ impl Bus {
 
     fn horizon(&self) -> outbox::Horizon {
         let now = self.time.now();
-        let before = |kept| {
-            let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
-            now.checked_sub_signed(kept).unwrap_or(Timestamp::MIN_UTC)
+        let before = |age| {
+            let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+            now.checked_sub_signed(age).unwrap_or(Timestamp::MIN_UTC)
         };
-        let [events, attempts, payloads] = self.kept.map(before);
+        let [events, attempts, payloads] = self.retention.map(before);
         outbox::Horizon { events, attempts, payloads }
     }
 }
 
-/// Notifies delivery queues that something in the file is due for them: also if the call that has put it there is dropped
-/// before it could hand it over.
+/// Notifies delivery queues of due deliveries in the outbox, even if the call that stored them is dropped before it
+/// could hand them over.
 struct Handover<'b> {
     registry: &'b Registry,
     left: BTreeSet<i64>,
@@ -370,7 +377,7 @@ async fn open(config: &BusConfig) -> anyhow::Result<Arc<Outbox>> {
     Ok(Arc::new(tokio::task::spawn_blocking(open).await.context("opening the outbox")??))
 }
 
-fn allowed(config: &BusConfig) -> anyhow::Result<Vec<Allowed>> {
+fn allowed(config: &BusConfig) -> anyhow::Result<Vec<AllowedTarget>> {
     let parsed = config.allow_targets.iter().map(|text| text.parse());
     parsed.collect::<Result<_, _>>().context("allow_targets in [bus]")
 }

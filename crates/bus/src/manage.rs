@@ -1,4 +1,4 @@
-//! What people ask of the bus: subscriptions made, changed, paused and tried; logs read; deliveries sent again.
+//! The management operations of the bus: subscriptions, logs, and resending.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,65 +10,66 @@ use serde_json::{Map, Value, json};
 use settings::SubscriptionConfig;
 use utoipa::{IntoParams, ToSchema};
 
-use super::guard::Refused;
+use super::guard::TargetRefused;
 use super::outbox::{
-    AttemptEntry, AttemptFilter, Detail, EventDetail, EventEntry, EventFilter, Preview, Selection,
-    page,
+    AttemptDetail, AttemptFilter, AttemptLogEntry, EventDetail, EventFilter, EventLogEntry,
+    Preview, ResendSelection, page,
 };
-use super::publication::{Publication, Receipt};
-use super::subscription::{Shown, Subscription};
+use super::publication::{Publication, PublishReceipt};
+use super::subscription::{Subscription, SubscriptionView};
 use super::time::later;
 use super::{Bus, BusError};
 use crate::delivery_queue::DeliveryQueue;
-use crate::health::{Health, Standing};
+use crate::health::{Status, SubscriptionHealth};
 
 type Result<T> = std::result::Result<T, BusError>;
 
-/// A subscription and how it stands.
+/// A subscription and its health.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Overview {
-    /// What it is.
-    pub subscription: Shown,
-    /// How it stands.
-    pub health: Health,
-    /// How many deliveries wait for it.
+    /// The definition.
+    pub subscription: SubscriptionView,
+    /// The health.
+    pub health: SubscriptionHealth,
+    /// The number of waiting deliveries.
     pub waiting: u64,
-    /// Whether it stands in the settings file, so that it is changed there.
+    /// True if the subscription is declared in the settings file, and can be changed only there.
     pub is_declared: bool,
 }
 
-/// Which subscriptions. Every given condition must hold.
+/// A filter of subscriptions. Every given condition must hold.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionFilter {
-    /// With this text in their name.
+    /// Text in the name.
     pub name: Option<String>,
-    /// That stand so.
-    pub standing: Option<Standing>,
-    /// With a name behind this one: the cursor for the next page.
+    /// The status.
+    #[serde(rename = "standing")]
+    pub status: Option<Status>,
+    /// The name after which the page begins: the cursor for the next page.
     pub after: Option<String>,
-    /// At most so many, up to 1000.
+    /// The largest number of entries, up to 1000.
     pub limit: Option<usize>,
 }
 
 impl Bus {
-    /// Subscriptions, by name.
+    /// Lists subscriptions, by name.
     ///
     /// # Errors
     /// [`BusError::Unavailable`] if the store cannot be read.
     pub async fn subscriptions(&self, filter: SubscriptionFilter) -> Result<Vec<Overview>> {
-        let SubscriptionFilter { name, standing, after, limit } = filter;
+        let SubscriptionFilter { name, status, after, limit } = filter;
         let fits = |queue: &DeliveryQueue| {
             name.as_ref().is_none_or(|part| queue.subscription().name.contains(part))
-                && standing.is_none_or(|standing| queue.health().standing == standing)
+                && status.is_none_or(|status| queue.health().status == status)
         };
         self.overviews(self.registry.page(after.as_deref(), fits, page(limit))).await
     }
 
-    /// One subscription.
+    /// Returns one subscription.
     ///
     /// # Errors
-    /// [`BusError::Missing`] if there is none of this name.
+    /// [`BusError::Missing`] if no subscription has this name.
     pub async fn subscription(&self, name: &str) -> Result<Overview> {
         let found = self.overviews(vec![self.queue(name)?]).await?;
         found.into_iter().next().ok_or_else(|| missing(name))
@@ -77,7 +78,7 @@ impl Bus {
     async fn overviews(&self, queues: Vec<Arc<DeliveryQueue>>) -> Result<Vec<Overview>> {
         let waiting = self.outbox.waiting(queues.iter().map(|queue| queue.id).collect()).await?;
         let overview = |(queue, waiting): (Arc<DeliveryQueue>, u64)| Overview {
-            subscription: queue.subscription().shown(),
+            subscription: queue.subscription().view(),
             health: queue.health(),
             waiting,
             is_declared: queue.is_declared,
@@ -85,10 +86,10 @@ impl Bus {
         Ok(queues.into_iter().zip(waiting).map(overview).collect())
     }
 
-    /// Makes a subscription from the JSON of a [`SubscriptionConfig`].
+    /// Creates a subscription from the JSON of a [`SubscriptionConfig`].
     ///
     /// # Errors
-    /// [`BusError::Invalid`] with the field that cannot be used, [`BusError::Conflict`] if the name is taken.
+    /// [`BusError::Invalid`] with the invalid field, [`BusError::Conflict`] if the name is taken.
     pub async fn create(self: &Arc<Self>, name: &str, definition: &Value) -> Result<Overview> {
         let taken = || BusError::Conflict(format!("there is a subscription {name} already"));
         if self.registry.named(name).is_some() {
@@ -98,22 +99,22 @@ impl Bus {
         let subscription = self.checked(name, &text).await?;
         let now = self.time.now();
         let id = self.outbox.make(name.to_owned(), text, now).await?.ok_or_else(taken)?;
-        let health = Health::new(Standing::Active, None, now);
+        let health = SubscriptionHealth::new(Status::Active, None, now);
         self.start(DeliveryQueue::new(id, subscription, health, false, false));
         self.subscription(name).await
     }
 
-    /// Changes the fields that the patch has; a field that is null there gets its default back.
+    /// Changes the fields in the patch; a field that is null there is reset to its default.
     ///
     /// # Errors
-    /// As [`create`](Self::create), and [`BusError::Conflict`] for one that stands in the settings.
+    /// As [`create`](Self::create), and [`BusError::Conflict`] for one that is declared in the settings.
     pub async fn change(&self, name: &str, patch: &Value) -> Result<Overview> {
-        let _alone = self.changing.lock().await;
-        self.change_alone(name, patch).await
+        let _guard = self.change_lock.lock().await;
+        self.change_locked(name, patch).await
     }
 
-    async fn change_alone(&self, name: &str, patch: &Value) -> Result<Overview> {
-        let queue = self.own(name)?;
+    async fn change_locked(&self, name: &str, patch: &Value) -> Result<Overview> {
+        let queue = self.editable(name)?;
         let text = self.outbox.definition(queue.id).await?.unwrap_or_default();
         let mut definition: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!({}));
         merge(&mut definition, patch);
@@ -125,14 +126,14 @@ impl Bus {
         self.subscription(name).await
     }
 
-    /// Signs with another key from now on, and for `overlap` with the present one too.
+    /// Replaces the signing key; the present key signs too for the time of `overlap`.
     ///
     /// # Errors
     /// As [`change`](Self::change).
     pub async fn rotate(&self, name: &str, key: &str, overlap: Duration) -> Result<Overview> {
         use secrecy::ExposeSecret as _;
-        let _alone = self.changing.lock().await;
-        let queue = self.own(name)?;
+        let _guard = self.change_lock.lock().await;
+        let queue = self.editable(name)?;
         let old = queue.subscription().config.signing_key.clone();
         let old = old.ok_or_else(|| BusError::Invalid(format!("{name} is not signed yet")))?;
         // The receiver's clock counts, not the schedule's.
@@ -141,128 +142,131 @@ impl Bus {
         let patch = json!({
             "signing_key": key, "old_signing_key": old.expose_secret(), "old_signing_key_until": until,
         });
-        self.change_alone(name, &patch).await
+        self.change_locked(name, &patch).await
     }
 
-    /// Removes a subscription; what waits for it is cancelled.
+    /// Removes a subscription and cancels its waiting deliveries.
     ///
     /// # Errors
-    /// [`BusError::Missing`], or [`BusError::Conflict`] for one that stands in the settings.
+    /// [`BusError::Missing`], or [`BusError::Conflict`] for one that is declared in the settings.
     pub async fn remove(&self, name: &str) -> Result<()> {
-        let _alone = self.changing.lock().await;
-        let queue = self.own(name)?;
-        let health = Health::new(Standing::Removed, None, self.time.now());
-        // Nothing more is queued for it before what waits is cancelled.
+        let _guard = self.change_lock.lock().await;
+        let queue = self.editable(name)?;
+        let health = SubscriptionHealth::new(Status::Removed, None, self.time.now());
+        // Nothing more may be queued for it before its waiting deliveries are cancelled.
         self.registry.remove(queue.id);
-        if let Err(error) = self.outbox.stand(vec![queue.id], health.clone()).await {
+        if let Err(error) = self.outbox.save_health(vec![queue.id], health.clone()).await {
             self.registry.add(queue);
             return Err(error.into());
         }
-        queue.stand(health, None);
+        queue.set_health(health, None);
         Ok(())
     }
 
     /// Pauses a subscription: its events wait.
     ///
     /// # Errors
-    /// [`BusError::Missing`] if there is none of this name.
+    /// [`BusError::Missing`] if no subscription has this name.
     pub async fn pause(&self, name: &str, why: Option<String>) -> Result<Overview> {
         let queue = self.queue(name)?;
         let why = why.unwrap_or_else(|| "paused by hand".into());
-        let health = Health {
-            standing: Standing::Paused,
+        let health = SubscriptionHealth {
+            status: Status::Paused,
             why: Some(why),
             since: self.time.now(),
             ..queue.health()
         };
-        self.keep_standing(&queue, health).await?;
+        self.save_health(&queue, health).await?;
         self.subscription(name).await
     }
 
-    /// Goes on with a subscription, whyever it was left alone.
+    /// Resumes a subscription, whatever paused it.
     ///
     /// # Errors
-    /// [`BusError::Missing`] if there is none of this name.
+    /// [`BusError::Missing`] if no subscription has this name.
     pub async fn resume(&self, name: &str) -> Result<Overview> {
         let queue = self.queue(name)?;
-        let health = Health::new(Standing::Active, None, self.time.now());
-        self.keep_standing(&queue, health).await?;
+        let health = SubscriptionHealth::new(Status::Active, None, self.time.now());
+        self.save_health(&queue, health).await?;
         queue.notify();
         self.subscription(name).await
     }
 
-    /// Tries a target that was paused for its failures with one delivery, and goes on if that arrives.
+    /// Tries a target that was paused for its failures with one delivery, and resumes the subscription if it succeeds.
     ///
     /// # Errors
     /// [`BusError::Missing`], or [`BusError::Conflict`] if it was not paused for its failures.
     pub async fn try_now(&self, name: &str) -> Result<Overview> {
         let queue = self.queue(name)?;
-        if queue.health().standing != Standing::Failing {
+        if queue.health().status != Status::Failing {
             return Err(BusError::Conflict(format!("{name} is not paused for its failures")));
         }
         queue.probe();
         self.subscription(name).await
     }
 
-    /// Publishes an event for this subscription alone, whatever it asks for.
+    /// Publishes an event for this subscription alone, even if the subscription does not match it.
     ///
     /// # Errors
     /// [`BusError::Missing`], or as [`publish`](Self::publish).
-    pub async fn test(&self, name: &str, publication: Publication) -> Result<Receipt> {
+    pub async fn test(&self, name: &str, publication: Publication) -> Result<PublishReceipt> {
         let queue = self.queue(name)?;
         let draft = self.draft(1, publication, self.time.now())?;
         let receipts = self.publish_to(vec![(draft, Arc::new([queue.recipient()]))]).await?;
-        receipts.into_iter().next().ok_or_else(|| BusError::Unavailable("nothing was kept".into()))
+        receipts
+            .into_iter()
+            .next()
+            .ok_or_else(|| BusError::Unavailable("nothing was stored".into()))
     }
 
-    /// The event log, newest first.
+    /// Lists the event log, newest first.
     ///
     /// # Errors
     /// [`BusError::Unavailable`] if the store cannot be read.
-    pub async fn events(&self, filter: EventFilter) -> Result<Vec<EventEntry>> {
+    pub async fn events(&self, filter: EventFilter) -> Result<Vec<EventLogEntry>> {
         Ok(self.outbox.events(filter).await?)
     }
 
-    /// One event with its deliveries and attempts.
+    /// Returns one event with its deliveries and attempts.
     ///
     /// # Errors
-    /// [`BusError::Missing`] if there is none with this id, or it is forgotten.
+    /// [`BusError::Missing`] if no event has this id, or it was pruned.
     pub async fn event(&self, id: &str) -> Result<EventDetail> {
         let found = self.outbox.event(id.to_owned()).await?;
         found.ok_or_else(|| BusError::Missing(format!("event {id}")))
     }
 
-    /// The attempt log, newest first.
+    /// Lists the attempt log, newest first.
     ///
     /// # Errors
     /// [`BusError::Unavailable`] if the store cannot be read.
-    pub async fn attempts(&self, filter: AttemptFilter) -> Result<Vec<AttemptEntry>> {
+    pub async fn attempts(&self, filter: AttemptFilter) -> Result<Vec<AttemptLogEntry>> {
         Ok(self.outbox.attempts(filter).await?)
     }
 
-    /// One attempt with its request and answer.
+    /// Returns one attempt with its request and response.
     ///
     /// # Errors
-    /// [`BusError::Missing`] if there is none of this number, or it is forgotten.
-    pub async fn attempt_log(&self, id: i64) -> Result<Detail> {
+    /// [`BusError::Missing`] if no attempt has this number, or it was pruned.
+    pub async fn attempt_log(&self, id: i64) -> Result<AttemptDetail> {
         let found = self.outbox.attempt(id).await?;
         found.ok_or_else(|| BusError::Missing(format!("attempt {id}")))
     }
 
-    /// What [`resend`](Self::resend) would do.
+    /// Previews [`resend`](Self::resend).
     ///
     /// # Errors
-    /// [`BusError::Invalid`] for a rate that is none.
-    pub async fn preview(&self, selection: Selection, rate: Option<f64>) -> Result<Preview> {
+    /// [`BusError::Invalid`] for an invalid rate.
+    pub async fn preview(&self, selection: ResendSelection, rate: Option<f64>) -> Result<Preview> {
         check_rate(rate)?;
         Ok(self.outbox.preview(selection, rate).await?)
     }
 
-    /// Sends deliveries again that have ended, so many a second of the bus's time; all at once if there is no rate.
+    /// Sends ended deliveries again, at a rate per second of the bus's time; all at once without a rate.
     ///
     /// # Errors
-    /// [`BusError::Invalid`] for a rate that is none.
-    pub async fn resend(&self, selection: Selection, rate: Option<f64>) -> Result<u64> {
+    /// [`BusError::Invalid`] for an invalid rate.
+    pub async fn resend(&self, selection: ResendSelection, rate: Option<f64>) -> Result<u64> {
         check_rate(rate)?;
         let notify = |id| {
             if let Some(queue) = self.registry.get(id) {
@@ -272,30 +276,30 @@ impl Bus {
         Ok(self.outbox.resend(selection, rate, self.time.now(), notify).await?)
     }
 
-    /// Stands otherwise, at once and after a restart.
-    pub(super) async fn stand(&self, queue: &DeliveryQueue, health: Health) {
-        if let Err(error) = self.keep_standing(queue, health).await {
-            tracing::warn!(%error, "how a subscription stands is forgotten at the next start");
+    /// Sets the health of a subscription, at once and durably.
+    pub(super) async fn set_health(&self, queue: &DeliveryQueue, health: SubscriptionHealth) {
+        if let Err(error) = self.save_health(queue, health).await {
+            tracing::warn!(%error, "the status of a subscription is lost at the next start");
         }
     }
 
-    async fn keep_standing(&self, queue: &DeliveryQueue, health: Health) -> Result<()> {
-        let probe = (health.standing == Standing::Failing).then(|| self.after(self.probe));
-        queue.stand(health.clone(), probe);
+    async fn save_health(&self, queue: &DeliveryQueue, health: SubscriptionHealth) -> Result<()> {
+        let probe = (health.status == Status::Failing).then(|| self.after(self.probe));
+        queue.set_health(health.clone(), probe);
         self.registry.changed();
-        Ok(self.outbox.stand(vec![queue.id], health).await?)
+        Ok(self.outbox.save_health(vec![queue.id], health).await?)
     }
 
     fn queue(&self, name: &str) -> Result<Arc<DeliveryQueue>> {
         self.registry.named(name).ok_or_else(|| missing(name))
     }
 
-    /// One that was made here, and may be changed here.
-    fn own(&self, name: &str) -> Result<Arc<DeliveryQueue>> {
+    /// A subscription that was created through the API, and may be changed through it.
+    fn editable(&self, name: &str) -> Result<Arc<DeliveryQueue>> {
         let queue = self.queue(name)?;
         if queue.is_declared {
             return Err(BusError::Conflict(format!(
-                "{name} stands in the settings; change it there, in [bus.subscriptions.{name}]"
+                "{name} is declared in the settings; change it there, in [bus.subscriptions.{name}]"
             )));
         }
         Ok(queue)
@@ -304,18 +308,18 @@ impl Bus {
     async fn checked(&self, name: &str, text: &str) -> Result<Subscription> {
         let config = parsed(text)?;
         if config.bearer_token_file.is_some() || config.signing_key_file.is_some() {
-            let why = "bearer_token_file and signing_key_file stand in the settings only; give the key itself";
+            let why = "bearer_token_file and signing_key_file are for the settings only; give the key itself";
             return Err(BusError::Invalid(why.into()));
         }
         let invalid = |error: anyhow::Error| BusError::Invalid(format!("{error:#}"));
-        let subscription = self.ready(name, config).map_err(invalid)?;
-        let refused = |refused: Refused| BusError::Invalid(format!("target: {refused}"));
+        let subscription = self.prepare(name, config).map_err(invalid)?;
+        let refused = |refused: TargetRefused| BusError::Invalid(format!("target: {refused}"));
         self.admit(&subscription).await.map_err(refused)?;
         Ok(subscription)
     }
 }
 
-/// A definition as it is kept. The message of a mismatch does not repeat the value, which may be a secret.
+/// Parses a stored definition. The message of a mismatch does not repeat the value, which may be a secret.
 pub(super) fn parsed(text: &str) -> Result<SubscriptionConfig> {
     let mut json = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -328,7 +332,7 @@ pub(super) fn parsed(text: &str) -> Result<SubscriptionConfig> {
     })
 }
 
-/// RFC 7396: what the patch names is replaced, what is null there is taken away.
+/// JSON merge patch (RFC 7396): members of the patch replace those of the value, and null removes them.
 fn merge(value: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *value = patch.clone();

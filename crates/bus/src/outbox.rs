@@ -1,4 +1,4 @@
-//! The bus's store: subscriptions, events, deliveries that wait, and the logs of attempts.
+//! The bus's store (outbox): subscriptions, events, waiting deliveries, and the logs of attempts.
 
 mod browse;
 mod prune;
@@ -20,14 +20,14 @@ use crate::publication::Draft;
 
 pub(super) use browse::page;
 pub use browse::{
-    AttemptEntry, AttemptFilter, DeliveryEntry, Detail, EventDetail, EventEntry, EventFilter,
-    Exchange,
+    AttemptDetail, AttemptFilter, AttemptLogEntry, DeliveryEntry, EventDetail, EventFilter,
+    EventLogEntry, Exchange,
 };
 pub(super) use prune::Horizon;
-pub(super) use read::{Due, Wanted};
-pub(super) use rows::{Attempt, Delivery, New, Outcome, Recipient};
-pub(super) use write::Made;
-pub use write::{Preview, Selection};
+pub(super) use read::{DueDeliveries, DueQuery};
+pub(super) use rows::{AttemptOutcome, FinishedAttempt, NewDelivery, QueuedDelivery, Recipient};
+pub(super) use write::PublishedBatch;
+pub use write::{Preview, ResendSelection};
 
 /// One step a version. A step is never edited once it has shipped; a change is a new step.
 const MIGRATIONS: [&str; 1] = [include_str!("outbox/v1.sql")];
@@ -40,7 +40,7 @@ const SCHEMA: Schema = Schema {
     migrations: &MIGRATIONS,
 };
 
-/// How many deliveries are sent again in one step, and how long others have the writer after it.
+/// The number of deliveries that one step sends again, and the time for which other writers go first after it.
 const STEP: usize = 200;
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -52,20 +52,23 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Opens what a URL names, or makes it.
+    /// Opens the store at a URL, or creates it.
     pub(super) fn open(url: &str, queue: usize) -> anyhow::Result<Self> {
         let options = StoreOptions { queue, exclusive: true };
         Ok(Outbox { store: Store::open(file(url)?, &SCHEMA, options, |_| Ok(()))? })
     }
 
-    /// Keeps the events that are new, each with a delivery for every one of its recipients that is still there. When this
-    /// returns, they are durable.
-    pub(super) async fn publish(&self, drafts: Vec<(Draft, Arc<[Recipient]>)>) -> Result<Made> {
+    /// Stores the new events, each with a delivery for every recipient that still exists. When this returns, they are
+    /// durable.
+    pub(super) async fn publish(
+        &self,
+        drafts: Vec<(Draft, Arc<[Recipient]>)>,
+    ) -> Result<PublishedBatch> {
         let bytes = drafts.iter().map(|(draft, _)| draft.body.len()).sum();
         self.store
             .writer
             .add(bytes, move |tx| {
-                let mut made = Made::default();
+                let mut made = PublishedBatch::default();
                 drafts.into_iter().try_for_each(|(draft, recipients)| {
                     write::publish(tx.db, draft, &recipients, &mut made)
                 })?;
@@ -74,18 +77,21 @@ impl Outbox {
             .await
     }
 
-    /// Writes down some attempts, and returns the subscriptions for which that has made another delivery due. When this
-    /// returns, it is durable.
-    pub(super) async fn record(&self, attempts: Arc<Vec<Attempt>>) -> Result<BTreeSet<i64>> {
+    /// Records attempts, and returns the subscriptions for which another delivery has become due. When this returns,
+    /// they are durable.
+    pub(super) async fn record(
+        &self,
+        attempts: Arc<Vec<FinishedAttempt>>,
+    ) -> Result<BTreeSet<i64>> {
         let bytes = attempts.iter().map(|attempt| attempt.sent.size()).sum();
         self.store.writer.add(bytes, move |tx| write::record(tx.db, &attempts)).await
     }
 
-    /// Makes deliveries due again, one every `1 / rate` seconds from `now` on; returns how many. `notify` is told of each
-    /// subscription for which something is due, step by step.
+    /// Makes deliveries due again, one every `1 / rate` seconds from `now` on; returns their number. `notify` is
+    /// called, step by step, for each subscription with a due delivery.
     pub(super) async fn resend(
         &self,
-        selection: Selection,
+        selection: ResendSelection,
         rate: Option<f64>,
         now: Timestamp,
         notify: impl Fn(i64),
@@ -96,8 +102,8 @@ impl Outbox {
             if step > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
-            let (ids, place) = (ids.to_vec(), step * STEP);
-            let resend = move |tx: &mut Tx<'_>| write::resend(tx.db, &ids, place, rate, now);
+            let (ids, first) = (ids.to_vec(), step * STEP);
+            let resend = move |tx: &mut Tx<'_>| write::resend(tx.db, &ids, first, rate, now);
             let due = self.store.writer.call(resend).await?;
             resent += due.len() as u64;
             due.into_iter().collect::<BTreeSet<_>>().into_iter().for_each(&notify);
@@ -105,17 +111,17 @@ impl Outbox {
         Ok(resent)
     }
 
-    /// What is due for a subscription.
-    pub(super) async fn due(&self, wanted: Wanted) -> Result<Due> {
+    /// Reads the due deliveries of a subscription.
+    pub(super) async fn due(&self, wanted: DueQuery) -> Result<DueDeliveries> {
         self.store.read(move |db| read::due(db, &wanted)).await
     }
 
-    /// The latest time in the store, if there is anything in it.
+    /// The latest time in the store, if it has any.
     pub(super) async fn latest(&self) -> Result<Option<Timestamp>> {
         self.store.read(read::latest).await
     }
 
-    /// Takes a turn of the writer: proof that something can be kept.
+    /// Writes nothing, as a check that the store accepts writes.
     pub(super) async fn check(&self) -> Result<()> {
         self.store.writer.add(0, |_| Ok(())).await
     }
@@ -138,10 +144,10 @@ pub fn make_outbox(url: &str) -> anyhow::Result<()> {
     Outbox::open(url, 1).map(drop)
 }
 
-/// Copies the outbox that a URL names to a file that is not there yet, beside a running bus or without one.
+/// Copies the outbox at a URL to a file that does not exist yet; a bus may be running on it.
 ///
 /// # Errors
-/// If the copy cannot be made whole; then nothing is left of it.
+/// If the copy cannot be completed; then nothing is left of it.
 pub fn backup(url: &str, to: &Path) -> anyhow::Result<Backup> {
     store::backup(file(url)?, to, &SCHEMA, "event")
 }

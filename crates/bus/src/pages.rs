@@ -1,5 +1,5 @@
-//! The Admin pages: subscriptions, events, attempts and resending, for people. Plain HTML that needs no script and loads
-//! nothing from elsewhere.
+//! The Admin pages: subscriptions, events, attempts and resending. Plain HTML that needs no script and loads nothing
+//! from other hosts.
 
 mod attempts;
 mod definition;
@@ -12,6 +12,7 @@ mod subscriptions;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
 use axum::middleware::{from_fn, map_response};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -27,10 +28,10 @@ use super::api::status;
 use super::{Bus, BusError};
 use layout::{Tab, page};
 
-/// What the pages may load and do: their own style sheet, and forms to themselves. No script at all.
+/// The content security policy: the pages' own style sheet, and forms to themselves. No script at all.
 const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// A browser tells where a form comes from only if the page lets it: hence `same-origin` and not `no-referrer`.
+/// A browser sends the origin of a form only if the page permits it: hence `same-origin` and not `no-referrer`.
 const GUARDS: [(HeaderName, &str); 5] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -39,9 +40,12 @@ const GUARDS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
+type BusState = State<Arc<Bus>>;
+
 const STYLE: &str = include_str!("pages/style.css");
 
-/// The pages, under `/admin`. Forms are taken from themselves alone; who may look is for whoever serves them to say.
+/// The pages, under `/admin`. Forms are accepted from the pages themselves alone; the server that mounts them decides
+/// who has access.
 pub fn router(bus: Arc<Bus>) -> Router {
     Router::new()
         .route("/", get(async || Redirect::to("/admin/subscriptions")))
@@ -59,17 +63,17 @@ pub fn router(bus: Arc<Bus>) -> Router {
         )
         .route(
             "/admin/subscriptions/{name}/delete",
-            get(subscriptions::ask).post(subscriptions::remove),
+            get(subscriptions::confirm).post(subscriptions::remove),
         )
         .route("/admin/subscriptions/{name}/rotate", post(subscriptions::rotate))
         .route("/admin/subscriptions/{name}/test", post(subscriptions::test))
-        .route("/admin/subscriptions/{name}/{act}", post(subscriptions::act))
+        .route("/admin/subscriptions/{name}/{act}", post(subscriptions::action))
         .route("/admin/events", get(events::list).post(events::publish))
         .route("/admin/events/new", get(events::new))
         .route("/admin/events/{id}", get(events::show))
         .route("/admin/attempts", get(attempts::list))
         .route("/admin/attempts/{id}", get(attempts::show))
-        .route("/admin/resend", get(resend::ask).post(resend::send))
+        .route("/admin/resend", get(resend::confirm).post(resend::send))
         .layer(from_fn(same_origin_only))
         .layer(map_response(guarded))
         .with_state(bus)
@@ -82,26 +86,26 @@ async fn guarded(mut response: Response) -> Response {
     response
 }
 
-/// Why a page cannot be shown.
-struct Failed(BusError);
+/// The error page of a request.
+struct PageFailure(BusError);
 
-impl<E: Into<BusError>> From<E> for Failed {
+impl<E: Into<BusError>> From<E> for PageFailure {
     fn from(error: E) -> Self {
-        Failed(error.into())
+        PageFailure(error.into())
     }
 }
 
-impl IntoResponse for Failed {
+impl IntoResponse for PageFailure {
     fn into_response(self) -> Response {
         let body = html! {
             p.alert role="alert" { (self.0) }
-            p { a href="/admin/subscriptions" { "To the subscriptions" } }
+            p { a href="/admin/subscriptions" { "Subscriptions" } }
         };
-        (status(&self.0), page("That did not work", Tab::None, body)).into_response()
+        (status(&self.0), page("Error", Tab::None, body)).into_response()
     }
 }
 
-/// A text as a part of a path or a query.
+/// The text percent-encoded for a path or a query.
 fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }

@@ -1,4 +1,4 @@
-//! What is published: an event of the catalog, which must fit its model, or one of the publisher's own.
+//! Publications: events of the catalog, which must fit their models, or events of the publisher's own.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,91 +13,91 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// An event as its publisher writes it.
+/// An event to publish.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Publication {
-    /// The event's id, by which a second publication of it is recognised; one is made if there is none.
+    /// The event id: the idempotency key of the publication; a new one if it is missing.
     #[schema(example = "evt_1")]
     pub id: Option<String>,
-    /// The event's name: one of the catalog's, or any other.
+    /// The event type: one of the catalog's, or any other.
     #[serde(rename = "type")]
     #[schema(example = "OrderEvent")]
     pub event_type: String,
-    /// The body; the catalog's sample if there is none.
+    /// The body; the catalog's sample if it is missing.
     #[schema(value_type = Option<Object>)]
     pub data: Option<Box<RawValue>>,
     /// The object record, for subscriptions that include it.
     #[schema(value_type = Option<Object>)]
     pub record: Option<Box<RawValue>>,
-    /// Of which world it is, `live` or `stage`; for subscriptions of any if it does not say.
+    /// The environment, `live` or `stage`; without it, the event is for subscriptions of both.
     #[schema(value_type = Option<String>)]
     pub environment: Option<Environment>,
-    /// What sort of object it is about, such as `order`.
+    /// The type of the object that the event is about, such as `order`.
     pub object_type: Option<String>,
-    /// Which one.
+    /// The id of the object that the event is about.
     pub object_id: Option<Id>,
-    /// Which application and user caused it.
+    /// The application and user who caused the event.
     pub user: Option<String>,
-    /// When it happened; now if it does not say.
+    /// The time at which the event happened; now if it is missing.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub time: Option<Timestamp>,
-    /// Publish it even if it does not fit its model.
+    /// True to publish an event that does not fit its model.
     #[serde(default)]
     pub raw: bool,
 }
 
-/// Why something is not published.
+/// The reason why an event is not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotPublished {
-    /// A name that no path or header can carry.
+    /// The type cannot be part of a path or header.
     #[error(
         "type: an event's name is 1 to 200 characters without spaces or control characters, and no part of it is . or .., however they are encoded: that would be another path"
     )]
     Type,
-    /// An id that no header can carry.
+    /// The id cannot be a header value.
     #[error("id: an id is 1 to 200 visible ASCII characters")]
     Id,
     /// There is neither a body nor a sample.
     #[error("data: {0} is not in the catalog and has no sample; give its data")]
     NoData(String),
-    /// The body is not what the catalog says.
-    #[error("data: it does not fit {name}: {reason}; \"raw\": true publishes it all the same")]
+    /// The body does not fit the model of the catalog.
+    #[error("data: it does not fit {name}: {reason}; \"raw\": true publishes it anyway")]
     Misfit {
         /// The event's name in the catalog.
         name: String,
-        /// What does not fit, with its path.
+        /// The mismatch, with its path.
         reason: String,
     },
-    /// Only objects can be given the places that dialects need.
+    /// The body or record is not an object, to which dialects can add members.
     #[error("{0}: it must be a JSON object")]
     NoObject(&'static str),
 }
 
-/// What became of a publication.
+/// The receipt of a publication.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Receipt {
-    /// The event's id.
+pub struct PublishReceipt {
+    /// The event id.
     pub id: String,
-    /// Whether it was new.
-    pub status: Published,
-    /// To how many subscriptions it goes.
+    /// The status of the publication.
+    pub status: PublishStatus,
+    /// The number of subscriptions that the event is for.
     pub deliveries: usize,
 }
 
-/// Whether an event was published for the first time.
+/// The status of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Published {
+pub enum PublishStatus {
     /// New, and on disk.
     Accepted,
-    /// The same was published before; nothing more is sent.
+    /// A duplicate: the same event was published before; nothing more is sent.
     Duplicate,
-    /// Something else was published before under this id; that stands, and nothing more is sent.
+    /// A conflict: another event was published before under this id; that one is kept, and nothing more is sent.
     Conflict,
 }
 
-/// An event that may be published.
+/// A checked event, not stored yet.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) event_id: String,
@@ -114,19 +114,19 @@ pub(super) struct Draft {
 
 /// A published event.
 #[derive(Debug)]
-pub(super) struct Event {
+pub(super) struct PublishedEvent {
     pub(super) number: i64,
-    pub(super) is: Draft,
-    /// Its bodies by dialect, with and without the object record, each made once.
+    pub(super) draft: Draft,
+    /// The bodies by dialect, with and without the object record, each made once.
     bodies: Mutex<Vec<((Dialect, bool), Bytes)>>,
 }
 
-impl Event {
-    pub(super) fn new(number: i64, is: Draft) -> Self {
-        Event { number, is, bodies: Mutex::new(Vec::new()) }
+impl PublishedEvent {
+    pub(super) fn new(number: i64, draft: Draft) -> Self {
+        PublishedEvent { number, draft, bodies: Mutex::new(Vec::new()) }
     }
 
-    /// The body for a dialect, made at the first call.
+    /// The body in a dialect, made at the first call.
     pub(super) fn body(
         &self,
         kind: (Dialect, bool),
@@ -143,7 +143,7 @@ impl Event {
 }
 
 impl Draft {
-    /// What events must share to be about the same object.
+    /// The ordering key: events about the same object have the same.
     pub(super) fn entity(&self) -> Option<String> {
         let id = self.object_id.as_ref()?;
         Some(format!("{}:{id}", self.object_type.as_deref().unwrap_or_default()))
@@ -154,18 +154,18 @@ impl Draft {
     }
 }
 
-/// What is known of the catalog's events, whatever their handlers need.
-pub struct Types {
-    rows: Vec<Type>,
+/// The events of the catalog, independent of their handlers.
+pub struct EventTypes {
+    rows: Vec<EventType>,
     names: HashMap<String, usize>,
 }
 
 /// An event of the catalog.
 #[derive(Debug, Clone, Copy)]
-pub struct Type {
-    /// Its name.
+pub struct EventType {
+    /// The name.
     pub name: &'static str,
-    /// Whose it is.
+    /// The dialect of its sender.
     pub dialect: Dialect,
     /// A sample body.
     pub example: &'static str,
@@ -173,8 +173,8 @@ pub struct Type {
     check: BodyCheck,
 }
 
-impl Types {
-    /// The first version of every event of the catalog. A name that two dialects have is the first one's.
+impl EventTypes {
+    /// The first version of every event of the catalog. A name that two dialects share belongs to the first.
     pub fn of(catalog: &Table) -> Self {
         let (mut rows, mut names) = (Vec::new(), HashMap::new());
         for row in catalog.events().filter(|row| row.version == 1) {
@@ -182,19 +182,19 @@ impl Types {
             for name in std::iter::once(name).chain(row.aliases.iter().copied()) {
                 names.entry(name.to_ascii_lowercase()).or_insert(rows.len());
             }
-            rows.push(Type { name, dialect, example, entity, check });
+            rows.push(EventType { name, dialect, example, entity, check });
         }
-        Types { rows, names }
+        EventTypes { rows, names }
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Type> {
+    /// All events of the catalog.
+    pub fn iter(&self) -> impl Iterator<Item = &EventType> {
         self.rows.iter()
     }
 
-    /// The event called `name`, or aliased so, in any case.
-    pub fn get(&self, name: &str) -> Option<&Type> {
-        self.names.get(&name.to_ascii_lowercase()).map(|&place| &self.rows[place])
+    /// The event with this name or alias, in any case.
+    pub fn get(&self, name: &str) -> Option<&EventType> {
+        self.names.get(&name.to_ascii_lowercase()).map(|&index| &self.rows[index])
     }
 
     pub(super) fn draft(
@@ -202,8 +202,8 @@ impl Types {
         publication: Publication,
         now: Timestamp,
     ) -> Result<Draft, NotPublished> {
-        let known = self.get(&publication.event_type);
-        let event_type = known.map_or(publication.event_type.as_str(), |known| known.name);
+        let row = self.get(&publication.event_type);
+        let event_type = row.map_or(publication.event_type.as_str(), |row| row.name);
         if !is_name(event_type) {
             return Err(NotPublished::Type);
         }
@@ -214,20 +214,20 @@ impl Types {
         {
             return Err(NotPublished::Id);
         }
-        let body = match (&publication.data, known) {
+        let body = match (&publication.data, row) {
             (Some(data), _) => Bytes::copy_from_slice(data.get().as_bytes()),
-            (None, Some(known)) => Bytes::from_static(known.example.as_bytes()),
+            (None, Some(row)) => Bytes::from_static(row.example.as_bytes()),
             (None, None) => return Err(NotPublished::NoData(publication.event_type)),
         };
         object("data", &body)?;
         let record = publication.record.map(|record| Bytes::from(record.get().to_owned()));
         record.as_ref().map_or(Ok(()), |record| object("record", record))?;
-        if let (Some(known), false) = (known, publication.raw) {
-            known.fits(&body)?;
+        if let (Some(row), false) = (row, publication.raw) {
+            row.fits(&body)?;
         }
         let (object_type, object_id) = match publication.object_id {
             Some(id) => (publication.object_type, Some(id.as_str().to_owned())),
-            None => about(event_type, known, publication.object_type, &body),
+            None => about(event_type, row, publication.object_type, &body),
         };
         Ok(Draft {
             event_id,
@@ -244,7 +244,7 @@ impl Types {
     }
 }
 
-impl Type {
+impl EventType {
     fn fits(&self, body: &[u8]) -> Result<(), NotPublished> {
         let misfit = |reason: String| NotPublished::Misfit { name: self.name.into(), reason };
         (self.check)(body).map(drop).map_err(|error| misfit(error.to_string()))
@@ -260,14 +260,14 @@ fn object(what: &'static str, json: &[u8]) -> Result<(), NotPublished> {
     if json.first() == Some(&b'{') { Ok(()) } else { Err(NotPublished::NoObject(what)) }
 }
 
-/// What an event is about, if its model or its name says so: `order.created` is about an order.
+/// The object that an event is about, if its model or its name tells it: `order.created` is about an order.
 fn about(
     event_type: &str,
-    known: Option<&Type>,
+    row: Option<&EventType>,
     object_type: Option<String>,
     body: &[u8],
 ) -> (Option<String>, Option<String>) {
-    let entity = known.and_then(|known| known.entity);
+    let entity = row.and_then(|row| row.entity);
     let dotted = event_type.split_once('.').map(|(object, _)| object.to_owned());
     if entity.is_none() && dotted.is_none() {
         return (object_type, None);
@@ -278,10 +278,10 @@ fn about(
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let places = ["/Event_data/id", "/data/id", "/id"];
+    let pointers = ["/Event_data/id", "/data/id", "/id"];
     let id = match entity {
         Some(field) => body.get(field).and_then(text),
-        None => places.into_iter().find_map(|place| body.pointer(place).and_then(text)),
+        None => pointers.into_iter().find_map(|pointer| body.pointer(pointer).and_then(text)),
     };
     (object_type.or(dotted).or(entity.map(str::to_owned)), id)
 }
@@ -303,8 +303,8 @@ mod tests {
         Ok(())
     }
 
-    fn types() -> Types {
-        Types::of(&Catalog::new().on(placed).on(created).table().unwrap())
+    fn types() -> EventTypes {
+        EventTypes::of(&Catalog::new().on(placed).on(created).table().unwrap())
     }
 
     fn draft(json: &str) -> Result<Draft, NotPublished> {

@@ -1,4 +1,4 @@
-//! The one task that writes attempts down: many share a transaction.
+//! The recorder: one task that writes finished attempts to the outbox, many in one transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +8,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::delivery_queue::DeliveryQueue;
-use crate::outbox::{Attempt, Outbox};
+use crate::outbox::{FinishedAttempt, Outbox};
 use crate::registry::Registry;
 
-/// How many attempts share a transaction at most.
+/// The largest number of attempts in one transaction.
 const BATCH: usize = 512;
 
-/// How long a store that cannot keep anything is left alone.
+/// The pause after a failed write.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// An attempt that is over, and the queue that waits until it is written down.
+/// A finished attempt, and the queue that waits for its record.
 pub(super) struct Record {
     pub(super) queue: Arc<DeliveryQueue>,
-    pub(super) attempt: Attempt,
+    pub(super) attempt: FinishedAttempt,
 }
 
-/// Writes down whatever comes until the `end`, and then what has come. What cannot be written is tried again; if the
-/// process ends before, its deliveries are made once more.
-pub(super) async fn keep(
+/// Records attempts until `end` is cancelled, and then those that are left. A write that fails is repeated; if the
+/// process ends before, the deliveries are made once more.
+pub(super) async fn run(
     mut records: Receiver<Record>,
     outbox: Arc<Outbox>,
     registry: Arc<Registry>,
@@ -34,7 +34,7 @@ pub(super) async fn keep(
     let mut batch = Vec::new();
     loop {
         tokio::select! {
-            biased; // what has come is written before the end
+            biased; // received attempts are recorded before the end
             received = records.recv_many(&mut batch, BATCH) => if received == 0 { return },
             () = end.cancelled() => return,
         }
@@ -45,7 +45,7 @@ pub(super) async fn keep(
             match outbox.record(Arc::clone(&attempts)).await {
                 Ok(due) => break due,
                 Err(error) => {
-                    warn!(%error, attempts = attempts.len(), "cannot write down attempts")
+                    warn!(%error, attempts = attempts.len(), "cannot record attempts")
                 }
             }
             tokio::time::sleep(PAUSE).await;

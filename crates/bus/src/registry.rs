@@ -1,4 +1,4 @@
-//! The delivery queues of all subscriptions, and the recipients of each type of event.
+//! Registry of delivery queues, with the cached recipients of each event type.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -9,7 +9,7 @@ use contract::event::Environment;
 use crate::delivery_queue::DeliveryQueue;
 use crate::outbox::Recipient;
 
-/// How many names of events are remembered with those who ask for them.
+/// The largest number of cached event types.
 const REMEMBERED: usize = 4096;
 
 /// All delivery queues, by the number and the name of their subscription.
@@ -18,8 +18,8 @@ pub(super) struct Registry {
     queues: RwLock<Queues>,
 }
 
-/// An event's name in lower case, and its world.
-type Asked = (String, Option<Environment>);
+/// The key of the cache: an event type in lower case, and its environment.
+type RouteKey = (String, Option<Environment>);
 
 /// The subscriptions that an event is for.
 type Recipients = Arc<[Recipient]>;
@@ -28,7 +28,7 @@ type Recipients = Arc<[Recipient]>;
 struct Queues {
     by_id: HashMap<i64, Arc<DeliveryQueue>>,
     by_name: BTreeMap<String, Arc<DeliveryQueue>>,
-    recipients: HashMap<Asked, Recipients>,
+    recipients: HashMap<RouteKey, Recipients>,
 }
 
 impl Registry {
@@ -48,7 +48,7 @@ impl Registry {
         self.queues().by_name.get(name).cloned()
     }
 
-    /// The first so many after this name that fit, by name.
+    /// The next matching queues after this name, by name.
     pub(super) fn page(
         &self,
         after: Option<&str>,
@@ -77,12 +77,12 @@ impl Registry {
         queues.recipients.clear();
     }
 
-    /// Forgets the recipients of events, since a subscription asks for other events than before, or is handled otherwise.
+    /// Clears the cached recipients, after a change of a subscription's events or status.
     pub(super) fn changed(&self) {
         self.queues_mut().recipients.clear();
     }
 
-    /// The recipients of events of this name.
+    /// The recipients of an event of this type.
     pub(super) fn recipients(
         &self,
         event_type: &str,
@@ -95,9 +95,9 @@ impl Registry {
         }
         drop(queues);
         let mut queues = self.queues_mut();
-        let takes = |queue: &&Arc<DeliveryQueue>| queue.takes(&key.0, environment);
+        let accepts = |queue: &&Arc<DeliveryQueue>| queue.accepts(&key.0, environment);
         let recipients: Recipients =
-            queues.by_name.values().filter(takes).map(|queue| queue.recipient()).collect();
+            queues.by_name.values().filter(accepts).map(|queue| queue.recipient()).collect();
         if queues.recipients.len() >= REMEMBERED {
             queues.recipients.clear();
         }

@@ -1,4 +1,4 @@
-//! One request to a target: signed now, bounded in time and size, wrong on purpose if that is asked for.
+//! HTTP client for targets: signs and sends one request, bounded in time and size, with a fault if one is asked for.
 
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -17,15 +17,15 @@ use settings::BusConfig;
 use source::{is_secret_header, repeats_secret};
 use text::field::{self, retry_after};
 
-use super::guard::{Guard, Refused};
-use super::persona::Answer;
-use super::publication::Event;
+use super::guard::{Guard, TargetRefused};
+use super::publication::PublishedEvent;
+use super::retry_policy::AttemptResult;
 use super::subscription::Subscription;
 
-/// What goes wrong with one request on purpose.
+/// A fault that is made on purpose with one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The answer is lost.
+pub(super) enum InjectedFault {
+    /// The response is lost.
     Drop,
     /// The body breaks off in the middle.
     Truncate,
@@ -33,49 +33,50 @@ pub(super) enum Fault {
     Tamper,
 }
 
-impl Fault {
+impl InjectedFault {
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Fault::Drop => "drop",
-            Fault::Truncate => "truncate",
-            Fault::Tamper => "tamper",
+            InjectedFault::Drop => "drop",
+            InjectedFault::Truncate => "truncate",
+            InjectedFault::Tamper => "tamper",
         }
     }
 }
 
-/// A request that was made, and what came of it.
+/// A request that was sent, and its result.
 #[derive(Debug)]
-pub(super) struct Sent {
-    /// Where it went, without the query.
+pub(super) struct SentRequest {
+    /// The URL, without the query.
     pub(super) uri: String,
-    /// JSON pairs, secrets left out.
+    /// The request headers as JSON pairs, secrets left out.
     pub(super) request_headers: String,
-    /// The body, if it was another than what was published.
+    /// The body, if it differs from the published data.
     pub(super) request_body: Option<Bytes>,
     pub(super) took: Duration,
-    result: Result<Answered, Failure>,
+    result: Result<TargetResponse, SendError>,
 }
 
 #[derive(Debug)]
-struct Answered {
+struct TargetResponse {
     status: u16,
     headers: HeaderMap,
-    /// The headers as JSON pairs.
-    said: String,
+    /// The headers as JSON pairs, secrets left out.
+    headers_json: String,
     body: Vec<u8>,
     is_cut: bool,
 }
 
 #[derive(Debug)]
-enum Failure {
-    Late,
-    Broken(String),
+enum SendError {
+    TimedOut,
+    Failed(String),
 }
 
-impl Sent {
-    /// About how many bytes its record takes.
+impl SentRequest {
+    /// The approximate size of its record, in bytes.
     pub(super) fn size(&self) -> usize {
-        let answer = self.result.as_ref().map_or(0, |answer| answer.body.len() + answer.said.len());
+        let answer =
+            self.result.as_ref().map_or(0, |answer| answer.body.len() + answer.headers_json.len());
         512 + self.request_headers.len() + self.request_body.as_ref().map_or(0, Bytes::len) + answer
     }
 
@@ -83,43 +84,43 @@ impl Sent {
         self.result.as_ref().ok().map(|answered| answered.status)
     }
 
-    /// The answer's headers as JSON pairs, its body, and whether that was longer.
+    /// The response's headers as JSON pairs, its body, and true if the body was longer.
     pub(super) fn answer(&self) -> (&str, &[u8], bool) {
         match &self.result {
-            Ok(answered) => (&answered.said, &answered.body, answered.is_cut),
+            Ok(answered) => (&answered.headers_json, &answered.body, answered.is_cut),
             Err(_) => ("[]", &[], false),
         }
     }
 
-    /// What it came to, as far as the schedule cares.
-    pub(super) fn verdict(&self, abort: Option<(&str, &str)>, now: DateTime<Utc>) -> Answer {
+    /// The result, as the retry policy sees it.
+    pub(super) fn verdict(&self, abort: Option<(&str, &str)>, now: DateTime<Utc>) -> AttemptResult {
         match &self.result {
             Ok(answered) => {
                 let is = |(name, value): (&str, &str)| {
                     answered.headers.get(name).is_some_and(|said| said == value)
                 };
-                Answer::Status {
+                AttemptResult::Status {
                     status: answered.status,
                     retry_after: retry_after(&answered.headers, now),
                     aborts: abort.is_some_and(is),
                 }
             }
-            Err(Failure::Late) => Answer::Late,
-            Err(Failure::Broken(_)) => Answer::Broken,
+            Err(SendError::TimedOut) => AttemptResult::TimedOut,
+            Err(SendError::Failed(_)) => AttemptResult::ConnectionFailed,
         }
     }
 
-    /// Why it failed, if it was not answered.
+    /// The reason of the failure, if there was no response.
     pub(super) fn error(&self) -> Option<String> {
         match &self.result {
             Ok(_) => None,
-            Err(Failure::Late) => Some("no answer in time".into()),
-            Err(Failure::Broken(cause)) => Some(cause.clone()),
+            Err(SendError::TimedOut) => Some("no answer in time".into()),
+            Err(SendError::Failed(cause)) => Some(cause.clone()),
         }
     }
 }
 
-/// Makes requests. Connections are kept for the next.
+/// Sends requests to targets. Connections are reused.
 pub(super) struct Sender {
     guard: Guard,
     plain: Client,
@@ -127,7 +128,7 @@ pub(super) struct Sender {
     guard_of_secrets: Guard,
     plain_with_secrets: Client,
     roots: Vec<Certificate>,
-    /// Made when it is first needed, unless there are roots of our own: reading those of the system takes time and memory.
+    /// Made when first needed, unless `ca_file` is set: reading the system's roots takes time and memory.
     secure: OnceLock<Client>,
     max_response: usize,
 }
@@ -161,44 +162,44 @@ impl Sender {
     pub(super) async fn send(
         &self,
         subscription: &Subscription,
-        event: &Event,
-        fault: Option<Fault>,
-    ) -> Sent {
+        event: &PublishedEvent,
+        fault: Option<InjectedFault>,
+    ) -> SentRequest {
         let started = Instant::now();
         let draft = match self.draft(subscription, event, fault) {
             Ok(draft) => draft,
-            Err(error) => return Sent::unsent(format!("{error:#}")),
+            Err(error) => return SentRequest::unsent(format!("{error:#}")),
         };
-        let Draft { request, is_exposed, uri, request_headers, request_body } = draft;
+        let PreparedRequest { request, is_exposed, uri, request_headers, request_body } = draft;
         let exchange = self.exchange(request, is_exposed);
         let exchange = tokio::time::timeout(subscription.timeout(), exchange).await;
         let result = match exchange {
-            Err(_) => Err(Failure::Late),
-            Ok(Err(error)) => Err(Failure::Broken(error)),
-            Ok(Ok(_)) if fault == Some(Fault::Drop) => {
-                Err(Failure::Broken("the answer was lost on purpose".into()))
+            Err(_) => Err(SendError::TimedOut),
+            Ok(Err(error)) => Err(SendError::Failed(error)),
+            Ok(Ok(_)) if fault == Some(InjectedFault::Drop) => {
+                Err(SendError::Failed("the answer was lost on purpose".into()))
             }
             Ok(Ok(answered)) => Ok(answered),
         };
-        Sent { uri, request_headers, request_body, took: started.elapsed(), result }
+        SentRequest { uri, request_headers, request_body, took: started.elapsed(), result }
     }
 
     fn draft(
         &self,
         subscription: &Subscription,
-        event: &Event,
-        fault: Option<Fault>,
-    ) -> anyhow::Result<Draft> {
-        let url = subscription.url(&event.is.event_type)?;
+        event: &PublishedEvent,
+        fault: Option<InjectedFault>,
+    ) -> anyhow::Result<PreparedRequest> {
+        let url = subscription.url(&event.draft.event_type)?;
         let is_exposed = subscription.is_exposed(&url);
         let guard = if is_exposed { &self.guard_of_secrets } else { &self.guard };
-        guard.literal(&url)?;
-        // A receiver checks how old a signature is by its own clock, so that is the machine's time.
+        guard.check_literal(&url)?;
+        // A receiver checks the age of a signature by its own clock, so the machine's time is signed.
         let (named, mut body) = subscription.signed(event, &url, contract::time::now())?;
-        if fault == Some(Fault::Tamper) {
+        if fault == Some(InjectedFault::Tamper) {
             body = [&body, b" ".as_slice()].concat().into();
         }
-        let uri = shown(&url);
+        let uri = without_query(&url);
         let mut request = Request::new(Method::POST, url);
         let headers = request.headers_mut();
         headers.reserve(named.len() + subscription.extra().len());
@@ -209,29 +210,35 @@ impl Sender {
             headers.insert(name, value.clone());
         }
         let request_headers = pairs(headers, &[]);
-        let request_body = (body != event.is.body).then(|| body.clone());
+        let request_body = (body != event.draft.body).then(|| body.clone());
         *request.body_mut() = Some(match fault {
-            Some(Fault::Truncate) => Body::wrap(Truncated::new(body)),
+            Some(InjectedFault::Truncate) => Body::wrap(Truncated::new(body)),
             _ => body.into(),
         });
-        Ok(Draft { request, is_exposed, uri, request_headers, request_body })
+        Ok(PreparedRequest { request, is_exposed, uri, request_headers, request_body })
     }
 
-    async fn exchange(&self, request: Request, is_exposed: bool) -> Result<Answered, String> {
+    async fn exchange(&self, request: Request, is_exposed: bool) -> Result<TargetResponse, String> {
         let client =
             self.client(request.url(), is_exposed).map_err(|error| format!("{error:#}"))?;
         let said = |error: &reqwest::Error| {
-            Refused::behind(error).map_or_else(|| cause(error), ToString::to_string)
+            TargetRefused::find_in(error).map_or_else(|| cause(error), ToString::to_string)
         };
         let secrets = secrets(&request);
         let response = client::execute(client, request).await.map_err(|error| said(&error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        // What arrived is known from the status, whatever becomes of the body.
+        // The status alone decides about success, even if the body breaks off.
         let (body, is_cut) = self.body(response).await;
-        Ok(Answered { status, said: pairs(&headers, &secrets), headers, body, is_cut })
+        Ok(TargetResponse {
+            status,
+            headers_json: pairs(&headers, &secrets),
+            headers,
+            body,
+            is_cut,
+        })
     }
 
-    /// As much of the answer as is kept. A longer one is not read to its end: its connection is closed.
+    /// The part of the body that is kept. A longer one is not read to its end: its connection is closed.
     async fn body(&self, mut response: Response) -> (Vec<u8>, bool) {
         let mut body = Vec::new();
         loop {
@@ -257,14 +264,14 @@ impl Sender {
     fn secure(&self) -> anyhow::Result<&Client> {
         if self.secure.get().is_none() {
             let roots = self.roots.iter().cloned();
-            let secure = built(self.guard.watch(Client::builder()).tls_certs_merge(roots))?;
+            let secure = built(self.guard.protect(Client::builder()).tls_certs_merge(roots))?;
             let _ = self.secure.set(secure);
         }
         self.secure.get().context("the client was just made")
     }
 }
 
-struct Draft {
+struct PreparedRequest {
     request: Request,
     is_exposed: bool,
     uri: String,
@@ -272,21 +279,21 @@ struct Draft {
     request_body: Option<Bytes>,
 }
 
-impl Sent {
+impl SentRequest {
     fn unsent(error: String) -> Self {
-        Sent {
+        SentRequest {
             uri: String::new(),
             request_headers: "[]".into(),
             request_body: None,
             took: Duration::ZERO,
-            result: Err(Failure::Broken(error)),
+            result: Err(SendError::Failed(error)),
         }
     }
 }
 
-/// A client that needs no roots of trust.
+/// A client without roots of trust.
 fn plain(guard: &Guard) -> anyhow::Result<Client> {
-    built(guard.watch(Client::builder()).tls_certs_only([]))
+    built(guard.protect(Client::builder()).tls_certs_only([]))
 }
 
 fn built(client: ClientBuilder) -> anyhow::Result<Client> {
@@ -302,15 +309,15 @@ fn name_of(name: &str) -> anyhow::Result<HeaderName> {
 }
 
 /// The URL without its query, which holds secrets.
-fn shown(url: &Url) -> String {
+fn without_query(url: &Url) -> String {
     let text = url.as_str();
     text.split('?').next().unwrap_or(text).to_owned()
 }
 
-/// Shorter values say too little to be looked for in an answer, unless their name tells of a secret.
+/// Shorter values are too common to be searched for in a response, unless their name marks a secret.
 const SHORTEST_SECRET: usize = 8;
 
-/// What the request carries that opens its target, which may repeat it in its answer.
+/// The secrets of the request, which the target may repeat in its response.
 fn secrets(request: &Request) -> Vec<Vec<u8>> {
     let headers = request.headers().iter().filter(|(name, value)| {
         is_secret_header(name) || value.is_sensitive() && value.len() >= SHORTEST_SECRET
@@ -343,7 +350,7 @@ fn pairs(headers: &HeaderMap, secrets: &[Vec<u8>]) -> String {
     serde_json::to_string(&pairs).unwrap_or_else(|_| "[]".into())
 }
 
-/// A body that ends before it said it would.
+/// A body that ends before its declared length.
 struct Truncated {
     half: Option<Bytes>,
     rest: u64,
@@ -391,7 +398,7 @@ mod tests {
             r#"[["authorization","****"],["x-a","b"],["set-cookie","****"]]"#
         );
         let url = Url::parse("https://x.test/in?code=k3y").unwrap();
-        assert_eq!(shown(&url), "https://x.test/in");
+        assert_eq!(without_query(&url), "https://x.test/in");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The event bus, put together: its engine, its routes, and the order in which they stop.
+//! Assembly of the event bus: engine, routes, and the order of shutdown.
 
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{Bus, Options, Types, api, pages};
+use crate::{Bus, BusOptions, EventTypes, api, pages};
 
-/// How many targets are sent to at once, however few files may be open.
+/// The least number of targets that are sent to at once, even if fewer files may be open.
 const LEAST_TARGETS: usize = 64;
 
-/// Runs the bus on `listener` until `stop`, then waits for requests that are on their way.
+/// Runs the bus on `listener` until `stop`, then waits for requests in flight.
 ///
 /// # Errors
 /// If the settings cannot be used or the outbox cannot be opened.
 pub async fn serve_bus(
     config: &Config,
     catalog: &Table,
-    options: Options,
+    options: BusOptions,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -38,13 +38,13 @@ pub async fn serve_bus(
     let needed = config.limits.connections.saturating_add(config.bus.concurrency);
     let targets = allow_connections(needed, options.targets).max(LEAST_TARGETS);
     if targets < options.targets {
-        warn!(targets, "the limit of open files lets no more targets be sent to at once");
+        warn!(targets, "the limit of open files permits no more targets at once");
     }
-    let options = Options { targets, ..options };
-    let bus = || Bus::open(&config.bus, Types::of(catalog), options.clone()).boxed();
+    let options = BusOptions { targets, ..options };
+    let bus = || Bus::open(&config.bus, EventTypes::of(catalog), options.clone()).boxed();
     let bus = wait_for_disk_space(bus, store::is_full, &listener, &config.limits, &stop).await?;
     let Some(bus) = bus else { return Ok(()) };
-    info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus takes events");
+    info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus accepts events");
     let router = pages(config, &bus, key.is_some())?.merge(api::router(Arc::clone(&bus), key));
     let router = router.layer(from_fn(run_to_completion));
     connections::serve(listener, router, &config.limits, None, stop).await;
@@ -53,12 +53,13 @@ pub async fn serve_bus(
     Ok(())
 }
 
-/// The Admin pages and Swagger: on loopback for this machine, or behind the login; elsewhere behind the login or not at all.
+/// The Admin pages and Swagger: on loopback for this machine, or behind the login; elsewhere behind the login or not at
+/// all.
 fn pages(config: &Config, bus: &Arc<Bus>, has_key: bool) -> anyhow::Result<Router> {
     let login = Login::new(&config.docs)?;
     let (is_open, is_here) = (login.is_none(), is_loopback(config.bus.listen.ip()));
     if is_open && !is_here {
-        info!("without a login in [docs] the bus has no pages for others");
+        info!("the bus serves no pages on this address without a login in [docs]");
         return Ok(Router::new());
     }
     let document = api::document(has_key);

@@ -1,4 +1,4 @@
-//! What a bus begins with: the subscriptions of the settings, and those that were made before.
+//! Start of the bus: restores the subscriptions of the settings and of the outbox.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,52 +10,62 @@ use settings::{BusConfig, SubscriptionConfig};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::guard::Refused;
+use super::guard::TargetRefused;
 use super::subscription::Subscription;
 use super::{Bus, manage};
 use crate::delivery_queue::DeliveryQueue;
-use crate::health::{Health, Standing};
+use crate::health::{Status, SubscriptionHealth};
 
-/// How many targets' names are looked up at once at the start, and how long that may take altogether.
+/// The largest number of target names that are resolved at once at the start, and the longest time for all of them.
 const LOOKUPS: usize = 64;
 const RESOLVING: Duration = Duration::from_secs(10);
 
 impl Bus {
-    /// Makes the queues of the subscriptions that are declared, and of those that were made before.
-    pub(super) async fn take_up(self: &Arc<Self>, config: &BusConfig) -> anyhow::Result<()> {
+    /// Creates the queues of the declared subscriptions, and of those in the outbox.
+    pub(super) async fn restore_subscriptions(
+        self: &Arc<Self>,
+        config: &BusConfig,
+    ) -> anyhow::Result<()> {
         let now = self.time.now();
         let mut declared = self.declared(config).await?;
         self.outbox.declare(declared.keys().cloned().collect(), now).await?;
-        let awaited = self.outbox.awaited().await?;
+        let with_due = self.outbox.with_due().await?;
         let mut undeclared = Vec::new();
-        for kept in self.outbox.subscriptions().await? {
-            let declared = declared.remove(&kept.name);
+        for row in self.outbox.subscriptions().await? {
+            let declared = declared.remove(&row.name);
             let is_declared = declared.is_some();
-            let subscription = match (declared, &kept.definition) {
+            let subscription = match (declared, &row.definition) {
                 (Some(declared), _) => Ok(declared),
                 (None, Some(text)) => manage::parsed(text)
                     .map_err(anyhow::Error::from)
-                    .and_then(|definition| self.ready(&kept.name, definition)),
+                    .and_then(|definition| self.prepare(&row.name, definition)),
                 (None, None) => {
-                    undeclared.push(kept.id);
+                    undeclared.push(row.id);
                     continue;
                 }
             };
             match subscription {
                 Ok(subscription) => self.start(DeliveryQueue::new(
-                    kept.id,
+                    row.id,
                     subscription,
-                    kept.health,
+                    row.health,
                     is_declared,
-                    awaited.contains(&kept.id),
+                    with_due.contains(&row.id),
                 )),
                 Err(error) => {
-                    warn!(subscription = kept.name, error = format!("{error:#}"), "cannot be used");
+                    warn!(
+                        subscription = row.name,
+                        error = format!("{error:#}"),
+                        "invalid subscription"
+                    );
                 }
             }
         }
-        let why = "it stands no longer in the settings".to_owned();
-        Ok(self.outbox.stand(undeclared, Health::new(Standing::Removed, Some(why), now)).await?)
+        let why = "no longer in the settings".to_owned();
+        Ok(self
+            .outbox
+            .save_health(undeclared, SubscriptionHealth::new(Status::Removed, Some(why), now))
+            .await?)
     }
 
     pub(super) fn start(self: &Arc<Self>, queue: Arc<DeliveryQueue>) {
@@ -64,7 +74,7 @@ impl Bus {
     }
 
     /// The subscription with the faults of this run.
-    pub(super) fn ready(
+    pub(super) fn prepare(
         &self,
         name: &str,
         mut config: SubscriptionConfig,
@@ -79,32 +89,32 @@ impl Bus {
     async fn declared(&self, config: &BusConfig) -> anyhow::Result<HashMap<String, Subscription>> {
         let declared = config.subscriptions.clone();
         let until = Instant::now() + RESOLVING;
-        let understood = |(name, config)| self.understood(name, config, until);
-        stream::iter(declared).map(understood).buffered(LOOKUPS).try_collect().await
+        let check_declared = |(name, config)| self.check_declared(name, config, until);
+        stream::iter(declared).map(check_declared).buffered(LOOKUPS).try_collect().await
     }
 
-    /// A subscription of the settings. A target that cannot be resolved now may be later.
-    async fn understood(
+    /// Checks a subscription of the settings. A target that cannot be resolved now may be later.
+    async fn check_declared(
         &self,
         name: String,
         config: SubscriptionConfig,
         until: Instant,
     ) -> anyhow::Result<(String, Subscription)> {
         let section = || format!("[bus.subscriptions.{name}]");
-        let subscription = self.ready(&name, config).with_context(section)?;
+        let subscription = self.prepare(&name, config).with_context(section)?;
         match tokio::time::timeout_at(until, self.admit(&subscription)).await {
-            Ok(Err(refused @ Refused::Unknown { .. })) => {
-                warn!(subscription = name, error = %refused, "cannot be sent to now");
+            Ok(Err(refused @ TargetRefused::Unresolved { .. })) => {
+                warn!(subscription = name, error = %refused, "the target cannot be resolved now");
             }
             Ok(admitted) => admitted.context("target").with_context(section)?,
-            Err(_) => warn!(subscription = name, "its target's name is not resolved in time"),
+            Err(_) => warn!(subscription = name, "the target is not resolved in time"),
         }
         Ok((name, subscription))
     }
 
-    /// Whether what goes to a subscription's target may be sent there.
-    pub(super) async fn admit(&self, subscription: &Subscription) -> Result<(), Refused> {
-        let url = subscription.url("Event").map_err(|_| Refused::NoTarget)?;
+    /// Checks that the guard admits the target of a subscription.
+    pub(super) async fn admit(&self, subscription: &Subscription) -> Result<(), TargetRefused> {
+        let url = subscription.url("Event").map_err(|_| TargetRefused::InvalidTarget)?;
         match subscription.is_exposed(&url) {
             true => self.guard.in_plain_text().check(&url).await,
             false => self.guard.check(&url).await,

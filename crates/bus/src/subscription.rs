@@ -1,4 +1,4 @@
-//! A subscription, ready to be sent to: its settings understood, its keys prepared.
+//! A subscription, ready for sending: its settings checked, its keys prepared.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use contract::event::{Dialect, Environment};
 use contract::time::Timestamp;
 use emitter::message::Message;
-use emitter::proof::{Named, Proof};
-use emitter::speaker::Style;
+use emitter::proof::{NamedHeader, Proof};
+use emitter::send_as::SigningMethod;
 use emitter::target;
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
@@ -23,13 +23,13 @@ use utoipa::ToSchema;
 
 use super::body;
 use super::glob::Glob;
-use super::persona::Persona;
-use super::publication::Event;
+use super::publication::PublishedEvent;
+use super::retry_policy::RetryPolicy;
 
-/// The account of a subscription whose dialect needs one and whose settings name none.
+/// The client id of a subscription whose dialect needs one and whose settings name none.
 const CLIENT_ID: &str = "webhook-receiver";
 
-/// Headers that a request has of its own, or that concern its connection and how its body is carried.
+/// Headers that every request has, or that concern its connection and the encoding of its body.
 const RESERVED: [&str; 13] = [
     "authorization",
     "connection",
@@ -46,40 +46,40 @@ const RESERVED: [&str; 13] = [
     "upgrade",
 ];
 
-/// Who is to be told of which events, and how.
+/// A subscription: the events it matches, its target, and how they are sent.
 pub(super) struct Subscription {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// When it is tried again.
-    pub persona: Persona,
+    /// The retry policy.
+    pub retry_policy: RetryPolicy,
     pub(super) config: SubscriptionConfig,
     globs: Vec<Glob>,
     places: Arc<FieldLocators>,
     proof: Arc<Proof>,
-    /// What proves messages while the target changes to another key, and until when.
+    /// The proof during a key rotation, and the end of the rotation.
     rotating: Option<(Timestamp, Arc<Proof>)>,
     extra: Vec<(HeaderName, HeaderValue)>,
-    /// What is shown in the place of keys.
-    keys: Keys,
+    /// The fingerprints that are shown in place of keys.
+    keys: KeyFingerprints,
 }
 
 /// The fingerprints of a subscription's keys.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub struct Keys {
-    /// Of the bearer key.
+pub struct KeyFingerprints {
+    /// The fingerprint of the bearer key.
     pub bearer: Option<String>,
-    /// Of the key to sign with.
+    /// The fingerprint of the signing key.
     pub signing: Option<String>,
-    /// Of the one before it.
+    /// The fingerprint of the signing key before it.
     pub old_signing: Option<String>,
 }
 
-/// A subscription as it may be shown.
+/// A subscription without its secrets.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Shown {
-    /// Its name.
+pub struct SubscriptionView {
+    /// The name.
     pub name: String,
-    /// The events, `*` standing for any text.
+    /// The event name patterns, `*` standing for any text.
     pub events: Vec<String>,
     /// The URL, without its query parameters.
     pub target: String,
@@ -87,49 +87,49 @@ pub struct Shown {
     pub query: Vec<String>,
     /// The names of the additional headers.
     pub headers: Vec<String>,
-    /// How its deliveries look on the wire.
+    /// The dialect of its deliveries.
     #[schema(value_type = String)]
     pub dialect: Dialect,
-    /// Which events it gets, if an event says of which world it is.
+    /// The environment of its events, for events that have one.
     #[schema(value_type = String)]
     pub environment: Environment,
-    /// A text for people.
+    /// A description for people.
     pub description: String,
-    /// The account that deliveries name.
+    /// The client id that its deliveries have.
     pub client_id: Option<String>,
-    /// By which scheme it is signed, if by another than the dialect's.
+    /// The signature scheme, if it differs from the dialect's.
     pub scheme: Option<String>,
     /// The fingerprints of its keys.
-    pub keys: Keys,
-    /// Until when the old key signs too.
+    pub keys: KeyFingerprints,
+    /// The time until which the old key signs too.
     #[schema(value_type = Option<String>)]
     pub old_signing_key_until: Option<Timestamp>,
-    /// Whether the object record is part of the body.
+    /// True if the body includes the object record.
     pub include_record: bool,
-    /// Whether it gets anything.
+    /// True if events are sent.
     pub enabled: bool,
-    /// When it is tried again.
+    /// The retry policy.
     pub retries: String,
-    /// How long an answer may take.
+    /// The request timeout.
     pub timeout: String,
-    /// Requests on their way at once.
+    /// The largest number of requests in flight.
     pub concurrency: usize,
-    /// Requests per second.
+    /// The largest number of requests per second.
     pub rate_limit: Option<f64>,
-    /// Whether events about the same object go one after the other.
+    /// True if events about the same object are sent one after the other.
     pub in_order: bool,
-    /// What goes wrong on purpose.
+    /// The faults that are made on purpose.
     pub faults: FaultsConfig,
-    /// What was set of the retries and the timeout; the rest is the dialect's and the persona's.
+    /// The configured retries and timeout; otherwise those of the dialect and the retry policy apply.
     #[serde(skip)]
     pub(super) set: (Option<String>, Option<Duration>),
 }
 
 impl Subscription {
-    /// Understands the settings. Whether the target may be sent to is the guard's matter.
+    /// Checks the settings. The target's address is checked by the guard.
     ///
     /// # Errors
-    /// With the setting that cannot be used.
+    /// With the invalid setting.
     pub(super) fn new(name: &str, config: SubscriptionConfig) -> anyhow::Result<Self> {
         ensure!(
             is_name(name),
@@ -148,32 +148,32 @@ impl Subscription {
         }
         check_faults(&config.faults)?;
         check_target(&config.target)?;
-        let keys = Prepared::new(&config)?;
+        let keys = PreparedKeys::new(&config)?;
         let places = FieldLocators::of(config.dialect);
         Ok(Subscription {
             name: name.to_owned(),
-            persona: persona(&config)?,
+            retry_policy: retry_policy(&config)?,
             globs: config.events.iter().map(|event| Glob::new(event)).collect(),
             extra: extra(&config.headers, &places, &keys.proof)?,
             places: Arc::new(places),
             proof: keys.proof,
             rotating: keys.rotating,
-            keys: keys.shown,
+            keys: keys.fingerprints,
             config,
         })
     }
 
-    /// Whether it asks for the event; the name is in lower case.
-    pub(super) fn takes(&self, event_type: &str, environment: Option<Environment>) -> bool {
+    /// True if the subscription matches the event; `event_type` is in lower case.
+    pub(super) fn accepts(&self, event_type: &str, environment: Option<Environment>) -> bool {
         self.config.enabled
             && environment.is_none_or(|environment| environment == self.config.environment)
             && self.globs.iter().any(|glob| glob.matches(event_type))
     }
 
-    /// Where the event is posted to.
+    /// The URL to which the event is posted.
     ///
     /// # Errors
-    /// If the event's name makes no URL of it.
+    /// If the event's name cannot be part of a URL.
     pub(super) fn url(&self, event_type: &str) -> anyhow::Result<Url> {
         let mut url = target::address(&self.config.target, event_type)?;
         if !self.config.query.is_empty() {
@@ -183,7 +183,7 @@ impl Subscription {
         Ok(url)
     }
 
-    /// Whether something secret goes to this URL, and goes in plain text.
+    /// True if a request to this URL carries a secret in plain text.
     pub(super) fn is_exposed(&self, url: &Url) -> bool {
         let (keys, config) = (&self.keys, &self.config);
         let has_keys = keys.bearer.is_some() || keys.signing.is_some();
@@ -191,40 +191,40 @@ impl Subscription {
             && (has_keys || !config.headers.is_empty() || !config.query.is_empty())
     }
 
-    /// The event as its dialect has it, signed `now`: headers and body.
+    /// The event in its dialect, signed `now`: headers and body.
     pub(super) fn signed(
         &self,
-        event: &Event,
+        event: &PublishedEvent,
         url: &Url,
         now: Timestamp,
-    ) -> anyhow::Result<(Vec<Named>, Bytes)> {
+    ) -> anyhow::Result<(Vec<NamedHeader>, Bytes)> {
         let kind = (self.config.dialect, self.config.include_record);
         let body = event.body(kind, || body::of(event, &self.places, kind))?;
         let (places, proof) = (Arc::clone(&self.places), Arc::clone(self.proof(now)));
-        let mut message = Message::new(&event.is.event_type, url.clone(), places, proof, body)
-            .under(&event.is.event_id);
-        for (fact, text) in self.said(event) {
+        let mut message = Message::new(&event.draft.event_type, url.clone(), places, proof, body)
+            .with_id(&event.draft.event_id);
+        for (fact, text) in self.facts(event) {
             if self.places.header(fact).is_some() {
-                message.say(fact, &text)?;
+                message.set_fact(fact, &text)?;
             }
         }
         message.signed()
     }
 
-    fn said(&self, event: &Event) -> Vec<(Fact, String)> {
-        let is = &event.is;
-        let said = [
-            (Fact::MessageId, Some(is.event_id.clone())),
+    fn facts(&self, event: &PublishedEvent) -> Vec<(Fact, String)> {
+        let draft = &event.draft;
+        let facts = [
+            (Fact::MessageId, Some(draft.event_id.clone())),
             (Fact::ClientId, self.client_id().map(str::to_owned)),
-            (Fact::User, is.source_user.clone()),
-            (Fact::EventType, Some(is.event_type.clone())),
-            (Fact::EventTime, Some(body::written(is.happened_at))),
+            (Fact::User, draft.source_user.clone()),
+            (Fact::EventType, Some(draft.event_type.clone())),
+            (Fact::EventTime, Some(body::written(draft.happened_at))),
             (Fact::SpecVersion, Some("1.0".into())),
         ];
-        said.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
+        facts.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
     }
 
-    /// The account that messages name: this program, where the dialect asks for one and there is no other.
+    /// The client id of its messages: this program's name, if the dialect requires one and none is configured.
     fn client_id(&self) -> Option<&str> {
         let is_needed = self.places.required.contains(&Fact::ClientId);
         self.config.client_id.as_deref().or(is_needed.then_some(CLIENT_ID))
@@ -237,20 +237,20 @@ impl Subscription {
         }
     }
 
-    /// The headers that its owner adds.
+    /// The additional headers of the settings.
     pub(super) fn extra(&self) -> &[(HeaderName, HeaderValue)] {
         &self.extra
     }
 
-    /// How long an answer may take.
+    /// The request timeout.
     pub(super) fn timeout(&self) -> Duration {
-        self.config.timeout.unwrap_or(self.persona.timeout)
+        self.config.timeout.unwrap_or(self.retry_policy.timeout)
     }
 
     /// The subscription without its secrets.
-    pub(super) fn shown(&self) -> Shown {
+    pub(super) fn view(&self) -> SubscriptionView {
         let config = &self.config;
-        Shown {
+        SubscriptionView {
             name: self.name.clone(),
             events: config.events.clone(),
             target: config.target.clone(),
@@ -265,7 +265,7 @@ impl Subscription {
             old_signing_key_until: config.old_signing_key_until,
             include_record: config.include_record,
             enabled: config.enabled,
-            retries: self.persona.to_string(),
+            retries: self.retry_policy.to_string(),
             timeout: humantime::format_duration(self.timeout()).to_string(),
             concurrency: config.concurrency,
             rate_limit: config.rate_limit,
@@ -276,22 +276,22 @@ impl Subscription {
     }
 }
 
-/// A subscription's keys, ready to be used.
-struct Prepared {
+/// The prepared keys of a subscription.
+struct PreparedKeys {
     proof: Arc<Proof>,
     rotating: Option<(Timestamp, Arc<Proof>)>,
-    shown: Keys,
+    fingerprints: KeyFingerprints,
 }
 
-impl Prepared {
+impl PreparedKeys {
     fn new(config: &SubscriptionConfig) -> anyhow::Result<Self> {
         let (bearer, signing) = (config.bearer()?, config.signing()?);
         let style = match &config.scheme {
             Some(name) => {
-                let style = Style::named(name);
+                let style = SigningMethod::named(name);
                 Some(style.with_context(|| format!("scheme: {name:?} is not known"))?)
             }
-            None => Style::of(config.dialect),
+            None => SigningMethod::of(config.dialect),
         };
         let style = match (style, &signing) {
             (Some(style), Some(_)) => Some(style),
@@ -318,10 +318,10 @@ impl Prepared {
                 "old_signing_key: it needs a signing_key and old_signing_key_until, the time at which it expires"
             ),
         };
-        Ok(Prepared {
+        Ok(PreparedKeys {
             proof: proof(signing.as_slice())?,
             rotating,
-            shown: Keys {
+            fingerprints: KeyFingerprints {
                 bearer: print(&bearer),
                 signing: print(&signing),
                 old_signing: print(&old),
@@ -330,7 +330,7 @@ impl Prepared {
     }
 }
 
-fn persona(config: &SubscriptionConfig) -> anyhow::Result<Persona> {
+fn retry_policy(config: &SubscriptionConfig) -> anyhow::Result<RetryPolicy> {
     let usual = match config.dialect {
         Dialect::DirectScale => "directscale",
         Dialect::GitHub => "github",
@@ -342,7 +342,7 @@ fn persona(config: &SubscriptionConfig) -> anyhow::Result<Persona> {
     name.parse().map_err(|error| anyhow::anyhow!("retries: {error}"))
 }
 
-/// Headers besides those that prove a message or say what it is: these are the bus's own.
+/// Checks the additional headers: those that prove or describe a message are the bus's own.
 fn extra(
     headers: &BTreeMap<String, SecretString>,
     places: &FieldLocators,
@@ -405,7 +405,7 @@ fn check_faults(faults: &FaultsConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether it can stand in a path and in a log.
+/// True if the name can be part of a path and of a log line.
 fn is_name(name: &str) -> bool {
     name.len() <= 100
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -1,4 +1,4 @@
-//! The bus's time: the machine's, or one that runs faster.
+//! The bus's clock: the machine's, or one that runs faster.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,15 +7,16 @@ use chrono::TimeDelta;
 use contract::time::Clock;
 use contract::time::Timestamp;
 
-/// What a clock may be set back by, as clocks are all the time, before it is not followed.
+/// The step by which a clock may be set back, as clocks are all the time, before it is not followed.
 const SLACK: TimeDelta = TimeDelta::seconds(1);
 
-/// How long is slept at most before the clock is read again, which may have been set forward, or run on while the machine
-/// was suspended.
+/// The longest sleep before the clock is read again, which may have been set forward, or run on while the machine was
+/// suspended.
 const NAP: Duration = Duration::from_secs(30);
 
-/// Runs from its start on at a speed of its own, never backwards: a clock that is set back holds up no retry.
-pub struct Time {
+/// A clock that runs at its own speed from its start, never backwards: a machine clock that is set back delays no
+/// retry.
+pub struct BusClock {
     clock: Clock,
     speed: f64,
     last: Mutex<Last>,
@@ -27,14 +28,14 @@ struct Last {
     now: Timestamp,
 }
 
-impl Time {
-    /// A time that begins at `start` and runs `speed` times as fast as the clock.
+impl BusClock {
+    /// A clock that begins at `start` and runs `speed` times as fast as the machine's.
     pub fn new(clock: Clock, speed: f64, start: Timestamp) -> Self {
         let last = Last { clock: clock(), at: Instant::now(), now: start };
-        Time { clock, speed, last: Mutex::new(last) }
+        BusClock { clock, speed, last: Mutex::new(last) }
     }
 
-    /// What time it is.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (clock, at) = (self.clock.clone()(), Instant::now());
@@ -44,7 +45,8 @@ impl Time {
         now
     }
 
-    /// When it will be `due`, by the clock that the runtime sleeps by; or when to look again, if that is long.
+    /// The instant of `due`, by the clock that the runtime sleeps by; or an earlier instant at which to check again, if
+    /// that is far.
     pub(super) fn instant(&self, due: Timestamp) -> Instant {
         let rest = (due - self.now()).to_std().unwrap_or_default();
         let rest = Duration::try_from_secs_f64(rest.as_secs_f64() / self.speed);
@@ -52,7 +54,7 @@ impl Time {
     }
 }
 
-/// How long it has been by the clock, or if it was set back, by what cannot be set.
+/// The time that has passed by the clock, or if it was set back, by the steady clock.
 fn passed(clock: TimeDelta, steady: Duration) -> TimeDelta {
     let steady = TimeDelta::from_std(steady).unwrap_or(TimeDelta::MAX);
     if clock + SLACK < steady { steady } else { clock.max(TimeDelta::zero()) }
@@ -69,7 +71,7 @@ fn scaled(time: TimeDelta, speed: f64) -> TimeDelta {
         .unwrap_or(TimeDelta::MAX)
 }
 
-/// The time so much later; the last that there is, if that is too much.
+/// The time plus a duration; the latest representable time on overflow.
 pub(super) fn later(time: Timestamp, by: TimeDelta) -> Timestamp {
     time.checked_add_signed(by).unwrap_or(Timestamp::MAX_UTC)
 }
@@ -95,7 +97,7 @@ mod tests {
         let clock = Arc::new(Mutex::new(Timestamp::UNIX_EPOCH));
         let read = Arc::clone(&clock);
         let start = Timestamp::UNIX_EPOCH + TimeDelta::days(400);
-        let time = Time::new(Arc::new(move || *read.lock().unwrap()), 3600.0, start);
+        let time = BusClock::new(Arc::new(move || *read.lock().unwrap()), 3600.0, start);
         assert_eq!(time.now(), start);
         *clock.lock().unwrap() += TimeDelta::seconds(2);
         assert_eq!(time.now(), start + TimeDelta::hours(2));
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_clock_is_read_again_before_a_long_time_is_over() {
-        let time = Time::new(Arc::new(|| Timestamp::UNIX_EPOCH), 1.0, Timestamp::UNIX_EPOCH);
+        let time = BusClock::new(Arc::new(|| Timestamp::UNIX_EPOCH), 1.0, Timestamp::UNIX_EPOCH);
         let until = time.instant(Timestamp::UNIX_EPOCH + TimeDelta::days(2));
         assert!(until <= Instant::now() + NAP);
     }

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use contract::event::Environment;
-use emitter::Speaker;
+use emitter::SendAs;
 use secrecy::SecretString;
 use settings::EMIT_TOKEN;
 
 const EXAMPLES: &str = "\
 Examples:
-  The whole way from here to the receiver, with the keys of the settings:
+  The whole path from here to the receiver, with the keys of the settings:
     webhook-receiver doctor https://hooks.example.com/api/webhooks --source directscale
 
-  Also whether every event's own URL is routed and handled:
+  And check that every event's own URL is routed and handled:
     webhook-receiver doctor https://hooks.example.com/api/webhooks/ --source directscale --events
 
   From another machine, with the key alone; for a build server:
@@ -21,42 +21,42 @@ Examples:
   A receiver that is not this program, without anything that could have an effect there:
     webhook-receiver doctor https://shop.example.com/hooks --scheme shopify --key-file shop.key --foreign
 
-  The other end: wait for a test from the sender's page, and say what is wrong with it:
+  On the receiver's side: wait for a test from the sender's page, and report what is wrong with it:
     webhook-receiver doctor --expect --source directscale --within 5m
 
-What is sent is marked: its event is called webhook-receiver.canary. The receiver proves and keeps it like any delivery, but no \
-handler sees it, and it is deleted within an hour or so.
+All requests are marked: their event is called webhook-receiver.canary. The receiver authenticates and stores them like any \
+delivery, but no handler sees them, and they are deleted within an hour or so.
 
 Exit code: 0 if nothing failed, also with warnings; 1 if a check failed; 2 if it could not run.";
 
 const URL_HELP: &str = "\
 URL that the sender posts to
 
-Enter it as it stands on the sender's page. One that ends in `/` gets an event's name appended; in any other, `{event}` stands \
+Enter it as on the sender's page. One that ends in `/` gets an event's name appended; in any other, `{event}` stands \
 for the name. The keys of the settings are sent there, over https:// or to this machine.";
 
 const SCHEME_HELP: &str = "\
-Speak as this dialect's senders do, or sign by this scheme [default: as the source is configured]
+Send as this dialect's senders do, or sign by this scheme [default: as the source is configured]
 
 A dialect: directscale, evolutionx, standard-webhooks, github, stripe, shopify, slack, cloudevents, generic. A scheme by which \
 others sign: svix, x, convoy, convoy-advanced, rfc9421.";
 
 const HOOKS_HELP: &str = "\
-URL below which DirectScale calls Process Hooks [default: where the source's own are, on the same host]
+Base URL at which DirectScale calls Process Hooks [default: the source's own path, on the same host]
 
-The probes of hooks say that they are some: the receiver proves them like any call, but runs nothing, neither a handler nor the \
+The probes of hooks are marked: the receiver authenticates them like any call, but runs nothing, neither a handler nor the \
 vendor's own logic.";
 
 const EXPECT_HELP: &str = "\
-Wait for what the sender sends next, and say what is wrong with it
+Wait for the sender's next delivery, and report what is wrong with it
 
-Run it beside the receiver, then fire a test from the sender's page. It tells what arrived, by which key and in which form, how \
-its body fits the event's model, and, if nothing arrives, what was refused meanwhile and why.";
+Run it beside the receiver, then fire a test from the sender's page. The report has the delivery's key and \
+form, the fit of its body to the event's model, and, if nothing arrives, the requests that were refused meanwhile, with the reasons.";
 
 const FOREIGN_HELP: &str = "\
-The receiver is another program: run only what cannot have an effect there
+The receiver is another program: run only checks that cannot have an effect there
 
-Only requests are sent that it must refuse, and what any visitor may ask for. With --allow-effects, also real deliveries.";
+Sends only requests that it must refuse, or that any visitor may make. With --allow-effects, also real deliveries.";
 
 const JSON_HELP: &str = "\
 Print one JSON object instead of a table
@@ -81,12 +81,12 @@ pub struct DoctorArgs {
     /// Key to send or to sign with, instead of the settings'; prefer the variable or --key-file
     #[arg(long, value_name = "KEY", env = EMIT_TOKEN, hide_env_values = true, help_heading = "Target")]
     pub(super) token: Option<SecretString>,
-    /// File that holds that key; wins over --token
+    /// File with that key; wins over --token
     #[arg(long, value_name = "FILE", help_heading = "Target")]
     pub(super) key_file: Option<PathBuf>,
     #[arg(long, value_name = "NAME", help_heading = "Target", help = first_line(SCHEME_HELP), long_help = SCHEME_HELP)]
-    pub(super) scheme: Option<Speaker>,
-    /// Trust these certificates, too: PEM, for an issuer that the sender knows and this machine does not
+    pub(super) scheme: Option<SendAs>,
+    /// Trust these certificates, too: PEM, for an issuer that the sender trusts and this machine does not
     #[arg(long, value_name = "FILE", help_heading = "Target")]
     pub(super) ca_file: Option<PathBuf>,
     /// Port on which the same host speaks plain HTTP [default: 80 if the URL has no port]
@@ -94,29 +94,34 @@ pub struct DoctorArgs {
     pub(super) plain_port: Option<u16>,
     #[arg(long, value_name = "URL", help_heading = "Target", help = first_line(HOOKS_HELP), long_help = HOOKS_HELP)]
     pub(super) hooks_url: Option<String>,
-    /// Allow http:// to another machine, where anyone on the way can read the key
+    /// Allow http:// to another machine, although the key can be read in transit
     #[arg(long, help_heading = "Target")]
     pub(super) allow_http: bool,
 
-    #[arg(long, conflicts_with = "url", help_heading = "The other end", help = first_line(EXPECT_HELP), long_help = EXPECT_HELP)]
+    #[arg(long, conflicts_with = "url", help_heading = "Waiting for a delivery", help = first_line(EXPECT_HELP), long_help = EXPECT_HELP)]
     /// Wait for a delivery instead of sending any.
     pub expect: bool,
-    /// Event that is waited for, by name or alias [default: any]
-    #[arg(long, value_name = "EVENT", requires = "expect", help_heading = "The other end")]
+    /// Event to wait for, by name or alias [default: any]
+    #[arg(
+        long,
+        value_name = "EVENT",
+        requires = "expect",
+        help_heading = "Waiting for a delivery"
+    )]
     pub(super) event: Option<String>,
-    /// How long to wait for it
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration, help_heading = "The other end")]
+    /// Longest time to wait for it
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration, help_heading = "Waiting for a delivery")]
     pub(super) within: std::time::Duration,
 
-    /// Ask for each event whether its URL is routed and its handler registered; without names, for all of them
+    /// Check for each event that its URL is routed and its handler registered; without names, for all of them
     #[arg(long, value_name = "EVENT,…", num_args = 0.., require_equals = true, value_delimiter = ',', help_heading = "Checks")]
     pub(super) events: Option<Vec<String>>,
-    /// Only these checks, or those of these groups, e.g. after mending one
+    /// Only these checks or groups, e.g. after a fix
     #[arg(long, value_name = "CHECK,…", value_delimiter = ',', help_heading = "Checks")]
     pub(super) only: Vec<String>,
     #[arg(long, help_heading = "Checks", help = first_line(FOREIGN_HELP), long_help = FOREIGN_HELP)]
     pub(super) foreign: bool,
-    /// Event whose sample may be sent to a foreign receiver again and again, whatever it does there
+    /// Event whose sample may be sent to a foreign receiver repeatedly, with all its effects there
     #[arg(long, value_name = "EVENT", requires = "foreign", help_heading = "Checks")]
     pub(super) allow_effects: Option<String>,
 

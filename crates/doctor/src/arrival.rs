@@ -1,4 +1,4 @@
-//! What is to be said of a delivery that has arrived: its key, its headers, its event, its body, its times, its fate.
+//! Remarks on a delivery that has arrived: key, headers, event, body, times and handling.
 
 use chrono::TimeDelta;
 use contract::catalog::{EventRow, Table};
@@ -9,16 +9,16 @@ use serde_json::Value;
 use settings::SourceConfig;
 use source::{Fact, FieldLocator, FieldLocators};
 
-use super::check::Verdict::{self, Fail, Pass, Warn};
+use super::check::CheckVerdict::{self, Fail, Pass, Warn};
 use super::model;
-use super::note::Note;
+use super::remark::Remark;
 
-/// How far clocks may differ before it is worth a word.
-const NOTABLE: TimeDelta = TimeDelta::seconds(30);
+/// The difference between two clocks that is worth a warning.
+const NOTABLE_SKEW: TimeDelta = TimeDelta::seconds(30);
 
-/// What was found.
-pub(super) struct Look {
-    pub(super) notes: Vec<Note>,
+/// The result of an examination.
+pub(super) struct Examination {
+    pub(super) notes: Vec<Remark>,
     pub(super) diff: Option<String>,
 }
 
@@ -26,7 +26,7 @@ pub(super) fn examine(
     detail: &Detail,
     source: &SourceConfig,
     catalog: &Table,
-) -> anyhow::Result<Look> {
+) -> anyhow::Result<Examination> {
     let entry = &detail.entry;
     let places = source.field_locators(&entry.source)?;
     let headers = headers(&detail.headers);
@@ -36,7 +36,12 @@ pub(super) fn examine(
     let mut notes = vec![arrived(detail)];
     notes.push(identified(detail, &places));
     notes.extend(missing(&places, &headers));
-    notes.push(named(detail, row, said(&places, &headers, &detail.body).as_deref(), catalog));
+    notes.push(named(
+        detail,
+        row,
+        announced_event(&places, &headers, &detail.body).as_deref(),
+        catalog,
+    ));
     let mut diff = None;
     if let Some(row) = row {
         let fit = model::fit(row, &body, &payload);
@@ -44,11 +49,11 @@ pub(super) fn examine(
         diff = fit.diff;
     }
     notes.extend(times(detail, source, &headers)?);
-    notes.push(fate(detail));
-    Ok(Look { notes, diff })
+    notes.push(handling(detail));
+    Ok(Examination { notes, diff })
 }
 
-fn arrived(detail: &Detail) -> Note {
+fn arrived(detail: &Detail) -> Remark {
     let entry = &detail.entry;
     let proof = match &detail.key {
         Some(key) => format!("proved by the key {key}"),
@@ -58,17 +63,17 @@ fn arrived(detail: &Detail) -> Note {
         "delivery {} of source {} ({}): {} bytes, {proof}",
         entry.id, entry.source, entry.environment, entry.size
     );
-    Note::new(Pass, text)
+    Remark::new(Pass, text)
 }
 
-fn identified(detail: &Detail, places: &FieldLocators) -> Note {
+fn identified(detail: &Detail, places: &FieldLocators) -> Remark {
     let id = &detail.entry.message_id;
     if !detail.entry.message_id_derived {
-        return Note::new(Pass, format!("message id {id}"));
+        return Remark::new(Pass, format!("message id {id}"));
     }
     let place = places.at(Fact::MessageId).first().map(ToString::to_string);
-    let place = place.unwrap_or_else(|| "a place that the settings name".to_owned());
-    Note::new(
+    let place = place.unwrap_or_else(|| "the configured location".to_owned());
+    Remark::new(
         Warn,
         format!(
             "no message id in {place}: duplicates are recognised by a digest of the whole request only"
@@ -76,20 +81,25 @@ fn identified(detail: &Detail, places: &FieldLocators) -> Note {
     )
 }
 
-/// The sender's headers that did not come. A user is not always there.
-fn missing(places: &FieldLocators, headers: &HeaderMap) -> Vec<Note> {
+/// The sender's headers that are missing. A user is optional.
+fn missing(places: &FieldLocators, headers: &HeaderMap) -> Vec<Remark> {
     let facts = [(Fact::ClientId, Pass), (Fact::EventType, Warn), (Fact::User, Pass)];
     facts
         .into_iter()
         .filter_map(|(fact, verdict)| Some((places.header(fact)?, verdict)))
         .filter(|(header, _)| !headers.contains_key(&header.name))
-        .map(|(header, verdict)| Note::new(verdict, format!("no {} header", header.spelling)))
+        .map(|(header, verdict)| Remark::new(verdict, format!("no {} header", header.spelling)))
         .collect()
 }
 
-fn named(detail: &Detail, row: Option<&EventRow>, said: Option<&str>, catalog: &Table) -> Note {
+fn named(
+    detail: &Detail,
+    row: Option<&EventRow>,
+    announced: Option<&str>,
+    catalog: &Table,
+) -> Remark {
     let name = &detail.entry.event_type;
-    match (row, said) {
+    match (row, announced) {
         (None, _) => {
             let nearest = catalog
                 .events()
@@ -97,21 +107,21 @@ fn named(detail: &Detail, row: Option<&EventRow>, said: Option<&str>, catalog: &
                 .filter(|(likeness, _)| *likeness > 0.8)
                 .max_by(|a, b| a.0.total_cmp(&b.0))
                 .map(|(_, nearest)| format!("; {nearest} is the nearest that has one"));
-            Note::new(
+            Remark::new(
                 Warn,
                 format!("event {name:?}: no handler takes it{}", nearest.unwrap_or_default()),
             )
         }
-        (Some(_), None) => Note::new(Pass, format!("event {name}, named by the path alone")),
-        (Some(row), Some(said)) if !said.eq_ignore_ascii_case(row.name) => {
-            Note::new(Pass, format!("event {name}, announced as {said:?}"))
+        (Some(_), None) => Remark::new(Pass, format!("event {name}, named by the path alone")),
+        (Some(row), Some(announced)) if !announced.eq_ignore_ascii_case(row.name) => {
+            Remark::new(Pass, format!("event {name}, announced as {announced:?}"))
         }
-        (Some(_), Some(_)) => Note::new(Pass, format!("event {name}")),
+        (Some(_), Some(_)) => Remark::new(Pass, format!("event {name}")),
     }
 }
 
-/// The event's name as the delivery itself gives it.
-fn said(places: &FieldLocators, headers: &HeaderMap, body: &[u8]) -> Option<String> {
+/// The event type that the delivery itself gives.
+fn announced_event(places: &FieldLocators, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(event::without_bom(body)).unwrap_or_default();
     places.at(Fact::EventType).iter().find_map(|place| match place {
         FieldLocator::Header(header) => headers.get(&header.name)?.to_str().ok().map(str::to_owned),
@@ -129,8 +139,12 @@ fn said(places: &FieldLocators, headers: &HeaderMap, body: &[u8]) -> Option<Stri
     })
 }
 
-/// The sender's clock against the receiver's, by the signed time and the event's own.
-fn times(detail: &Detail, source: &SourceConfig, headers: &HeaderMap) -> anyhow::Result<Vec<Note>> {
+/// The difference between the sender's clock and the receiver's, by the signed time and the event's own.
+fn times(
+    detail: &Detail,
+    source: &SourceConfig,
+    headers: &HeaderMap,
+) -> anyhow::Result<Vec<Remark>> {
     let entry = &detail.entry;
     let mut notes = Vec::new();
     let scheme = source.scheme(&entry.source)?.filter(|_| source.auth_kind().has_signature());
@@ -138,36 +152,37 @@ fn times(detail: &Detail, source: &SourceConfig, headers: &HeaderMap) -> anyhow:
     if let Some(signed) = signed {
         let off = entry.received_at - signed;
         let seconds = off.num_seconds();
-        notes.push(match off.abs() > NOTABLE {
-            true => Note::new(Warn, format!("signed {seconds} s before it was received: the clocks differ, or the way is slow")),
-            false => Note::new(Pass, format!("signed {seconds} s before it was received")),
+        notes.push(match off.abs() > NOTABLE_SKEW {
+            true => Remark::new(Warn, format!("signed {seconds} s before it was received: the clocks differ, or the way is slow")),
+            false => Remark::new(Pass, format!("signed {seconds} s before it was received")),
         });
     }
     if let Some(time) = entry.event_time {
         let age = entry.received_at - time;
-        notes.push(match age < -NOTABLE {
-            true => Note::new(
+        notes.push(match age < -NOTABLE_SKEW {
+            true => Remark::new(
                 Warn,
                 format!(
                     "happened {} s after it was received: one of the clocks is wrong",
                     -age.num_seconds()
                 ),
             ),
-            false => {
-                Note::new(Pass, format!("happened {} s before it was received", age.num_seconds()))
-            }
+            false => Remark::new(
+                Pass,
+                format!("happened {} s before it was received", age.num_seconds()),
+            ),
         });
     }
     Ok(notes)
 }
 
-fn fate(detail: &Detail) -> Note {
+fn handling(detail: &Detail) -> Remark {
     let entry = &detail.entry;
     let error = entry.last_error.as_deref().unwrap_or_default();
-    let (verdict, text): (Verdict, String) = match entry.state {
+    let (verdict, text): (CheckVerdict, String) = match entry.state {
         State::Done => (Pass, "handled".into()),
         State::Dead => (Fail, format!("given up: {error}")),
-        State::Unrouted => (Warn, "kept until a handler takes it and somebody replays it".into()),
+        State::Unrouted => (Warn, "stored until a handler is registered and it is replayed".into()),
         State::Ready if entry.attempts > 0 => {
             (Warn, format!("its handler failed and is tried again: {error}"))
         }
@@ -181,10 +196,10 @@ fn fate(detail: &Detail) -> Note {
         0 => String::new(),
         conflicts => format!("; {conflicts} resends with other bytes"),
     };
-    Note::new(verdict, text + &more)
+    Remark::new(verdict, text + &more)
 }
 
-/// The kept headers. Secrets are not among them.
+/// The stored headers. Secrets are not among them.
 fn headers(json: &str) -> HeaderMap {
     let pairs: Vec<(String, String)> = serde_json::from_str(json).unwrap_or_default();
     let parsed = pairs.iter().filter_map(|(name, value)| {

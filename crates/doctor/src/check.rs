@@ -1,99 +1,100 @@
-//! One check: what it asks, what it needs, and what it may find.
+//! A check of the doctor: its question, its preconditions, and its result.
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::need::Need;
-use super::probe::Probe;
+use super::precondition::Precondition;
+use super::probe::Prober;
 
-/// One row of the table.
-pub struct Check {
-    /// Its name; what stands before the dot is its group.
+/// One row of the table of checks.
+pub struct DoctorCheck {
+    /// The id; its group is the part before the dot.
     pub id: &'static str,
     /// The question that it answers.
     pub asks: &'static str,
-    /// What must be there for the question to make sense.
-    pub(super) needs: &'static [Need],
-    /// Why it matters; `{sender}` stands for the sender's name, `{otherwise}` for what it does with a failed delivery.
+    /// The preconditions of the question.
+    pub(super) needs: &'static [Precondition],
+    /// The consequence of a failure; `{sender}` stands for the sender's name, `{on_failure}` for its reaction to a
+    /// failed delivery.
     pub why: &'static str,
-    /// What mends it, unless the finding knows better.
+    /// The remedy, unless the result has a more specific one.
     pub remedy: &'static str,
-    pub(super) run: for<'p> fn(&'p Probe) -> BoxFuture<'p, Checked>,
+    pub(super) run: for<'p> fn(&'p Prober) -> BoxFuture<'p, CheckOutcome>,
 }
 
-impl Check {
-    /// The group that it stands in.
+impl DoctorCheck {
+    /// The group of the check.
     pub fn group(&self) -> &'static str {
         self.id.split_once('.').map_or(self.id, |(group, _)| group)
     }
 }
 
-/// What a check has found; the error is a finding, too, that ended the check early.
-pub(super) type Checked = Result<Finding, Finding>;
+/// The outcome of a check; an error is a result, too, that ended the check early.
+pub(super) type CheckOutcome = Result<CheckResult, CheckResult>;
 
-/// How a check ended; later ones are worse.
+/// The verdict of a check; later ones are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It could not be asked.
+pub enum CheckVerdict {
+    /// Skipped: a precondition is not met.
     Skip,
-    /// As it should be.
+    /// Passed.
     Pass,
-    /// It works, but.
+    /// A risk, although deliveries work.
     Warn,
-    /// Deliveries are lost, forged ones let in, or secrets shown.
+    /// Deliveries are lost, forged ones accepted, or secrets shown.
     Fail,
 }
 
-impl Verdict {
+impl CheckVerdict {
     /// The name in every output.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Verdict::Skip => "skip",
-            Verdict::Pass => "pass",
-            Verdict::Warn => "warn",
-            Verdict::Fail => "fail",
+            CheckVerdict::Skip => "skip",
+            CheckVerdict::Pass => "pass",
+            CheckVerdict::Warn => "warn",
+            CheckVerdict::Fail => "fail",
         }
     }
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How it ended.
-    pub verdict: Verdict,
-    /// What was seen.
+pub struct CheckResult {
+    /// The verdict.
+    pub verdict: CheckVerdict,
+    /// The observation.
     pub seen: String,
-    /// What mends just this.
+    /// The remedy for this result.
     pub remedy: Option<String>,
 }
 
-impl Finding {
+impl CheckResult {
     pub(super) fn pass(seen: impl Into<String>) -> Self {
-        Finding { verdict: Verdict::Pass, seen: seen.into(), remedy: None }
+        CheckResult { verdict: CheckVerdict::Pass, seen: seen.into(), remedy: None }
     }
 
     pub(super) fn warn(seen: impl Into<String>) -> Self {
-        Finding { verdict: Verdict::Warn, ..Finding::pass(seen) }
+        CheckResult { verdict: CheckVerdict::Warn, ..CheckResult::pass(seen) }
     }
 
     pub(super) fn fail(seen: impl Into<String>) -> Self {
-        Finding { verdict: Verdict::Fail, ..Finding::pass(seen) }
+        CheckResult { verdict: CheckVerdict::Fail, ..CheckResult::pass(seen) }
     }
 
     pub(super) fn skip(seen: impl Into<String>) -> Self {
-        Finding { verdict: Verdict::Skip, ..Finding::pass(seen) }
+        CheckResult { verdict: CheckVerdict::Skip, ..CheckResult::pass(seen) }
     }
 
-    /// The same with what mends it.
+    /// The result with a specific remedy.
     pub(super) fn mend(self, remedy: impl Into<String>) -> Self {
-        Finding { remedy: Some(remedy.into()), ..self }
+        CheckResult { remedy: Some(remedy.into()), ..self }
     }
 }
 
-impl From<anyhow::Error> for Finding {
-    /// What could not even be built is the doctor's own fault, and said as such.
+impl From<anyhow::Error> for CheckResult {
+    /// A request that could not be built is a fault of the doctor, so the check is skipped.
     fn from(error: anyhow::Error) -> Self {
-        Finding::skip(format!("could not be sent: {error:#}"))
+        CheckResult::skip(format!("could not be sent: {error:#}"))
     }
 }

@@ -1,4 +1,4 @@
-//! What the checks do, group by group.
+//! The checks, by group.
 
 pub(super) mod bodies;
 pub(super) mod duplicates;
@@ -14,30 +14,30 @@ use std::sync::Arc;
 
 use emitter::Proof;
 
-use super::answer::Seen;
-use super::check::{Checked, Finding};
-use super::probe::Probe;
+use super::check::{CheckOutcome, CheckResult};
+use super::probe::Prober;
+use super::probe_result::ProbeResult;
 
-/// Sends a delivery with a proof that must not be taken.
-async fn forged(probe: &Probe, proof: Proof, what: &str) -> Checked {
+/// Sends a delivery with a proof that must be refused.
+async fn forged(probe: &Prober, proof: Proof, what: &str) -> CheckOutcome {
     let message = probe.message(Arc::new(proof), &[])?;
     Ok(refused(&probe.send(&message).await, what))
 }
 
-/// A forgery must be refused with 401.
-fn refused(seen: &Seen, what: &str) -> Finding {
+/// Passes if a forgery is refused with 401.
+fn refused(seen: &ProbeResult, what: &str) -> CheckResult {
     match seen.status() {
-        Some(401) => Finding::pass("refused with 401"),
-        Some(403) => Finding::pass("refused with 403"),
-        Some(200..300) => Finding::fail(format!("{what} was let in: {}", seen.told())),
-        _ => Finding::fail(format!("{what} should be refused with 401; {}", seen.told())),
+        Some(401) => CheckResult::pass("refused with 401"),
+        Some(403) => CheckResult::pass("refused with 403"),
+        Some(200..300) => CheckResult::fail(format!("{what} was let in: {}", seen.summary())),
+        _ => CheckResult::fail(format!("{what} should be refused with 401; {}", seen.summary())),
     }
 }
 
-/// A genuine delivery must be accepted.
-fn accepted(seen: &Seen, what: &str) -> Result<(), Finding> {
+/// Fails unless a genuine delivery is accepted.
+fn accepted(seen: &ProbeResult, what: &str) -> Result<(), CheckResult> {
     match seen.is_accepted() {
         true => Ok(()),
-        false => Err(Finding::fail(format!("{what} was not accepted: {}", seen.told()))),
+        false => Err(CheckResult::fail(format!("{what} was not accepted: {}", seen.summary()))),
     }
 }

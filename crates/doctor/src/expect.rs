@@ -1,4 +1,4 @@
-//! The other end: watches the inbox beside a running receiver, and says what arrived and what is wrong with it.
+//! `doctor --expect`: watches the inbox beside a running receiver, and reports on the next delivery.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,38 +14,38 @@ use settings::Config;
 use text::inert;
 
 use super::args::DoctorArgs;
-use super::arrival::{Look, examine};
-use super::check::Verdict;
-use super::note::Note;
+use super::arrival::{Examination, examine};
+use super::check::CheckVerdict;
+use super::remark::Remark;
 
-/// How often the inbox is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+/// The time between two polls of the inbox.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a new delivery's handler is waited for.
-const HANDLING: Duration = Duration::from_secs(2);
+/// The longest wait for the handler of a new delivery.
+const HANDLING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What came of the wait.
-pub struct Expected {
-    /// What arrived.
+/// The report of `doctor --expect`.
+pub struct ExpectReport {
+    /// The delivery that arrived.
     pub(super) delivery: Option<Detail>,
-    /// What is to be said of it.
-    pub(super) notes: Vec<Note>,
-    /// How the model would fit it.
+    /// The remarks on it.
+    pub(super) notes: Vec<Remark>,
+    /// The changes that would make the model fit it.
     pub(super) diff: Option<String>,
-    /// What was refused, or known already, meanwhile.
+    /// The requests that were refused, or were duplicates, meanwhile.
     pub(super) refused: Vec<Rejection>,
 }
 
-/// Waits for the next delivery that is meant, or for the end of its time. What is refused meanwhile is told at once.
+/// Waits for the wanted delivery until the time is up. Requests that are refused meanwhile are printed at once.
 ///
 /// # Errors
-/// If there is no inbox, or it cannot be read, or the source or event is not known.
+/// If there is no inbox, or it cannot be read, or the source or event is unknown.
 pub async fn expect(
     args: &DoctorArgs,
     catalog: &Table,
     config: &Config,
     mut tell: impl FnMut(&str),
-) -> anyhow::Result<Expected> {
+) -> anyhow::Result<ExpectReport> {
     if let Some(name) = &args.source {
         ensure!(config.sources.contains_key(name), "there is no source `{name}`");
     }
@@ -55,49 +55,49 @@ pub async fn expect(
         "there is no inbox at {url}: start the receiver, and use its settings with --config"
     );
     let inbox = inbox::open(url, Options { queue: 16, exclusive: false })?;
-    let mut watch = Watch::begin(args, inbox).await?;
-    tell(&format!("waiting for {} in {url}; send it now", watch.meant()));
+    let mut watch = InboxWatcher::begin(args, inbox).await?;
+    tell(&format!("waiting for {} in {url}; send it now", watch.description()));
     let end = Instant::now() + args.within;
     let stop = tokio::signal::ctrl_c();
     tokio::pin!(stop);
     let found = loop {
-        if let Some(found) = watch.look(catalog, &mut tell).await? {
+        if let Some(found) = watch.poll(catalog, &mut tell).await? {
             break Some(found);
         }
-        let rest = end.saturating_duration_since(Instant::now()).min(LOOK);
-        if rest.is_zero() {
+        let pause = end.saturating_duration_since(Instant::now()).min(POLL_INTERVAL);
+        if pause.is_zero() {
             break None;
         }
         tokio::select! {
             _ = &mut stop => break None,
-            () = tokio::time::sleep(rest) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     };
     let refused = watch.refused;
     let Some((id, note)) = found else {
-        let notes = vec![nothing(&refused)];
-        return Ok(Expected { delivery: None, notes, diff: None, refused });
+        let notes = vec![nothing_arrived(&refused)];
+        return Ok(ExpectReport { delivery: None, notes, diff: None, refused });
     };
     let detail = handled(watch.inbox.as_ref(), id).await?;
     let source =
         config.sources.get(&detail.entry.source).context("its source is not configured")?;
-    let Look { mut notes, diff } = examine(&detail, source, catalog)?;
+    let Examination { mut notes, diff } = examine(&detail, source, catalog)?;
     notes.splice(0..0, note);
-    Ok(Expected { delivery: Some(detail), notes, diff, refused })
+    Ok(ExpectReport { delivery: Some(detail), notes, diff, refused })
 }
 
-fn nothing(refused: &[Rejection]) -> Note {
+fn nothing_arrived(refused: &[Rejection]) -> Remark {
     let text = match refused.len() {
         0 => {
-            "nothing arrived, and nothing was refused: the sender sends elsewhere, something before the receiver keeps it, or the receiver does not run; try `webhook-receiver doctor URL` from outside"
+            "nothing arrived, and nothing was refused: the sender sends elsewhere, a proxy stops it, or the receiver does not run; try `webhook-receiver doctor URL` from outside"
         }
         _ => "nothing arrived that was accepted; see what was refused",
     };
-    Note::new(Verdict::Fail, text)
+    Remark::new(CheckVerdict::Fail, text)
 }
 
-/// What was there before does not count.
-struct Watch<'a> {
+/// Watches for new entries; those that were there before do not count.
+struct InboxWatcher<'a> {
     args: &'a DoctorArgs,
     inbox: Arc<dyn Inbox>,
     last: DeliveryId,
@@ -105,15 +105,15 @@ struct Watch<'a> {
     refused: Vec<Rejection>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> InboxWatcher<'a> {
     async fn begin(args: &'a DoctorArgs, inbox: Arc<dyn Inbox>) -> anyhow::Result<Self> {
         let newest = inbox.list(Filter { limit: Some(1), ..Filter::default() }).await?;
         let seen = inbox.rejections().await?.into_iter().map(|seen| seen.request_id).collect();
         let last = newest.first().map_or(0, |entry| entry.id);
-        Ok(Watch { args, inbox, last, seen, refused: Vec::new() })
+        Ok(InboxWatcher { args, inbox, last, seen, refused: Vec::new() })
     }
 
-    fn meant(&self) -> String {
+    fn description(&self) -> String {
         let event = self.args.event.as_deref().unwrap_or("any event");
         match &self.args.source {
             Some(source) => format!("{event} of source {source}"),
@@ -121,19 +121,19 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The delivery that is meant, if it has come, or has come again.
-    async fn look(
+    /// The wanted delivery, if it has arrived or was sent again.
+    async fn poll(
         &mut self,
         catalog: &Table,
         tell: &mut impl FnMut(&str),
-    ) -> anyhow::Result<Option<(DeliveryId, Option<Note>)>> {
+    ) -> anyhow::Result<Option<(DeliveryId, Option<Remark>)>> {
         let filter =
             Filter { limit: Some(100), source: self.args.source.clone(), ..Filter::default() };
         let mut entries = self.inbox.list(filter).await?;
         entries.retain(|entry| entry.id > self.last && entry.state != State::Canary);
         for entry in entries.iter().rev() {
             self.last = self.last.max(entry.id);
-            if self.is_meant(entry, catalog) {
+            if self.is_wanted(entry, catalog) {
                 return Ok(Some((entry.id, None)));
             }
             tell(&format!("another event arrived: {} ({})", entry.event_type, entry.message_id));
@@ -147,17 +147,17 @@ impl<'a> Watch<'a> {
             }
             if let Some(id) = rejection.delivery
                 && let Some(detail) = self.inbox.show(id).await?
-                && self.is_meant(&detail.entry, catalog)
+                && self.is_wanted(&detail.entry, catalog)
             {
-                return Ok(Some((id, Some(again(&rejection, &detail)))));
+                return Ok(Some((id, Some(resend_remark(&rejection, &detail)))));
             }
-            tell(&shown(&rejection));
+            tell(&summary(&rejection));
             self.refused.push(rejection);
         }
         Ok(None)
     }
 
-    fn is_meant(&self, entry: &Entry, catalog: &Table) -> bool {
+    fn is_wanted(&self, entry: &Entry, catalog: &Table) -> bool {
         let Some(wanted) = &self.args.event else { return true };
         let is_alias = catalog.events().any(|row| {
             row.name == entry.event_type
@@ -167,21 +167,22 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn again(rejection: &Rejection, detail: &Detail) -> Note {
+fn resend_remark(rejection: &Rejection, detail: &Detail) -> Remark {
     let first = detail.entry.received_at.format("%Y-%m-%d %H:%M:%SZ");
     match &rejection.reason {
-        Some(reason) => {
-            Note::new(Verdict::Warn, format!("the message came before, on {first}: {reason}"))
-        }
-        None => Note::new(
-            Verdict::Pass,
+        Some(reason) => Remark::new(
+            CheckVerdict::Warn,
+            format!("the message came before, on {first}: {reason}"),
+        ),
+        None => Remark::new(
+            CheckVerdict::Pass,
             format!("a resend: the message came before, on {first}, and is not handled again"),
         ),
     }
 }
 
-/// A refused attempt in one line.
-fn shown(rejection: &Rejection) -> String {
+/// A refused request in one line.
+fn summary(rejection: &Rejection) -> String {
     let what = rejection.target.as_ref().or(rejection.source.as_ref()).cloned().unwrap_or_default();
     let why = [rejection.reason.as_deref(), rejection.findings.as_deref()];
     let why: Vec<_> = why.into_iter().flatten().collect();
@@ -189,25 +190,25 @@ fn shown(rejection: &Rejection) -> String {
     format!("{} {what}: {why} ({})", rejection.status, rejection.request_id)
 }
 
-/// The delivery, once its handler has ended or has had its time.
+/// The delivery, once its handler has ended or its time is up.
 async fn handled(inbox: &dyn Inbox, id: DeliveryId) -> anyhow::Result<Detail> {
     let start = Instant::now();
     loop {
         let detail = inbox.show(id).await?.context("the delivery is gone already")?;
-        if detail.entry.state.has_ended() || start.elapsed() > HANDLING {
+        if detail.entry.state.has_ended() || start.elapsed() > HANDLING_TIMEOUT {
             return Ok(detail);
         }
-        tokio::time::sleep(LOOK / 4).await;
+        tokio::time::sleep(POLL_INTERVAL / 4).await;
     }
 }
 
-impl Expected {
-    /// The worst that is to be said.
-    pub fn verdict(&self) -> Verdict {
-        self.notes.iter().map(|note| note.verdict).max().unwrap_or(Verdict::Pass)
+impl ExpectReport {
+    /// The worst verdict of all remarks.
+    pub fn verdict(&self) -> CheckVerdict {
+        self.notes.iter().map(|note| note.verdict).max().unwrap_or(CheckVerdict::Pass)
     }
 
-    /// As `--json` prints it.
+    /// The report as `--json` prints it.
     pub fn json(&self) -> Value {
         json!({
             "delivery": self.delivery.as_ref().map(|detail| &detail.entry),
@@ -218,7 +219,7 @@ impl Expected {
     }
 }
 
-impl fmt::Display for Expected {
+impl fmt::Display for ExpectReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for note in &self.notes {
             writeln!(f, "{:<5} {}", note.verdict.as_str(), inert(&note.text))?;
@@ -230,7 +231,7 @@ impl fmt::Display for Expected {
             writeln!(f, "\nrefused meanwhile:")?;
         }
         for rejection in &self.refused {
-            writeln!(f, "  {}", inert(&shown(rejection)))?;
+            writeln!(f, "  {}", inert(&summary(&rejection)))?;
         }
         Ok(())
     }

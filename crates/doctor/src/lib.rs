@@ -1,24 +1,24 @@
-//! Smoke-tests a live webhook configuration: sends marked probes the way that a sender's deliveries take, and says what is
-//! wrong with it, why that matters for this sender, and what mends it.
+//! Smoke test of a live webhook configuration: sends marked probes along the path of a sender's deliveries, and reports
+//! each fault with its consequence for this sender and its remedy.
 //!
-//! It sends with the emitter's messages and proofs, so what it finds holds for real deliveries.
+//! It sends with the emitter's messages and proofs, so its results hold for real deliveries.
 
-mod answer;
 mod args;
 mod arrival;
-mod card;
 mod check;
 mod checks;
 mod expect;
 mod keys;
 mod model;
-mod need;
-mod note;
+mod precondition;
 mod probe;
+mod probe_result;
+mod remark;
 mod report;
 mod retired;
 mod run;
 mod sender;
+mod setup_guide;
 mod table;
 mod target;
 mod tls;
@@ -26,28 +26,28 @@ mod tls;
 use contract::catalog::Table;
 use settings::Config;
 
-use target::Target;
+use target::ProbeTarget;
 
 pub use args::DoctorArgs;
-pub use card::{CardArgs, cards};
-pub use check::{Check, Finding, Verdict};
-pub use expect::{Expected, expect};
-pub use report::{Line, Report};
-pub use sender::Sender;
+pub use check::{CheckResult, CheckVerdict, DoctorCheck};
+pub use expect::{ExpectReport, expect};
+pub use report::{DoctorReport, ReportLine};
+pub use sender::SenderProfile;
+pub use setup_guide::{SetupGuideArgs, setup_guides};
 pub use table::CHECKS;
 
-/// The most requests that one run sends.
+/// The largest number of requests of one run.
 pub const BUDGET: usize = 200;
 
-/// Runs every check that applies and reports what each has found, in the order of the table.
+/// Runs every check that applies and reports the results in the order of the table.
 ///
 /// # Errors
-/// If the arguments name no target that can be spoken to: nothing is sent then.
+/// If the arguments name no valid target: nothing is sent then.
 pub async fn examine(
     args: &DoctorArgs,
     catalog: &Table,
     config: &Config,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<DoctorReport> {
     let checks = run::chosen(&args.only)?;
-    run::run(Target::new(args, catalog, config)?, &checks).await
+    run::run(ProbeTarget::new(args, catalog, config)?, &checks).await
 }

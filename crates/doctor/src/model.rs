@@ -1,4 +1,4 @@
-//! How a body fits its event's model, and the lines that would make the model fit.
+//! Comparison of a body with its event's model, and the changes that would make the model fit.
 
 use std::fmt::Write as _;
 
@@ -6,17 +6,17 @@ use contract::catalog::EventRow;
 use contract::event::{DecodeError, NetDateTime};
 use serde_json::{Map, Value};
 
-use super::check::Verdict::{Fail, Pass, Warn};
-use super::note::Note;
+use super::check::CheckVerdict::{Fail, Pass, Warn};
+use super::remark::Remark;
 
-/// What was found.
-pub(super) struct Fit {
-    pub(super) notes: Vec<Note>,
+/// The result of a comparison.
+pub(super) struct ModelFit {
+    pub(super) notes: Vec<Remark>,
     pub(super) diff: Option<String>,
 }
 
-pub(super) fn fit(row: &EventRow, body: &[u8], payload: &Value) -> Fit {
-    let model = Model::of(row);
+pub(super) fn fit(row: &EventRow, body: &[u8], payload: &Value) -> ModelFit {
+    let model = ModelSchema::of(row);
     let mut notes = Vec::new();
     let mut lines = String::new();
     match (row.check)(body) {
@@ -25,21 +25,23 @@ pub(super) fn fit(row: &EventRow, body: &[u8], payload: &Value) -> Fit {
                 model.add(&mut lines, name, value);
             }
             notes.push(match unknown.len() {
-                0 => Note::new(Pass, "the body is its model"),
-                _ => Note::new(Warn, format!("the model does not know {}", names(unknown.keys()))),
+                0 => Remark::new(Pass, "the body is its model"),
+                _ => {
+                    Remark::new(Warn, format!("the model does not know {}", names(unknown.keys())))
+                }
             });
         }
         Err(error) => {
             model.change(&mut lines, &error, payload);
-            notes.push(Note::new(Fail, format!("the body is not its model: {error}")));
+            notes.push(Remark::new(Fail, format!("the body is not its model: {error}")));
         }
     }
     let absent: Vec<&String> = model.fields.keys().filter(|name| !has(payload, name)).collect();
     if !absent.is_empty() {
-        notes.push(Note::new(Pass, format!("not in the body: {}", names(absent.into_iter()))));
+        notes.push(Remark::new(Pass, format!("not in the body: {}", names(absent.into_iter()))));
     }
     let diff = (!lines.is_empty()).then(|| format!(" pub struct {} {{\n{lines} }}\n", model.name));
-    Fit { notes, diff }
+    ModelFit { notes, diff }
 }
 
 fn names<'n>(names: impl Iterator<Item = &'n String>) -> String {
@@ -55,20 +57,20 @@ fn has(object: &Value, name: &str) -> bool {
     member(object, name).is_some()
 }
 
-/// The model as the API document has it, and its sample.
-struct Model {
+/// The schema of the model in the OpenAPI document, and its sample.
+struct ModelSchema {
     name: String,
     fields: Map<String, Value>,
     required: Vec<String>,
     sample: Value,
 }
 
-impl Model {
+impl ModelSchema {
     fn of(row: &EventRow) -> Self {
         let (name, schema) = (row.schema)();
         let mut schema = serde_json::to_value(schema).unwrap_or_default();
         let required = schema["required"].as_array().into_iter().flatten();
-        Model {
+        ModelSchema {
             name,
             required: required.filter_map(|name| Some(name.as_str()?.to_owned())).collect(),
             fields: schema["properties"].as_object_mut().map(std::mem::take).unwrap_or_default(),
@@ -76,7 +78,7 @@ impl Model {
         }
     }
 
-    /// A line for a field that the model lacks.
+    /// Writes a line for a field that the model lacks.
     fn add(&self, lines: &mut String, name: &str, value: &Value) {
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "+    /// …");
@@ -84,7 +86,7 @@ impl Model {
         let _ = writeln!(lines, "+    pub {}: Option<{}>,", snake(name), kind(name, value));
     }
 
-    /// The lines for a field that is another one now, or is not there any more.
+    /// Writes the lines for a field that has changed or is missing.
     fn change(&self, lines: &mut String, error: &DecodeError, payload: &Value) {
         let missing =
             error.message.strip_prefix("missing field `").map(|rest| rest.split('`').next());
@@ -101,7 +103,7 @@ impl Model {
             false => format!("Option<{was}>"),
         };
         let new = member(payload, known).map_or(was, |value| kind(known, value));
-        // A sender that has changed a field once may leave it out, too.
+        // A sender that has changed a field once may also omit it.
         let _ = writeln!(lines, "-    pub {}: {old},", snake(known));
         let _ = writeln!(lines, "+    pub {}: Option<{new}>,", snake(known));
     }
@@ -116,7 +118,7 @@ impl Model {
     }
 }
 
-/// `OrderDateUTC` as a field's name: `order_date_utc`.
+/// The Rust field name of a member: `OrderDateUTC` becomes `order_date_utc`.
 fn snake(name: &str) -> String {
     let mut snake = String::new();
     let mut before = '_';
@@ -142,7 +144,7 @@ fn pascal(snake: &str) -> String {
     snake.split('_').map(word).collect()
 }
 
-/// The type that takes such a value, by the rules of the README.
+/// The Rust type for a value, by the rules of the README.
 fn kind(name: &str, value: &Value) -> String {
     let is_id = name.to_ascii_lowercase().ends_with("id") || name.ends_with("Number");
     match value {
@@ -179,7 +181,7 @@ mod tests {
         Ok(())
     }
 
-    fn fitted(body: &Value) -> Fit {
+    fn fitted(body: &Value) -> ModelFit {
         let table = Catalog::new().on(placed).table().unwrap();
         let row = table.event(contract::event::Dialect::DirectScale, 1, "OrderEvent").unwrap();
         fit(row, body.to_string().as_bytes(), body)

@@ -1,4 +1,4 @@
-//! Sends what the checks ask for, counts it, and remembers what several of them need.
+//! The prober: sends and counts the requests of the checks, and caches results that several of them need.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 use client;
 use contract::canary::CANARY;
-use emitter::hooks::Said;
+use emitter::hooks::HookRequest;
 use emitter::{Message, Proof, fresh_id, put};
 use http::header::{HeaderName, HeaderValue};
 use inbox::{self, Inbox, Options};
@@ -19,39 +19,39 @@ use text::field::retry_after;
 use tokio::sync::OnceCell;
 
 use super::BUDGET;
-use super::answer::{Answer, Seen};
-use super::target::Target;
+use super::probe_result::{ProbeResponse, ProbeResult};
+use super::target::ProbeTarget;
 use super::tls::Tls;
 
-/// As much of an answer as is read.
-const ANSWER_LIMIT: usize = 256 * 1024;
+/// The part of a response body that is read.
+const BODY_LIMIT: usize = 256 * 1024;
 
-/// No answer is waited for longer than that, however patient the sender is.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest request timeout, even for a sender with a longer one.
+const MAX_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A rate limit that asks for no more than this is waited for.
-const LONGEST_REST: Duration = Duration::from_secs(2);
+/// The longest `Retry-After` of a 429 that is waited for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// How often, and after how long each time, the inbox is looked at for a reason: the receiver writes it a moment later.
-const LOOKS: usize = 30;
-const LOOK: Duration = Duration::from_millis(50);
+/// The number of polls of the inbox for a reason, and the time between them: the receiver writes it a moment later.
+const REASON_POLLS: usize = 30;
+const REASON_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The requests of one run.
-pub(super) struct Probe {
-    pub(super) target: Target,
+/// The requests of one run, and their cached results.
+pub(super) struct Prober {
+    pub(super) target: ProbeTarget,
     client: Client,
     sent: AtomicUsize,
     addresses: OnceCell<Result<Vec<SocketAddr>, String>>,
     tls: OnceCell<Result<Tls, String>>,
-    baseline: OnceCell<Seen>,
-    unproven_call: OnceCell<Seen>,
+    baseline: OnceCell<ProbeResult>,
+    unproven_call: OnceCell<ProbeResult>,
     inbox: OnceCell<Option<Arc<dyn Inbox>>>,
 }
 
-impl Probe {
-    pub(super) fn new(target: Target) -> anyhow::Result<Self> {
+impl Prober {
+    pub(super) fn new(target: ProbeTarget) -> anyhow::Result<Self> {
         let client = new_client(&target)?;
-        Ok(Probe {
+        Ok(Prober {
             target,
             client,
             sent: AtomicUsize::new(0),
@@ -63,12 +63,12 @@ impl Probe {
         })
     }
 
-    /// How many requests were sent so far.
+    /// The number of requests sent so far.
     pub(super) fn sent(&self) -> usize {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Where the host is, or why nobody knows.
+    /// The addresses of the host, or the error of the lookup.
     pub(super) async fn addresses(&self) -> &Result<Vec<SocketAddr>, String> {
         let look_up = async || {
             let port = self.target.url.port_or_known_default().unwrap_or(443);
@@ -80,17 +80,17 @@ impl Probe {
         self.addresses.get_or_init(look_up).await
     }
 
-    /// What the host shows of its TLS.
+    /// The host's certificate and TLS versions.
     pub(super) async fn tls(&self) -> &Result<Tls, String> {
         let look = async || match self.addresses().await {
-            Ok(addresses) => Tls::look(&self.target, addresses).await,
+            Ok(addresses) => Tls::probe(&self.target, addresses).await,
             Err(error) => Err(error.clone()),
         };
         self.tls.get_or_init(look).await
     }
 
-    /// What became of the first request.
-    pub(super) async fn baseline(&self) -> &Seen {
+    /// The result of the first request.
+    pub(super) async fn baseline(&self) -> &ProbeResult {
         let send = async || match self.plainest() {
             Ok(message) => self.send(&message).await,
             Err(error) => failed(format!("{error:#}")),
@@ -98,7 +98,7 @@ impl Probe {
         self.baseline.get_or_init(send).await
     }
 
-    /// A genuine delivery, or one that proves nothing if no other may be sent.
+    /// A genuine delivery, or one without proof if a genuine one may not be sent.
     pub(super) fn plainest(&self) -> anyhow::Result<Message> {
         match self.target.may_deliver {
             true => self.genuine(&[]),
@@ -106,22 +106,22 @@ impl Probe {
         }
     }
 
-    /// Whether more deliveries may be sent: the first was accepted, and taken for what it is.
+    /// True if more deliveries may be sent: the first was accepted, and recognised as a probe.
     pub(super) async fn is_safe(&self) -> bool {
         let first = self.baseline().await;
         first.is_accepted() && (self.target.is_foreign || first.echo().is_some())
     }
 
-    /// What became of a call of a hook that proves nothing.
-    pub(super) async fn unproven_call(&self) -> &Seen {
+    /// The result of a hook call without proof.
+    pub(super) async fn unproven_call(&self) -> &ProbeResult {
         let send = async || match self.call(&Proof::default(), CANARY, !self.target.is_foreign) {
-            Ok(request) => self.shoot(request).await,
+            Ok(request) => self.send_request(request).await,
             Err(error) => failed(format!("{error:#}")),
         };
         self.unproven_call.get_or_init(send).await
     }
 
-    /// A call that is marked as a probe, to the canary's own URL. The token opens nothing.
+    /// A hook call that is marked as a probe, to the canary's own URL. Its token is invalid for the vendor.
     pub(super) fn call(
         &self,
         proof: &Proof,
@@ -129,9 +129,9 @@ impl Probe {
         has_token: bool,
     ) -> anyhow::Result<Request> {
         let token = has_token.then(|| SecretString::from(CANARY));
-        let said = Said { hook, token: token.as_ref(), user: None };
+        let request = HookRequest { hook, token: token.as_ref(), user: None };
         let body = put("{}", &[CANARY], &format!("\"{CANARY}\""))?.into();
-        said.request(self.target.hook_url(CANARY)?, proof, &body)
+        request.request(self.target.hook_url(CANARY)?, proof, &body)
     }
 
     /// A genuine delivery with these fields in its body: names, and values as JSON.
@@ -148,7 +148,7 @@ impl Probe {
         self.drafted(proof, self.body(fields)?, &self.target.places, &self.target.url)
     }
 
-    /// The body of a delivery that does not say yet what it is, marked as a probe's unless its effects are wanted.
+    /// The body of a delivery before its facts are set, marked as a probe unless its effects are allowed.
     pub(super) fn body(&self, fields: &[(&str, &str)]) -> anyhow::Result<String> {
         let marked = match self.target.is_foreign {
             true => self.target.example.to_owned(),
@@ -157,7 +157,7 @@ impl Probe {
         fields.iter().try_fold(marked, |body, (name, value)| put(&body, &[name], value))
     }
 
-    /// A message of the body and the facts that the receiver needs.
+    /// A message with this body and the facts that the receiver needs.
     pub(super) fn drafted(
         &self,
         proof: Arc<Proof>,
@@ -171,22 +171,22 @@ impl Probe {
         let now = contract::time::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let usual = |message: &Message, fact| !message.has_in_body(fact);
         if let Some(id) = &self.target.client_id {
-            message.say(Fact::ClientId, id)?;
+            message.set_fact(Fact::ClientId, id)?;
         } else if usual(&message, Fact::ClientId) {
-            message.say(Fact::ClientId, "doctor")?;
+            message.set_fact(Fact::ClientId, "doctor")?;
         }
-        message.say(Fact::MessageId, &format!("doctor-{}", fresh_id()))?;
-        message.say(Fact::EventType, event)?;
+        message.set_fact(Fact::MessageId, &format!("doctor-{}", fresh_id()))?;
+        message.set_fact(Fact::EventType, event)?;
         for (fact, text) in [(Fact::EventTime, now.as_str()), (Fact::SpecVersion, "1.0")] {
             if usual(&message, fact) {
-                message.say(fact, text)?;
+                message.set_fact(fact, text)?;
             }
         }
         Ok(message)
     }
 
-    /// Why the receiver refused it, by its own word, if its inbox is on this machine.
-    pub(super) async fn reason(&self, seen: &Seen) -> Option<String> {
+    /// The receiver's reason for a refusal, from its rejection log, if its inbox is on this machine.
+    pub(super) async fn reason(&self, seen: &ProbeResult) -> Option<String> {
         let (id, url) = (seen.request_id()?, self.target.inbox.clone()?);
         let open = || async move {
             let open = move || match inbox::exists(&url) {
@@ -196,62 +196,62 @@ impl Probe {
             tokio::task::spawn_blocking(open).await.ok().flatten()
         };
         let inbox = self.inbox.get_or_init(open).await.as_ref()?;
-        for _ in 0..LOOKS {
+        for _ in 0..REASON_POLLS {
             let seen = inbox.rejections().await.ok()?;
             if let Some(found) = seen.into_iter().find(|seen| seen.request_id == id) {
                 let findings = found.findings.map(|findings| format!("; {findings}"));
                 return found.reason.map(|reason| reason + &findings.unwrap_or_default());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(REASON_POLL_INTERVAL).await;
         }
         None
     }
 
     /// Sends the message as its sender would.
-    pub(super) async fn send(&self, message: &Message) -> Seen {
+    pub(super) async fn send(&self, message: &Message) -> ProbeResult {
         match message.request() {
-            Ok(request) => self.shoot(request).await,
+            Ok(request) => self.send_request(request).await,
             Err(error) => failed(format!("{error:#}")),
         }
     }
 
-    /// Sends a request; what a rate limit asks for is waited for once.
-    pub(super) async fn shoot(&self, request: Request) -> Seen {
-        let again = request.try_clone();
+    /// Sends a request; after a 429, waits for the `Retry-After` and sends it once more.
+    pub(super) async fn send_request(&self, request: Request) -> ProbeResult {
+        let retry = request.try_clone();
         let seen = self.execute(&self.client, request).await;
         let answer = seen.result.as_ref().ok();
-        let rest = answer.and_then(|answer| retry_after(&answer.headers, seen.at));
-        match (seen.status(), rest, again) {
-            (Some(429), Some(rest), Some(again)) if rest <= LONGEST_REST => {
-                tokio::time::sleep(rest).await;
-                self.execute(&self.client, again).await
+        let delay = answer.and_then(|answer| retry_after(&answer.headers, seen.at));
+        match (seen.status(), delay, retry) {
+            (Some(429), Some(delay), Some(retry)) if delay <= MAX_RETRY_AFTER => {
+                tokio::time::sleep(delay).await;
+                self.execute(&self.client, retry).await
             }
             _ => seen,
         }
     }
 
     /// As [`send`](Self::send), over a connection of its own.
-    pub(super) async fn send_first(&self, message: &Message) -> Seen {
+    pub(super) async fn send_first(&self, message: &Message) -> ProbeResult {
         match (new_client(&self.target), message.request()) {
             (Ok(client), Ok(request)) => self.execute(&client, request).await,
             (Err(error), _) | (_, Err(error)) => failed(format!("{error:#}")),
         }
     }
 
-    async fn execute(&self, client: &Client, request: Request) -> Seen {
+    async fn execute(&self, client: &Client, request: Request) -> ProbeResult {
         if self.sent.fetch_add(1, Ordering::Relaxed) >= BUDGET {
             self.sent.fetch_sub(1, Ordering::Relaxed);
             return failed(format!("not sent: {BUDGET} requests are enough"));
         }
         let start = Instant::now();
         let result = read(client, request).await.map_err(|error| client::cause(&error));
-        Seen { result, took: start.elapsed(), at: contract::time::now() }
+        ProbeResult { result, took: start.elapsed(), at: contract::time::now() }
     }
 }
 
-/// A request that could not be made.
-fn failed(cause: String) -> Seen {
-    Seen { result: Err(cause), took: Duration::ZERO, at: contract::time::now() }
+/// The result of a request that could not be made.
+fn failed(cause: String) -> ProbeResult {
+    ProbeResult { result: Err(cause), took: Duration::ZERO, at: contract::time::now() }
 }
 
 /// The request with another value of one header.
@@ -261,21 +261,21 @@ pub(super) fn replaced(mut request: Request, name: &str, value: &str) -> anyhow:
     Ok(request)
 }
 
-fn new_client(target: &Target) -> anyhow::Result<Client> {
+fn new_client(target: &ProbeTarget) -> anyhow::Result<Client> {
     let https = target.url.scheme() == "https";
-    let timeout = target.sender.limit().min(PATIENCE);
+    let timeout = target.sender.limit().min(MAX_TIMEOUT);
     client::with_roots(https, Some(timeout), &target.roots)
 }
 
-async fn read(client: &Client, request: Request) -> reqwest::Result<Answer> {
+async fn read(client: &Client, request: Request) -> reqwest::Result<ProbeResponse> {
     let mut response = client::execute(client, request).await?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
-        if body.len() >= ANSWER_LIMIT {
+        if body.len() >= BODY_LIMIT {
             break;
         }
     }
-    Ok(Answer { status, headers, body })
+    Ok(ProbeResponse { status, headers, body })
 }

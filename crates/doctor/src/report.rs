@@ -1,4 +1,4 @@
-//! What a run has found: a table for people, JSON for scripts, JUnit XML for build servers.
+//! The report of a run: a table for people, JSON for scripts, JUnit XML for build servers.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -8,64 +8,64 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use serde_json::{Value, json};
 use text::inert_lines;
 
-use super::check::{Check, Finding, Verdict};
-use super::sender::Sender;
+use super::check::{CheckResult, CheckVerdict, DoctorCheck};
+use super::sender::SenderProfile;
 
-/// One check and what it has found.
-pub struct Line {
+/// One check with its result.
+pub struct ReportLine {
     /// The check.
-    pub check: &'static Check,
-    /// What it has found.
-    pub finding: Finding,
-    /// How long it took.
+    pub check: &'static DoctorCheck,
+    /// The result.
+    pub finding: CheckResult,
+    /// The duration.
     pub took: Duration,
 }
 
-/// The result of a run.
-pub struct Report {
+/// The report of a run.
+pub struct DoctorReport {
     /// The URL as it was given.
     pub url: String,
     /// The configured source, if there is one.
     pub source: Option<String>,
-    /// Who would send.
-    pub sender: &'static Sender,
-    /// How many requests were sent.
+    /// The profile of the sender.
+    pub sender: &'static SenderProfile,
+    /// The number of requests sent.
     pub requests: usize,
-    /// How long all of it took.
+    /// The duration of the run.
     pub took: Duration,
     /// One line for each check, in the order of the table.
-    pub lines: Vec<Line>,
+    pub lines: Vec<ReportLine>,
 }
 
-impl Line {
-    /// Why it matters, unless all is well.
-    pub fn why(&self, sender: &Sender) -> Option<String> {
-        let is_told = self.finding.verdict >= Verdict::Warn;
+impl ReportLine {
+    /// The consequence, for a warning or a failure.
+    pub fn why(&self, sender: &SenderProfile) -> Option<String> {
+        let is_told = self.finding.verdict >= CheckVerdict::Warn;
         let why = self.check.why.replace("{sender}", sender.name);
-        is_told.then(|| why.replace("{otherwise}", sender.otherwise))
+        is_told.then(|| why.replace("{on_failure}", sender.on_failure))
     }
 
-    /// What mends it, unless all is well.
+    /// The remedy, for a warning or a failure.
     pub fn remedy(&self) -> Option<&str> {
-        let is_told = self.finding.verdict >= Verdict::Warn;
+        let is_told = self.finding.verdict >= CheckVerdict::Warn;
         is_told.then(|| self.finding.remedy.as_deref().unwrap_or(self.check.remedy))
     }
 }
 
-impl Report {
-    /// The worst of all verdicts; that a check was skipped is none.
-    pub fn verdict(&self) -> Verdict {
+impl DoctorReport {
+    /// The worst of all verdicts; a skipped check counts as passed.
+    pub fn verdict(&self) -> CheckVerdict {
         let verdicts = self.lines.iter().map(|line| line.finding.verdict);
-        verdicts.max().unwrap_or(Verdict::Pass).max(Verdict::Pass)
+        verdicts.max().unwrap_or(CheckVerdict::Pass).max(CheckVerdict::Pass)
     }
 
-    fn count(&self, verdict: Verdict) -> usize {
+    fn count(&self, verdict: CheckVerdict) -> usize {
         self.lines.iter().filter(|line| line.finding.verdict == verdict).count()
     }
 
     /// The report as `--json` prints it.
     pub fn json(&self) -> Value {
-        let line = |line: &Line| {
+        let line = |line: &ReportLine| {
             json!({
                 "id": line.check.id,
                 "group": line.check.group(),
@@ -92,8 +92,8 @@ impl Report {
         let mut xml = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"webhook-receiver doctor\" tests=\"{}\" failures=\"{}\" skipped=\"{}\" time=\"{:.3}\">\n",
             self.lines.len(),
-            self.count(Verdict::Fail),
-            self.count(Verdict::Skip),
+            self.count(CheckVerdict::Fail),
+            self.count(CheckVerdict::Skip),
             self.took.as_secs_f64()
         );
         for line in &self.lines {
@@ -102,10 +102,10 @@ impl Report {
             let more = [line.why(self.sender), line.remedy().map(str::to_owned)];
             let more = escaped(&more.into_iter().flatten().collect::<Vec<_>>().join("\n"));
             let inside = match line.finding.verdict {
-                Verdict::Pass => String::new(),
-                Verdict::Skip => format!("<skipped message=\"{seen}\"/>"),
-                Verdict::Warn => format!("<system-out>{seen}\n{more}</system-out>"),
-                Verdict::Fail => format!("<failure message=\"{seen}\">{more}</failure>"),
+                CheckVerdict::Pass => String::new(),
+                CheckVerdict::Skip => format!("<skipped message=\"{seen}\"/>"),
+                CheckVerdict::Warn => format!("<system-out>{seen}\n{more}</system-out>"),
+                CheckVerdict::Fail => format!("<failure message=\"{seen}\">{more}</failure>"),
             };
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -135,13 +135,13 @@ impl Report {
             table.add_row([
                 cell,
                 Cell::new(line.check.id),
-                Cell::new(inert_lines(&self.told(line))),
+                Cell::new(inert_lines(&self.cell_text(line))),
             ]);
         }
         format!("{table}\n\n{self}")
     }
 
-    fn told(&self, line: &Line) -> String {
+    fn cell_text(&self, line: &ReportLine) -> String {
         let mut text = line.finding.seen.clone();
         for (what, more) in
             [("why", line.why(self.sender)), ("fix", line.remedy().map(str::to_owned))]
@@ -154,28 +154,28 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for DoctorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |verdict| self.count(verdict);
         write!(
             f,
             "{} failed, {} warnings, {} passed, {} skipped; {} requests in {:.1} s",
-            count(Verdict::Fail),
-            count(Verdict::Warn),
-            count(Verdict::Pass),
-            count(Verdict::Skip),
+            count(CheckVerdict::Fail),
+            count(CheckVerdict::Warn),
+            count(CheckVerdict::Pass),
+            count(CheckVerdict::Skip),
             self.requests,
             self.took.as_secs_f64()
         )
     }
 }
 
-fn colour(verdict: Verdict) -> Color {
+fn colour(verdict: CheckVerdict) -> Color {
     match verdict {
-        Verdict::Pass => Color::Green,
-        Verdict::Warn => Color::Yellow,
-        Verdict::Fail => Color::Red,
-        Verdict::Skip => Color::DarkGrey,
+        CheckVerdict::Pass => Color::Green,
+        CheckVerdict::Warn => Color::Yellow,
+        CheckVerdict::Fail => Color::Red,
+        CheckVerdict::Skip => Color::DarkGrey,
     }
 }
 

@@ -1,9 +1,10 @@
-//! Asks a host whether it still speaks a version of TLS that RFC 8996 has retired.
+//! Probe for versions of TLS that RFC 8996 has retired.
 //!
-//! rustls speaks none of them, so the first message is made by hand and nothing but the answer's beginning is read. Its
-//! bytes are those of a record (RFC 2246 and RFC 4346, section 6.2.1) that holds a ClientHello (section 7.4.1.2 in both)
-//! with the extensions of RFC 6066 (section 3, server name) and RFC 8422 (section 5.1, curves). What a host answers to
-//! a version that it does not speak is in RFC 5246, appendix E.1: an alert, and no ServerHello of that version.
+//! rustls supports none of them, so the first message is made by hand and only the beginning of the answer is read. Its
+//! bytes are those of a record (RFC 2246 and RFC 4346, section 6.2.1) that holds a ClientHello (section 7.4.1.2 in
+//! both) with the extensions of RFC 6066 (section 3, server name) and RFC 8422 (section 5.1, curves). The answer of a
+//! host to a version that it does not support is in RFC 5246, appendix E.1: an alert, and no ServerHello of that
+//! version.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,34 +12,34 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How long the host may take to answer.
+/// The longest wait for the host's answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A version of TLS, by its name and its bytes.
+/// A version of TLS: its name and its bytes.
 pub(super) struct Version {
     pub(super) name: &'static str,
     bytes: [u8; 2],
 }
 
-/// The retired versions that servers can still be found to speak.
+/// The retired versions that servers may still support.
 pub(super) const RETIRED: [Version; 2] =
     [Version { name: "TLS 1.0", bytes: [3, 1] }, Version { name: "TLS 1.1", bytes: [3, 2] }];
 
-/// A record of the handshake.
+/// The record type of the handshake.
 const HANDSHAKE: u8 = 22;
 
 /// The first message of each side.
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 
-/// What every server of that time has one of: AES and 3DES, the keys agreed on by curves, by a group or by RSA.
+/// Cipher suites of which every server of that time supports one: AES and 3DES, with ECDHE, DHE or RSA key exchange.
 const SUITES: [u16; 9] = [0xc009, 0xc00a, 0xc013, 0xc014, 0x0033, 0x0039, 0x002f, 0x0035, 0x000a];
 
-/// The extensions of the curves x25519, P-256 and P-384, and of points that are not compressed.
+/// The extensions of the curves x25519, P-256 and P-384, and of uncompressed points.
 const CURVES: &[u8] = &[0, 10, 0, 8, 0, 6, 0, 29, 0, 23, 0, 24, 0, 11, 0, 2, 1, 0];
 
 impl Version {
-    /// Whether the host agrees to speak it.
+    /// True if the host agrees to this version.
     pub(super) async fn is_spoken(&self, host: &str, addresses: &[SocketAddr]) -> bool {
         let answer = tokio::time::timeout(PATIENCE, answer(self.hello(host), addresses)).await;
         match answer {
@@ -60,13 +61,13 @@ impl Version {
         [&[HANDSHAKE, 3, 1][..], &counted::<2>(&message)].concat()
     }
 
-    /// Whether the answer is a ServerHello of this version: behind the record's five bytes and the message's four.
+    /// True if the answer is a ServerHello of this version: behind the record's five bytes and the message's four.
     fn is_agreed(&self, answer: &[u8; 11]) -> bool {
         answer[0] == HANDSHAKE && answer[5] == SERVER_HELLO && answer[9..] == self.bytes
     }
 }
 
-/// The beginning of what the host says; an alert is shorter.
+/// The beginning of the host's answer; an alert is shorter.
 async fn answer(hello: Vec<u8>, addresses: &[SocketAddr]) -> std::io::Result<[u8; 11]> {
     let mut stream = TcpStream::connect(addresses).await?;
     stream.write_all(&hello).await?;
@@ -78,7 +79,7 @@ async fn answer(hello: Vec<u8>, addresses: &[SocketAddr]) -> std::io::Result<[u8
     Ok(answer)
 }
 
-/// The extension that names the host; an address is not named.
+/// The server name extension; none for an address.
 fn server_name(host: &str) -> Vec<u8> {
     if host.parse::<std::net::IpAddr>().is_ok() {
         return Vec::new();
@@ -87,7 +88,7 @@ fn server_name(host: &str) -> Vec<u8> {
     [&[0, 0][..], &counted::<2>(&counted::<2>(&name))].concat()
 }
 
-/// The bytes behind their number, which has `N` bytes.
+/// The bytes behind their length, which has `N` bytes.
 fn counted<const N: usize>(bytes: &[u8]) -> Vec<u8> {
     let length = bytes.len().to_be_bytes();
     [&length[length.len() - N..], bytes].concat()

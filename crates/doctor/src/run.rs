@@ -1,4 +1,4 @@
-//! Runs the checks: first what the others rest on, then what is timed alone, then the rest side by side.
+//! The run: first the request that the others depend on, then the timed checks alone, then the others concurrently.
 
 use std::io::{IsTerminal, stderr};
 use std::time::Instant;
@@ -6,38 +6,41 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::check::{Check, Finding};
-use super::probe::Probe;
-use super::report::{Line, Report};
+use super::check::{CheckResult, DoctorCheck};
+use super::probe::Prober;
+use super::report::{DoctorReport, ReportLine};
 use super::table::CHECKS;
-use super::target::Target;
+use super::target::ProbeTarget;
 
-/// How many checks run side by side.
+/// The number of concurrent checks.
 const SIDE_BY_SIDE: usize = 8;
 
-/// The group whose checks must have the receiver for themselves.
+/// The group of checks that run alone.
 const TIMED: &str = "time";
 
 /// The checks and groups of these names, or all if none is named.
-pub(super) fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static Check>> {
-    let is = |check: &Check, name: &String| check.id == name || check.group() == name;
+pub(super) fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static DoctorCheck>> {
+    let is = |check: &DoctorCheck, name: &String| check.id == name || check.group() == name;
     if let Some(unknown) = only.iter().find(|name| !CHECKS.iter().any(|check| is(check, name))) {
-        let mut groups: Vec<_> = CHECKS.iter().map(Check::group).collect();
+        let mut groups: Vec<_> = CHECKS.iter().map(DoctorCheck::group).collect();
         groups.dedup();
         anyhow::bail!(
             "--only: there is no check or group `{unknown}`; groups: {}",
             groups.join(", ")
         );
     }
-    let wanted = |check: &&Check| only.is_empty() || only.iter().any(|name| is(check, name));
+    let wanted = |check: &&DoctorCheck| only.is_empty() || only.iter().any(|name| is(check, name));
     Ok(CHECKS.iter().filter(wanted).collect())
 }
 
-pub(super) async fn run(target: Target, checks: &[&'static Check]) -> anyhow::Result<Report> {
+pub(super) async fn run(
+    target: ProbeTarget,
+    checks: &[&'static DoctorCheck],
+) -> anyhow::Result<DoctorReport> {
     let start = Instant::now();
-    let probe = Probe::new(target)?;
+    let probe = Prober::new(target)?;
     let bar = progress(checks.len());
-    // The first request decides what else makes sense.
+    // The first request decides which checks make sense.
     probe.baseline().await;
     let numbered = checks.iter().copied().enumerate();
     let (timed, others): (Vec<_>, Vec<_>) = numbered.partition(|(_, check)| check.group() == TIMED);
@@ -54,7 +57,7 @@ pub(super) async fn run(target: Target, checks: &[&'static Check]) -> anyhow::Re
     }
     bar.finish_and_clear();
     lines.sort_by_key(|(number, _)| *number);
-    Ok(Report {
+    Ok(DoctorReport {
         url: probe.target.template.clone(),
         source: probe.target.source.clone(),
         sender: probe.target.sender,
@@ -64,18 +67,18 @@ pub(super) async fn run(target: Target, checks: &[&'static Check]) -> anyhow::Re
     })
 }
 
-async fn one(probe: &Probe, check: &'static Check) -> Line {
+async fn one(probe: &Prober, check: &'static DoctorCheck) -> ReportLine {
     let start = Instant::now();
-    let finding = match lacking(probe, check).await {
-        Some(why) => Finding::skip(why),
+    let finding = match unmet(probe, check).await {
+        Some(why) => CheckResult::skip(why),
         None => (check.run)(probe).await.unwrap_or_else(|early| early),
     };
-    Line { check, finding, took: start.elapsed() }
+    ReportLine { check, finding, took: start.elapsed() }
 }
 
-async fn lacking(probe: &Probe, check: &Check) -> Option<&'static str> {
+async fn unmet(probe: &Prober, check: &DoctorCheck) -> Option<&'static str> {
     for need in check.needs {
-        if let Some(why) = need.lacking(probe).await {
+        if let Some(why) = need.unmet(probe).await {
             return Some(why);
         }
     }

@@ -1,58 +1,58 @@
-//! The table of checks, in the order in which they are shown.
+//! The table of checks, in the order of the report.
 
 use futures_util::FutureExt;
 
-use super::check::Check;
+use super::check::DoctorCheck;
 use super::checks::{
     bodies, duplicates, events, exposure, hooks, identity, reach, signature, time,
 };
-use super::need::Need::{
+use super::precondition::Precondition::{
     Accepted, Bearer, Connection, Delivery, Echo, Events, Found, Hooks, HooksFound, Https, Keys,
-    Plain, Proof, Proxy, Rivals, Signature, SignedId, Time,
+    OtherEnvironment, Plain, Proof, Proxy, Signature, SignedId, Time,
 };
 
-/// The versions of TLS that senders speak.
+/// The remedy for TLS versions.
 const MODERN: &str = "nginx: ssl_protocols TLSv1.2 TLSv1.3;";
 
-/// The sender's key, and nobody else's.
+/// The remedy for a proxy that sets the key itself.
 const FORWARDED: &str =
     "nginx: proxy_set_header Authorization must be $http_authorization, never a key of its own";
 
-/// Every check. The groups stand together.
-pub const CHECKS: &[Check] = &[
-    Check {
+/// All checks, sorted by group.
+pub const CHECKS: &[DoctorCheck] = &[
+    DoctorCheck {
         id: "reach.dns",
-        asks: "Does the host's name lead somewhere?",
+        asks: "Does the host name resolve?",
         needs: &[],
-        why: "{sender} looks the name up, too; without an address every delivery fails.",
+        why: "{sender} resolves the name, too; without an address every delivery fails.",
         remedy: "an A or AAAA record for the host",
         run: |probe| reach::dns(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.connect",
         asks: "Does every address of the host take connections?",
         needs: &[],
-        why: "{sender} may pick any of the addresses; what meets a dead one is late or lost.",
+        why: "{sender} may pick any of the addresses; a delivery to a dead one is late or lost.",
         remedy: "start what listens there, open the firewall, or remove the address from the DNS",
         run: |probe| reach::connect(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.certificate",
         asks: "Is the certificate trusted, in time, and for this host?",
         needs: &[Https],
-        why: "{sender} sends nothing to a host that it cannot be sure of.",
+        why: "{sender} sends nothing to a host that it does not trust.",
         remedy: "nginx: ssl_certificate with the whole chain, for this host; renew it if it has expired",
         run: |probe| reach::certificate(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.expiry",
         asks: "Does the certificate last for three weeks more?",
         needs: &[Https],
-        why: "On the day when it ends every delivery fails.",
+        why: "When it expires, every delivery fails.",
         remedy: "renew the certificate, and see why it did not renew itself",
         run: |probe| reach::expiry(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.versions",
         asks: "Which versions of TLS are spoken?",
         needs: &[Https],
@@ -60,7 +60,7 @@ pub const CHECKS: &[Check] = &[
         remedy: MODERN,
         run: |probe| reach::versions(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.retired",
         asks: "Are the retired versions of TLS refused?",
         needs: &[Https],
@@ -68,15 +68,15 @@ pub const CHECKS: &[Check] = &[
         remedy: MODERN,
         run: |probe| reach::retired(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.plain",
         asks: "Is nothing taken over plain HTTP?",
         needs: &[Https, Plain],
-        why: "Whoever enters http:// by mistake would send the key for all to read.",
+        why: "A sender configured with http:// by mistake would send the key in plain text.",
         remedy: "nginx: in the server that listens on port 80, return 301 https://$host$request_uri;",
         run: |probe| reach::plain(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.redirect",
         asks: "Is the URL answered where it is, without a redirect?",
         needs: &[Connection],
@@ -84,15 +84,15 @@ pub const CHECKS: &[Check] = &[
         remedy: "enter the address that is redirected to",
         run: |probe| reach::redirect(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.path",
         asks: "Is the path served?",
         needs: &[Connection],
-        why: "Whatever is sent to another path is lost: {sender} {otherwise}.",
+        why: "A delivery to another path is lost: {sender} {on_failure}.",
         remedy: "compare the URL with path in [sources.…] and the proxy's location",
         run: |probe| reach::path(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.method",
         asks: "Does POST get through?",
         needs: &[Connection],
@@ -100,23 +100,23 @@ pub const CHECKS: &[Check] = &[
         remedy: "nginx: no limit_except, and proxy_method left alone, for the webhooks' location",
         run: |probe| reach::method(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.upstream",
         asks: "Does the proxy reach the receiver?",
         needs: &[Connection],
-        why: "{sender} {otherwise}.",
+        why: "{sender} {on_failure}.",
         remedy: "start the receiver, and let proxy_pass name its address (listen in the settings)",
         run: |probe| reach::upstream(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.inbox",
         asks: "Can the receiver keep deliveries?",
         needs: &[Connection],
-        why: "A receiver that cannot write takes nothing: {sender} {otherwise}.",
+        why: "A receiver that cannot write accepts nothing: {sender} {on_failure}.",
         remedy: "look at the receiver's log and at the disk that holds the inbox",
         run: |probe| reach::inbox(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.slash",
         asks: "Does a slash at the end make no difference?",
         needs: &[Accepted],
@@ -124,7 +124,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "nginx: a location that matches both, such as ~* ^/api/webhooks(/|$)",
         run: |probe| reach::slash(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "reach.query",
         asks: "Does the query arrive as it is sent?",
         needs: &[Echo],
@@ -132,15 +132,15 @@ pub const CHECKS: &[Check] = &[
         remedy: "nginx: proxy_pass without a path of its own, or with $is_args$args behind it",
         run: |probe| reach::query(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "identity.key",
         asks: "Is a genuine delivery accepted?",
         needs: &[Found, Delivery],
-        why: "As it is, no delivery gets in: {sender} {otherwise}.",
+        why: "As it is, no delivery gets in: {sender} {on_failure}.",
         remedy: "give the receiver and the sender the same key, and let the proxy forward its header",
         run: |probe| identity::key(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "identity.none",
         asks: "Is a delivery without proof refused?",
         needs: &[Found, Proof],
@@ -148,7 +148,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "the receiver must check the proof: set a key in [sources.…]",
         run: |probe| identity::none(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "identity.wrong",
         asks: "Is an unknown key refused?",
         needs: &[Found, Proof],
@@ -156,7 +156,7 @@ pub const CHECKS: &[Check] = &[
         remedy: FORWARDED,
         run: |probe| identity::wrong(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "identity.short",
         asks: "Is a key that is cut short refused?",
         needs: &[Found, Bearer],
@@ -164,31 +164,31 @@ pub const CHECKS: &[Check] = &[
         remedy: FORWARDED,
         run: |probe| identity::short(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "identity.environment",
         asks: "Are the keys of the other environment refused?",
-        needs: &[Found, Rivals],
+        needs: &[Found, OtherEnvironment],
         why: "Test orders would be taken for real ones.",
         remedy: "give each environment's source keys of its own",
-        run: |probe| identity::rivals(probe).boxed(),
+        run: |probe| identity::other_environments(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "identity.punctuation",
         asks: "Does punctuation in the key survive?",
         needs: &[Found, Bearer, Delivery],
-        why: "{sender} sends the key as it is; what decodes or rewrites it makes it another key.",
+        why: "{sender} sends the key as it is; a proxy that decodes or rewrites it makes it another key.",
         remedy: "nginx: proxy_set_header Authorization $http_authorization; without map or rewriting",
         run: |probe| identity::punctuation(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "identity.headers",
         asks: "Does every header of the sender arrive?",
         needs: &[Echo],
-        why: "By its headers a delivery is proved, recognised when it comes again, and routed.",
+        why: "A delivery is authenticated, deduplicated and routed by its headers.",
         remedy: "nginx: proxy_pass_request_headers on; no proxy_set_header NAME \"\"; and underscores_in_headers on; for names with _",
         run: |probe| identity::headers(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "identity.keys",
         asks: "Is every configured key accepted?",
         needs: &[Found, Delivery, Keys],
@@ -196,7 +196,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "restart the receiver with these settings",
         run: |probe| identity::keys(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "signature.body",
         asks: "Is an altered body refused?",
         needs: &[Found, Signature],
@@ -204,7 +204,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "the receiver must verify the signature over the body's bytes",
         run: |probe| signature::body(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "signature.signature",
         asks: "Is an altered signature refused?",
         needs: &[Found, Signature],
@@ -212,7 +212,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "the receiver must verify the signature",
         run: |probe| signature::signature(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "signature.id",
         asks: "Is an altered id refused?",
         needs: &[Found, SignedId],
@@ -220,7 +220,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "the receiver must verify the signature over the id",
         run: |probe| signature::id(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "signature.timestamp",
         asks: "Is an altered time refused?",
         needs: &[Found, Time],
@@ -228,7 +228,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "the receiver must verify the signature over the time",
         run: |probe| signature::timestamp(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "signature.stale",
         asks: "Is a delivery refused that was signed long ago?",
         needs: &[Found, Time],
@@ -236,7 +236,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "tolerance in [sources.…], and the receiver's clock",
         run: |probe| signature::stale(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "signature.future",
         asks: "Is a delivery refused that is signed ahead of time?",
         needs: &[Found, Time],
@@ -244,7 +244,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "tolerance in [sources.…], and the receiver's clock",
         run: |probe| signature::future(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "duplicates.again",
         asks: "Is a message that comes again recognised?",
         needs: &[Accepted],
@@ -252,7 +252,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "let the header of the message's id through, unchanged",
         run: |probe| duplicates::again(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "duplicates.together",
         asks: "Is one of ten equal messages at once new?",
         needs: &[Accepted],
@@ -260,23 +260,23 @@ pub const CHECKS: &[Check] = &[
         remedy: "let the header of the message's id through, unchanged; one inbox for all receivers",
         run: |probe| duplicates::together(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "duplicates.later",
         asks: "Is a message recognised after a pause?",
         needs: &[Accepted],
-        why: "{sender} {otherwise}; the resend comes later.",
+        why: "{sender} {on_failure}; the resend comes later.",
         remedy: "window in [dedup], and one inbox for all receivers",
         run: |probe| duplicates::later(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "duplicates.conflict",
         asks: "Is the same id with other bytes noticed?",
         needs: &[Echo],
-        why: "Two events under one id mean that one of them is lost; somebody should know.",
+        why: "Two events under one id mean that one of them is lost; the conflict must show.",
         remedy: "let the body through unchanged, and use one inbox for all receivers",
         run: |probe| duplicates::conflict(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "bodies.bytes",
         asks: "Do the bytes arrive as they are sent?",
         needs: &[Accepted],
@@ -284,15 +284,15 @@ pub const CHECKS: &[Check] = &[
         remedy: "no filter, transformation or inspection that writes bodies anew on the way",
         run: |probe| bodies::bytes(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "bodies.packed",
         asks: "Does a packed body stay packed?",
         needs: &[Accepted],
-        why: "What unpacks bodies changes the bytes that are signed.",
+        why: "A proxy that unpacks bodies changes the bytes that are signed.",
         remedy: "nothing that unpacks requests on the way",
         run: |probe| bodies::packed(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "bodies.chunked",
         asks: "Is a body without a length taken?",
         needs: &[Accepted],
@@ -300,7 +300,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "nginx: chunked_transfer_encoding left on, and proxy_http_version 1.1;",
         run: |probe| bodies::chunked(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "bodies.unicode",
         asks: "Does text arrive that is not ASCII?",
         needs: &[Accepted],
@@ -308,7 +308,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "nothing that converts characters on the way",
         run: |probe| bodies::unicode(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "bodies.charset",
         asks: "Does the charset parameter make no difference?",
         needs: &[Accepted],
@@ -316,39 +316,39 @@ pub const CHECKS: &[Check] = &[
         remedy: "nothing that insists on one content type on the way",
         run: |probe| bodies::charset(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "bodies.sizes",
         asks: "Does every body get through that the receiver takes?",
         needs: &[Accepted],
-        why: "The largest orders would be lost: {sender} {otherwise}.",
+        why: "The largest orders would be lost: {sender} {on_failure}.",
         remedy: "nginx: client_max_body_size as max_body in [limits], and room where it buffers bodies",
         run: |probe| bodies::sizes(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "bodies.over",
         asks: "Is a body over the limit refused as such?",
         needs: &[Echo],
-        why: "Whoever sends too much should learn why, and cost nothing.",
+        why: "A sender of too large a body should learn the reason, and cost nothing.",
         remedy: "max_body in [limits], and client_max_body_size just as large",
         run: |probe| bodies::over(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "time.first",
         asks: "Does the first answer come in time?",
         needs: &[Connection],
-        why: "{sender} {otherwise} if the answer is late.",
+        why: "{sender} {on_failure} if the answer is late.",
         remedy: "a receiver near the sender, keepalive, and a faster disk for the inbox",
         run: |probe| time::first(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "time.warm",
         asks: "Do further answers come in time?",
         needs: &[Accepted],
-        why: "{sender} {otherwise} if the answer is late.",
+        why: "{sender} {on_failure} if the answer is late.",
         remedy: "a faster disk for the inbox, and nothing slow on the way",
         run: |probe| time::warm(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "time.clock",
         asks: "Do the clocks agree?",
         needs: &[Found],
@@ -356,39 +356,39 @@ pub const CHECKS: &[Check] = &[
         remedy: "let chrony or systemd-timesyncd keep the clock of the receiver's machine",
         run: |probe| time::clock(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "exposure.pages",
-        asks: "Are Swagger, console and metrics closed to strangers?",
+        asks: "Are Swagger, console and metrics closed to outsiders?",
         needs: &[Connection, Proxy],
         why: "They show which events exist, and how many.",
         remedy: "forward the webhooks' paths only, as the README's location does, or set [docs] user and password_hash",
         run: |probe| exposure::pages(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "exposure.banner",
-        asks: "Is no version told?",
+        asks: "Is no version shown?",
         needs: &[Connection],
-        why: "A version tells a stranger which flaws to try.",
+        why: "A version tells an attacker which flaws to try.",
         remedy: "nginx: server_tokens off; and proxy_hide_header X-Powered-By;",
         run: |probe| exposure::banner(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "exposure.cors",
         asks: "May other sites' pages not send to it?",
         needs: &[Connection],
-        why: "No browser has business there; permission only helps a stranger.",
+        why: "No browser needs to send there; permission only helps an attacker.",
         remedy: "no Access-Control-Allow-Origin for the webhooks' location",
         run: |probe| exposure::cors(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "events.routes",
         asks: "Is every event routed and handled?",
         needs: &[Events, Accepted, Echo],
-        why: "What is not routed is lost, and what nobody handles waits.",
+        why: "An event that is not routed is lost, and one without a handler waits.",
         remedy: "one location for all events, as in the README",
         run: |probe| events::routes(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "hooks.path",
         asks: "Is the hooks' path served?",
         needs: &[Hooks, Connection],
@@ -396,7 +396,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "compare path in [sources.….hooks] with the proxy's location; --hooks-url names another URL",
         run: |probe| hooks::path(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "hooks.key",
         asks: "Are calls of hooks refused without the key?",
         needs: &[Hooks, HooksFound, Proof],
@@ -404,7 +404,7 @@ pub const CHECKS: &[Check] = &[
         remedy: FORWARDED,
         run: |probe| hooks::key(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "hooks.call",
         asks: "Is a genuine call of a hook answered?",
         needs: &[Hooks, HooksFound, Echo],
@@ -412,7 +412,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "nginx: the path forwarded unchanged, and no proxy_set_header NAME \"\"; for the headers of a call",
         run: |probe| hooks::call(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "hooks.headers",
         asks: "Does every header of a call arrive?",
         needs: &[Hooks, HooksFound, Echo],
@@ -420,7 +420,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "nginx: no proxy_set_header NAME \"\"; for the headers of a call",
         run: |probe| hooks::headers(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "hooks.token",
         asks: "Is a call without a callback token refused?",
         needs: &[Hooks, HooksFound, Echo],
@@ -428,7 +428,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "nginx: no X-DirectScale-CallbackToken of its own; proxy_set_header X-DirectScale-CallbackToken $http_x_directscale_callbacktoken;",
         run: |probe| hooks::token(probe).boxed(),
     },
-    Check {
+    DoctorCheck {
         id: "hooks.name",
         asks: "Is a call refused whose path and header name different hooks?",
         needs: &[Hooks, HooksFound, Echo],

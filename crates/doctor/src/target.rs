@@ -1,12 +1,12 @@
-//! What is examined: the URL, who sends to it, and with which keys.
+//! The target of a run: its URL, sender and keys.
 
 use anyhow::{Context as _, bail, ensure};
 use client;
 use contract::canary::CANARY;
 use contract::catalog::Table;
 use contract::event::Dialect;
-use emitter::Speaker;
-use emitter::target::{address, check, given, is_listener};
+use emitter::SendAs;
+use emitter::target::{NamedSource, address, check, is_listener, key_from};
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
@@ -15,63 +15,63 @@ use signature::TOLERANCE;
 use source::FieldLocators;
 
 use super::args::DoctorArgs;
-use super::keys::Keys;
-use super::sender::Sender;
+use super::keys::SenderKeys;
+use super::sender::SenderProfile;
 
-/// The version of the models that a source's own path takes.
+/// The version of the models at a source's own path.
 const VERSION: u16 = 1;
 
 /// The target of one run.
-pub(super) struct Target {
+pub(super) struct ProbeTarget {
     /// The URL as it was given.
     pub(super) template: String,
-    /// The URL to which canaries go.
+    /// The URL for canaries.
     pub(super) url: Url,
     pub(super) source: Option<String>,
-    pub(super) sender: &'static Sender,
+    pub(super) sender: &'static SenderProfile,
     pub(super) places: FieldLocators,
     pub(super) client_id: Option<String>,
-    pub(super) keys: Keys,
+    pub(super) keys: SenderKeys,
     /// Keys of another environment, by the name of their source.
-    pub(super) rivals: Vec<(String, Keys)>,
-    /// How old or how early a signed time may be, in seconds.
+    pub(super) other_environments: Vec<(String, SenderKeys)>,
+    /// The tolerance of a signed time, in seconds.
     pub(super) tolerance: u64,
     pub(super) roots: Vec<CertificateDer<'static>>,
     pub(super) plain_port: Option<u16>,
     pub(super) events: Vec<String>,
-    /// The URL below which hooks are called, if they are.
+    /// The base URL of hook calls, if the source has hooks.
     pub(super) hooks: Option<String>,
-    /// What is sent: canaries, or the event whose effects are allowed.
+    /// The event to send: the canary, or the event whose effects are allowed.
     pub(super) event: String,
     pub(super) example: &'static str,
     pub(super) is_foreign: bool,
     pub(super) may_deliver: bool,
-    /// Whether it is the configured listener itself, with nothing before it.
+    /// True if the URL is the configured listener itself, without a proxy.
     pub(super) is_listener: bool,
-    /// The inbox of the receiver that the settings are of.
+    /// The URL of the receiver's inbox, if the settings are its own.
     pub(super) inbox: Option<String>,
 }
 
-impl Target {
+impl ProbeTarget {
     pub(super) fn new(args: &DoctorArgs, catalog: &Table, config: &Config) -> anyhow::Result<Self> {
-        let key = given("--key-file", args.key_file.as_deref(), args.token.as_ref())?;
+        let key = key_from("--key-file", args.key_file.as_deref(), args.token.as_ref())?;
         let source = source(args, config, key.is_some())?;
-        let said = args.scheme.as_ref().and_then(Speaker::dialect);
-        let dialect = said.or(source.map(|(_, source)| source.dialect));
+        let scheme_dialect = args.scheme.as_ref().and_then(SendAs::dialect);
+        let dialect = scheme_dialect.or(source.map(|(_, source)| source.dialect));
         let dialect = dialect.unwrap_or(match args.scheme {
             Some(_) => Dialect::Generic,
             None => Dialect::DirectScale,
         });
         let keys = match (key, source) {
-            (Some(key), _) => alone(key, args.scheme.as_ref(), source)?,
-            (None, Some((name, source))) => Keys::of(name, source)?,
+            (Some(key), _) => keys_from_args(key, args.scheme.as_ref(), source)?,
+            (None, Some((name, source))) => SenderKeys::of(name, source)?,
             (None, None) => bail!("no key: give one with --key-file, or a source with --source"),
         };
         let places = match source {
             Some((name, source)) if source.dialect == dialect => source.field_locators(name)?,
             _ => FieldLocators::of(dialect),
         };
-        let (event, example) = effects(args, catalog, dialect)?;
+        let (event, example) = event_to_send(args, catalog, dialect)?;
         let template = args.url.clone().context("no URL")?;
         let url = address(&template, &event)?;
         check(&url, args.allow_http)?;
@@ -80,12 +80,12 @@ impl Target {
             check(&address(hooks, CANARY)?, args.allow_http).context("--hooks-url")?;
         }
         let is_plain_known = url.scheme() == "https" && url.port().is_none();
-        Ok(Target {
+        Ok(ProbeTarget {
             template,
-            sender: Sender::of(dialect),
+            sender: SenderProfile::of(dialect),
             places,
             client_id: source.and_then(|(_, source)| source.client_ids.first().cloned()),
-            rivals: rivals(args, config, source)?,
+            other_environments: other_environments(args, config, source)?,
             tolerance: source
                 .and_then(|(_, source)| source.tolerance)
                 .map_or(TOLERANCE, |tolerance| tolerance.as_secs()),
@@ -105,12 +105,12 @@ impl Target {
         })
     }
 
-    /// The URL for another event; the same if the URL names none.
+    /// The URL for another event; the same if the URL has no place for a name.
     pub(super) fn url_for(&self, event: &str) -> anyhow::Result<Url> {
         address(&self.template, event)
     }
 
-    /// The URL of a hook, if hooks are called.
+    /// The URL of a hook.
     pub(super) fn hook_url(&self, hook: &str) -> anyhow::Result<Url> {
         address(self.hooks.as_deref().context("the source has no hooks")?, hook)
     }
@@ -121,14 +121,12 @@ impl Target {
     }
 }
 
-type Named<'c> = (&'c str, &'c SourceConfig);
-
-/// The source that is named, or the only one that fits.
+/// The named source, or the only one that fits.
 fn source<'c>(
     args: &DoctorArgs,
     config: &'c Config,
     has_key: bool,
-) -> anyhow::Result<Option<Named<'c>>> {
+) -> anyhow::Result<Option<NamedSource<'c>>> {
     let names = || config.sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     let fits = |(name, source): &(&String, &SourceConfig)| {
         args.source.as_ref().is_none_or(|wanted| wanted == *name)
@@ -148,39 +146,40 @@ fn source<'c>(
     }
 }
 
-/// A key from the command line: to sign with if there is a scheme, else to send.
-fn alone(
+/// The key of the command line: for signing if there is a scheme, else a bearer key.
+fn keys_from_args(
     key: SecretString,
-    scheme: Option<&Speaker>,
-    source: Option<Named<'_>>,
-) -> anyhow::Result<Keys> {
+    scheme: Option<&SendAs>,
+    source: Option<NamedSource<'_>>,
+) -> anyhow::Result<SenderKeys> {
     let style = match (scheme, source) {
-        (Some(speaker), _) => speaker.style(),
-        (None, Some((name, source))) => Keys::of(name, source)?.style,
+        (Some(speaker), _) => speaker.signing_method(),
+        (None, Some((name, source))) => SenderKeys::of(name, source)?.style,
         (None, None) => None,
     };
     Ok(match style {
-        Some(_) => Keys { signing: vec![key], style, ..Keys::default() },
-        None => Keys { bearer: vec![key], ..Keys::default() },
+        Some(_) => SenderKeys { signing: vec![key], style, ..SenderKeys::default() },
+        None => SenderKeys { bearer: vec![key], ..SenderKeys::default() },
     })
 }
 
-/// The keys that must not be accepted here, though the same sender has them for elsewhere. They go to no stranger.
-fn rivals(
+/// The keys of the same sender in other environments, which must not be accepted here. They are never sent to a foreign
+/// receiver.
+fn other_environments(
     args: &DoctorArgs,
     config: &Config,
-    source: Option<Named<'_>>,
-) -> anyhow::Result<Vec<(String, Keys)>> {
+    source: Option<NamedSource<'_>>,
+) -> anyhow::Result<Vec<(String, SenderKeys)>> {
     let Some((_, own)) = source.filter(|_| !args.foreign) else { return Ok(Vec::new()) };
     let others = config
         .sources
         .iter()
         .filter(|(_, other)| other.dialect == own.dialect && other.environment != own.environment);
-    others.map(|(name, other)| Ok((name.clone(), Keys::of(name, other)?))).collect()
+    others.map(|(name, other)| Ok((name.clone(), SenderKeys::of(name, other)?))).collect()
 }
 
-/// What is sent, and what stands in it.
-fn effects(
+/// The event to send, and its body.
+fn event_to_send(
     args: &DoctorArgs,
     catalog: &Table,
     dialect: Dialect,
@@ -202,8 +201,7 @@ fn events(args: &DoctorArgs, catalog: &Table, dialect: Dialect) -> Vec<String> {
     }
 }
 
-/// Where the source's hooks are called if its events are sent to `url`: what stands before the one path stands before the
-/// other.
+/// The hooks' URL for events at `url`: a path prefix before the events' path also stands before the hooks' path.
 fn hooks(url: &Url, source: &SourceConfig) -> Option<String> {
     let hooks = source.hooks.as_ref()?;
     let path = url.path().to_ascii_lowercase();

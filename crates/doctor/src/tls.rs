@@ -1,4 +1,4 @@
-//! Looks at a host's certificate and at the versions of TLS that it speaks. Nothing is sent over these connections.
+//! Examination of a host's certificate and TLS versions. Nothing is sent over these connections.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,42 +17,47 @@ use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::target::Target;
+use super::target::ProbeTarget;
 
-/// How long one look may take.
+/// The timeout of one handshake.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Later than any certificate's end: whoever verifies then says when that was.
+/// A time after any certificate's end: a verification at that time reports the end.
 const FAR: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
 
-/// What a host shows of its TLS.
+/// The certificate and TLS versions of a host.
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
-    /// Whether this machine trusts it for the host's name now, or why not.
+    /// Ok if this machine trusts the certificate for the host's name now; otherwise the reason.
     pub(super) trusted: Result<(), String>,
-    /// When the certificate ends.
+    /// The end of the certificate's validity.
     pub(super) not_after: Option<Timestamp>,
-    /// Whether it speaks version 1.2, and 1.3.
+    /// True for each of the versions 1.2 and 1.3 that the host supports.
     pub(super) versions: [bool; 2],
 }
 
 impl Tls {
     /// Connects once for each version.
-    pub(super) async fn look(target: &Target, addresses: &[SocketAddr]) -> Result<Self, String> {
+    pub(super) async fn probe(
+        target: &ProbeTarget,
+        addresses: &[SocketAddr],
+    ) -> Result<Self, String> {
         let name =
             ServerName::try_from(target.host().to_owned()).map_err(|error| error.to_string())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let roots = target.roots.iter().cloned();
         let verifier = Verifier::new_with_extra_roots(roots, Arc::clone(&provider))
             .map_err(|error| format!("this machine's trusted certificates: {error}"))?;
-        let verifier = Arc::new(Witness { verifier, shown: Mutex::default() });
+        let verifier = Arc::new(RecordingVerifier { verifier, presented_chain: Mutex::default() });
         let connect = |version| connect(&verifier, &name, addresses, version);
         let (old, new) = tokio::join!(connect(&TLS12), connect(&TLS13));
         if let (Err(_), Err(cause)) = (&old, &new) {
             return Err(cause.clone());
         }
         Ok(Tls {
-            trusted: verifier.verdict(&name, UnixTime::now()).map_err(|error| said(&error)),
+            trusted: verifier
+                .verdict(&name, UnixTime::now())
+                .map_err(|error| certificate_error(&error)),
             not_after: verifier.end(&name),
             versions: [old.is_ok(), new.is_ok()],
         })
@@ -60,7 +65,7 @@ impl Tls {
 }
 
 async fn connect(
-    verifier: &Arc<Witness>,
+    verifier: &Arc<RecordingVerifier>,
     name: &ServerName<'static>,
     addresses: &[SocketAddr],
     version: &'static SupportedProtocolVersion,
@@ -83,17 +88,17 @@ async fn connect(
     }
 }
 
-/// Looks at any certificate without refusing one, so that afterwards it can be said what is wrong with it.
+/// Records any certificate without refusing it, for a later verification with a detailed error.
 #[derive(Debug)]
-struct Witness {
+struct RecordingVerifier {
     verifier: Verifier,
-    shown: Mutex<Vec<CertificateDer<'static>>>,
+    presented_chain: Mutex<Vec<CertificateDer<'static>>>,
 }
 
-impl Witness {
+impl RecordingVerifier {
     fn verdict(&self, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((leaf, others)) = shown.split_first() else {
+        let presented_chain = self.presented_chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((leaf, others)) = presented_chain.split_first() else {
             return Err(Error::NoCertificatesPresented);
         };
         self.verifier.verify_server_cert(leaf, others, name, &[], now).map(drop)
@@ -114,8 +119,8 @@ fn time(time: UnixTime) -> Option<Timestamp> {
     DateTime::from_timestamp(i64::try_from(time.as_secs()).ok()?, 0)
 }
 
-/// What is wrong with a certificate, in the words of whoever has to get another.
-fn said(error: &Error) -> String {
+/// The error of a certificate, in words for its owner.
+fn certificate_error(error: &Error) -> String {
     let Error::InvalidCertificate(wrong) = error else { return error.to_string() };
     match wrong {
         CertificateError::ExpiredContext { not_after, .. } => format!(
@@ -131,7 +136,7 @@ fn said(error: &Error) -> String {
         CertificateError::UnknownIssuer => {
             "its issuer is not trusted here: it is self-signed, or the intermediate certificates are missing".to_owned()
         }
-        // It has no variant of its own.
+        // This error has no variant of its own.
         other if other.to_string().contains("CaUsedAsEndEntity") => {
             "it is an authority's own certificate, so most likely self-signed".to_owned()
         }
@@ -139,7 +144,7 @@ fn said(error: &Error) -> String {
     }
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -148,9 +153,9 @@ impl ServerCertVerifier for Witness {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let shown = std::iter::once(end_entity).chain(intermediates);
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) =
-            shown.map(|certificate| certificate.clone().into_owned()).collect();
+        let presented_chain = std::iter::once(end_entity).chain(intermediates);
+        *self.presented_chain.lock().unwrap_or_else(PoisonError::into_inner) =
+            presented_chain.map(|certificate| certificate.clone().into_owned()).collect();
         Ok(ServerCertVerified::assertion())
     }
 

@@ -9,8 +9,8 @@ use settings::{EMIT_SIGNING_KEY, EMIT_TOKEN};
 use super::hooks::HookArgs;
 use super::proof::Tamper;
 use super::schedule::Rate;
-use super::set::Setting;
-use super::speaker::Speaker;
+use super::send_as::SendAs;
+use super::set::FieldChange;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +31,7 @@ Examples:
     webhook-receiver emit order.created --as evolutionx
     webhook-receiver emit order.created --as evolutionx --tamper body
 
-  A Process Hook, with the vendor's own logic played for its callback, and what the hook changes:
+  A Process Hook, with a mock of the vendor's own logic for its callback, and the changes of the hook:
     webhook-receiver emit --hook Autoships.CreateAutoship --user jsmith
 
 Exit code: 0 if every message was answered 2xx, every hook 200 (with --tamper: 401), 1 if any was not, 2 if nothing could be sent.";
@@ -40,18 +40,18 @@ const TO_HELP: &str = "\
 URL to send to [default: the configured listener and the source's path]
 
 A URL that ends in `/` gets the event's or hook's name appended; in any other, `{event}` or `{hook}` stands for the name, and one without it is \
-used as it is. The configured key is sent to the configured listener only: for any other address give the key yourself.";
+used as it is. The configured key is sent to the configured listener only: for any other address give the key explicitly.";
 
 const AS_HELP: &str = "\
-Speak as this dialect's senders do, or sign by this scheme [default: as the source is configured]
+Send as this dialect's senders do, or sign by this scheme [default: as the source is configured]
 
 A dialect: directscale, evolutionx, standard-webhooks, github, stripe, shopify, slack, cloudevents, generic. A scheme by which \
-others sign: svix, x, convoy, convoy-advanced, rfc9421. Without --source, the one configured source of that dialect is spoken for.";
+others sign: svix, x, convoy, convoy-advanced, rfc9421. Without --source, the one configured source of that dialect is used.";
 
 const JSON_HELP: &str = "\
 Print one JSON object instead of text
 
-Keys: tampered (what was forged, or null); planned, sent, accepted, interrupted; answers [{status, answer, count, example}], where answer is the `status` field of the \
+Keys: tampered (the forgery, or null); planned, sent, accepted, interrupted; answers [{status, answer, count, example}], where answer is the `status` field of the \
 body and example the first body of a status that is not 2xx; errors [{cause, count}]; latency_ms {p50, p90, p99, max} or \
 null; seconds; rate (sent per second); max_lag_ms (the furthest a message fell behind its schedule); message {event, id, url, \
 status, body, error} if only one was planned, or null. With --dry-run: requests [{method, url, headers, body}], the body as text.
@@ -72,7 +72,7 @@ pub struct EmitArgs {
     #[command(flatten)]
     pub(super) hooks: HookArgs,
 
-    /// Configured source to speak for; needed if there are several
+    /// Configured source to send as; needed if there are several
     #[arg(long, value_name = "NAME", help_heading = "Target")]
     pub(super) source: Option<String>,
     #[arg(long, value_name = "URL", help_heading = "Target", help = first_line(TO_HELP), long_help = TO_HELP)]
@@ -84,17 +84,17 @@ pub struct EmitArgs {
     #[arg(long, value_name = "FILE", help_heading = "Target")]
     pub(super) token_file: Option<PathBuf>,
     #[arg(long = "as", value_name = "NAME", help_heading = "Target", help = first_line(AS_HELP), long_help = AS_HELP)]
-    pub(super) speaker: Option<Speaker>,
+    pub(super) send_as: Option<SendAs>,
     /// Key to sign with, as the sender's own page would show it; prefer the variable or --signing-key-file
     #[arg(long, value_name = "KEY", env = EMIT_SIGNING_KEY, hide_env_values = true, help_heading = "Target")]
     pub(super) signing_key: Option<SecretString>,
     /// File that holds the key to sign with; wins over --signing-key
     #[arg(long, value_name = "FILE", help_heading = "Target")]
     pub(super) signing_key_file: Option<PathBuf>,
-    /// Allow http:// to another machine, where anyone on the way can read the key
+    /// Allow http:// to another machine, although the key can be read in transit
     #[arg(long, help_heading = "Target")]
     pub(super) allow_http: bool,
-    /// How long to wait for an answer
+    /// Longest time to wait for a response
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration, help_heading = "Target")]
     pub(super) timeout: Duration,
 
@@ -103,7 +103,7 @@ pub struct EmitArgs {
     pub(super) data: Option<PathBuf>,
     /// Change a field of the body; Outer.Inner and List[0] reach inside, a value that is not JSON is text
     #[arg(long, value_name = "FIELD=VALUE", help_heading = "Message")]
-    pub(super) set: Vec<Setting>,
+    pub(super) set: Vec<FieldChange>,
     /// Message id [default: a new UUID for each message]
     #[arg(long, value_name = "ID", help_heading = "Message")]
     pub(super) message_id: Option<String>,

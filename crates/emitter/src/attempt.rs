@@ -1,4 +1,4 @@
-//! One request to a target and what came of it.
+//! One request to a target and its result.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,46 +10,46 @@ use serde::Deserialize;
 
 use super::message::Message;
 
-/// As much of an answer as is read.
+/// The part of a response body that is read.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// What came of one request.
+/// The result of one request.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(super) struct SendAttempt {
     pub(super) event: Arc<str>,
     pub(super) url: Url,
     pub(super) message_id: Arc<str>,
     pub(super) took: Duration,
-    /// The answer, or why there is none.
-    pub(super) result: Result<Answer, String>,
+    /// The response, or the reason why there is none.
+    pub(super) result: Result<HttpResponse, String>,
 }
 
-/// A target's answer.
+/// The response of a target.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
 }
 
-impl Answer {
-    /// The text of the body's `status` field: `accepted` or `duplicate` from a receiver.
-    pub(super) fn said(&self) -> Option<String> {
+impl HttpResponse {
+    /// The body's `status` member: `accepted` or `duplicate` from a receiver.
+    pub(super) fn status_field(&self) -> Option<String> {
         #[derive(Deserialize)]
-        struct Said {
+        struct StatusBody {
             status: String,
         }
-        serde_json::from_slice::<Said>(&self.body).ok().map(|said| said.status)
+        serde_json::from_slice::<StatusBody>(&self.body).ok().map(|body| body.status)
     }
 }
 
 /// Sends the message once.
-pub(super) async fn attempt(client: &Client, message: Message) -> Attempt {
+pub(super) async fn attempt(client: &Client, message: Message) -> SendAttempt {
     let start = Instant::now();
     let result = match message.request() {
         Ok(request) => execute(client, request, ANSWER_LIMIT).await,
         Err(error) => Err(format!("{error:#}")),
     };
-    Attempt {
+    SendAttempt {
         took: start.elapsed(),
         result,
         event: message.event,
@@ -58,12 +58,12 @@ pub(super) async fn attempt(client: &Client, message: Message) -> Attempt {
     }
 }
 
-/// The answer, of whose body no more is read than `limit` bytes, or why there is none.
+/// Sends a request; returns the response with at most `limit` bytes of its body, or the reason why there is none.
 pub(super) async fn execute(
     client: &Client,
     request: Request,
     limit: usize,
-) -> Result<Answer, String> {
+) -> Result<HttpResponse, String> {
     let answer = async {
         let mut response = client::execute(client, request).await?;
         let status = response.status();
@@ -75,7 +75,7 @@ pub(super) async fn execute(
                 break;
             }
         }
-        Ok(Answer { status, body })
+        Ok(HttpResponse { status, body })
     };
     answer.await.map_err(|error: reqwest::Error| cause(&error))
 }

@@ -1,4 +1,4 @@
-//! The bytes of a message: the event's example or the user's own, changed on request, checked against the model.
+//! The body of a message: the event's example or the user's own, changed by `--set`, checked against the model.
 
 use std::io::Read;
 use std::path::Path;
@@ -10,7 +10,7 @@ use contract::event::{DecodeError, without_bom};
 
 use super::EmitArgs;
 
-/// What `--data` names, byte for byte.
+/// The file that `--data` names, byte for byte.
 pub(super) fn data(args: &EmitArgs) -> anyhow::Result<Option<Bytes>> {
     let Some(file) = &args.data else { return Ok(None) };
     let bytes = if file == Path::new("-") {
@@ -22,7 +22,7 @@ pub(super) fn data(args: &EmitArgs) -> anyhow::Result<Option<Bytes>> {
     Ok(Some(bytes.with_context(|| format!("cannot read --data {}", file.display()))?.into()))
 }
 
-/// The body of one event or hook, changed on request: what is given, or else the example.
+/// The body of one event or hook, changed by `--set`: the given data, or else the example.
 pub(super) fn body(
     args: &EmitArgs,
     name: &str,
@@ -50,7 +50,7 @@ fn changed(args: &EmitArgs, original: Bytes) -> anyhow::Result<Bytes> {
     Ok(text.into())
 }
 
-/// A warning of fields that the event's model does not know; those of the example are normal.
+/// A warning about fields that the event's model does not know; those of the example are normal.
 pub(super) fn check(row: &EventRow, body: &Bytes) -> anyhow::Result<Option<String>> {
     let name = row.name;
     let unknown = (row.check)(body).map_err(|error| misfit(name, &error))?;
@@ -61,7 +61,7 @@ pub(super) fn check(row: &EventRow, body: &Bytes) -> anyhow::Result<Option<Strin
     Ok((!new.is_empty()).then_some(warning))
 }
 
-/// A body that is not its model.
+/// The error of a body that does not fit its model.
 pub(super) fn misfit(name: &str, error: &DecodeError) -> anyhow::Error {
     anyhow::anyhow!("the body does not fit {name}: {error}; --raw sends it all the same")
 }

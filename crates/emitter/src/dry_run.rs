@@ -1,13 +1,13 @@
-//! A plan as `--dry-run` shows it.
+//! The output of `--dry-run`.
 
 use std::fmt;
 
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::message::{Message, shown};
+use super::message::{Message, redacted};
 use super::plan::Plan;
-use super::proof::Named;
+use super::proof::NamedHeader;
 
 impl Plan {
     /// The plan as `--dry-run --json` prints it, keys hidden.
@@ -47,20 +47,20 @@ fn request(message: &Message) -> anyhow::Result<Value> {
 pub(super) fn write_request(
     f: &mut fmt::Formatter<'_>,
     url: &Url,
-    headers: &[Named],
+    headers: &[NamedHeader],
     body: &[u8],
 ) -> fmt::Result {
     writeln!(f, "POST {url}")?;
     for (name, value) in headers {
-        writeln!(f, "{name}: {}", shown(name, value))?;
+        writeln!(f, "{name}: {}", redacted(name, value))?;
     }
     writeln!(f, "\n{}\n", String::from_utf8_lossy(body))
 }
 
 /// A request for scripts, keys hidden.
-pub(super) fn request_json(url: &Url, headers: &[Named], body: &[u8]) -> Value {
+pub(super) fn request_json(url: &Url, headers: &[NamedHeader], body: &[u8]) -> Value {
     let headers: Vec<_> =
-        headers.iter().map(|(name, value)| json!([name, shown(name, value)])).collect();
+        headers.iter().map(|(name, value)| json!([name, redacted(name, value)])).collect();
     json!({
         "method": "POST",
         "url": url.as_str(),

@@ -1,12 +1,13 @@
-//! Calls hooks as their vendor would, with the vendor's own logic played beside it, and shows what the hooks changed.
+//! Hook calls: calls hooks as their vendor would, beside a mock of the vendor's callback API, and shows what the hooks
+//! changed.
 
 mod args;
+mod behaviour;
 mod diff;
-mod manner;
+mod mock_vendor;
 mod plan;
 mod report;
 mod request;
-mod stand_in;
 mod summary;
 mod tokens;
 
@@ -22,45 +23,45 @@ use text::inert_lines;
 
 use super::attempt::execute;
 use super::message::request;
-use super::{EmitArgs, Verdict, interrupt};
-use plan::Call;
-use report::Called;
+use super::{EmitArgs, RunOutcome, interrupt};
+use plan::PlannedCall;
+use report::CallResult;
 
 pub use args::HookArgs;
-pub use manner::{Logic, Manner};
+pub use behaviour::{Logic, VendorBehaviour};
+pub use mock_vendor::{CallbackRecord, MockVendor};
 pub use plan::HookPlan;
 pub use report::HookReport;
-pub use request::Said;
-pub use stand_in::{Exchange, StandIn};
-pub use tokens::Refusal;
+pub use request::HookRequest;
+pub use tokens::CallbackRefusal;
 
-/// The largest answer that is compared, in bytes.
+/// The largest response that is compared, in bytes.
 const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 
-/// Calls what the arguments ask for and prints what came of it.
+/// Calls the hooks that the arguments name and prints a report.
 pub(super) async fn run(
     args: &EmitArgs,
     catalog: &Table,
     config: &Config,
-) -> anyhow::Result<Verdict> {
+) -> anyhow::Result<RunOutcome> {
     let plan = HookPlan::new(args, catalog, config)?;
     if args.dry_run {
         print(if args.json { plan.json()?.to_string() } else { plan.to_string() })?;
-        return Ok(Verdict::AsExpected);
+        return Ok(RunOutcome::AsExpected);
     }
     let report = call(&plan, interrupt()).await?;
     print(if args.json { inert_lines(&report.json()?).into_owned() } else { report.to_string() })?;
-    Ok(if report.is_as_expected() { Verdict::AsExpected } else { Verdict::Otherwise })
+    Ok(if report.is_as_expected() { RunOutcome::AsExpected } else { RunOutcome::Unexpected })
 }
 
-/// Calls the plan's hooks one after the other while the vendor is played; once `stop` is ready, no further one.
+/// Calls the plan's hooks one after the other, beside the mock vendor; once `stop` is ready, starts no further call.
 ///
 /// # Errors
-/// If the vendor cannot be played or no HTTP client can be set up. What happens to a call is in the report.
+/// If the mock vendor or the HTTP client cannot be set up. The failure of a call is in the report.
 pub async fn call(plan: &HookPlan, stop: impl Future<Output = ()>) -> anyhow::Result<HookReport> {
     let https = plan.calls.iter().any(|call| call.url.scheme() == "https");
     let client = client(https, Some(plan.timeout))?;
-    let vendor = plan.play_vendor().await?;
+    let vendor = plan.start_vendor().await?;
     let mut calls = Vec::new();
     let (mut stop, mut stopped) = (pin!(stop), false);
     for planned in &plan.calls {
@@ -84,24 +85,24 @@ pub async fn call(plan: &HookPlan, stop: impl Future<Output = ()>) -> anyhow::Re
 async fn call_one(
     client: &Client,
     plan: &HookPlan,
-    call: &Call,
-    vendor: &StandIn,
-) -> anyhow::Result<Called> {
+    call: &PlannedCall,
+    vendor: &MockVendor,
+) -> anyhow::Result<CallResult> {
     let (headers, body) = plan.signed(call, &vendor.token(&call.hook)?)?;
     let request = request(call.url.clone(), headers, body.clone())?;
     let start = Instant::now();
     let result = execute(client, request, ANSWER_LIMIT).await;
-    Ok(Called {
+    Ok(CallResult {
         hook: call.hook.clone(),
         url: call.url.clone(),
         request: body,
         took: start.elapsed(),
-        callbacks: vendor.take_seen(),
+        callbacks: vendor.take_callbacks(),
         result,
     })
 }
 
-/// Prints with colours if that is a terminal that wants them.
+/// Prints with colours if standard output is a terminal that supports them.
 fn print(text: String) -> std::io::Result<()> {
     writeln!(anstream::stdout(), "{}", text.trim_end())
 }

@@ -1,4 +1,4 @@
-//! The sender's half: posts events to a receiver exactly as their vendor would, once or many times.
+//! The emitter, the sender's half: posts events to a receiver exactly as their vendor would, once or many times.
 //!
 //! It shares the catalog's samples and the dialects' header names with the receiver, and none of its code.
 
@@ -11,12 +11,12 @@ pub mod message;
 mod plan;
 pub mod proof;
 mod report;
+mod run;
 mod schedule;
+pub mod send_as;
 pub mod set;
-pub mod speaker;
 mod summary;
 pub mod target;
-mod volley;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,34 +29,34 @@ pub use args::EmitArgs;
 pub use message::{Message, fresh_id};
 pub use plan::Plan;
 pub use proof::{Proof, Tamper};
-pub use report::Report;
+pub use report::EmitReport;
+pub use run::send;
+pub use send_as::{SendAs, SigningMethod};
 pub use set::put;
-pub use speaker::{Speaker, Style};
-pub use volley::send;
 
-/// Whether everything that was to be sent was answered as it should be.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RunOutcome {
     /// Every message was answered 2xx, every forgery 401, or nothing was to be sent.
     AsExpected,
-    /// At least one message was answered otherwise, not answered or not sent.
-    Otherwise,
+    /// At least one message was answered differently, not answered or not sent.
+    Unexpected,
 }
 
-impl From<Verdict> for ExitCode {
-    fn from(verdict: Verdict) -> Self {
+impl From<RunOutcome> for ExitCode {
+    fn from(verdict: RunOutcome) -> Self {
         ExitCode::from(match verdict {
-            Verdict::AsExpected => 0,
-            Verdict::Otherwise => 1,
+            RunOutcome::AsExpected => 0,
+            RunOutcome::Unexpected => 1,
         })
     }
 }
 
-/// Sends what the arguments ask for and prints what came of it. An error means that nothing was sent: exit code 2.
+/// Sends the messages that the arguments name and prints a report. An error means that nothing was sent: exit code 2.
 ///
 /// # Errors
-/// If the plan does not hold, no client can be set up or the output cannot be written.
-pub async fn run(args: EmitArgs, catalog: &Table, config: &Config) -> anyhow::Result<Verdict> {
+/// If the plan is invalid, no client can be set up or the output cannot be written.
+pub async fn run(args: EmitArgs, catalog: &Table, config: &Config) -> anyhow::Result<RunOutcome> {
     if args.hooks.is_asked() {
         return hooks::run(&args, catalog, config).await;
     }
@@ -66,11 +66,11 @@ pub async fn run(args: EmitArgs, catalog: &Table, config: &Config) -> anyhow::Re
     }
     if args.dry_run {
         print(if args.json { plan.json()?.to_string() } else { plan.to_string() })?;
-        return Ok(Verdict::AsExpected);
+        return Ok(RunOutcome::AsExpected);
     }
     let report = send(&plan, interrupt()).await?;
     print(if args.json { report.json().to_string() } else { report.to_string() })?;
-    Ok(if report.is_as_expected() { Verdict::AsExpected } else { Verdict::Otherwise })
+    Ok(if report.is_as_expected() { RunOutcome::AsExpected } else { RunOutcome::Unexpected })
 }
 
 /// Ready at the first Ctrl-C; the second ends the process.

@@ -1,4 +1,4 @@
-//! One message, and the one function that makes a request of it.
+//! A message, and the one function that makes a request of it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use reqwest::{Method, Request, Url};
 use source::{Fact, FieldLocator, FieldLocators, HeaderLocator, is_secret_header};
 use uuid::Uuid;
 
-use super::proof::{Named, Proof};
+use super::proof::{NamedHeader, Proof};
 use super::set;
 
-/// What a header that is percent-encoded cannot carry as it is, besides what is not ASCII.
+/// The ASCII characters that a percent-encoded header cannot carry unencoded.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// A message to one endpoint, ready to be sent any number of times.
@@ -25,16 +25,16 @@ pub struct Message {
     pub url: Url,
     pub message_id: Arc<str>,
     pub body: Bytes,
-    /// How far its time of signing is from now.
+    /// The difference between the time of signing and now.
     pub offset: TimeDelta,
     places: Arc<FieldLocators>,
     proof: Arc<Proof>,
-    /// What the message says of itself outside its body, under the vendor's names.
-    said: Vec<Named>,
+    /// The facts of the message outside its body, under the vendor's header names.
+    facts: Vec<NamedHeader>,
 }
 
 impl Message {
-    /// A message that does not say anything of itself yet but what its body says.
+    /// A message with no facts yet but those in its body.
     pub fn new(
         event: &str,
         url: Url,
@@ -50,28 +50,29 @@ impl Message {
             offset: TimeDelta::zero(),
             places,
             proof,
-            said: Vec::new(),
+            facts: Vec::new(),
         }
     }
 
-    /// The same under this id, which is signed, but said nowhere else.
-    pub fn under(self, id: &str) -> Self {
+    /// The message with this id, which is signed, but not part of its facts.
+    pub fn with_id(self, id: &str) -> Self {
         Message { message_id: id.into(), ..self }
     }
 
-    /// Puts a fact where the receiver looks for it first; nowhere if the dialect has no place for it.
+    /// Sets a fact at the first location where the receiver looks for it; does nothing if the dialect has no location
+    /// for it.
     ///
     /// # Errors
-    /// If the text cannot stand there; the message is then as before.
-    pub fn say(&mut self, fact: Fact, text: &str) -> anyhow::Result<()> {
-        ensure!(!text.trim().is_empty(), "{} would be empty", self.place(fact));
+    /// If the location cannot carry the text; the message is then unchanged.
+    pub fn set_fact(&mut self, fact: Fact, text: &str) -> anyhow::Result<()> {
+        ensure!(!text.trim().is_empty(), "{} would be empty", self.locator(fact));
         match self.places.at(fact).first() {
             None => {}
             Some(FieldLocator::Header(header)) => {
-                let new = (header.spelling.clone(), value(header, text)?);
-                match self.said.iter_mut().find(|(name, _)| *name == new.0) {
+                let new = (header.spelling.clone(), header_value(header, text)?);
+                match self.facts.iter_mut().find(|(name, _)| *name == new.0) {
                     Some(old) => *old = new,
-                    None => self.said.push(new),
+                    None => self.facts.push(new),
                 }
             }
             Some(place @ FieldLocator::Body(path)) => {
@@ -86,12 +87,12 @@ impl Message {
         Ok(())
     }
 
-    /// Whether the fact stands in the body.
+    /// True if the dialect has the fact in the body.
     pub fn has_in_body(&self, fact: Fact) -> bool {
         matches!(self.places.at(fact).first(), Some(FieldLocator::Body(_)))
     }
 
-    fn place(&self, fact: Fact) -> String {
+    fn locator(&self, fact: Fact) -> String {
         self.places.at(fact).first().map_or_else(|| "what is given".to_owned(), ToString::to_string)
     }
 
@@ -102,29 +103,29 @@ impl Message {
     }
 
     /// The headers as the vendor spells them, signed now, and the body.
-    pub fn signed(&self) -> anyhow::Result<(Vec<Named>, Bytes)> {
+    pub fn signed(&self) -> anyhow::Result<(Vec<NamedHeader>, Bytes)> {
         let content_type = HeaderValue::from_static(self.places.content_type);
-        let mut headers: Vec<Named> = vec![("Content-Type".into(), content_type)];
-        headers.extend(self.said.iter().cloned());
+        let mut headers: Vec<NamedHeader> = vec![("Content-Type".into(), content_type)];
+        headers.extend(self.facts.iter().cloned());
         let time = contract::time::now() + self.offset;
         let (proof, body) =
-            self.proof.of(&self.message_id, &self.url, &headers, time, &self.body)?;
-        // A header that is signed, such as the message id's, is there twice.
+            self.proof.headers_for(&self.message_id, &self.url, &headers, time, &self.body)?;
+        // A signed header, such as the message id's, is in both lists.
         headers.retain(|(name, _)| !proof.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
         headers.splice(1..1, proof);
         Ok((headers, body))
     }
 
-    /// The same content as a message of its own. A body that has no room for an id stays as it is.
-    pub(super) fn renewed(&self) -> Message {
+    /// The same content under a fresh id. A body that has no room for an id is unchanged.
+    pub(super) fn with_fresh_id(&self) -> Message {
         let mut renewed = self.clone();
-        let _ = renewed.say(Fact::MessageId, &fresh_id());
+        let _ = renewed.set_fact(Fact::MessageId, &fresh_id());
         renewed
     }
 }
 
 /// A POST with these headers, each in place of all of its name.
-pub(super) fn request(url: Url, headers: Vec<Named>, body: Bytes) -> anyhow::Result<Request> {
+pub(super) fn request(url: Url, headers: Vec<NamedHeader>, body: Bytes) -> anyhow::Result<Request> {
     let mut request = Request::new(Method::POST, url);
     for (name, value) in headers {
         request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes())?, value);
@@ -133,12 +134,12 @@ pub(super) fn request(url: Url, headers: Vec<Named>, body: Bytes) -> anyhow::Res
     Ok(request)
 }
 
-/// An id that no other message has.
+/// A fresh random id (UUID).
 pub fn fresh_id() -> String {
     Uuid::new_v4().to_string()
 }
 
-fn value(header: &HeaderLocator, text: &str) -> anyhow::Result<HeaderValue> {
+fn header_value(header: &HeaderLocator, text: &str) -> anyhow::Result<HeaderValue> {
     let carried: Cow<'_, str> = match header.encoded {
         true => utf8_percent_encode(text, ENCODED).into(),
         false => text.into(),
@@ -153,8 +154,8 @@ fn put(body: &Bytes, path: &[&str], text: &str) -> anyhow::Result<Bytes> {
     Ok(set::put(std::str::from_utf8(body)?, path, &json)?.into())
 }
 
-/// A header's value as it may be shown.
-pub(super) fn shown(name: &str, value: &HeaderValue) -> String {
+/// A header's value, redacted if it is a secret.
+pub(super) fn redacted(name: &str, value: &HeaderValue) -> String {
     let is_secret =
         HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| is_secret_header(&name));
     if value.is_sensitive() || is_secret {

@@ -1,4 +1,4 @@
-//! What will be sent, decided and checked before the first byte leaves.
+//! The plan of a run, checked before anything is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,37 +14,37 @@ use source::{Fact, FieldLocators};
 use super::message::{Message, fresh_id};
 use super::proof::{Proof, Tamper};
 use super::schedule::Rate;
-use super::speaker::{Speaker, Style};
-use super::target::Named;
+use super::send_as::{SendAs, SigningMethod};
+use super::target::NamedSource;
 use super::{EmitArgs, body, target};
 
-/// The version of the models that a source's own path takes.
+/// The version of the models at a source's own path.
 const VERSION: u16 = 1;
 
-/// The messages to send and their pace.
+/// The messages to send, and their rate.
 #[derive(Debug)]
 pub struct Plan {
-    /// One message of each event; the others are the same under new ids.
+    /// One message of each event; the others are the same under fresh ids.
     pub(super) drafts: Vec<Message>,
     pub(super) count: u64,
     pub(super) duplicate: u64,
     pub(super) rate: Option<Rate>,
     pub(super) concurrency: usize,
     pub(super) timeout: Duration,
-    /// What is wrong with the messages on purpose.
+    /// The forgery of the messages, if any.
     pub(super) tamper: Option<Tamper>,
     warnings: Vec<String>,
 }
 
 impl Plan {
-    /// The plan that the arguments ask for.
+    /// The plan for these arguments.
     ///
     /// # Errors
-    /// The first thing that does not hold: an unknown event, a body that is not its model, an unsafe target.
+    /// The first error: an unknown event, a body that does not fit its model, an unsafe target.
     pub fn new(args: &EmitArgs, catalog: &Table, config: &Config) -> anyhow::Result<Plan> {
         let source = target::source(args, config)?;
         let configured = source.map_or(Dialect::DirectScale, |(_, source)| source.dialect);
-        let dialect = args.speaker.as_ref().and_then(Speaker::dialect).unwrap_or(configured);
+        let dialect = args.send_as.as_ref().and_then(SendAs::dialect).unwrap_or(configured);
         let events = events(args, catalog, dialect)?;
         let alone = events.len() == 1;
         ensure!(alone || args.data.is_none(), "--data is the body of one event, not of several");
@@ -67,14 +67,14 @@ impl Plan {
         })
     }
 
-    /// How many requests that makes.
+    /// The total number of requests.
     pub fn total(&self) -> u64 {
         self.count
             .saturating_mul(self.drafts.len() as u64)
             .saturating_mul(self.duplicate.saturating_add(1))
     }
 
-    /// What is unusual about it but allowed.
+    /// Warnings about unusual, but allowed arguments.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -84,19 +84,19 @@ impl Plan {
         let repeats = self.duplicate.saturating_add(1);
         (0..self.count)
             .flat_map(|round| self.drafts.iter().map(move |draft| (round, draft)))
-            .map(|(round, draft)| if round == 0 { draft.clone() } else { draft.renewed() })
+            .map(|(round, draft)| if round == 0 { draft.clone() } else { draft.with_fresh_id() })
             .flat_map(move |message| (0..repeats).map(move |_| message.clone()))
     }
 }
 
 /// An event's name and, unless it is sent raw, its row.
-type Chosen<'r> = (String, Option<&'r EventRow>);
+type ChosenEvent<'r> = (String, Option<&'r EventRow>);
 
 fn events<'r>(
     args: &EmitArgs,
     catalog: &'r Table,
     dialect: Dialect,
-) -> anyhow::Result<Vec<Chosen<'r>>> {
+) -> anyhow::Result<Vec<ChosenEvent<'r>>> {
     let known = || catalog.events().filter(|row| row.dialect == dialect && row.version == VERSION);
     if args.all {
         ensure!(known().next().is_some(), "the catalog has no {dialect} event");
@@ -122,9 +122,9 @@ fn events<'r>(
 fn drafts(
     args: &EmitArgs,
     config: &Config,
-    source: Option<Named<'_>>,
+    source: Option<NamedSource<'_>>,
     dialect: Dialect,
-    events: &[Chosen<'_>],
+    events: &[ChosenEvent<'_>],
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Vec<Message>> {
     let places = Arc::new(match source {
@@ -146,9 +146,9 @@ fn drafts(
         }
         let mut draft = Message::new(event, url, Arc::clone(&places), Arc::clone(&proof), body);
         for (fact, text) in facts(args, source, event, &draft) {
-            match draft.say(fact, &text) {
+            match draft.set_fact(fact, &text) {
                 Err(error) if args.raw => warnings.push(format!("{error:#}")),
-                said => said?,
+                result => result?,
             }
         }
         drafts.push(draft);
@@ -156,10 +156,10 @@ fn drafts(
     Ok(drafts)
 }
 
-/// What a message says of itself. What only the body has room for, the body says, unless something else is asked for.
+/// The facts of a message. A fact in the body keeps the body's own value, unless an argument sets it.
 fn facts(
     args: &EmitArgs,
-    source: Option<Named<'_>>,
+    source: Option<NamedSource<'_>>,
     event: &str,
     draft: &Message,
 ) -> Vec<(Fact, String)> {
@@ -167,7 +167,7 @@ fn facts(
     let usual = |fact, text: &str| (!draft.has_in_body(fact)).then(|| text.to_owned());
     let now = contract::time::now().to_rfc3339_opts(SecondsFormat::Millis, true);
     let client_id = args.client_id.clone().or_else(configured);
-    let said = [
+    let facts = [
         (Fact::ClientId, client_id.or_else(|| usual(Fact::ClientId, "emitter"))),
         (Fact::MessageId, Some(args.message_id.clone().unwrap_or_else(fresh_id))),
         (Fact::User, args.user.clone()),
@@ -175,22 +175,24 @@ fn facts(
         (Fact::EventTime, usual(Fact::EventTime, &now)),
         (Fact::SpecVersion, usual(Fact::SpecVersion, "1.0")),
     ];
-    said.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
+    facts.into_iter().filter_map(|(fact, text)| Some((fact, text?))).collect()
 }
 
-/// What proves the messages: what is given, else what the source asks for.
+/// The proof of the messages: by the given keys, else as the source requires.
 pub(super) fn proof(
     args: &EmitArgs,
     config: &Config,
-    source: Option<Named<'_>>,
+    source: Option<NamedSource<'_>>,
     dialect: Dialect,
     urls: &[Url],
 ) -> anyhow::Result<Proof> {
-    let style = match (&args.speaker, source) {
-        (Some(speaker), _) => speaker.style(),
-        (None, Some((_, source))) if source.signs_messages() => Some(Style::Message),
-        (None, Some((name, source))) => source.scheme(name)?.map(|row| Style::Row(Box::new(row))),
-        (None, None) => Style::of(dialect),
+    let style = match (&args.send_as, source) {
+        (Some(send_as), _) => send_as.signing_method(),
+        (None, Some((_, source))) if source.signs_messages() => Some(SigningMethod::HttpMessage),
+        (None, Some((name, source))) => {
+            source.scheme(name)?.map(|row| SigningMethod::Scheme(Box::new(row)))
+        }
+        (None, None) => SigningMethod::of(dialect),
     };
     let bearer = target::bearer_key(args, config.listen, source, style.is_some(), urls)?;
     let Some(style) = style else {
@@ -201,7 +203,7 @@ pub(super) fn proof(
     Proof::new(bearer.as_ref(), signing, args.tamper)
 }
 
-/// Whether a name can stand in a path as it is.
+/// True if a name can be a path segment as it is.
 pub(super) fn is_segment(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
     !name.is_empty() && name.chars().all(plain) && !name.chars().all(|c| c == '.')
@@ -225,7 +227,7 @@ pub(super) fn hint(name: &str, known: &[(&str, &[&str])]) -> String {
     }
 }
 
-/// The part of a name that tells it from the others.
+/// The part of a name that distinguishes it from others.
 fn stem(name: &str) -> String {
     let name = name.to_lowercase();
     name.strip_suffix("event").unwrap_or(&name).to_owned()

@@ -1,4 +1,4 @@
-//! What proves a message, and the forgeries that must be refused.
+//! The proof of a message, and the forgeries that must be refused.
 
 use std::borrow::Cow;
 
@@ -11,19 +11,19 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use signature::{Key, MESSAGE_HEADERS, Message, MessageKey, RFC_9421, Scheme, Stamp, Unit};
 
-use super::speaker::Style;
+use super::send_as::SigningMethod;
 use super::target;
 
-/// What is wrong with a forgery.
+/// The kind of a forgery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Tamper {
-    /// The body has a byte more than what was signed
+    /// The body has a byte more than the signed one
     Body,
-    /// One character of the signature is another
+    /// One character of the signature is changed
     Signature,
     /// The timestamp is a second earlier than the signed one
     Timestamp,
-    /// Signed or sent with a key that nobody knows
+    /// Signed or sent with an unknown key
     Key,
     /// The header of the proof is missing
     Header,
@@ -42,10 +42,10 @@ impl Tamper {
     }
 }
 
-/// A header by the name that the vendor gives it.
-pub type Named = (Cow<'static, str>, HeaderValue);
+/// A header under the vendor's spelling of its name.
+pub type NamedHeader = (Cow<'static, str>, HeaderValue);
 
-/// What proves a message: a bearer key, a signature, both or nothing.
+/// The proof of a message: a bearer key, a signature, both or none.
 #[derive(Debug, Default)]
 pub struct Proof {
     bearer: Option<HeaderValue>,
@@ -55,18 +55,18 @@ pub struct Proof {
 
 #[derive(Debug)]
 enum Signing {
-    Row { scheme: Box<Scheme>, keys: Vec<Key> },
-    Message { keys: Vec<MessageKey> },
+    Scheme { scheme: Box<Scheme>, keys: Vec<Key> },
+    HttpMessage { keys: Vec<MessageKey> },
 }
 
 impl Proof {
-    /// The proof by these keys, or the forgery of it.
+    /// The proof by these keys, or its forgery.
     ///
     /// # Errors
     /// If a header cannot carry the bearer key, the scheme cannot sign with the other, or there is nothing to forge.
     pub fn new(
         bearer: Option<&SecretString>,
-        signing: Option<(Style, &[SecretString])>,
+        signing: Option<(SigningMethod, &[SecretString])>,
         tamper: Option<Tamper>,
     ) -> anyhow::Result<Self> {
         let mut bearer = bearer.cloned();
@@ -92,31 +92,31 @@ impl Proof {
     /// The names of the headers that a signature needs, in every spelling.
     pub fn headers(&self) -> impl Iterator<Item = &str> {
         let (row, message) = match &self.signing {
-            Some(Signing::Row { scheme, .. }) => (Some(scheme), &[][..]),
-            Some(Signing::Message { .. }) => (None, &MESSAGE_HEADERS[..]),
+            Some(Signing::Scheme { scheme, .. }) => (Some(scheme), &[][..]),
+            Some(Signing::HttpMessage { .. }) => (None, &MESSAGE_HEADERS[..]),
             None => (None, &[][..]),
         };
         row.into_iter().flat_map(|scheme| scheme.names()).chain(message.iter().copied())
     }
 
-    /// The headers that prove the message if it is signed at this time, and the body that goes out.
-    pub(super) fn of(
+    /// The headers that prove the message when signed at this time, and the body as sent.
+    pub(super) fn headers_for(
         &self,
         id: &str,
         url: &Url,
-        headers: &[Named],
+        headers: &[NamedHeader],
         time: Timestamp,
         body: &Bytes,
-    ) -> anyhow::Result<(Vec<Named>, Bytes)> {
-        let mut proof: Vec<Named> = Vec::new();
+    ) -> anyhow::Result<(Vec<NamedHeader>, Bytes)> {
+        let mut proof: Vec<NamedHeader> = Vec::new();
         proof.extend(self.bearer.clone().map(|value| ("Authorization".into(), value)));
         let Some(signing) = &self.signing else { return Ok((proof, body.clone())) };
         let signed = match signing {
-            Signing::Row { scheme, keys } => {
+            Signing::Scheme { scheme, keys } => {
                 let keys: Vec<&Key> = keys.iter().collect();
                 scheme.sign(&keys, Stamp { id, time }, body)?
             }
-            Signing::Message { keys } => message(keys, url, headers, time, body)?,
+            Signing::HttpMessage { keys } => message(keys, url, headers, time, body)?,
         };
         for (name, value) in signed {
             let is_signature = name.eq_ignore_ascii_case(signing.header());
@@ -136,10 +136,14 @@ impl Proof {
 }
 
 impl Signing {
-    /// The keys, or as many that nobody knows.
-    fn new(style: Style, secrets: &[SecretString], is_unknown: bool) -> anyhow::Result<Self> {
+    /// The given keys, or as many unknown ones.
+    fn new(
+        style: SigningMethod,
+        secrets: &[SecretString],
+        is_unknown: bool,
+    ) -> anyhow::Result<Self> {
         match style {
-            Style::Row(scheme) => {
+            SigningMethod::Scheme(scheme) => {
                 let unusable = || format!("the signing key cannot be used for {}", scheme.name);
                 let key = |secret| {
                     let key = Key::new(&scheme, secret).with_context(unusable)?;
@@ -153,9 +157,9 @@ impl Signing {
                 for key in &keys {
                     scheme.sign(&[key], stamp, b"").with_context(unusable)?;
                 }
-                Ok(Signing::Row { scheme, keys })
+                Ok(Signing::Scheme { scheme, keys })
             }
-            Style::Message => {
+            SigningMethod::HttpMessage => {
                 let unusable = || format!("the signing key cannot be used for {RFC_9421}");
                 let key = |secret| {
                     let key = MessageKey::new(secret).with_context(unusable)?;
@@ -164,7 +168,7 @@ impl Signing {
                 let keys: Vec<_> = secrets.iter().map(key).collect::<anyhow::Result<_>>()?;
                 let url = Url::parse("http://localhost/")?;
                 message(&keys, &url, &[], contract::time::now(), b"").with_context(unusable)?;
-                Ok(Signing::Message { keys })
+                Ok(Signing::HttpMessage { keys })
             }
         }
     }
@@ -172,41 +176,41 @@ impl Signing {
     /// The header of the signature.
     fn header(&self) -> &str {
         match self {
-            Signing::Row { scheme, .. } => &scheme.headers[0].signature,
-            Signing::Message { .. } => "signature",
+            Signing::Scheme { scheme, .. } => &scheme.headers[0].signature,
+            Signing::HttpMessage { .. } => "signature",
         }
     }
 
     fn name(&self) -> &str {
         match self {
-            Signing::Row { scheme, .. } => &scheme.name,
-            Signing::Message { .. } => RFC_9421,
+            Signing::Scheme { scheme, .. } => &scheme.name,
+            Signing::HttpMessage { .. } => RFC_9421,
         }
     }
 
     fn is_timed(&self) -> bool {
         match self {
-            Signing::Row { scheme, .. } => scheme.is_timed(),
-            Signing::Message { .. } => true,
+            Signing::Scheme { scheme, .. } => scheme.is_timed(),
+            Signing::HttpMessage { .. } => true,
         }
     }
 
     /// The value with a time that is a second earlier than the signed one.
     fn earlier(&self, value: &HeaderValue, time: Timestamp) -> anyhow::Result<HeaderValue> {
         let unit = match self {
-            Signing::Row { scheme, .. } => scheme.unit,
-            Signing::Message { .. } => Unit::Seconds,
+            Signing::Scheme { scheme, .. } => scheme.unit,
+            Signing::HttpMessage { .. } => Unit::Seconds,
         };
         let earlier = unit.written(time - TimeDelta::seconds(1));
         Ok(HeaderValue::try_from(value.to_str()?.replace(&unit.written(time), &earlier))?)
     }
 }
 
-/// The headers of a message signature over the method, the path and every header that the message has.
+/// The headers of a message signature (RFC 9421) over the method, the path and every header of the message.
 fn message(
     keys: &[MessageKey],
     url: &Url,
-    headers: &[Named],
+    headers: &[NamedHeader],
     time: Timestamp,
     body: &[u8],
 ) -> anyhow::Result<Vec<(String, HeaderValue)>> {
@@ -223,7 +227,7 @@ fn message(
     Ok(message.sign(&keys, &covered, time, body)?)
 }
 
-/// There must be something to forge.
+/// Checks that there is something to forge.
 fn check(tamper: Tamper, is_bearer: bool, signing: Option<&Signing>) -> anyhow::Result<()> {
     let name = tamper.as_str();
     match (tamper, signing) {
@@ -246,8 +250,8 @@ fn check(tamper: Tamper, is_bearer: bool, signing: Option<&Signing>) -> anyhow::
 fn changed(value: &HeaderValue) -> anyhow::Result<HeaderValue> {
     let mut bytes = value.as_bytes().to_vec();
     // Away from labels at the front and padding at the end.
-    let place = bytes.len().saturating_sub(8);
-    bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
+    let index = bytes.len().saturating_sub(8);
+    bytes[index] = if bytes[index] == b'0' { b'1' } else { b'0' };
     Ok(HeaderValue::from_bytes(&bytes)?)
 }
 

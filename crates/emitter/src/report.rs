@@ -1,4 +1,4 @@
-//! What came of a run, counted while it goes on.
+//! The report of a run, counted while it goes on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use http::StatusCode;
 
-use super::attempt::{Answer, Attempt};
+use super::attempt::{HttpResponse, SendAttempt};
 use super::proof::Tamper;
 
-/// The longest time that is told apart: an hour, in microseconds.
+/// The longest measured time: an hour, in microseconds.
 const LONGEST: u64 = 3_600_000_000;
 
-/// What came of a run.
+/// The report of a run.
 #[derive(Debug)]
-pub struct Report {
-    /// What is wrong with the messages on purpose.
+pub struct EmitReport {
+    /// The forgery of the messages, if any.
     pub(super) tamper: Option<Tamper>,
     pub(super) planned: u64,
     pub(super) sent: u64,
@@ -24,17 +24,17 @@ pub struct Report {
     /// The first body of each status that is not 2xx.
     pub(super) examples: BTreeMap<StatusCode, Vec<u8>>,
     pub(super) errors: BTreeMap<String, u64>,
-    /// Microseconds from the request to the whole answer.
+    /// Microseconds from the request to the whole response.
     latency: Histogram<u64>,
     pub(super) max_lag: Duration,
     pub(super) elapsed: Duration,
     /// The attempt, if only one was planned.
-    pub(super) single: Option<Attempt>,
+    pub(super) single: Option<SendAttempt>,
 }
 
-impl Report {
+impl EmitReport {
     pub(super) fn new(planned: u64, tamper: Option<Tamper>) -> Self {
-        Report {
+        EmitReport {
             tamper,
             planned,
             sent: 0,
@@ -55,7 +55,7 @@ impl Report {
         self.max_lag = self.max_lag.max(lag.unwrap_or_default());
     }
 
-    pub(super) fn finish(&mut self, attempt: Attempt) {
+    pub(super) fn finish(&mut self, attempt: SendAttempt) {
         match &attempt.result {
             Ok(answer) => self.answered(answer, attempt.took),
             Err(cause) => *self.errors.entry(cause.clone()).or_default() += 1,
@@ -69,7 +69,7 @@ impl Report {
         self.elapsed = elapsed;
     }
 
-    /// Whether everything that was planned was answered 2xx, or refused as unauthentic if that is what it was.
+    /// True if every planned message was answered 2xx, or every forgery 401.
     pub fn is_as_expected(&self) -> bool {
         match self.tamper {
             None => self.accepted == self.planned,
@@ -77,16 +77,16 @@ impl Report {
         }
     }
 
-    /// How many were refused as unauthentic.
+    /// The number of messages that were refused with 401.
     pub(super) fn refused(&self) -> u64 {
         let refused = self.answers.iter().filter(|((status, _), _)| *status == 401);
         refused.map(|(_, count)| count).sum()
     }
 
-    fn answered(&mut self, answer: &Answer, took: Duration) {
+    fn answered(&mut self, answer: &HttpResponse, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.latency.saturating_record(micros);
-        *self.answers.entry((answer.status, answer.said())).or_default() += 1;
+        *self.answers.entry((answer.status, answer.status_field())).or_default() += 1;
         if answer.status.is_success() {
             self.accepted += 1;
         } else {
@@ -114,20 +114,20 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn attempt(took: Duration, status: u16, body: &str) -> Attempt {
+    fn attempt(took: Duration, status: u16, body: &str) -> SendAttempt {
         let status = StatusCode::from_u16(status).unwrap();
-        Attempt {
+        SendAttempt {
             event: "PingEvent".into(),
             url: "http://127.0.0.1/".parse().unwrap(),
             message_id: "m-1".into(),
             took,
-            result: Ok(Answer { status, body: body.into() }),
+            result: Ok(HttpResponse { status, body: body.into() }),
         }
     }
 
     #[test]
     fn latencies_are_told_apart_from_microseconds_to_minutes() {
-        let mut report = Report::new(100, None);
+        let mut report = EmitReport::new(100, None);
         for took in [10, 5_000, 20_000, 59_000_000].map(Duration::from_micros) {
             report.finish(attempt(took, 200, "{}"));
         }
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_json_keys_are_stable() {
-        let mut report = Report::new(1, None);
+        let mut report = EmitReport::new(1, None);
         report.start(Some(Duration::from_millis(2)));
         report.finish(attempt(Duration::from_millis(8), 401, "no\u{1b}[2J"));
         report.end(Duration::from_secs(2));

@@ -1,9 +1,9 @@
-//! When each message is due, however slow the answers are.
+//! The schedule of a run: the due time of each message, independent of the responses.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The latest that anything is due, in seconds: thirty years.
+/// The latest due time, in seconds: thirty years.
 const LATEST: f64 = 1e9;
 
 /// Messages per second.
@@ -21,7 +21,7 @@ impl FromStr for Rate {
     }
 }
 
-/// How long after the start the message with the given number, counted from 0, is due.
+/// The time after the start at which the message with this number, counted from 0, is due.
 pub(super) fn due(rate: Option<Rate>, number: u64) -> Duration {
     match rate {
         None => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! Changes one field of a JSON text and leaves every other byte as it is.
+//! Edits of one field of a JSON text that keep every other byte.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 
 /// A change to a body: `Field=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Setting {
+pub(super) struct FieldChange {
     path: String,
     value: String,
 }
 
-impl std::str::FromStr for Setting {
+impl std::str::FromStr for FieldChange {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -20,12 +20,12 @@ impl std::str::FromStr for Setting {
         if segments(path).any(str::is_empty) {
             return Err(format!("`{path}` is not a path; write Field, Outer.Inner or List[0]"));
         }
-        Ok(Setting { path: path.to_owned(), value: json(value) })
+        Ok(FieldChange { path: path.to_owned(), value: json(value) })
     }
 }
 
-impl Setting {
-    /// The text with the field at the path set, added if it is not there.
+impl FieldChange {
+    /// The text with the field at the path set, added if it is missing.
     pub(super) fn apply(&self, text: &str) -> anyhow::Result<String> {
         let path: Vec<&str> = segments(&self.path).collect();
         put(text, &path, &self.value)
@@ -38,7 +38,7 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split(['.', '[']).map(|segment| segment.strip_suffix(']').unwrap_or(segment))
 }
 
-/// The value as it stands if it is JSON, otherwise as a JSON string.
+/// The value as it is if it is JSON, otherwise as a JSON string.
 fn json(value: &str) -> String {
     match serde_json::from_str::<&RawValue>(value) {
         Ok(json) => json.get().to_owned(),
@@ -46,7 +46,7 @@ fn json(value: &str) -> String {
     }
 }
 
-/// The text with the JSON `value` at the end of the path, added if it is not there; every other byte stays.
+/// The text with the JSON `value` at the end of the path, added if it is missing; every other byte stays.
 pub fn put(text: &str, path: &[&str], value: &str) -> anyhow::Result<String> {
     let Some((segment, rest)) = path.split_first() else { return Ok(value.to_owned()) };
     match text.trim_start().as_bytes().first() {
@@ -81,7 +81,7 @@ fn put_element(text: &str, index: &str, rest: &[&str], value: &str) -> anyhow::R
     }
 }
 
-/// What is not there yet is an object.
+/// A missing parent becomes an object.
 fn put_new(rest: &[&str], value: &str) -> anyhow::Result<String> {
     put("{}", rest, value)
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn set(text: &str, setting: &str) -> Result<String, String> {
-        let setting: Setting = setting.parse()?;
+        let setting: FieldChange = setting.parse()?;
         setting.apply(text).map_err(|error| format!("{error:#}"))
     }
 

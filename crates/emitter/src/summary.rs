@@ -1,4 +1,4 @@
-//! A report as it is printed: text for people, one JSON object for scripts.
+//! Output of a report: text for people, one JSON object for scripts.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use text::inert_lines;
 
-use super::attempt::Attempt;
+use super::attempt::SendAttempt;
 use super::proof::Tamper;
-use super::report::Report;
+use super::report::EmitReport;
 
-/// A delay behind the schedule that is worth a word.
+/// The lag behind the schedule that is worth a note.
 const LATE: Duration = Duration::from_millis(50);
 
-impl Report {
+impl EmitReport {
     /// The report as `--json` prints it.
     pub fn json(&self) -> Value {
         json!({
@@ -35,7 +35,7 @@ impl Report {
         })
     }
 
-    /// What became of forgeries, if they were.
+    /// Writes the result of forgeries, if there were any.
     fn write_forged(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(tamper) = self.tamper else { return Ok(()) };
         let (refused, planned) = (self.refused(), self.planned);
@@ -74,7 +74,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for EmitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(attempt) = &self.single {
             write_single(f, attempt)?;
@@ -84,7 +84,7 @@ impl fmt::Display for Report {
         for (status, body) in &self.examples {
             writeln!(f, "first {}: {}", status.as_u16(), printable(body))?;
         }
-        let Report { planned, sent, accepted, .. } = self;
+        let EmitReport { planned, sent, accepted, .. } = self;
         let seconds = self.elapsed.as_secs_f64();
         writeln!(
             f,
@@ -107,7 +107,7 @@ impl fmt::Display for Report {
     }
 }
 
-fn write_single(f: &mut fmt::Formatter<'_>, attempt: &Attempt) -> fmt::Result {
+fn write_single(f: &mut fmt::Formatter<'_>, attempt: &SendAttempt) -> fmt::Result {
     writeln!(f, "POST {}", attempt.url)?;
     writeln!(f, "{} {}", attempt.event, attempt.message_id)?;
     let took = millis(attempt.took);
@@ -117,7 +117,7 @@ fn write_single(f: &mut fmt::Formatter<'_>, attempt: &Attempt) -> fmt::Result {
     }
 }
 
-fn message_json(attempt: &Attempt) -> Value {
+fn message_json(attempt: &SendAttempt) -> Value {
     let answer = attempt.result.as_ref().ok();
     json!({
         "event": &*attempt.event,
@@ -129,12 +129,12 @@ fn message_json(attempt: &Attempt) -> Value {
     })
 }
 
-/// A body as JSON if it is, otherwise as text.
+/// A body as JSON if it is JSON, otherwise as text.
 fn body_json(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into())
 }
 
-/// A stranger's text without what could steer a terminal.
+/// Untrusted text without terminal control characters.
 pub(super) fn printable(text: &[u8]) -> String {
     inert_lines(&String::from_utf8_lossy(text)).into_owned()
 }

@@ -1,4 +1,4 @@
-//! Where messages go, and which key may go there.
+//! The target of messages, and the key that may be sent to it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -10,14 +10,17 @@ use secrecy::{ExposeSecret, SecretString};
 use settings::{Config, SourceConfig, is_local, is_loopback, reachable, secrets};
 
 use super::EmitArgs;
-use super::speaker::Speaker;
+use super::send_as::SendAs;
 
 /// A configured source and its name.
-pub(super) type Named<'c> = (&'c str, &'c SourceConfig);
+pub type NamedSource<'c> = (&'c str, &'c SourceConfig);
 
-/// The source to speak for: the one that is named, or the only one, of the dialect if that is given. None is needed if
-/// the target and the key are given.
-pub(super) fn source<'c>(args: &EmitArgs, config: &'c Config) -> anyhow::Result<Option<Named<'c>>> {
+/// The source to send as: the named one, or the only one, of the dialect if that is given. None is needed if the target
+/// and the key are given.
+pub(super) fn source<'c>(
+    args: &EmitArgs,
+    config: &'c Config,
+) -> anyhow::Result<Option<NamedSource<'c>>> {
     let names = || config.sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     if let Some(wanted) = &args.source {
         let found =
@@ -25,7 +28,7 @@ pub(super) fn source<'c>(args: &EmitArgs, config: &'c Config) -> anyhow::Result<
         ensure!(found.is_some(), "there is no source `{wanted}`; configured: {}", names());
         return Ok(found);
     }
-    let dialect = args.speaker.as_ref().and_then(Speaker::dialect);
+    let dialect = args.send_as.as_ref().and_then(SendAs::dialect);
     let fits = |source: &SourceConfig| dialect.is_none_or(|dialect| source.dialect == dialect);
     let mut sources = config.sources.iter().filter(|(_, source)| fits(source));
     match (sources.next(), sources.next()) {
@@ -43,7 +46,7 @@ pub(super) fn source<'c>(args: &EmitArgs, config: &'c Config) -> anyhow::Result<
     }
 }
 
-/// The URL for one event or hook, if it is safe to send there; `path` is where the source's are received.
+/// The URL for one event or hook, if it is safe to send there; `path` is the source's path at the receiver.
 pub(super) fn url(
     args: &EmitArgs,
     listen: SocketAddr,
@@ -59,17 +62,17 @@ pub(super) fn url(
     Ok(url)
 }
 
-/// The bearer key: the one that is given, or the source's first, which goes to the configured listener only. Without a
-/// source it is needed unless the message is signed.
+/// The bearer key: the given one, or the source's first, which is sent to the configured listener only. Without a
+/// source it is required unless the message is signed.
 pub(super) fn bearer_key(
     args: &EmitArgs,
     listen: SocketAddr,
-    source: Option<Named<'_>>,
+    source: Option<NamedSource<'_>>,
     is_signed: bool,
     urls: &[Url],
 ) -> anyhow::Result<Option<SecretString>> {
     const HOW: &str = "give one with --token-file, --token or RECEIVER_EMIT_TOKEN";
-    if let Some(key) = given("--token-file", args.token_file.as_deref(), args.token.as_ref())? {
+    if let Some(key) = key_from("--token-file", args.token_file.as_deref(), args.token.as_ref())? {
         return Ok(Some(key));
     }
     match source {
@@ -82,18 +85,18 @@ pub(super) fn bearer_key(
     }
 }
 
-/// The key to sign with: the one that is given, or the source's first, which goes to the configured listener only. None
-/// if the source asks for no signature.
+/// The signing key: the given one, or the source's first, which is used for the configured listener only. None if the
+/// source requires no signature.
 pub(super) fn signing_key(
     args: &EmitArgs,
     listen: SocketAddr,
-    source: Option<Named<'_>>,
+    source: Option<NamedSource<'_>>,
     urls: &[Url],
 ) -> anyhow::Result<Option<SecretString>> {
     const HOW: &str =
         "give one with --signing-key-file, --signing-key or RECEIVER_EMIT_SIGNING_KEY";
     let file = args.signing_key_file.as_deref();
-    if let Some(key) = given("--signing-key-file", file, args.signing_key.as_ref())? {
+    if let Some(key) = key_from("--signing-key-file", file, args.signing_key.as_ref())? {
         return Ok(Some(key));
     }
     match source {
@@ -105,7 +108,7 @@ pub(super) fn signing_key(
     }
 }
 
-pub fn given(
+pub fn key_from(
     flag: &str,
     file: Option<&Path>,
     key: Option<&SecretString>,
@@ -116,7 +119,7 @@ pub fn given(
     Ok(Some(text.trim_end_matches(['\r', '\n']).into()))
 }
 
-/// The first of a source's keys, if the messages go to nobody but the configured listener.
+/// The first of a source's keys, if all messages go to the configured listener.
 fn configured(
     name: &str,
     keys: Vec<SecretString>,
@@ -133,7 +136,7 @@ fn configured(
     keys.into_iter().next().with_context(|| format!("[sources.{name}] has no key; {how}"))
 }
 
-/// Whether a header can carry the key; the reason does not repeat it.
+/// Checks that a header can carry the key; the error does not repeat it.
 pub(super) fn check_key(key: &SecretString) -> anyhow::Result<()> {
     match secrets::flaw(key.expose_secret(), true) {
         Some(flaw) => bail!("the key {flaw}"),
@@ -147,10 +150,10 @@ fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
     Ok(format!("http://{}{}/", reachable(listen), path.trim_end_matches('/')))
 }
 
-/// The rule of `--to`: a `/` at the end, `{event}` and `{hook}` ask for the name.
+/// The URL for a name, by the rule of `--to`: a `/` at the end, `{event}` and `{hook}` stand for the name.
 ///
 /// # Errors
-/// If that is no URL, or the name would lead elsewhere than the target.
+/// If the text is no URL, or the name would lead out of the target.
 pub fn address(to: &str, event: &str) -> anyhow::Result<Url> {
     let filled = |name: &str| {
         let end = if to.ends_with('/') { name } else { "" };

@@ -1,4 +1,4 @@
-//! The fork's part of the program, as `main` takes it and as the commands see it.
+//! The fork's part of the program: handlers, context and pages.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use futures_util::future::BoxFuture;
 use receiver::serve::Fork;
 
 type Connect<C> = Box<dyn FnOnce() -> BoxFuture<'static, anyhow::Result<C>> + Send>;
-type Pages<C> = Box<dyn FnOnce(C) -> Router + Send>;
+type MakePages<C> = Box<dyn FnOnce(C) -> Router + Send>;
 
-/// A fork: its handlers, what they are given, and its pages.
+/// A fork's application: its handlers, their context, and its pages.
 pub struct App<C> {
     catalog: Catalog<C>,
     connect: Connect<C>,
-    pages: Pages<C>,
+    pages: MakePages<C>,
 }
 
 impl<C: Clone + Send + Sync + 'static> App<C> {
-    /// A fork with these handlers. `connect` makes their context, once, before anything is received; if it fails, the
-    /// receiver does not start. Commands that receive nothing do not call it.
+    /// An application with these handlers. `connect` makes their context once, before anything is received; if it
+    /// fails, the receiver does not start. Commands that receive nothing do not call it.
     pub fn new<F>(catalog: Catalog<C>, connect: impl FnOnce() -> F + Send + 'static) -> Self
     where
         F: Future<Output = anyhow::Result<C>> + Send + 'static,
@@ -35,8 +35,8 @@ impl<C: Clone + Send + Sync + 'static> App<C> {
         App { pages: Box::new(pages), ..self }
     }
 
-    /// The same with the context's type forgotten.
-    pub(crate) fn bound(self) -> Program {
+    /// Erases the type of the context.
+    pub(crate) fn bind(self) -> Program {
         let table = self.catalog.table();
         let start = async move || {
             let context = (self.connect)().await?;
@@ -47,19 +47,19 @@ impl<C: Clone + Send + Sync + 'static> App<C> {
     }
 }
 
-/// What the commands know of a fork.
+/// The application as the commands see it.
 pub(crate) struct Program {
     table: Result<Arc<Table>, Clash>,
     start: Connect<Fork>,
 }
 
 impl Program {
-    /// The events and hooks.
+    /// The table of events and hooks.
     pub(crate) fn table(&self) -> Result<Arc<Table>, Clash> {
         self.table.clone()
     }
 
-    /// Makes the context and gives it to the handlers.
+    /// Makes the context and binds the handlers to it.
     pub(crate) async fn start(self) -> anyhow::Result<Fork> {
         (self.start)().await
     }

@@ -11,9 +11,9 @@ use text::inert_lines;
 use crate::app::{App, Program};
 use crate::commands;
 
-/// Runs the command that the process's arguments name, for the fork's `app`: the whole of a fork's `main`.
+/// Runs the command in the process's arguments for the fork's `app`: the whole of a fork's `main`.
 pub fn main<C: Clone + Send + Sync + 'static>(app: App<C>) -> ExitCode {
-    start(app.bound())
+    start(app.bind())
 }
 
 fn start(program: Program) -> ExitCode {
@@ -32,7 +32,7 @@ fn start(program: Program) -> ExitCode {
     })
 }
 
-/// Receives webhooks: authenticates, drops duplicates, keeps, answers, and hands each event to a typed handler.
+/// Receives webhooks: authenticates, drops duplicates, stores, answers, and hands each event to a typed handler.
 #[derive(Parser)]
 #[command(
     version,
@@ -50,36 +50,36 @@ enum Command {
     Dev(commands::dev::Args),
     /// Run the receiver from its settings
     Serve(commands::serve::Args),
-    /// Send events as the sender would, correctly or not
+    /// Send events as the sender would, correctly or forged
     Emit {
         #[command(flatten)]
         settings: Overrides,
         #[command(flatten)]
         args: Box<EmitArgs>,
     },
-    /// Stand in for the vendor's event bus: subscriptions, retries, outages, logs
+    /// Run an event bus, as the vendor does: subscriptions, retries, outages, logs
     Bus(commands::bus::Args),
-    /// Give events to a running bus
+    /// Publish events to a running bus
     Publish(commands::publish::Args),
-    /// Look into the inbox: list, show, replay, prune, export, backup
+    /// Manage the inbox: list, show, replay, prune, export, backup
     Inbox(commands::inbox::Args),
-    /// Look into the log of hook calls: list, show, export, prune
+    /// Manage the log of hook calls: list, show, export, prune
     Hooks(commands::hooks::Args),
-    /// Check the settings: what would be refused, what is unwise, which sources would be served
+    /// Check the settings: errors, warnings, and the sources that would be served
     Check(commands::check::Args),
-    /// Show when each key was last used, so that an old one can go
+    /// Show when each key was last used, so that an old one can be removed
     Keys(commands::keys::Args),
-    /// Say whether a captured request would be accepted, and if not, why
+    /// Check a captured request: would it be accepted, and if not, why
     Verify(commands::verify::Args),
-    /// Print what to enter on the sender's side
+    /// Print the setup guide: what to enter on the sender's side
     Connect(commands::connect::Args),
     /// Smoke-test a live webhook: reach, identity, signature, duplicates, bodies, time, exposure
     Doctor(Box<commands::doctor::Args>),
     /// Print the OpenAPI document
     Openapi(commands::openapi::Args),
-    /// Ask a running receiver whether it is ready; exit code 0 if it is, 1 if not
+    /// Check that a running receiver is ready; exit code 0 if it is, 1 if not
     Healthcheck(commands::healthcheck::Args),
-    /// Make a strong key, or the hash of a password
+    /// Generate a strong key, or the hash of a password
     Secret(commands::secret::Args),
 }
 
@@ -106,7 +106,7 @@ async fn run(command: Command, program: Program) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Whether whoever read the output, such as `head`, has had enough.
+/// True if the reader of the output, such as `head`, has closed it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)

@@ -1,4 +1,4 @@
-//! What each command does, beyond the library.
+//! The commands.
 
 mod browse;
 pub(crate) mod bus;
@@ -25,7 +25,7 @@ use comfy_table::{ContentArrangement, Table};
 use contract::time::Timestamp;
 use text::inert_lines;
 
-/// Opens an inbox beside a running receiver or without one. None if there is none yet: it is not made.
+/// Opens an inbox, with or without a running receiver. None if it does not exist; it is not created.
 fn open_beside(url: &str) -> anyhow::Result<Option<Arc<dyn Inbox>>> {
     if !exists(url)? {
         return Ok(None);
@@ -48,7 +48,8 @@ fn time(time: Timestamp) -> String {
     time.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
 }
 
-/// Prints text that is not ours alone. Unlike `println!` it leaves a reader that has gone, such as `head`, to the caller.
+/// Prints text that may be untrusted. Unlike `println!` it returns an error if the reader, such as `head`, has closed
+/// the output.
 fn print(text: impl std::fmt::Display) -> std::io::Result<()> {
     print_styled(inert_lines(&text.to_string()))
 }
@@ -60,7 +61,7 @@ fn print_styled(line: impl std::fmt::Display) -> std::io::Result<()> {
     out.flush()
 }
 
-/// The short help of a flag whose long help is this text.
+/// The short help of a flag: the first line of its long help.
 fn first_line(text: &'static str) -> &'static str {
     text.lines().next().unwrap_or(text)
 }

@@ -1,4 +1,4 @@
-//! A webhook receiver to fork: it authenticates a sender's deliveries, drops duplicates, keeps them durably, answers,
+//! A webhook receiver to fork: it authenticates a sender's deliveries, drops duplicates, stores them durably, answers,
 //! and hands each one, typed, to a handler function.
 //!
 //! A fork depends on this crate alone. It registers handlers in a [`Catalog`] and hands an [`App`] to [`main`].

@@ -1,4 +1,4 @@
-//! Checks for a fork's tests: what every catalog must fulfil, and what is generated from it.
+//! Checks for a fork's tests: the invariants of a catalog, and the documents generated from it.
 //!
 //! ```ignore
 //! #[tokio::test]
@@ -14,8 +14,8 @@ mod schemas;
 use contract::catalog::Catalog;
 use receiver::openapi;
 
-/// Lists what is wrong with a catalog, one sentence each: names claimed twice, schemas that clash or do not describe their
-/// fields, models that take less than their senders send, examples that their own handlers do not take.
+/// Lists the violations of a catalog's invariants, one sentence each: names claimed twice, schemas that clash or do not
+/// describe their fields, models that are stricter than their senders, examples that their own handlers reject.
 ///
 /// Every handler of an event is run once, on its example and a clone of `context`.
 pub async fn violations<C: Clone + Send + Sync + 'static>(
@@ -37,7 +37,7 @@ pub async fn violations<C: Clone + Send + Sync + 'static>(
     found
 }
 
-/// The OpenAPI document of a catalog, as the command `openapi` prints it: of one source, under `/api/webhooks`.
+/// The OpenAPI document of a catalog, as the command `openapi` prints it: with one source, under `/api/webhooks`.
 ///
 /// # Errors
 /// If the catalog has a clash.
@@ -47,10 +47,10 @@ pub fn openapi<C: Clone + Send + Sync + 'static>(catalog: &Catalog<C>) -> anyhow
     Ok(document.to_pretty_json()? + "\n")
 }
 
-/// Reads settings as `check` does.
+/// Checks settings as the command `check` does.
 ///
 /// # Errors
-/// The first setting that cannot be used, and what to write instead.
+/// The first invalid setting, with its remedy.
 pub fn settings(text: &str) -> anyhow::Result<()> {
     let settings = settings::parse(text, [], "the settings")?;
     Ok(settings.check()?)

@@ -9,7 +9,7 @@ use super::{logs, subscriptions};
 #[openapi(
     info(
         title = "Event bus",
-        description = "The sender's half: subscriptions, publication, logs, and sending again. Secrets go in and never come out."
+        description = "The sender's half: subscriptions, publication, logs, and resending. Secrets are write-only."
     ),
     paths(
         super::publish,
@@ -31,17 +31,17 @@ use super::{logs, subscriptions};
         subscriptions::rotate
     ),
     tags(
-        (name = "events", description = "What is published, and what became of it."),
-        (name = "subscriptions", description = "Who is told of which events, and how."),
-        (name = "attempts", description = "The requests that were made."),
-        (name = "send again", description = "What has ended is sent once more.")
+        (name = "events", description = "Published events and their deliveries."),
+        (name = "subscriptions", description = "Subscriptions: which events go to which target, and how."),
+        (name = "attempts", description = "The HTTP requests to targets."),
+        (name = "send again", description = "Ended deliveries, sent once more.")
     )
 )]
-struct Described;
+struct ApiDoc;
 
-/// The document; with a key if the API asks for one.
+/// The document, with a security scheme if the API requires a key.
 pub fn document(has_key: bool) -> utoipa::openapi::OpenApi {
-    let mut document = Described::openapi();
+    let mut document = ApiDoc::openapi();
     if has_key {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let components = document.components.get_or_insert_default();

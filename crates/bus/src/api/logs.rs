@@ -1,4 +1,4 @@
-//! The logs through the API: events, attempts, and sending again.
+//! The log endpoints: events, attempts, and resending.
 
 use std::sync::Arc;
 
@@ -11,12 +11,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::{
-    AttemptEntry, AttemptFilter, Bus, BusError, Detail, EventDetail, EventEntry, EventFilter,
-    Preview, Selection,
+    AttemptDetail, AttemptFilter, AttemptLogEntry, Bus, BusError, EventDetail, EventFilter,
+    EventLogEntry, Preview, ResendSelection,
 };
-use super::{Body, Failure, Refusal, filter, read};
-
-type Answer<T> = Result<Json<T>, Refusal>;
+use super::{ApiError, ApiResult, ProblemDetails, RequestBody, filter, read};
 
 pub(super) fn router() -> Router<Arc<Bus>> {
     Router::new()
@@ -30,97 +28,103 @@ pub(super) fn router() -> Router<Arc<Bus>> {
 
 /// One page of a log, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Page<T> {
-    /// Its lines.
+pub(super) struct LogPage<T> {
+    /// The entries on this page.
     items: Vec<T>,
-    /// What `before` is for the page after it; null if this one is empty.
+    /// The value of `before` for the next page; null if this page is empty.
     next: Option<i64>,
 }
 
-impl<T> Page<T> {
+impl<T> LogPage<T> {
     fn new(items: Vec<T>, number: impl Fn(&T) -> i64) -> Json<Self> {
         let next = items.last().map(number);
-        Json(Page { items, next })
+        Json(LogPage { items, next })
     }
 }
 
-/// What is to be sent again, and how fast.
+/// The deliveries to send again, and the rate.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Again {
-    /// Which deliveries.
-    which: Selection,
-    /// Deliveries per second; all at once if it does not say.
+pub(super) struct ResendRequest {
+    /// The deliveries to send again.
+    which: ResendSelection,
+    /// Deliveries per second; without it, all at once.
     rate: Option<f64>,
 }
 
-/// What is on its way.
+/// The result of a resend.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Resent {
-    /// How many deliveries.
+pub(super) struct ResendReceipt {
+    /// The number of deliveries that are due again.
     deliveries: u64,
 }
 
 /// The event log, newest first.
 #[utoipa::path(get, path = "/api/events", tag = "events", params(EventFilter), responses(
-    (status = 200, description = "A page of events.", body = Page<EventEntry>),
-    (status = 422, description = "The filter cannot be used.", body = Failure, content_type = "application/problem+json")))]
+    (status = 200, description = "A page of events.", body = LogPage<EventLogEntry>),
+    (status = 422, description = "The filter is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn events(
     State(bus): State<Arc<Bus>>,
     RawQuery(query): RawQuery,
-) -> Answer<Page<EventEntry>> {
-    Ok(Page::new(bus.events(filter(query)?).await?, |event| event.number))
+) -> ApiResult<LogPage<EventLogEntry>> {
+    Ok(LogPage::new(bus.events(filter(query)?).await?, |event| event.number))
 }
 
 /// An event with its deliveries and its attempts.
 #[utoipa::path(get, path = "/api/events/{id}", tag = "events", params(("id" = String, Path, description = "The event's id.")), responses(
     (status = 200, description = "The event.", body = EventDetail),
-    (status = 404, description = "There is none with this id.", body = Failure, content_type = "application/problem+json")))]
+    (status = 404, description = "No event has this id.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn event(
     State(bus): State<Arc<Bus>>,
     Path(id): Path<String>,
-) -> Answer<EventDetail> {
+) -> ApiResult<EventDetail> {
     Ok(Json(bus.event(&id).await?))
 }
 
 /// The attempt log, newest first.
 #[utoipa::path(get, path = "/api/attempts", tag = "attempts", params(AttemptFilter), responses(
-    (status = 200, description = "A page of attempts.", body = Page<AttemptEntry>),
-    (status = 422, description = "The filter cannot be used.", body = Failure, content_type = "application/problem+json")))]
+    (status = 200, description = "A page of attempts.", body = LogPage<AttemptLogEntry>),
+    (status = 422, description = "The filter is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn attempts(
     State(bus): State<Arc<Bus>>,
     RawQuery(query): RawQuery,
-) -> Answer<Page<AttemptEntry>> {
-    Ok(Page::new(bus.attempts(filter(query)?).await?, |attempt| attempt.id))
+) -> ApiResult<LogPage<AttemptLogEntry>> {
+    Ok(LogPage::new(bus.attempts(filter(query)?).await?, |attempt| attempt.id))
 }
 
-/// An attempt with its request and its answer, secrets left out.
+/// An attempt with its request and its response, secrets left out.
 #[utoipa::path(get, path = "/api/attempts/{id}", tag = "attempts", params(("id" = i64, Path, description = "The attempt's number.")), responses(
-    (status = 200, description = "The attempt.", body = Detail),
-    (status = 404, description = "There is none of this number.", body = Failure, content_type = "application/problem+json")))]
-pub(super) async fn attempt(State(bus): State<Arc<Bus>>, Path(id): Path<String>) -> Answer<Detail> {
+    (status = 200, description = "The attempt.", body = AttemptDetail),
+    (status = 404, description = "No attempt has this number.", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(super) async fn attempt(
+    State(bus): State<Arc<Bus>>,
+    Path(id): Path<String>,
+) -> ApiResult<AttemptDetail> {
     let number = id.parse().map_err(|_| BusError::Missing(format!("attempt {id}")))?;
     Ok(Json(bus.attempt_log(number).await?))
 }
 
-/// Says what sending again would do.
-#[utoipa::path(post, path = "/api/resend/preview", tag = "send again", request_body = Again, responses(
-    (status = 200, description = "What it would do.", body = Preview),
-    (status = 422, description = "The rate is none.", body = Failure, content_type = "application/problem+json")))]
-pub(super) async fn preview(State(bus): State<Arc<Bus>>, Body(body): Body) -> Answer<Preview> {
-    let again: Again = read(&body)?;
-    Ok(Json(bus.preview(again.which, again.rate).await?))
+/// Previews a resend: the deliveries it would make and the time it would take.
+#[utoipa::path(post, path = "/api/resend/preview", tag = "send again", request_body = ResendRequest, responses(
+    (status = 200, description = "The preview.", body = Preview),
+    (status = 422, description = "The rate is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(super) async fn preview(
+    State(bus): State<Arc<Bus>>,
+    RequestBody(body): RequestBody,
+) -> ApiResult<Preview> {
+    let request: ResendRequest = read(&body)?;
+    Ok(Json(bus.preview(request.which, request.rate).await?))
 }
 
-/// Sends deliveries again that have ended, so many a second.
-#[utoipa::path(post, path = "/api/resend", tag = "send again", request_body = Again, responses(
-    (status = 202, description = "They are on their way.", body = Resent),
-    (status = 422, description = "The rate is none.", body = Failure, content_type = "application/problem+json")))]
+/// Sends ended deliveries again, at the given rate.
+#[utoipa::path(post, path = "/api/resend", tag = "send again", request_body = ResendRequest, responses(
+    (status = 202, description = "The deliveries are due again.", body = ResendReceipt),
+    (status = 422, description = "The rate is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn resend(
     State(bus): State<Arc<Bus>>,
-    Body(body): Body,
-) -> Result<(StatusCode, Json<Resent>), Refusal> {
-    let again: Again = read(&body)?;
-    let deliveries = bus.resend(again.which, again.rate).await?;
-    Ok((StatusCode::ACCEPTED, Json(Resent { deliveries })))
+    RequestBody(body): RequestBody,
+) -> Result<(StatusCode, Json<ResendReceipt>), ApiError> {
+    let request: ResendRequest = read(&body)?;
+    let deliveries = bus.resend(request.which, request.rate).await?;
+    Ok((StatusCode::ACCEPTED, Json(ResendReceipt { deliveries })))
 }

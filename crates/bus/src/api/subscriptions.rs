@@ -1,4 +1,4 @@
-//! Subscriptions through the API.
+//! The subscription endpoints.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,8 @@ use serde_json::{Map, Value};
 use settings::SubscriptionConfig;
 use utoipa::ToSchema;
 
-use super::super::{Bus, BusError, Overview, Publication, Receipt, SubscriptionFilter};
-use super::{Body, Failure, Refusal, filter, read};
-
-type Answer<T> = Result<Json<T>, Refusal>;
+use super::super::{Bus, BusError, Overview, Publication, PublishReceipt, SubscriptionFilter};
+use super::{ApiError, ApiResult, ProblemDetails, RequestBody, filter, read};
 
 pub(super) fn router() -> Router<Arc<Bus>> {
     Router::new()
@@ -29,10 +27,10 @@ pub(super) fn router() -> Router<Arc<Bus>> {
         .route("/api/subscriptions/{name}/rotate", post(rotate))
 }
 
-/// A subscription to be made.
+/// A subscription to create.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct NewSubscription {
-    /// Its name: letters, digits and `- . _`. It stays.
+    /// The name: letters, digits and `- . _`. It cannot be changed later.
     #[schema(example = "warehouse")]
     name: String,
     #[serde(flatten)]
@@ -40,153 +38,153 @@ pub(super) struct NewSubscription {
     definition: Map<String, Value>,
 }
 
-/// Another key to sign with.
+/// The replacement of a signing key.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rotation {
-    /// The new key.
+pub(super) struct RotationRequest {
+    /// The new signing key.
     key: String,
-    /// How long the present one signs too, such as `24h`.
+    /// The time during which the present key signs too, such as `24h`.
     #[schema(example = "24h")]
     overlap: String,
 }
 
-/// Why a subscription is paused.
+/// The reason for a pause.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Pause {
-    /// For people; `paused by hand` if it does not say.
+pub(super) struct PauseRequest {
+    /// A reason for people; `paused by hand` if it is missing.
     why: Option<String>,
 }
 
 /// One page of subscriptions, by name.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Subscriptions {
-    /// They.
+pub(super) struct SubscriptionPage {
+    /// The subscriptions on this page.
     items: Vec<Overview>,
-    /// What `after` is for the page after it; null if this one is empty.
+    /// The value of `after` for the next page; null if this page is empty.
     next: Option<String>,
 }
 
-/// Subscriptions, by name. Keys are shown as fingerprints.
+/// Lists subscriptions, by name. Keys are shown as fingerprints.
 #[utoipa::path(get, path = "/api/subscriptions", tag = "subscriptions", params(SubscriptionFilter), responses(
-    (status = 200, description = "A page of subscriptions.", body = Subscriptions),
-    (status = 422, description = "The filter cannot be used.", body = Failure, content_type = "application/problem+json")))]
+    (status = 200, description = "A page of subscriptions.", body = SubscriptionPage),
+    (status = 422, description = "The filter is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn list(
     State(bus): State<Arc<Bus>>,
     RawQuery(query): RawQuery,
-) -> Answer<Subscriptions> {
+) -> ApiResult<SubscriptionPage> {
     let items = bus.subscriptions(filter(query)?).await?;
     let next = items.last().map(|last| last.subscription.name.clone());
-    Ok(Json(Subscriptions { items, next }))
+    Ok(Json(SubscriptionPage { items, next }))
 }
 
-/// Makes a subscription.
+/// Creates a subscription.
 #[utoipa::path(post, path = "/api/subscriptions", tag = "subscriptions", request_body = NewSubscription, responses(
-    (status = 201, description = "It is made.", body = Overview),
-    (status = 409, description = "The name is taken.", body = Failure, content_type = "application/problem+json"),
-    (status = 422, description = "A field cannot be used.", body = Failure, content_type = "application/problem+json")))]
+    (status = 201, description = "The subscription is created.", body = Overview),
+    (status = 409, description = "The name is taken.", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "A field is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn create(
     State(bus): State<Arc<Bus>>,
-    Body(body): Body,
-) -> Result<(StatusCode, Json<Overview>), Refusal> {
+    RequestBody(body): RequestBody,
+) -> Result<(StatusCode, Json<Overview>), ApiError> {
     let new: NewSubscription = read(&body)?;
-    let made = bus.create(&new.name, &Value::Object(new.definition)).await?;
-    Ok((StatusCode::CREATED, Json(made)))
+    let created = bus.create(&new.name, &Value::Object(new.definition)).await?;
+    Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// One subscription.
+/// Returns one subscription.
 #[utoipa::path(get, path = "/api/subscriptions/{name}", tag = "subscriptions", responses(
     (status = 200, description = "The subscription.", body = Overview),
-    (status = 404, description = "There is none of this name.", body = Failure, content_type = "application/problem+json")))]
+    (status = 404, description = "No subscription has this name.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn show(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-) -> Answer<Overview> {
+) -> ApiResult<Overview> {
     Ok(Json(bus.subscription(&name).await?))
 }
 
-/// Changes the fields that are given; null gives one its default back.
+/// Changes the given fields; null resets a field to its default.
 #[utoipa::path(patch, path = "/api/subscriptions/{name}", tag = "subscriptions", request_body = SubscriptionConfig, responses(
-    (status = 200, description = "It is changed.", body = Overview),
-    (status = 409, description = "It stands in the settings.", body = Failure, content_type = "application/problem+json"),
-    (status = 422, description = "A field cannot be used.", body = Failure, content_type = "application/problem+json")))]
+    (status = 200, description = "The subscription is changed.", body = Overview),
+    (status = 409, description = "The subscription is declared in the settings.", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "A field is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn change(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-    Body(body): Body,
-) -> Answer<Overview> {
+    RequestBody(body): RequestBody,
+) -> ApiResult<Overview> {
     let patch: Map<String, Value> = read(&body)?;
     Ok(Json(bus.change(&name, &Value::Object(patch)).await?))
 }
 
-/// Removes a subscription; what waits for it is cancelled, the logs stay.
+/// Deletes a subscription. Its waiting deliveries are cancelled; the logs stay.
 #[utoipa::path(delete, path = "/api/subscriptions/{name}", tag = "subscriptions", responses(
-    (status = 204, description = "It is removed."),
-    (status = 409, description = "It stands in the settings.", body = Failure, content_type = "application/problem+json")))]
+    (status = 204, description = "The subscription is deleted."),
+    (status = 409, description = "The subscription is declared in the settings.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn remove(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     bus.remove(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Pauses a subscription: its events wait.
-#[utoipa::path(post, path = "/api/subscriptions/{name}/pause", tag = "subscriptions", request_body = Option<Pause>, responses(
-    (status = 200, description = "It is paused.", body = Overview)))]
+#[utoipa::path(post, path = "/api/subscriptions/{name}/pause", tag = "subscriptions", request_body = Option<PauseRequest>, responses(
+    (status = 200, description = "The subscription is paused.", body = Overview)))]
 pub(super) async fn pause(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-    Body(body): Body,
-) -> Answer<Overview> {
-    let asked: Pause = if body.is_empty() { Pause::default() } else { read(&body)? };
+    RequestBody(body): RequestBody,
+) -> ApiResult<Overview> {
+    let asked: PauseRequest = if body.is_empty() { PauseRequest::default() } else { read(&body)? };
     Ok(Json(bus.pause(&name, asked.why).await?))
 }
 
-/// Goes on with a subscription, whyever it was left alone.
+/// Resumes a subscription, whatever paused it.
 #[utoipa::path(post, path = "/api/subscriptions/{name}/resume", tag = "subscriptions", responses(
-    (status = 200, description = "It goes on.", body = Overview)))]
+    (status = 200, description = "The subscription is active.", body = Overview)))]
 pub(super) async fn resume(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-) -> Answer<Overview> {
+) -> ApiResult<Overview> {
     Ok(Json(bus.resume(&name).await?))
 }
 
-/// Tries a target that was paused for its failures with one delivery, and goes on if that arrives.
+/// Tries a target that was paused for its failures with one delivery, and resumes the subscription if it succeeds.
 #[utoipa::path(post, path = "/api/subscriptions/{name}/try", tag = "subscriptions", responses(
     (status = 200, description = "One delivery is being tried.", body = Overview),
-    (status = 409, description = "It was not paused for its failures.", body = Failure, content_type = "application/problem+json")))]
+    (status = 409, description = "The subscription is not paused for its failures.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn try_now(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-) -> Answer<Overview> {
+) -> ApiResult<Overview> {
     Ok(Json(bus.try_now(&name).await?))
 }
 
-/// Publishes an event for this subscription alone, whatever it asks for.
+/// Publishes an event for this subscription alone, even if the subscription does not match it.
 #[utoipa::path(post, path = "/api/subscriptions/{name}/test", tag = "subscriptions", request_body = Publication, responses(
-    (status = 202, description = "It is on its way.", body = Receipt),
-    (status = 422, description = "It cannot be published.", body = Failure, content_type = "application/problem+json")))]
+    (status = 202, description = "The event is published.", body = PublishReceipt),
+    (status = 422, description = "The event is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn test(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-    Body(body): Body,
-) -> Result<(StatusCode, Json<Receipt>), Refusal> {
+    RequestBody(body): RequestBody,
+) -> Result<(StatusCode, Json<PublishReceipt>), ApiError> {
     Ok((StatusCode::ACCEPTED, Json(bus.test(&name, read(&body)?).await?)))
 }
 
-/// Signs with another key from now on, and for a time with the present one too.
-#[utoipa::path(post, path = "/api/subscriptions/{name}/rotate", tag = "subscriptions", request_body = Rotation, responses(
-    (status = 200, description = "The new key signs.", body = Overview),
-    (status = 422, description = "It is not signed, or the key cannot be used.", body = Failure, content_type = "application/problem+json")))]
+/// Replaces the signing key; the present key signs too for a time.
+#[utoipa::path(post, path = "/api/subscriptions/{name}/rotate", tag = "subscriptions", request_body = RotationRequest, responses(
+    (status = 200, description = "The new key signs from now on.", body = Overview),
+    (status = 422, description = "The subscription has no signing key, or the new one is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn rotate(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
-    Body(body): Body,
-) -> Answer<Overview> {
-    let rotation: Rotation = read(&body)?;
+    RequestBody(body): RequestBody,
+) -> ApiResult<Overview> {
+    let rotation: RotationRequest = read(&body)?;
     let overlap: Duration = humantime::parse_duration(&rotation.overlap)
         .map_err(|_| BusError::Invalid("overlap: write a time such as \"24h\"".into()))?;
     Ok(Json(bus.rotate(&name, &rotation.key, overlap).await?))

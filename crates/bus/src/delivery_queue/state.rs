@@ -1,4 +1,4 @@
-//! The state of a delivery queue: what waits for one target, and in which order it goes.
+//! The state of a delivery queue: the deliveries that wait for one target, and their order.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -6,70 +6,75 @@ use std::time::{Duration, Instant};
 
 use contract::time::Timestamp;
 
-use crate::health::{Health, Standing};
-use crate::load::Load;
-use crate::outbox::Delivery;
+use crate::health::{Status, SubscriptionHealth};
+use crate::memory_budget::MemoryBudget;
+use crate::outbox::QueuedDelivery;
 use crate::slots::Slot;
 use crate::subscription::Subscription;
 
-/// How long a burst is waited for.
+/// The longest time that a burst is gathered.
 const GATHERING: Duration = Duration::from_secs(5);
 
-/// While first attempts wait, every so many turns one is a retry's.
-pub(super) const TURNS: u32 = 4;
+/// While first attempts wait, every so many attempts one is a retry.
+pub(super) const RETRY_EVERY: u32 = 4;
 
-/// What a delivery queue does next.
-pub(crate) enum Next {
-    /// This attempt.
-    Go(Delivery, Slot),
-    /// Reading what is due, first attempts or retries.
-    Load { is_retry: bool, held: HashSet<i64> },
-    /// Nothing, until it is woken or a time.
+/// The next action of a delivery queue's worker.
+pub(crate) enum NextAction {
+    /// Make this attempt.
+    Attempt(QueuedDelivery, Slot),
+    /// Read the due deliveries: first attempts or retries.
+    Read { is_retry: bool, held: HashSet<i64> },
+    /// Wait until a notification or this time.
     Wait(Option<Timestamp>),
-    /// Nothing, until it is woken or this moment.
-    Pace(Instant),
-    /// Nothing, until a slot is free: there are more targets than connections.
-    Crowded,
-    /// Nothing any more.
-    End,
+    /// Wait until a notification or this instant.
+    SleepUntil(Instant),
+    /// Wait for a free slot: there are more targets than connections.
+    AwaitSlot,
+    /// Stop: the subscription is removed.
+    Stop,
 }
 
-pub(super) struct State {
+pub(super) struct QueueState {
     pub(super) subscription: Arc<Subscription>,
-    pub(super) health: Health,
-    pub(super) first: VecDeque<Delivery>,
-    pub(super) retries: VecDeque<Delivery>,
-    /// What is in memory, on its way, or not written down yet: the file still has it as due. It is marked if a reading of
-    /// retries has passed over it, since it may have been sent again by hand meanwhile.
+    pub(super) health: SubscriptionHealth,
+    pub(super) first: VecDeque<QueuedDelivery>,
+    pub(super) retries: VecDeque<QueuedDelivery>,
+    /// The deliveries in memory, in flight, or not recorded yet: the outbox still has them as due. True if a read of
+    /// retries has skipped it, since it may have been sent again by hand meanwhile.
     pub(super) held: HashMap<i64, bool>,
-    /// Whether the file is being read, as it was when the reading began.
+    /// True while a read is under way, which sees the outbox as it was at its beginning.
     pub(super) is_reading: bool,
-    /// What was written down meanwhile: the reading may still bring it.
+    /// The deliveries that were recorded during a read: the read may still bring them.
     pub(super) settled: Vec<i64>,
-    /// The largest number of a first attempt that a reading has brought.
+    /// The largest number of a first attempt that a read has brought.
     pub(super) read_through: i64,
-    /// Whether the file has first attempts that are not in memory.
+    /// True if the outbox has first attempts that are not in memory.
     pub(super) has_more: bool,
-    /// When the file has a retry that is due.
+    /// The time at which the outbox has a due retry.
     pub(super) next_retry: Option<Timestamp>,
     pub(super) in_flight: usize,
     pub(super) retries_in_flight: usize,
-    pub(super) turn: u32,
-    /// Whether the next first attempt has been put behind another on purpose.
+    pub(super) since_retry: u32,
+    /// True if the next first attempt has been put behind another on purpose.
     pub(super) is_put_off: bool,
-    /// Not before then, for the rate.
+    /// The earliest next attempt under the rate limit.
     pub(super) next_start: Option<Instant>,
-    /// When a failing target is tried again.
+    /// The time at which a failing target is tried again.
     pub(super) next_probe: Option<Timestamp>,
-    /// How many of a burst are still to be sent, and since when the next is gathered.
+    /// The number of a burst's deliveries that are still to be sent, and the time since which the next burst is
+    /// gathered.
     pub(super) bursting: usize,
     pub(super) gathering: Option<Instant>,
 }
 
-impl State {
-    pub(super) fn new(subscription: Subscription, health: Health, has_more: bool) -> Self {
-        State {
-            next_probe: (health.standing == Standing::Failing).then_some(health.since),
+impl QueueState {
+    pub(super) fn new(
+        subscription: Subscription,
+        health: SubscriptionHealth,
+        has_more: bool,
+    ) -> Self {
+        QueueState {
+            next_probe: (health.status == Status::Failing).then_some(health.since),
             subscription: Arc::new(subscription),
             health,
             first: VecDeque::new(),
@@ -82,7 +87,7 @@ impl State {
             next_retry: has_more.then_some(Timestamp::MIN_UTC),
             in_flight: 0,
             retries_in_flight: 0,
-            turn: 0,
+            since_retry: 0,
             is_put_off: false,
             next_start: None,
             bursting: 0,
@@ -90,23 +95,28 @@ impl State {
         }
     }
 
-    /// What is done if nothing is sent now, as the subscription stands; what is in memory is left to the file then.
-    pub(super) fn rests(&mut self, now: Timestamp, load: &Load) -> Option<Next> {
+    /// The action to take if the subscription's status permits no attempt; the deliveries in memory are then left to
+    /// the outbox.
+    pub(super) fn idle_action(
+        &mut self,
+        now: Timestamp,
+        budget: &MemoryBudget,
+    ) -> Option<NextAction> {
         let is_on = self.subscription.config.enabled;
-        let rest = match (self.health.standing, self.next_probe) {
-            (Standing::Removed, _) => Next::End,
-            (Standing::Paused | Standing::Ended, _) => Next::Wait(None),
-            (Standing::Failing, Some(at)) if at > now => Next::Wait(Some(at)),
-            (Standing::Failing, at) if at.is_none() || self.in_flight > 0 => Next::Wait(None),
-            (Standing::Active | Standing::Failing, _) if is_on => return None,
-            (Standing::Active | Standing::Failing, _) => Next::Wait(None),
+        let rest = match (self.health.status, self.next_probe) {
+            (Status::Removed, _) => NextAction::Stop,
+            (Status::Paused | Status::Ended, _) => NextAction::Wait(None),
+            (Status::Failing, Some(at)) if at > now => NextAction::Wait(Some(at)),
+            (Status::Failing, at) if at.is_none() || self.in_flight > 0 => NextAction::Wait(None),
+            (Status::Active | Status::Failing, _) if is_on => return None,
+            (Status::Active | Status::Failing, _) => NextAction::Wait(None),
         };
-        self.put_back(load);
+        self.unload(budget);
         Some(rest)
     }
 
-    /// What is read from the file, if there is something that is due and not in memory.
-    pub(super) fn missing(&mut self, now: Timestamp, retries: bool) -> Option<Next> {
+    /// A read of the outbox, if it has due deliveries that are not in memory.
+    pub(super) fn read_action(&mut self, now: Timestamp, retries: bool) -> Option<NextAction> {
         if self.is_reading {
             return None;
         }
@@ -121,18 +131,18 @@ impl State {
             return None;
         };
         self.is_reading = true;
-        Some(Next::Load { is_retry, held: self.held.keys().copied().collect() })
+        Some(NextAction::Read { is_retry, held: self.held.keys().copied().collect() })
     }
 
-    /// A reading of retries has found it due while it is held.
-    pub(super) fn pass(&mut self, id: i64) {
+    /// Marks a held delivery that a read of retries has found due.
+    pub(super) fn mark_passed(&mut self, id: i64) {
         if let Some(is_passed) = self.held.get_mut(&id) {
             *is_passed = true;
         }
     }
 
-    /// Leaves in the file what need not be in memory, since it is not sent now.
-    fn put_back(&mut self, load: &Load) {
+    /// Leaves to the outbox the deliveries that cannot be sent now.
+    fn unload(&mut self, budget: &MemoryBudget) {
         if self.first.is_empty() && self.retries.is_empty() {
             return;
         }
@@ -140,20 +150,20 @@ impl State {
         self.next_retry = Some(Timestamp::MIN_UTC);
         for delivery in self.first.drain(..).chain(self.retries.drain(..)) {
             self.held.remove(&delivery.id);
-            load.take(delivery.event.is.size());
+            budget.release(delivery.event.draft.size());
         }
     }
 
-    /// What was written down during a reading is let go.
-    pub(super) fn has_read(&mut self) {
+    /// Ends a read, and releases the deliveries that were recorded during it.
+    pub(super) fn finish_read(&mut self) {
         self.is_reading = false;
         for id in std::mem::take(&mut self.settled) {
-            self.let_go(id);
+            self.release(id);
         }
     }
 
-    /// The file says from now on what becomes of it.
-    pub(super) fn let_go(&mut self, id: i64) {
+    /// Releases a delivery: from now on the outbox decides about it.
+    pub(super) fn release(&mut self, id: i64) {
         if self.held.remove(&id) == Some(true) {
             self.next_retry = Some(Timestamp::MIN_UTC);
         }
@@ -166,8 +176,8 @@ impl State {
         };
     }
 
-    /// Until when a burst is still gathered, if it is.
-    pub(super) fn gathers(&mut self) -> Option<Instant> {
+    /// The time until which a burst is gathered, if one is.
+    pub(super) fn burst_deadline(&mut self) -> Option<Instant> {
         let burst = self.subscription.config.faults.burst;
         if burst < 2 || self.bursting > 0 {
             return None;
@@ -181,7 +191,7 @@ impl State {
         None
     }
 
-    pub(super) fn take(&mut self, is_retry: bool) -> Option<Delivery> {
+    pub(super) fn take(&mut self, is_retry: bool) -> Option<QueuedDelivery> {
         let delivery = match is_retry {
             true => self.retries.pop_front()?,
             false => {
@@ -189,7 +199,7 @@ impl State {
                 self.next_first()?
             }
         };
-        self.turn = if is_retry { 0 } else { (self.turn + 1).min(TURNS - 1) };
+        self.since_retry = if is_retry { 0 } else { (self.since_retry + 1).min(RETRY_EVERY - 1) };
         self.in_flight += 1;
         self.retries_in_flight += usize::from(is_retry);
         if let Some(rate) = self.subscription.config.rate_limit {
@@ -202,7 +212,7 @@ impl State {
     }
 
     /// The next first attempt; now and then, on purpose, the one behind it. None is put off twice.
-    fn next_first(&mut self) -> Option<Delivery> {
+    fn next_first(&mut self) -> Option<QueuedDelivery> {
         let share = self.subscription.config.faults.reorder;
         self.is_put_off = !self.is_put_off && self.first.len() > 1 && fastrand::f64() < share;
         if self.is_put_off {

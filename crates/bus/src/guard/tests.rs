@@ -5,10 +5,10 @@ use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::closed::embedded;
+use super::non_public::embedded;
 use super::*;
 
-/// Resolves every name to the next of these answers, and goes on with the last.
+/// Resolves every lookup to the next of these results, and repeats the last.
 struct Names(Mutex<Vec<Vec<IpAddr>>>);
 
 impl Resolve for Names {
@@ -34,18 +34,17 @@ fn guard(allowed: &[&str]) -> Guard {
 
 fn resolving(answers: &[&[&str]]) -> Guard {
     let answers = answers.iter().map(|ips| ips.iter().map(|text| ip(text)).collect()).collect();
-    Guard { names: Arc::new(Names(Mutex::new(answers))), ..guard(&[]) }
+    Guard { resolver: Arc::new(Names(Mutex::new(answers))), ..guard(&[]) }
 }
 
 async fn connects(guard: &Guard, target: &str) -> Result<u16, String> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = guard.watch(reqwest::Client::builder()).build().unwrap();
-    guard.literal(&url(target)).map_err(|refused| refused.to_string())?;
+    let client = guard.protect(reqwest::Client::builder()).build().unwrap();
+    guard.check_literal(&url(target)).map_err(|refused| refused.to_string())?;
     match client.get(target).send().await {
         Ok(response) => Ok(response.status().as_u16()),
-        Err(error) => {
-            Err(Refused::behind(&error).map_or_else(|| format!("{error:?}"), Refused::to_string))
-        }
+        Err(error) => Err(TargetRefused::find_in(&error)
+            .map_or_else(|| format!("{error:?}"), TargetRefused::to_string)),
     }
 }
 
@@ -110,7 +109,7 @@ fn what_is_not_the_publics_is_closed() {
         "2002:7f00:1::1",
         "2002:a00:1::",
     ] {
-        assert!(closed(ip(closed_one)).is_some(), "{closed_one}");
+        assert!(non_public_reason(ip(closed_one)).is_some(), "{closed_one}");
     }
 }
 
@@ -154,7 +153,7 @@ fn what_is_the_publics_is_open() {
         "64:ff9b::8.8.8.8",
         "2002:808:808::1",
     ] {
-        assert_eq!(closed(ip(open)), None, "{open}");
+        assert_eq!(non_public_reason(ip(open)), None, "{open}");
     }
 }
 
@@ -174,11 +173,19 @@ async fn an_address_in_disguise_is_refused_at_save() {
         "http://１２７.0.0.1/",
     ] {
         let refused = guard(&[]).check(&url(target)).await.unwrap_err();
-        assert!(matches!(refused, Refused::Closed { .. }), "{target}: {refused}");
+        assert!(matches!(refused, TargetRefused::NotPublic { .. }), "{target}: {refused}");
     }
     for target in ["ftp://8.8.8.8/", "https://user@8.8.8.8/", "https://:pass@8.8.8.8/", "data:x"] {
-        assert_eq!(guard(&[]).check(&url(target)).await, Err(Refused::NoTarget), "{target}");
-        assert_eq!(guard(&[]).open().check(&url(target)).await, Err(Refused::NoTarget), "{target}");
+        assert_eq!(
+            guard(&[]).check(&url(target)).await,
+            Err(TargetRefused::InvalidTarget),
+            "{target}"
+        );
+        assert_eq!(
+            guard(&[]).open().check(&url(target)).await,
+            Err(TargetRefused::InvalidTarget),
+            "{target}"
+        );
     }
     assert_eq!(guard(&[]).check(&url("https://8.8.8.8/")).await, Ok(()));
     assert_eq!(guard(&[]).open().check(&url("http://127.0.0.1/")).await, Ok(()));
@@ -191,7 +198,7 @@ async fn one_closed_address_among_open_ones_refuses_the_name_at_save() {
     let refused = resolving(&[&["8.8.8.8", "10.0.0.1"]]).check(&target).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "hooks.test is 10.0.0.1, a private address; if it is meant, write allow_targets = [\"10.0.0.1\"] in [bus]"
+        "hooks.test is 10.0.0.1, a private address; to allow it, write allow_targets = [\"10.0.0.1\"] in [bus]"
     );
     let nowhere = resolving(&[&[]]).check(&target).await.unwrap_err();
     assert_eq!(nowhere.to_string(), "hooks.test cannot be resolved: it has no address");
@@ -238,11 +245,11 @@ async fn a_redirect_is_an_answer_and_not_followed() {
 #[test]
 fn an_entry_is_a_network_an_address_or_a_name() {
     for text in ["10.0.0.0/8", "fd00::/8", "10.1.2.3/32", "hooks.internal", "a-b.c_d"] {
-        assert_eq!(text.parse::<Allowed>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<AllowedTarget>().unwrap().to_string(), text);
     }
-    assert_eq!("10.1.2.3".parse::<Allowed>().unwrap().to_string(), "10.1.2.3/32");
+    assert_eq!("10.1.2.3".parse::<AllowedTarget>().unwrap().to_string(), "10.1.2.3/32");
     for text in ["", "10.0.0", "10.0.0.0/33", "a b", "http://x", "*.internal", "a..b", "x:80"] {
-        assert!(text.parse::<Allowed>().is_err(), "{text}");
+        assert!(text.parse::<AllowedTarget>().is_err(), "{text}");
     }
 }
 
@@ -253,10 +260,10 @@ proptest! {
         let [a, b, c, d] = inner.octets();
         let nat = u128::from(bits) | (0x0064_ff9b << 96);
         let six_to_four = Ipv6Addr::from((0x2002 << 112) | (u128::from(bits) << 80) | 1);
-        let why = closed(inner.into());
-        prop_assert_eq!(closed(inner.to_ipv6_mapped().into()), why);
-        prop_assert_eq!(closed(Ipv6Addr::from(nat).into()), why);
-        prop_assert_eq!(closed(six_to_four.into()), why);
+        let why = non_public_reason(inner.into());
+        prop_assert_eq!(non_public_reason(inner.to_ipv6_mapped().into()), why);
+        prop_assert_eq!(non_public_reason(Ipv6Addr::from(nat).into()), why);
+        prop_assert_eq!(non_public_reason(six_to_four.into()), why);
         let known = inner.is_private() || inner.is_loopback() || inner.is_link_local() || inner.is_multicast()
             || inner.is_broadcast() || inner.is_documentation() || a == 0 || a >= 240 || (a == 100 && b & 0xc0 == 64);
         prop_assert!(!known || why.is_some(), "{a}.{b}.{c}.{d}");
@@ -266,7 +273,7 @@ proptest! {
     fn outside_the_global_networks_nothing_is_open_but_what_stands_for_ipv4(bits in any::<u128>()) {
         let address = Ipv6Addr::from(bits);
         if bits >> 125 != 1 && embedded(address).is_none() {
-            prop_assert!(closed(address.into()).is_some());
+            prop_assert!(non_public_reason(address.into()).is_some());
         }
     }
 
@@ -275,6 +282,6 @@ proptest! {
         let net = Ipv4Net::new(Ipv4Addr::from(net), length).unwrap();
         let other = Ipv4Addr::from(other);
         let passes = guard(&[&net.to_string()]).admit("x", other.into()).is_ok();
-        prop_assert_eq!(passes, net.contains(&other) || closed(other.into()).is_none());
+        prop_assert_eq!(passes, net.contains(&other) || non_public_reason(other.into()).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The logs, for people: events, their deliveries, attempts, and what was said in them.
+//! Queries for people: the event log, deliveries, the attempt log, and requests with their responses.
 
 use contract::time::Timestamp;
 use rusqlite::types::Value;
@@ -7,178 +7,178 @@ use serde::{Deserialize, Serialize};
 use store::Result;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Outbox, Preview, Selection, limit, millis, timestamp, write};
+use super::{Outbox, Preview, ResendSelection, limit, millis, timestamp, write};
 
-/// As many rows as one page has if nobody says otherwise, and at most.
+/// The default and the largest number of rows on a page.
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 1000;
 
-/// Which events. Every given condition must hold.
+/// A filter of events. Every given condition must hold.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct EventFilter {
-    /// Of this type.
+    /// The event type.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// With this id.
+    /// The event id.
     pub id: Option<String>,
-    /// About this sort of object.
+    /// The type of the object that the event is about.
     pub object_type: Option<String>,
-    /// About this object.
+    /// The id of the object that the event is about.
     pub object_id: Option<String>,
-    /// Caused by this user.
+    /// The user who caused the event.
     pub user: Option<String>,
-    /// Published at this time or later.
+    /// The earliest time of publication.
     #[param(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
-    /// Published before this time.
+    /// The time before which the event was published.
     #[param(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
-    /// With a smaller number: the cursor for the next page.
+    /// The number before which the page begins: the cursor for the next page.
     pub before: Option<i64>,
-    /// At most so many, up to 1000.
+    /// The largest number of entries, up to 1000.
     pub limit: Option<usize>,
 }
 
-/// One line of the event log.
+/// One entry of the event log.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct EventEntry {
-    /// Its number, the cursor for the page after it.
+pub struct EventLogEntry {
+    /// The number: the cursor for the next page.
     pub number: i64,
-    /// Its id.
+    /// The event id.
     pub id: String,
-    /// Its type.
+    /// The event type.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// Of which world it is.
+    /// The environment, `live` or `stage`; null for any.
     pub environment: Option<String>,
-    /// What sort of object it is about.
+    /// The type of the object that the event is about.
     pub object_type: Option<String>,
-    /// Which one.
+    /// The id of the object that the event is about.
     pub object_id: Option<String>,
-    /// Which application and user caused it.
+    /// The application and user who caused the event.
     pub user: Option<String>,
-    /// When it happened.
+    /// The time at which the event happened.
     #[schema(value_type = String, format = DateTime)]
     pub happened_at: Timestamp,
-    /// When it was published.
+    /// The time of publication.
     #[schema(value_type = String, format = DateTime)]
     pub published_at: Timestamp,
 }
 
-/// An event with everything that is kept of it.
+/// An event with its data, deliveries and attempts.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EventDetail {
-    /// Its line in the log.
-    pub event: EventEntry,
-    /// What was published.
+    /// The log entry.
+    pub event: EventLogEntry,
+    /// The published data.
     pub data: String,
-    /// Its object record.
+    /// The object record.
     pub record: Option<String>,
-    /// Where it goes.
+    /// The deliveries, one for each subscription.
     pub deliveries: Vec<DeliveryEntry>,
-    /// The requests that were made, oldest first.
-    pub attempts: Vec<AttemptEntry>,
+    /// The attempts, oldest first.
+    pub attempts: Vec<AttemptLogEntry>,
 }
 
 /// One event on its way to one target.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DeliveryEntry {
-    /// Its number.
+    /// The number.
     pub id: i64,
-    /// The subscription.
+    /// The name of the subscription.
     pub subscription: String,
     /// `waiting`, `delivered`, `given_up` or `cancelled`.
     pub state: &'static str,
-    /// How many requests were made.
+    /// The number of attempts.
     pub attempts: u32,
-    /// When it is due; none if it has ended, or is behind another about the same object.
+    /// The time at which it is due; null if it has ended, or waits behind another about the same object.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub due_at: Option<Timestamp>,
-    /// When it ended.
+    /// The time at which it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
 }
 
-/// Which attempts. Every given condition must hold.
+/// A filter of attempts. Every given condition must hold.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptFilter {
-    /// At this subscription.
+    /// The name of the subscription.
     pub subscription: Option<String>,
-    /// Of the event with this id.
+    /// The event id.
     pub event: Option<String>,
-    /// Answered with this status.
+    /// The HTTP status of the response.
     pub status: Option<u16>,
-    /// `delivered`, `again`, `given_up`, `gone` or `copy`.
+    /// `delivered`, `again` (will retry), `given_up`, `gone` or `copy`.
     pub outcome: Option<String>,
-    /// Made at this time or later.
+    /// The earliest time of the attempt.
     #[param(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
-    /// Made before this time.
+    /// The time before which the attempt was made.
     #[param(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
-    /// With a smaller number: the cursor for the next page.
+    /// The number before which the page begins: the cursor for the next page.
     pub before: Option<i64>,
-    /// At most so many, up to 1000.
+    /// The largest number of entries, up to 1000.
     pub limit: Option<usize>,
 }
 
-/// One line of the attempt log.
+/// One entry of the attempt log.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct AttemptEntry {
-    /// Its number, the request id.
+pub struct AttemptLogEntry {
+    /// The number: the request id, and the cursor for the next page.
     pub id: i64,
-    /// The event's id; none once the event is forgotten.
+    /// The event id; null once the event is pruned.
     pub event: Option<String>,
-    /// The event's type.
+    /// The event type.
     pub event_type: Option<String>,
-    /// The subscription.
+    /// The name of the subscription.
     pub subscription: Option<String>,
-    /// The delivery's number.
+    /// The number of the delivery.
     pub delivery: i64,
-    /// Which attempt of its delivery it was, counted from 1.
+    /// The number of the attempt within its delivery, counted from 1.
     pub attempt: u32,
-    /// When it was made.
+    /// The time of the attempt.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
-    /// How long the answer took, in microseconds.
+    /// The time until the response, in microseconds.
     pub took_us: i64,
-    /// The method.
+    /// The HTTP method.
     pub method: &'static str,
-    /// Where it went, without query parameters.
+    /// The URL, without query parameters.
     pub uri: String,
-    /// The status of the answer.
+    /// The HTTP status of the response.
     pub status: Option<u16>,
-    /// `delivered`, `again`, `given_up`, `gone` or `copy`.
+    /// `delivered`, `again` (will retry), `given_up`, `gone` or `copy`.
     pub outcome: &'static str,
-    /// Why it failed.
+    /// The reason of the failure.
     pub error: Option<String>,
-    /// What went wrong on purpose.
+    /// The fault that was made on purpose.
     pub fault: Option<String>,
 }
 
-/// An attempt with what was said in it, as long as that is kept.
+/// An attempt with its request and response, as long as they are kept.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Detail {
-    /// Its line in the log.
-    pub attempt: AttemptEntry,
-    /// What was said; none once that is forgotten.
+pub struct AttemptDetail {
+    /// The log entry.
+    pub attempt: AttemptLogEntry,
+    /// The request and response; null once they are pruned.
     pub exchange: Option<Exchange>,
 }
 
-/// A request and its answer.
+/// A request and its response.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Exchange {
     /// The request's headers, secrets left out.
     pub request_headers: Vec<(String, String)>,
     /// The request's body.
     pub request_body: String,
-    /// The answer's headers.
+    /// The response's headers.
     pub response_headers: Vec<(String, String)>,
-    /// The answer's body, or the beginning of it.
+    /// The response's body, or the beginning of it.
     pub response_body: String,
-    /// Whether the answer was longer than is kept.
+    /// True if the response was longer than the part that is kept.
     pub is_cut: bool,
 }
 
@@ -194,7 +194,7 @@ const STATES: [&str; 4] = ["waiting", "delivered", "given_up", "cancelled"];
 const OUTCOMES: [&str; 5] = ["delivered", "again", "given_up", "gone", "copy"];
 
 impl Outbox {
-    pub(in super::super) async fn events(&self, filter: EventFilter) -> Result<Vec<EventEntry>> {
+    pub(in super::super) async fn events(&self, filter: EventFilter) -> Result<Vec<EventLogEntry>> {
         self.store.read(move |db| events(db, filter)).await
     }
 
@@ -205,24 +205,24 @@ impl Outbox {
     pub(in super::super) async fn attempts(
         &self,
         filter: AttemptFilter,
-    ) -> Result<Vec<AttemptEntry>> {
+    ) -> Result<Vec<AttemptLogEntry>> {
         self.store.read(move |db| attempts(db, filter)).await
     }
 
-    pub(in super::super) async fn attempt(&self, id: i64) -> Result<Option<Detail>> {
+    pub(in super::super) async fn attempt(&self, id: i64) -> Result<Option<AttemptDetail>> {
         self.store.read(move |db| attempt(db, id)).await
     }
 
     pub(in super::super) async fn preview(
         &self,
-        selection: Selection,
+        selection: ResendSelection,
         rate: Option<f64>,
     ) -> Result<Preview> {
         self.store.read(move |db| write::preview(db, &selection, rate)).await
     }
 
-    /// How many deliveries wait for each of these subscriptions: those that are due, and those behind another of their
-    /// entity.
+    /// Counts the waiting deliveries of each of these subscriptions: those that are due, and those behind another of
+    /// their entity.
     pub(in super::super) async fn waiting(&self, subscriptions: Vec<i64>) -> Result<Vec<u64>> {
         self.store
             .read(move |db| {
@@ -238,12 +238,12 @@ impl Outbox {
     }
 }
 
-/// Conditions in SQL, and the values of their parameters.
-struct Where(String, Vec<Value>);
+/// A WHERE clause: conditions in SQL, and the values of their parameters.
+struct Conditions(String, Vec<Value>);
 
-impl Where {
+impl Conditions {
     fn new() -> Self {
-        Where("1".into(), Vec::new())
+        Conditions("1".into(), Vec::new())
     }
 
     fn and(mut self, test: &str, value: Option<impl Into<Value>>) -> Self {
@@ -256,28 +256,28 @@ impl Where {
     }
 }
 
-/// The name of what has this number in the file.
+/// The name of a state or outcome by its number in the outbox.
 fn name(names: &[&'static str], number: i64) -> &'static str {
-    usize::try_from(number).ok().and_then(|place| names.get(place)).copied().unwrap_or_default()
+    usize::try_from(number).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
 }
 
-/// How many rows a page has.
+/// The number of rows of a page.
 pub(in super::super) fn page(asked: Option<usize>) -> usize {
     asked.unwrap_or(PAGE).min(LARGEST_PAGE)
 }
 
-fn events(db: &Connection, filter: EventFilter) -> rusqlite::Result<Vec<EventEntry>> {
+fn events(db: &Connection, filter: EventFilter) -> rusqlite::Result<Vec<EventLogEntry>> {
     let (query, values) = events_query(filter);
     db.prepare(&query)?.query_map(params_from_iter(values), event_entry)?.collect()
 }
 
-/// Newest first, in the order of the index of times, so that no page sorts what it does not show.
+/// Newest first, in the order of the index on the time, so that no page sorts rows that it does not show.
 fn events_query(filter: EventFilter) -> (String, Vec<Value>) {
     let table = match &filter.id {
         Some(_) => "event e",
         None => "event e INDEXED BY event_published",
     };
-    let Where(mut condition, mut values) = Where::new()
+    let Conditions(mut condition, mut values) = Conditions::new()
         .and("e.event_type = ? COLLATE NOCASE", filter.event_type)
         .and("e.event_id = ?", filter.id)
         .and("e.object_type = ?", filter.object_type)
@@ -286,7 +286,7 @@ fn events_query(filter: EventFilter) -> (String, Vec<Value>) {
         .and("e.published_at >= ?", filter.since.map(millis))
         .and("e.published_at < ?", filter.until.map(millis));
     if let Some(before) = filter.before {
-        // One that is forgotten meanwhile stood before the newest of those with a smaller number.
+        // A row that was pruned meanwhile stood before the newest of those with a smaller number.
         condition.push_str(
             " AND (e.published_at, e.id) < (coalesce((SELECT published_at FROM event WHERE id = ?),
                  (SELECT max(published_at) FROM event WHERE id < ?)), ?)",
@@ -328,8 +328,8 @@ fn event(db: &Connection, id: String) -> rusqlite::Result<Option<EventDetail>> {
     }))
 }
 
-fn event_entry(row: &Row<'_>) -> rusqlite::Result<EventEntry> {
-    Ok(EventEntry {
+fn event_entry(row: &Row<'_>) -> rusqlite::Result<EventLogEntry> {
+    Ok(EventLogEntry {
         number: row.get(0)?,
         id: row.get(1)?,
         event_type: row.get(2)?,
@@ -362,13 +362,13 @@ fn deliveries(db: &Connection, event: i64) -> rusqlite::Result<Vec<DeliveryEntry
     .collect()
 }
 
-fn attempts(db: &Connection, filter: AttemptFilter) -> rusqlite::Result<Vec<AttemptEntry>> {
+fn attempts(db: &Connection, filter: AttemptFilter) -> rusqlite::Result<Vec<AttemptLogEntry>> {
     let (query, values) = attempts_query(db, filter)?;
     db.prepare(&query)?.query_map(params_from_iter(values), attempt_entry)?.collect()
 }
 
-/// Newest first. The attempts of one subscription are in order in their index; those of several that had one name, one
-/// after the other, are not.
+/// Newest first. The attempts of one subscription are in order in their index; those of several that had the same name,
+/// one after the other, are not.
 fn attempts_query(
     db: &Connection,
     filter: AttemptFilter,
@@ -382,11 +382,11 @@ fn attempts_query(
         _ => "a.subscription = (SELECT id FROM subscription WHERE name = ?)",
     };
     let outcome = filter.outcome.map(|name| OUTCOMES.iter().position(|known| *known == name));
-    let Where(condition, values) = Where::new()
+    let Conditions(condition, values) = Conditions::new()
         .and(of_subscription, filter.subscription)
         .and("a.event = (SELECT id FROM event WHERE event_id = ?)", filter.event)
         .and("a.status = ?", filter.status.map(i64::from))
-        .and("a.outcome = ?", outcome.map(|place| place.map_or(-1, limit)))
+        .and("a.outcome = ?", outcome.map(|index| index.map_or(-1, limit)))
         .and("a.started_at >= ?", filter.since.map(millis))
         .and("a.started_at < ?", filter.until.map(millis))
         .and("a.id < ?", filter.before);
@@ -397,7 +397,7 @@ fn attempts_query(
     Ok((query, values))
 }
 
-fn attempt(db: &Connection, id: i64) -> rusqlite::Result<Option<Detail>> {
+fn attempt(db: &Connection, id: i64) -> rusqlite::Result<Option<AttemptDetail>> {
     let query = format!("SELECT {ATTEMPT} WHERE a.id = ?1");
     let Some(attempt) = db.query_row(&query, [id], attempt_entry).optional()? else {
         return Ok(None);
@@ -412,7 +412,7 @@ fn attempt(db: &Connection, id: i64) -> rusqlite::Result<Option<Detail>> {
             exchange,
         )
         .optional()?;
-    Ok(Some(Detail { attempt, exchange }))
+    Ok(Some(AttemptDetail { attempt, exchange }))
 }
 
 fn exchange(row: &Row<'_>) -> rusqlite::Result<Exchange> {
@@ -432,8 +432,8 @@ fn exchange(row: &Row<'_>) -> rusqlite::Result<Exchange> {
     })
 }
 
-fn attempt_entry(row: &Row<'_>) -> rusqlite::Result<AttemptEntry> {
-    Ok(AttemptEntry {
+fn attempt_entry(row: &Row<'_>) -> rusqlite::Result<AttemptLogEntry> {
+    Ok(AttemptLogEntry {
         id: row.get(0)?,
         event: row.get(1)?,
         event_type: row.get(2)?,
@@ -522,8 +522,8 @@ mod tests {
             events.into_iter().map(|event| event.number).collect::<Vec<_>>()
         };
         assert_eq!(page(None, 9), [4, 2, 5, 3, 1]);
-        for (place, number) in [4, 2, 5, 3].into_iter().enumerate() {
-            assert_eq!(page(Some(number), 9), [4, 2, 5, 3, 1][place + 1..]);
+        for (index, number) in [4, 2, 5, 3].into_iter().enumerate() {
+            assert_eq!(page(Some(number), 9), [4, 2, 5, 3, 1][index + 1..]);
         }
     }
 }

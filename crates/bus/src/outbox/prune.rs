@@ -1,4 +1,4 @@
-//! Forgets what is past its time, in small steps.
+//! Retention: prunes old rows, in small steps.
 
 use contract::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -6,10 +6,10 @@ use store::Result;
 
 use super::{Outbox, limit, millis};
 
-/// How many rows one step looks at.
+/// The number of rows that one step examines.
 const STEP: i64 = 200;
 
-/// Before which times what is forgotten.
+/// The times before which rows are pruned.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Horizon {
     pub(in super::super) events: Timestamp,
@@ -18,13 +18,13 @@ pub(in super::super) struct Horizon {
 }
 
 impl Outbox {
-    /// Makes one step; returns how many rows went.
+    /// Makes one step; returns the number of pruned rows.
     pub(in super::super) async fn prune(&self, horizon: Horizon) -> Result<usize> {
         self.store.writer.call_soon(move |tx| step(tx.db, horizon)).await
     }
 }
 
-/// The oldest rows go. The newest of each kind stays, so that its number is never given out again.
+/// Deletes the oldest rows. The newest of each kind stays, so that its number is never used again.
 fn step(db: &Connection, horizon: Horizon) -> rusqlite::Result<usize> {
     let payloads = db
         .prepare_cached(
@@ -43,7 +43,8 @@ fn step(db: &Connection, horizon: Horizon) -> rusqlite::Result<usize> {
     Ok(payloads + attempts + events(db, millis(horizon.events))?)
 }
 
-/// Events of which nothing waits go with their deliveries, of which there may be more than one step takes.
+/// Deletes events without waiting deliveries, together with their deliveries, of which there may be more than one step
+/// takes.
 fn events(db: &Connection, before: i64) -> rusqlite::Result<usize> {
     let mut oldest = db.prepare_cached(
         "SELECT published_at, id FROM event

@@ -1,4 +1,4 @@
-//! Reading of the deliveries that are due.
+//! Queries for due deliveries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,39 +8,39 @@ use contract::event::Environment;
 use contract::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use super::rows::Delivery;
+use super::rows::QueuedDelivery;
 use super::{millis, timestamp};
-use crate::publication::{Draft, Event};
+use crate::publication::{Draft, PublishedEvent};
 
 /// The columns from which [`event`] makes an event.
 const EVENT: &str = "e.id, e.event_id, e.event_type, e.environment, e.object_type, e.object_id,
      e.source_user, e.happened_at, e.published_at, e.body, e.record";
 
-/// What a delivery queue asks the file for.
-pub(in super::super) struct Wanted {
+/// A delivery queue's query for due deliveries.
+pub(in super::super) struct DueQuery {
     pub(in super::super) subscription: i64,
     pub(in super::super) is_retry: bool,
     pub(in super::super) now: Timestamp,
-    /// What it has already.
+    /// The deliveries that the queue has already.
     pub(in super::super) held: HashSet<i64>,
-    /// At most so many deliveries besides those.
+    /// The largest number of further deliveries.
     pub(in super::super) most: usize,
-    /// No more once they have so many bytes.
+    /// The number of bytes after which no more are read.
     pub(in super::super) bytes: usize,
 }
 
-/// What is due, oldest first.
-pub(in super::super) struct Due {
-    pub(in super::super) deliveries: Vec<Delivery>,
-    /// What is due, but held already.
+/// Due deliveries, oldest first.
+pub(in super::super) struct DueDeliveries {
+    pub(in super::super) deliveries: Vec<QueuedDelivery>,
+    /// Due deliveries that the queue has already.
     pub(in super::super) passed: Vec<i64>,
-    /// Whether more may be due.
+    /// True if more may be due.
     pub(in super::super) has_more: bool,
-    /// When the next is due that is not due yet.
+    /// The time at which the next one becomes due.
     pub(in super::super) next: Option<Timestamp>,
 }
 
-/// The rows are read one by one for as long as there is room, so the index must have them in this order.
+/// The rows are read one by one as long as there is room, so the index must have them in this order.
 fn query() -> String {
     format!(
         "SELECT {EVENT}, d.id, d.attempts, d.run_attempts, d.entity
@@ -50,10 +50,10 @@ fn query() -> String {
     )
 }
 
-pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
-    let Wanted { subscription, is_retry, now, held, most, bytes } = wanted;
+pub(super) fn due(db: &Connection, wanted: &DueQuery) -> rusqlite::Result<DueDeliveries> {
+    let DueQuery { subscription, is_retry, now, held, most, bytes } = wanted;
     let (subscription, is_retry, now) = (*subscription, *is_retry, *now);
-    // What was never tried is due, whatever a clock that was set back says.
+    // A delivery that was never tried is due, even if a clock was set back.
     let until = if is_retry { millis(now) } else { i64::MAX };
     let mut statement = db.prepare_cached(&query())?;
     let mut rows = statement.query(params![subscription, is_retry, until])?;
@@ -68,7 +68,7 @@ pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
         if deliveries.len() >= *most || (size >= *bytes && !deliveries.is_empty()) {
             break true;
         }
-        let delivery = Delivery {
+        let delivery = QueuedDelivery {
             event: Arc::new(event(row)?),
             id,
             attempts: row.get(12)?,
@@ -76,7 +76,7 @@ pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
             entity: row.get(14)?,
             is_retry,
         };
-        size += delivery.event.is.size();
+        size += delivery.event.draft.size();
         deliveries.push(delivery);
     };
     let next: Option<i64> = db
@@ -85,10 +85,10 @@ pub(super) fn due(db: &Connection, wanted: &Wanted) -> rusqlite::Result<Due> {
              WHERE subscription = ?1 AND is_retry = ?2 AND due_at IS NOT NULL AND due_at > ?3",
         )?
         .query_row(params![subscription, is_retry, until], |row| row.get(0))?;
-    Ok(Due { deliveries, passed, has_more, next: next.map(timestamp) })
+    Ok(DueDeliveries { deliveries, passed, has_more, next: next.map(timestamp) })
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+fn event(row: &Row<'_>) -> rusqlite::Result<PublishedEvent> {
     let environment: Option<String> = row.get(3)?;
     let draft = Draft {
         event_id: row.get(1)?,
@@ -102,7 +102,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         body: row.get::<_, Vec<u8>>(9)?.into(),
         record: row.get::<_, Option<Vec<u8>>>(10)?.map(Bytes::from),
     };
-    Ok(Event::new(row.get(0)?, draft))
+    Ok(PublishedEvent::new(row.get(0)?, draft))
 }
 
 pub(super) fn latest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
@@ -120,7 +120,7 @@ pub(super) fn latest(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
 mod tests {
     use super::*;
 
-    /// An outbox with so many deliveries of events of ten bytes that are due, numbered from 1.
+    /// An outbox with so many due deliveries of events of ten bytes, numbered from 1.
     fn outbox(deliveries: i64) -> Connection {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(include_str!("v1.sql")).unwrap();
@@ -148,7 +148,7 @@ mod tests {
     ) -> (Vec<i64>, Vec<i64>, bool) {
         let held = held.iter().copied().collect();
         let (subscription, now) = (1, timestamp(9));
-        let wanted = Wanted { subscription, is_retry: true, now, held, most, bytes };
+        let wanted = DueQuery { subscription, is_retry: true, now, held, most, bytes };
         let due = due(db, &wanted).unwrap();
         (due.deliveries.iter().map(|delivery| delivery.id).collect(), due.passed, due.has_more)
     }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use contract::time::Timestamp;
 
-use crate::publication::Event;
-use crate::sender::Sent;
+use crate::publication::PublishedEvent;
+use crate::sender::SentRequest;
 
 /// A delivery that has not ended.
 #[derive(Debug, Clone)]
-pub(crate) struct Delivery {
+pub(crate) struct QueuedDelivery {
     pub(crate) id: i64,
-    pub(crate) event: Arc<Event>,
-    /// How many attempts it has had, and how many of them since it was last sent again by hand.
+    pub(crate) event: Arc<PublishedEvent>,
+    /// The number of all attempts, and of those since it was last sent again by hand.
     pub(crate) attempts: u32,
     pub(crate) run_attempts: u32,
     pub(crate) is_retry: bool,
@@ -23,55 +23,55 @@ pub(crate) struct Delivery {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recipient {
     pub(crate) subscription: i64,
-    /// True if deliveries of one entity go one after the other.
+    /// True if deliveries of one entity are sent one after the other.
     pub(crate) is_in_order: bool,
 }
 
-/// A delivery that was made and is due at once, with its subscription.
+/// A new delivery that is due at once, with its subscription.
 #[derive(Debug, Clone)]
-pub(crate) struct New {
+pub(crate) struct NewDelivery {
     pub(crate) subscription: i64,
-    pub(crate) delivery: Delivery,
+    pub(crate) delivery: QueuedDelivery,
 }
 
-/// The fate of a delivery after an attempt.
+/// The outcome of an attempt, which decides the state of its delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It has arrived.
+pub(crate) enum AttemptOutcome {
+    /// Delivered.
     Delivered,
-    /// It is tried again then.
-    Again(Timestamp),
-    /// It is not tried again.
+    /// Failed; will be retried at this time.
+    Retry(Timestamp),
+    /// Failed; given up.
     GivenUp,
-    /// It is not tried again, since its target wants no more of any kind.
+    /// Given up, since the target answered 410.
     Gone,
-    /// Unchanged: the request was a copy, made on purpose.
+    /// A duplicate made on purpose, which changes nothing.
     Copy,
 }
 
-impl Outcome {
-    /// Its number in the file, for ever.
+impl AttemptOutcome {
+    /// The number in the outbox, which never changes.
     pub(super) fn number(self) -> i64 {
         match self {
-            Outcome::Delivered => 0,
-            Outcome::Again(_) => 1,
-            Outcome::GivenUp => 2,
-            Outcome::Gone => 3,
-            Outcome::Copy => 4,
+            AttemptOutcome::Delivered => 0,
+            AttemptOutcome::Retry(_) => 1,
+            AttemptOutcome::GivenUp => 2,
+            AttemptOutcome::Gone => 3,
+            AttemptOutcome::Copy => 4,
         }
     }
 }
 
-/// An attempt that is over.
-pub(crate) struct Attempt {
+/// A finished attempt.
+pub(crate) struct FinishedAttempt {
     pub(crate) subscription: i64,
-    pub(crate) delivery: Delivery,
-    pub(crate) outcome: Outcome,
+    pub(crate) delivery: QueuedDelivery,
+    pub(crate) outcome: AttemptOutcome,
     pub(crate) started_at: Timestamp,
     pub(crate) ended_at: Timestamp,
-    pub(crate) sent: Sent,
+    pub(crate) sent: SentRequest,
     pub(crate) error: Option<String>,
     pub(crate) fault: Option<&'static str>,
-    /// How many attempts at the target have failed in a row, and since when; none if that has not changed.
+    /// The number of attempts at the target that have failed in a row, and the time of the first; none if unchanged.
     pub(crate) failures: Option<(u64, Timestamp)>,
 }

@@ -1,4 +1,4 @@
-//! Subscriptions as they are kept.
+//! Storage of subscriptions.
 
 use std::collections::HashSet;
 
@@ -7,26 +7,26 @@ use rusqlite::{Connection, params};
 use store::Result;
 
 use super::{Outbox, millis, timestamp, write};
-use crate::health::{Health, Standing};
+use crate::health::{Status, SubscriptionHealth};
 
-/// A subscription as it is kept.
+/// A stored subscription.
 #[derive(Debug)]
-pub(in super::super) struct Kept {
+pub(in super::super) struct SubscriptionRow {
     pub(in super::super) id: i64,
     pub(in super::super) name: String,
-    /// JSON, secrets included; none if it stands in the settings.
+    /// The definition as JSON, secrets included; none if it is declared in the settings.
     pub(in super::super) definition: Option<String>,
-    pub(in super::super) health: Health,
+    pub(in super::super) health: SubscriptionHealth,
 }
 
 impl Outbox {
     /// All subscriptions that are not removed.
-    pub(in super::super) async fn subscriptions(&self) -> Result<Vec<Kept>> {
+    pub(in super::super) async fn subscriptions(&self) -> Result<Vec<SubscriptionRow>> {
         self.store.read(subscriptions).await
     }
 
-    /// Those for which something is waiting.
-    pub(in super::super) async fn awaited(&self) -> Result<HashSet<i64>> {
+    /// The subscriptions with a due delivery.
+    pub(in super::super) async fn with_due(&self) -> Result<HashSet<i64>> {
         self.store
             .read(|db| {
                 db.prepare("SELECT DISTINCT subscription FROM delivery WHERE due_at IS NOT NULL")?
@@ -36,7 +36,8 @@ impl Outbox {
             .await
     }
 
-    /// Keeps subscriptions that stand in the settings; one of these names that was made before stands there from now on.
+    /// Stores the subscriptions that are declared in the settings; one with the same name that was created through the
+    /// API becomes declared.
     pub(in super::super) async fn declare(&self, names: Vec<String>, now: Timestamp) -> Result<()> {
         self.store
             .writer
@@ -50,7 +51,7 @@ impl Outbox {
             .await
     }
 
-    /// Keeps a new subscription; returns its number, or none if the name is taken.
+    /// Stores a new subscription; returns its number, or none if the name is taken.
     pub(in super::super) async fn make(
         &self,
         name: String,
@@ -72,7 +73,7 @@ impl Outbox {
             .await
     }
 
-    /// The definition of a subscription that does not stand in the settings.
+    /// The definition of a subscription that is not declared in the settings.
     pub(in super::super) async fn definition(&self, id: i64) -> Result<Option<String>> {
         self.store
             .read(move |db| {
@@ -82,7 +83,7 @@ impl Outbox {
             .await
     }
 
-    /// Keeps another definition of a subscription.
+    /// Replaces the definition of a subscription.
     pub(in super::super) async fn redefine(&self, id: i64, definition: String) -> Result<()> {
         self.store
             .writer
@@ -95,48 +96,52 @@ impl Outbox {
             .await
     }
 
-    /// Keeps how subscriptions stand. One that is removed stays so: it keeps its name in the logs, and nothing else; what
-    /// waited for it is cancelled.
-    pub(in super::super) async fn stand(&self, ids: Vec<i64>, health: Health) -> Result<()> {
+    /// Stores the health of subscriptions. A removed one stays removed: it keeps its name for the logs, and nothing
+    /// else; its waiting deliveries are cancelled.
+    pub(in super::super) async fn save_health(
+        &self,
+        ids: Vec<i64>,
+        health: SubscriptionHealth,
+    ) -> Result<()> {
         self.store
             .writer
-            .call(move |tx| ids.iter().try_for_each(|id| stand(tx.db, *id, &health)))
+            .call(move |tx| ids.iter().try_for_each(|id| save_health(tx.db, *id, &health)))
             .await
     }
 }
 
-fn stand(db: &Connection, id: i64, health: &Health) -> rusqlite::Result<()> {
+fn save_health(db: &Connection, id: i64, health: &SubscriptionHealth) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE subscription SET standing = ?2, why = ?3, since = ?4, failures = ?5, failing_since = ?6
          WHERE id = ?1 AND standing <> 4",
     )?
     .execute(params![
         id,
-        health.standing.number(),
+        health.status.number(),
         health.why,
         millis(health.since),
         i64::try_from(health.failures).unwrap_or(i64::MAX),
         health.failing_since.map(millis)
     ])?;
-    if health.standing == Standing::Removed {
+    if health.status == Status::Removed {
         db.execute("UPDATE subscription SET definition = NULL WHERE id = ?1", [id])?;
         write::cancel(db, id, health.since)?;
     }
     Ok(())
 }
 
-fn subscriptions(db: &Connection) -> rusqlite::Result<Vec<Kept>> {
+fn subscriptions(db: &Connection) -> rusqlite::Result<Vec<SubscriptionRow>> {
     db.prepare(
         "SELECT id, name, definition, standing, why, since, failures, failing_since
          FROM subscription WHERE standing <> 4 ORDER BY id",
     )?
     .query_map([], |row| {
-        Ok(Kept {
+        Ok(SubscriptionRow {
             id: row.get(0)?,
             name: row.get(1)?,
             definition: row.get(2)?,
-            health: Health {
-                standing: Standing::from_number(row.get(3)?),
+            health: SubscriptionHealth {
+                status: Status::from_number(row.get(3)?),
                 why: row.get(4)?,
                 since: timestamp(row.get(5)?),
                 failures: row.get::<_, i64>(6)?.unsigned_abs(),

@@ -1,4 +1,4 @@
--- Who is told of which events.
+-- Subscriptions.
 CREATE TABLE subscription (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
@@ -13,7 +13,7 @@ CREATE TABLE subscription (
 
 CREATE UNIQUE INDEX subscription_name ON subscription (name) WHERE standing <> 4;
 
--- What was published. Written once, never changed.
+-- Published events. Written once, never changed.
 CREATE TABLE event (
     id INTEGER PRIMARY KEY,
     event_id TEXT NOT NULL UNIQUE,
@@ -49,7 +49,7 @@ CREATE INDEX delivery_order ON delivery (subscription, entity, id) WHERE entity 
 CREATE INDEX delivery_event ON delivery (event);
 CREATE INDEX delivery_given_up ON delivery (ended_at) WHERE state = 2;
 
--- Every request that was made, and what came of it.
+-- Attempts: every request that was made, and its result.
 CREATE TABLE attempt (
     id INTEGER PRIMARY KEY,
     delivery INTEGER NOT NULL,
@@ -68,7 +68,7 @@ CREATE TABLE attempt (
 CREATE INDEX attempt_event ON attempt (event);
 CREATE INDEX attempt_subscription ON attempt (subscription);
 
--- What was said in it. Kept for a shorter time.
+-- The request and response of an attempt. Kept for a shorter time.
 CREATE TABLE payload (
     attempt INTEGER PRIMARY KEY,
     request_headers TEXT NOT NULL,    -- JSON pairs, secrets left out

@@ -1,4 +1,4 @@
-//! Publishing, recording and sending again.
+//! Writes: publishing, recording attempts, and resending.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,31 +11,31 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::millis;
-use super::rows::{Attempt, Delivery, New, Outcome, Recipient};
-use crate::publication::{Draft, Event, Published, Receipt};
+use super::rows::{AttemptOutcome, FinishedAttempt, NewDelivery, QueuedDelivery, Recipient};
+use crate::publication::{Draft, PublishReceipt, PublishStatus, PublishedEvent};
 use crate::time::later;
 
-/// How many new deliveries of one transaction are returned.
+/// The largest number of new deliveries that one transaction returns.
 const HANDED: usize = 65_536;
 
-/// How many deliveries a preview names.
+/// The largest number of events that a preview lists.
 const NAMED: usize = 20;
 
-/// What a transaction of publications has made.
+/// The result of a transaction that publishes events.
 #[derive(Default)]
-pub(crate) struct Made {
-    /// One for each publication.
-    pub(crate) receipts: Vec<Receipt>,
-    /// The deliveries that are due at once, in their order; beyond some they are left to be read.
-    pub(crate) due: Vec<New>,
-    /// The subscriptions that have others that are due.
+pub(crate) struct PublishedBatch {
+    /// One receipt for each publication.
+    pub(crate) receipts: Vec<PublishReceipt>,
+    /// The deliveries that are due at once, in their order; further ones are left to be read.
+    pub(crate) due: Vec<NewDelivery>,
+    /// The subscriptions with further due deliveries.
     pub(crate) left: BTreeSet<i64>,
 }
 
-impl Made {
-    fn add(&mut self, subscription: i64, delivery: Delivery) {
+impl PublishedBatch {
+    fn add(&mut self, subscription: i64, delivery: QueuedDelivery) {
         match self.due.len() < HANDED {
-            true => self.due.push(New { subscription, delivery }),
+            true => self.due.push(NewDelivery { subscription, delivery }),
             false => drop(self.left.insert(subscription)),
         }
     }
@@ -45,10 +45,10 @@ pub(super) fn publish(
     db: &Connection,
     draft: Draft,
     recipients: &[Recipient],
-    made: &mut Made,
+    made: &mut PublishedBatch,
 ) -> rusqlite::Result<()> {
-    if let Some(status) = known(db, &draft)? {
-        made.receipts.push(Receipt { id: draft.event_id, status, deliveries: 0 });
+    if let Some(status) = previous(db, &draft)? {
+        made.receipts.push(PublishReceipt { id: draft.event_id, status, deliveries: 0 });
         return Ok(());
     }
     db.prepare_cached(
@@ -68,37 +68,37 @@ pub(super) fn publish(
         draft.body.as_ref(),
         draft.record.as_deref(),
     ])?;
-    let event = Arc::new(Event::new(db.last_insert_rowid(), draft));
+    let event = Arc::new(PublishedEvent::new(db.last_insert_rowid(), draft));
     let mut deliveries = 0;
     for recipient in recipients {
         deliveries += usize::from(deliver(db, &event, recipient, made)?);
     }
-    let id = event.is.event_id.clone();
-    made.receipts.push(Receipt { id, status: Published::Accepted, deliveries });
+    let id = event.draft.event_id.clone();
+    made.receipts.push(PublishReceipt { id, status: PublishStatus::Accepted, deliveries });
     Ok(())
 }
 
-/// Whether the id was published before, and with the same content.
-fn known(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<Published>> {
+/// Finds a previous publication of the id, and compares its content.
+fn previous(db: &Connection, draft: &Draft) -> rusqlite::Result<Option<PublishStatus>> {
     let same = db
         .prepare_cached("SELECT event_type = ?2 AND body = ?3 FROM event WHERE event_id = ?1")?
         .query_row(params![draft.event_id, draft.event_type, draft.body.as_ref()], |row| {
             row.get::<_, bool>(0)
         })
         .optional()?;
-    Ok(same.map(|same| if same { Published::Duplicate } else { Published::Conflict }))
+    Ok(same.map(|same| if same { PublishStatus::Duplicate } else { PublishStatus::Conflict }))
 }
 
-/// One event for one subscription; false if that was removed meanwhile, since nothing would ever end what waits for it. It
-/// is due at once, unless another of its entity is before it.
+/// Creates the delivery of one event to one subscription; false if the subscription was removed meanwhile, since
+/// nothing would ever end the delivery. It is due at once, unless another of its entity is before it.
 fn deliver(
     db: &Connection,
-    event: &Arc<Event>,
+    event: &Arc<PublishedEvent>,
     recipient: &Recipient,
-    made: &mut Made,
+    made: &mut PublishedBatch,
 ) -> rusqlite::Result<bool> {
     let Recipient { subscription, is_in_order } = *recipient;
-    let entity = if is_in_order { event.is.entity() } else { None };
+    let entity = if is_in_order { event.draft.entity() } else { None };
     let is_behind = is_behind(db, subscription, entity.as_deref(), i64::MAX)?;
     let inserted = db
         .prepare_cached(
@@ -108,18 +108,19 @@ fn deliver(
         .execute(params![
             event.number,
             subscription,
-            (!is_behind).then(|| millis(event.is.published_at)),
+            (!is_behind).then(|| millis(event.draft.published_at)),
             entity
         ])?;
     if inserted > 0 && !is_behind {
         let (id, event) = (db.last_insert_rowid(), Arc::clone(event));
-        let new = Delivery { id, event, attempts: 0, run_attempts: 0, is_retry: false, entity };
+        let new =
+            QueuedDelivery { id, event, attempts: 0, run_attempts: 0, is_retry: false, entity };
         made.add(subscription, new);
     }
     Ok(inserted > 0)
 }
 
-/// Whether an unfinished delivery of the same entity has a smaller number.
+/// True if an unfinished delivery of the same entity has a smaller number.
 fn is_behind(
     db: &Connection,
     subscription: i64,
@@ -134,7 +135,10 @@ fn is_behind(
     .query_row(params![subscription, entity, id], |row| row.get(0))
 }
 
-pub(super) fn record(db: &Connection, attempts: &[Attempt]) -> rusqlite::Result<BTreeSet<i64>> {
+pub(super) fn record(
+    db: &Connection,
+    attempts: &[FinishedAttempt],
+) -> rusqlite::Result<BTreeSet<i64>> {
     let mut due = BTreeSet::new();
     for attempt in attempts {
         log(db, attempt)?;
@@ -142,7 +146,7 @@ pub(super) fn record(db: &Connection, attempts: &[Attempt]) -> rusqlite::Result<
             due.insert(attempt.subscription);
         }
     }
-    // Of several attempts at one target the last knows best how it stands.
+    // Of several attempts at one target the last has the current number of failures.
     let standing = attempts.iter().filter_map(|it| Some((it.subscription, it.failures?)));
     let last: HashMap<i64, (u64, Timestamp)> = standing.collect();
     for (subscription, (failures, since)) in last {
@@ -159,8 +163,8 @@ pub(super) fn record(db: &Connection, attempts: &[Attempt]) -> rusqlite::Result<
     Ok(due)
 }
 
-fn log(db: &Connection, attempt: &Attempt) -> rusqlite::Result<()> {
-    let Attempt { delivery, subscription, .. } = attempt;
+fn log(db: &Connection, attempt: &FinishedAttempt) -> rusqlite::Result<()> {
+    let FinishedAttempt { delivery, subscription, .. } = attempt;
     db.prepare_cached(
         "INSERT INTO attempt (delivery, event, subscription, attempt, started_at, took, uri, status,
              outcome, error, fault)
@@ -195,16 +199,17 @@ fn log(db: &Connection, attempt: &Attempt) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Changes the attempt's delivery; true if that has made another one due. One that was cancelled meanwhile stays so.
+/// Updates the attempt's delivery; true if another one has become due. One that was cancelled meanwhile stays
+/// cancelled.
 fn change(
     db: &Connection,
-    Attempt { delivery, subscription, outcome, ended_at, .. }: &Attempt,
+    FinishedAttempt { delivery, subscription, outcome, ended_at, .. }: &FinishedAttempt,
 ) -> rusqlite::Result<bool> {
     let (state, due_at) = match outcome {
-        Outcome::Copy => return Ok(false),
-        Outcome::Again(at) => (0, Some(millis(*at))),
-        Outcome::Delivered => (1, None),
-        Outcome::GivenUp | Outcome::Gone => (2, None),
+        AttemptOutcome::Copy => return Ok(false),
+        AttemptOutcome::Retry(at) => (0, Some(millis(*at))),
+        AttemptOutcome::Delivered => (1, None),
+        AttemptOutcome::GivenUp | AttemptOutcome::Gone => (2, None),
     };
     db.prepare_cached(
         "UPDATE delivery SET state = ?2, due_at = ?3, ended_at = ?4, attempts = ?5, run_attempts = ?6,
@@ -224,7 +229,8 @@ fn change(
     }
 }
 
-/// Makes the oldest unfinished delivery of the entity due, now that the one before it has ended; false if there is none.
+/// Makes the oldest unfinished delivery of the entity due, now that the one before it has ended; false if there is
+/// none.
 fn promote(
     db: &Connection,
     subscription: i64,
@@ -240,40 +246,40 @@ fn promote(
     Ok(promoted > 0)
 }
 
-/// Which deliveries to send again.
+/// The deliveries to send again.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Selection {
-    /// That of this attempt.
+pub enum ResendSelection {
+    /// The delivery of this attempt.
     Attempt(i64),
-    /// All of the event with this id, to every subscription that it went to.
+    /// All deliveries of the event with this id.
     Event(String),
-    /// Those that were given up in a time.
+    /// The deliveries that were given up in a period.
     Failed {
-        /// To this subscription; to any if there is none.
+        /// The name of the subscription; any if it is missing.
         subscription: Option<String>,
-        /// Given up at this time or later.
+        /// The earliest time at which it was given up.
         #[schema(value_type = Option<String>, format = DateTime)]
         since: Option<Timestamp>,
-        /// Given up before this time.
+        /// The time before which it was given up.
         #[schema(value_type = Option<String>, format = DateTime)]
         until: Option<Timestamp>,
     },
 }
 
-/// What sending again would do.
+/// The preview of a resend.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Preview {
-    /// How many deliveries.
+    /// The number of deliveries.
     pub deliveries: u64,
-    /// How long the sending takes at the rate, in seconds.
+    /// The duration at the given rate, in seconds.
     pub seconds: f64,
-    /// The events of the first of them.
+    /// The ids of the first events.
     pub events: Vec<String>,
 }
 
-impl Selection {
-    /// Which deliveries `d` they are: those that have ended, of subscriptions that are there.
+impl ResendSelection {
+    /// The condition in SQL for deliveries `d`: those that have ended, of subscriptions that are not removed.
     fn condition(&self) -> (String, Vec<Value>) {
         let mut values = Vec::new();
         let mut sql = String::from(
@@ -285,13 +291,13 @@ impl Selection {
             values.push(value);
         };
         match self {
-            Selection::Attempt(id) => {
+            ResendSelection::Attempt(id) => {
                 and("d.id = (SELECT delivery FROM attempt WHERE id = ?)", (*id).into());
             }
-            Selection::Event(id) => {
+            ResendSelection::Event(id) => {
                 and("d.event = (SELECT id FROM event WHERE event_id = ?)", id.clone().into());
             }
-            Selection::Failed { subscription, since, until } => {
+            ResendSelection::Failed { subscription, since, until } => {
                 and("d.state = ?", 2.into());
                 if let Some(name) = subscription {
                     let named = "d.subscription = (SELECT id FROM subscription WHERE name = ? AND standing <> 4)";
@@ -305,15 +311,15 @@ impl Selection {
     }
 }
 
-/// Which deliveries are meant, oldest first.
-pub(super) fn chosen(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<i64>> {
+/// The selected deliveries, oldest first.
+pub(super) fn chosen(db: &Connection, selection: &ResendSelection) -> rusqlite::Result<Vec<i64>> {
     let (condition, values) = selection.condition();
     let query = format!("SELECT d.id FROM delivery d WHERE {condition} ORDER BY d.id");
     db.prepare(&query)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
 }
 
-/// Makes these due again, as far as they have still ended, and returns their subscriptions; the first of them is at this
-/// place of all that are sent again.
+/// Makes these deliveries due again, unless they are due already, and returns their subscriptions; `first` is the index
+/// of the first among all that are sent again.
 pub(super) fn resend(
     db: &Connection,
     ids: &[i64],
@@ -326,11 +332,11 @@ pub(super) fn resend(
              AND subscription IN (SELECT id FROM subscription WHERE standing <> 4)",
     )?;
     let mut resent = Vec::new();
-    for (place, id) in (first..).zip(ids) {
+    for (index, id) in (first..).zip(ids) {
         let found = ended.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((subscription, entity)): Option<(i64, Option<String>)> = found else { continue };
         let is_behind = is_behind(db, subscription, entity.as_deref(), *id)?;
-        let due = later(now, spread(place, rate));
+        let due = later(now, spread(index, rate));
         db.prepare_cached(
             "UPDATE delivery SET state = 0, is_retry = 1, due_at = ?2, ended_at = NULL, run_attempts = 0
              WHERE id = ?1",
@@ -341,15 +347,15 @@ pub(super) fn resend(
     Ok(resent)
 }
 
-/// How long after the first the one at this place is sent.
-fn spread(place: usize, rate: Option<f64>) -> TimeDelta {
-    let seconds = rate.map_or(0.0, |rate| place as f64 / rate);
+/// The delay of the delivery with this index after the first.
+fn spread(index: usize, rate: Option<f64>) -> TimeDelta {
+    let seconds = rate.map_or(0.0, |rate| index as f64 / rate);
     TimeDelta::try_milliseconds((seconds * 1e3) as i64).unwrap_or(TimeDelta::MAX)
 }
 
 pub(super) fn preview(
     db: &Connection,
-    selection: &Selection,
+    selection: &ResendSelection,
     rate: Option<f64>,
 ) -> rusqlite::Result<Preview> {
     let (condition, values) = selection.condition();
@@ -370,7 +376,7 @@ pub(super) fn preview(
     Ok(Preview { deliveries, seconds: spread(last, rate).as_seconds_f64(), events })
 }
 
-/// Cancels what waits for a subscription.
+/// Cancels the waiting deliveries of a subscription.
 pub(super) fn cancel(db: &Connection, subscription: i64, now: Timestamp) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE delivery SET state = 3, due_at = NULL, ended_at = ?2 WHERE subscription = ?1

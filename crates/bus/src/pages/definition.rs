@@ -1,24 +1,24 @@
-//! A subscription as a form: one table, from which the form is drawn and read.
+//! The form of a subscription: one table, from which the form is drawn and read.
 
 use contract::event::{Dialect, Environment};
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
-use super::super::Shown;
-use super::super::persona::PERSONAS;
-use super::fields::Fields;
+use super::super::SubscriptionView;
+use super::super::retry_policy::RETRY_POLICIES;
+use super::fields::FormFields;
 use super::layout::{choice, field, text};
 
-/// One field of a subscription: its name in the settings, and how it is shown.
-struct Field {
+/// One field of the form: its name in the settings, and its presentation.
+struct FormField {
     name: &'static str,
     label: &'static str,
     hint: &'static str,
-    kind: Kind,
+    kind: FieldKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FieldKind {
     Text,
     Number,
     Check,
@@ -27,106 +27,106 @@ enum Kind {
     Retries,
     /// One entry a line.
     Lines,
-    /// `name: value` a line. Values go in and never come out.
+    /// `name: value` a line. Values are write-only.
     Pairs,
-    /// Goes in and never comes out.
+    /// Write-only.
     Secret,
 }
 
-const fn row(name: &'static str, label: &'static str, kind: Kind, hint: &'static str) -> Field {
-    Field { name, label, hint, kind }
+const fn row(
+    name: &'static str,
+    label: &'static str,
+    kind: FieldKind,
+    hint: &'static str,
+) -> FormField {
+    FormField { name, label, hint, kind }
 }
 
-const GROUPS: [(&str, &[Field]); 4] = [
+const GROUPS: [(&str, &[FormField]); 4] = [
     (
-        "What goes where",
+        "Events and target",
         &[
             row(
                 "target",
                 "Target URL",
-                Kind::Text,
-                "A / at its end, or {event} in it, asks for the event's name.",
+                FieldKind::Text,
+                "A / at its end gets the event's name appended; {event} stands for the name.",
             ),
-            row("description", "Description", Kind::Text, ""),
-            row("events", "Events", Kind::Lines, "One a line; * stands for any text."),
-            row("dialect", "Dialect", Kind::Dialect, ""),
-            row("environment", "Environment", Kind::Environment, ""),
-            row("client_id", "Client id", Kind::Text, "The account that deliveries name."),
-            row("include_record", "Include the object record", Kind::Check, ""),
-            row("enabled", "Enabled", Kind::Check, ""),
+            row("description", "Description", FieldKind::Text, ""),
+            row("events", "Events", FieldKind::Lines, "One a line; * stands for any text."),
+            row("dialect", "Dialect", FieldKind::Dialect, ""),
+            row("environment", "Environment", FieldKind::Environment, ""),
+            row("client_id", "Client id", FieldKind::Text, "The account in each delivery."),
+            row("include_record", "Include the object record", FieldKind::Check, ""),
+            row("enabled", "Enabled", FieldKind::Check, ""),
         ],
     ),
     (
-        "What proves it",
+        "Authentication",
         &[
-            row("bearer_token", "Bearer key", Kind::Secret, ""),
-            row("signing_key", "Signing key", Kind::Secret, ""),
-            row(
-                "scheme",
-                "Scheme",
-                Kind::Text,
-                "Only if it signs otherwise than the dialect's senders do.",
-            ),
+            row("bearer_token", "Bearer key", FieldKind::Secret, ""),
+            row("signing_key", "Signing key", FieldKind::Secret, ""),
+            row("scheme", "Scheme", FieldKind::Text, "Only if it differs from the dialect's."),
             row(
                 "headers",
                 "Headers",
-                Kind::Pairs,
-                "One a line, as Name: value. A name without a value takes it away.",
+                FieldKind::Pairs,
+                "One a line, as Name: value. A name without a value removes the header.",
             ),
-            row("query", "Query parameters", Kind::Pairs, "One a line, as name: value."),
+            row("query", "Query parameters", FieldKind::Pairs, "One a line, as name: value."),
         ],
     ),
     (
-        "How it is sent",
+        "Sending",
         &[
             row(
                 "retries",
                 "Retries",
-                Kind::Retries,
-                "A persona, or delays such as 10s, 5m, 1h. Empty for what the dialect's senders do.",
+                FieldKind::Retries,
+                "A persona, or delays such as 10s, 5m, 1h. Empty for the dialect's.",
             ),
-            row("timeout", "Timeout", Kind::Text, "Such as 30s. Empty for the persona's."),
-            row("concurrency", "Requests at once", Kind::Number, ""),
-            row("rate_limit", "Requests per second", Kind::Number, "Empty for no limit."),
-            row("in_order", "Events about the same object one after the other", Kind::Check, ""),
+            row("timeout", "Timeout", FieldKind::Text, "Such as 30s. Empty for the persona's."),
+            row("concurrency", "Concurrency", FieldKind::Number, ""),
+            row("rate_limit", "Requests per second", FieldKind::Number, "Empty for no limit."),
+            row("in_order", "Keep the order of events about the same object", FieldKind::Check, ""),
         ],
     ),
     (
-        "What goes wrong on purpose",
+        "Faults made on purpose",
         &[
-            row("faults.delay", "Delay every attempt by", Kind::Text, "Such as 2s."),
+            row("faults.delay", "Delay every attempt by", FieldKind::Text, "Such as 2s."),
             row(
                 "faults.duplicate",
-                "Share sent twice",
-                Kind::Number,
+                "Share of duplicates",
+                FieldKind::Number,
                 "From 0 to 1, as all shares.",
             ),
-            row("faults.reorder", "Share that changes places", Kind::Number, ""),
-            row("faults.drop", "Share whose answer is lost", Kind::Number, ""),
-            row("faults.truncate", "Share that breaks off", Kind::Number, ""),
-            row("faults.tamper", "Share changed after signing", Kind::Number, ""),
-            row("faults.burst", "Gathered into bursts of", Kind::Number, ""),
+            row("faults.reorder", "Share of reordered deliveries", FieldKind::Number, ""),
+            row("faults.drop", "Share of lost responses", FieldKind::Number, ""),
+            row("faults.truncate", "Share of truncated bodies", FieldKind::Number, ""),
+            row("faults.tamper", "Share of tampered bodies", FieldKind::Number, ""),
+            row("faults.burst", "Burst size", FieldKind::Number, ""),
         ],
     ),
 ];
 
-fn rows() -> impl Iterator<Item = &'static Field> {
+fn rows() -> impl Iterator<Item = &'static FormField> {
     GROUPS.iter().flat_map(|(_, rows)| rows.iter())
 }
 
-/// What a form for a new subscription holds.
-pub(super) fn blank() -> Fields {
-    let mut fields = Fields::default();
+/// The fields of a form for a new subscription.
+pub(super) fn blank() -> FormFields {
+    let mut fields = FormFields::default();
     for (name, text) in [("events", "*"), ("enabled", "on"), ("concurrency", "16")] {
         fields.set(name, text.to_owned());
     }
     fields
 }
 
-/// What a form for a known subscription holds: everything but secrets.
-pub(super) fn known(shown: &Shown) -> Fields {
-    let value = serde_json::to_value(shown).unwrap_or_default();
-    let mut fields = Fields::default();
+/// The fields of a form for an existing subscription: everything but secrets.
+pub(super) fn form_of(view: &SubscriptionView) -> FormFields {
+    let value = serde_json::to_value(view).unwrap_or_default();
+    let mut fields = FormFields::default();
     for row in rows() {
         let path = format!("/{}", row.name.replace('.', "/"));
         match value.pointer(&path) {
@@ -135,15 +135,15 @@ pub(super) fn known(shown: &Shown) -> Fields {
             Some(Value::Number(number)) if number.as_f64() != Some(0.0) => {
                 fields.set(row.name, number.to_string());
             }
-            Some(Value::Array(lines)) if row.kind == Kind::Lines => {
+            Some(Value::Array(lines)) if row.kind == FieldKind::Lines => {
                 let lines: Vec<_> = lines.iter().filter_map(Value::as_str).collect();
                 fields.set(row.name, lines.join("\n"));
             }
             _ => {}
         }
     }
-    // What the dialect or the persona says stays theirs.
-    let (retries, timeout) = shown.set.clone();
+    // Defaults of the dialect and the retry policy are not filled in.
+    let (retries, timeout) = view.set.clone();
     fields.set("retries", retries.unwrap_or_default());
     fields.set(
         "timeout",
@@ -152,18 +152,18 @@ pub(super) fn known(shown: &Shown) -> Fields {
     fields
 }
 
-/// What a form changes of a known subscription: the fields that say something else than they did when it was shown.
-pub(super) fn change(form: &Fields, shown: &Shown) -> Value {
-    let known = known(shown);
-    patch_of(rows().filter(|row| value(row, form) != value(row, &known)), form)
+/// The patch of an existing subscription: the fields that differ from the form as it was view.
+pub(super) fn change(form: &FormFields, view: &SubscriptionView) -> Value {
+    let current = form_of(view);
+    patch_of(rows().filter(|row| value(row, form) != value(row, &current)), form)
 }
 
-/// What a form says in all of its fields.
-fn patch(form: &Fields) -> Value {
+/// The values of all fields.
+fn patch(form: &FormFields) -> Value {
     patch_of(rows(), form)
 }
 
-fn patch_of<'r>(rows: impl Iterator<Item = &'r Field>, form: &Fields) -> Value {
+fn patch_of<'r>(rows: impl Iterator<Item = &'r FormField>, form: &FormFields) -> Value {
     let mut patch = Map::new();
     for row in rows {
         let Some(value) = value(row, form) else { continue };
@@ -178,8 +178,8 @@ fn patch_of<'r>(rows: impl Iterator<Item = &'r Field>, form: &Fields) -> Value {
     Value::Object(patch)
 }
 
-/// What a form says, as a definition: what is empty is left out.
-pub(super) fn whole(form: &Fields) -> Value {
+/// The definition in a form, without its empty fields.
+pub(super) fn whole(form: &FormFields) -> Value {
     let mut definition = patch(form);
     leave_out_nulls(&mut definition);
     definition
@@ -192,19 +192,19 @@ fn leave_out_nulls(value: &mut Value) {
     }
 }
 
-/// The field's new value; none if it stays as it is.
-fn value(row: &Field, form: &Fields) -> Option<Value> {
+/// The new value of a field; none if it is unchanged.
+fn value(row: &FormField, form: &FormFields) -> Option<Value> {
     let text = form.get(row.name);
     match row.kind {
-        Kind::Check => Some((text == "on").into()),
-        Kind::Secret | Kind::Pairs if text.is_empty() => {
+        FieldKind::Check => Some((text == "on").into()),
+        FieldKind::Secret | FieldKind::Pairs if text.is_empty() => {
             (form.get(&format!("forget.{}", row.name)) == "on").then_some(Value::Null)
         }
-        Kind::Secret => Some(text.into()),
-        Kind::Pairs => Some(pairs(text)),
-        Kind::Lines => Some(lines(text).collect()),
+        FieldKind::Secret => Some(text.into()),
+        FieldKind::Pairs => Some(pairs(text)),
+        FieldKind::Lines => Some(lines(text).collect()),
         _ if text.is_empty() => Some(Value::Null),
-        Kind::Number => Some(number(text)),
+        FieldKind::Number => Some(number(text)),
         _ => Some(text.into()),
     }
 }
@@ -224,51 +224,51 @@ fn pairs(text: &str) -> Value {
     Value::Object(lines.map(pair).collect())
 }
 
-/// A number; a text that is none is left for the settings to refuse.
+/// Parses a number; other text is left for the settings to refuse.
 fn number(text: &str) -> Value {
     serde_json::from_str::<serde_json::Number>(text).map_or_else(|_| text.into(), Value::Number)
 }
 
-/// The fields of the form.
-pub(super) fn inputs(form: &Fields, shown: Option<&Shown>) -> Markup {
+/// The inputs of the form.
+pub(super) fn inputs(form: &FormFields, view: Option<&SubscriptionView>) -> Markup {
     html! {
         @for (title, rows) in &GROUPS {
             fieldset {
                 legend { (title) }
-                div.fields { @for row in *rows { (input(row, form, shown)) } }
+                div.fields { @for row in *rows { (input(row, form, view)) } }
             }
         }
     }
 }
 
-fn input(row: &Field, form: &Fields, shown: Option<&Shown>) -> Markup {
-    let Field { name, label, hint, kind } = *row;
+fn input(row: &FormField, form: &FormFields, view: Option<&SubscriptionView>) -> Markup {
+    let FormField { name, label, hint, kind } = *row;
     let value = form.get(name);
     match kind {
-        Kind::Check => html! {
+        FieldKind::Check => html! {
             div.check {
                 input type="checkbox" id=(name) name=(name) value="on" checked[value == "on"];
                 label for=(name) { (label) }
             }
         },
-        Kind::Dialect => {
+        FieldKind::Dialect => {
             let names: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
             choice(name, label, None, &names, value)
         }
-        Kind::Environment => {
+        FieldKind::Environment => {
             let names = [Environment::Live, Environment::Stage].map(|world| world.as_str());
             choice(name, label, None, &names, value)
         }
-        Kind::Retries => field(
+        FieldKind::Retries => field(
             name,
             label,
             hint,
             html! {
                 input type="text" id=(name) name=(name) value=(value) list="personas" autocomplete="off" aria-describedby={ (name) "-hint" };
-                datalist id="personas" { @for persona in PERSONAS { option value=(persona.name) {} } }
+                datalist id="personas" { @for persona in RETRY_POLICIES { option value=(persona.name) {} } }
             },
         ),
-        Kind::Lines => field(
+        FieldKind::Lines => field(
             name,
             label,
             hint,
@@ -276,35 +276,35 @@ fn input(row: &Field, form: &Fields, shown: Option<&Shown>) -> Markup {
                 textarea id=(name) name=(name) rows="3" aria-describedby={ (name) "-hint" } { (value) }
             },
         ),
-        Kind::Secret | Kind::Pairs => secret(row, shown),
-        Kind::Text | Kind::Number => text(name, label, hint, value),
+        FieldKind::Secret | FieldKind::Pairs => secret(row, view),
+        FieldKind::Text | FieldKind::Number => text(name, label, hint, value),
     }
 }
 
-fn secret(row: &Field, shown: Option<&Shown>) -> Markup {
-    let Field { name, label, hint, kind } = *row;
-    let kept = shown.and_then(|shown| match name {
-        "bearer_token" => shown.keys.bearer.clone(),
-        "signing_key" => shown.keys.signing.clone(),
-        "headers" => names(&shown.headers),
-        "query" => names(&shown.query),
+fn secret(row: &FormField, view: Option<&SubscriptionView>) -> Markup {
+    let FormField { name, label, hint, kind } = *row;
+    let stored = view.and_then(|view| match name {
+        "bearer_token" => view.keys.bearer.clone(),
+        "signing_key" => view.keys.signing.clone(),
+        "headers" => names(&view.headers),
+        "query" => names(&view.query),
         _ => None,
     });
     let forget = format!("forget.{name}");
     html! {
         div {
             (field(name, label, hint, html! {
-                @if kind == Kind::Pairs {
+                @if kind == FieldKind::Pairs {
                     textarea id=(name) name=(name) rows="3" autocomplete="off" aria-describedby={ (name) "-hint" } {}
                 } @else {
                     input type="password" id=(name) name=(name) autocomplete="new-password";
                 }
             }))
-            @if let Some(kept) = kept {
-                p.hint { "Kept: " code { (kept) } ". Left empty, it stays." }
+            @if let Some(stored) = stored {
+                p.hint { "Stored: " code { (stored) } ". Leave empty to keep it." }
                 div.check {
                     input type="checkbox" id=(forget) name=(forget) value="on";
-                    label for=(forget) { "Forget it" }
+                    label for=(forget) { "Delete it" }
                 }
             }
         }
@@ -323,7 +323,7 @@ mod tests {
     fn a_form_becomes_the_words_of_the_settings() {
         let form = b"target=https://x.test/&events=Order*%0D%0AStock,%20Daily&dialect=directscale&environment=live&enabled=on\
             &concurrency=4&rate_limit=0.5&headers=X-A:%20b%3Ac%0D%0AX-Old&faults.drop=0.25&faults.delay=2s";
-        let patch = patch(&Fields::read(form).unwrap());
+        let patch = patch(&FormFields::read(form).unwrap());
         assert_eq!(patch["events"], json!(["Order*", "Stock", "Daily"]));
         assert_eq!(patch["headers"], json!({"X-A": "b:c", "X-Old": null}));
         assert_eq!((&patch["concurrency"], &patch["rate_limit"]), (&json!(4), &json!(0.5)));
@@ -333,9 +333,9 @@ mod tests {
         assert_eq!(patch["client_id"], Value::Null);
     }
 
-    fn shown(definition: Value) -> Shown {
+    fn view_of(definition: Value) -> SubscriptionView {
         let config = serde_json::from_value(definition).unwrap();
-        super::super::super::subscription::Subscription::new("one", config).unwrap().shown()
+        super::super::super::subscription::Subscription::new("one", config).unwrap().view()
     }
 
     #[test]
@@ -346,24 +346,25 @@ mod tests {
             json!({"events": "*", "target": "https://x.test/", "retries": "directscale", "timeout": "60s", "rate_limit": 0.5}),
             json!({"events": "*", "target": "https://x.test/", "retries": "1s, 2m", "faults": {"delay": "2s", "drop": 0.25, "burst": 3}}),
         ] {
-            let shown = shown(definition);
-            assert_eq!(change(&known(&shown), &shown), json!({}));
+            let view = view_of(definition);
+            assert_eq!(change(&form_of(&view), &view), json!({}));
         }
     }
 
     #[test]
     fn another_dialect_brings_its_own_retries_unless_they_were_set() {
-        let shown = shown(json!({"events": "*", "target": "https://x.test/", "timeout": "5s"}));
-        let mut form = known(&shown);
+        let view = view_of(json!({"events": "*", "target": "https://x.test/", "timeout": "5s"}));
+        let mut form = form_of(&view);
         assert_eq!((form.get("retries"), form.get("timeout")), ("", "5s"));
         form.set("dialect", "stripe".into());
         form.set("timeout", String::new());
-        assert_eq!(change(&form, &shown), json!({"dialect": "stripe", "timeout": null}));
+        assert_eq!(change(&form, &view), json!({"dialect": "stripe", "timeout": null}));
     }
 
     #[test]
     fn a_new_definition_has_only_what_was_filled_in() {
-        let whole = whole(&Fields::read(b"target=https://x.test/&events=*&enabled=on").unwrap());
+        let whole =
+            whole(&FormFields::read(b"target=https://x.test/&events=*&enabled=on").unwrap());
         let expected = json!({
             "target": "https://x.test/", "events": ["*"], "include_record": false, "enabled": true, "in_order": false,
             "faults": {},
@@ -373,7 +374,7 @@ mod tests {
 
     #[test]
     fn an_empty_secret_stays_unless_it_is_to_be_forgotten() {
-        let of = |form: &[u8]| patch(&Fields::read(form).unwrap());
+        let of = |form: &[u8]| patch(&FormFields::read(form).unwrap());
         assert_eq!(of(b"bearer_token=").get("bearer_token"), None);
         assert_eq!(of(b"bearer_token=k").get("bearer_token"), Some(&json!("k")));
         assert_eq!(of(b"forget.bearer_token=on").get("bearer_token"), Some(&Value::Null));

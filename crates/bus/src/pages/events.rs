@@ -1,6 +1,4 @@
-//! Events: listed, published, and each with what became of it.
-
-use std::sync::Arc;
+//! The events pages: the list, the form to publish, and each event with its deliveries and attempts.
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -10,24 +8,22 @@ use maud::{Markup, html};
 use serde_json::value::RawValue;
 
 use super::super::{
-    Bus, BusError, DeliveryEntry, EventDetail, EventEntry, EventFilter, Publication,
+    Bus, BusError, DeliveryEntry, EventDetail, EventFilter, EventLogEntry, Publication,
 };
-use super::fields::Fields;
+use super::fields::FormFields;
 use super::layout::{
     PAGE, Tab, alert, body, chip, choice, facts, field, filters, further, last_of, moment, note,
     page, some_time, table, text, time,
 };
-use super::{Failed, attempts, encoded, status};
+use super::{BusState, PageFailure, attempts, encoded, status};
 
 const HOME: &str = "/admin/events";
 
-type Shared = State<Arc<Bus>>;
-
 pub(super) async fn list(
-    State(bus): Shared,
+    State(bus): BusState,
     RawQuery(query): RawQuery,
-) -> Result<Response, Failed> {
-    let query = Fields::read(query.unwrap_or_default().as_bytes())?;
+) -> Result<Response, PageFailure> {
+    let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
     let filter = EventFilter { limit: Some(PAGE), ..query.filter()? };
     let events = bus.events(filter).await?;
     let rows: Vec<Markup> = events.iter().map(line).collect();
@@ -36,13 +32,13 @@ pub(super) async fn list(
     let body = html! {
         p.bar { a.button.primary href={ (HOME) "/new" } { "Publish an event" } }
         (filter_form(&query))
-        (table("Events", &heads, &rows, "No event fits."))
+        (table("Events", &heads, &rows, "No event matches."))
         (further(HOME, &query, "Older", cursor))
     };
     Ok(page("Events", Tab::Events, body).into_response())
 }
 
-fn line(event: &EventEntry) -> Markup {
+fn line(event: &EventLogEntry) -> Markup {
     html! {
         td { (time(event.published_at)) }
         td { (event.event_type) }
@@ -53,13 +49,13 @@ fn line(event: &EventEntry) -> Markup {
     }
 }
 
-fn object(event: &EventEntry) -> Markup {
+fn object(event: &EventLogEntry) -> Markup {
     let parts = [event.object_type.as_deref(), event.object_id.as_deref()];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     html! { @if parts.is_empty() { "–" } @else { (parts.join(" ")) } }
 }
 
-fn filter_form(query: &Fields) -> Markup {
+fn filter_form(query: &FormFields) -> Markup {
     let fields = html! {
         (text("type", "Event", "", query.get("type")))
         (text("object_type", "Object type", "", query.get("object_type")))
@@ -76,16 +72,16 @@ fn address(id: &str) -> String {
 }
 
 pub(super) async fn show(
-    State(bus): Shared,
+    State(bus): BusState,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Response, Failed> {
-    let query = Fields::read(query.unwrap_or_default().as_bytes())?;
+) -> Result<Response, PageFailure> {
+    let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
     let detail = bus.event(&id).await?;
     let EventDetail { event, data, record, deliveries, attempts } = &detail;
     let rows: Vec<Markup> = deliveries.iter().map(delivery).collect();
     let heads = ["Subscription", "State", "Attempts", "Next attempt (UTC)", "Ended (UTC)"];
-    let shown = html! {
+    let content = html! {
         (note(&query))
         p.bar {
             a.button href=(address(&id)) { "Refresh" }
@@ -99,15 +95,15 @@ pub(super) async fn show(
             ("User", html! { (event.user.as_deref().unwrap_or("–")) }),
             ("Environment", html! { (event.environment.as_deref().unwrap_or("any")) }),
         ]))
-        h2 { "Where it goes" }
-        (table("Deliveries", &heads, &rows, "No subscription asked for it."))
+        h2 { "Deliveries" }
+        (table("Deliveries", &heads, &rows, "No subscription matched it."))
         h2 { "Attempts" }
         (attempts::lines(attempts))
         h2 { "Data" }
         (body(data))
         @if let Some(record) = record { h2 { "Object record" } (body(record)) }
     };
-    Ok(page(&event.event_type, Tab::Events, shown).into_response())
+    Ok(page(&event.event_type, Tab::Events, content).into_response())
 }
 
 fn delivery(delivery: &DeliveryEntry) -> Markup {
@@ -120,12 +116,12 @@ fn delivery(delivery: &DeliveryEntry) -> Markup {
     }
 }
 
-pub(super) async fn new(State(bus): Shared) -> Response {
-    form_page(&bus, &Fields::default(), None).into_response()
+pub(super) async fn new(State(bus): BusState) -> Response {
+    form_page(&bus, &FormFields::default(), None).into_response()
 }
 
-pub(super) async fn publish(State(bus): Shared, form: Bytes) -> Result<Response, Failed> {
-    let form = Fields::read(&form)?;
+pub(super) async fn publish(State(bus): BusState, form: Bytes) -> Result<Response, PageFailure> {
+    let form = FormFields::read(&form)?;
     let published = match publication(&form) {
         Ok(publication) => bus.publish(vec![publication]).await,
         Err(error) => Err(error),
@@ -144,11 +140,11 @@ pub(super) async fn publish(State(bus): Shared, form: Bytes) -> Result<Response,
     }
 }
 
-fn publication(form: &Fields) -> Result<Publication, BusError> {
+fn publication(form: &FormFields) -> Result<Publication, BusError> {
     let raw = |name: &str| {
         let parsed = |text: String| RawValue::from_string(text);
         let value = form.some(name).map(parsed).transpose();
-        value.map_err(|error| BusError::Invalid(format!("{name}: this is no JSON: {error}")))
+        value.map_err(|error| BusError::Invalid(format!("{name}: not JSON: {error}")))
     };
     Ok(Publication {
         id: form.some("id"),
@@ -164,9 +160,10 @@ fn publication(form: &Fields) -> Result<Publication, BusError> {
     })
 }
 
-fn form_page(bus: &Bus, form: &Fields, error: Option<&str>) -> axum::response::Html<String> {
-    let worlds = [Environment::Live, Environment::Stage].map(|world| world.as_str());
-    let shown = html! {
+fn form_page(bus: &Bus, form: &FormFields, error: Option<&str>) -> axum::response::Html<String> {
+    let environments =
+        [Environment::Live, Environment::Stage].map(|environment| environment.as_str());
+    let content = html! {
         (alert(error))
         form method="post" action=(HOME) {
             fieldset {
@@ -176,8 +173,8 @@ fn form_page(bus: &Bus, form: &Fields, error: Option<&str>) -> axum::response::H
                         input type="text" id="type" name="type" value=(form.get("type")) list="types" required autocomplete="off" aria-describedby="type-hint";
                         datalist id="types" { @for kind in bus.types().iter() { option value=(kind.name) {} } }
                     }))
-                    (text("id", "Id", "The same id is published once. Empty for a new one.", form.get("id")))
-                    (choice("environment", "Environment", Some("any"), &worlds, form.get("environment")))
+                    (text("id", "Id", "An id is published once. Empty for a new one.", form.get("id")))
+                    (choice("environment", "Environment", Some("any"), &environments, form.get("environment")))
                     (text("object_type", "Object type", "", form.get("object_type")))
                     (text("object_id", "Object id", "", form.get("object_id")))
                     (text("user", "User", "", form.get("user")))
@@ -199,5 +196,5 @@ fn form_page(bus: &Bus, form: &Fields, error: Option<&str>) -> axum::response::H
             }
         }
     };
-    page("Publish an event", Tab::Events, shown)
+    page("Publish an event", Tab::Events, content)
 }

@@ -1,4 +1,4 @@
-//! What a form or a query says: named texts, the empty ones left out.
+//! The fields of a form or a query.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use super::super::BusError;
 
 /// The fields of a form or a query that are not empty.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fields(BTreeMap<String, String>);
+pub(super) struct FormFields(BTreeMap<String, String>);
 
-impl Fields {
-    /// Reads a form's body or a query.
+impl FormFields {
+    /// Parses the body of a form or a query.
     pub(super) fn read(text: &[u8]) -> Result<Self, BusError> {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(text)
-            .map_err(|error| BusError::Invalid(format!("this is no form: {error}")))?;
+            .map_err(|error| BusError::Invalid(format!("not a form: {error}")))?;
         let known = pairs.into_iter().map(|(name, text)| (name, text.trim().to_owned()));
-        Ok(Fields(known.filter(|(_, text)| !text.is_empty()).collect()))
+        Ok(FormFields(known.filter(|(_, text)| !text.is_empty()).collect()))
     }
 
-    /// A field's text; empty if there is none.
+    /// The text of a field; empty if it is missing.
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
 
-    /// A field's text, if there is any.
+    /// The text of a field, if there is any.
     pub(super) fn some(&self, name: &str) -> Option<String> {
         self.0.get(name).cloned()
     }
@@ -34,7 +34,7 @@ impl Fields {
         self.0.insert(name.to_owned(), text);
     }
 
-    /// A time in UTC, as a field for times has it or in full.
+    /// A time in UTC, as a `datetime-local` field sends it or in full.
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, BusError> {
         self.some(name).map(|text| time(name, &text)).transpose()
     }
@@ -61,7 +61,7 @@ impl Fields {
         serde_urlencoded::from_str(&query).map_err(|error| invalid(&error))
     }
 
-    /// The same query with another cursor; what was just done is not said again.
+    /// The same query with another cursor, and without the note on the last action.
     pub(super) fn with(&self, name: &str, cursor: String) -> String {
         let mut fields = self.0.clone();
         fields.insert(name.to_owned(), cursor);
@@ -89,14 +89,14 @@ mod tests {
 
     #[test]
     fn empty_fields_are_left_out_and_others_decoded() {
-        let fields = Fields::read(b"a=+&b=x%26y+z&c=").unwrap();
+        let fields = FormFields::read(b"a=+&b=x%26y+z&c=").unwrap();
         assert_eq!((fields.some("a"), fields.get("b"), fields.get("c")), (None, "x&y z", ""));
         assert_eq!(fields.with("before", "7".into()), "b=x%26y+z&before=7");
     }
 
     #[test]
     fn a_time_is_utc_with_or_without_its_seconds() {
-        let fields = Fields::read(
+        let fields = FormFields::read(
             b"a=2026-01-31T12:00&b=2026-01-31T12:00:05&c=2026-01-31T13:00:00%2B01:00&d=noon",
         )
         .unwrap();

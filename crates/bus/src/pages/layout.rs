@@ -1,13 +1,13 @@
-//! What all pages look like, and the parts they are made of.
+//! The layout of all pages, and their parts.
 
 use axum::response::Html;
 use contract::time::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::value::RawValue;
 
-use super::fields::Fields;
+use super::fields::FormFields;
 
-/// The part of the site that a page belongs to.
+/// The section of the site that a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tab {
     Subscriptions,
@@ -24,7 +24,7 @@ const TABS: [(Tab, &str, &str); 4] = [
     (Tab::Resend, "/admin/resend", "Send again"),
 ];
 
-/// As many lines as a page has.
+/// The number of rows on a page.
 pub(super) const PAGE: usize = 50;
 
 /// A whole page.
@@ -60,23 +60,23 @@ pub(super) fn page(title: &str, tab: Tab, body: Markup) -> Html<String> {
     Html(markup.into_string())
 }
 
-/// What has just happened, by the code that the address has.
-pub(super) fn note(query: &Fields) -> Markup {
+/// The confirmation of the last action, by the code in the query.
+pub(super) fn note(query: &FormFields) -> Markup {
     const NOTES: [(&str, &str); 8] = [
-        ("created", "The subscription is made."),
+        ("created", "The subscription is created."),
         ("changed", "The subscription is changed."),
-        ("removed", "The subscription is removed; what waited for it is cancelled."),
+        ("removed", "The subscription is removed; its waiting deliveries are cancelled."),
         ("paused", "The subscription is paused: its events wait."),
-        ("resumed", "The subscription goes on."),
+        ("resumed", "The subscription is resumed."),
         ("tried", "One delivery is being tried."),
-        ("rotated", "From now on the new key signs, and the old one beside it until it expires."),
+        ("rotated", "The new key signs from now on, and the old one too until it expires."),
         ("published", "The event is published."),
     ];
     let text = NOTES.iter().find(|(code, _)| *code == query.get("note"));
     html! { @if let Some((_, text)) = text { p.note role="status" { (text) } } }
 }
 
-/// What was wrong with a form.
+/// The error of a form.
 pub(super) fn alert(error: Option<&str>) -> Markup {
     html! { @if let Some(error) = error { p.alert role="alert" { (error) } } }
 }
@@ -89,7 +89,7 @@ pub(super) fn some_time(at: Option<Timestamp>) -> Markup {
     html! { @match at { Some(at) => (time(at)), None => "–" } }
 }
 
-/// A word about how something stands: the word says it, the colour only repeats it.
+/// A badge of a status or outcome: the word tells it, the colour only repeats it.
 pub(super) fn chip(word: &str) -> Markup {
     let class = match word {
         "active" | "delivered" => "good",
@@ -97,10 +97,18 @@ pub(super) fn chip(word: &str) -> Markup {
         "paused" | "again" => "warn",
         _ => "plain",
     };
-    html! { span class={ "chip " (class) } { (word.replace('_', " ")) } }
+    html! { span class={ "chip " (class) } { (status_text(word)) } }
 }
 
-/// A line of a form with one field in it.
+/// The text of a status or outcome.
+fn status_text(word: &str) -> String {
+    match word {
+        "again" => "will retry".to_owned(),
+        word => word.replace('_', " "),
+    }
+}
+
+/// A labelled input of a form.
 pub(super) fn field(name: &str, label: &str, hint: &str, input: Markup) -> Markup {
     html! {
         div.field {
@@ -111,12 +119,12 @@ pub(super) fn field(name: &str, label: &str, hint: &str, input: Markup) -> Marku
     }
 }
 
-/// A field for one line of text.
+/// An input for one line of text.
 pub(super) fn text(name: &str, label: &str, hint: &str, value: &str) -> Markup {
     input("text", name, label, hint, value)
 }
 
-/// A field for a time.
+/// An input for a time.
 pub(super) fn moment(name: &str, label: &str, value: &str) -> Markup {
     input("datetime-local", name, label, "", value)
 }
@@ -129,7 +137,7 @@ fn input(kind: &str, name: &str, label: &str, hint: &str, value: &str) -> Markup
     field(name, label, hint, input)
 }
 
-/// A field that chooses; the first option stands for none.
+/// A select input; the first option stands for none.
 pub(super) fn choice(
     name: &str,
     label: &str,
@@ -141,27 +149,27 @@ pub(super) fn choice(
         select id=(name) name=(name) {
             @if let Some(none) = none { option value="" { (none) } }
             @for option in options {
-                option value=(option) selected[*option == value] { (option.replace('_', " ")) }
+                option value=(option) selected[*option == value] { (status_text(option)) }
             }
         }
     };
     field(name, label, "", input)
 }
 
-/// The form that narrows a list down to what its fields say.
+/// The filter form of a list.
 pub(super) fn filters(home: &str, fields: Markup) -> Markup {
     html! {
         form method="get" action=(home) {
             fieldset {
-                legend { "Show only" }
+                legend { "Filter" }
                 div.fields { (fields) }
-                p.bar { button type="submit" { "Show" } a href=(home) { "Show all" } }
+                p.bar { button type="submit" { "Apply" } a href=(home) { "Clear" } }
             }
         }
     }
 }
 
-/// A table with a name for those who do not see it.
+/// A table with an accessible name.
 pub(super) fn table(name: &str, heads: &[&str], rows: &[Markup], empty: &str) -> Markup {
     html! {
         @if rows.is_empty() {
@@ -182,7 +190,7 @@ pub(super) fn facts(rows: &[(&str, Markup)]) -> Markup {
     html! { dl { @for (name, value) in rows { div { dt { (name) } dd { (value) } } } } }
 }
 
-/// A body as it is read best: JSON with its lines broken.
+/// A body, indented if it is JSON.
 pub(super) fn body(text: &str) -> Markup {
     let pretty = serde_json::from_str::<Box<RawValue>>(text)
         .and_then(|_| serde_json::from_str::<serde_json::Value>(text))
@@ -202,15 +210,15 @@ pub(super) fn button(action: &str, label: &str, about: &str) -> Markup {
     }
 }
 
-/// The last line of a page that is full, so that there may be another behind it.
+/// The last row of a full page, after which there may be another page.
 pub(super) fn last_of<T>(lines: &[T]) -> Option<&T> {
     lines.last().filter(|_| lines.len() == PAGE)
 }
 
-/// The link to the page behind a cursor: its name and value.
+/// The link to the next page, by its cursor: name and value.
 pub(super) fn further(
     path: &str,
-    query: &Fields,
+    query: &FormFields,
     label: &str,
     cursor: Option<(&str, String)>,
 ) -> Markup {

@@ -1,54 +1,53 @@
-//! Sending again: an attempt, an event, or everything that was given up in a time; first as a preview.
-
-use std::sync::Arc;
+//! The resend page: an attempt, an event, or everything that was given up in a period; first as a preview.
 
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
-use super::super::{Bus, BusError, Preview, Selection};
-use super::fields::Fields;
+use super::super::{Bus, BusError, Preview, ResendSelection};
+use super::fields::FormFields;
 use super::layout::{Tab, alert, moment, page, text};
-use super::{Failed, encoded};
+use super::{BusState, PageFailure, encoded};
 
 const HOME: &str = "/admin/resend";
 
-/// What the form and its preview hand on.
+/// The fields that the form passes on to the confirmation.
 const FIELDS: [&str; 6] = ["attempt", "event", "subscription", "since", "until", "rate"];
 
-type Shared = State<Arc<Bus>>;
-
-pub(super) async fn ask(State(bus): Shared, RawQuery(query): RawQuery) -> Result<Response, Failed> {
-    let query = Fields::read(query.unwrap_or_default().as_bytes())?;
+pub(super) async fn confirm(
+    State(bus): BusState,
+    RawQuery(query): RawQuery,
+) -> Result<Response, PageFailure> {
+    let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
     let is_asked =
         FIELDS.iter().any(|name| query.some(name).is_some()) || query.get("preview") == "1";
     let preview = if is_asked { Some(preview(&bus, &query).await) } else { None };
     let error =
         preview.as_ref().and_then(|preview| preview.as_ref().err()).map(ToString::to_string);
     let body = html! {
-        (sent(&query))
+        (note(&query))
         (alert(error.as_deref()))
-        @if let Some(Ok(preview)) = &preview { (shown(&query, preview)) }
+        @if let Some(Ok(preview)) = &preview { (preview_section(&query, preview)) }
         (form(&query))
     };
     Ok(page("Send again", Tab::Resend, body).into_response())
 }
 
-async fn preview(bus: &Bus, query: &Fields) -> Result<Preview, BusError> {
+async fn preview(bus: &Bus, query: &FormFields) -> Result<Preview, BusError> {
     bus.preview(selection(query)?, query.number("rate")?).await
 }
 
-fn selection(fields: &Fields) -> Result<Selection, BusError> {
+fn selection(fields: &FormFields) -> Result<ResendSelection, BusError> {
     if let Some(attempt) = fields.some("attempt") {
         let number = attempt.parse();
         return number
-            .map(Selection::Attempt)
+            .map(ResendSelection::Attempt)
             .map_err(|_| BusError::Invalid(format!("attempt: {attempt:?} is no number")));
     }
     Ok(match fields.some("event") {
-        Some(id) => Selection::Event(id),
-        None => Selection::Failed {
+        Some(id) => ResendSelection::Event(id),
+        None => ResendSelection::Failed {
             subscription: fields.some("subscription"),
             since: fields.time("since")?,
             until: fields.time("until")?,
@@ -56,24 +55,24 @@ fn selection(fields: &Fields) -> Result<Selection, BusError> {
     })
 }
 
-fn sent(query: &Fields) -> Markup {
+fn note(query: &FormFields) -> Markup {
     let count: Option<u64> = query.get("sent").parse().ok();
-    html! { @if let Some(count) = count { p.note role="status" { (plural(count)) " on the way." } } }
+    html! { @if let Some(count) = count { p.note role="status" { (plural(count)) " due again." } } }
 }
 
 fn plural(count: u64) -> String {
     if count == 1 { "1 delivery".into() } else { format!("{count} deliveries") }
 }
 
-fn shown(query: &Fields, preview: &Preview) -> Markup {
+fn preview_section(query: &FormFields, preview: &Preview) -> Markup {
     let rest = preview.deliveries.saturating_sub(preview.events.len() as u64);
     html! {
         section aria-labelledby="preview" {
-            h2 id="preview" { "That would be " (plural(preview.deliveries)) }
+            h2 id="preview" { "Preview: " (plural(preview.deliveries)) }
             @if preview.deliveries == 0 {
-                p.empty { "Nothing that has ended fits. What still waits is sent by itself." }
+                p.empty { "No ended delivery matches. Waiting deliveries are sent without your help." }
             } @else {
-                p { "The sending takes " (format!("{:.0}", preview.seconds)) " s." }
+                p { "Duration: " (format!("{:.0}", preview.seconds)) " s." }
                 ul {
                     @for id in &preview.events { li { a href={ "/admin/events/" (encoded(id)) } { (id) } } }
                     @if rest > 0 { li { "and " (rest) " more" } }
@@ -89,9 +88,9 @@ fn shown(query: &Fields, preview: &Preview) -> Markup {
     }
 }
 
-fn form(query: &Fields) -> Markup {
+fn form(query: &FormFields) -> Markup {
     html! {
-        h2 { "What was given up" }
+        h2 { "Deliveries that were given up" }
         form method="get" action=(HOME) {
             input type="hidden" name="preview" value="1";
             fieldset {
@@ -108,8 +107,8 @@ fn form(query: &Fields) -> Markup {
     }
 }
 
-pub(super) async fn send(State(bus): Shared, body: Bytes) -> Result<Response, Failed> {
-    let form = Fields::read(&body)?;
+pub(super) async fn send(State(bus): BusState, body: Bytes) -> Result<Response, PageFailure> {
+    let form = FormFields::read(&body)?;
     let count = bus.resend(selection(&form)?, form.number("rate")?).await?;
     Ok(Redirect::to(&format!("{HOME}?sent={count}")).into_response())
 }

@@ -1,6 +1,5 @@
-//! Subscriptions: listed, made, changed, paused, tried and removed.
+//! The subscriptions pages: list, create, change, pause, try and remove.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -9,29 +8,27 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::super::{
-    AttemptFilter, Bus, BusError, Overview, Publication, Standing, SubscriptionFilter,
+    AttemptFilter, Bus, BusError, Overview, Publication, Status, SubscriptionFilter,
 };
-use super::fields::Fields;
+use super::fields::FormFields;
 use super::layout::{
     PAGE, Tab, alert, button, chip, choice, facts, field, filters, further, last_of, note, page,
     some_time, table, text, time,
 };
-use super::{Failed, attempts, definition, encoded, status};
+use super::{BusState, PageFailure, attempts, definition, encoded, status};
 
 const HOME: &str = "/admin/subscriptions";
 
-type Shared = State<Arc<Bus>>;
-
 pub(super) async fn list(
-    State(bus): Shared,
+    State(bus): BusState,
     RawQuery(query): RawQuery,
-) -> Result<Response, Failed> {
-    let query = Fields::read(query.unwrap_or_default().as_bytes())?;
+) -> Result<Response, PageFailure> {
+    let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
     let filter = SubscriptionFilter { limit: Some(PAGE), ..query.filter()? };
     let all = bus.subscriptions(filter).await?;
     let rows: Vec<Markup> = all.iter().map(line).collect();
     let cursor = last_of(&all).map(|last| ("after", last.subscription.name.clone()));
-    let heads = ["Name", "Events", "Target", "Standing", "Waiting", "Actions"];
+    let heads = ["Name", "Events", "Target", "Status", "Waiting", "Actions"];
     let body = html! {
         (note(&query))
         p.bar {
@@ -39,57 +36,56 @@ pub(super) async fn list(
             a.button href="/admin/events/new" { "Publish an event" }
         }
         (filter_form(&query))
-        (table("Subscriptions", &heads, &rows, "There is no such subscription."))
+        (table("Subscriptions", &heads, &rows, "No subscription matches."))
         (further(HOME, &query, "Next", cursor))
     };
     Ok(page("Subscriptions", Tab::Subscriptions, body).into_response())
 }
 
-fn filter_form(query: &Fields) -> Markup {
-    let standings =
-        [Standing::Active, Standing::Paused, Standing::Failing, Standing::Ended].map(word);
+fn filter_form(query: &FormFields) -> Markup {
+    let statuses = [Status::Active, Status::Paused, Status::Failing, Status::Ended].map(word);
     let fields = html! {
-        (text("name", "Name has", "", query.get("name")))
-        (choice("standing", "Standing", Some("any"), &standings, query.get("standing")))
+        (text("name", "Name contains", "", query.get("name")))
+        (choice("standing", "Status", Some("any"), &statuses, query.get("standing")))
     };
     filters(HOME, fields)
 }
 
 fn line(overview: &Overview) -> Markup {
-    let is = &overview.subscription;
+    let view = &overview.subscription;
     html! {
-        td { a href=(address(&is.name)) { (is.name) } @if !is.description.is_empty() { p.why { (is.description) } } }
-        td { (is.events.join(", ")) }
-        td { (is.target) }
-        td { (standing(overview)) }
+        td { a href=(address(&view.name)) { (view.name) } @if !view.description.is_empty() { p.why { (view.description) } } }
+        td { (view.events.join(", ")) }
+        td { (view.target) }
+        td { (status_cell(overview)) }
         td.num { (overview.waiting) }
         td { (toggle(overview)) }
     }
 }
 
-fn standing(overview: &Overview) -> Markup {
+fn status_cell(overview: &Overview) -> Markup {
     let health = &overview.health;
     html! {
-        (chip(word(health.standing)))
+        (chip(word(health.status)))
         @if !overview.subscription.enabled { " " (chip("disabled")) }
         @if let Some(why) = &health.why { p.why { (why) } }
     }
 }
 
-fn word(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Active => "active",
-        Standing::Paused => "paused",
-        Standing::Failing => "failing",
-        Standing::Ended => "ended",
-        Standing::Removed => "removed",
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Active => "active",
+        Status::Paused => "paused",
+        Status::Failing => "failing",
+        Status::Ended => "ended",
+        Status::Removed => "removed",
     }
 }
 
 fn toggle(overview: &Overview) -> Markup {
     let name = &overview.subscription.name;
-    match overview.health.standing {
-        Standing::Active => button(&format!("{}/pause", address(name)), "Pause", name),
+    match overview.health.status {
+        Status::Active => button(&format!("{}/pause", address(name)), "Pause", name),
         _ => button(&format!("{}/resume", address(name)), "Resume", name),
     }
 }
@@ -102,11 +98,11 @@ pub(super) async fn new() -> Response {
     form_page("New subscription", HOME, &definition::blank(), None, None).into_response()
 }
 
-pub(super) async fn create(State(bus): Shared, body: Bytes) -> Result<Response, Failed> {
-    let form = Fields::read(&body)?;
+pub(super) async fn create(State(bus): BusState, body: Bytes) -> Result<Response, PageFailure> {
+    let form = FormFields::read(&body)?;
     let name = form.get("name");
     match bus.create(name, &definition::whole(&form)).await {
-        Ok(_) => Ok(to(name, "created")),
+        Ok(_) => Ok(redirect(name, "created")),
         Err(error) => {
             let why = error.to_string();
             let page = form_page("New subscription", HOME, &form, None, Some(&why));
@@ -115,52 +111,60 @@ pub(super) async fn create(State(bus): Shared, body: Bytes) -> Result<Response, 
     }
 }
 
-pub(super) async fn edit(State(bus): Shared, Path(name): Path<String>) -> Result<Response, Failed> {
-    let known = bus.subscription(&name).await?;
-    let form = definition::known(&known.subscription);
-    Ok(edit_page(&known, &form, None).into_response())
+pub(super) async fn edit(
+    State(bus): BusState,
+    Path(name): Path<String>,
+) -> Result<Response, PageFailure> {
+    let overview = bus.subscription(&name).await?;
+    let form = definition::form_of(&overview.subscription);
+    Ok(edit_page(&overview, &form, None).into_response())
 }
 
 pub(super) async fn change(
-    State(bus): Shared,
+    State(bus): BusState,
     Path(name): Path<String>,
     body: Bytes,
-) -> Result<Response, Failed> {
-    let form = Fields::read(&body)?;
-    let known = bus.subscription(&name).await?;
-    match bus.change(&name, &definition::change(&form, &known.subscription)).await {
-        Ok(_) => Ok(to(&name, "changed")),
+) -> Result<Response, PageFailure> {
+    let form = FormFields::read(&body)?;
+    let overview = bus.subscription(&name).await?;
+    match bus.change(&name, &definition::change(&form, &overview.subscription)).await {
+        Ok(_) => Ok(redirect(&name, "changed")),
         Err(error) => {
             let why = error.to_string();
-            Ok((status(&error), edit_page(&known, &form, Some(&why))).into_response())
+            Ok((status(&error), edit_page(&overview, &form, Some(&why))).into_response())
         }
     }
 }
 
-fn edit_page(known: &Overview, form: &Fields, error: Option<&str>) -> axum::response::Html<String> {
-    let is = &known.subscription;
-    let action = format!("{}/edit", address(&is.name));
-    form_page(&format!("Change {}", is.name), &action, form, Some(known), error)
+fn edit_page(
+    overview: &Overview,
+    form: &FormFields,
+    error: Option<&str>,
+) -> axum::response::Html<String> {
+    let view = &overview.subscription;
+    let action = format!("{}/edit", address(&view.name));
+    form_page(&format!("Change {}", view.name), &action, form, Some(overview), error)
 }
 
 fn form_page(
     title: &str,
     action: &str,
-    form: &Fields,
-    known: Option<&Overview>,
+    form: &FormFields,
+    overview: Option<&Overview>,
     error: Option<&str>,
 ) -> axum::response::Html<String> {
-    let back = known.map_or_else(|| HOME.to_owned(), |known| address(&known.subscription.name));
+    let back =
+        overview.map_or_else(|| HOME.to_owned(), |overview| address(&overview.subscription.name));
     let body = html! {
         (alert(error))
         form method="post" action=(action) {
-            @if known.is_none() {
+            @if overview.is_none() {
                 fieldset {
                     legend { "Name" }
-                    (text("name", "Name", "Letters, digits and - . _; it stays.", form.get("name")))
+                    (text("name", "Name", "Letters, digits and - . _; it cannot be changed later.", form.get("name")))
                 }
             }
-            (definition::inputs(form, known.map(|known| &known.subscription)))
+            (definition::inputs(form, overview.map(|overview| &overview.subscription)))
             p.bar {
                 button.primary type="submit" { "Save" }
                 a.button href=(back) { "Cancel" }
@@ -171,12 +175,12 @@ fn form_page(
 }
 
 pub(super) async fn show(
-    State(bus): Shared,
+    State(bus): BusState,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Response, Failed> {
-    let query = Fields::read(query.unwrap_or_default().as_bytes())?;
-    let known = bus.subscription(&name).await?;
+) -> Result<Response, PageFailure> {
+    let query = FormFields::read(query.unwrap_or_default().as_bytes())?;
+    let overview = bus.subscription(&name).await?;
     let filter = AttemptFilter {
         subscription: Some(name.clone()),
         limit: Some(10),
@@ -185,11 +189,11 @@ pub(super) async fn show(
     let latest = bus.attempts(filter).await?;
     let body = html! {
         (note(&query))
-        (actions(&known))
-        (about(&known))
-        h2 { "Try it" }
+        (actions(&overview))
+        (about(&overview))
+        h2 { "Test" }
         (test_form(&bus, &name))
-        @if known.subscription.keys.signing.is_some() && !known.is_declared { (rotate_form(&name)) }
+        @if overview.subscription.keys.signing.is_some() && !overview.is_declared { (rotate_form(&name)) }
         h2 { "Latest attempts" }
         (attempts::lines(&latest))
         p { a href={ "/admin/attempts?subscription=" (encoded(&name)) } { "All attempts" } }
@@ -197,51 +201,51 @@ pub(super) async fn show(
     Ok(page(&name, Tab::Subscriptions, body).into_response())
 }
 
-fn actions(known: &Overview) -> Markup {
-    let (name, home) = (&known.subscription.name, address(&known.subscription.name));
+fn actions(overview: &Overview) -> Markup {
+    let (name, home) = (&overview.subscription.name, address(&overview.subscription.name));
     html! {
         div.bar {
-            (toggle(known))
-            @if known.health.standing == Standing::Failing { (button(&format!("{home}/try"), "Try now", name)) }
-            @if known.is_declared {
-                span.empty { "It stands in the settings, and is changed there." }
+            (toggle(overview))
+            @if overview.health.status == Status::Failing { (button(&format!("{home}/try"), "Try now", name)) }
+            @if overview.is_declared {
+                span.empty { "Declared in the settings; change it there." }
             } @else {
                 a.button href={ (home) "/edit" } { "Change" }
                 a.button.danger href={ (home) "/delete" } { "Remove" }
             }
-            a.button href={ "/admin/resend?subscription=" (encoded(name)) } { "Send failed ones again" }
+            a.button href={ "/admin/resend?subscription=" (encoded(name)) } { "Resend failed deliveries" }
         }
     }
 }
 
-fn about(known: &Overview) -> Markup {
-    let (is, health) = (&known.subscription, &known.health);
+fn about(overview: &Overview) -> Markup {
+    let (view, health) = (&overview.subscription, &overview.health);
     let plain = |text: &str| html! { @if text.is_empty() { "–" } @else { (text) } };
     let print =
         |key: &Option<String>| html! { @if let Some(key) = key { code { (key) } } @else { "–" } };
     let since = html! { (time(health.since)) };
     let failures = html! { (health.failures) @if let Some(first) = health.failing_since { " since " (time(first)) } };
     facts(&[
-        ("Standing", standing(known)),
+        ("Status", status_cell(overview)),
         ("Since", since),
         ("Failures in a row", failures),
-        ("Waiting", html! { (known.waiting) }),
-        ("Target", plain(&is.target)),
-        ("Query parameters", plain(&is.query.join(", "))),
-        ("Headers", plain(&is.headers.join(", "))),
-        ("Events", plain(&is.events.join(", "))),
-        ("Dialect", plain(is.dialect.as_str())),
-        ("Environment", plain(is.environment.as_str())),
-        ("Bearer key", print(&is.keys.bearer)),
-        ("Signing key", print(&is.keys.signing)),
+        ("Waiting", html! { (overview.waiting) }),
+        ("Target", plain(&view.target)),
+        ("Query parameters", plain(&view.query.join(", "))),
+        ("Headers", plain(&view.headers.join(", "))),
+        ("Events", plain(&view.events.join(", "))),
+        ("Dialect", plain(view.dialect.as_str())),
+        ("Environment", plain(view.environment.as_str())),
+        ("Bearer key", print(&view.keys.bearer)),
+        ("Signing key", print(&view.keys.signing)),
         (
             "Old signing key",
             html! {
-                (print(&is.keys.old_signing)) @if is.old_signing_key_until.is_some() { " until " (some_time(is.old_signing_key_until)) }
+                (print(&view.keys.old_signing)) @if view.old_signing_key_until.is_some() { " until " (some_time(view.old_signing_key_until)) }
             },
         ),
-        ("Retries", plain(&is.retries)),
-        ("Timeout", plain(&is.timeout)),
+        ("Retries", plain(&view.retries)),
+        ("Timeout", plain(&view.timeout)),
     ])
 }
 
@@ -249,7 +253,7 @@ fn test_form(bus: &Bus, name: &str) -> Markup {
     html! {
         form method="post" action={ (address(name)) "/test" } {
             fieldset {
-                legend { "Send one sample to this target alone" }
+                legend { "Send a sample to this target alone" }
                 (field("type", "Event", "", html! {
                     select id="type" name="type" {
                         @for kind in bus.types().iter() { option value=(kind.name) { (kind.name) } }
@@ -270,7 +274,7 @@ fn rotate_form(name: &str) -> Markup {
                     (field("key", "New key", "", html! {
                         input type="password" id="key" name="key" autocomplete="new-password" required;
                     }))
-                    (text("overlap", "The old one signs too for", "Such as 24h.", "24h"))
+                    (text("overlap", "Overlap with the old key", "Such as 24h.", "24h"))
                 }
                 p { button type="submit" { "Change the key" } }
             }
@@ -278,32 +282,35 @@ fn rotate_form(name: &str) -> Markup {
     }
 }
 
-pub(super) async fn ask(State(bus): Shared, Path(name): Path<String>) -> Result<Response, Failed> {
-    let known = bus.subscription(&name).await?;
+pub(super) async fn confirm(
+    State(bus): BusState,
+    Path(name): Path<String>,
+) -> Result<Response, PageFailure> {
+    let overview = bus.subscription(&name).await?;
     let body = html! {
-        p { "Nothing more is sent to " (known.subscription.target) ". " (known.waiting) " deliveries that wait are cancelled; the logs stay." }
+        p { "Nothing more is sent to " (overview.subscription.target) ". " (overview.waiting) " waiting deliveries are cancelled; the logs stay." }
         form.bar method="post" action={ (address(&name)) "/delete" } {
-            button.danger type="submit" { "Remove it" }
-            a.button href=(address(&name)) { "Keep it" }
+            button.danger type="submit" { "Remove" }
+            a.button href=(address(&name)) { "Cancel" }
         }
     };
     Ok(page(&format!("Remove {name}?"), Tab::Subscriptions, body).into_response())
 }
 
 pub(super) async fn remove(
-    State(bus): Shared,
+    State(bus): BusState,
     Path(name): Path<String>,
-) -> Result<Response, Failed> {
+) -> Result<Response, PageFailure> {
     bus.remove(&name).await?;
     Ok(Redirect::to(&format!("{HOME}?note=removed")).into_response())
 }
 
 pub(super) async fn test(
-    State(bus): Shared,
+    State(bus): BusState,
     Path(name): Path<String>,
     body: Bytes,
-) -> Result<Response, Failed> {
-    let form = Fields::read(&body)?;
+) -> Result<Response, PageFailure> {
+    let form = FormFields::read(&body)?;
     let sample = Publication {
         id: None,
         event_type: form.get("type").to_owned(),
@@ -322,31 +329,31 @@ pub(super) async fn test(
 }
 
 pub(super) async fn rotate(
-    State(bus): Shared,
+    State(bus): BusState,
     Path(name): Path<String>,
     body: Bytes,
-) -> Result<Response, Failed> {
-    let form = Fields::read(&body)?;
+) -> Result<Response, PageFailure> {
+    let form = FormFields::read(&body)?;
     let overlap: Duration = humantime::parse_duration(form.get("overlap"))
         .map_err(|_| BusError::Invalid("overlap: write a time such as 24h".into()))?;
     bus.rotate(&name, form.get("key"), overlap).await?;
-    Ok(to(&name, "rotated"))
+    Ok(redirect(&name, "rotated"))
 }
 
-/// Pause, resume and try.
-pub(super) async fn act(
-    State(bus): Shared,
+/// The actions pause, resume and try.
+pub(super) async fn action(
+    State(bus): BusState,
     Path((name, act)): Path<(String, String)>,
-) -> Result<Response, Failed> {
+) -> Result<Response, PageFailure> {
     let done = match act.as_str() {
         "pause" => bus.pause(&name, None).await.map(|_| "paused"),
         "resume" => bus.resume(&name).await.map(|_| "resumed"),
         "try" => bus.try_now(&name).await.map(|_| "tried"),
         _ => Err(BusError::Missing("such page".into())),
     };
-    Ok(to(&name, done?))
+    Ok(redirect(&name, done?))
 }
 
-fn to(name: &str, note: &str) -> Response {
+fn redirect(name: &str, note: &str) -> Response {
     Redirect::to(&format!("{}?note={note}", address(name))).into_response()
 }

@@ -1,29 +1,29 @@
-//! Whether a message that comes twice is kept once.
+//! Checks of duplicates: a message that is sent twice is stored once.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::accepted;
-use crate::answer::Seen;
-use crate::check::{Checked, Finding};
-use crate::probe::Probe;
+use crate::check::{CheckOutcome, CheckResult};
+use crate::probe::Prober;
+use crate::probe_result::ProbeResult;
 
-/// How many come at once.
+/// The number of simultaneous requests.
 const AT_ONCE: usize = 10;
 
-/// The pause before a late resend: long enough for an answer that is kept in a cache on the way to be a stale one.
+/// The pause before a late resend: long enough for a response that a cache on the way has stored to become stale.
 const PAUSE: Duration = Duration::from_millis(1500);
 
-pub(crate) async fn again(probe: &Probe) -> Checked {
+pub(crate) async fn again(probe: &Prober) -> CheckOutcome {
     resent(probe, Duration::ZERO).await
 }
 
-pub(crate) async fn later(probe: &Probe) -> Checked {
+pub(crate) async fn later(probe: &Prober) -> CheckOutcome {
     resent(probe, PAUSE).await
 }
 
-async fn resent(probe: &Probe, pause: Duration) -> Checked {
+async fn resent(probe: &Prober, pause: Duration) -> CheckOutcome {
     let message = probe.genuine(&[])?;
     let first = probe.send(&message).await;
     accepted(&first, "the first")?;
@@ -33,7 +33,7 @@ async fn resent(probe: &Probe, pause: Duration) -> Checked {
     Ok(once(&[first, second], "accepted and duplicate"))
 }
 
-pub(crate) async fn together(probe: &Probe) -> Checked {
+pub(crate) async fn together(probe: &Prober) -> CheckOutcome {
     let message = probe.genuine(&[])?;
     let seen = join_all((0..AT_ONCE).map(|_| probe.send(&message))).await;
     for one in &seen {
@@ -42,25 +42,28 @@ pub(crate) async fn together(probe: &Probe) -> Checked {
     Ok(once(&seen, &format!("of {AT_ONCE} at once, one is accepted and the others duplicate")))
 }
 
-/// Exactly one is new, and all have its number.
-fn once(seen: &[Seen], well: &str) -> Finding {
-    let kept: Vec<_> = seen.iter().filter_map(Seen::kept).collect();
-    if kept.len() < seen.len() {
-        return Finding::skip("the answers do not say what became of them");
+/// Passes if exactly one is new, and all have its delivery id.
+fn once(seen: &[ProbeResult], well: &str) -> CheckResult {
+    let accepted: Vec<_> = seen.iter().filter_map(ProbeResult::accepted_body).collect();
+    if accepted.len() < seen.len() {
+        return CheckResult::skip("the answers do not say what became of them");
     }
-    let new = kept.iter().filter(|kept| kept.status == "accepted").count();
-    let same = kept.iter().all(|other| other.delivery_id == kept[0].delivery_id);
+    let new = accepted.iter().filter(|accepted| accepted.status == "accepted").count();
+    let same = accepted.iter().all(|other| other.delivery_id == accepted[0].delivery_id);
     match (new, same) {
-        (1, true) => Finding::pass(well),
-        (0, _) => {
-            Finding::fail("none of them is new: the message ids of different messages are the same")
-        }
-        (1, false) => Finding::fail("a duplicate has another number than the first"),
-        _ => Finding::fail(format!("{new} of {} equal messages were taken for new", kept.len())),
+        (1, true) => CheckResult::pass(well),
+        (0, _) => CheckResult::fail(
+            "none of them is new: the message ids of different messages are the same",
+        ),
+        (1, false) => CheckResult::fail("a duplicate has another number than the first"),
+        _ => CheckResult::fail(format!(
+            "{new} of {} equal messages were taken for new",
+            accepted.len()
+        )),
     }
 }
 
-pub(crate) async fn conflict(probe: &Probe) -> Checked {
+pub(crate) async fn conflict(probe: &Prober) -> CheckOutcome {
     let mut message = probe.genuine(&[])?;
     let first = probe.send(&message).await;
     accepted(&first, "the first")?;
@@ -69,8 +72,8 @@ pub(crate) async fn conflict(probe: &Probe) -> Checked {
     accepted(&second, "the same id with other bytes")?;
     Ok(match second.echo() {
         Some(echo) if echo.conflict => {
-            Finding::pass("the first is kept, and the conflict is noted")
+            CheckResult::pass("the first is kept, and the conflict is noted")
         }
-        _ => Finding::fail("other bytes under the same id were not noticed"),
+        _ => CheckResult::fail("other bytes under the same id were not noticed"),
     })
 }

@@ -1,4 +1,4 @@
-//! What a stranger sees from outside.
+//! Checks of exposure: pages, versions and CORS, as an outsider sees them.
 
 use emitter::fresh_id;
 use http::header::{
@@ -7,23 +7,23 @@ use http::header::{
 };
 use reqwest::{Method, Request, Url};
 
-use crate::answer::{Seen, shown};
-use crate::check::{Checked, Finding};
-use crate::probe::Probe;
+use crate::check::{CheckOutcome, CheckResult};
+use crate::probe::Prober;
+use crate::probe_result::{ProbeResult, excerpt};
 
-/// Pages that are for the owner.
+/// Pages that only the owner may see.
 const PAGES: [&str; 4] = ["/swagger/", "/openapi.json", "/metrics", "/console"];
 
 const POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
 
-/// A site that has nothing to do with the receiver.
-const STRANGER: &str = "https://stranger.example";
+/// A site unrelated to the receiver.
+const OUTSIDER: &str = "https://stranger.example";
 
-pub(crate) async fn pages(probe: &Probe) -> Checked {
-    // Some sites answer everything with a page of their own.
+pub(crate) async fn pages(probe: &Prober) -> CheckOutcome {
+    // Some sites answer every path with a page of their own.
     let nothing = visit(probe, &format!("/{}", fresh_id())).await;
     if nothing.is_accepted() {
-        return Ok(Finding::pass(
+        return Ok(CheckResult::pass(
             "every path is answered with some page, so none is the receiver's",
         ));
     }
@@ -34,43 +34,43 @@ pub(crate) async fn pages(probe: &Probe) -> Checked {
         }
     }
     Ok(match open.is_empty() {
-        true => Finding::pass("none of the owner's pages can be had without a login"),
-        false => Finding::fail(format!("anyone can read {}", open.join(", "))),
+        true => CheckResult::pass("none of the owner's pages can be had without a login"),
+        false => CheckResult::fail(format!("anyone can read {}", open.join(", "))),
     })
 }
 
-async fn visit(probe: &Probe, path: &str) -> Seen {
+async fn visit(probe: &Prober, path: &str) -> ProbeResult {
     let mut url: Url = probe.target.url.clone();
     url.set_path(path);
     url.set_query(None);
-    probe.shoot(Request::new(Method::GET, url)).await
+    probe.send_request(Request::new(Method::GET, url)).await
 }
 
-pub(crate) async fn banner(probe: &Probe) -> Checked {
+pub(crate) async fn banner(probe: &Prober) -> CheckOutcome {
     let seen = probe.baseline().await;
-    let Ok(answer) = &seen.result else { return Ok(Finding::skip("no answer")) };
+    let Ok(answer) = &seen.result else { return Ok(CheckResult::skip("no answer")) };
     let tells = |name: &HeaderName| {
         let text = answer.text(name)?;
         (text.contains(|c: char| c.is_ascii_digit()) || *name == POWERED_BY)
-            .then(|| format!("{name}: {}", shown(text)))
+            .then(|| format!("{name}: {}", excerpt(text)))
     };
-    let told: Vec<String> = [SERVER, POWERED_BY].iter().filter_map(tells).collect();
-    Ok(match told.is_empty() {
-        true => Finding::pass("no version is told"),
-        false => Finding::warn(told.join(", ")),
+    let text: Vec<String> = [SERVER, POWERED_BY].iter().filter_map(tells).collect();
+    Ok(match text.is_empty() {
+        true => CheckResult::pass("no version is shown"),
+        false => CheckResult::warn(text.join(", ")),
     })
 }
 
-pub(crate) async fn cors(probe: &Probe) -> Checked {
+pub(crate) async fn cors(probe: &Prober) -> CheckOutcome {
     let mut request = Request::new(Method::OPTIONS, probe.target.url.clone());
     let headers = request.headers_mut();
-    headers.insert(ORIGIN, HeaderValue::from_static(STRANGER));
+    headers.insert(ORIGIN, HeaderValue::from_static(OUTSIDER));
     headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("POST"));
-    let seen = probe.shoot(request).await;
+    let seen = probe.send_request(request).await;
     Ok(match seen.header(&ACCESS_CONTROL_ALLOW_ORIGIN) {
-        Some(allowed @ ("*" | STRANGER)) => {
-            Finding::warn(format!("pages of any site may send to it: {allowed}"))
+        Some(allowed @ ("*" | OUTSIDER)) => {
+            CheckResult::warn(format!("pages of any site may send to it: {allowed}"))
         }
-        _ => Finding::pass("pages of other sites may not send to it"),
+        _ => CheckResult::pass("pages of other sites may not send to it"),
     })
 }

@@ -1,25 +1,25 @@
-//! Whether clocks agree, and answers come in time.
+//! Checks of time: clocks agree, and responses come in time.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use contract::time::Timestamp;
 
-use crate::answer::Seen;
-use crate::check::{Checked, Finding};
-use crate::probe::Probe;
+use crate::check::{CheckOutcome, CheckResult};
+use crate::probe::Prober;
+use crate::probe_result::ProbeResult;
 
-/// A clock that is off by more than this is worth a word.
+/// The difference between two clocks that is worth a warning.
 const NOTABLE: TimeDelta = TimeDelta::seconds(30);
 
-/// How many answers over a kept connection are timed.
+/// The number of responses over a reused connection that are timed.
 const WARM: usize = 5;
 
-/// By how many minutes clocks are wrong: a little more than the tolerance, or a zone that was taken for UTC.
+/// Usual errors of clocks, in minutes: a little more than the tolerance, or a zone that was taken for UTC.
 const SHIFTS: [i64; 16] =
     [8, -8, 16, -16, 30, -30, 60, -60, 120, -120, 180, -180, 300, -300, 480, -480];
 
-pub(crate) async fn clock(probe: &Probe) -> Checked {
+pub(crate) async fn clock(probe: &Prober) -> CheckOutcome {
     let seen = probe.baseline().await;
     let window = TimeDelta::seconds(i64::try_from(probe.target.tolerance).unwrap_or(300));
     if seen.status() == Some(401) && probe.target.keys.is_timed() && probe.target.may_deliver {
@@ -34,37 +34,37 @@ pub(crate) async fn clock(probe: &Probe) -> Checked {
     })
 }
 
-fn by_date(seen: &Seen, window: TimeDelta) -> Finding {
+fn by_date(seen: &ProbeResult, window: TimeDelta) -> CheckResult {
     match seen.date() {
         // A date has whole seconds.
         Some(date) => {
             judged(ahead(date + TimeDelta::milliseconds(500), seen), window, "by the answer's Date")
         }
-        None => Finding::skip("the answers have no Date"),
+        None => CheckResult::skip("the answers have no Date"),
     }
 }
 
-fn ahead(theirs: Timestamp, seen: &Seen) -> TimeDelta {
+fn ahead(theirs: Timestamp, seen: &ProbeResult) -> TimeDelta {
     let half = TimeDelta::from_std(seen.took / 2).unwrap_or_default();
     theirs - (seen.at - half)
 }
 
-fn judged(ahead: TimeDelta, window: TimeDelta, how: &str) -> Finding {
+fn judged(ahead: TimeDelta, window: TimeDelta, how: &str) -> CheckResult {
     let seconds = ahead.num_seconds();
-    let told = match seconds {
+    let text = match seconds {
         0 => format!("the clocks agree, {how}"),
         1.. => format!("the receiver's clock is {seconds} s ahead of this one, {how}"),
         _ => format!("the receiver's clock is {} s behind this one, {how}", -seconds),
     };
     match ahead.abs() {
-        off if off >= window => Finding::fail(told),
-        off if off > NOTABLE => Finding::warn(told),
-        _ => Finding::pass(told),
+        off if off >= window => CheckResult::fail(text),
+        off if off > NOTABLE => CheckResult::warn(text),
+        _ => CheckResult::pass(text),
     }
 }
 
-/// By how many minutes a time of signing must be shifted to be accepted.
-async fn shifted(probe: &Probe) -> anyhow::Result<Option<i64>> {
+/// The shift of the signed time, in minutes, that makes a delivery acceptable.
+async fn shifted(probe: &Prober) -> anyhow::Result<Option<i64>> {
     for minutes in SHIFTS {
         let mut message = probe.genuine(&[])?;
         message.offset = TimeDelta::minutes(minutes);
@@ -75,13 +75,13 @@ async fn shifted(probe: &Probe) -> anyhow::Result<Option<i64>> {
     Ok(None)
 }
 
-pub(crate) async fn first(probe: &Probe) -> Checked {
+pub(crate) async fn first(probe: &Prober) -> CheckOutcome {
     let message = probe.plainest()?;
     Ok(timed(probe, &[probe.send_first(&message).await]))
 }
 
-pub(crate) async fn warm(probe: &Probe) -> Checked {
-    let mut seen: Vec<Seen> = Vec::new();
+pub(crate) async fn warm(probe: &Prober) -> CheckOutcome {
+    let mut seen: Vec<ProbeResult> = Vec::new();
     let mut spent = Duration::ZERO;
     while seen.len() < WARM && spent < probe.target.sender.limit() / 2 {
         let answer = probe.send(&probe.genuine(&[])?).await;
@@ -91,17 +91,17 @@ pub(crate) async fn warm(probe: &Probe) -> Checked {
     Ok(timed(probe, &seen))
 }
 
-fn timed(probe: &Probe, seen: &[Seen]) -> Finding {
+fn timed(probe: &Prober, seen: &[ProbeResult]) -> CheckResult {
     if let Some(lost) = seen.iter().find(|seen| seen.result.is_err()) {
-        return Finding::fail(lost.told());
+        return CheckResult::fail(lost.summary());
     }
     let slowest = seen.iter().map(|seen| seen.took).max().unwrap_or_default();
     let limit = probe.target.sender.limit();
-    let told =
+    let text =
         format!("{} ms at most; {}", slowest.as_millis(), probe.target.sender.limit_in_words());
     match () {
-        () if slowest >= limit => Finding::fail(told),
-        () if slowest * 4 >= limit => Finding::warn(told),
-        () => Finding::pass(told),
+        () if slowest >= limit => CheckResult::fail(text),
+        () if slowest * 4 >= limit => CheckResult::warn(text),
+        () => CheckResult::pass(text),
     }
 }

@@ -1,4 +1,4 @@
-//! What is different between two JSON documents, value by value; numbers are compared as they are written.
+//! Differences between two JSON documents, value by value; numbers are compared as they are written.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 /// One difference: a value that was added, removed, or replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Change {
-    /// Where, e.g. `LineItems[0].ItemId`; `.` is the document itself.
+    /// The path, e.g. `LineItems[0].ItemId`; `.` is the document itself.
     pub(super) path: String,
-    /// What was there, as compact JSON text.
+    /// The old value, as compact JSON text.
     pub(super) was: Option<Text>,
-    /// What is there now.
+    /// The new value.
     pub(super) is: Option<Text>,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Change {
 pub(super) struct Text(Box<RawValue>);
 
 impl Text {
-    /// The text without the blanks between its parts, if it is JSON.
+    /// The text without whitespace between its parts, if it is JSON.
     pub(super) fn of(json: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(json).ok()?;
         let compact = compact(serde_json::from_str::<&RawValue>(text).ok()?.get());
@@ -50,7 +50,7 @@ impl PartialEq for Text {
 
 impl Eq for Text {}
 
-/// The differences in the order of their paths. The order of an object's members is none.
+/// The differences in the order of their paths. The order of an object's members is ignored.
 pub(super) fn diff(was: &Text, is: &Text) -> Vec<Change> {
     let mut changes = Vec::new();
     compare("", &was.0, &is.0, &mut changes);
@@ -67,16 +67,21 @@ fn compare(path: &str, was: &RawValue, is: &RawValue, changes: &mut Vec<Change>)
     }
 }
 
-type Members<'j> = BTreeMap<String, &'j RawValue>;
+type ObjectMembers<'j> = BTreeMap<String, &'j RawValue>;
 
-fn compare_members(path: &str, was: &Members<'_>, is: &Members<'_>, changes: &mut Vec<Change>) {
+fn compare_members(
+    path: &str,
+    was: &ObjectMembers<'_>,
+    is: &ObjectMembers<'_>,
+    changes: &mut Vec<Change>,
+) {
     let added = is.keys().filter(|name| !was.contains_key(*name));
     for name in was.keys().chain(added) {
-        compare_places(&member(path, name), was.get(name), is.get(name), changes);
+        compare_values(&member(path, name), was.get(name), is.get(name), changes);
     }
 }
 
-/// What a list's ends have in common stands for itself, so that one element more or less is one change.
+/// Common elements at both ends of a list are skipped, so that one element more or less is one change.
 fn compare_elements(path: &str, was: &[&RawValue], is: &[&RawValue], changes: &mut Vec<Change>) {
     let common = was.len().min(is.len());
     let start = was.iter().zip(is).take_while(|(was, is)| are_same(was, is)).count();
@@ -85,11 +90,11 @@ fn compare_elements(path: &str, was: &[&RawValue], is: &[&RawValue], changes: &m
     let (was, is) = (&was[start..was.len() - end], &is[start..is.len() - end]);
     for index in 0..was.len().max(is.len()) {
         let path = format!("{path}[{}]", start + index);
-        compare_places(&path, was.get(index), is.get(index), changes);
+        compare_values(&path, was.get(index), is.get(index), changes);
     }
 }
 
-fn compare_places(
+fn compare_values(
     path: &str,
     was: Option<&&RawValue>,
     is: Option<&&RawValue>,
@@ -116,7 +121,7 @@ fn change(path: &str, was: Option<&RawValue>, is: Option<&RawValue>) -> Change {
     }
 }
 
-/// A name that would be mistaken for a path is quoted.
+/// The path of a member; a name that would be mistaken for a path is quoted.
 fn member(path: &str, name: &str) -> String {
     let is_plain =
         !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-$".contains(c));
@@ -127,9 +132,9 @@ fn member(path: &str, name: &str) -> String {
     }
 }
 
-/// A value as far as it is told apart.
+/// The kind of a value, as far as the comparison needs it.
 enum Shape<'j> {
-    Object(Members<'j>),
+    Object(ObjectMembers<'j>),
     List(Vec<&'j RawValue>),
     String(String),
     /// A number, `true`, `false` or `null`, or a text that JSON allows and no string can hold.
@@ -149,7 +154,7 @@ impl<'j> Shape<'j> {
     }
 }
 
-/// The text without the blanks outside its strings.
+/// The text without whitespace outside its strings.
 fn compact(json: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let keep = |c: &char| {
@@ -172,7 +177,7 @@ mod tests {
         Text::of(json.as_bytes()).unwrap_or_else(|| panic!("{json}"))
     }
 
-    /// The changes, a line each: path, what was, what is.
+    /// The changes, a line each: path, old value, new value.
     fn lines(was: &str, is: &str) -> Vec<String> {
         let shown = |text: &Option<Text>| text.as_ref().map_or("-", Text::get).to_owned();
         let line = |change: Change| {

@@ -1,4 +1,4 @@
-//! Which hooks will be called, decided and checked before the first byte leaves.
+//! The plan of hook calls, checked before anything is sent.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,29 +12,29 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use settings::{Config, HooksConfig, SourceConfig, is_local};
 
-use super::manner::{Logic, Manner};
-use super::request::Said;
-use super::stand_in::StandIn;
+use super::behaviour::{Logic, VendorBehaviour};
+use super::mock_vendor::MockVendor;
+use super::request::HookRequest;
 use crate::dry_run::{request_json, write_request};
 use crate::plan::{hint, is_segment, proof};
-use crate::proof::{Named, Proof};
+use crate::proof::{NamedHeader, Proof};
 use crate::{EmitArgs, body, target};
 
-/// The hooks to call, and the vendor to play.
+/// The hooks to call, and the mock vendor.
 #[derive(Debug)]
 pub struct HookPlan {
-    pub(super) calls: Vec<Call>,
+    pub(super) calls: Vec<PlannedCall>,
     pub(super) timeout: Duration,
-    /// Whether the calls are forged, so that each must be refused.
+    /// True if the calls are forged, so that each must be refused.
     pub(super) is_forged: bool,
     proof: Proof,
     user: Option<HeaderValue>,
     vendor: VendorPlan,
 }
 
-/// One call.
+/// One planned call.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct PlannedCall {
     pub(super) hook: String,
     pub(super) url: Url,
     pub(super) body: Bytes,
@@ -46,15 +46,15 @@ struct VendorPlan {
     base: Url,
     key: SecretString,
     samples: Vec<(&'static str, &'static str)>,
-    manner: Manner,
+    behaviour: VendorBehaviour,
 }
 
 impl HookPlan {
-    /// The plan that the arguments ask for.
+    /// The plan for these arguments.
     ///
     /// # Errors
-    /// The first thing that does not hold: an unknown hook, a body that is not its model, an unsafe target, a callback URL
-    /// that is not on this machine.
+    /// The first error: an unknown hook, a body that does not fit its model, an unsafe target, a callback URL that is
+    /// not on this machine.
     pub fn new(args: &EmitArgs, catalog: &Table, config: &Config) -> anyhow::Result<HookPlan> {
         let (name, source, hooks) = source(args, config)?;
         let chosen = chosen(args, catalog)?;
@@ -70,7 +70,7 @@ impl HookPlan {
             if let (Some(row), false) = (row, args.raw) {
                 (row.request.rewrite)(&body).map_err(|error| body::misfit(&hook, &error))?;
             }
-            calls.push(Call { hook, url, body });
+            calls.push(PlannedCall { hook, url, body });
         }
         let urls: Vec<Url> = calls.iter().map(|call| call.url.clone()).collect();
         let user = args.user.as_deref().map(HeaderValue::from_str).transpose();
@@ -84,29 +84,30 @@ impl HookPlan {
         })
     }
 
-    /// The vendor, listening at the source's `callback_url`.
+    /// Starts the mock vendor at the source's `callback_url`.
     ///
     /// # Errors
-    /// If the address is taken.
-    pub(super) async fn play_vendor(&self) -> anyhow::Result<StandIn> {
-        let VendorPlan { source, base, key, samples, manner } = &self.vendor;
-        StandIn::start(base, key.clone(), samples.iter().copied(), manner.clone())
+    /// If the address is in use.
+    pub(super) async fn start_vendor(&self) -> anyhow::Result<MockVendor> {
+        let VendorPlan { source, base, key, samples, behaviour } = &self.vendor;
+        MockVendor::start(base, key.clone(), samples.iter().copied(), behaviour.clone())
             .await
             .with_context(|| {
                 format!(
-                    "callback_url in [sources.{source}.hooks]; if something else listens there, end it or give both another port"
+                    "callback_url in [sources.{source}.hooks]; if another program listens there, stop it or choose another port"
                 )
             })
     }
 
-    /// The headers in the documented order and spelling, and the body that goes out.
+    /// The headers in the documented order and spelling, and the body as sent.
     pub(super) fn signed(
         &self,
-        call: &Call,
+        call: &PlannedCall,
         token: &SecretString,
-    ) -> anyhow::Result<(Vec<Named>, Bytes)> {
-        let said = Said { hook: &call.hook, token: Some(token), user: self.user.as_ref() };
-        said.signed(&call.url, &self.proof, &call.body)
+    ) -> anyhow::Result<(Vec<NamedHeader>, Bytes)> {
+        let request =
+            HookRequest { hook: &call.hook, token: Some(token), user: self.user.as_ref() };
+        request.signed(&call.url, &self.proof, &call.body)
     }
 
     /// The plan as `--dry-run --json` prints it, keys and tokens hidden.
@@ -148,19 +149,25 @@ impl VendorPlan {
             let ids = std::iter::once(row.id).chain(row.aliases.iter().copied());
             ids.map(|id| (id, row.example_response))
         });
-        let manner = Manner {
+        let behaviour = VendorBehaviour {
             logic: logic(&args.hooks.answer)?,
             delay: args.hooks.delay,
             token_life: args.hooks.token_life,
-            ..Manner::default()
+            ..VendorBehaviour::default()
         };
-        Ok(VendorPlan { source: source.to_owned(), base, key, samples: samples.collect(), manner })
+        Ok(VendorPlan {
+            source: source.to_owned(),
+            base,
+            key,
+            samples: samples.collect(),
+            behaviour,
+        })
     }
 }
 
-/// Where the vendor is to be played. A token that was made here must never reach the real one.
+/// The URL of the mock vendor. A token that was made here must never reach the real vendor.
 fn callback_url(source: &str, hooks: &HooksConfig) -> anyhow::Result<Url> {
-    const HOW: &str = "to have the vendor played here, write callback_url = \"http://127.0.0.1:8090\" for the receiver that is called";
+    const HOW: &str = "to run the mock vendor here, write callback_url = \"http://127.0.0.1:8090\" for the receiver that is called";
     let Some(url) = hooks.callback_url(source)? else {
         bail!("[sources.{source}.hooks] has no callback_url; {HOW}");
     };
@@ -179,7 +186,7 @@ fn logic(answer: &str) -> anyhow::Result<Logic> {
     Ok(Logic::Given(body.into()))
 }
 
-/// The source to speak for: the one that is named, or the only one that has hooks.
+/// The source to send as: the named one, or the only one that has hooks.
 fn source<'c>(
     args: &EmitArgs,
     config: &'c Config,
@@ -202,9 +209,9 @@ fn source<'c>(
 }
 
 /// A hook's id and, unless it is called raw, its row.
-type Chosen<'r> = (String, Option<&'r HookRow>);
+type ChosenHook<'r> = (String, Option<&'r HookRow>);
 
-fn chosen<'r>(args: &EmitArgs, catalog: &'r Table) -> anyhow::Result<Vec<Chosen<'r>>> {
+fn chosen<'r>(args: &EmitArgs, catalog: &'r Table) -> anyhow::Result<Vec<ChosenHook<'r>>> {
     if args.hooks.all_hooks {
         ensure!(catalog.hooks().next().is_some(), "the catalog has no hook");
         return Ok(catalog.hooks().map(|row| (row.id.to_owned(), Some(row))).collect());

@@ -1,4 +1,4 @@
-//! What came of the calls, and what each hook changed.
+//! The results of hook calls, and the changes that each hook made.
 
 use std::time::Duration;
 
@@ -7,65 +7,66 @@ use contract::hook::RemoteError;
 use reqwest::Url;
 
 use super::diff::{Change, Text, diff};
-use super::stand_in::Exchange;
-use crate::attempt::Answer;
+use super::mock_vendor::CallbackRecord;
+use crate::attempt::HttpResponse;
 
-/// What came of the calls.
+/// The report of a run of hook calls.
 #[derive(Debug)]
 pub struct HookReport {
     pub(super) planned: usize,
-    /// Whether the calls were forged.
+    /// True if the calls were forged.
     pub(super) is_forged: bool,
-    pub(super) calls: Vec<Called>,
+    pub(super) calls: Vec<CallResult>,
 }
 
-/// What came of one call.
+/// The result of one call.
 #[derive(Debug)]
-pub(super) struct Called {
+pub(super) struct CallResult {
     pub(super) hook: String,
     pub(super) url: Url,
     pub(super) request: Bytes,
-    pub(super) callbacks: Vec<Exchange>,
-    /// The hook's answer, or why there is none.
-    pub(super) result: Result<Answer, String>,
+    pub(super) callbacks: Vec<CallbackRecord>,
+    /// The hook's response, or the reason why there is none.
+    pub(super) result: Result<HttpResponse, String>,
     pub(super) took: Duration,
 }
 
 impl HookReport {
-    /// Whether every call was answered 200, or refused as unauthentic if that is what it was.
+    /// True if every call was answered 200, or every forged call 401.
     pub fn is_as_expected(&self) -> bool {
         self.as_expected() == self.planned
     }
 
     pub(super) fn as_expected(&self) -> usize {
-        self.calls.iter().filter(|call| self.is_as_it_should_be(call)).count()
+        self.calls.iter().filter(|call| self.is_call_as_expected(call)).count()
     }
 
-    pub(super) fn is_as_it_should_be(&self, call: &Called) -> bool {
+    pub(super) fn is_call_as_expected(&self, call: &CallResult) -> bool {
         let expected = if self.is_forged { 401 } else { 200 };
         call.result.as_ref().is_ok_and(|answer| answer.status == expected)
     }
 }
 
-impl Called {
-    /// The callback that was let in: there can be only one.
-    pub(super) fn callback(&self) -> Option<&Exchange> {
+impl CallResult {
+    /// The callback that was accepted: there can be only one.
+    pub(super) fn callback(&self) -> Option<&CallbackRecord> {
         self.callbacks.iter().find(|callback| callback.refusal.is_none())
     }
 
-    /// What the hook changed before its callback; none if it has not called back, or not with JSON.
+    /// The changes that the hook made before its callback; none if it has not called back, or not with JSON.
     pub(super) fn before(&self) -> Option<Vec<Change>> {
         compare(&self.request, &self.callback()?.request)
     }
 
-    /// What the hook changed after its callback; none if there is nothing to compare, such as a response and an error.
+    /// The changes that the hook made after its callback; none if there is nothing to compare, such as a response and
+    /// an error.
     pub(super) fn after(&self) -> Option<Vec<Change>> {
         let (status, response) = self.callback()?.answer.as_ref()?;
         let answer = self.result.as_ref().ok().filter(|answer| answer.status == *status)?;
         compare(response, &answer.body)
     }
 
-    /// The id of the hook's own failure. A failure of the vendor's logic, which is handed on, has one of the vendor's.
+    /// The error id of the hook's own failure. A forwarded failure of the vendor's logic has one of the vendor's.
     pub(super) fn error_id(&self) -> Option<String> {
         let answer = self.result.as_ref().ok()?;
         let vendors = self.callback().and_then(|callback| callback.answer.as_ref());
@@ -90,12 +91,12 @@ mod tests {
     #[test]
     fn a_failure_of_the_hooks_own_says_where_its_reason_stands() {
         let body = serde_json::to_vec(&RemoteError::new("3f9a61c2", "Sold out.")).unwrap();
-        let call = Called {
+        let call = CallResult {
             hook: "Tests.Before".into(),
             url: Url::parse("http://127.0.0.1/").unwrap(),
             request: Bytes::from_static(b"{}"),
             callbacks: Vec::new(),
-            result: Ok(Answer { status: StatusCode::INTERNAL_SERVER_ERROR, body }),
+            result: Ok(HttpResponse { status: StatusCode::INTERNAL_SERVER_ERROR, body }),
             took: Duration::ZERO,
         };
         let report = HookReport { planned: 1, is_forged: false, calls: vec![call] };

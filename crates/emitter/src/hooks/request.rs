@@ -1,4 +1,4 @@
-//! The request of a call: its headers in the documented order and spelling, and its body.
+//! The request of a hook call: its headers in the documented order and spelling, and its body.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -6,38 +6,38 @@ use reqwest::{Request, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::message::request;
-use crate::proof::{Named, Proof};
+use crate::proof::{NamedHeader, Proof};
 
-/// What a call says in its headers.
+/// The facts in the headers of a hook call.
 #[derive(Debug, Clone, Copy)]
-pub struct Said<'s> {
+pub struct HookRequest<'s> {
     /// The hook's id.
     pub hook: &'s str,
-    /// The one-time token; a call without one is refused.
+    /// The one-time callback token; a call without one is refused.
     pub token: Option<&'s SecretString>,
     /// The user on whose behalf it is made.
     pub user: Option<&'s HeaderValue>,
 }
 
-impl Said<'_> {
+impl HookRequest<'_> {
     /// The request that the vendor would make now.
     ///
     /// # Errors
-    /// If a header cannot carry what is said, or the call cannot be signed.
+    /// If a header cannot carry its value, or the call cannot be signed.
     pub fn request(&self, url: Url, proof: &Proof, body: &Bytes) -> anyhow::Result<Request> {
         let (headers, body) = self.signed(&url, proof, body)?;
         request(url, headers, body)
     }
 
-    /// The headers, signed now, and the body that goes out.
+    /// The headers, signed now, and the body as sent.
     pub(super) fn signed(
         &self,
         url: &Url,
         proof: &Proof,
         body: &Bytes,
-    ) -> anyhow::Result<(Vec<Named>, Bytes)> {
+    ) -> anyhow::Result<(Vec<NamedHeader>, Bytes)> {
         let json = HeaderValue::from_static("application/json");
-        let mut headers: Vec<Named> = vec![("Content-Type".into(), json)];
+        let mut headers: Vec<NamedHeader> = vec![("Content-Type".into(), json)];
         headers.extend(self.user.cloned().map(|user| ("X-DirectScale-User".into(), user)));
         headers.push(("X-DirectScale-RequestName".into(), HeaderValue::try_from(self.hook)?));
         if let Some(token) = self.token {
@@ -45,7 +45,7 @@ impl Said<'_> {
             token.set_sensitive(true);
             headers.push(("X-DirectScale-CallbackToken".into(), token));
         }
-        let (proof, body) = proof.of("", url, &headers, contract::time::now(), body)?;
+        let (proof, body) = proof.headers_for("", url, &headers, contract::time::now(), body)?;
         headers.extend(proof);
         Ok((headers, body))
     }

@@ -1,4 +1,4 @@
-//! A report as it is printed: text for people, one JSON object for scripts.
+//! Output of a hook report: text for people, one JSON object for scripts.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::diff::{Change, Text};
-use super::report::{Called, HookReport};
-use super::stand_in::{Exchange, HOOKS};
+use super::mock_vendor::{CallbackRecord, HOOKS};
+use super::report::{CallResult, HookReport};
 use crate::summary::{millis, printable};
 
 const OLD: Style = AnsiColor::Red.on_default();
@@ -20,29 +20,29 @@ impl HookReport {
     /// The report as `--json` prints it.
     ///
     /// # Errors
-    /// None that is known: all of it can be written.
+    /// No known error: everything in it can be serialized.
     pub fn json(&self) -> serde_json::Result<String> {
         #[derive(Serialize)]
-        struct Report<'r> {
+        struct ReportJson<'r> {
             planned: usize,
             as_expected: usize,
-            hooks: Vec<Hook<'r>>,
+            hooks: Vec<HookJson<'r>>,
         }
-        serde_json::to_string(&Report {
+        serde_json::to_string(&ReportJson {
             planned: self.planned,
             as_expected: self.as_expected(),
-            hooks: self.calls.iter().map(Hook::of).collect(),
+            hooks: self.calls.iter().map(HookJson::of).collect(),
         })
     }
 }
 
 #[derive(Serialize)]
-struct Hook<'r> {
+struct HookJson<'r> {
     hook: &'r str,
     url: &'r str,
     took_ms: f64,
     request: Option<Box<RawValue>>,
-    callbacks: Vec<Callback<'r>>,
+    callbacks: Vec<CallbackJson<'r>>,
     before: Option<Vec<Change>>,
     after: Option<Vec<Change>>,
     status: Option<u16>,
@@ -51,7 +51,7 @@ struct Hook<'r> {
 }
 
 #[derive(Serialize)]
-struct Callback<'r> {
+struct CallbackJson<'r> {
     hook: &'r str,
     user: Option<&'r str>,
     refusal: Option<&'static str>,
@@ -60,15 +60,15 @@ struct Callback<'r> {
     response: Option<Box<RawValue>>,
 }
 
-impl<'r> Hook<'r> {
-    fn of(call: &'r Called) -> Self {
+impl<'r> HookJson<'r> {
+    fn of(call: &'r CallResult) -> Self {
         let answer = call.result.as_ref().ok();
-        Hook {
+        HookJson {
             hook: &call.hook,
             url: call.url.as_str(),
             took_ms: millis(call.took),
             request: raw(&call.request),
-            callbacks: call.callbacks.iter().map(Callback::of).collect(),
+            callbacks: call.callbacks.iter().map(CallbackJson::of).collect(),
             before: call.before(),
             after: call.after(),
             status: answer.map(|answer| answer.status.as_u16()),
@@ -78,10 +78,10 @@ impl<'r> Hook<'r> {
     }
 }
 
-impl<'r> Callback<'r> {
-    fn of(exchange: &'r Exchange) -> Self {
+impl<'r> CallbackJson<'r> {
+    fn of(exchange: &'r CallbackRecord) -> Self {
         let answer = exchange.answer.as_ref();
-        Callback {
+        CallbackJson {
             hook: &exchange.hook,
             user: exchange.user.as_deref(),
             refusal: exchange.refusal.map(|refusal| refusal.as_str()),
@@ -101,10 +101,10 @@ fn raw(body: &[u8]) -> Option<Box<RawValue>> {
 }
 
 impl fmt::Display for HookReport {
-    /// With colours, which are for whoever prints it to take away.
+    /// Writes colours, which the caller must strip where they are unwanted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for call in &self.calls {
-            if self.planned == 1 || !self.is_as_it_should_be(call) {
+            if self.planned == 1 || !self.is_call_as_expected(call) {
                 write_exchanges(f, call)?;
             }
             write_end(f, call)?;
@@ -119,8 +119,8 @@ impl fmt::Display for HookReport {
     }
 }
 
-/// All that went over the wire but the end.
-fn write_exchanges(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
+/// Writes all requests and responses but the final status.
+fn write_exchanges(f: &mut fmt::Formatter<'_>, call: &CallResult) -> fmt::Result {
     writeln!(f, "{TITLE}POST {}{TITLE:#}\n{}\n", call.url, line(&call.request))?;
     for callback in &call.callbacks {
         let hook = printable(callback.hook.as_bytes());
@@ -140,7 +140,7 @@ fn write_exchanges(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
     Ok(())
 }
 
-fn write_end(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
+fn write_end(f: &mut fmt::Formatter<'_>, call: &CallResult) -> fmt::Result {
     let took = millis(call.took);
     let hook = &call.hook;
     match &call.result {
@@ -164,7 +164,7 @@ fn write_end(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
     }
 }
 
-fn write_changes(f: &mut fmt::Formatter<'_>, call: &Called) -> fmt::Result {
+fn write_changes(f: &mut fmt::Formatter<'_>, call: &CallResult) -> fmt::Result {
     for refusal in call.callbacks.iter().filter_map(|callback| callback.refusal) {
         writeln!(f, "  a callback was refused: {refusal}")?;
     }
@@ -199,7 +199,7 @@ fn write_part(f: &mut fmt::Formatter<'_>, part: &str, changes: Option<Vec<Change
     Ok(())
 }
 
-/// A body in one line if it is JSON, otherwise as it came.
+/// A body in one line if it is JSON, otherwise unchanged.
 fn line(body: &[u8]) -> String {
     Text::of(body).map_or_else(|| printable(body), |text| printable(text.get().as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! The tokens that the stand-in gives out, and why one is not taken.
+//! The tokens of the mock vendor, and the reasons for which one is refused.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
-/// How many characters of a token find it. They are no secret; the rest is, and is compared in constant time.
+/// The length of a token's lookup prefix. It is no secret; the rest is, and is compared in constant time.
 const NAME: usize = 12;
 
-/// The length of the documented tokens, in bytes before they are written as hex digits.
+/// The length of the documented tokens, in bytes before hex encoding.
 const BYTES: usize = 38;
 
-/// Tokens of one sort, each with what it stands for.
+/// Issued tokens of one kind, each with its grant.
 #[derive(Debug)]
 pub(super) struct Tokens<G> {
-    /// What stands between the name and the secret.
+    /// The text between the prefix and the secret.
     separator: &'static str,
     issued: HashMap<String, Issued<G>>,
 }
@@ -30,39 +30,39 @@ struct Issued<G> {
     used: bool,
 }
 
-/// Why the stand-in refuses what asks it.
+/// The reason why the mock vendor refuses a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The bearer key is not the vendor's own.
+pub enum CallbackRefusal {
+    /// The bearer key is not the vendor's.
     #[error("the bearer key is missing or not the vendor's")]
     Key,
     /// There is no token.
     #[error("there is no token")]
     Missing,
-    /// The token was never given out.
+    /// The token was never issued.
     #[error("the token is unknown")]
     Unknown,
     /// The token has been used before.
     #[error("the token is used: it is good for one call")]
     Used,
-    /// The token is too old.
+    /// The token has expired.
     #[error("the token is expired")]
     Expired,
-    /// The token was given out for something else.
+    /// The token was issued for another hook or page.
     #[error("the token is another hook's or page's")]
     Misplaced,
 }
 
-impl Refusal {
-    /// The word in answers and reports.
+impl CallbackRefusal {
+    /// The name in responses and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Refusal::Key => "wrong-key",
-            Refusal::Missing => "no-token",
-            Refusal::Unknown => "unknown-token",
-            Refusal::Used => "used-token",
-            Refusal::Expired => "expired-token",
-            Refusal::Misplaced => "misplaced-token",
+            CallbackRefusal::Key => "wrong-key",
+            CallbackRefusal::Missing => "no-token",
+            CallbackRefusal::Unknown => "unknown-token",
+            CallbackRefusal::Used => "used-token",
+            CallbackRefusal::Expired => "expired-token",
+            CallbackRefusal::Misplaced => "misplaced-token",
         }
     }
 }
@@ -72,7 +72,7 @@ impl<G> Tokens<G> {
         Tokens { separator, issued: HashMap::new() }
     }
 
-    /// A token that nobody can guess.
+    /// Issues a random token.
     pub(super) fn issue(&mut self, grant: G) -> anyhow::Result<SecretString> {
         let mut bytes = [0; BYTES];
         getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
@@ -84,23 +84,23 @@ impl<G> Tokens<G> {
         Ok(token.into())
     }
 
-    /// What the token stands for, if it is younger than `life` and stands for something that `fits`.
+    /// Checks the token: it must be younger than `life` and its grant must satisfy `fits`.
     pub(super) fn check(
         &mut self,
         token: &str,
         life: Duration,
         fits: impl Fn(&G) -> bool,
-    ) -> Result<&G, Refusal> {
+    ) -> Result<&G, CallbackRefusal> {
         self.find(token, life, fits).map(|issued| &issued.grant)
     }
 
-    /// As [`check`](Self::check), for the only time: the token is then used.
+    /// As [`check`](Self::check), for a single use: the token is then used.
     pub(super) fn redeem(
         &mut self,
         token: &str,
         life: Duration,
         fits: impl Fn(&G) -> bool,
-    ) -> Result<&G, Refusal> {
+    ) -> Result<&G, CallbackRefusal> {
         let issued = self.find(token, life, fits)?;
         issued.used = true;
         Ok(&issued.grant)
@@ -111,20 +111,20 @@ impl<G> Tokens<G> {
         token: &str,
         life: Duration,
         fits: impl Fn(&G) -> bool,
-    ) -> Result<&mut Issued<G>, Refusal> {
-        let (name, rest) = token.split_at_checked(NAME).ok_or(Refusal::Unknown)?;
-        let secret = rest.strip_prefix(self.separator).ok_or(Refusal::Unknown)?;
-        let issued = self.issued.get_mut(name).ok_or(Refusal::Unknown)?;
+    ) -> Result<&mut Issued<G>, CallbackRefusal> {
+        let (name, rest) = token.split_at_checked(NAME).ok_or(CallbackRefusal::Unknown)?;
+        let secret = rest.strip_prefix(self.separator).ok_or(CallbackRefusal::Unknown)?;
+        let issued = self.issued.get_mut(name).ok_or(CallbackRefusal::Unknown)?;
         if !bool::from(issued.secret.expose_secret().as_bytes().ct_eq(secret.as_bytes())) {
-            return Err(Refusal::Unknown);
+            return Err(CallbackRefusal::Unknown);
         }
         if issued.used {
-            return Err(Refusal::Used);
+            return Err(CallbackRefusal::Used);
         }
         if issued.at.elapsed() >= life {
-            return Err(Refusal::Expired);
+            return Err(CallbackRefusal::Expired);
         }
-        if fits(&issued.grant) { Ok(issued) } else { Err(Refusal::Misplaced) }
+        if fits(&issued.grant) { Ok(issued) } else { Err(CallbackRefusal::Misplaced) }
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
 
     const LIFE: Duration = Duration::from_secs(60);
 
-    fn redeem(tokens: &mut Tokens<u8>, token: &str) -> Result<u8, Refusal> {
+    fn redeem(tokens: &mut Tokens<u8>, token: &str) -> Result<u8, CallbackRefusal> {
         tokens.redeem(token, LIFE, |grant| *grant == 7).copied()
     }
 
@@ -145,7 +145,7 @@ mod tests {
         let token = token.expose_secret();
         assert_eq!(token.len(), 76);
         assert_eq!(redeem(&mut tokens, token), Ok(7));
-        assert_eq!(redeem(&mut tokens, token), Err(Refusal::Used));
+        assert_eq!(redeem(&mut tokens, token), Err(CallbackRefusal::Used));
     }
 
     #[tokio::test]
@@ -156,8 +156,8 @@ mod tests {
         let last = if other.pop() == Some('0') { '1' } else { '0' };
         other.push(last);
         for unknown in ["", "é", &token[..75], &token[..12], &other, &token.to_uppercase()] {
-            // Upper case is the same only if no letter is in it.
-            let expected = if unknown == token { Ok(7) } else { Err(Refusal::Unknown) };
+            // Upper case is the same only if the token has no letter.
+            let expected = if unknown == token { Ok(7) } else { Err(CallbackRefusal::Unknown) };
             assert_eq!(redeem(&mut tokens, unknown), expected, "{unknown}");
         }
         assert_eq!(redeem(&mut tokens, &token), Ok(7));
@@ -168,7 +168,7 @@ mod tests {
         let mut tokens = Tokens::new("");
         let token = tokens.issue(7).unwrap();
         tokio::time::advance(LIFE).await;
-        assert_eq!(redeem(&mut tokens, token.expose_secret()), Err(Refusal::Expired));
+        assert_eq!(redeem(&mut tokens, token.expose_secret()), Err(CallbackRefusal::Expired));
     }
 
     #[tokio::test]
@@ -178,7 +178,7 @@ mod tests {
         let token = token.expose_secret();
         assert!(token.contains("/-"), "{token}");
         let misplaced = tokens.redeem(token, LIFE, |grant| *grant == 8);
-        assert_eq!(misplaced, Err(Refusal::Misplaced));
+        assert_eq!(misplaced, Err(CallbackRefusal::Misplaced));
         assert_eq!(tokens.check(token, LIFE, |_| true), Ok(&7));
         assert_eq!(redeem(&mut tokens, token), Ok(7));
     }

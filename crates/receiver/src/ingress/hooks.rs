@@ -105,7 +105,13 @@ impl Hooks {
     }
 
     /// CanaryReport of a canary, with the handled hook that it asks about.
-    fn echo(&self, probe: &VerifiedCall, hook: &str, arrival: &Arrival, max_body: usize) -> CanaryReport {
+    fn echo(
+        &self,
+        probe: &VerifiedCall,
+        hook: &str,
+        arrival: &Arrival,
+        max_body: usize,
+    ) -> CanaryReport {
         let asked = probe.canary().filter(|asked| asked != CANARY);
         let row = self.handlers.table().hook(asked.as_deref().unwrap_or(hook));
         let handled = row.filter(|row| row.handler.is_some());

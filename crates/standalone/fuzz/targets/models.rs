@@ -2,7 +2,6 @@
 #![no_main]
 
 use std::sync::LazyLock;
-
 use std::sync::Arc;
 
 use contract::catalog::Table;

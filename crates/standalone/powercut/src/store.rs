@@ -213,7 +213,7 @@ fn address(log: ChildStderr, mut copy: Option<File>) -> anyhow::Result<String> {
     while let Ok(line) = receiver.recv_timeout(PATIENCE) {
         let entry: Value = serde_json::from_str(&line).unwrap_or_default();
         let is_open =
-            matches!(entry["message"].as_str(), Some("receiving" | "the bus takes events"));
+            matches!(entry["message"].as_str(), Some("receiving" | "the bus accepts events"));
         match entry["address"].as_str() {
             Some(address) if is_open => return Ok(address.to_owned()),
             _ => said.push(line),

@@ -1,4 +1,4 @@
-//! What the commands share that look into the inbox: which inbox, times, files, and text that is safe to print.
+//! Shared parts of the inbox commands: arguments, times, output files, and safe printing.
 
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write, stdout};
@@ -15,12 +15,12 @@ use serde_json::json;
 use settings::Overrides;
 use text::inert;
 
-/// How much is read at once.
+/// The number of rows that are read at once.
 pub(super) const PAGE: usize = 500;
 
-/// Which inbox, and how to print.
+/// The arguments that choose the inbox and the output format.
 #[derive(clap::Args)]
-pub(super) struct Place {
+pub(super) struct InboxArgs {
     #[command(flatten)]
     pub(super) settings: Overrides,
     /// Print JSON
@@ -28,25 +28,30 @@ pub(super) struct Place {
     pub(super) json: bool,
 }
 
-impl Place {
+impl InboxArgs {
     pub(super) fn open(&self) -> anyhow::Result<Arc<dyn Inbox>> {
         super::open(&self.existing()?)
     }
 
-    /// The URL of an inbox that is there.
+    /// The URL of an existing inbox.
     pub(super) fn existing(&self) -> anyhow::Result<String> {
         let url = settings::load(&self.settings)?.inbox;
-        let place = url.split_once(':').map_or(url.as_str(), |(_, place)| place);
+        let location = url.split_once(':').map_or(url.as_str(), |(_, path)| path);
         ensure!(
             exists(&url)?,
-            "there is no inbox at {place}; name it with --inbox sqlite:PATH or --config FILE"
+            "there is no inbox at {location}; name it with --inbox sqlite:PATH or --config FILE"
         );
         Ok(url)
     }
 }
 
-/// Says what was copied.
-pub(super) fn backed_up(file: &Path, what: &str, backup: Backup, json: bool) -> anyhow::Result<()> {
+/// Prints the result of a backup.
+pub(super) fn print_backup(
+    file: &Path,
+    what: &str,
+    backup: Backup,
+    json: bool,
+) -> anyhow::Result<()> {
     let Backup { rows, bytes } = backup;
     super::print(match json {
         true => {
@@ -57,8 +62,8 @@ pub(super) fn backed_up(file: &Path, what: &str, backup: Backup, json: bool) -> 
     Ok(())
 }
 
-/// A time, a day, or how long ago.
-pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+/// Parses a time, a day, or a duration before now.
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         let ago = TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
         return contract::time::now()
@@ -73,14 +78,14 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "write 2h, 2026-01-31 or 2026-01-31T12:00:00Z".to_owned())
 }
 
-/// The time that is so long ago.
+/// The time before now by this duration.
 pub(super) fn ago(age: Duration) -> anyhow::Result<Timestamp> {
     let age = TimeDelta::from_std(age).context("--older-than is too long")?;
     contract::time::now().checked_sub_signed(age).context("--older-than is too long")
 }
 
-/// A file that only its owner can read, or standard output.
-pub(super) fn lines(output: Option<PathBuf>) -> anyhow::Result<impl Write> {
+/// Opens a file that only its owner can read, or standard output.
+pub(super) fn open_output(output: Option<PathBuf>) -> anyhow::Result<impl Write> {
     let lines: Box<dyn Write + Send> = match output {
         Some(file) => Box::new(
             OpenOptions::new()
@@ -96,8 +101,8 @@ pub(super) fn lines(output: Option<PathBuf>) -> anyhow::Result<impl Write> {
     Ok(BufWriter::new(lines))
 }
 
-/// Says how much was deleted.
-pub(super) fn pruned_of(what: &str, pruned: u64, json: bool) -> anyhow::Result<()> {
+/// Prints the number of deleted rows.
+pub(super) fn print_pruned(what: &str, pruned: u64, json: bool) -> anyhow::Result<()> {
     super::print(match json {
         true => json!({ "pruned": pruned }).to_string(),
         false => format!("{pruned} {what} deleted"),
@@ -105,7 +110,7 @@ pub(super) fn pruned_of(what: &str, pruned: u64, json: bool) -> anyhow::Result<(
     Ok(())
 }
 
-/// A table's row, each cell on a line of its own.
+/// The cells of a table's row, made safe to print.
 pub(super) fn cells<const N: usize>(row: [String; N]) -> [String; N] {
     row.map(|cell| inert(&cell).into_owned())
 }

@@ -1,4 +1,4 @@
-//! `bus`: the stand-in for the vendor's event bus.
+//! `bus`: runs the event bus.
 
 mod rehearse;
 
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use bus::{Options, TARGETS, backup, serve_bus};
+use bus::{BusOptions, TARGETS, backup, serve_bus};
 use contract::time::system_clock;
 use settings::{Config, FaultsConfig, LogFormat, Overrides};
 use telemetry::start_log;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::browse::backed_up;
+use super::browse::print_backup;
 use super::serve::stop_on_signal;
 use crate::app::Program;
 
@@ -26,19 +26,19 @@ Examples:
   Three days of retries in a minute and a half:
     webhook-receiver bus --speed 3600
 
-  Targets that lose every tenth answer and get every twentieth message twice:
+  Lose every tenth answer of each target, and send every twentieth message twice:
     webhook-receiver bus --fault drop=0.1 --fault duplicate=0.05
 
-Targets that are not public, this machine's among them, are refused unless allow_targets in [bus] has them. `dev` runs a bus \
+Targets that are not public, such as this machine's, are refused unless allow_targets in [bus] has them. `dev` runs a bus \
 beside the receiver that may send to any.";
 
 const FAULT_HELP: &str = "\
-Let this go wrong on purpose with every target, instead of what its subscription says
+Make this fault on purpose with every target, in place of its subscription's own faults
 
 delay=TIME makes every attempt later; duplicate, reorder, drop, truncate and tamper are a share of attempts from 0 to 1; \
 burst=N gathers N deliveries and sends them together.";
 
-/// `bus`'s own flags.
+/// The flags of `bus`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -50,24 +50,24 @@ pub(crate) struct Args {
     /// Address of its API and pages, e.g. 127.0.0.1:8090
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Where events, deliveries and logs are kept, e.g. sqlite:data/outbox.db
+    /// Where to store events, deliveries and logs, e.g. sqlite:data/outbox.db
     #[arg(long, value_name = "URL")]
     outbox: Option<String>,
-    /// How much faster than the clock retries, pauses and retention run
+    /// Speed of retries, pauses and retention, as a multiple of the clock
     #[arg(long, value_name = "TIMES", default_value_t = 1.0)]
     speed: f64,
     #[arg(long, value_name = "NAME=VALUE", help = super::first_line(FAULT_HELP), long_help = FAULT_HELP)]
     fault: Vec<String>,
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, value_enum, value_name = "FORMAT")]
     log: Option<LogFormat>,
 }
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Reckon, without a network, what an outage of the receiver would cost
+    /// Simulate, without a network, an outage of the receiver and its cost
     Rehearse(rehearse::Args),
-    /// Copy the outbox, whole, to a file that is not there yet, beside a running bus. It has the keys of subscriptions
+    /// Copy the whole outbox, which has the keys of subscriptions, to a new file; the bus may be running
     Backup {
         /// The file to write, readable by you alone
         file: PathBuf,
@@ -90,7 +90,7 @@ pub(crate) async fn run(args: Args, program: &Program) -> anyhow::Result<ExitCod
             let settings = Overrides { config, ..Overrides::default() };
             let url =
                 outbox.map_or_else(|| Ok(settings::load(&settings)?.bus.outbox), anyhow::Ok)?;
-            backed_up(&file, "events", backup(&url, &file)?, json)?;
+            print_backup(&file, "events", backup(&url, &file)?, json)?;
             return Ok(ExitCode::SUCCESS);
         }
         None => {}
@@ -102,7 +102,8 @@ pub(crate) async fn run(args: Args, program: &Program) -> anyhow::Result<ExitCod
     config.bus.outbox = args.outbox.unwrap_or(config.bus.outbox);
     config.bus.check()?;
     config.bus.key()?;
-    let options = Options { faults: faults(&args.fault)?, ..options(&config, args.speed, false) };
+    let options =
+        BusOptions { faults: faults(&args.fault)?, ..options(&config, args.speed, false) };
     let listener = bind(&config).await?;
     let _log = start_log(&config.log)?;
     let stop = CancellationToken::new();
@@ -111,9 +112,9 @@ pub(crate) async fn run(args: Args, program: &Program) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// How the bus is run.
-pub(crate) fn options(config: &Config, speed: f64, is_open: bool) -> Options {
-    Options {
+/// The run options of the bus.
+pub(crate) fn options(config: &Config, speed: f64, is_open: bool) -> BusOptions {
+    BusOptions {
         speed,
         is_open,
         faults: None,
@@ -123,7 +124,7 @@ pub(crate) fn options(config: &Config, speed: f64, is_open: bool) -> Options {
     }
 }
 
-/// Binds before anything is opened or printed, so that a taken port is the first thing said.
+/// Binds before anything is opened or printed, so that a port in use is the first error.
 pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     let listen = config.bus.listen;
     TcpListener::bind(listen).await.with_context(|| {
@@ -131,7 +132,7 @@ pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// The faults of this run, in the words of the settings.
+/// Parses the faults of this run, which are written as in the settings.
 fn faults(given: &[String]) -> anyhow::Result<Option<FaultsConfig>> {
     if given.is_empty() {
         return Ok(None);

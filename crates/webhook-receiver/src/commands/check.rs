@@ -1,4 +1,4 @@
-//! `check`: says of the settings what `serve` would say, without serving.
+//! `check`: checks the settings as `serve` would, without serving.
 
 use std::process::ExitCode;
 
@@ -17,10 +17,10 @@ Examples:
   In a deployment, with the variables and flags of the receiver; nothing is opened, no port is taken:
     RECEIVER_LIMITS__MAX_BODY=2097152 webhook-receiver check --listen 0.0.0.0:8080
 
-  Only what is unwise, for a script:
+  Only the warnings, for a script:
     webhook-receiver check --json | jq -r '.warnings[] | .setting + \": \" + .remedy'
 
-Exit code: 0 if the receiver would start, also with warnings; 1 if it would refuse to, or the bus would for its keys; 2 if the settings could not be read.";
+Exit code: 0 if the receiver would start, also with warnings; 1 if it would refuse to, or the bus would because of its keys; 2 if the settings could not be read.";
 
 const JSON_HELP: &str = "\
 Print one JSON object instead of text
@@ -28,7 +28,7 @@ Print one JSON object instead of text
 Keys: sources [{name, dialect, environment, path, auth, keys}], those that would be served, keys being the number of accepted \
 ones; refused [text]; warnings [{setting, reason, remedy}].";
 
-/// `check`'s own flags.
+/// The flags of `check`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -39,26 +39,28 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let findings = match SettingsText::read(&args.settings)?.parse() {
-        Ok(config) => Findings::of(&config),
-        Err(error) => Findings { refused: vec![error.to_string()], ..Findings::default() },
+    let report = match SettingsText::read(&args.settings)?.parse() {
+        Ok(config) => SettingsReport::of(&config),
+        Err(error) => {
+            SettingsReport { refused: vec![error.to_string()], ..SettingsReport::default() }
+        }
     };
     match args.json {
-        true => print(serde_json::to_string_pretty(&findings.json())?)?,
-        false => findings.print()?,
+        true => print(serde_json::to_string_pretty(&report.json())?)?,
+        false => report.print()?,
     }
-    Ok(if findings.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What is to be said of some settings.
+/// The report on some settings.
 #[derive(Default)]
-struct Findings {
+struct SettingsReport {
     sources: Vec<Value>,
     refused: Vec<String>,
     warnings: Vec<Warning>,
 }
 
-impl Findings {
+impl SettingsReport {
     fn of(config: &Config) -> Self {
         let (sources, unusable) = config.examine();
         let hooks = config.hook_sites(&sources).err().filter(|_| unusable.is_empty());
@@ -72,7 +74,7 @@ impl Findings {
         ];
         let unusable = unusable.iter().map(ToString::to_string);
         let others = others.iter().flatten().map(|error| format!("{error:#}"));
-        Findings {
+        SettingsReport {
             sources: sources.iter().map(|source| row(config, source)).collect(),
             refused: unusable.chain(others).collect(),
             warnings: config.warnings(),
@@ -87,7 +89,7 @@ impl Findings {
         if !self.sources.is_empty() {
             let mut table = plain();
             table.set_header(COLUMNS.map(str::to_uppercase));
-            table.add_rows(self.sources.iter().map(|row| COLUMNS.map(|name| shown(&row[name]))));
+            table.add_rows(self.sources.iter().map(|row| COLUMNS.map(|name| cell(&row[name]))));
             print(format!("{table}\n"))?;
         }
         self.refused.iter().try_for_each(|reason| print(format!("refused: {reason}")))?;
@@ -114,13 +116,13 @@ fn row(config: &Config, source: &Source) -> Value {
     })
 }
 
-/// The path without what alone proves the sender.
+/// The path without its secret segments, if they alone authenticate the sender.
 fn public_path(source: &Source) -> String {
     let hides = |segment: &str| source.auth.is_none() && is_secret(segment);
     let shown = |segment| if hides(segment) { "[secret]" } else { segment };
     source.path.split('/').map(shown).collect::<Vec<_>>().join("/")
 }
 
-fn shown(value: &Value) -> String {
+fn cell(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

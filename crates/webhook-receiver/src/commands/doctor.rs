@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 
-use ::doctor::{DoctorArgs, Verdict};
+use ::doctor::{CheckVerdict, DoctorArgs};
 use anyhow::Context as _;
 use settings::{Config, Overrides};
 use text::inert;
@@ -11,7 +11,7 @@ use text::inert;
 use super::{print, print_styled};
 use crate::app::Program;
 
-/// `doctor`'s flags and the settings'.
+/// The flags of `doctor` and of the settings.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -38,12 +38,12 @@ pub(crate) async fn run(
         false => print_styled(report.table(stdout().is_terminal()))?,
     }
     Ok(match report.verdict() {
-        Verdict::Fail => ExitCode::FAILURE,
+        CheckVerdict::Fail => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     })
 }
 
-/// Refused attempts are told as they come, since a person waits.
+/// Prints refused requests at once, since a person waits.
 async fn expect(args: &DoctorArgs, program: &Program, config: &Config) -> anyhow::Result<ExitCode> {
     let tell = |line: &str| eprintln!("{}", inert(line));
     let expected = doctor::expect(args, &*program.table()?, config, tell).await?;
@@ -52,7 +52,7 @@ async fn expect(args: &DoctorArgs, program: &Program, config: &Config) -> anyhow
         false => expected.to_string(),
     })?;
     Ok(match expected.verdict() {
-        Verdict::Fail => ExitCode::FAILURE,
+        CheckVerdict::Fail => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     })
 }

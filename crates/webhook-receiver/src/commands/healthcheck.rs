@@ -1,4 +1,4 @@
-//! `healthcheck`: asks a running receiver whether it is ready, for containers without curl.
+//! `healthcheck`: checks that a running receiver is ready, for containers without curl.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `healthcheck`'s own flags.
+/// The flags of `healthcheck`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let address = settings::reachable(settings::load(&args.settings)?.listen);
-    // Docker gives exit codes other than 0 and 1 no meaning.
+    // Docker defines no exit codes other than 0 and 1.
     Ok(match tokio::time::timeout(TIMEOUT, status(address)).await {
         Ok(Ok(status)) => {
             println!("{status}");

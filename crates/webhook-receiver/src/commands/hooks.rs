@@ -1,4 +1,4 @@
-//! `hooks`: looks into the log of hook calls, beside a running receiver or without one.
+//! `hooks`: reads and prunes the log of hook calls, with or without a running receiver.
 
 mod print;
 
@@ -12,9 +12,9 @@ use contract::time::Timestamp;
 use inbox::{HOOK_OUTCOMES, HookFilter, Inbox, STEP_ROWS, throttled_step};
 use text::inert;
 
-use super::browse::{PAGE, Place, ago, lines, moment, pruned_of};
+use super::browse::{InboxArgs, PAGE, ago, open_output, parse_time, print_pruned};
 
-/// `hooks`' own flags.
+/// The flags of `hooks`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     webhook-receiver hooks list --outcome failed --since 2h\n  \
@@ -22,7 +22,7 @@ use super::browse::{PAGE, Place, ago, lines, moment, pruned_of};
     webhook-receiver hooks show 42\n  \
     webhook-receiver hooks export --hook Orders.SubmitOrder > calls.jsonl\n  \
     webhook-receiver hooks prune --older-than 30d\n\n\
-    All of them work beside a running receiver, which writes a call down within a moment of its answer.")]
+    All of them work beside a running receiver, which writes a call down within a parse_time of its answer.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -33,32 +33,32 @@ enum Command {
     /// List calls, newest first
     List {
         #[command(flatten)]
-        selection: Selection,
-        /// How many lines
+        selection: CallFilterArgs,
+        /// Largest number of calls
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: usize,
-        /// Only those that come after this one in the list: the next page
+        /// Only calls after this one in the list: the next page
         #[arg(long, value_name = "ID")]
         before: Option<i64>,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
-    /// Show one call: times, callback, and the bodies if they are kept
+    /// Show one call: times, callback, and the bodies if they are stored
     Show {
         /// The call's number
         id: i64,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
-    /// Write calls as JSON lines, with the bodies if they are kept
+    /// Write calls as JSON lines, with the bodies if they are stored
     Export {
         #[command(flatten)]
-        selection: Selection,
-        /// The file to write; standard output without it
+        selection: CallFilterArgs,
+        /// File to write [default: standard output]
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
     /// Delete old calls from the log, but never the newest
     Prune {
@@ -66,13 +66,13 @@ enum Command {
         #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]
         older_than: std::time::Duration,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
 }
 
-/// Which calls; all conditions must hold.
+/// The filter arguments; all conditions must hold.
 #[derive(clap::Args)]
-struct Selection {
+struct CallFilterArgs {
     /// From this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
@@ -82,44 +82,44 @@ struct Selection {
     /// With this outcome
     #[arg(long, value_parser = PossibleValuesParser::new(HOOK_OUTCOMES))]
     outcome: Option<String>,
-    /// The failed call whose caller was told this error id
+    /// Failed call whose response had this error id
     #[arg(long, value_name = "ID")]
     error_id: Option<String>,
     /// Received at or after: 2h (ago), 2026-01-31 or 2026-01-31T12:00:00Z
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = parse_time, value_name = "TIME")]
     since: Option<Timestamp>,
     /// Received before: as --since
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = parse_time, value_name = "TIME")]
     until: Option<Timestamp>,
 }
 
-impl Selection {
+impl CallFilterArgs {
     fn filter(self) -> HookFilter {
-        let Selection { source, hook, outcome, error_id, since, until } = self;
+        let CallFilterArgs { source, hook, outcome, error_id, since, until } = self;
         HookFilter { source, hook, outcome, error_id, since, until, ..HookFilter::default() }
     }
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::List { selection, limit, before, place } => {
+        Command::List { selection, limit, before, inbox_args } => {
             let filter = HookFilter { limit: Some(limit), before, ..selection.filter() };
-            print::list(&place.open()?.list_hooks(filter).await?, place.json)?;
+            print::list(&inbox_args.open()?.list_hooks(filter).await?, inbox_args.json)?;
         }
-        Command::Show { id, place } => match place.open()?.show_hook(id).await? {
-            Some(call) => print::call(&call, place.json)?,
+        Command::Show { id, inbox_args } => match inbox_args.open()?.show_hook(id).await? {
+            Some(call) => print::call(&call, inbox_args.json)?,
             None => bail!("there is no call {id} in the log"),
         },
-        Command::Export { selection, output, place } => {
-            export(place.open()?.as_ref(), selection.filter(), output).await?;
+        Command::Export { selection, output, inbox_args } => {
+            export(inbox_args.open()?.as_ref(), selection.filter(), output).await?;
         }
-        Command::Prune { older_than, place } => {
-            let (inbox, before) = (place.open()?, ago(older_than)?);
+        Command::Prune { older_than, inbox_args } => {
+            let (inbox, before) = (inbox_args.open()?, ago(older_than)?);
             let mut pruned = 0;
             while let step @ 1.. = throttled_step(|| inbox.prune_hooks(before, STEP_ROWS)).await? {
                 pruned += step;
             }
-            pruned_of("calls", pruned, place.json)?;
+            print_pruned("calls", pruned, inbox_args.json)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -130,7 +130,7 @@ async fn export(
     filter: HookFilter,
     output: Option<PathBuf>,
 ) -> anyhow::Result<()> {
-    let mut lines = lines(output)?;
+    let mut lines = open_output(output)?;
     let mut page = HookFilter { limit: Some(PAGE), ..filter };
     loop {
         let calls = inbox.list_hooks(page.clone()).await?;

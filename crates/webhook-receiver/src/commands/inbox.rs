@@ -1,4 +1,4 @@
-//! `inbox`: looks into the inbox and changes what a person may change, beside a running receiver or without one.
+//! `inbox`: lists, shows, replays, prunes, exports and backs up deliveries, with or without a running receiver.
 
 mod print;
 
@@ -15,12 +15,12 @@ use inbox::{self, Detail, Entry, Filter, Inbox, STEP_ROWS, State, throttled_step
 use serde_json::{Value, json};
 use text::inert;
 
-use super::browse::{PAGE, Place, ago, backed_up, lines, moment, pruned_of};
+use super::browse::{InboxArgs, PAGE, ago, open_output, parse_time, print_backup, print_pruned};
 
-/// How many deliveries' numbers are read at once.
+/// The number of delivery ids that are read at once.
 const READ: usize = 10_000;
 
-/// `inbox`'s own flags.
+/// The flags of `inbox`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     webhook-receiver inbox list --state dead\n  \
@@ -29,7 +29,7 @@ const READ: usize = 10_000;
     webhook-receiver inbox export --since 2026-01-01 > deliveries.jsonl\n  \
     webhook-receiver inbox prune --state done --older-than 30d\n  \
     webhook-receiver inbox backup /backup/inbox.db\n\n\
-    All of them work beside a running receiver, which takes replayed deliveries up within a second.")]
+    All of them work beside a running receiver, which picks up replayed deliveries within a second.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -40,36 +40,37 @@ enum Command {
     /// List deliveries, newest first
     List {
         #[command(flatten)]
-        selection: Selection,
-        /// How many lines
+        selection: DeliveryFilterArgs,
+        /// Largest number of deliveries
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: usize,
         /// Only those with a smaller number: the next page
         #[arg(long, value_name = "ID")]
         before: Option<DeliveryId>,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
     /// Show one delivery: headers, body, attempts
     Show {
         /// The delivery's number
         id: DeliveryId,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
-    /// Hand ended deliveries to their handlers again
+    /// Pass ended deliveries to their handlers again
     Replay {
         /// The deliveries' numbers
         ids: Vec<DeliveryId>,
         #[command(flatten)]
-        selection: Selection,
-        /// Only say how many it would be
+        selection: DeliveryFilterArgs,
+        /// Only print the number
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
-    /// Delete ended deliveries, but never the newest. A resend of a deleted one is new again, once a running receiver has forgotten its id
+    /// Delete ended deliveries, but never the newest. A resend of a deleted one is new again, once a running receiver
+    /// has dropped its id from the cache
     Prune {
         /// In this state: done, dead, unrouted or canary
         #[arg(long, value_enum)]
@@ -78,30 +79,30 @@ enum Command {
         #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]
         older_than: std::time::Duration,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
-    /// Copy the inbox, whole, to a file that is not there yet. Exit code 2 and no file if that fails
+    /// Copy the whole inbox to a new file. Exit code 2 and no file if that fails
     Backup {
-        /// The file to write, readable by you alone
+        /// File to write, readable by you alone
         file: PathBuf,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
     /// Write deliveries as JSON lines, bodies in base64
     Export {
         #[command(flatten)]
-        selection: Selection,
-        /// The file to write; standard output without it
+        selection: DeliveryFilterArgs,
+        /// File to write [default: standard output]
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
         #[command(flatten)]
-        place: Place,
+        inbox_args: InboxArgs,
     },
 }
 
-/// Which deliveries; all conditions must hold.
+/// The filter arguments; all conditions must hold.
 #[derive(clap::Args, Clone)]
-struct Selection {
+struct DeliveryFilterArgs {
     /// In this state
     #[arg(long, value_enum)]
     state: Option<State>,
@@ -115,19 +116,19 @@ struct Selection {
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
     /// Accepted at or after: 2h (ago), 2026-01-31 or 2026-01-31T12:00:00Z
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = parse_time, value_name = "TIME")]
     since: Option<Timestamp>,
     /// Accepted before: as --since
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = parse_time, value_name = "TIME")]
     until: Option<Timestamp>,
     /// Resent with other bytes under the same id
     #[arg(long)]
     conflicts: bool,
 }
 
-impl Selection {
+impl DeliveryFilterArgs {
     fn filter(self) -> Filter {
-        let Selection { state, source, event, message_id, since, until, conflicts } = self;
+        let DeliveryFilterArgs { state, source, event, message_id, since, until, conflicts } = self;
         Filter {
             state,
             source,
@@ -143,54 +144,55 @@ impl Selection {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::List { selection, limit, before, place } => {
+        Command::List { selection, limit, before, inbox_args } => {
             let filter = Filter { limit: Some(limit), before, ..selection.filter() };
-            print::list(&place.open()?.list(filter).await?, place.json)?;
+            print::list(&inbox_args.open()?.list(filter).await?, inbox_args.json)?;
         }
-        Command::Show { id, place } => match place.open()?.show(id).await? {
-            Some(detail) => print::detail(&detail, &json_of(&detail), place.json)?,
+        Command::Show { id, inbox_args } => match inbox_args.open()?.show(id).await? {
+            Some(detail) => print::detail(&detail, &json_of(&detail), inbox_args.json)?,
             None => bail!("there is no delivery {id} in the inbox"),
         },
-        Command::Replay { mut ids, selection, dry_run, place } => {
+        Command::Replay { mut ids, selection, dry_run, inbox_args } => {
             ids.sort_unstable();
             ids.dedup();
             let filter = Filter { ids: ids.clone(), ..selection.filter() };
             if filter == Filter::default() {
-                bail!("say which: numbers, or a filter such as --state dead");
+                bail!("give the deliveries: numbers, or a filter such as --state dead");
             }
-            let inbox = place.open()?;
+            let inbox = inbox_args.open()?;
             let replayed = replay(inbox.as_ref(), filter, dry_run).await?;
             if replayed < ids.len() as u64 {
-                let left = not_replayed(inbox.as_ref(), &ids, replayed).await?;
+                let reason = not_replayed(inbox.as_ref(), &ids, replayed).await?;
                 let what = if dry_run { "to be replayed" } else { "due again" };
-                bail!("{what}: {replayed}; {left}");
+                bail!("{what}: {replayed}; {reason}");
             }
-            print::replayed(replayed, dry_run, place.json)?;
+            print::replayed(replayed, dry_run, inbox_args.json)?;
         }
-        Command::Prune { state, older_than, place } => {
+        Command::Prune { state, older_than, inbox_args } => {
             if !state.has_ended() {
                 bail!(
                     "only ended deliveries can be pruned: --state done, dead, unrouted or canary"
                 );
             }
-            prune(place.open()?.as_ref(), state, older_than, place.json).await?;
+            prune(inbox_args.open()?.as_ref(), state, older_than, inbox_args.json).await?;
         }
-        Command::Backup { file, place } => {
-            let copied = inbox::backup(&place.existing()?, &file)?;
-            backed_up(&file, "deliveries", copied, place.json)?;
+        Command::Backup { file, inbox_args } => {
+            let copied = inbox::backup(&inbox_args.existing()?, &file)?;
+            print_backup(&file, "deliveries", copied, inbox_args.json)?;
         }
-        Command::Export { selection, output, place } => {
-            export(place.open()?.as_ref(), selection.filter(), output).await?;
+        Command::Export { selection, output, inbox_args } => {
+            export(inbox_args.open()?.as_ref(), selection.filter(), output).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Oldest first, so that the deliveries of one entity keep their order, and in steps that let a running receiver go first.
+/// Replays the oldest first, so that the deliveries of one entity keep their order, and in steps that let a running
+/// receiver go first.
 async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Result<u64> {
     let newest = inbox.list(Filter { limit: Some(1), ..Filter::default() }).await?;
     let Some(newest) = newest.first() else { return Ok(0) };
-    // What is accepted from now on is nobody's to replay.
+    // Deliveries that are accepted from now on are not replayed.
     let before = Some(newest.id.saturating_add(1));
     let mut rest = Filter { before, limit: Some(READ), ..filter.clone() };
     let mut replayed = 0;
@@ -210,7 +212,7 @@ async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Res
     }
 }
 
-/// Why fewer deliveries were replayed than were named.
+/// The reason why fewer deliveries were replayed than were named.
 async fn not_replayed(
     inbox: &dyn Inbox,
     ids: &[DeliveryId],
@@ -239,12 +241,12 @@ async fn prune(
     while let step @ 1.. = throttled_step(|| inbox.prune(state, before, STEP_ROWS)).await? {
         pruned += step;
     }
-    pruned_of("deliveries", pruned, json)
+    print_pruned("deliveries", pruned, json)
 }
 
 async fn export(inbox: &dyn Inbox, filter: Filter, output: Option<PathBuf>) -> anyhow::Result<()> {
-    let mut lines = lines(output)?;
-    let mut pages = Pages::new(filter);
+    let mut lines = open_output(output)?;
+    let mut pages = ListPages::new(filter);
     while let Some(page) = pages.next(inbox).await? {
         for entry in page {
             if let Some(detail) = inbox.show(entry.id).await? {
@@ -255,14 +257,14 @@ async fn export(inbox: &dyn Inbox, filter: Filter, output: Option<PathBuf>) -> a
     Ok(lines.flush()?)
 }
 
-/// Walks through a listing, newest first, in steps.
-struct Pages {
+/// The pages of a listing, newest first.
+struct ListPages {
     filter: Option<Filter>,
 }
 
-impl Pages {
+impl ListPages {
     fn new(filter: Filter) -> Self {
-        Pages { filter: Some(Filter { limit: Some(PAGE), ..filter }) }
+        ListPages { filter: Some(Filter { limit: Some(PAGE), ..filter }) }
     }
 
     async fn next(&mut self, inbox: &dyn Inbox) -> anyhow::Result<Option<Vec<Entry>>> {
@@ -275,7 +277,7 @@ impl Pages {
     }
 }
 
-/// A delivery as one JSON object. The body is there as base64, byte for byte, and as text if it is text.
+/// A delivery as one JSON object. The body is in it as base64, byte for byte, and as text if it is text.
 fn json_of(detail: &Detail) -> Value {
     let mut object = serde_json::to_value(&detail.entry).unwrap_or_default();
     object["orderingKey"] = json!(detail.ordering_key);

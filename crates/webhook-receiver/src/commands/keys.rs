@@ -1,4 +1,4 @@
-//! `keys`: which keys the sources accept and when each was last used.
+//! `keys`: shows the keys that the sources accept, and the time of their last use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -15,38 +15,38 @@ const EXAMPLES: &str = "\
 Replacing a key without losing an event:
   1. Write the new key beside the old one and restart the receiver:
        bearer_tokens = [\"old\", \"new\"]
-  2. Give the sender the new key, then look which of the two it uses:
+  2. Give the sender the new key, then see which of the two it uses:
        webhook-receiver keys
-  3. When the old one is used no more, move it to retired_keys: it is accepted no more, and a
-     request that still comes with it is told in the log.
+  3. When the old one is no longer used, move it to retired_keys: it is no longer accepted, and a
+     request that still comes with it is logged.
 
 A key is shown as its fingerprint, which is also the field `key` in the log's lines. The times come from the inbox, which a \
-running receiver brings up to date every 10 s.
+running receiver updates every 10 s.
 
 Examples:
   Keys that are accepted, but were never used:
     webhook-receiver keys --json |
         jq -r '.[] | select(.sort != \"retired\" and .lastUsed == null) | .setting'
 
-  Also those that stand no longer in the settings:
+  Also those that are no longer in the settings:
     webhook-receiver keys --all";
 
 const JSON_HELP: &str = "\
 Print a JSON list instead of a table
 
-Keys: source; sort (bearer, signing, retired, or removed with --all); key, the fingerprint; setting, where it stands, or null; \
+Keys: source; sort (bearer, signing, retired, or removed with --all); key, the fingerprint; setting, its location, or null; \
 lastUsed, or null for never.";
 
-/// A key that was not used for so long is not in use.
+/// The time without use after which a key counts as unused.
 const LATELY: TimeDelta = TimeDelta::days(7);
 
-/// `keys`' own flags.
+/// The flags of `keys`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: Overrides,
-    /// Show also keys that were used once and stand no longer in the settings
+    /// Show also used keys that are no longer in the settings
     #[arg(long)]
     all: bool,
     #[arg(long, help = super::first_line(JSON_HELP), long_help = JSON_HELP)]
@@ -74,10 +74,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sort of a key that stands no longer in the settings.
+/// The sort of a key that is no longer in the settings.
 const REMOVED: &str = "removed";
 
-/// What is known of one key.
+/// One key of the list.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -90,7 +90,7 @@ struct Row {
     last_used: Option<Timestamp>,
 }
 
-/// The configured keys in the order of the settings, then what else the inbox knows.
+/// The configured keys in the order of the settings, then further keys in the inbox.
 fn rows(configured: &[ConfiguredKey], used: Vec<KeyUse>) -> Vec<Row> {
     let mut used: BTreeMap<_, _> =
         used.into_iter().map(|key| ((key.source, key.key), key.last_used)).collect();
@@ -135,7 +135,7 @@ fn table(rows: &[Row], now: Timestamp) -> comfy_table::Table {
     table
 }
 
-/// Which keys can go, for each source and sort of which one key alone is in use.
+/// The keys that can be removed, for each source and sort of which only one key is in use.
 fn hints(rows: &[Row], now: Timestamp) -> Vec<String> {
     let mut groups: BTreeMap<(&str, &str), Vec<&Row>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.is_accepted) {

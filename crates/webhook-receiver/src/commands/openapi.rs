@@ -1,4 +1,4 @@
-//! `openapi`: prints the document.
+//! `openapi`: prints the OpenAPI document.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use settings::Overrides;
 
 use crate::app::Program;
 
-/// `openapi`'s own flags.
+/// The flags of `openapi`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Describe the sources of the settings instead of a single source under /api/webhooks

@@ -1,4 +1,4 @@
-//! `publish`: gives events to a running bus.
+//! `publish`: publishes events to a running bus.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use bus::{Published, Receipt};
+use bus::{PublishReceipt, PublishStatus};
 use reqwest::{Client, Url};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -21,18 +21,18 @@ Examples:
   A sample order to everyone who subscribes to it:
     webhook-receiver publish OrderEvent
 
-  An event of your own, about an object, with an id: published again, it is a duplicate:
+  An event of your own, about an object, with an id; a second publication is a duplicate:
     echo '{\"EventProperty2\":42}' | webhook-receiver publish CoolEvent --data - --id evt_1 --object cat:7
 
   A thousand of each:
     webhook-receiver publish OrderEvent DailyEvent --count 1000
 
-Exit code: 0 if every event was accepted or was published before, 1 if another was published under its id, 2 if nothing was.";
+Exit code: 0 if every event was accepted or was published before, 1 if another was published under its id, 2 if nothing was published.";
 
-/// How many events one request takes.
+/// The largest number of events in one request.
 const BATCH: usize = 500;
 
-/// `publish`'s own flags.
+/// The flags of `publish`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -42,25 +42,25 @@ pub(crate) struct Args {
     /// Settings file [default: receiver.toml if there is one]
     #[arg(long, short, env = "RECEIVER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The bus's address [default: where [bus] listens]
+    /// Address of the bus [default: where [bus] listens]
     #[arg(long, value_name = "URL")]
     to: Option<Url>,
     /// File with the body, or - for standard input [default: the catalog's sample]
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// The event's id [default: a new one for each]
+    /// Event id [default: a new one for each]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// What it is about, such as order:1000
+    /// Object that the event is about, such as order:1000
     #[arg(long, value_name = "TYPE:ID")]
     object: Option<String>,
-    /// Which application and user caused it
+    /// Application and user who caused the event
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Publish it even if it does not fit its model
+    /// Publish the event even if it does not fit its model
     #[arg(long)]
     raw: bool,
-    /// Events of each name
+    /// Number of events of each name
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// Print a JSON list of {id, status, deliveries} instead of a table
@@ -68,9 +68,9 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// An event as the bus takes it.
+/// An event in the form of the bus's API.
 #[derive(Clone, Serialize)]
-struct Event<'a> {
+struct NewEvent<'a> {
     #[serde(rename = "type")]
     event_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => None,
         Some(text) => Some(text.split_once(':').context("--object: write TYPE:ID")?),
     };
-    let event = |event_type| Event {
+    let event = |event_type| NewEvent {
         event_type,
         id: args.id.as_deref(),
         data: data.as_deref(),
@@ -105,15 +105,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         user: args.user.as_deref(),
         raw: args.raw,
     };
-    let events: Vec<Event<'_>> =
+    let events: Vec<NewEvent<'_>> =
         (0..args.count).flat_map(|_| args.events.iter().map(|name| event(name))).collect();
-    let target = Target::new(&args, &config)?;
+    let bus = BusClient::new(&args, &config)?;
     let mut receipts = Vec::new();
     for batch in events.chunks(BATCH) {
-        receipts.extend(target.publish(batch).await?);
+        receipts.extend(bus.publish(batch).await?);
     }
     show(&events, &receipts, args.json)?;
-    let is_conflict = |receipt: &Receipt| receipt.status == Published::Conflict;
+    let is_conflict = |receipt: &PublishReceipt| receipt.status == PublishStatus::Conflict;
     Ok(if receipts.iter().any(is_conflict) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -127,47 +127,47 @@ fn read(file: &Path) -> anyhow::Result<Box<RawValue>> {
     RawValue::from_string(text).context("--data is not JSON")
 }
 
-/// A running bus.
-struct Target {
+/// A client of a running bus.
+struct BusClient {
     client: Client,
     url: Url,
     key: Option<secrecy::SecretString>,
 }
 
-impl Target {
+impl BusClient {
     fn new(args: &Args, config: &Config) -> anyhow::Result<Self> {
-        let own = format!("http://{}/", reachable(config.bus.listen));
-        let base = args.to.clone().map_or_else(|| Url::parse(&own), Ok)?;
-        // Plain HTTP to this machine alone, so no proxy and no roots of trust.
+        let default = format!("http://{}/", reachable(config.bus.listen));
+        let base = args.to.clone().map_or_else(|| Url::parse(&default), Ok)?;
+        // Plain HTTP goes to this machine alone, so no proxy and no roots of trust.
         let client = Client::builder().timeout(Duration::from_secs(60)).no_proxy();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = if base.scheme() == "http" { client.tls_certs_only([]) } else { client };
-        // The configured key is the configured bus's.
+        // The configured key is sent to the configured bus only.
         let key = if args.to.is_none() { config.bus.key()? } else { None };
-        Ok(Target { client: client.build()?, url: base.join("api/events")?, key })
+        Ok(BusClient { client: client.build()?, url: base.join("api/events")?, key })
     }
 
-    async fn publish(&self, events: &[Event<'_>]) -> anyhow::Result<Vec<Receipt>> {
+    async fn publish(&self, events: &[NewEvent<'_>]) -> anyhow::Result<Vec<PublishReceipt>> {
         let mut request = self.client.post(self.url.clone());
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose_secret());
         }
         let body = serde_json::to_vec(events)?;
         let request = request.header("Content-Type", "application/json").body(body);
-        let unreached =
+        let unreachable =
             || format!("no bus answers at {}; start it with `webhook-receiver bus`", self.url);
-        let response = request.send().await.with_context(unreached)?;
+        let response = request.send().await.with_context(unreachable)?;
         let status = response.status();
-        let body = response.bytes().await.with_context(unreached)?;
+        let body = response.bytes().await.with_context(unreachable)?;
         if !status.is_success() {
             let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
             bail!("the bus answers {status}: {}", problem["detail"].as_str().unwrap_or_default());
         }
-        serde_json::from_slice(&body).context("what answers is no bus")
+        serde_json::from_slice(&body).context("the server that answers is not a bus")
     }
 }
 
-fn show(events: &[Event<'_>], receipts: &[Receipt], is_json: bool) -> anyhow::Result<()> {
+fn show(events: &[NewEvent<'_>], receipts: &[PublishReceipt], is_json: bool) -> anyhow::Result<()> {
     if is_json {
         return Ok(print(serde_json::to_string_pretty(receipts)?)?);
     }
@@ -175,9 +175,9 @@ fn show(events: &[Event<'_>], receipts: &[Receipt], is_json: bool) -> anyhow::Re
     table.set_header(["STATUS", "EVENT", "ID", "DELIVERIES"]);
     table.add_rows(events.iter().zip(receipts).map(|(event, receipt)| {
         let status = match receipt.status {
-            Published::Accepted => "accepted",
-            Published::Duplicate => "duplicate",
-            Published::Conflict => "conflict",
+            PublishStatus::Accepted => "accepted",
+            PublishStatus::Duplicate => "duplicate",
+            PublishStatus::Conflict => "conflict",
         };
         let (name, id) = (event.event_type.to_owned(), receipt.id.clone());
         cells([status.to_owned(), name, id, receipt.deliveries.to_string()])

@@ -1,11 +1,11 @@
-//! `secret`: a strong key, or the hash of a password.
+//! `secret`: generates a strong key, or the hash of a password.
 
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 
-/// `secret`'s own flags.
+/// The flags of `secret`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     webhook-receiver secret > /run/secrets/directscale\n  \
@@ -25,7 +25,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// 256 random bits in letters and digits that no shell and no header minds.
+/// A key of 256 random bits, safe in shells and headers.
 pub(crate) fn generate() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("the system gives no random bytes")?;

@@ -1,4 +1,4 @@
-//! `serve`: the receiver, from its settings, until it is told to stop.
+//! `serve`: runs the receiver from its settings.
 
 use std::process::ExitCode;
 
@@ -12,12 +12,12 @@ use tracing::info;
 
 use crate::app::Program;
 
-/// `serve`'s own flags.
+/// The flags of `serve`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     settings: Overrides,
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, value_enum, value_name = "FORMAT")]
     log: Option<LogFormat>,
 }
@@ -27,21 +27,21 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     if let Some(format) = args.log {
         config.log.format = format;
     }
-    // What is missing in the settings is said before a taken port.
+    // Errors of the settings are reported before a port in use.
     config.check()?;
     config.hook_sites(&config.sources()?)?;
     let listener = bind(&config).await?;
     serve(config, program, listener, async |_| Ok(())).await
 }
 
-/// Binds before anything is opened or printed, so that a taken port is the first thing said.
+/// Binds before anything is opened or printed, so that a port in use is the first error.
 pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
     TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen", config.listen)
     })
 }
 
-/// Serves until SIGTERM, SIGINT or SIGHUP, then drains; with something `beside` it that stops with it.
+/// Serves until SIGTERM, SIGINT or SIGHUP, then drains; with a task `beside` it that stops with it.
 pub(crate) async fn serve(
     config: Config,
     program: Program,
@@ -58,7 +58,7 @@ pub(crate) async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A first signal drains; a second one ends the process at once.
+/// Drains at the first signal; a second one ends the process at once.
 pub(crate) fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -79,14 +79,14 @@ pub(crate) fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<impl Fut
             }
         };
         let signal = next().await;
-        info!(signal, "stopping; once more ends at once");
+        info!(signal, "stopping; a second signal ends the process at once");
         stop.cancel();
         next().await;
         std::process::exit(130);
     })
 }
 
-/// Whether whoever started the process, such as `nohup`, wants it to outlive its terminal.
+/// True if the process was started, such as by `nohup`, to outlive its terminal.
 fn ignores_hangup() -> bool {
     const SIGHUP: u64 = 1;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `verify`: whether a captured request would be accepted, and what would have matched if not.
+//! `verify`: checks a captured request against the keys of the settings, and diagnoses a refusal.
 
 mod captured;
 
@@ -25,13 +25,13 @@ Examples:
   A request that was captured as two files, against the keys of the settings:
     webhook-receiver verify --source evolutionx --headers headers.txt --body body.json
 
-  The same as if it came in now, so that an old timestamp is refused as the receiver would:
+  The same as if it arrived now, so that an old timestamp is refused, as by the receiver:
     webhook-receiver verify --source evolutionx --headers headers.txt --body body.json --at now
 
   A delivery from the inbox, headers and body in one:
     webhook-receiver inbox show 42 --json | webhook-receiver verify --source github --headers -
 
-Exit code: 0 if it would be accepted, 1 if not, 2 if that could not be found out.";
+Exit code: 0 if it would be accepted, 1 if not, 2 if it could not be checked.";
 
 const HEADERS_HELP: &str = "\
 File with the headers, or - for standard input
@@ -41,11 +41,11 @@ object that `inbox show --json` prints, whose body is then used if --body is not
 bearer keys.";
 
 const AT_HELP: &str = "\
-Check as if it came in at this time: now, 2026-01-31T12:00:00Z or Unix seconds [default: when it was signed]
+Check as if it arrived at this time: now, 2026-01-31T12:00:00Z or Unix seconds [default: when it was signed]
 
-A captured request is always old, so by default its own signed timestamp is taken for the time of the check: then everything is \
-checked but its age. Without such a timestamp, or with one that lies in the future, it is checked as of now. `--at now` is what \
-the receiver would do.";
+A captured request is always old, so by default its own signed timestamp is taken for the time of the check: then everything but its age is \
+checked. Without such a timestamp, or with one that lies in the future, it is checked as of now. With `--at now` the check is \
+the receiver's own.";
 
 const JSON_HELP: &str = "\
 Print one JSON object instead of text
@@ -53,7 +53,7 @@ Print one JSON object instead of text
 Keys: verified; source; environment; scheme; key (fingerprint) or null; reason or null; findings [text]; checked_at; signed \
 {template, id, timestamp} or null; body {bytes, sha256}.";
 
-/// `verify`'s own flags.
+/// The flags of `verify`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -73,10 +73,10 @@ pub(crate) struct Args {
     settings: Overrides,
 }
 
-/// What came out.
-struct Report {
+/// The result of the check.
+struct VerifyReport {
     source: Arc<Source>,
-    /// The fingerprint of the key that proved it, or why it would be refused.
+    /// The fingerprint of the key that proved it, or the reason of the refusal.
     result: Result<Option<String>, String>,
     findings: Vec<String>,
     time: Timestamp,
@@ -107,11 +107,11 @@ fn chosen<'s>(sources: &'s [Arc<Source>], name: Option<&str>) -> anyhow::Result<
     };
     found.with_context(|| {
         let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
-        format!("say which source it was sent to: --source {}", names.join(" | "))
+        format!("choose the source it was sent to: --source {}", names.join(" | "))
     })
 }
 
-/// The inbox keeps no bearer keys, so nothing can be said of them.
+/// Refuses headers from an inbox, which stores no bearer keys, so that they cannot be checked.
 fn refuse_redacted(source: &Source, captured: &Captured) -> anyhow::Result<()> {
     let redacted = |value: &http::HeaderValue| value.as_bytes() == b"[redacted]";
     if !source.auth.bearer.is_empty() && captured.headers.get(AUTHORIZATION).is_some_and(redacted) {
@@ -127,7 +127,7 @@ fn check(
     sources: &[Arc<Source>],
     captured: &Captured,
     at: Option<Timestamp>,
-) -> Report {
+) -> VerifyReport {
     let scheme = source.auth.signature.as_ref().map(|signed| &signed.scheme);
     let stamps = scheme.map(|scheme| scheme.stamps(&captured.headers));
     let now = contract::time::now();
@@ -146,7 +146,7 @@ fn check(
             (Err(rejected.refusal.to_string()), findings.iter().map(ToString::to_string).collect())
         }
     };
-    Report {
+    VerifyReport {
         source: Arc::clone(source),
         result,
         findings,
@@ -158,12 +158,12 @@ fn check(
     }
 }
 
-/// Whether a request could have been signed then: not in the future, and not before there were webhooks.
+/// True if a request could have been signed at this time: not in the future, and not before there were webhooks.
 fn is_past(time: Timestamp, now: Timestamp) -> bool {
     time.timestamp() > 1_000_000_000 && time < now + TimeDelta::days(1)
 }
 
-impl Report {
+impl VerifyReport {
     fn scheme(&self) -> &str {
         match &self.source.auth.signature {
             Some(signed) => &signed.scheme.name,
@@ -216,7 +216,7 @@ impl Report {
             let parts =
                 [("id", "{id}", &stamps.id), ("timestamp", "{timestamp}", &stamps.timestamp)];
             for (name, _, value) in parts.into_iter().filter(|part| template.contains(part.1)) {
-                lines.push((name, value.clone().unwrap_or_else(|| "not there".into())));
+                lines.push((name, value.clone().unwrap_or_else(|| "missing".into())));
             }
         }
         lines.push(("body", format!("{} bytes, SHA-256 {}", self.bytes, self.digest)));
@@ -224,7 +224,7 @@ impl Report {
     }
 }
 
-impl std::fmt::Display for Report {
+impl std::fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (number, (name, value)) in self.lines().iter().enumerate() {
             let end = if number > 0 { "\n" } else { "" };

@@ -1,4 +1,4 @@
-//! What every event of a catalog must fulfil.
+//! The invariants of every event of a catalog.
 
 use bytes::Bytes;
 use contract::catalog::{EventRow, Handlers, Table};
@@ -6,13 +6,13 @@ use contract::event::{Delivery, Meta};
 use serde_json::{Map, Value, json};
 use source::{Fact, FieldLocator, FieldLocators};
 
-use super::schemas::{Schemas, model};
+use super::schemas::{SchemasByName, model};
 
-/// The event and all that its rules look at.
+/// An event, with everything that its rules read.
 struct Subject<'s> {
     row: &'s EventRow,
     table: &'s Table,
-    schemas: &'s Schemas,
+    schemas: &'s SchemasByName,
     example: Value,
 }
 
@@ -27,8 +27,8 @@ const RULES: [fn(&Subject<'_>) -> Option<String>; 7] = [
     unknown_fields_are_kept,
 ];
 
-/// What is wrong with the event's model.
-pub(super) fn violations(row: &EventRow, table: &Table, schemas: &Schemas) -> Vec<String> {
+/// The violations of the event's model.
+pub(super) fn violations(row: &EventRow, table: &Table, schemas: &SchemasByName) -> Vec<String> {
     let Ok(example) = serde_json::from_str(row.example) else {
         return vec![format!("{}: the example is not JSON", row.name)];
     };
@@ -37,7 +37,7 @@ pub(super) fn violations(row: &EventRow, table: &Table, schemas: &Schemas) -> Ve
     found.map(|violation| format!("{}: {violation}", row.name)).collect()
 }
 
-/// Why the event's handler does not take its example, if it does not.
+/// The failure of the event's handler on the example, if there is one.
 pub(super) async fn refusal(row: &EventRow, handlers: &Handlers) -> Option<String> {
     let meta = Meta::sample(row.dialect, row.name, row.version);
     let delivery = Delivery::new(meta, Bytes::from_static(row.example.as_bytes()));
@@ -56,7 +56,7 @@ impl Subject<'_> {
         example.into_iter().flat_map(Map::keys)
     }
 
-    /// The example with a change made to it.
+    /// The example with a change.
     fn changed(&self, change: impl FnOnce(&mut Map<String, Value>)) -> String {
         let mut body = self.example.clone();
         if let Some(fields) = body.as_object_mut() {
@@ -65,7 +65,7 @@ impl Subject<'_> {
         body.to_string()
     }
 
-    /// The fields that the model does not know, or why the body is not the model.
+    /// The fields that the model does not know, or the error of a body that does not fit it.
     fn unknown(&self, body: &str) -> Result<Map<String, Value>, String> {
         (self.row.check)(body.as_bytes()).map_err(|error| format!("{error}: {body}"))
     }

@@ -1,4 +1,4 @@
-//! What every hook of a catalog must fulfil, on both of its sides.
+//! The invariants of every hook of a catalog, for its request and its response.
 
 use contract::catalog::{BodyModel, HookRow};
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ struct Side {
     example: &'static str,
 }
 
-/// The rules, in the order in which they are reported. A side whose model is any JSON keeps only the first.
+/// The rules, in the order in which they are reported. Only the first applies to a side whose model is any JSON.
 const RULES: [fn(&Side, &Value) -> Option<String>; 6] = [
     example_is_written_as_it_was_read,
     members_are_known_in_any_case,
@@ -20,7 +20,7 @@ const RULES: [fn(&Side, &Value) -> Option<String>; 6] = [
     an_id_may_be_a_number_or_a_string,
 ];
 
-/// What is wrong with the hook's models.
+/// The violations of the hook's models.
 pub(super) fn violations(row: &HookRow) -> Vec<String> {
     let sides = [
         Side { name: "request", model: row.request, example: row.example },
@@ -41,13 +41,13 @@ impl Side {
         found.map(|violation| format!("{}: {violation}", self.name)).collect()
     }
 
-    /// The body as the model writes it again.
+    /// The body, parsed and serialized by the model.
     fn rewritten(&self, json: &str) -> Result<String, String> {
         let written = (self.model.rewrite)(json.as_bytes());
         written.map(|json| json.get().to_owned()).map_err(|error| error.to_string())
     }
 
-    /// The body as the model writes it again, read as JSON.
+    /// The body, parsed and serialized by the model, as a JSON value.
     fn again(&self, body: &Value) -> Result<Value, String> {
         let written = self.rewritten(&body.to_string())?;
         serde_json::from_str(&written).map_err(|error| error.to_string())
@@ -131,7 +131,7 @@ fn an_id_may_be_a_number_or_a_string(side: &Side, example: &Value) -> Option<Str
     })
 }
 
-/// JSON without the white space between its parts; digits stay as they are.
+/// JSON without whitespace between its parts; digits are unchanged.
 fn compact(json: &str) -> String {
     let (mut is_quoted, mut is_escaped) = (false, false);
     json.chars()
@@ -145,7 +145,7 @@ fn compact(json: &str) -> String {
         .collect()
 }
 
-/// The numbers and strings of a document, sorted: fields may be written in another order than they came.
+/// The numbers and strings of a document, sorted, since fields may be serialized in another order.
 fn scalars(json: &str) -> Vec<String> {
     let compact = compact(json);
     let mut parts: Vec<String> =
@@ -154,7 +154,7 @@ fn scalars(json: &str) -> Vec<String> {
     parts
 }
 
-/// The document with every member's name in another spelling.
+/// The document with every member's name respelled.
 fn spelled(value: &Value, spell: fn(&str) -> String) -> Value {
     match value {
         Value::Object(members) => {
@@ -189,7 +189,7 @@ fn collect_objects(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Every member of a document: its object's pointer, and its name.
+/// Every member of a document: the pointer of its object, and its name.
 fn every_member(value: &Value) -> Vec<(String, String)> {
     let of = |at: String| {
         let names = value.pointer(&at).and_then(Value::as_object).into_iter().flat_map(Map::keys);

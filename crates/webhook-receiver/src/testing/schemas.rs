@@ -1,17 +1,17 @@
-//! The schemas of a catalog, by the name under which the OpenAPI document has them.
+//! The schemas of a catalog, by their names in the OpenAPI document.
 
 use std::collections::BTreeMap;
 
 use contract::catalog::{NamedSchema, Table};
 use serde_json::{Value, json};
 
-/// Every schema by its name.
-pub(super) type Schemas = BTreeMap<String, Value>;
+/// All schemas, by name.
+pub(super) type SchemasByName = BTreeMap<String, Value>;
 
-/// The schemas of all models and of what they refer to, and what is wrong with them. Two types that agree in name, fields
-/// and descriptions are one schema.
-pub(super) fn of(table: &Table) -> (Schemas, Vec<String>) {
-    let (mut schemas, mut found) = (Schemas::new(), Vec::new());
+/// The schemas of all models and of the types that they refer to, and the violations of their rules. Two types that
+/// agree in name, fields and descriptions are one schema.
+pub(super) fn of(table: &Table) -> (SchemasByName, Vec<String>) {
+    let (mut schemas, mut found) = (SchemasByName::new(), Vec::new());
     let own = table.events().map(|row| (row.schema)());
     for (name, schema) in own {
         if schemas.insert(name.clone(), json!(schema)).is_some() {
@@ -56,7 +56,7 @@ fn undescribed(name: &str, schema: &Value) -> Vec<String> {
 }
 
 /// The schema of a model's own fields: a model that two events share is behind a reference.
-pub(super) fn model<'s>(schemas: &'s Schemas, name: &str) -> &'s Value {
+pub(super) fn model<'s>(schemas: &'s SchemasByName, name: &str) -> &'s Value {
     let own = &schemas[name];
     let shared = own["$ref"].as_str().and_then(|path| schemas.get(path.rsplit('/').next()?));
     shared.unwrap_or(own)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bus::{Bus, BusError, Published, Selection, Standing, SubscriptionFilter};
+use bus::{Bus, BusError, PublishStatus, ResendSelection, Status, SubscriptionFilter};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -13,13 +13,13 @@ use crate::harness::deliveries::PATIENCE;
 use crate::harness::sink::Sink;
 use crate::harness::vendor::{Reply, Vendor};
 
-async fn stands(bus: &Bus, name: &str, standing: Standing) {
+async fn stands(bus: &Bus, name: &str, status: Status) {
     let there = async {
-        while bus.subscription(name).await.unwrap().health.standing != standing {
+        while bus.subscription(name).await.unwrap().health.status != status {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, there).await.unwrap_or_else(|_| panic!("{name}: {standing:?}"));
+    tokio::time::timeout(PATIENCE, there).await.unwrap_or_else(|_| panic!("{name}: {status:?}"));
 }
 
 #[tokio::test]
@@ -69,10 +69,10 @@ async fn an_id_is_published_once() {
     let (bus, mut sink) = (Home::new().start().await, Sink::answering(200).await);
     bus.create("all", &json!({"events": "*", "target": sink.url()})).await.unwrap();
     let event = json!({"type": "Own", "id": "evt_1", "data": {"a": 1}});
-    assert_eq!(publish(&bus, event.clone()).await.status, Published::Accepted);
-    assert_eq!(publish(&bus, event).await.status, Published::Duplicate);
+    assert_eq!(publish(&bus, event.clone()).await.status, PublishStatus::Accepted);
+    assert_eq!(publish(&bus, event).await.status, PublishStatus::Duplicate);
     let other = json!({"type": "Own", "id": "evt_1", "data": {"a": 2}});
-    assert_eq!(publish(&bus, other).await.status, Published::Conflict);
+    assert_eq!(publish(&bus, other).await.status, PublishStatus::Conflict);
     publish(&bus, json!({"type": "Own", "id": "evt_2", "data": {}})).await;
     let mut ids = Vec::new();
     for _ in 0..2 {
@@ -133,7 +133,7 @@ async fn what_is_given_up_is_sent_again_by_hand_after_a_preview() {
     assert_eq!(outcomes(&attempts(&bus, "once", 3).await), ["given_up"; 3]);
     sink.answer_from_now_on(200);
     let failed =
-        || Selection::Failed { subscription: Some("once".into()), since: None, until: None };
+        || ResendSelection::Failed { subscription: Some("once".into()), since: None, until: None };
     let preview = bus.preview(failed(), Some(2.0)).await.unwrap();
     assert_eq!((preview.deliveries, preview.seconds), (3, 1.0));
     assert_eq!(preview.events, ["e-0", "e-1", "e-2"]);
@@ -141,8 +141,8 @@ async fn what_is_given_up_is_sent_again_by_hand_after_a_preview() {
     let all = attempts(&bus, "once", 6).await;
     assert_eq!(outcomes(&all[3..]), ["delivered"; 3]);
     assert_eq!(bus.preview(failed(), None).await.unwrap().deliveries, 0);
-    assert_eq!(bus.resend(Selection::Attempt(all[0].id), None).await.unwrap(), 1);
-    assert_eq!(bus.resend(Selection::Event("e-1".into()), None).await.unwrap(), 1);
+    assert_eq!(bus.resend(ResendSelection::Attempt(all[0].id), None).await.unwrap(), 1);
+    assert_eq!(bus.resend(ResendSelection::Event("e-1".into()), None).await.unwrap(), 1);
     attempts(&bus, "once", 8).await;
     while sink.came().is_some() {}
 }
@@ -172,7 +172,7 @@ async fn a_target_that_is_gone_gets_nothing_more() {
     let (bus, mut sink) = (Home::new().start().await, Sink::answering(410).await);
     bus.create("gone", &json!({"events": "*", "target": sink.url()})).await.unwrap();
     publish(&bus, json!({"type": "Own", "data": {}})).await;
-    stands(&bus, "gone", Standing::Ended).await;
+    stands(&bus, "gone", Status::Ended).await;
     let why = bus.subscription("gone").await.unwrap().health.why.unwrap();
     assert!(why.contains("410"), "{why}");
     assert_eq!(publish(&bus, json!({"type": "Own", "data": {}})).await.deliveries, 0);
@@ -191,11 +191,11 @@ async fn a_target_that_fails_for_too_long_is_paused_and_well_again_after_a_probe
     .await
     .unwrap();
     publish_many(&bus, 2).await;
-    stands(&bus, "ill", Standing::Failing).await;
+    stands(&bus, "ill", Status::Failing).await;
     let health = bus.subscription("ill").await.unwrap().health;
     assert!(health.why.unwrap().contains("failed attempts in a row"));
     sink.answer_from_now_on(200);
-    stands(&bus, "ill", Standing::Active).await;
+    stands(&bus, "ill", Status::Active).await;
     assert_eq!(bus.subscription("ill").await.unwrap().health.failures, 0);
     while sink.came().is_some() {}
 }
@@ -211,7 +211,7 @@ async fn a_paused_subscription_keeps_its_events_over_a_restart() {
     bus.stop().await;
     drop(bus);
     let bus = home.start().await;
-    assert_eq!(bus.subscription("one").await.unwrap().health.standing, Standing::Paused);
+    assert_eq!(bus.subscription("one").await.unwrap().health.status, Status::Paused);
     assert!(sink.came().is_none());
     bus.resume("one").await.unwrap();
     let mut ids = HashSet::new();
@@ -472,7 +472,7 @@ async fn a_declared_subscription_is_changed_in_the_settings_only() {
     let bus = home.start().await;
     assert!(
         bus.subscriptions(SubscriptionFilter::default()).await.unwrap().is_empty(),
-        "it stands no longer in the settings"
+        "no longer in the settings"
     );
 }
 

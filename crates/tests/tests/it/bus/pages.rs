@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus::serve_bus;
-use bus::{Options, TARGETS};
+use bus::{BusOptions, TARGETS};
 use contract::time::system_clock;
 use fixture;
 use reqwest::Client;
@@ -43,7 +43,7 @@ impl Site {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         tokio::spawn(async move {
-            let options = Options {
+            let options = BusOptions {
                 speed: 1.0,
                 faults: None,
                 is_open: true,
@@ -292,7 +292,7 @@ async fn every_path_of_the_document_is_served_and_every_route_is_in_it() {
         }
     }
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    for name in ["SubscriptionConfig", "Publication", "Overview", "Detail"] {
+    for name in ["SubscriptionConfig", "Publication", "Overview", "AttemptDetail"] {
         assert!(schemas.contains_key(name), "{name}");
     }
 }
@@ -394,7 +394,7 @@ async fn a_second_target_is_added_stopped_started_and_what_it_missed_is_sent_aga
     browser.fill("#bearer_token", "k3y-of-the-second").await;
     browser.screenshot("bus-form", "h1").await;
     browser.click("main form button").await;
-    browser.wait_for_text(".note", "made").await;
+    browser.wait_for_text(".note", "created").await;
     browser.screenshot("bus-subscription", "h1").await;
 
     publish(&browser, &site, "first-order").await;
@@ -426,7 +426,7 @@ async fn a_second_target_is_added_stopped_started_and_what_it_missed_is_sent_aga
     browser.wait_for_text("main", "second-order").await;
     browser.screenshot("bus-preview", "h1").await;
     browser.click("section form button").await;
-    browser.wait_for_text(".note", "1 delivery on the way").await;
+    browser.wait_for_text(".note", "1 delivery due again").await;
     assert_eq!(second.next().await.header("x-directscale-message-id"), "second-order");
 
     for url in browser.requested().await {

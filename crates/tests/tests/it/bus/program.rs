@@ -34,7 +34,7 @@ impl Program {
         let address = loop {
             let line = lines.next().expect("it starts").unwrap();
             let line: Value = serde_json::from_str(&line).unwrap_or_default();
-            if line["message"] == "the bus takes events" {
+            if line["message"] == "the bus accepts events" {
                 break line["address"].as_str().unwrap().to_owned();
             }
         };

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
-use doctor::{BUDGET, CHECKS, Verdict};
+use doctor::{BUDGET, CHECKS, CheckVerdict};
 use fixture::{Context, catalog};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -595,5 +595,5 @@ fn what_cannot_run_is_said_before_anything_is_sent() {
 
 #[test]
 fn the_worst_verdict_counts() {
-    assert!(Verdict::Fail > Verdict::Warn && Verdict::Warn > Verdict::Pass);
+    assert!(CheckVerdict::Fail > CheckVerdict::Warn && CheckVerdict::Warn > CheckVerdict::Pass);
 }

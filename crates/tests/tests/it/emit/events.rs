@@ -11,7 +11,7 @@ use axum::routing::post;
 use clap::Parser;
 use contract::catalog::{Catalog, Table};
 use contract::event::{Delivery, Event, Outcome};
-use emitter::{EmitArgs, Plan, Report, Verdict, run, send};
+use emitter::{EmitArgs, EmitReport, Plan, RunOutcome, run, send};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use settings::{Config, parse};
@@ -89,7 +89,7 @@ fn refusal_with(line: &[&str], config: &Config) -> String {
     format!("{:#}", Plan::new(&args(line), &table(), config).unwrap_err())
 }
 
-async fn emit(listen: &str, line: &[&str]) -> Report {
+async fn emit(listen: &str, line: &[&str]) -> EmitReport {
     let plan = Plan::new(&args(line), &table(), &config(listen)).unwrap();
     send(&plan, std::future::pending()).await.unwrap()
 }
@@ -157,7 +157,7 @@ async fn headers_and_bytes_are_the_vendors() {
     assert_eq!(uuid::Uuid::parse_str(id).unwrap().get_version_num(), 4);
     assert!(!head.contains("X-Directscale-User"), "{head}");
     assert_eq!(body, PING);
-    assert_eq!(verdict, Verdict::AsExpected);
+    assert_eq!(verdict, RunOutcome::AsExpected);
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn what_is_not_2xx_is_a_failure() {
     );
     assert!(report.to_string().contains("0 accepted, 3 of 3 sent"), "{report}");
     let verdict = run(args(&line), &table(), &config(&listen)).await.unwrap();
-    assert_eq!(verdict, Verdict::Otherwise);
+    assert_eq!(verdict, RunOutcome::Unexpected);
 }
 
 #[tokio::test]

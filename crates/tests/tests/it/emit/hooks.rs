@@ -15,8 +15,10 @@ use contract::catalog::{Catalog, Table};
 use contract::hook::{
     CallbackError, CallbackRequest, Hook, HookCall, HookOutcome, RemoteError, Vendor,
 };
-use emitter::hooks::{HookPlan, HookReport, Logic, Manner, Refusal, StandIn, call};
-use emitter::{EmitArgs, Verdict, run};
+use emitter::hooks::{
+    CallbackRefusal, HookPlan, HookReport, Logic, MockVendor, VendorBehaviour, call,
+};
+use emitter::{EmitArgs, RunOutcome, run};
 use fixture::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -255,7 +257,7 @@ async fn headers_and_bytes_of_a_call_are_the_vendors() {
         String::from_utf8(bytes).unwrap()
     });
     let verdict = run(args(&["--hook", "tests.before"]), &table(), &config).await.unwrap();
-    assert_eq!(verdict, Verdict::AsExpected);
+    assert_eq!(verdict, RunOutcome::AsExpected);
     let request = request.await.unwrap();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let lines: Vec<&str> = head.lines().collect();
@@ -348,7 +350,7 @@ async fn an_expired_token_is_refused_and_the_call_counts_as_failed() {
     assert_eq!(json["hooks"][0]["callbacks"][0]["refusal"], "expired-token");
     assert_eq!(json["hooks"][0]["before"], Value::Null);
     assert_eq!(json["hooks"][0]["status"], 502);
-    assert_eq!(run(args(&line), &table(), &config).await.unwrap(), Verdict::Otherwise);
+    assert_eq!(run(args(&line), &table(), &config).await.unwrap(), RunOutcome::Unexpected);
 }
 
 #[tokio::test]
@@ -396,7 +398,7 @@ async fn a_forged_call_must_be_refused() {
     let report = report(&config, &line).await;
     assert!(report.is_as_expected(), "{report}");
     let right = ["--hook", "Tests.Override"];
-    assert_eq!(run(args(&right), &table(), &config).await.unwrap(), Verdict::AsExpected);
+    assert_eq!(run(args(&right), &table(), &config).await.unwrap(), RunOutcome::AsExpected);
 }
 
 #[tokio::test]
@@ -430,7 +432,7 @@ async fn a_stop_waits_for_the_call_on_its_way_and_begins_no_other() {
 async fn an_address_that_is_taken_is_told_with_its_setting() {
     let config = receiver().await;
     let url = config.sources["one"].hooks.as_ref().unwrap().callback_url.clone().unwrap();
-    let _other = stand_in(&url, Manner::default()).await;
+    let _other = mock_vendor(&url, VendorBehaviour::default()).await;
     let error = run(args(&["--hook", "Tests.Before"]), &table(), &config).await.unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("[sources.one.hooks]") && error.contains("in use"), "{error}");
@@ -504,22 +506,24 @@ fn a_dry_run_shows_everything_but_keys_and_tokens() {
     }
 }
 
-async fn stand_in(url: &str, manner: Manner) -> StandIn {
+async fn mock_vendor(url: &str, behaviour: VendorBehaviour) -> MockVendor {
     let samples = IDS.map(|id| (id, RESPONSE));
-    StandIn::start(&url.parse().unwrap(), CALLBACK_KEY.into(), samples, manner).await.unwrap()
+    MockVendor::start(&url.parse().unwrap(), CALLBACK_KEY.into(), samples, behaviour).await.unwrap()
 }
 
-async fn played(logic: Logic) -> (StandIn, CallbackApi) {
-    let stand_in = stand_in("http://127.0.0.1:0", Manner { logic, ..Manner::default() }).await;
-    let api = api(stand_in.url(), CALLBACK_KEY);
-    (stand_in, api)
+async fn played(logic: Logic) -> (MockVendor, CallbackApi) {
+    let mock_vendor =
+        mock_vendor("http://127.0.0.1:0", VendorBehaviour { logic, ..VendorBehaviour::default() })
+            .await;
+    let api = api(mock_vendor.url(), CALLBACK_KEY);
+    (mock_vendor, api)
 }
 
 /// What a callback with a good token comes to.
 async fn outcome(logic: Logic) -> Result<Bytes, CallbackError> {
     use secrecy::ExposeSecret;
-    let (stand_in, api) = played(logic).await;
-    let token = stand_in.token("Tests.Before").unwrap();
+    let (mock_vendor, api) = played(logic).await;
+    let token = mock_vendor.token("Tests.Before").unwrap();
     proceed(&api, "Tests.Before", token.expose_secret(), REQUEST).await
 }
 
@@ -540,9 +544,9 @@ async fn each_way_of_failing_fails_in_its_way() {
 #[tokio::test]
 async fn an_answer_that_is_cut_off_has_begun() {
     use secrecy::ExposeSecret;
-    let (stand_in, _) = played(Logic::Cut).await;
-    let token = stand_in.token("Tests.Before").unwrap();
-    let port = stand_in.url().port().unwrap();
+    let (mock_vendor, _) = played(Logic::Cut).await;
+    let token = mock_vendor.token("Tests.Before").unwrap();
+    let port = mock_vendor.url().port().unwrap();
     let request = Request::post("/api/extension/hooks/Tests.Before", REQUEST)
         .set("Content-Type", "application/json")
         .bearer(CALLBACK_KEY)
@@ -556,19 +560,19 @@ async fn an_answer_that_is_cut_off_has_begun() {
 #[tokio::test]
 async fn each_refusal_says_what_is_wrong() {
     use secrecy::ExposeSecret;
-    let (stand_in, api) = played(Logic::Echo).await;
-    let token = stand_in.token("Tests.Before").unwrap();
+    let (mock_vendor, api) = played(Logic::Echo).await;
+    let token = mock_vendor.token("Tests.Before").unwrap();
     let token = token.expose_secret();
-    let other = self::api(stand_in.url(), KEY);
+    let other = self::api(mock_vendor.url(), KEY);
     for (client, hook, token, expected) in [
-        (&other, "Tests.Before", token, Some(Refusal::Key)),
-        (&api, "Tests.Before", "unknown", Some(Refusal::Unknown)),
-        (&api, "Tests.After", token, Some(Refusal::Misplaced)),
+        (&other, "Tests.Before", token, Some(CallbackRefusal::Key)),
+        (&api, "Tests.Before", "unknown", Some(CallbackRefusal::Unknown)),
+        (&api, "Tests.After", token, Some(CallbackRefusal::Misplaced)),
         (&api, "tests.before", token, None),
-        (&api, "Tests.Before", token, Some(Refusal::Used)),
+        (&api, "Tests.Before", token, Some(CallbackRefusal::Used)),
     ] {
         let result = proceed(client, hook, token, REQUEST).await;
-        let seen = stand_in.take_seen();
+        let seen = mock_vendor.take_callbacks();
         assert_eq!(seen.len(), 1);
         assert_eq!(seen[0].refusal, expected);
         let Some(refusal) = expected else {
@@ -585,8 +589,8 @@ async fn each_refusal_says_what_is_wrong() {
 #[tokio::test]
 async fn a_page_token_names_its_user_in_both_shapes() {
     use secrecy::ExposeSecret;
-    let (stand_in, api) = played(Logic::Echo).await;
-    let token = stand_in.page_token("Orders", "jsmith").unwrap();
+    let (mock_vendor, api) = played(Logic::Echo).await;
+    let token = mock_vendor.page_token("Orders", "jsmith").unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
     let ask = |page: &'static str, token: String| {
         let api = api.clone();
@@ -594,11 +598,15 @@ async fn a_page_token_names_its_user_in_both_shapes() {
     };
     let token = token.expose_secret().to_owned();
     assert_eq!(ask("Orders", token.clone()).await, Ok("jsmith".into()));
-    stand_in.behave(Manner { user_in_object: true, ..Manner::default() });
+    mock_vendor
+        .set_behaviour(VendorBehaviour { user_in_object: true, ..VendorBehaviour::default() });
     assert_eq!(ask("Orders", token.clone()).await, Ok("jsmith".into()));
     assert_eq!(ask("Others", token.clone()).await, Err(PageError::Refused));
     assert_eq!(ask("Orders", "unknown".into()).await, Err(PageError::Refused));
-    stand_in.behave(Manner { token_life: Duration::ZERO, ..Manner::default() });
+    mock_vendor.set_behaviour(VendorBehaviour {
+        token_life: Duration::ZERO,
+        ..VendorBehaviour::default()
+    });
     assert_eq!(ask("Orders", token).await, Err(PageError::Refused));
 }
 
@@ -606,13 +614,13 @@ async fn a_page_token_names_its_user_in_both_shapes() {
 async fn the_vendor_is_played_on_this_machine_only_and_ends_with_its_value() {
     let start = |url: &str| {
         let url = url.parse().unwrap();
-        async move { StandIn::start(&url, "k".into(), [], Manner::default()).await }
+        async move { MockVendor::start(&url, "k".into(), [], VendorBehaviour::default()).await }
     };
     assert!(start("http://0.0.0.0:0").await.is_err());
     assert!(start("http://example.com:0").await.is_err());
-    let stand_in = Arc::new(start("http://127.0.0.1:0").await.unwrap());
-    let api = api(stand_in.url(), "k");
-    drop(stand_in);
+    let mock_vendor = Arc::new(start("http://127.0.0.1:0").await.unwrap());
+    let api = api(mock_vendor.url(), "k");
+    drop(mock_vendor);
     let gone = proceed(&api, "x", "t", "{}").await;
     assert!(matches!(gone, Err(CallbackError::Unreachable(_))), "{gone:?}");
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{AttemptEntry, AttemptFilter, Bus, Options, Publication, Receipt, TARGETS, Types};
+use bus::{
+    AttemptFilter, AttemptLogEntry, Bus, BusOptions, EventTypes, Publication, PublishReceipt,
+    TARGETS,
+};
 use contract::time::{Clock, system_clock};
 use fixture;
 use serde_json::{Value, json};
@@ -60,7 +63,7 @@ impl Home {
             let _ = &folder;
             clock()
         });
-        let options = Options {
+        let options = BusOptions {
             speed: self.speed,
             faults: None,
             is_open: self.is_open,
@@ -68,7 +71,7 @@ impl Home {
             clock,
             drain: self.drain,
         };
-        Bus::open(config, Types::of(&fixture::table()), options).await
+        Bus::open(config, EventTypes::of(&fixture::table()), options).await
     }
 }
 
@@ -76,7 +79,7 @@ pub(crate) fn publication(json: Value) -> Publication {
     serde_json::from_str(&json.to_string()).unwrap()
 }
 
-pub(crate) async fn publish(bus: &Bus, json: Value) -> Receipt {
+pub(crate) async fn publish(bus: &Bus, json: Value) -> PublishReceipt {
     bus.publish(vec![publication(json)]).await.unwrap().remove(0)
 }
 
@@ -88,7 +91,7 @@ pub(crate) async fn publish_many(bus: &Bus, count: usize) {
 }
 
 /// The attempts at a subscription, oldest first, once there are so many.
-pub(crate) async fn attempts(bus: &Bus, subscription: &str, count: usize) -> Vec<AttemptEntry> {
+pub(crate) async fn attempts(bus: &Bus, subscription: &str, count: usize) -> Vec<AttemptLogEntry> {
     let filter = AttemptFilter {
         subscription: Some(subscription.into()),
         limit: Some(1000),
@@ -107,6 +110,6 @@ pub(crate) async fn attempts(bus: &Bus, subscription: &str, count: usize) -> Vec
     tokio::time::timeout(PATIENCE, enough).await.expect("so many attempts are made")
 }
 
-pub(crate) fn outcomes(attempts: &[AttemptEntry]) -> Vec<&str> {
+pub(crate) fn outcomes(attempts: &[AttemptLogEntry]) -> Vec<&str> {
     attempts.iter().map(|attempt| attempt.outcome).collect()
 }

@@ -305,7 +305,12 @@ fn hold(volume: &Volume, inbox: &Path) -> std::process::Child {
     let mut child = std::process::Command::new("nsenter")
         .args(["-t", &volume.0.id().to_string(), "-m"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", "inbox::survive::a_reader_of_another_process"])
+        .args([
+            "--ignored",
+            "--exact",
+            "--nocapture",
+            "inbox::survive::a_reader_of_another_process",
+        ])
         .env("HELD_INBOX", inbox)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

@@ -119,7 +119,8 @@ fn settings(receiver: &Receiver, source: &str) -> Config {
 
 /// Whether all was answered as it should be.
 async fn emit(receiver: &Receiver, source: &str, line: &[&str]) -> anyhow::Result<bool> {
-    let line = [&["emit", "thing", "--raw", "--data", "tests/it/receive/signed.json"], line].concat();
+    let line =
+        [&["emit", "thing", "--raw", "--data", "tests/it/receive/signed.json"], line].concat();
     let args = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{error}")).emit;
     let plan = Plan::new(&args, &fixture::table(), &settings(receiver, source))?;
     Ok(send(&plan, std::future::pending()).await?.is_as_expected())

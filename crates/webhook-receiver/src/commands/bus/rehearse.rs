@@ -1,26 +1,26 @@
-//! `bus rehearse`: what an outage of the receiver would cost with each sender.
+//! `bus rehearse`: the cost of an outage of the receiver with each sender.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bus::persona::{Answer, PERSONAS, Persona};
-use bus::rehearse::{Cost, Fate, Outage, rehearse};
+use bus::rehearse::{Outage, OutageCost, SubscriptionEnd, rehearse};
+use bus::retry_policy::{AttemptResult, RETRY_POLICIES, RetryPolicy};
 use serde_json::{Value, json};
 
 use crate::commands::{first_line, plain, print};
 
 const EXAMPLES: &str = "\
 Examples:
-  Would a weekend cost anything, whoever the sender is?
+  The cost of a weekend, for every sender:
     webhook-receiver bus rehearse --down 60h
 
-  Five hours of a shop that sends 20 events a second:
+  Five hours, with a shop that sends 20 events a second:
     webhook-receiver bus rehearse --down 5h --persona shopify --rate 20
 
   A sender with your own delays, and a receiver that hangs:
     webhook-receiver bus rehearse --down 2h --persona '10s, 5m, 1h' --answer timeout
 
-Nothing is sent. Exit code: 0, or 2 if it cannot be reckoned.";
+Nothing is sent. Exit code: 0, or 2 if it cannot be simulated.";
 
 const JSON_HELP: &str = "\
 Print a JSON array instead of a table
@@ -29,35 +29,35 @@ Keys of its objects, one for each persona: persona, source; events, failures, la
 first_given_up_s, longest_s, caught_up_s (seconds or null); subscription (paused, dropped, gone, or null if it stays) and \
 ended_s; peak {requests, usual, after_s} of a minute, or null.";
 
-/// `bus rehearse`'s own flags.
+/// The flags of `bus rehearse`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// How long the receiver is down, e.g. 5h or 3days
+    /// Duration of the outage, e.g. 5h or 3days
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     down: Duration,
     /// Sender: a persona, or delays such as '10s, 5m, 1h'; may be repeated [default: every persona]
     #[arg(long, value_name = "NAME")]
-    persona: Vec<Persona>,
+    persona: Vec<RetryPolicy>,
     /// Events per second
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     rate: f64,
-    /// What the receiver does meanwhile: none (it cannot be reached), timeout, or a status
+    /// Answer of the receiver meanwhile: none (it cannot be reached), timeout, or a status
     #[arg(long, value_name = "WHAT", default_value = "none", value_parser = answer)]
-    answer: Answer,
-    /// Chooses the jitter; the same seed gives the same figures
+    answer: AttemptResult,
+    /// Seed of the jitter; the same seed gives the same figures
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     #[arg(long, help = first_line(JSON_HELP), long_help = JSON_HELP)]
     json: bool,
 }
 
-fn answer(text: &str) -> Result<Answer, &'static str> {
+fn answer(text: &str) -> Result<AttemptResult, &'static str> {
     match text {
-        "none" => Ok(Answer::Broken),
-        "timeout" => Ok(Answer::Late),
+        "none" => Ok(AttemptResult::ConnectionFailed),
+        "timeout" => Ok(AttemptResult::TimedOut),
         status => match status.parse() {
-            Ok(status @ 100..=599) => Ok(Answer::status(status)),
+            Ok(status @ 100..=599) => Ok(AttemptResult::status(status)),
             _ => Err("write none, timeout or a status such as 503"),
         },
     }
@@ -66,7 +66,7 @@ fn answer(text: &str) -> Result<Answer, &'static str> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Args { down, rate, answer, seed, .. } = *args;
     let outage = Outage { down, rate, answer, seed };
-    let personas = if args.persona.is_empty() { PERSONAS } else { &args.persona };
+    let personas = if args.persona.is_empty() { RETRY_POLICIES } else { &args.persona };
     let costs: Vec<_> = personas
         .iter()
         .map(|persona| rehearse(persona, &outage).map(|cost| (persona, cost)))
@@ -84,33 +84,33 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One line of the table: what it is called, and how its cell reads.
-type Line = (&'static str, fn(&Cost) -> String);
+/// One line of the table: its label, and the text of its cell.
+type CostLine = (&'static str, fn(&OutageCost) -> String);
 
-const LINES: [Line; 12] = [
-    ("events meanwhile", |cost| cost.events.to_string()),
+const LINES: [CostLine; 12] = [
+    ("events during it", |cost| cost.events.to_string()),
     ("failed attempts", |cost| cost.failures.to_string()),
     ("arrive late", |cost| cost.late.to_string()),
     ("given up", |cost| cost.given_up.to_string()),
-    ("the first after", |cost| time(cost.first_given_up)),
+    ("first after", |cost| time(cost.first_given_up)),
     ("lost", |cost| cost.lost.to_string()),
     ("kept for a resume", |cost| cost.kept.to_string()),
     ("subscription", |cost| match cost.end {
         None => "stays".into(),
         Some((fate, at)) => format!("{} after {}", word(fate), span(at)),
     }),
-    ("longest way", |cost| time(cost.longest)),
+    ("longest delay", |cost| time(cost.longest)),
     ("caught up after", |cost| time(cost.caught_up)),
     ("peak a minute", |cost| match cost.peak {
         None => "-".into(),
         Some(peak) => format!("{} (usually {})", peak.requests, peak.usual),
     }),
-    ("it begins after", |cost| time(cost.peak.map(|peak| peak.after))),
+    ("peak begins after", |cost| time(cost.peak.map(|peak| peak.after))),
 ];
 
-const LEGEND: &str = "\nThe first of those given up, and the subscription: from the start of the outage. Caught up, and the peak: from its end.";
+const LEGEND: &str = "\nTimes of the first event given up and of the subscription are from the start of the outage, those of caught up and the peak from its end.";
 
-fn table(costs: &[(&Persona, Cost)]) -> comfy_table::Table {
+fn table(costs: &[(&RetryPolicy, OutageCost)]) -> comfy_table::Table {
     let mut table = plain();
     let names = costs.iter().map(|(persona, _)| persona.name.to_owned());
     table.set_header(std::iter::once(String::new()).chain(names));
@@ -121,7 +121,7 @@ fn table(costs: &[(&Persona, Cost)]) -> comfy_table::Table {
     table
 }
 
-fn row(persona: &Persona, cost: &Cost) -> Value {
+fn row(persona: &RetryPolicy, cost: &OutageCost) -> Value {
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
     json!({
         "persona": persona.to_string(),
@@ -145,11 +145,11 @@ fn row(persona: &Persona, cost: &Cost) -> Value {
     })
 }
 
-fn word(fate: Fate) -> &'static str {
+fn word(fate: SubscriptionEnd) -> &'static str {
     match fate {
-        Fate::Paused => "paused",
-        Fate::Dropped => "dropped",
-        Fate::Gone => "gone",
+        SubscriptionEnd::Paused => "paused",
+        SubscriptionEnd::Dropped => "dropped",
+        SubscriptionEnd::Gone => "gone",
     }
 }
 
@@ -157,7 +157,7 @@ fn time(time: Option<Duration>) -> String {
     time.map_or("-".into(), span)
 }
 
-/// A time as people say it: whole seconds below an hour, whole minutes above.
+/// A duration in whole seconds below an hour, in whole minutes above.
 fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let rounded = if seconds < 3600 { seconds } else { seconds - seconds % 60 };

@@ -1,4 +1,4 @@
-//! Calls for people: a table and text.
+//! Output of calls: a table and text.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Deliveries for people: tables and text.
+//! Output of deliveries: tables and text.
 
 use comfy_table::Table;
 use contract::time::Timestamp;
@@ -47,7 +47,7 @@ fn table(entries: &[Entry]) -> Table {
     table
 }
 
-/// The last error, and what else is out of the ordinary.
+/// The last error, and other anomalies.
 fn note(entry: &Entry) -> String {
     let mut notes = Vec::new();
     if entry.conflicts > 0 {

@@ -1,4 +1,4 @@
-//! A captured request, from the files that people have.
+//! A captured request, read from files.
 
 use std::io::Read as _;
 
@@ -9,28 +9,28 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request};
 use serde::Deserialize;
 
-/// A request; its target is known if its first line was captured too.
+/// A captured request; its target is known if the request line was captured too.
 pub(super) struct Captured {
     pub(super) headers: HeaderMap,
     pub(super) target: Option<Uri>,
     pub(super) body: Bytes,
 }
 
-/// What a file of headers holds.
+/// The content of a file of headers.
 #[derive(Default)]
-struct Head {
+struct ParsedFile {
     headers: HeaderMap,
     target: Option<Uri>,
     body: Option<Vec<u8>>,
 }
 
-/// What `inbox show --json` prints of a delivery.
+/// The JSON forms of a file of headers.
 #[derive(Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a list of [name, value] pairs, or what `inbox show --json` prints"
 )]
-enum Kept {
+enum HeadersJson {
     Headers(Vec<(String, String)>),
     #[serde(rename_all = "camelCase")]
     Delivery {
@@ -43,7 +43,8 @@ impl Captured {
     /// Reads the files; one of them may be `-`.
     pub(super) fn read(headers: &str, body: Option<&str>) -> anyhow::Result<Self> {
         ensure!(body != Some("-") || headers != "-", "only one of --headers and --body can be -");
-        let head = Head::parse(&bytes(headers)?).with_context(|| format!("--headers {headers}"))?;
+        let head =
+            ParsedFile::parse(&bytes(headers)?).with_context(|| format!("--headers {headers}"))?;
         let body = match (body, head.body) {
             (Some(file), _) => bytes(file)?,
             (None, Some(body)) => body,
@@ -71,24 +72,24 @@ fn bytes(file: &str) -> anyhow::Result<Vec<u8>> {
     .with_context(|| format!("cannot read {file}"))
 }
 
-impl Head {
+impl ParsedFile {
     fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
         match bytes.trim_ascii_start().first() {
-            Some(b'[' | b'{') => Head::kept(bytes),
-            Some(_) => Head::lines(bytes),
+            Some(b'[' | b'{') => ParsedFile::from_json(bytes),
+            Some(_) => ParsedFile::from_lines(bytes),
             None => bail!("there are no headers in it"),
         }
     }
 
-    fn kept(bytes: &[u8]) -> anyhow::Result<Self> {
+    fn from_json(bytes: &[u8]) -> anyhow::Result<Self> {
         let (pairs, body) = match serde_json::from_slice(bytes)? {
-            Kept::Headers(pairs) => (pairs, None),
-            Kept::Delivery { headers, body_base64 } => {
+            HeadersJson::Headers(pairs) => (pairs, None),
+            HeadersJson::Delivery { headers, body_base64 } => {
                 let body = BASE64_STANDARD.decode(body_base64);
                 (headers, Some(body.context("bodyBase64 is not Base64")?))
             }
         };
-        let mut head = Head { body, ..Head::default() };
+        let mut head = ParsedFile { body, ..ParsedFile::default() };
         for (number, (name, value)) in pairs.iter().enumerate() {
             head.add(name.as_bytes(), value.as_bytes())
                 .with_context(|| format!("header {}", number + 1))?;
@@ -96,8 +97,8 @@ impl Head {
         Ok(head)
     }
 
-    fn lines(bytes: &[u8]) -> anyhow::Result<Self> {
-        let mut head = Head::default();
+    fn from_lines(bytes: &[u8]) -> anyhow::Result<Self> {
+        let mut head = ParsedFile::default();
         for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if line.is_empty() {
@@ -115,7 +116,7 @@ impl Head {
         Ok(head)
     }
 
-    /// Neither error repeats the text, which may hold a key.
+    /// Adds a header. No error repeats the text, which may hold a key.
     fn add(&mut self, name: &[u8], value: &[u8]) -> anyhow::Result<()> {
         let name = HeaderName::from_bytes(name)?;
         self.headers.append(name, HeaderValue::from_bytes(value)?);
@@ -123,7 +124,7 @@ impl Head {
     }
 }
 
-/// The target of a request line.
+/// The target in a request line.
 fn target(line: &[u8]) -> Option<&str> {
     let mut words = str::from_utf8(line).ok()?.split(' ');
     let (_method, target, version) = (words.next()?, words.next()?, words.next()?);

@@ -1,4 +1,4 @@
-//! Setup cards: what to enter on the sender's side for a configured source, and the lines that prove it.
+//! Setup guides: the values to enter on the sender's side for a configured source, and the commands that check them.
 
 use std::fmt::Write as _;
 
@@ -11,14 +11,14 @@ use secrecy::ExposeSecret;
 use settings::{Config, ConfiguredKey, SourceConfig};
 use source::{Fact, FieldLocators, is_secret};
 
-use super::sender::Sender;
+use super::sender::SenderProfile;
 
-/// Stands for the receiver's public address until somebody says what it is.
-const SOMEWHERE: &str = "https://hooks.example.com";
+/// The example address, in place of the receiver's public one.
+const EXAMPLE_BASE: &str = "https://hooks.example.com";
 
-/// Which card, and what stands on it.
+/// The selection and content of setup guides.
 #[derive(Debug, clap::Args)]
-pub struct CardArgs {
+pub struct SetupGuideArgs {
     /// A configured source, or a dialect for all sources of that sender: directscale, evolutionx, github, …
     #[arg(value_name = "NAME")]
     name: String,
@@ -30,36 +30,40 @@ pub struct CardArgs {
     show_key: bool,
 }
 
-/// The cards of every source that is meant, one after the other.
+/// The setup guides of all selected sources, one after the other.
 ///
 /// # Errors
-/// If nothing of that name is configured, with the lines to write; or if the base is no address.
-pub fn cards(args: &CardArgs, catalog: &Table, config: &Config) -> anyhow::Result<String> {
-    let base = args.base.as_deref().unwrap_or(SOMEWHERE).trim_end_matches('/');
+/// If no source of that name is configured, with the lines to write; or if the base is no address.
+pub fn setup_guides(
+    args: &SetupGuideArgs,
+    catalog: &Table,
+    config: &Config,
+) -> anyhow::Result<String> {
+    let base = args.base.as_deref().unwrap_or(EXAMPLE_BASE).trim_end_matches('/');
     let parsed = Url::parse(base);
     ensure!(
         parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/"),
-        "--base is the address alone, such as {SOMEWHERE}, not {base:?}"
+        "--base is the address alone, such as {EXAMPLE_BASE}, not {base:?}"
     );
-    // Checks the paths and keys that will stand on the card.
-    let meant: Vec<_> = config
+    // Checks the paths and keys that the guide will contain.
+    let selected: Vec<_> = config
         .sources
         .iter()
         .filter(|(name, source)| **name == args.name || source.dialect.as_str() == args.name)
         .collect();
-    if meant.is_empty() {
-        return nothing(&args.name);
+    if selected.is_empty() {
+        return not_configured(&args.name);
     }
     config.sources()?;
     let keys = config.keys()?;
-    let cards = meant.into_iter().map(|(name, source)| {
+    let setup_guides = selected.into_iter().map(|(name, source)| {
         let own: Vec<_> = keys.iter().filter(|key| key.source == *name).collect();
-        card(args, base, (name, source), &own, catalog)
+        setup_guide(args, base, (name, source), &own, catalog)
     });
-    Ok(cards.collect::<anyhow::Result<Vec<_>>>()?.join("\n"))
+    Ok(setup_guides.collect::<anyhow::Result<Vec<_>>>()?.join("\n"))
 }
 
-fn nothing(name: &str) -> anyhow::Result<String> {
+fn not_configured(name: &str) -> anyhow::Result<String> {
     let Some(dialect) = Dialect::from_name(name) else {
         let known: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
         bail!("there is no source or dialect `{name}`; dialects: {}", known.join(", "));
@@ -70,21 +74,21 @@ fn nothing(name: &str) -> anyhow::Result<String> {
     )
 }
 
-fn card(
-    args: &CardArgs,
+fn setup_guide(
+    args: &SetupGuideArgs,
     base: &str,
     (name, source): (&str, &SourceConfig),
     keys: &[&ConfiguredKey],
     catalog: &Table,
 ) -> anyhow::Result<String> {
-    let sender = Sender::of(source.dialect);
+    let sender = SenderProfile::of(source.dialect);
     let is_hidden = !args.show_key && source.path.split('/').any(is_secret);
     let path = if is_hidden { "/[the secret path in the settings]" } else { source.path.as_str() };
     let url = format!("{base}{}", path.trim_end_matches('/'));
-    let mut card = format!("{} ({}), source {name}\n", sender.name, source.environment);
+    let mut guide = format!("{} ({}), source {name}\n", sender.name, source.environment);
     let mut line = |what: &str, text: &str| {
         // Writing to a string cannot fail.
-        let _ = writeln!(card, "  {what:<9} {text}");
+        let _ = writeln!(guide, "  {what:<9} {text}");
     };
     line("page", sender.page);
     let events: Vec<_> =
@@ -116,14 +120,14 @@ fn card(
     }
     line("answer", &format!("{}; {}", source.accepted_status, sender.limit_in_words()));
     let end = if sender.has_url_per_event { "/" } else { "" };
-    line("prove it", &format!("webhook-receiver doctor {url}{end} --source {name} --events"));
+    line("check it", &format!("webhook-receiver doctor {url}{end} --source {name} --events"));
     line("", &format!("webhook-receiver doctor --expect --source {name}"));
-    // What stands on the card must be a URL that `doctor` takes.
+    // The guide must contain a URL that `doctor` accepts.
     address(&format!("{base}{}", source.path), "Event")?;
-    Ok(card)
+    Ok(guide)
 }
 
-/// What the receiver looks for in the headers, in the sender's spelling.
+/// The headers that the receiver reads, in the sender's spelling.
 fn headers(name: &str, source: &SourceConfig) -> anyhow::Result<Vec<String>> {
     let places: FieldLocators = source.field_locators(name)?;
     let mut headers = Vec::new();
@@ -141,7 +145,7 @@ fn headers(name: &str, source: &SourceConfig) -> anyhow::Result<Vec<String>> {
         (Fact::MessageId, "the message's id"),
         (Fact::EventType, "the event's name"),
         (Fact::ClientId, "the account"),
-        (Fact::User, "who caused it"),
+        (Fact::User, "the user who caused it"),
     ] {
         if let Some(header) = places.header(fact) {
             headers.push(format!("{}: {what}", header.spelling));

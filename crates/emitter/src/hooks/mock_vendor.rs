@@ -1,5 +1,4 @@
-//! The vendor's own half of a hook call, played on this machine: the callback API with its one-time tokens, and the check of
-//! page tokens.
+//! A mock of the vendor's callback API on this machine: callbacks with one-time tokens, and the check of page tokens.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -30,104 +29,104 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::manner::{Logic, Manner};
-use super::tokens::{Refusal, Tokens};
+use super::behaviour::{Logic, VendorBehaviour};
+use super::tokens::{CallbackRefusal, Tokens};
 
-/// Where callbacks are taken, below the base URL.
+/// The path of callbacks, below the base URL.
 pub(super) const HOOKS: &str = "api/extension/hooks/";
 
-/// Where page tokens are checked, below the base URL.
+/// The path of the check of page tokens, below the base URL.
 const PAGES: &str = "api/extension/pages/ValidateToken";
 
 /// The largest callback, in bytes.
 const LARGEST: usize = 8 * 1024 * 1024;
 
-/// How many exchanges are remembered: the latest.
+/// The number of recorded callbacks: the latest.
 const REMEMBERED: usize = 1024;
 
-/// The first id that the vendor's own logic gives to what it makes is the one after this.
+/// The number before the first id that the mock assigns.
 const FIRST_ID: u64 = 1000;
 
-/// A vendor for hooks to call back. It listens on loopback only, and stops when it is dropped.
-pub struct StandIn {
+/// A mock vendor for hooks to call back. It listens on loopback only, and stops when it is dropped.
+pub struct MockVendor {
     url: Url,
-    vendor: Arc<Vendor>,
+    vendor: Arc<VendorState>,
     serving: AbortOnDropHandle<()>,
 }
 
-/// What came of one callback.
+/// A callback and its result.
 #[derive(Debug, Clone)]
-pub struct Exchange {
+pub struct CallbackRecord {
     /// The hook in the callback's path.
     pub hook: String,
-    /// The user that was forwarded.
+    /// The forwarded user.
     pub user: Option<String>,
-    /// What was asked.
+    /// The body of the callback.
     pub request: Bytes,
-    /// Why it was refused, if it was.
-    pub refusal: Option<Refusal>,
-    /// What was answered: status and body; none if the connection was closed instead.
+    /// The reason of the refusal, if it was refused.
+    pub refusal: Option<CallbackRefusal>,
+    /// The response: status and body; none if the connection was closed instead.
     pub answer: Option<(StatusCode, Bytes)>,
 }
 
-struct Vendor {
+struct VendorState {
     /// The path of the base URL, with a slash at its end.
     base: String,
     key: SecretString,
     samples: HashMap<String, &'static str>,
-    manner: Mutex<Manner>,
+    behaviour: Mutex<VendorBehaviour>,
     tokens: Mutex<Tokens<String>>,
-    pages: Mutex<Tokens<Page>>,
-    seen: Mutex<VecDeque<Exchange>>,
+    pages: Mutex<Tokens<PageGrant>>,
+    callbacks: Mutex<VecDeque<CallbackRecord>>,
     last_id: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Page {
+struct PageGrant {
     name: String,
     user: String,
 }
 
-impl StandIn {
-    /// Listens at `base`, whose port may be 0 for a free one, and expects `key` as the bearer key. `samples` are the hooks'
-    /// ids and what the vendor's own logic answers to them.
+impl MockVendor {
+    /// Listens at `base`, whose port may be 0 for a free one, and expects `key` as the bearer key. `samples` are the
+    /// hooks' ids and the sample responses of the vendor's own logic.
     ///
     /// # Errors
-    /// If `base` is not an `http://` address of this machine, or is taken.
+    /// If `base` is not an `http://` address of this machine, or is in use.
     pub async fn start(
         base: &Url,
         key: SecretString,
         samples: impl IntoIterator<Item = (&'static str, &'static str)>,
-        manner: Manner,
+        behaviour: VendorBehaviour,
     ) -> anyhow::Result<Self> {
         ensure!(
             base.scheme() == "http" && is_local(base),
-            "{base} is not an http:// address of this machine, where alone the vendor can be played"
+            "{base} is not an http:// address of this machine, and the mock vendor runs only there"
         );
         let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = base.port_or_known_default().unwrap_or_default();
         let listener = TcpListener::bind((host, port))
             .await
-            .with_context(|| format!("cannot play the vendor at {base}"))?;
+            .with_context(|| format!("cannot run the mock vendor at {base}"))?;
         let mut url = base.clone();
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", base.path()));
         }
         let port = listener.local_addr()?.port();
         url.set_port(Some(port)).ok().context("the address has no port")?;
-        let vendor = Arc::new(Vendor {
+        let vendor = Arc::new(VendorState {
             base: url.path().to_owned(),
             key,
             samples: samples.into_iter().map(|(id, text)| (id.to_lowercase(), text)).collect(),
-            manner: Mutex::new(manner),
+            behaviour: Mutex::new(behaviour),
             tokens: Mutex::new(Tokens::new("")),
-            // The vendor's page tokens are known to have such characters.
+            // The vendor's page tokens contain these characters.
             pages: Mutex::new(Tokens::new("/-")),
-            seen: Mutex::default(),
+            callbacks: Mutex::default(),
             last_id: AtomicU64::new(FIRST_ID),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&vendor)));
-        Ok(StandIn { url, vendor, serving: AbortOnDropHandle::new(serving) })
+        Ok(MockVendor { url, vendor, serving: AbortOnDropHandle::new(serving) })
     }
 
     /// The base URL, for `callback_url`.
@@ -135,7 +134,7 @@ impl StandIn {
         &self.url
     }
 
-    /// A token for one callback of this hook.
+    /// Issues a token for one callback of this hook.
     ///
     /// # Errors
     /// If the system gives no random bytes.
@@ -143,28 +142,28 @@ impl StandIn {
         lock(&self.vendor.tokens).issue(hook.to_owned())
     }
 
-    /// A token that proves this user to this page, as often as it is asked.
+    /// Issues a token that proves this user to this page, any number of times.
     ///
     /// # Errors
     /// If the system gives no random bytes.
     pub fn page_token(&self, page: &str, user: &str) -> anyhow::Result<SecretString> {
-        lock(&self.vendor.pages).issue(Page { name: page.to_owned(), user: user.to_owned() })
+        lock(&self.vendor.pages).issue(PageGrant { name: page.to_owned(), user: user.to_owned() })
     }
 
-    /// Behaves in this way from now on.
-    pub fn behave(&self, manner: Manner) {
-        *lock(&self.vendor.manner) = manner;
+    /// Changes the behaviour from now on.
+    pub fn set_behaviour(&self, behaviour: VendorBehaviour) {
+        *lock(&self.vendor.behaviour) = behaviour;
     }
 
-    /// The callbacks since this was last asked, in the order of their answers; of very many only the latest.
-    pub fn take_seen(&self) -> Vec<Exchange> {
-        lock(&self.vendor.seen).drain(..).collect()
+    /// The callbacks since the last call of this method, in the order of their responses; of very many only the latest.
+    pub fn take_callbacks(&self) -> Vec<CallbackRecord> {
+        lock(&self.vendor.callbacks).drain(..).collect()
     }
 
     /// Ends every connection; when this returns, the address is free.
     pub async fn stop(self) {
         self.serving.abort();
-        // It ends in no other way than by this.
+        // The task ends only by this abort.
         let _ = self.serving.await;
     }
 }
@@ -173,7 +172,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(listener: TcpListener, vendor: Arc<Vendor>) {
+async fn serve(listener: TcpListener, vendor: Arc<VendorState>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -189,31 +188,31 @@ async fn serve(listener: TcpListener, vendor: Arc<Vendor>) {
     }
 }
 
-async fn connection(stream: TcpStream, vendor: Arc<Vendor>) {
+async fn connection(stream: TcpStream, vendor: Arc<VendorState>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let vendor = Arc::clone(&vendor);
         async move { vendor.answer(request).await }
     });
-    // What breaks the connection is seen by the other side.
+    // A broken connection is reported by the other side.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-type Body = BoxBody<Bytes, io::Error>;
+type ResponseBody = BoxBody<Bytes, io::Error>;
 
-/// An answer, or the end of the connection.
-type Answered = Result<Response<Body>, io::Error>;
+/// A response, or the end of the connection.
+type VendorResponse = Result<Response<ResponseBody>, io::Error>;
 
-impl Vendor {
-    async fn answer(&self, request: Request<Incoming>) -> Answered {
+impl VendorState {
+    async fn answer(&self, request: Request<Incoming>) -> VendorResponse {
         let path = request.uri().path().strip_prefix(&self.base).unwrap_or_default().to_owned();
         let hook = path.strip_prefix(HOOKS).filter(|hook| !hook.is_empty());
         let is_page = path.eq_ignore_ascii_case(PAGES);
         if hook.is_none() && !is_page {
-            return said(StatusCode::NOT_FOUND, "not-found", "the vendor has no such path");
+            return error(StatusCode::NOT_FOUND, "not-found", "the vendor has no such path");
         }
         if request.method() != Method::POST {
-            return said(StatusCode::METHOD_NOT_ALLOWED, "method", "the method is POST");
+            return error(StatusCode::METHOD_NOT_ALLOWED, "method", "the method is POST");
         }
         let (head, body) = request.into_parts();
         let body = Limited::new(body, LARGEST).collect().await.map_err(io::Error::other)?;
@@ -224,12 +223,17 @@ impl Vendor {
         }
     }
 
-    async fn callback(&self, hook: &str, headers: &http::HeaderMap, body: Bytes) -> Answered {
-        let manner = lock(&self.manner).clone();
+    async fn callback(&self, hook: &str, headers: &http::HeaderMap, body: Bytes) -> VendorResponse {
+        let behaviour = lock(&self.behaviour).clone();
         let user = headers.get("X-DirectScale-User").map(|user| text(user.as_bytes()));
-        let mut exchange =
-            Exchange { hook: hook.to_owned(), user, request: body, refusal: None, answer: None };
-        let (status, body) = match self.admit(hook, headers, &manner) {
+        let mut exchange = CallbackRecord {
+            hook: hook.to_owned(),
+            user,
+            request: body,
+            refusal: None,
+            answer: None,
+        };
+        let (status, body) = match self.admit(hook, headers, &behaviour) {
             Err(refusal) => {
                 exchange.refusal = Some(refusal);
                 refused(refusal)
@@ -239,46 +243,52 @@ impl Vendor {
                 (StatusCode::BAD_REQUEST, body)
             }
             Ok(()) => {
-                tokio::time::sleep(manner.delay).await;
+                tokio::time::sleep(behaviour.delay).await;
                 let sample = self.samples.get(&hook.to_lowercase()).copied().unwrap_or("{}");
                 let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-                manner.logic.answer(sample, id)
+                behaviour.logic.answer(sample, id)
             }
         };
-        let is_played = status == StatusCode::OK;
-        let hangs_up = is_played && manner.logic == Logic::HangUp;
+        let is_accepted = status == StatusCode::OK;
+        let hangs_up = is_accepted && behaviour.logic == Logic::HangUp;
         exchange.answer = (!hangs_up).then(|| (status, body.clone()));
-        self.remember(exchange);
-        match manner.logic {
-            Logic::HangUp if is_played => Err(io::ErrorKind::ConnectionAborted.into()),
-            Logic::Cut if is_played => Ok(half(&body)),
+        self.record(exchange);
+        match behaviour.logic {
+            Logic::HangUp if is_accepted => Err(io::ErrorKind::ConnectionAborted.into()),
+            Logic::Cut if is_accepted => Ok(half(&body)),
             _ => whole(status, body),
         }
     }
 
-    /// Whether the callback has the right key, and a token for this hook, which is then used.
-    fn admit(&self, hook: &str, headers: &http::HeaderMap, manner: &Manner) -> Result<(), Refusal> {
+    /// Checks the key and the token, which must be for this hook and is then used.
+    fn admit(
+        &self,
+        hook: &str,
+        headers: &http::HeaderMap,
+        behaviour: &VendorBehaviour,
+    ) -> Result<(), CallbackRefusal> {
         self.check_key(headers)?;
-        let token = headers.get("X-DirectScale-CallbackToken").ok_or(Refusal::Missing)?;
-        let token = token.to_str().map_err(|_| Refusal::Unknown)?;
-        if manner.logic == Logic::Refuse {
-            return Err(Refusal::Unknown);
+        let token = headers.get("X-DirectScale-CallbackToken").ok_or(CallbackRefusal::Missing)?;
+        let token = token.to_str().map_err(|_| CallbackRefusal::Unknown)?;
+        if behaviour.logic == Logic::Refuse {
+            return Err(CallbackRefusal::Unknown);
         }
         let fits = |granted: &String| granted.eq_ignore_ascii_case(hook);
-        lock(&self.tokens).redeem(token, manner.token_life, fits).map(|_| ())
+        lock(&self.tokens).redeem(token, behaviour.token_life, fits).map(|_| ())
     }
 
-    fn check_key(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
-        let said = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-        let key = said.and_then(|said| credentials(said, "Bearer")).ok_or(Refusal::Key)?;
+    fn check_key(&self, headers: &http::HeaderMap) -> Result<(), CallbackRefusal> {
+        let given = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        let key =
+            given.and_then(|given| credentials(given, "Bearer")).ok_or(CallbackRefusal::Key)?;
         let is_it = self.key.expose_secret().as_bytes().ct_eq(key);
-        if is_it.into() { Ok(()) } else { Err(Refusal::Key) }
+        if is_it.into() { Ok(()) } else { Err(CallbackRefusal::Key) }
     }
 
-    fn page(&self, headers: &http::HeaderMap, body: &[u8]) -> Answered {
+    fn page(&self, headers: &http::HeaderMap, body: &[u8]) -> VendorResponse {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Question {
+        struct ValidateToken {
             token: String,
             page_name: String,
         }
@@ -286,29 +296,32 @@ impl Vendor {
             let (status, body) = refused(refusal);
             return whole(status, body);
         }
-        let Ok(question) = serde_json::from_slice::<Question>(body) else {
-            return said(StatusCode::BAD_REQUEST, "not-json", "write Token and PageName");
+        let Ok(query) = serde_json::from_slice::<ValidateToken>(body) else {
+            return error(StatusCode::BAD_REQUEST, "not-json", "write Token and PageName");
         };
-        let manner = lock(&self.manner).clone();
-        let fits = |page: &Page| page.name == question.page_name;
+        let behaviour = lock(&self.behaviour).clone();
+        let fits = |page: &PageGrant| page.name == query.page_name;
         let mut pages = lock(&self.pages);
-        let (status, body) = match pages.check(&question.token, manner.token_life, fits) {
+        let (status, body) = match pages.check(&query.token, behaviour.token_life, fits) {
             Err(refusal) => refused(refusal),
-            Ok(Page { user, .. }) => {
-                let user =
-                    if manner.user_in_object { json!({ "username": user }) } else { json!(user) };
+            Ok(PageGrant { user, .. }) => {
+                let user = if behaviour.user_in_object {
+                    json!({ "username": user })
+                } else {
+                    json!(user)
+                };
                 (StatusCode::OK, user.to_string().into())
             }
         };
         whole(status, body)
     }
 
-    fn remember(&self, exchange: Exchange) {
-        let mut seen = lock(&self.seen);
-        if seen.len() == REMEMBERED {
-            seen.pop_front();
+    fn record(&self, exchange: CallbackRecord) {
+        let mut callbacks = lock(&self.callbacks);
+        if callbacks.len() == REMEMBERED {
+            callbacks.pop_front();
         }
-        seen.push_back(exchange);
+        callbacks.push_back(exchange);
     }
 }
 
@@ -321,7 +334,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn refused(refusal: Refusal) -> (StatusCode, Bytes) {
+fn refused(refusal: CallbackRefusal) -> (StatusCode, Bytes) {
     (StatusCode::UNAUTHORIZED, problem(refusal.as_str(), &refusal.to_string()))
 }
 
@@ -329,26 +342,26 @@ fn problem(error: &str, message: &str) -> Bytes {
     json!({ "error": error, "message": message }).to_string().into()
 }
 
-fn said(status: StatusCode, error: &str, message: &str) -> Answered {
+fn error(status: StatusCode, error: &str, message: &str) -> VendorResponse {
     whole(status, problem(error, message))
 }
 
-fn whole(status: StatusCode, body: Bytes) -> Answered {
+fn whole(status: StatusCode, body: Bytes) -> VendorResponse {
     Ok(response(status, body.len(), Full::new(body).map_err(|never| match never {}).boxed()))
 }
 
 /// The head and the first half of the body, and then the end of the connection.
-fn half(body: &Bytes) -> Response<Body> {
+fn half(body: &Bytes) -> Response<ResponseBody> {
     let first = stream::iter([Ok(Frame::data(body.slice(..body.len() / 2)))]);
     let end = stream::once(async {
-        // What is written goes out before the error closes the connection.
+        // The written bytes go out before the error closes the connection.
         tokio::task::yield_now().await;
         Err(io::ErrorKind::ConnectionAborted.into())
     });
     response(StatusCode::OK, body.len(), BodyExt::boxed(StreamBody::new(first.chain(end))))
 }
 
-fn response(status: StatusCode, length: usize, body: Body) -> Response<Body> {
+fn response(status: StatusCode, length: usize, body: ResponseBody) -> Response<ResponseBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();

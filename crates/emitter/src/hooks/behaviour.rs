@@ -1,4 +1,4 @@
-//! How the stand-in plays the vendor's own logic: properly, or in one of the ways in which a vendor fails.
+//! The behaviour of the mock vendor: correct, or one of a vendor's failures.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -11,22 +11,22 @@ use serde_json::value::RawValue;
 
 use crate::set;
 
-/// How the stand-in behaves.
+/// The behaviour of the mock vendor.
 #[derive(Debug, Clone)]
-pub struct Manner {
-    /// What it answers to a callback.
+pub struct VendorBehaviour {
+    /// The response to a callback.
     pub logic: Logic,
-    /// How long it takes for that.
+    /// The delay before the response.
     pub delay: Duration,
-    /// How long a token is good.
+    /// The lifetime of a token.
     pub token_life: Duration,
-    /// Whether a page's user is named in an object, not as a bare string; the vendor's own code has both.
+    /// True if a page's user is named in an object, not as a bare string; the vendor's own code has both.
     pub user_in_object: bool,
 }
 
-impl Default for Manner {
+impl Default for VendorBehaviour {
     fn default() -> Self {
-        Manner {
+        VendorBehaviour {
             logic: Logic::Echo,
             delay: Duration::ZERO,
             token_life: Duration::from_secs(300),
@@ -35,7 +35,7 @@ impl Default for Manner {
     }
 }
 
-/// What comes of a callback.
+/// The response of the vendor's own logic to a callback.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Logic {
     /// 200 with the hook's sample response, under a new id.
@@ -57,7 +57,7 @@ pub enum Logic {
     Alien,
 }
 
-/// What can be named; anything else is a file with the response.
+/// The named responses; anything else is a file with the response.
 const NAMED: [(&str, Logic); 7] = [
     ("echo", Logic::Echo),
     ("error", Logic::Error),
@@ -78,7 +78,8 @@ impl FromStr for Logic {
 }
 
 impl Logic {
-    /// The status and the body of the answer, none of a refusal; `sample` is what the hook's own logic answers, `id` a number for what it makes.
+    /// The status and the body of the response, empty for a refusal; `sample` is the sample response of the hook's own
+    /// logic, `id` the number of the created object.
     pub(super) fn answer(&self, sample: &'static str, id: u64) -> (StatusCode, Bytes) {
         match self {
             Logic::Echo | Logic::Cut => (StatusCode::OK, renumbered(sample, id).into()),
@@ -91,7 +92,7 @@ impl Logic {
     }
 }
 
-/// The sample with the new id in its first level's ids, if they are numbers; every other byte stays.
+/// The sample with the new id in its top-level ids, if they are numbers; every other byte stays.
 fn renumbered(sample: &str, id: u64) -> String {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(sample).unwrap_or_default();
     let is_id = |name: &str| name.ends_with("Id") || name.ends_with("Number");

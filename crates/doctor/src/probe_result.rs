@@ -1,4 +1,4 @@
-//! What came back for one request, and who answered it.
+//! The result of one request, and the server that answered it.
 
 use std::time::Duration;
 
@@ -13,34 +13,34 @@ use text::inert;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// One request's fate.
+/// The result of one request.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    /// The answer, or why there is none.
-    pub(super) result: Result<Answer, String>,
-    /// From the first byte sent to the last byte read.
+pub(super) struct ProbeResult {
+    /// The response, or the reason why there is none.
+    pub(super) result: Result<ProbeResponse, String>,
+    /// The time from the first byte sent to the last byte read.
     pub(super) took: Duration,
-    /// When it was over.
+    /// The time at which it was over.
     pub(super) at: Timestamp,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
+pub(super) struct ProbeResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-/// The body of an answer to a delivery that is kept.
+/// The body of a response to an accepted delivery.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Kept {
+pub(super) struct AcceptedBody {
     pub(super) status: String,
     pub(super) delivery_id: DeliveryId,
 }
 
-impl Seen {
+impl ProbeResult {
     pub(super) fn status(&self) -> Option<u16> {
         self.result.as_ref().ok().map(|answer| answer.status.as_u16())
     }
@@ -49,34 +49,34 @@ impl Seen {
         self.result.as_ref().is_ok_and(|answer| answer.status.is_success())
     }
 
-    /// Whether something that takes requests of this sort answered, accepted or not.
-    pub(super) fn is_taken(&self) -> bool {
+    /// True if a server that takes such requests answered, accepting or refusing.
+    pub(super) fn takes_requests(&self) -> bool {
         self.status().is_some_and(|status| !matches!(status, 300..400 | 404 | 405 | 502..))
     }
 
-    /// The answer to a delivery, if it was one.
-    pub(super) fn kept(&self) -> Option<Kept> {
+    /// The body of the response, if it accepts a delivery.
+    pub(super) fn accepted_body(&self) -> Option<AcceptedBody> {
         serde_json::from_slice(&self.result.as_ref().ok().filter(|_| self.is_accepted())?.body).ok()
     }
 
-    /// What the receiver saw of a probe, if it tells.
+    /// The canary report of the receiver, if there is one.
     pub(super) fn echo(&self) -> Option<CanaryReport> {
         #[derive(Deserialize)]
-        struct Echoed {
+        struct CanaryBody {
             canary: CanaryReport,
         }
         let body = &self.result.as_ref().ok().filter(|_| self.is_accepted())?.body;
-        serde_json::from_slice(body).ok().map(|Echoed { canary }| canary)
+        serde_json::from_slice(body).ok().map(|CanaryBody { canary }| canary)
     }
 
-    /// What the receiver says to a sender whom it knows, but does not understand.
+    /// The detail of the receiver's problem document, if there is one.
     pub(super) fn detail(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Problem {
             detail: String,
         }
         let body = &self.result.as_ref().ok()?.body;
-        serde_json::from_slice(body).ok().map(|Problem { detail }| shown(&detail))
+        serde_json::from_slice(body).ok().map(|Problem { detail }| excerpt(&detail))
     }
 
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
@@ -93,41 +93,41 @@ impl Seen {
         self.header(&REQUEST_ID).filter(is_id)
     }
 
-    /// The clock of whoever answered.
+    /// The clock of the server that answered.
     pub(super) fn date(&self) -> Option<Timestamp> {
         field::parse_date(self.header(&DATE)?)
     }
 
-    /// Whether this program's receiver answered, and not something before it.
+    /// True if this program's receiver answered, and not a proxy.
     pub(super) fn is_receivers(&self) -> bool {
         self.request_id().is_some()
     }
 
-    /// Who answered.
-    pub(super) fn who(&self) -> String {
+    /// The server that answered.
+    pub(super) fn answered_by(&self) -> String {
         match self.header(&SERVER) {
             _ if self.is_receivers() => "the receiver".to_owned(),
-            Some(server) => shown(server),
-            None => "something that gives no name".to_owned(),
+            Some(server) => excerpt(server),
+            None => "an unnamed server".to_owned(),
         }
     }
 
-    /// The answer in a few words.
-    pub(super) fn told(&self) -> String {
+    /// The result in a few words.
+    pub(super) fn summary(&self) -> String {
         match (&self.result, self.status()) {
-            (Ok(_), Some(status)) => format!("{status} from {}", self.who()),
+            (Ok(_), Some(status)) => format!("{status} from {}", self.answered_by()),
             (Err(cause), _) => format!("no answer: {cause}"),
             (Ok(_), None) => "no status".to_owned(),
         }
     }
 }
 
-/// A stranger's text, short and without what could steer a terminal.
-pub(super) fn shown(text: &str) -> String {
+/// An excerpt of untrusted text, short and without terminal control characters.
+pub(super) fn excerpt(text: &str) -> String {
     inert(&text.chars().take(80).collect::<String>()).into_owned()
 }
 
-impl Answer {
+impl ProbeResponse {
     pub(super) fn text(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).map(HeaderValue::to_str)?.ok()
     }

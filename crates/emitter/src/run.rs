@@ -1,4 +1,4 @@
-//! Sends a plan's messages, each when it is due, and reports what came of them.
+//! Sends the messages of a plan, each when it is due, and reports the results.
 
 use std::io::{IsTerminal, stderr};
 use std::pin::pin;
@@ -11,45 +11,45 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::attempt::attempt;
 use super::plan::Plan;
-use super::report::Report;
+use super::report::EmitReport;
 use super::schedule::due;
 
-/// A run that is shorter shows no progress bar.
+/// The number of messages below which no progress bar is shown.
 const LONG_RUN: u64 = 200;
 
-/// Sends the plan's messages until all are answered; once `stop` is ready, only those on their way are waited for.
+/// Sends the plan's messages until all are answered; once `stop` is ready, waits only for those in flight.
 ///
 /// # Errors
-/// If no HTTP client can be set up. What happens to a message is in the report.
-pub async fn send(plan: &Plan, stop: impl Future<Output = ()>) -> anyhow::Result<Report> {
+/// If no HTTP client can be set up. The failure of a message is in the report.
+pub async fn send(plan: &Plan, stop: impl Future<Output = ()>) -> anyhow::Result<EmitReport> {
     let https = plan.drafts.iter().any(|draft| draft.url.scheme() == "https");
     let client = client(https, Some(plan.timeout))?;
     let bar = progress_bar(plan);
-    let mut report = Report::new(plan.total(), plan.tamper);
-    let mut flying = FuturesUnordered::new();
+    let mut report = EmitReport::new(plan.total(), plan.tamper);
+    let mut in_flight = FuturesUnordered::new();
     let mut stop = pin!(stop);
-    let finish = |report: &mut Report, attempt| {
+    let finish = |report: &mut EmitReport, attempt| {
         report.finish(attempt);
         bar.inc(1);
     };
     let start = Instant::now();
     for (number, message) in (0..).zip(plan.messages()) {
         let due = start + due(plan.rate, number);
-        let turn = loop {
+        let is_due = loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break false,
-                () = until(due), if flying.len() < plan.concurrency => break true,
-                Some(attempt) = flying.next() => finish(&mut report, attempt),
+                () = until(due), if in_flight.len() < plan.concurrency => break true,
+                Some(attempt) = in_flight.next() => finish(&mut report, attempt),
             }
         };
-        if !turn {
+        if !is_due {
             break;
         }
         report.start(plan.rate.map(|_| due.elapsed()));
-        flying.push(attempt(&client, message));
+        in_flight.push(attempt(&client, message));
     }
-    while let Some(attempt) = flying.next().await {
+    while let Some(attempt) = in_flight.next().await {
         finish(&mut report, attempt);
     }
     report.end(start.elapsed());
@@ -57,7 +57,7 @@ pub async fn send(plan: &Plan, stop: impl Future<Output = ()>) -> anyhow::Result
     Ok(report)
 }
 
-/// The timer's step is a millisecond, so what is due already does not ask it.
+/// Returns at once if the time has passed, since the timer's resolution is a millisecond.
 async fn until(due: Instant) {
     if Instant::now() < due {
         tokio::time::sleep_until(due.into()).await;

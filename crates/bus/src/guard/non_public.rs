@@ -1,4 +1,4 @@
-//! Which addresses are not the public's.
+//! Non-public address ranges.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,9 +12,9 @@ const fn v6(a: u16, b: u16, c: u16, length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), length)
 }
 
-/// The IPv4 networks that are not the public's, after the special-purpose registries, and one cloud's metadata address
-/// that looks like any other.
-const CLOSED_V4: &[(Ipv4Net, &str)] = &[
+/// The IPv4 networks that are not public, after the special-purpose registries, and one cloud's metadata address that
+/// looks like any other.
+const NON_PUBLIC_V4: &[(Ipv4Net, &str)] = &[
     (v4(0, 0, 0, 0, 8), "an unspecified address"),
     (v4(10, 0, 0, 0, 8), "a private address"),
     (v4(100, 64, 0, 0, 10), "a provider's shared address"),
@@ -33,8 +33,8 @@ const CLOSED_V4: &[(Ipv4Net, &str)] = &[
     (v4(240, 0, 0, 0, 4), "a reserved address"),
 ];
 
-/// The IPv6 networks that are not the public's; whatever is outside [`GLOBAL_V6`] is not either.
-const CLOSED_V6: &[(Ipv6Net, &str)] = &[
+/// The IPv6 networks that are not public; nor is any address outside [`GLOBAL_V6`].
+const NON_PUBLIC_V6: &[(Ipv6Net, &str)] = &[
     (Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128), "an unspecified address"),
     (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), "a loopback address"),
     (v6(0x2001, 0, 0, 23), "a reserved address"),
@@ -45,7 +45,7 @@ const CLOSED_V6: &[(Ipv6Net, &str)] = &[
     (v6(0xff00, 0, 0, 8), "a multicast address"),
 ];
 
-/// The IPv6 networks whose addresses stand for an IPv4 address, and the byte at which that begins.
+/// The IPv6 networks whose addresses embed an IPv4 address, and the byte at which it begins.
 const EMBEDDING: &[(Ipv6Net, usize)] = &[
     (Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96), 12),
     (v6(0x64, 0xff9b, 0, 96), 12),
@@ -54,23 +54,23 @@ const EMBEDDING: &[(Ipv6Net, usize)] = &[
 
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 
-/// Why an address is not the public's; none if it is.
-pub fn closed(address: IpAddr) -> Option<&'static str> {
+/// The reason why an address is not public; none if it is public.
+pub fn non_public_reason(address: IpAddr) -> Option<&'static str> {
     match address {
-        IpAddr::V4(address) => closed_v4(address),
-        IpAddr::V6(address) => closed_v6(address),
+        IpAddr::V4(address) => reason_v4(address),
+        IpAddr::V6(address) => reason_v6(address),
     }
 }
 
-fn closed_v4(address: Ipv4Addr) -> Option<&'static str> {
-    CLOSED_V4.iter().find(|(net, _)| net.contains(&address)).map(|(_, why)| *why)
+fn reason_v4(address: Ipv4Addr) -> Option<&'static str> {
+    NON_PUBLIC_V4.iter().find(|(net, _)| net.contains(&address)).map(|(_, why)| *why)
 }
 
-fn closed_v6(address: Ipv6Addr) -> Option<&'static str> {
+fn reason_v6(address: Ipv6Addr) -> Option<&'static str> {
     if let Some(inner) = embedded(address) {
-        return closed_v4(inner);
+        return reason_v4(inner);
     }
-    let listed = CLOSED_V6.iter().find(|(net, _)| net.contains(&address)).map(|(_, why)| *why);
+    let listed = NON_PUBLIC_V6.iter().find(|(net, _)| net.contains(&address)).map(|(_, why)| *why);
     listed.or_else(|| (!GLOBAL_V6.contains(&address)).then_some("a reserved address"))
 }
 
