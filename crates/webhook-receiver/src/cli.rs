@@ -57,8 +57,10 @@ enum Command {
         #[command(flatten)]
         args: Box<EmitArgs>,
     },
+    #[cfg(feature = "bus")]
     /// Run an event bus, as the vendor does: subscriptions, retries, outages, logs
     Bus(commands::bus::Args),
+    #[cfg(feature = "bus")]
     /// Publish events to a running bus
     Publish(commands::publish::Args),
     /// Manage the inbox: list, show, replay, prune, export, backup
@@ -71,8 +73,10 @@ enum Command {
     Keys(commands::keys::Args),
     /// Check a captured request: would it be accepted, and if not, why
     Verify(commands::verify::Args),
+    #[cfg(feature = "doctor")]
     /// Print the setup guide: what to enter on the sender's side
     Connect(commands::connect::Args),
+    #[cfg(feature = "doctor")]
     /// Smoke-test a live webhook: reach, identity, signature, duplicates, bodies, time, exposure
     Doctor(Box<commands::doctor::Args>),
     /// Print the OpenAPI document
@@ -91,14 +95,18 @@ async fn run(command: Command, program: Program) -> anyhow::Result<ExitCode> {
             let config = settings::load(&settings)?;
             Ok(emitter::run(*args, &*program.table()?, &config).await?.into())
         }
+        #[cfg(feature = "bus")]
         Command::Bus(args) => commands::bus::run(args, &program).await,
+        #[cfg(feature = "bus")]
         Command::Publish(args) => commands::publish::run(args).await,
         Command::Inbox(args) => commands::inbox::run(args).await,
         Command::Hooks(args) => commands::hooks::run(args).await,
         Command::Check(args) => commands::check::run(args),
         Command::Keys(args) => commands::keys::run(args).await,
         Command::Verify(args) => commands::verify::run(&args),
+        #[cfg(feature = "doctor")]
         Command::Connect(args) => commands::connect::run(&args, &program),
+        #[cfg(feature = "doctor")]
         Command::Doctor(args) => commands::doctor::run(*args, &program).await,
         Command::Openapi(args) => commands::openapi::run(args, &program),
         Command::Healthcheck(args) => commands::healthcheck::run(args).await,

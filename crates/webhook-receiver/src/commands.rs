@@ -1,16 +1,20 @@
 //! The commands.
 
 mod browse;
+#[cfg(feature = "bus")]
 pub(crate) mod bus;
 pub(crate) mod check;
+#[cfg(feature = "doctor")]
 pub(crate) mod connect;
 pub(crate) mod dev;
+#[cfg(feature = "doctor")]
 pub(crate) mod doctor;
 pub(crate) mod healthcheck;
 pub(crate) mod hooks;
 pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod openapi;
+#[cfg(feature = "bus")]
 pub(crate) mod publish;
 pub(crate) mod secret;
 pub(crate) mod serve;

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use source::{Admission, Admitted};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, Method, Uri, request};
 use settings::Config;
+use source::{Admission, Admitted};
 use source::{Rejected, Source, Verified};
 
 /// When every request comes in: when the corpus was signed.

@@ -1,8 +1,8 @@
 //! Every event's and every hook's model, with its ids, amounts and dates, on any bytes.
 #![no_main]
 
-use std::sync::LazyLock;
 use std::sync::Arc;
+use std::sync::LazyLock;
 
 use contract::catalog::Table;
 use fixture::table;

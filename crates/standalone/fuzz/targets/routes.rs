@@ -8,18 +8,19 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
-use tower::ServiceExt;
 use contract::event::DeliveryId;
-use fixture::{Context, catalog};
-use receiver::hook_log::HookLog;
-use receiver::ingress::{Parts, Routes};
-use inbox::{
-    Claim, Detail, Entry, Filter, Front, HookEntry, HookFilter, HookRecord, Inbox, KeyUse,
-    Lease, Receipt, Result, Route, Seen, Sighting, Sightings, Standing, State, Verdict,
-};
-use source::Verified;
 use contract::time::Clock;
+use fixture::{Context, catalog};
+use inbox::{
+    AcceptOutcome, Backlog, Claim, DedupCache, Detail, Entry, Filter, HookEntry, HookFilter,
+    HookRecord, Inbox, KeyUse, Lease, Receipt, Rejection, RejectionLog, Result, Route, State,
+    Verdict,
+};
+use receiver::hook_log::HookLog;
+use receiver::ingress::{IngressParts, Routes};
+use source::Verified;
 use telemetry::Metrics;
+use tower::ServiceExt;
 use webhook_receiver_fuzz::{NOW, config, request};
 
 /// Keeps nothing: what is behind the routes has tests of its own.
@@ -30,7 +31,7 @@ type Time = DateTime<Utc>;
 #[async_trait]
 impl Inbox for Nowhere {
     async fn accept(&self, delivery: Verified, _: Route, _: Time) -> Result<Receipt> {
-        Ok(Receipt { id: 1, message_id: delivery.message_id, seen: Seen::New })
+        Ok(Receipt { id: 1, message_id: delivery.message_id, outcome: AcceptOutcome::New })
     }
 
     async fn claim(&self, _: usize, _: Duration, _: Clock, _: Duration) -> Result<Vec<Claim>> {
@@ -61,8 +62,8 @@ impl Inbox for Nowhere {
         Ok(0)
     }
 
-    async fn catch_up(&self, _: Time) -> Result<Standing> {
-        Ok(Standing::default())
+    async fn catch_up(&self, _: Time) -> Result<Backlog> {
+        Ok(Backlog::default())
     }
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {
@@ -93,11 +94,11 @@ impl Inbox for Nowhere {
         Ok(0)
     }
 
-    async fn note_sightings(&self, _: Vec<Sighting>) -> Result<()> {
+    async fn note_rejections(&self, _: Vec<Rejection>) -> Result<()> {
         Ok(())
     }
 
-    async fn sightings(&self) -> Result<Vec<Sighting>> {
+    async fn rejections(&self) -> Result<Vec<Rejection>> {
         Ok(Vec::new())
     }
 
@@ -109,14 +110,14 @@ impl Inbox for Nowhere {
 static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
     let (config, inbox) = (config(), Arc::new(Nowhere));
     let sources = config.sources().unwrap();
-    let parts = Parts {
+    let parts = IngressParts {
         hooks: config.hook_sites(&sources).unwrap(),
         sources,
         handlers: Arc::new(catalog().bind(&Context::default()).unwrap()),
         calls: Default::default(),
-        sightings: Sightings::new(inbox.clone()).0,
+        rejections: RejectionLog::new(inbox.clone()).0,
         hook_log: HookLog::new(inbox.clone(), Arc::default()).0,
-        front: Front::new(inbox.clone(), 16, TimeDelta::days(7)),
+        dedup_cache: DedupCache::new(inbox.clone(), 16, TimeDelta::days(7)),
         inbox,
         limits: config.limits,
         clock: Arc::new(|| NOW),

@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, LazyLock};
 
+use source::Source;
 use source::diagnose::{RefusedRequest, diagnose};
 use webhook_receiver_fuzz::{NOW, config, receive, request, source};
-use source::Source;
 
 static SOURCES: LazyLock<Vec<Arc<Source>>> = LazyLock::new(|| config().sources().unwrap());
 

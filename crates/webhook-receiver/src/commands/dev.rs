@@ -1,5 +1,7 @@
 //! `dev`: everything on this machine, without settings. The data folder keeps what it generates.
 
+#[cfg_attr(not(feature = "bus"), path = "dev/no_bus.rs")]
+mod bus;
 mod printed;
 mod settings_file;
 
@@ -10,20 +12,17 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ::bus::serve_bus;
 use anyhow::{Context as _, bail};
 use contract::catalog::Table;
 use contract::event::Dialect;
 use settings::{Config, Overrides, SubscriptionConfig};
 
+use super::secret;
 use super::serve::{bind, serve};
-use super::{bus, secret};
 use crate::app::Program;
+use bus::BusBeside;
 use printed::Welcome;
 use settings_file::SettingsFile;
-
-/// The most targets that `dev`'s bus sends to at once: within the usual limit of open files.
-const TARGETS: usize = 256;
 
 /// `dev`'s own flags.
 #[derive(clap::Args)]
@@ -55,9 +54,8 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     let listener = bind(&config).await?;
     add_bus(&mut config, &args);
     stay_here(config.bus.listen)?;
-    let bus_listener = bus::bind(&config).await?;
+    let bus = BusBeside::bind(&mut config).await?;
     config.listen = listener.local_addr()?;
-    config.bus.listen = bus_listener.local_addr()?;
     // With the addresses in the file, other commands find the receiver and the bus by the file alone.
     file.keep_addresses(config.listen, config.bus.listen)?;
     if file.is_new {
@@ -66,10 +64,8 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     let table = program.table()?;
     subscribe(&mut config, &table, &token);
     print!("{}", Welcome { config: &config, table: &table, token: &token, file: &file.path });
-    let mut options = bus::options(&config, 1.0, true);
-    options.targets = TARGETS;
     let settings = config.clone();
-    let beside = async move |stop| serve_bus(&settings, &table, options, bus_listener, stop).await;
+    let beside = async move |stop| bus.serve(&settings, &table, stop).await;
     serve(config, program, listener, beside).await
 }
 
@@ -86,7 +82,7 @@ fn add_bus(config: &mut Config, args: &Args) {
 fn make_stores(config: &Config) -> anyhow::Result<()> {
     let options = ::inbox::Options { queue: 1, exclusive: true };
     drop(::inbox::open(&config.inbox, options)?);
-    ::bus::make_outbox(&config.bus.outbox)
+    bus::make_outbox(config)
 }
 
 /// One subscription for each of the vendor's events, which posts it to the receiver. A subscription of that name in the

@@ -7,6 +7,8 @@ use contract::catalog::{EventRow, Table};
 use contract::event::Dialect;
 use settings::Config;
 
+use super::bus;
+
 /// The text on standard output at the start.
 pub(super) struct Welcome<'w> {
     pub(super) config: &'w Config,
@@ -17,15 +19,21 @@ pub(super) struct Welcome<'w> {
 
 impl fmt::Display for Welcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (address, bus) = (self.config.listen, self.config.bus.listen);
+        let address = self.config.listen;
+        let bus = match bus::IS_THERE {
+            true => format!(
+                "  Bus        http://{}/admin, with one subscription for each event, which posts it to the receiver\n",
+                self.config.bus.listen
+            ),
+            false => String::new(),
+        };
         let (token, file, program) = (quoted(self.token), quoted(self.file), program());
         writeln!(
             f,
             r"
   Swagger    http://{address}/swagger
   Key        in {token}; paste it after Authorize in Swagger
-  Bus        http://{bus}/admin, with one subscription for each event, which posts it to the receiver
-  Settings   {file}; other commands take them with --config
+{bus}  Settings   {file}; other commands take them with --config
   Stop       Ctrl-C
 
   Send every event once, and look at what arrived:
@@ -38,7 +46,7 @@ impl fmt::Display for Welcome<'_> {
             let named = self.table.event(Dialect::DirectScale, 1, name);
             named.or_else(|| self.table.events().find(is_sent))
         };
-        if let Some(row) = first("OrderEvent") {
+        if let Some(row) = first("OrderEvent").filter(|_| bus::IS_THERE) {
             writeln!(
                 f,
                 "\n  Or let the bus do it, as the vendor would, with its retries:\n\n{program} publish {} --config {file}",
