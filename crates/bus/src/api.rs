@@ -14,15 +14,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use contract::event::{without_bom, without_value};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use server::connections::Permit;
 use server::origin::is_loopback_host;
-use subtle::ConstantTimeEq;
-use text::field::{self, MediaType};
+use source::has_bearer;
+use text::field::MediaType;
 use utoipa::ToSchema;
 
 use super::{Bus, BusError, Publication, PublishReceipt};
@@ -60,7 +60,7 @@ async fn admit(
 ) -> Response {
     let headers = request.headers();
     let passes = match &key {
-        Some(key) => has_key(headers, key),
+        Some(key) => has_bearer(headers, key),
         None => is_loopback_host(headers) && !is_another_sites(headers),
     };
     let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
@@ -88,12 +88,6 @@ async fn admit(
         return ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why).into_response();
     }
     next.run(request).await
-}
-
-fn has_key(headers: &HeaderMap, key: &SecretString) -> bool {
-    let given = headers.get(AUTHORIZATION);
-    let given = given.and_then(|value| field::credentials(value.as_bytes(), "Bearer"));
-    given.is_some_and(|given| given.ct_eq(key.expose_secret().as_bytes()).into())
 }
 
 fn is_another_sites(headers: &HeaderMap) -> bool {

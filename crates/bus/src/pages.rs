@@ -16,13 +16,11 @@ use axum::extract::State;
 use axum::middleware::{from_fn, map_response};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use maud::html;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::origin::same_origin_only;
+use server::security;
 
 use super::api::status;
 use super::{Bus, BusError};
@@ -30,15 +28,6 @@ use layout::{Tab, page};
 
 /// The content security policy: the pages' own style sheet, and forms to themselves. No script at all.
 const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// A browser sends the origin of a form only if the page permits it: hence `same-origin` and not `no-referrer`.
-const GUARDS: [(HeaderName, &str); 5] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (X_FRAME_OPTIONS, "DENY"),
-    (REFERRER_POLICY, "same-origin"),
-    (CACHE_CONTROL, "no-store"),
-];
 
 type BusState = State<Arc<Bus>>;
 
@@ -80,9 +69,10 @@ pub fn router(bus: Arc<Bus>) -> Router {
 }
 
 async fn guarded(mut response: Response) -> Response {
-    for (name, value) in GUARDS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    // A browser sends the origin of a form only if the page permits it: hence not `no-referrer`.
+    let policy = HeaderValue::from_static(POLICY);
+    security::add(&mut response, security::headers(policy, "same-origin"));
+    security::add(&mut response, security::UNFRAMED);
     response
 }
 

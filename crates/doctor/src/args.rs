@@ -70,7 +70,7 @@ messageId, delivery, status, reason, findings}].";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DoctorArgs {
-    #[arg(value_name = "URL", required_unless_present = "expect", help = first_line(URL_HELP), long_help = URL_HELP)]
+    #[arg(value_name = "URL", required_unless_present = "expect", help = text::first_line(URL_HELP), long_help = URL_HELP)]
     pub(super) url: Option<String>,
     /// Configured source that the URL is for; needed if there are several
     #[arg(long, value_name = "NAME", help_heading = "Target")]
@@ -84,7 +84,7 @@ pub struct DoctorArgs {
     /// File with that key; wins over --token
     #[arg(long, value_name = "FILE", help_heading = "Target")]
     pub(super) key_file: Option<PathBuf>,
-    #[arg(long, value_name = "NAME", help_heading = "Target", help = first_line(SCHEME_HELP), long_help = SCHEME_HELP)]
+    #[arg(long, value_name = "NAME", help_heading = "Target", help = text::first_line(SCHEME_HELP), long_help = SCHEME_HELP)]
     pub(super) scheme: Option<SendAs>,
     /// Trust these certificates, too: PEM, for an issuer that the sender trusts and this machine does not
     #[arg(long, value_name = "FILE", help_heading = "Target")]
@@ -92,13 +92,13 @@ pub struct DoctorArgs {
     /// Port on which the same host speaks plain HTTP [default: 80 if the URL has no port]
     #[arg(long, value_name = "PORT", help_heading = "Target")]
     pub(super) plain_port: Option<u16>,
-    #[arg(long, value_name = "URL", help_heading = "Target", help = first_line(HOOKS_HELP), long_help = HOOKS_HELP)]
+    #[arg(long, value_name = "URL", help_heading = "Target", help = text::first_line(HOOKS_HELP), long_help = HOOKS_HELP)]
     pub(super) hooks_url: Option<String>,
     /// Allow http:// to another machine, although the key can be read in transit
     #[arg(long, help_heading = "Target")]
     pub(super) allow_http: bool,
 
-    #[arg(long, conflicts_with = "url", help_heading = "Waiting for a delivery", help = first_line(EXPECT_HELP), long_help = EXPECT_HELP)]
+    #[arg(long, conflicts_with = "url", help_heading = "Waiting for a delivery", help = text::first_line(EXPECT_HELP), long_help = EXPECT_HELP)]
     /// Wait for a delivery instead of sending any.
     pub expect: bool,
     /// Event to wait for, by name or alias [default: any]
@@ -119,22 +119,18 @@ pub struct DoctorArgs {
     /// Only these checks or groups, e.g. after a fix
     #[arg(long, value_name = "CHECK,…", value_delimiter = ',', help_heading = "Checks")]
     pub(super) only: Vec<String>,
-    #[arg(long, help_heading = "Checks", help = first_line(FOREIGN_HELP), long_help = FOREIGN_HELP)]
+    #[arg(long, help_heading = "Checks", help = text::first_line(FOREIGN_HELP), long_help = FOREIGN_HELP)]
     pub(super) foreign: bool,
     /// Event whose sample may be sent to a foreign receiver repeatedly, with all its effects there
     #[arg(long, value_name = "EVENT", requires = "foreign", help_heading = "Checks")]
     pub(super) allow_effects: Option<String>,
 
     /// Print JSON instead of a table.
-    #[arg(long, help_heading = "Output", help = first_line(JSON_HELP), long_help = JSON_HELP)]
+    #[arg(long, help_heading = "Output", help = text::first_line(JSON_HELP), long_help = JSON_HELP)]
     pub json: bool,
     /// Write the result as JUnit XML, too, for a build server
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub junit: Option<PathBuf>,
-}
-
-fn first_line(text: &'static str) -> &'static str {
-    text.lines().next().unwrap_or(text)
 }
 
 fn environment(name: &str) -> Result<Environment, String> {

@@ -101,12 +101,9 @@ fn named(
     let name = &detail.entry.event_type;
     match (row, announced) {
         (None, _) => {
-            let nearest = catalog
-                .events()
-                .map(|row| (strsim::jaro_winkler(row.name, name), row.name))
-                .filter(|(likeness, _)| *likeness > 0.8)
-                .max_by(|a, b| a.0.total_cmp(&b.0))
-                .map(|(_, nearest)| format!("; {nearest} is the nearest that has one"));
+            let known = catalog.events().map(|row| row.name);
+            let nearest = text::nearest(name, known, 0.8)
+                .map(|nearest| format!("; {nearest} is the nearest that has one"));
             Remark::new(
                 Warn,
                 format!("event {name:?}: no handler takes it{}", nearest.unwrap_or_default()),

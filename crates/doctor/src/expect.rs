@@ -231,7 +231,7 @@ impl fmt::Display for ExpectReport {
             writeln!(f, "\nrefused meanwhile:")?;
         }
         for rejection in &self.refused {
-            writeln!(f, "  {}", inert(&summary(&rejection)))?;
+            writeln!(f, "  {}", inert(&summary(rejection)))?;
         }
         Ok(())
     }

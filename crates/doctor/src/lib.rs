@@ -15,7 +15,6 @@ mod probe;
 mod probe_result;
 mod remark;
 mod report;
-mod retired;
 mod run;
 mod sender;
 mod setup_guide;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
-use client;
 use contract::canary::CANARY;
 use emitter::hooks::HookRequest;
 use emitter::{Message, Proof, fresh_id, put};

@@ -61,14 +61,6 @@ pub const CHECKS: &[DoctorCheck] = &[
         run: |probe| reach::versions(probe).boxed(),
     },
     DoctorCheck {
-        id: "reach.retired",
-        asks: "Are the retired versions of TLS refused?",
-        needs: &[Https],
-        why: "TLS 1.0 and 1.1 can be broken, and RFC 8996 forbids them; no sender needs them.",
-        remedy: MODERN,
-        run: |probe| reach::retired(probe).boxed(),
-    },
-    DoctorCheck {
         id: "reach.plain",
         asks: "Is nothing taken over plain HTTP?",
         needs: &[Https, Plain],

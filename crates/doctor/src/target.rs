@@ -1,7 +1,6 @@
 //! The target of a run: its URL, sender and keys.
 
 use anyhow::{Context as _, bail, ensure};
-use client;
 use contract::canary::CANARY;
 use contract::catalog::Table;
 use contract::event::Dialect;

@@ -75,7 +75,7 @@ pub struct EmitArgs {
     /// Configured source to send as; needed if there are several
     #[arg(long, value_name = "NAME", help_heading = "Target")]
     pub(super) source: Option<String>,
-    #[arg(long, value_name = "URL", help_heading = "Target", help = first_line(TO_HELP), long_help = TO_HELP)]
+    #[arg(long, value_name = "URL", help_heading = "Target", help = text::first_line(TO_HELP), long_help = TO_HELP)]
     pub(super) to: Option<String>,
     /// Bearer key to send; a command line is visible to others, so prefer the variable or --token-file
     #[arg(long, value_name = "KEY", env = EMIT_TOKEN, hide_env_values = true, help_heading = "Target")]
@@ -83,7 +83,7 @@ pub struct EmitArgs {
     /// File that holds the bearer key; wins over --token
     #[arg(long, value_name = "FILE", help_heading = "Target")]
     pub(super) token_file: Option<PathBuf>,
-    #[arg(long = "as", value_name = "NAME", help_heading = "Target", help = first_line(AS_HELP), long_help = AS_HELP)]
+    #[arg(long = "as", value_name = "NAME", help_heading = "Target", help = text::first_line(AS_HELP), long_help = AS_HELP)]
     pub(super) send_as: Option<SendAs>,
     /// Key to sign with, as the sender's own page would show it; prefer the variable or --signing-key-file
     #[arg(long, value_name = "KEY", env = EMIT_SIGNING_KEY, hide_env_values = true, help_heading = "Target")]
@@ -136,10 +136,6 @@ pub struct EmitArgs {
     /// Print the requests, keys hidden, and send nothing
     #[arg(long, help_heading = "Output")]
     pub(super) dry_run: bool,
-    #[arg(long, help_heading = "Output", help = first_line(JSON_HELP), long_help = JSON_HELP)]
+    #[arg(long, help_heading = "Output", help = text::first_line(JSON_HELP), long_help = JSON_HELP)]
     pub(super) json: bool,
-}
-
-pub(super) fn first_line(text: &'static str) -> &'static str {
-    text.lines().next().unwrap_or(text)
 }

@@ -22,8 +22,11 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 #[derive(Debug, Clone)]
 pub struct Message {
     pub(super) event: Arc<str>,
+    /// The endpoint.
     pub url: Url,
+    /// The sender's idempotency key.
     pub message_id: Arc<str>,
+    /// The body.
     pub body: Bytes,
     /// The difference between the time of signing and now.
     pub offset: TimeDelta,

@@ -211,13 +211,12 @@ pub(super) fn is_segment(name: &str) -> bool {
 
 /// The nearest of the known names and their aliases, or all names.
 pub(super) fn hint(name: &str, known: &[(&str, &[&str])]) -> String {
-    let wanted = stem(name);
-    let nearest = known
-        .iter()
-        .flat_map(|(name, aliases)| std::iter::once(*name).chain(aliases.iter().copied()))
-        .map(|known| (strsim::jaro_winkler(&wanted, &stem(known)), known))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let names = known.iter().flat_map(|(name, aliases)| std::iter::once(name).chain(*aliases));
+    // All events are called so; it makes none of them alike.
+    let stem = |name: &str| name.to_lowercase().trim_end_matches("event").to_owned();
+    let stems: Vec<(String, &str)> = names.map(|name| (stem(name), *name)).collect();
+    let nearest = text::nearest(&stem(name), stems.iter().map(|(stem, _)| &**stem), 0.8);
+    let nearest = nearest.and_then(|nearest| stems.iter().find(|(stem, _)| stem == nearest));
     match nearest {
         Some((_, nearest)) => format!("did you mean `{nearest}`?"),
         None => {
@@ -225,10 +224,4 @@ pub(super) fn hint(name: &str, known: &[(&str, &[&str])]) -> String {
             format!("known are {}.", names.join(", "))
         }
     }
-}
-
-/// The part of a name that distinguishes it from others.
-fn stem(name: &str) -> String {
-    let name = name.to_lowercase();
-    name.strip_suffix("event").unwrap_or(&name).to_owned()
 }

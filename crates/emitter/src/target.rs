@@ -108,15 +108,18 @@ pub(super) fn signing_key(
     }
 }
 
+/// The key in `file`, which the flag names, or else `key`.
+///
+/// # Errors
+/// If the file cannot be read.
 pub fn key_from(
     flag: &str,
     file: Option<&Path>,
     key: Option<&SecretString>,
 ) -> anyhow::Result<Option<SecretString>> {
     let Some(file) = file else { return Ok(key.cloned()) };
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read {flag} {}", file.display()))?;
-    Ok(Some(text.trim_end_matches(['\r', '\n']).into()))
+    let key = settings::read_secret(file).map_err(|error| anyhow::anyhow!("{flag}: {error}"))?;
+    Ok(Some(key))
 }
 
 /// The first of a source's keys, if all messages go to the configured listener.
@@ -175,6 +178,10 @@ pub fn address(to: &str, event: &str) -> anyhow::Result<Url> {
     Ok(url)
 }
 
+/// Refuses a URL to which nothing is sent: another scheme than HTTP, or plain HTTP to another machine.
+///
+/// # Errors
+/// With the flag that permits it.
 pub fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
     ensure!(
         url.username().is_empty() && url.password().is_none(),
@@ -191,6 +198,7 @@ pub fn check(url: &Url, allow_http: bool) -> anyhow::Result<()> {
     }
 }
 
+/// True if the URL leads to the address that is listened on.
 pub fn is_listener(url: &Url, listen: SocketAddr) -> bool {
     let host = match ip(url) {
         Some(ip) if listen.ip().is_unspecified() => is_loopback(ip),

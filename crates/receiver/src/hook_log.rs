@@ -70,7 +70,7 @@ impl HookLog {
         let writer =
             HookLogWriter { inbox, queue: receiver, lost: Arc::clone(&lost), last_report: None };
         let memory = Arc::new(Semaphore::new(capacity));
-        (HookLog { queue: sender, memory, capacity: capacity, lost }, writer)
+        (HookLog { queue: sender, memory, capacity, lost }, writer)
     }
 
     /// Queues a record; drops it if the queue is full or the writer has ended. Never blocks.

@@ -8,15 +8,13 @@ use axum::extract::{Path, State};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerFile, serve};
 
 use super::login::{Login, require_login};
 use super::problem::{INTERNAL, NOT_FOUND, Problem};
+use super::security;
 
 const DOCUMENT: &str = "/openapi.json";
 
@@ -25,13 +23,6 @@ const DOCUMENT: &str = "/openapi.json";
 /// Swagger UI's icons are `data:` URLs; its inline styles are set by script, which needs no permission.
 const POLICY: &str = "default-src 'self'; style-src 'self'; img-src 'self' data:; \
      object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-const GUARDS: [(HeaderName, &str); 4] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (X_FRAME_OPTIONS, "DENY"),
-    (REFERRER_POLICY, "no-referrer"),
-];
 
 /// Routes of the pages, behind the login if there is one. The root redirects to them.
 ///
@@ -108,11 +99,11 @@ fn response(name: &str, file: SwaggerFile<'static>) -> Response {
 
 /// Adds the security headers; pages without a cache policy are not stored.
 async fn guarded(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    for (name, value) in GUARDS {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    }
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    security::add(
+        &mut response,
+        security::headers(HeaderValue::from_static(POLICY), "no-referrer"),
+    );
+    security::add(&mut response, security::UNFRAMED);
     response
 }
 
@@ -143,7 +134,8 @@ mod tests {
             ["/", "/swagger", "/swagger/", "/swagger/swagger-ui.css", DOCUMENT, "/swagger/x"]
         {
             let response = call(None, path).await;
-            for (name, value) in GUARDS {
+            let policy = security::headers(HeaderValue::from_static(POLICY), "no-referrer");
+            for (name, value) in policy.into_iter().chain(security::UNFRAMED.into_iter().take(1)) {
                 assert_eq!(response.headers()[name], value, "{path}");
             }
         }

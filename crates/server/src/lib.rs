@@ -8,6 +8,7 @@ pub mod open_files;
 pub mod origin;
 pub mod problem;
 pub mod request_id;
+pub mod security;
 
 use axum::extract::Request;
 use axum::middleware::Next;

@@ -30,6 +30,7 @@ pub use hooks::HooksConfig;
 pub use keys::{ConfiguredKey, KeySort};
 pub use load::{EMIT_SIGNING_KEY, EMIT_TOKEN};
 pub use load::{Overrides, SettingsText, load, parse};
+pub use secrets::read_secret;
 pub use warnings::Warning;
 
 /// An unusable configuration: the setting, the reason and the correction.

@@ -221,7 +221,8 @@ fn hint(message: &str) -> String {
         return without_value(message);
     };
     let (kind, wrong) = wrong.split_once(' ').unwrap_or((wrong, ""));
-    let nearest = nearest(wrong.trim_matches('`'), known);
+    let known_names = known.split('`').skip(1).step_by(2);
+    let nearest = text::nearest(wrong.trim_matches('`'), known_names, 0.7);
     match (kind, nearest) {
         (_, Some(nearest)) => format!("{message}; did you mean `{nearest}`?"),
         ("field", None) => message.to_owned(),
@@ -232,19 +233,6 @@ fn hint(message: &str) -> String {
 
 fn is_missing(message: &str) -> bool {
     message.starts_with("missing field")
-}
-
-/// The name in backticks in `known` that is most similar to `wrong`, if one is.
-fn nearest<'k>(wrong: &str, known: &'k str) -> Option<&'k str> {
-    let wrong = wrong.to_lowercase();
-    known
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .map(|known| (strsim::jaro_winkler(&wrong, known), known))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
 }
 
 /// Inserts a variable's value at its path.

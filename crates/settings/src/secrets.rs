@@ -107,9 +107,18 @@ pub(super) fn weakness(key: &SecretString) -> Option<String> {
 /// # Errors
 /// If it cannot be read, or other users could change its key.
 pub(super) fn read_key(file: &Path) -> Result<SecretString, String> {
+    let key = read_secret(file)?;
+    check_writers(file)?;
+    Ok(key)
+}
+
+/// Reads the file of a secret, without the line break at its end.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_secret(file: &Path) -> Result<SecretString, String> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    check_writers(file)?;
     Ok(text.trim_end_matches(['\r', '\n']).into())
 }
 

@@ -134,7 +134,7 @@ impl Sent {
     fn findings_at(&self, now: Timestamp) -> String {
         let sources = sources();
         let source = sources.iter().find(|source| source.name == self.source).unwrap();
-        let admitted = Admitted::admit(&source, head(self.headers.clone(), self.query), now);
+        let admitted = Admitted::admit(source, head(self.headers.clone(), self.query), now);
         let rejected = match admitted.map(|admitted| admitted.verify(self.body.clone())) {
             Ok(Ok(_)) => panic!("accepted"),
             Ok(Err(rejected)) | Err(rejected) => rejected,
@@ -185,7 +185,7 @@ fn a_request_without_a_mistake_is_accepted() {
     for (name, key) in [("standard", STANDARD), ("evo", EVO), ("git", GIT), ("own", OWN)] {
         let sent = Sent::signed(name, key);
         let source = sources.iter().find(|source| source.name == name).unwrap();
-        Admitted::admit(&source, head(sent.headers, None), now())
+        Admitted::admit(source, head(sent.headers, None), now())
             .unwrap()
             .verify(sent.body)
             .unwrap();
@@ -528,7 +528,7 @@ proptest! {
             headers.append(NAMES[name], HeaderValue::from_bytes(&value).unwrap());
         }
         let source = &sources[source];
-        let rejected = match Admitted::admit(&source, head(headers.clone(), query.as_deref()), now()) {
+        let rejected = match Admitted::admit(source, head(headers.clone(), query.as_deref()), now()) {
             Ok(admitted) => admitted.verify(body.clone().into()).unwrap_err(),
             Err(rejected) => rejected,
         };

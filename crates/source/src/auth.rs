@@ -278,6 +278,12 @@ impl Auth {
     }
 }
 
+/// True if a request's one `Authorization` header has this bearer key; compared in constant time.
+pub fn has_bearer(headers: &HeaderMap, key: &SecretString) -> bool {
+    let key = BearerKey::of(key.expose_secret().as_bytes());
+    in_header(headers).is_ok_and(|given| BearerKey::of(given).digest.ct_eq(&key.digest).into())
+}
+
 fn in_header(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::NoAuthorization)?.as_bytes();

@@ -33,7 +33,7 @@ use signature::{Fingerprint, Message, Stamp, VerifyError};
 
 use envelope::{FactScope, HeaderFact};
 
-pub use auth::{AcceptedKey, Auth, BearerKey, MessageSignatureAuth, SignatureAuth};
+pub use auth::{AcceptedKey, Auth, BearerKey, MessageSignatureAuth, SignatureAuth, has_bearer};
 pub use call::{AdmittedCall, VerifiedCall};
 pub use callback_api::{CallbackApi, PageError};
 pub use diagnostic_keys::DiagnosticKeys;

@@ -4,9 +4,17 @@
 //! JSON stays JSON, and no character is lost.
 
 pub mod field;
+mod names;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+
+pub use names::nearest;
+
+/// The first line of a text.
+pub fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or(text)
+}
 
 /// Escapes text for one line.
 pub fn inert(text: &str) -> Cow<'_, str> {

@@ -64,8 +64,3 @@ fn print_styled(line: impl std::fmt::Display) -> std::io::Result<()> {
     writeln!(out, "{line}")?;
     out.flush()
 }
-
-/// The short help of a flag: the first line of its long help.
-fn first_line(text: &'static str) -> &'static str {
-    text.lines().next().unwrap_or(text)
-}

@@ -8,7 +8,6 @@ use super::accepted;
 use crate::check::{CheckOutcome, CheckResult};
 use crate::probe::Prober;
 use crate::probe_result::excerpt;
-use crate::retired::RETIRED;
 
 /// The remaining validity of a certificate below which a warning is given.
 const SOON: TimeDelta = TimeDelta::days(21);
@@ -85,22 +84,6 @@ pub(crate) async fn versions(probe: &Prober) -> CheckOutcome {
         [true, false] => CheckResult::warn("TLS 1.2, but not 1.3"),
         [false, true] => CheckResult::warn("TLS 1.3, but not 1.2, which older senders need"),
         [false, false] => CheckResult::fail("neither TLS 1.2 nor 1.3"),
-    })
-}
-
-pub(crate) async fn retired(probe: &Prober) -> CheckOutcome {
-    let Ok(addresses) = probe.addresses().await else {
-        return Ok(CheckResult::skip("the host's address is not known"));
-    };
-    let mut spoken = Vec::new();
-    for version in &RETIRED {
-        if version.is_spoken(probe.target.host(), addresses).await {
-            spoken.push(version.name);
-        }
-    }
-    Ok(match spoken.is_empty() {
-        true => CheckResult::pass("neither TLS 1.0 nor TLS 1.1 is spoken"),
-        false => CheckResult::warn(format!("still spoken: {}", spoken.join(", "))),
     })
 }
 

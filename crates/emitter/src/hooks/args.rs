@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::args::first_line;
-
 const HOOK_HELP: &str = "\
 Call this hook as the vendor does, with a mock of the vendor's own logic for its callback; may be repeated
 
@@ -33,12 +31,12 @@ const NOT_FOR_HOOKS: [&str; 9] = [
 /// The hooks to call, and the behaviour of the mock vendor.
 #[derive(Debug, Clone, clap::Args)]
 pub struct HookArgs {
-    #[arg(long, value_name = "ID", group = "called", conflicts_with_all = NOT_FOR_HOOKS, help_heading = "Hooks", help = first_line(HOOK_HELP), long_help = HOOK_HELP)]
+    #[arg(long, value_name = "ID", group = "called", conflicts_with_all = NOT_FOR_HOOKS, help_heading = "Hooks", help = text::first_line(HOOK_HELP), long_help = HOOK_HELP)]
     pub(super) hook: Vec<String>,
     /// Call every hook in the catalog
     #[arg(long, group = "called", conflicts_with_all = NOT_FOR_HOOKS, help_heading = "Hooks")]
     pub(super) all_hooks: bool,
-    #[arg(long, value_name = "WHAT", default_value = "echo", requires = "called", help_heading = "Hooks", help = first_line(ANSWER_HELP), long_help = ANSWER_HELP)]
+    #[arg(long, value_name = "WHAT", default_value = "echo", requires = "called", help_heading = "Hooks", help = text::first_line(ANSWER_HELP), long_help = ANSWER_HELP)]
     pub(super) answer: String,
     /// Delay of the vendor's own logic
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration, requires = "called", help_heading = "Hooks")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
@@ -18,13 +18,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use settings::is_local;
-use subtle::ConstantTimeEq;
-use text::field::{MediaType, credentials};
+use source::has_bearer;
+use text::field::MediaType;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -278,11 +278,7 @@ impl VendorState {
     }
 
     fn check_key(&self, headers: &http::HeaderMap) -> Result<(), CallbackRefusal> {
-        let given = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-        let key =
-            given.and_then(|given| credentials(given, "Bearer")).ok_or(CallbackRefusal::Key)?;
-        let is_it = self.key.expose_secret().as_bytes().ct_eq(key);
-        if is_it.into() { Ok(()) } else { Err(CallbackRefusal::Key) }
+        if has_bearer(headers, &self.key) { Ok(()) } else { Err(CallbackRefusal::Key) }
     }
 
     fn page(&self, headers: &http::HeaderMap, body: &[u8]) -> VendorResponse {

@@ -11,13 +11,11 @@ use axum::extract::FromRequestParts;
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use contract::event::Environment;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use server::problem::{BAD_REQUEST, INTERNAL, Problem, UNAUTHORIZED};
+use server::security;
 use source::{HookRoute, PageError};
 use tokio::time::Instant;
 
@@ -102,18 +100,12 @@ fn guards(route: &HookRoute) -> Vec<(HeaderName, HeaderValue)> {
     let vendor = route.api.as_ref().map_or_else(|| "'none'".to_owned(), |api| api.origin());
     let framed = HeaderValue::try_from(format!("frame-ancestors {vendor}"))
         .unwrap_or(HeaderValue::from_static("frame-ancestors 'none'"));
-    vec![
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (CONTENT_SECURITY_POLICY, framed),
-    ]
+    let headers = security::headers(framed, "no-referrer").into_iter();
+    headers.chain([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]).collect()
 }
 
 async fn guarded(mut response: Response, guards: Vec<(HeaderName, HeaderValue)>) -> Response {
-    for (name, value) in guards {
-        response.headers_mut().entry(name).or_insert(value);
-    }
+    security::add(&mut response, guards);
     response
 }
 

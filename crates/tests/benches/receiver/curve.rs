@@ -148,7 +148,7 @@ fn delivery(source: &Arc<Source>) -> anyhow::Result<Verified> {
     let headers = headers.map(|(name, value)| Ok((name.parse()?, value.parse()?)));
     let headers: HeaderMap = headers.into_iter().collect::<anyhow::Result<_>>()?;
     let body = format!(r#"{{"Note":"{:x<1013}"}}"#, "");
-    Ok(Admitted::admit(&source, head(headers), contract::time::now())?.verify(body.into())?)
+    Ok(Admitted::admit(source, head(headers), contract::time::now())?.verify(body.into())?)
 }
 
 fn route() -> Route {

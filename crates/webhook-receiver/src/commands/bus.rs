@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Speed of retries, pauses and retention, as a multiple of the clock
     #[arg(long, value_name = "TIMES", default_value_t = 1.0)]
     speed: f64,
-    #[arg(long, value_name = "NAME=VALUE", help = super::first_line(FAULT_HELP), long_help = FAULT_HELP)]
+    #[arg(long, value_name = "NAME=VALUE", help = text::first_line(FAULT_HELP), long_help = FAULT_HELP)]
     fault: Vec<String>,
     /// Format of log lines
     #[arg(long, value_enum, value_name = "FORMAT")]

@@ -34,7 +34,7 @@ ones; refused [text]; warnings [{setting, reason, remedy}].";
 pub(crate) struct Args {
     #[command(flatten)]
     settings: Overrides,
-    #[arg(long, help = super::first_line(JSON_HELP), long_help = JSON_HELP)]
+    #[arg(long, help = text::first_line(JSON_HELP), long_help = JSON_HELP)]
     json: bool,
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// Show also used keys that are no longer in the settings
     #[arg(long)]
     all: bool,
-    #[arg(long, help = super::first_line(JSON_HELP), long_help = JSON_HELP)]
+    #[arg(long, help = text::first_line(JSON_HELP), long_help = JSON_HELP)]
     json: bool,
 }
 

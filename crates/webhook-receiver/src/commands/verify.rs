@@ -60,14 +60,14 @@ pub(crate) struct Args {
     /// Configured source that the request was sent to; needed if there are several
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    #[arg(long, value_name = "FILE", help = first_line(HEADERS_HELP), long_help = HEADERS_HELP)]
+    #[arg(long, value_name = "FILE", help = text::first_line(HEADERS_HELP), long_help = HEADERS_HELP)]
     headers: String,
     /// File with the body, byte for byte, or - for standard input
     #[arg(long, value_name = "FILE")]
     body: Option<String>,
-    #[arg(long, value_name = "TIME", value_parser = at, help = first_line(AT_HELP), long_help = AT_HELP)]
+    #[arg(long, value_name = "TIME", value_parser = at, help = text::first_line(AT_HELP), long_help = AT_HELP)]
     at: Option<Timestamp>,
-    #[arg(long, help = first_line(JSON_HELP), long_help = JSON_HELP)]
+    #[arg(long, help = text::first_line(JSON_HELP), long_help = JSON_HELP)]
     json: bool,
     #[command(flatten)]
     settings: Overrides,
@@ -137,7 +137,7 @@ fn check(
     let (head, body) = (captured.head(&source.path), &captured.body);
     let (headers, query) = (&captured.headers, captured.target.as_ref().and_then(Uri::query));
     let verified =
-        Admitted::admit(&source, head, time).and_then(|admitted| admitted.verify(body.clone()));
+        Admitted::admit(source, head, time).and_then(|admitted| admitted.verify(body.clone()));
     let (result, findings) = match verified {
         Ok(verified) => (Ok(verified.key.map(|key| key.to_string())), Vec::new()),
         Err(rejected) => {
@@ -241,8 +241,4 @@ fn at(text: &str) -> Result<Timestamp, String> {
     let seconds = text.parse().ok().and_then(DateTime::from_timestamp_secs);
     let time = || DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
     seconds.or_else(time).ok_or_else(|| "write now, 2026-01-31T12:00:00Z or Unix seconds".into())
-}
-
-fn first_line(text: &'static str) -> &'static str {
-    text.lines().next().unwrap_or(text)
 }

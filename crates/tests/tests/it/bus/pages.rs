@@ -5,7 +5,6 @@ use std::time::Duration;
 use bus::serve_bus;
 use bus::{BusOptions, TARGETS};
 use contract::time::system_clock;
-use fixture;
 use reqwest::Client;
 use serde_json::{Value, json};
 use server::login::hash;

@@ -231,7 +231,7 @@ fn every_request_of_the_corpus_is_let_in() {
         };
         let source = sources.iter().find(|source| under(path, &source.path)).unwrap();
         if head.method == Method::POST {
-            let admitted = Admitted::admit(&source, head, SIGNED);
+            let admitted = Admitted::admit(source, head, SIGNED);
             let verified = admitted.and_then(|it| it.verify(body.to_owned().into()));
             assert!(verified.is_ok(), "{}: {:?}", file.display(), verified.err());
         }

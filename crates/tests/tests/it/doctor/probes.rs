@@ -107,22 +107,6 @@ const BROKEN: &[Broken] = &[
         ..NOTHING
     },
     Broken {
-        change: &[(
-            PROTOCOLS,
-            "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;",
-        )],
-        says: &[("reach.retired", "still spoken: TLS 1.0, TLS 1.1")],
-        ..NOTHING
-    },
-    Broken {
-        change: &[(
-            PROTOCOLS,
-            "ssl_protocols TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;",
-        )],
-        says: &[("reach.retired", "still spoken: TLS 1.1")],
-        ..NOTHING
-    },
-    Broken {
         beside: "server { listen 127.0.0.1:PLAIN; location / { proxy_pass http://RECEIVER; } }",
         args: &["--source", "live", "--plain-port", "PLAIN"],
         says: &[("reach.plain", "over plain HTTP")],

@@ -8,7 +8,6 @@ use bus::{
     TARGETS,
 };
 use contract::time::{Clock, system_clock};
-use fixture;
 use serde_json::{Value, json};
 use settings::BusConfig;
 use tempfile::TempDir;

@@ -12,7 +12,6 @@ use contract::catalog::Catalog;
 use contract::event::{Delivery, DeliveryId, Dialect, Environment, Event, Meta, Outcome};
 use contract::time::Timestamp;
 use contract::time::{Clock, system_clock};
-use fixture;
 use futures_util::FutureExt;
 use inbox::{
     self, AcceptOutcome, AttemptEntry, Backlog, Claim, DedupCache, Detail, Entry, Filter,

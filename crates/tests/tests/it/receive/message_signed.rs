@@ -7,7 +7,6 @@ use emitter::{EmitArgs, Plan, send};
 use fixture::Context;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Uri};
-use settings;
 use signature::{Message, MessageKey};
 
 use crate::harness::client::Request;

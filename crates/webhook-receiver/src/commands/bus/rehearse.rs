@@ -7,7 +7,7 @@ use bus::rehearse::{Outage, OutageCost, SubscriptionEnd, rehearse};
 use bus::retry_policy::{AttemptResult, RETRY_POLICIES, RetryPolicy};
 use serde_json::{Value, json};
 
-use crate::commands::{first_line, plain, print};
+use crate::commands::{plain, print};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Seed of the jitter; the same seed gives the same figures
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    #[arg(long, help = first_line(JSON_HELP), long_help = JSON_HELP)]
+    #[arg(long, help = text::first_line(JSON_HELP), long_help = JSON_HELP)]
     json: bool,
 }
 
