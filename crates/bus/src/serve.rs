@@ -6,6 +6,7 @@ use axum::Router;
 use axum::middleware::from_fn;
 use contract::catalog::Table;
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use server::connections;
 use server::docs;
 use server::full_disk::wait_for_disk_space;
@@ -25,9 +26,21 @@ const LEAST_TARGETS: usize = 64;
 
 /// Runs the bus on `listener` until `stop`, then waits for requests in flight.
 ///
+/// The future is boxed, so that it is compiled here and not in each program.
+///
 /// # Errors
 /// If the settings cannot be used or the outbox cannot be opened.
-pub async fn serve_bus(
+pub fn serve_bus<'a>(
+    config: &'a Config,
+    catalog: &'a Table,
+    options: BusOptions,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> BoxFuture<'a, anyhow::Result<()>> {
+    run(config, catalog, options, listener, stop).boxed()
+}
+
+async fn run(
     config: &Config,
     catalog: &Table,
     options: BusOptions,

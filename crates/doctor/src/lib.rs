@@ -23,6 +23,8 @@ mod target;
 mod tls;
 
 use contract::catalog::Table;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use settings::Config;
 
 use target::ProbeTarget;
@@ -40,13 +42,18 @@ pub const BUDGET: usize = 200;
 
 /// Runs every check that applies and reports the results in the order of the table.
 ///
+/// The future is boxed, so that it is compiled here and not in each program.
+///
 /// # Errors
 /// If the arguments name no valid target: nothing is sent then.
-pub async fn examine(
-    args: &DoctorArgs,
-    catalog: &Table,
-    config: &Config,
-) -> anyhow::Result<DoctorReport> {
-    let checks = run::chosen(&args.only)?;
-    run::run(ProbeTarget::new(args, catalog, config)?, &checks).await
+pub fn examine<'a>(
+    args: &'a DoctorArgs,
+    catalog: &'a Table,
+    config: &'a Config,
+) -> LocalBoxFuture<'a, anyhow::Result<DoctorReport>> {
+    let examine = async move {
+        let checks = run::chosen(&args.only)?;
+        run::run(ProbeTarget::new(args, catalog, config)?, &checks).await
+    };
+    examine.boxed_local()
 }

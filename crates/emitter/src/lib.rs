@@ -22,6 +22,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use contract::catalog::Table;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use settings::Config;
 use text::inert_lines;
 
@@ -54,9 +56,19 @@ impl From<RunOutcome> for ExitCode {
 
 /// Sends the messages that the arguments name and prints a report. An error means that nothing was sent: exit code 2.
 ///
+/// The future is boxed, so that it is compiled here and not in each program.
+///
 /// # Errors
 /// If the plan is invalid, no client can be set up or the output cannot be written.
-pub async fn run(args: EmitArgs, catalog: &Table, config: &Config) -> anyhow::Result<RunOutcome> {
+pub fn run<'a>(
+    args: EmitArgs,
+    catalog: &'a Table,
+    config: &'a Config,
+) -> LocalBoxFuture<'a, anyhow::Result<RunOutcome>> {
+    emit(args, catalog, config).boxed_local()
+}
+
+async fn emit(args: EmitArgs, catalog: &Table, config: &Config) -> anyhow::Result<RunOutcome> {
     if args.hooks.is_asked() {
         return hooks::run(&args, catalog, config).await;
     }

@@ -13,6 +13,7 @@ use contract::catalog::{Handlers, Table};
 use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use inbox::{
     Backlog, DedupCache, Inbox, InboxError, Options, RejectionLog, STEP_ROWS, State, throttled_step,
 };
@@ -50,9 +51,21 @@ pub struct Fork {
 
 /// Runs the receiver on `listener` until `stop`, then drains.
 ///
+/// The future is boxed, so that it is compiled here and not in each program.
+///
 /// # Errors
 /// If the settings cannot be used or the inbox cannot be opened.
-pub async fn serve(
+pub fn serve(
+    config: Config,
+    fork: Fork,
+    listener: TcpListener,
+    clock: Clock,
+    stop: CancellationToken,
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    run(config, fork, listener, clock, stop).boxed()
+}
+
+async fn run(
     config: Config,
     fork: Fork,
     listener: TcpListener,
