@@ -1,4 +1,4 @@
-//! What is called while associates enrol and are changed, and when something about them is wanted.
+//! Hooks of associates: enrolled and changed, and questions about them.
 use webhook_receiver::Catalog;
 use webhook_receiver::vendors::directscale::hooks::associate::{
     GetAssociateServiceAutoshipSettings, GetSecondaryTitle, UpdateAssociate, WriteApplication,

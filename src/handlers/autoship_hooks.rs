@@ -1,4 +1,4 @@
-//! What is called while autoships are created, listed, changed and cancelled.
+//! Hooks of autoships: created, listed, changed and cancelled.
 use webhook_receiver::Catalog;
 use webhook_receiver::vendors::directscale::hooks::autoship::{
     CancelAutoship, CreateAutoship, GetAutoships, UpdateAutoship,

@@ -1,4 +1,4 @@
-//! What this fork does with each event and in each hook.
+//! The handlers of this fork, with the context that they are given.
 //!
 //! A new event of a family is one more function and one more `.on(…)` in the family's file, a new hook one more function
 //! and one more `.hook(…)`. A new family is one more file and two lines here; `loyalty.rs` is the one to copy for events,
@@ -8,7 +8,6 @@ pub mod associate;
 pub mod associate_hooks;
 pub mod autoship_hooks;
 pub mod client;
-pub mod commission_hooks;
 pub mod daily;
 pub mod enrollment;
 pub mod evolutionx;
@@ -26,7 +25,7 @@ pub mod welcome;
 use axum::Router;
 use webhook_receiver::Catalog;
 
-/// What every handler is given: the fork's own connections and clients.
+/// The context of every handler: the fork's own connections and clients.
 ///
 /// It is cloned for each delivery, so its fields are cheap to clone: a pool, a client, an `Arc`. The default is what
 /// tests give to handlers.
@@ -55,7 +54,6 @@ pub fn catalog() -> Catalog<Context> {
         .merge(associate_hooks::catalog())
         .merge(autoship_hooks::catalog())
         .merge(client::catalog())
-        .merge(commission_hooks::catalog())
         .merge(daily::catalog())
         .merge(enrollment::catalog())
         .merge(evolutionx::catalog())

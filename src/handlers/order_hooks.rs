@@ -1,5 +1,8 @@
-//! What is called while orders are placed, discounted, finalized, taxed, shipped, refunded and cancelled.
+//! Hooks of orders (placed, discounted, finalized, taxed, shipped, refunded, cancelled) and of commissions.
 use webhook_receiver::Catalog;
+use webhook_receiver::vendors::directscale::hooks::commission::{
+    GetCommissionBonusDetails, GetSplitPayments, LogRealtimeRankAdvance,
+};
 use webhook_receiver::vendors::directscale::hooks::coupon::{
     GetCouponAdjustedVolume, ProcessCouponCodes,
 };
@@ -23,4 +26,7 @@ pub(super) fn catalog() -> Catalog<Context> {
         .unhandled::<MarkPackagesShipped>()
         .unhandled::<FullRefundOrder>()
         .unhandled::<CancelOrder>()
+        .unhandled::<LogRealtimeRankAdvance>()
+        .unhandled::<GetSplitPayments>()
+        .unhandled::<GetCommissionBonusDetails>()
 }
