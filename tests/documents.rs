@@ -82,13 +82,6 @@ fn every_command_is_one_of_the_program_with_its_flags() {
 }
 
 #[test]
-fn the_nginx_block_is_the_one_that_the_engine_tests() {
-    let tested = fs::read_to_string("crates/tests/tests/it/harness/nginx.conf")
-        .expect("the engine's tests have the block");
-    assert_eq!(blocks("nginx"), [tested.trim_end()]);
-}
-
-#[test]
 fn the_service_unit_leaves_little_exposed() {
     let [text] = blocks("ini").try_into().expect("there is one unit");
     for line in ["Restart=always", "StartLimitIntervalSec=0", "LimitCORE=0"] {

@@ -7,6 +7,8 @@
 //!                  target ◀──sender── attempt ◀──queue (one a target) ◀─┘   (at once, or when a retry is due)
 //!                                        └──▶ record ──outbox──▶ delivered | retry | given up
 //! ```
+//!
+//! It depends on the emitter, the server and the store, and knows nothing of the inbox and the receiver.
 
 pub mod api;
 mod attempt;
@@ -131,7 +133,7 @@ pub struct Bus {
     types: EventTypes,
     outbox: Arc<Outbox>,
     registry: Arc<Registry>,
-    budget: MemoryBudget,
+    budget: Arc<MemoryBudget>,
     sender: Sender,
     guard: Guard,
     time: BusClock,
@@ -208,7 +210,7 @@ impl Bus {
             faults: options.faults,
             outbox,
             registry,
-            budget: MemoryBudget::default(),
+            budget: Arc::default(),
         });
         bus.restore_subscriptions(config).await?;
         bus.workers.spawn(Arc::clone(&bus).prune_loop(monitor, clock));
@@ -235,23 +237,19 @@ impl Bus {
     }
 
     /// Stores events for these recipients, and hands the deliveries that are due at once to their queues.
+    ///
+    /// It is a task of its own: a caller that is dropped must not keep what is committed from its queues.
     async fn publish_to(
         &self,
         drafts: Vec<(Draft, Arc<[Recipient]>)>,
     ) -> Result<Vec<PublishReceipt>, BusError> {
-        let recipients = drafts.iter().flat_map(|(_, recipients)| recipients.iter());
-        let mut handover = Handover {
-            registry: &self.registry,
-            left: recipients.map(|recipient| recipient.subscription).collect(),
-        };
-        let made = self.outbox.publish(drafts).await?;
-        handover.left = made.left;
-        for NewDelivery { subscription, delivery } in made.due {
-            if let Some(queue) = self.registry.get(subscription) {
-                queue.push(delivery, &self.budget);
-            }
+        let (outbox, registry) = (Arc::clone(&self.outbox), Arc::clone(&self.registry));
+        let budget = Arc::clone(&self.budget);
+        let publishing = tokio::spawn(publish_and_hand_over(outbox, registry, budget, drafts));
+        match publishing.await {
+            Ok(published) => Ok(published?),
+            Err(error) => Err(BusError::Unavailable(format!("publishing has ended: {error}"))),
         }
-        Ok(made.receipts)
     }
 
     /// Checks the event with this index in its batch, counted from 1.
@@ -357,18 +355,31 @@ impl Bus {
     }
 }
 
-/// Notifies delivery queues of due deliveries in the outbox, even if the call that stored them is dropped before it
-/// could hand them over.
-struct Handover<'b> {
-    registry: &'b Registry,
-    left: BTreeSet<i64>,
-}
-
-impl Drop for Handover<'_> {
-    fn drop(&mut self) {
-        let queues = self.left.iter().filter_map(|id| self.registry.get(*id));
-        queues.for_each(|queue| queue.notify());
+async fn publish_and_hand_over(
+    outbox: Arc<Outbox>,
+    registry: Arc<Registry>,
+    budget: Arc<MemoryBudget>,
+    drafts: Vec<(Draft, Arc<[Recipient]>)>,
+) -> store::Result<Vec<PublishReceipt>> {
+    let recipients = drafts.iter().flat_map(|(_, recipients)| recipients.iter());
+    let recipients: BTreeSet<i64> = recipients.map(|recipient| recipient.subscription).collect();
+    let made = match outbox.publish(drafts).await {
+        Ok(made) => made,
+        Err(error) => {
+            // What was committed all the same is in the file.
+            if !matches!(error, store::Error::Busy | store::Error::Full) {
+                registry.notify(&recipients);
+            }
+            return Err(error);
+        }
+    };
+    for NewDelivery { subscription, delivery } in made.due {
+        if let Some(queue) = registry.get(subscription) {
+            queue.push(delivery, &budget);
+        }
     }
+    registry.notify(&made.left);
+    Ok(made.receipts)
 }
 
 async fn open(config: &BusConfig) -> anyhow::Result<Arc<Outbox>> {

@@ -268,12 +268,21 @@ impl Bus {
     /// [`BusError::Invalid`] for an invalid rate.
     pub async fn resend(&self, selection: ResendSelection, rate: Option<f64>) -> Result<u64> {
         check_rate(rate)?;
-        let notify = |id| {
-            if let Some(queue) = self.registry.get(id) {
-                queue.notify();
+        let (outbox, registry) = (Arc::clone(&self.outbox), Arc::clone(&self.registry));
+        let now = self.time.now();
+        // A task of its own: a caller that is dropped must not keep what is committed from its queues.
+        let resending = tokio::spawn(async move {
+            let notify = |due: &_| registry.notify(due);
+            let resent = outbox.resend(selection, rate, now, notify).await;
+            if resent.is_err() {
+                registry.notify_all();
             }
-        };
-        Ok(self.outbox.resend(selection, rate, self.time.now(), notify).await?)
+            resent
+        });
+        match resending.await {
+            Ok(resent) => Ok(resent?),
+            Err(error) => Err(BusError::Unavailable(format!("sending again has ended: {error}"))),
+        }
     }
 
     /// Sets the health of a subscription, at once and durably.

@@ -94,7 +94,7 @@ impl Outbox {
         selection: ResendSelection,
         rate: Option<f64>,
         now: Timestamp,
-        notify: impl Fn(i64),
+        notify: impl Fn(&BTreeSet<i64>),
     ) -> Result<u64> {
         let chosen = self.store.read(move |db| write::chosen(db, &selection)).await?;
         let mut resent = 0;
@@ -106,7 +106,7 @@ impl Outbox {
             let resend = move |tx: &mut Tx<'_>| write::resend(tx.db, &ids, first, rate, now);
             let due = self.store.writer.call(resend).await?;
             resent += due.len() as u64;
-            due.into_iter().collect::<BTreeSet<_>>().into_iter().for_each(&notify);
+            notify(&due.into_iter().collect());
         }
         Ok(resent)
     }

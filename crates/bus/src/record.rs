@@ -53,6 +53,6 @@ pub(super) async fn run(
         for (queue, attempt) in queues.iter().zip(attempts.iter()) {
             queue.recorded(attempt.delivery.id, &attempt.outcome);
         }
-        due.into_iter().filter_map(|id| registry.get(id)).for_each(|queue| queue.notify());
+        registry.notify(&due);
     }
 }

@@ -1,6 +1,6 @@
 //! Registry of delivery queues, with the cached recipients of each event type.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -42,6 +42,16 @@ impl Registry {
 
     pub(super) fn get(&self, id: i64) -> Option<Arc<DeliveryQueue>> {
         self.queues().by_id.get(&id).cloned()
+    }
+
+    /// Notifies the queues of these subscriptions that something in the file is due.
+    pub(super) fn notify(&self, subscriptions: &BTreeSet<i64>) {
+        subscriptions.iter().filter_map(|id| self.get(*id)).for_each(|queue| queue.notify());
+    }
+
+    /// Notifies all queues.
+    pub(super) fn notify_all(&self) {
+        self.queues().by_id.values().for_each(|queue| queue.notify());
     }
 
     pub(super) fn named(&self, name: &str) -> Option<Arc<DeliveryQueue>> {

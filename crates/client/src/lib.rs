@@ -1,4 +1,6 @@
 //! The HTTP client of all outgoing requests: HTTP/1.1, headers in title case, no redirects.
+//!
+//! It depends on no crate of the engine; whatever calls out depends on it.
 
 use std::cell::Cell;
 use std::error::Error as _;

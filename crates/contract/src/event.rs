@@ -276,7 +276,9 @@ pub fn payload(dialect: Dialect, body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeErr
 }
 
 impl Delivery {
-    /// A verified delivery, not yet decoded.
+    /// A verified delivery, not yet decoded. For engines of the inbox, which are given verified ones; it reaches a handler, but
+    /// no inbox: only what is verified can be put into one.
+    #[doc(hidden)]
     pub fn new(meta: Meta, raw: Bytes) -> Self {
         Delivery { meta, payload: (), unknown: Map::new(), raw }
     }

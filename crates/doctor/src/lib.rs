@@ -2,6 +2,8 @@
 //! each fault with its consequence for this sender and its remedy.
 //!
 //! It sends with the emitter's messages and proofs, so its results hold for real deliveries.
+//!
+//! It depends on the emitter and the inbox: it sends as a sender does, and reads beside a receiver.
 
 mod args;
 mod arrival;

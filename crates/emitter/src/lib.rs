@@ -1,6 +1,8 @@
 //! The emitter, the sender's half: posts events to a receiver exactly as their vendor would, once or many times.
 //!
 //! It shares the catalog's samples and the dialects' header names with the receiver, and none of its code.
+//!
+//! It depends on the settings and what is below them, and knows nothing of the inbox and the receiver.
 
 mod args;
 mod attempt;

@@ -213,7 +213,10 @@ pub(super) fn is_segment(name: &str) -> bool {
 pub(super) fn hint(name: &str, known: &[(&str, &[&str])]) -> String {
     let names = known.iter().flat_map(|(name, aliases)| std::iter::once(name).chain(*aliases));
     // All events are called so; it makes none of them alike.
-    let stem = |name: &str| name.to_lowercase().trim_end_matches("event").to_owned();
+    let stem = |name: &str| {
+        let name = name.to_lowercase();
+        name.strip_suffix("event").unwrap_or(&name).to_owned()
+    };
     let stems: Vec<(String, &str)> = names.map(|name| (stem(name), *name)).collect();
     let nearest = text::nearest(&stem(name), stems.iter().map(|(stem, _)| &**stem), 0.8);
     let nearest = nearest.and_then(|nearest| stems.iter().find(|(stem, _)| stem == nearest));

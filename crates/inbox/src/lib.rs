@@ -2,6 +2,8 @@
 //! Also known as a transactional inbox.
 //!
 //! [`Inbox`] is the contract of every storage engine; one conformance suite runs against all of them.
+//!
+//! It depends on the contract, the sources and the store, and calls nobody.
 
 mod dedup_cache;
 mod hook_record;

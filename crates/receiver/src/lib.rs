@@ -1,6 +1,6 @@
 //! Receiver: HTTP ingress, dispatch to handlers, the OpenAPI document, and the process that runs them.
 //!
-//! The crate may depend on every crate below it; only the doctor, the commands and the façade may depend on it.
+//! It depends on the inbox, the server and what is below them; the façade alone depends on it.
 
 pub mod dispatch;
 pub mod hook_log;

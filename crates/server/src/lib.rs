@@ -1,4 +1,6 @@
 //! Shared parts of the HTTP servers: connections, problem documents, documentation pages, login and origin checks.
+//!
+//! It depends on the settings and the telemetry; the receiver and the bus listen with it.
 
 pub mod connections;
 pub mod docs;

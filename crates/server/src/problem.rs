@@ -16,7 +16,7 @@ pub const SOON: Duration = Duration::from_secs(1);
 /// Media type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// ProblemKind of refusal.
+/// A kind of refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProblemKind {
     /// HTTP status of the response.

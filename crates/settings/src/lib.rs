@@ -1,4 +1,6 @@
 //! The settings: file < environment < flags. All of them are listed, with their defaults, in `receiver.example.toml`.
+//!
+//! It depends on the sources and what is below them; whatever is configured depends on it.
 
 mod auth;
 mod bus;

@@ -1,4 +1,6 @@
 //! The table of signature schemes, one row per scheme. Signing and verifying read the same row.
+//!
+//! It depends on `text` alone of the engine.
 
 mod candidate;
 mod custom;
@@ -273,12 +275,12 @@ fn standard(name: &str, prefixes: [&str; 2]) -> Scheme {
     }
 }
 
-/// HeaderNames without a signed time or id.
+/// Header names without a signed time or id.
 fn only(signature: &str) -> HeaderNames {
     HeaderNames { signature: signature.into(), timestamp: None, id: None }
 }
 
-/// HeaderNames with a signed time.
+/// Header names with a signed time.
 fn timed(signature: &str, timestamp: &str) -> HeaderNames {
     HeaderNames { timestamp: Some(TimestampLocator::Header(timestamp.into())), ..only(signature) }
 }

@@ -2,6 +2,8 @@
 //!
 //! A request becomes an [`Admitted`] when its headers are checked and a [`Verified`] when its bytes are. Both can only
 //! be constructed here.
+//!
+//! It depends on the contract, the signatures and the client; nothing that listens or stores.
 
 mod auth;
 mod body_facts;

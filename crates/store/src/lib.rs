@@ -1,4 +1,6 @@
 //! The embedded store: a private SQLite file, one writer thread with group commit, and concurrent readers.
+//!
+//! It depends on no crate of the engine; the inbox and the outbox are built on it.
 
 mod backup;
 mod checkpoint;
@@ -30,7 +32,7 @@ pub use schema::Schema;
 pub use work::{Tx, Work, WriterState, fire_and_forget};
 pub use writer::{Queue, Writer, stopped};
 
-/// StoreOptions for opening a store.
+/// Options for opening a store.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOptions {
     /// Capacity of the writer's queue, in calls; further calls are refused with [`Error::Busy`].

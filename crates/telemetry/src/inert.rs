@@ -1,4 +1,4 @@
-//! InertFormat log lines: control characters in any field, a handler's included, are escaped.
+//! Inert log lines: control characters in any field, a handler's included, are escaped.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! Logging, metrics, and the check of the system clock.
+//!
+//! It depends on the settings and what is below them; whatever runs depends on it.
 
 pub mod clock_monitor;
 mod inert;

@@ -1,7 +1,9 @@
-//! Escaping of untrusted text, wherever it is escaped_text: in a log, a table or on a terminal.
+//! Escaping of untrusted text, wherever it is shown: in a log, a table or on a terminal.
 //!
 //! Characters that could steer a terminal, begin a line, hide or reorder text are written as JSON would escape them:
 //! JSON stays JSON, and no character is lost.
+//!
+//! It depends on no crate of the engine; any may depend on it.
 
 pub mod field;
 mod names;

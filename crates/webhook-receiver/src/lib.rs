@@ -17,7 +17,8 @@ pub use contract::event::{
     Meta, Money, NetDateTime, Open, Outcome, Quantity,
 };
 pub use contract::hook::{
-    Callback, CallbackError, Hook, HookCall, HookFailure, HookMeta, HookOutcome, Script,
+    Callback, CallbackError, Hook, HookCall, HookFailure, HookMeta, HookOutcome, Representation,
+    Script,
 };
 pub use contract::time::Timestamp;
 pub use receiver::ingress::page::PageUser;

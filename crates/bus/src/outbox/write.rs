@@ -103,7 +103,7 @@ fn deliver(
     let inserted = db
         .prepare_cached(
             "INSERT INTO delivery (event, subscription, state, is_retry, due_at, entity)
-             SELECT ?1, id, 0, 0, ?3, ?4 FROM subscription WHERE id = ?2 AND standing <> 4",
+             SELECT ?1, id, 0, 0, ?3, ?4 FROM subscription WHERE id = ?2 AND standing < 3",
         )?
         .execute(params![
             event.number,
@@ -243,7 +243,8 @@ fn promote(
                  SELECT min(id) FROM delivery WHERE subscription = ?1 AND entity = ?2 AND state = 0)",
         )?
         .execute(params![subscription, entity, millis(now)])?;
-    Ok(promoted > 0)
+    // One that is due already counts: the record of an attempt may be repeated.
+    Ok(promoted > 0 || is_behind(db, subscription, Some(entity), i64::MAX)?)
 }
 
 /// The deliveries to send again.

@@ -22,7 +22,7 @@ use super::decode::{ReceivedFields, model, needs_object};
 /// Objects inside a model are `Open` too, so that their unknown fields survive:
 ///
 /// ```
-/// # use webhook_receiver::event::Open;
+/// # use webhook_receiver::Open;
 /// # #[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 /// # struct LineItem {}
 /// #[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]

@@ -79,6 +79,7 @@ pub struct CallbackRequest<'c> {
 
 /// The reason for a missing response of the vendor's own logic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CallbackError {
     /// The source has no callback URL.
     #[error(

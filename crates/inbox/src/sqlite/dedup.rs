@@ -1,4 +1,4 @@
-//! DedupIndex index: message ids already accepted. The writer looks up and adds within one transaction, so dedup is atomic.
+//! Dedup index: message ids already accepted. The writer looks up and adds within one transaction, so dedup is atomic.
 //!
 //! A B-tree over millions of random ids would dirty a separate page for every delivery. So the latest identities are
 //! held in memory (a start reloads them from the deliveries), and every [`RUN`] of them are written at once as an
@@ -30,7 +30,7 @@ const MAX_MERGED: usize = 2;
 /// Stored form of an identity.
 type RunEntry = (IdentityHash, DeliveryId);
 
-/// DeliveryIdentity of a delivery for dedup, with its hash.
+/// The identity of a delivery for dedup, with its hash.
 pub(super) struct DeliveryIdentity<'d> {
     source: &'d str,
     client_id: &'d str,
@@ -38,7 +38,7 @@ pub(super) struct DeliveryIdentity<'d> {
     hash: IdentityHash,
 }
 
-/// IdentityHash of an identity. Its function must never change, since runs and filters are stored.
+/// The hash of an identity. Its function must never change, since runs and filters are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct IdentityHash([u8; 16]);
 

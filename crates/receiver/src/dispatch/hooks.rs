@@ -17,7 +17,7 @@ use tokio::time::timeout_at;
 
 use super::text;
 
-/// HookAnswer to a hook call.
+/// The answer to a hook call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookAnswer {
     /// The response model: 200.
@@ -53,11 +53,11 @@ impl HookFault {
     }
 }
 
-/// Finished call.
+/// A finished call.
 pub struct FinishedCall {
-    /// HookAnswer to a hook call.
+    /// The answer to a hook call.
     pub answer: HookAnswer,
-    /// Id of the hook in the catalog, if it is known.
+    /// The id of the hook in the catalog, if it is known.
     pub hook: Option<&'static str>,
     /// True if a handler took it.
     pub is_handled: bool,

@@ -24,13 +24,13 @@ pub struct AcceptedBody {
     /// The sender's id for the message, or the SHA-256 of the body if it gave none.
     #[schema(example = "OrderEvent-1")]
     pub message_id: String,
-    /// CanaryReport of a canary; absent for all other deliveries.
+    /// The report on a canary; absent for all other deliveries.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
     pub canary: Option<Box<CanaryReport>>,
 }
 
-/// CanaryReport of a canary's body and request line; its headers and key are added by the caller.
+/// The report on a canary's body and request line; its headers and key are added by the caller.
 pub(super) fn echo(body: &[u8], arrival: &Arrival, max_body: usize) -> CanaryReport {
     CanaryReport {
         sha256: hex::encode(Sha256::digest(body)),

@@ -27,11 +27,11 @@ use crate::hook_log::HookLog;
 pub(super) struct CallLog {
     pub(super) log: HookLog,
     pub(super) metrics: Arc<Metrics>,
-    /// RunningCall calls: a stop waits for them, even if their callers have disconnected.
+    /// The running calls: a stop waits for them, even if their callers have disconnected.
     pub(super) tasks: TaskTracker,
 }
 
-/// UntypedCall that has not finished, with the facts for its record.
+/// A call that has not finished, with the facts for its record.
 pub(super) struct PendingCall {
     started: Instant,
     route: Arc<HookRoute>,
@@ -103,7 +103,7 @@ impl CallLog {
     }
 }
 
-/// RunningCall call. It runs to its end even if its caller disconnects, since the vendor's own logic may have run.
+/// A running call. It runs to its end even if its caller disconnects, since the vendor's own logic may have run.
 pub(super) struct RunningCall {
     /// None once it has finished.
     open: Option<OpenCall>,

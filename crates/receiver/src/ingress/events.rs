@@ -206,7 +206,7 @@ impl Receiver {
         Ok(AcceptedBody { canary, ..receipt.into() }.respond(status))
     }
 
-    /// CanaryReport of a canary, with the handler of the event that it asks about.
+    /// The report on a canary, with the handler of the event that it asks about.
     fn echo(&self, version: u16, path: &str, canary: &Verified, arrival: &Arrival) -> CanaryReport {
         let asked = canary.canary().filter(|asked| asked != CANARY);
         let event = asked.as_deref().unwrap_or(path);

@@ -104,7 +104,7 @@ impl Hooks {
         Ok(self.run(route.unhandled, call, slot, pending, facts).await)
     }
 
-    /// CanaryReport of a canary, with the handled hook that it asks about.
+    /// The report on a canary, with the handled hook that it asks about.
     fn echo(
         &self,
         probe: &VerifiedCall,

@@ -46,7 +46,7 @@ impl SharedFacts {
     }
 }
 
-/// SharedFacts about a request for its log line; the other fields come from the response.
+/// The facts about a request for its log line; the other fields come from the response.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RequestFacts {
     pub(super) source: Option<String>,

@@ -53,7 +53,7 @@ pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
 
 /// Deliveries per second, from the first publication until the last is written down. Targets have so many requests at once.
 fn delivered(targets: &[usize], events: usize, with_dead: bool) -> anyhow::Result<f64> {
-    let folder = tempfile::tempdir_in("target")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let sink = Server::role(&["sink"])?;
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let mut subscriptions = String::new();
@@ -110,13 +110,13 @@ fn wait(outbox: &Path, expected: usize) -> anyhow::Result<()> {
 }
 
 fn accepted(length: Duration) -> anyhow::Result<f64> {
-    let folder = tempfile::tempdir_in("target")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let seen = Server::receiver(folder.path(), true)?.load(length, None)?;
     Ok(seen.requests as f64 / seen.seconds)
 }
 
 fn published(length: Duration) -> anyhow::Result<f64> {
-    let folder = tempfile::tempdir_in("target")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let seen = Server::bus(folder.path(), "")?.publish(length)?;
     Ok(seen.requests as f64 / seen.seconds)
 }

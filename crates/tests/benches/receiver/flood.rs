@@ -35,7 +35,7 @@ pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
 
 /// What the genuine sender saw, and what the other one did.
 fn once(forge: Option<&str>, length: Duration) -> anyhow::Result<(Seen, Option<Seen>)> {
-    let folder = tempfile::tempdir_in("target")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let server = Server::signed(folder.path())?;
     server.load_signed(Duration::from_secs(1), None)?;
     let Some(forge) = forge else { return Ok((server.load_signed(length, None)?, None)) };

@@ -149,7 +149,7 @@ fn compare(
 }
 
 fn once(pattern: Option<&str>, rate: Option<f64>, length: Duration) -> anyhow::Result<Seen> {
-    let folder = tempfile::tempdir_in("target")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let vendor = Server::role(&["bare"])?;
     let hooked = pattern.map(|pattern| Server::hooked(folder.path(), vendor.address, pattern));
     let hooked = hooked.transpose()?;
@@ -178,7 +178,7 @@ fn beside(rounds: usize, length: Duration) -> anyhow::Result<()> {
 }
 
 fn delivered(open: usize, length: Duration) -> anyhow::Result<Seen> {
-    let folder = tempfile::tempdir_in("target")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     // It takes connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
     let server = Server::hooked(folder.path(), silent.local_addr()?, "before")?;

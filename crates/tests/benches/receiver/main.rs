@@ -1,12 +1,12 @@
 //! What the receiver can take, beside the physical limit of the same machine, in one run.
 //!
-//! `cargo bench -p webhook-receiver-tests` prints the rates of four servers and the latencies at a fixed rate;
-//! `cargo bench -p webhook-receiver-tests -- tail` prints the latencies of a minute at saturation;
-//! `cargo bench -p webhook-receiver-tests -- curve` prints what a delivery costs with more and more rows in the inbox;
-//! `cargo bench -p webhook-receiver-tests -- proof` prints what it costs to check who sent it, and
-//! `cargo bench -p webhook-receiver-tests -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
-//! `cargo bench -p webhook-receiver-tests -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries, and
-//! `cargo bench -p webhook-receiver-tests -- bus` what the event bus delivers and takes.
+//! `cargo bench --profile dist -p webhook-receiver-tests` prints the rates of four servers and the latencies at a fixed rate;
+//! `cargo bench --profile dist -p webhook-receiver-tests -- tail` prints the latencies of a minute at saturation;
+//! `cargo bench --profile dist -p webhook-receiver-tests -- curve` prints what a delivery costs with more and more rows in the inbox;
+//! `cargo bench --profile dist -p webhook-receiver-tests -- proof` prints what it costs to check who sent it, and
+//! `cargo bench --profile dist -p webhook-receiver-tests -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
+//! `cargo bench --profile dist -p webhook-receiver-tests -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries, and
+//! `cargo bench --profile dist -p webhook-receiver-tests -- bus` what the event bus delivers and takes.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
@@ -29,7 +29,9 @@ use clap::{Parser, Subcommand};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
-#[command(after_help = "Example: cargo bench -p webhook-receiver-tests -- rates --rounds 5")]
+#[command(
+    after_help = "Example: cargo bench --profile dist -p webhook-receiver-tests -- rates --rounds 5"
+)]
 struct Cli {
     #[command(subcommand)]
     role: Option<Role>,
@@ -56,7 +58,7 @@ enum Role {
         #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
         rows: Vec<u64>,
         /// Where the filled inboxes are kept for the next run; about 1.6 KB a row
-        #[arg(long, default_value = "target/bench-curve")]
+        #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-curve"))]
         folder: PathBuf,
     },
     /// What the proof of a delivery costs, from none to an ed25519 signature

@@ -86,7 +86,7 @@ pub(crate) fn tail(length: Duration) -> anyhow::Result<()> {
 
 /// A fresh process and a fresh store for every round, and a second of load before the clock starts.
 fn once(kind: Kind, length: Duration, rate: Option<f64>) -> anyhow::Result<Run> {
-    let folder = tempfile::tempdir_in("target")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let file = folder.path().join("appended");
     let server = match kind {
         Kind::Echo => Server::role(&["echo"])?,
@@ -155,7 +155,7 @@ fn rate(run: &Run) -> f64 {
 }
 
 fn idle_memory() -> anyhow::Result<f64> {
-    let folder = tempfile::tempdir_in("target")?;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let server = Server::receiver(folder.path(), false)?;
     std::thread::sleep(Duration::from_secs(2));
     server.memory()

@@ -1,6 +1,7 @@
 //! The command line, the settings and what is generated.
 
 mod browser;
+mod catalog;
 mod check;
 mod cli;
 mod config;

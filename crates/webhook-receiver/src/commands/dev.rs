@@ -27,10 +27,10 @@ use settings_file::SettingsFile;
 /// `dev`'s own flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Address to listen on, loopback only [default: 127.0.0.1:8080]
+    /// Address to listen on from now on, loopback only [default: that of the settings file, first 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Address of the event bus, loopback only [default: 127.0.0.1:8090]
+    /// Address of the event bus from now on, loopback only [default: that of the settings file, first 127.0.0.1:8090]
     #[arg(long, value_name = "ADDRESS")]
     bus_listen: Option<SocketAddr>,
     /// The folder of the inbox, the outbox, the generated keys and the settings file
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     let mut config = settings::load(&overrides)?;
     stay_here(config.listen)?;
     let listener = bind(&config).await?;
-    add_bus(&mut config, &args);
+    add_bus(&mut config, &args, &data);
     stay_here(config.bus.listen)?;
     let bus = BusBeside::bind(&mut config).await?;
     config.listen = listener.local_addr()?;
@@ -69,12 +69,16 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     serve(config, program, listener, beside).await
 }
 
-/// The bus's address. Beside a receiver on a free port, it has one too.
-fn add_bus(config: &mut Config, args: &Args) {
+/// The bus's address and outbox. Beside a receiver on a free port, it has one too.
+fn add_bus(config: &mut Config, args: &Args, data: &Path) {
     if let Some(listen) = args.bus_listen {
         config.bus.listen = listen;
     } else if args.listen.is_some_and(|listen| listen.port() == 0) {
         config.bus.listen.set_port(0);
+    }
+    // A file of an earlier version does not name it.
+    if config.bus.outbox == settings::BusConfig::default().outbox {
+        config.bus.outbox = format!("sqlite:{}", data.join("outbox.db").display());
     }
 }
 
