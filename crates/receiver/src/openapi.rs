@@ -13,6 +13,7 @@ use source::{
     AcceptedKey, Auth, CallbackApi, FieldLocators, HookRoute, Recording, Source, Unhandled,
     versioned,
 };
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::{
     Components, Info, License, OpenApi, OpenApiBuilder, PathItem, Paths, PathsBuilder, Tag,
 };
@@ -23,6 +24,9 @@ pub use components::SchemaClash;
 
 /// Version of the API, not of the program; paths may contain it.
 const VERSION: &str = "1";
+
+/// Member of a committed document's `info` with the version of the engine.
+const ENGINE: &str = "x-engine";
 
 const ABOUT: &str = "\
 Receives webhooks: authenticates them, drops duplicates, stores them durably, answers, and passes each one to its handler.
@@ -51,8 +55,31 @@ pub fn document(
         .build())
 }
 
-/// Source of a configuration that sets only a key; the committed document describes it.
-pub fn default_source() -> Arc<Source> {
+/// Describes the catalog for a source and a hook route of the shortest settings: the document that a fork commits, as JSON.
+/// It names the version of the engine, whose texts it contains.
+///
+/// # Errors
+/// If two types share a name.
+pub fn committed(catalog: &Table) -> anyhow::Result<String> {
+    let mut document = document(catalog, &[default_source()], &[default_hooks()?])?;
+    document.info.extensions =
+        Some(Extensions::builder().add(ENGINE, env!("CARGO_PKG_VERSION")).build());
+    Ok(document.to_pretty_json()?)
+}
+
+/// True if the document is what [`committed`] makes, or if another version of the engine made it.
+///
+/// # Errors
+/// If two types share a name, or `document` is not JSON.
+pub fn is_current(document: &str, catalog: &Table) -> anyhow::Result<bool> {
+    let document: serde_json::Value = serde_json::from_str(document)?;
+    let current: serde_json::Value = serde_json::from_str(&committed(catalog)?)?;
+    let engine = |document: &serde_json::Value| document["info"][ENGINE].clone();
+    Ok(document == current || engine(&document) != engine(&current))
+}
+
+/// Source of the shortest settings, which set only a key.
+fn default_source() -> Arc<Source> {
     Arc::new(Source {
         name: "directscale".into(),
         dialect: Dialect::DirectScale,
@@ -67,11 +94,8 @@ pub fn default_source() -> Arc<Source> {
     })
 }
 
-/// Hook route of the default source, with a callback URL; the committed document describes it.
-///
-/// # Errors
-/// If the HTTP client cannot be created.
-pub fn default_hooks() -> anyhow::Result<Arc<HookRoute>> {
+/// Hook route of the default source, with a callback URL.
+fn default_hooks() -> anyhow::Result<Arc<HookRoute>> {
     let base = "https://example.corpadmin.directscale.com".parse()?;
     Ok(Arc::new(HookRoute {
         source: default_source(),
@@ -305,6 +329,18 @@ mod tests {
 
     fn bearer() -> Auth {
         Auth::bearer([AcceptedKey::bearer(&"key".into())])
+    }
+
+    #[test]
+    fn a_committed_document_is_compared_if_this_version_made_it() {
+        let table = Catalog::<()>::new().on(ring).table().unwrap();
+        let document = committed(&table).unwrap();
+        let edited = document.replace("Webhook receiver", "Other receiver");
+        let older = edited.replace(env!("CARGO_PKG_VERSION"), "0.0.1");
+        assert!(is_current(&document, &table).unwrap());
+        assert!(!is_current(&edited, &table).unwrap());
+        assert!(is_current(&older, &table).unwrap());
+        assert!(is_current("", &table).is_err());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use diagnose::{BUDGET, MAX_REWRITTEN, Match, Rule, Search};
 pub use difference::Difference;
 pub use key::{Fingerprint, Key, KeyError};
 pub use message::{
-    MESSAGE_HEADERS, Message, MessageAlgorithm, MessageKey, MessageKeyError, RFC_9421,
+    HttpMessage, MESSAGE_HEADERS, MessageAlgorithm, MessageKey, MessageKeyError, RFC_9421,
     UnverifiedMessage,
 };
 pub use misreading::Misreading;

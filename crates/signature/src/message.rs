@@ -35,7 +35,7 @@ const MAX_SIGNATURES: usize = 4;
 
 /// The parts of a request that a signature may cover.
 #[derive(Debug, Clone, Copy)]
-pub struct Message<'m> {
+pub struct HttpMessage<'m> {
     /// The method.
     pub method: &'m Method,
     /// The request target, as received.
@@ -44,9 +44,9 @@ pub struct Message<'m> {
     pub headers: &'m HeaderMap,
 }
 
-impl<'m> From<&'m request::Parts> for Message<'m> {
+impl<'m> From<&'m request::Parts> for HttpMessage<'m> {
     fn from(parts: &'m request::Parts) -> Self {
-        Message { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
+        HttpMessage { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
     }
 }
 
@@ -67,7 +67,7 @@ struct MessageSignature {
     created: i64,
 }
 
-impl Message<'_> {
+impl HttpMessage<'_> {
     /// Reads the signatures from the headers, and refuses what no body could make valid.
     ///
     /// Each header in `covered` that the request has must be signed. `tolerance` is in seconds and counts both ways
@@ -170,7 +170,7 @@ impl Message<'_> {
         let digest = Digest::written(body);
         let mut headers = self.headers.clone();
         headers.insert(HeaderName::from_static(DIGEST), value(DIGEST, &digest)?);
-        let message = Message { headers: &headers, ..*self };
+        let message = HttpMessage { headers: &headers, ..*self };
         let covered = covering(covered, created)?;
         let scheme = self.uri.scheme_str().unwrap_or("https");
         let signed = base::of(&message, &covered, scheme).map_err(unsigned)?;

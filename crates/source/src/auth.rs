@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use signature::{
-    Fingerprint, Key, Message, MessageKey, Scheme, UnverifiedMessage, UnverifiedSignature,
+    Fingerprint, HttpMessage, Key, MessageKey, Scheme, UnverifiedMessage, UnverifiedSignature,
     VerifyError,
 };
 use subtle::{Choice, ConstantTimeEq};
@@ -219,8 +219,12 @@ impl Auth {
     }
 
     /// Checks the headers.
-    pub(super) fn admit(&self, head: Message<'_>, now: Timestamp) -> Result<HeaderProof, Refusal> {
-        let Message { headers, uri, .. } = head;
+    pub(super) fn admit(
+        &self,
+        head: HttpMessage<'_>,
+        now: Timestamp,
+    ) -> Result<HeaderProof, Refusal> {
+        let HttpMessage { headers, uri, .. } = head;
         let bearer = if self.bearer.is_empty() {
             None
         } else {

@@ -31,7 +31,7 @@ use http::header::{HeaderMap, HeaderName};
 use http::{Uri, request};
 use memchr::memmem;
 use sha2::{Digest, Sha256};
-use signature::{Fingerprint, Message, Stamp, VerifyError};
+use signature::{Fingerprint, HttpMessage, Stamp, VerifyError};
 
 use envelope::{FactScope, HeaderFact};
 
@@ -171,7 +171,7 @@ impl Refusal {
 impl Source {
     fn check(
         &self,
-        head: Message<'_>,
+        head: HttpMessage<'_>,
         now: Timestamp,
     ) -> Result<(auth::HeaderProof, FactScope, Option<HeaderFact>), Refusal> {
         let proof = self.auth.admit(head, now)?;

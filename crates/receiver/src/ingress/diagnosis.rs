@@ -47,7 +47,7 @@ pub(super) struct Arrival {
 }
 
 /// Refused request to diagnose.
-struct RefusedRequest {
+struct RequestToDiagnose {
     source: Arc<Source>,
     id: String,
     time: Timestamp,
@@ -91,7 +91,7 @@ impl Diagnoses {
         {
             return;
         }
-        let refused = RefusedRequest {
+        let refused = RequestToDiagnose {
             source: Arc::clone(source),
             id: arrival.id.to_string(),
             time: arrival.time,
@@ -122,7 +122,7 @@ impl Diagnoses {
     }
 }
 
-impl RefusedRequest {
+impl RequestToDiagnose {
     /// True if the diagnosis needs the body. A sender that waits for `100 Continue` is not asked for it.
     fn needs_body(&self) -> bool {
         matches!(self.refusal, Refusal::Signature(_)) && !self.headers.contains_key(EXPECT)

@@ -18,16 +18,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, program: &Program) -> anyhow::Result<ExitCode> {
-    let (sources, hooks) = match args.configured {
-        true => {
-            let config = settings::load(&args.settings)?;
-            let sources = config.sources()?;
-            let hooks = config.hook_sites(&sources)?;
-            (sources, hooks)
-        }
-        false => (vec![openapi::default_source()], vec![openapi::default_hooks()?]),
+    let table = program.table()?;
+    let document = if args.configured {
+        let config = settings::load(&args.settings)?;
+        let sources = config.sources()?;
+        let hooks = config.hook_sites(&sources)?;
+        openapi::document(&table, &sources, &hooks)?.to_pretty_json()?
+    } else {
+        openapi::committed(&table)?
     };
-    let document = openapi::document(&*program.table()?, &sources, &hooks)?;
-    super::print(document.to_pretty_json()?)?;
+    super::print(document)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,13 @@
 //! `doctor --foreign`: a receiver that is another program is sent nothing that it could act upon, or just what was named.
 
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use flate2::read::GzDecoder;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
@@ -90,12 +92,12 @@ async fn receive(
     let is_bearer = [KEY, "the next one"].map(|key| format!("Bearer {key}"));
     let is_genuine = is_bearer.iter().any(|bearer| bearer == header("authorization"))
         || header("x-hub-signature-256") == signature;
-    // What is packed is stored as it is, between a head of 15 bytes and an end of 8.
-    let plain = match header("content-encoding") {
-        "gzip" => &body[15..body.len() - 8],
-        _ => &body,
-    };
-    let body: Value = serde_json::from_slice(plain).unwrap_or_default();
+    let mut plain = body.to_vec();
+    if header("content-encoding") == "gzip" {
+        plain.clear();
+        GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
+    }
+    let body: Value = serde_json::from_slice(&plain).unwrap_or_default();
     let named = body["EventType"].as_str().unwrap_or_else(|| header("x-github-event"));
     let (event, path) = (named.to_owned(), uri.path().to_owned());
     log.lock().unwrap().push(Came { is_genuine, event, path });

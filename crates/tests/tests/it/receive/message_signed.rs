@@ -7,7 +7,7 @@ use emitter::{EmitArgs, Plan, send};
 use fixture::Context;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Uri};
-use signature::{Message, MessageKey};
+use signature::{HttpMessage, MessageKey};
 
 use crate::harness::client::Request;
 use crate::harness::receiver::Receiver;
@@ -34,7 +34,7 @@ fn signed(key: &str, time: Timestamp, covered: &[&str]) -> Request {
     let uri: Uri = PATH.parse().unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("x"));
-    let message = Message { method: &Method::POST, uri: &uri, headers: &headers };
+    let message = HttpMessage { method: &Method::POST, uri: &uri, headers: &headers };
     let headers = message.sign(&[&key], covered, time, BODY.as_bytes()).unwrap();
     headers.into_iter().fold(Request::post(PATH, BODY), |request, (name, value)| {
         request.set(String::leak(name), value.as_bytes())
