@@ -9,7 +9,7 @@ use contract::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-use signature::{Key, MESSAGE_HEADERS, Message, MessageKey, RFC_9421, Scheme, Stamp, Unit};
+use signature::{HttpMessage, Key, MESSAGE_HEADERS, MessageKey, RFC_9421, Scheme, Stamp, Unit};
 
 use super::send_as::SigningMethod;
 use super::target;
@@ -222,7 +222,7 @@ fn message(
     }
     let covered: Vec<&str> = covered.iter().map(String::as_str).collect();
     let uri: Uri = url.as_str().parse()?;
-    let message = Message { method: &Method::POST, uri: &uri, headers: &map };
+    let message = HttpMessage { method: &Method::POST, uri: &uri, headers: &map };
     let keys: Vec<&MessageKey> = keys.iter().collect();
     Ok(message.sign(&keys, &covered, time, body)?)
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use http::HeaderName;
 use sfv::{FieldType, InnerList, Item, ListEntry};
 
-use super::{DIGEST, Message, bad};
+use super::{DIGEST, HttpMessage, bad};
 use crate::VerifyError;
 
 /// Refuses a list without the body, with a repeated part, or with a part of a part.
@@ -29,7 +29,7 @@ pub(super) fn covers(covered: &InnerList, name: &str) -> bool {
 
 /// The signature base, for a request over `scheme`.
 pub(super) fn of(
-    message: &Message<'_>,
+    message: &HttpMessage<'_>,
     covered: &InnerList,
     scheme: &str,
 ) -> Result<Vec<u8>, VerifyError> {
@@ -56,7 +56,7 @@ fn name(item: &Item) -> Result<&str, VerifyError> {
     }
 }
 
-impl Message<'_> {
+impl HttpMessage<'_> {
     fn value(&self, name: &str, scheme: &str) -> Result<Vec<u8>, VerifyError> {
         let uri = self.uri;
         let path = if uri.path().is_empty() { "/" } else { uri.path() };

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method};
 use sha2::{Digest, Sha256, Sha512};
 
-use super::super::Message;
+use super::super::HttpMessage;
 use super::{BODY, SHARED_SECRET, TIME, at, key, request, signed, verify, with};
 use crate::{SignError, Skew, VerifyError};
 
@@ -14,7 +14,7 @@ fn over(list: &str) -> http::request::Parts {
     let mut head = with(request(), &[("signature-input", &format!("a={list}"))]);
     let parsed: sfv::Dictionary = sfv::Parser::new(&format!("a={list}")).parse().unwrap();
     if let Some(sfv::ListEntry::InnerList(covered)) = parsed.get("a")
-        && let Ok(base) = super::super::base::of(&Message::from(&head), covered, "https")
+        && let Ok(base) = super::super::base::of(&HttpMessage::from(&head), covered, "https")
     {
         let signature = key(SHARED_SECRET).sign(&base).unwrap();
         head = with(head, &[("signature", &format!("a=:{}:", STANDARD.encode(signature)))]);
@@ -282,7 +282,7 @@ fn a_request_without_a_query_has_an_empty_one() {
 #[test]
 fn what_cannot_be_signed_is_said() {
     let head = request();
-    let message = Message::from(&head);
+    let message = HttpMessage::from(&head);
     let secret = key(SHARED_SECRET);
     let sign = |keys: &[&super::MessageKey], covered: &[&str]| {
         message.sign(keys, covered, at(TIME), BODY).unwrap_err()

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sfv::{Dictionary, InnerList, ListEntry, Parser};
 
-use super::super::{Message, base};
+use super::super::{HttpMessage, base};
 use super::{
     BODY, ED25519_PUBLIC, ED25519_SECRET, P256_PUBLIC, SHARED_SECRET, TIME, key, request, verify,
     with,
@@ -20,7 +20,7 @@ fn list(input: &str) -> InnerList {
 
 fn base_of(input: &str) -> String {
     let head = request();
-    let base = base::of(&Message::from(&head), &list(input), "https").unwrap();
+    let base = base::of(&HttpMessage::from(&head), &list(input), "https").unwrap();
     String::from_utf8(base).unwrap()
 }
 
