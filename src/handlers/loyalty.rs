@@ -25,7 +25,7 @@ pub(super) fn catalog() -> Catalog<Context> {
 pub struct LoyaltyPointsEvent {
     /// The number of the member.
     pub member_id: Id,
-    /// How many points: positive if granted, negative if lost.
+    /// The points: positive if granted, negative if lost.
     pub points: i64,
     /// The number of the order that earned the points.
     pub order_number: Option<Id>,

@@ -37,12 +37,12 @@ impl Hook for GetShipping {
 /// The one member that the handler looks at.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Asked {
+struct ShippingMethod {
     ship_method_id: Option<Id>,
 }
 
 async fn shipping(_: Context, call: HookCall<GetShipping>) -> HookOutcome<GetShipping> {
-    let asked = call.request.read::<Asked>().ok();
+    let asked = call.request.read::<ShippingMethod>().ok();
     let method = asked.and_then(|asked| asked.ship_method_id).map(|id| id.to_string());
     info!(hook.id = GetShipping::ID, ship.method = method, "hook left to the vendor");
     Ok(call.callback.proceed(call.request).await?)
@@ -67,7 +67,7 @@ mod tests {
         }
     }
 
-    /// How one member of an answer is changed: the others stay as they came, digit for digit.
+    /// Changes one member of a response: the others stay as they came, digit for digit.
     async fn free(call: HookCall<GetShipping>) -> HookOutcome<GetShipping> {
         let answer = call.callback.proceed(call.request).await?;
         let mut members: BTreeMap<String, Json> = answer.read()?;

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::harness::emit::emit_args;
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::post;
-use clap::Parser;
 use contract::catalog::{Catalog, Table};
 use contract::event::{Delivery, Event, Outcome};
 use emitter::{EmitArgs, EmitReport, Plan, RunOutcome, run, send};
@@ -63,14 +63,8 @@ fn catalog() -> Catalog<()> {
     Catalog::new().on(ping).on(pong)
 }
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    emit: EmitArgs,
-}
-
 fn args(line: &[&str]) -> EmitArgs {
-    Cli::try_parse_from([&["emit"], line].concat()).unwrap_or_else(|error| panic!("{error}")).emit
+    emit_args([&["emit"], line].concat()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn config(listen: &str) -> Config {
@@ -357,8 +351,8 @@ fn arguments_that_contradict_each_other_are_refused() {
     assert!(refusal(&["--all", "--data", "-"]).contains("one event"));
     assert!(refusal(&["PingEvent", "--source", "two"]).contains("configured: one"));
     assert!(refusal(&["PingEvent", "--token", ""]).contains("empty"));
-    assert!(Cli::try_parse_from(["emit"]).is_err());
-    assert!(Cli::try_parse_from(["emit", "PingEvent", "--all"]).is_err());
+    assert!(emit_args(["emit"]).is_err());
+    assert!(emit_args(["emit", "PingEvent", "--all"]).is_err());
 }
 
 #[test]

@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use clap::Parser;
 use contract::catalog::Catalog;
 use contract::event::{Delivery, Dialect, Event, Outcome};
 use contract::time::Timestamp;
-use emitter::{EmitArgs, Plan, send};
+use emitter::{Plan, send};
 use fixture::Context;
 use inbox::{Detail, Entry, State};
 use serde::Deserialize;
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use settings::{Config, parse};
 
 use crate::harness::client::{Answer, Request};
+use crate::harness::emit::emit_args;
 use crate::harness::receiver::Receiver;
 
 /// One open source for each dialect, under the dialect's name.
@@ -384,16 +384,10 @@ async fn slacks_challenge_is_repeated_and_not_kept() {
     assert_eq!(receiver.stop().await.deliveries().await.len(), 3);
 }
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    emit: EmitArgs,
-}
-
 fn plan(line: &[&str], catalog: &contract::catalog::Table) -> Plan {
     let config: Config = parse(&open_sources(), [], "test").unwrap();
-    let args = Cli::try_parse_from([&["emit"], line].concat()).unwrap();
-    Plan::new(&args.emit, catalog, &config).unwrap_or_else(|error| panic!("{line:?}: {error:#}"))
+    let args = emit_args([&["emit"], line].concat()).unwrap();
+    Plan::new(&args, catalog, &config).unwrap_or_else(|error| panic!("{line:?}: {error:#}"))
 }
 
 #[tokio::test]

@@ -1,10 +1,9 @@
 //! Both halves against each other: what the emitter and the bus send with the settings that they need and no others, the
 //! receiver accepts, in every dialect.
 
-use clap::Parser;
 use contract::catalog::Catalog;
 use contract::event::Dialect;
-use emitter::{EmitArgs, Plan, send};
+use emitter::{Plan, send};
 use fixture::Context;
 use serde_json::{Value, json};
 use settings::parse;
@@ -12,6 +11,7 @@ use settings::parse;
 use crate::harness::bus::{Home, attempts, publish};
 use crate::harness::client::Request;
 use crate::harness::client::Wire;
+use crate::harness::emit::emit_args;
 use crate::harness::receiver::Receiver;
 use crate::harness::sink::Sink;
 use crate::receive::dialects::open_sources;
@@ -77,12 +77,6 @@ async fn every_event_goes_from_the_bus_to_the_receiver_in_every_dialect() {
     assert_eq!(source("cloudevents").entry.client_id.as_deref(), Some("webhook-receiver"));
 }
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    emit: EmitArgs,
-}
-
 #[tokio::test]
 async fn what_emit_sends_unasked_is_accepted_in_every_dialect() {
     let receiver = Receiver::start(&sources(), fixture::catalog(), Context::default()).await;
@@ -95,8 +89,8 @@ async fn what_emit_sends_unasked_is_accepted_in_every_dialect() {
         let line = ["emit", "--source", name, "--to", &to, "--signing-key", KEY];
         let known = fixture::table().events().any(|row| row.dialect == source.dialect);
         let what: &[&str] = if known { &["--all"] } else { &["thing", "--raw", "--data", data] };
-        let args = Cli::try_parse_from([&line, what].concat()).unwrap();
-        let plan = Plan::new(&args.emit, &fixture::table(), &config).unwrap();
+        let args = emit_args([&line, what].concat()).unwrap();
+        let plan = Plan::new(&args, &fixture::table(), &config).unwrap();
         let report = send(&plan, std::future::pending()).await.unwrap();
         assert!(report.is_as_expected(), "{name}");
     }

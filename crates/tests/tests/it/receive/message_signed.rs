@@ -1,15 +1,15 @@
 //! Sources that ask for HTTP Message Signatures: their settings, and real requests.
 
 use chrono::{TimeDelta, Utc};
-use clap::Parser;
 use contract::time::Timestamp;
-use emitter::{EmitArgs, Plan, send};
+use emitter::{Plan, send};
 use fixture::Context;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Uri};
 use signature::{HttpMessage, MessageKey};
 
 use crate::harness::client::Request;
+use crate::harness::emit::emit_args;
 use crate::harness::receiver::Receiver;
 
 const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=\n-----END PUBLIC KEY-----\n";
@@ -129,12 +129,6 @@ fn ids_are_known_for_as_long_as_a_signature_is_fresh() {
     }
 }
 
-#[derive(Debug, Parser)]
-struct Cli {
-    #[command(flatten)]
-    emit: EmitArgs,
-}
-
 #[tokio::test]
 async fn the_emitter_signs_so_and_each_forgery_is_refused() {
     let receiver = Receiver::start(&keys(), fixture::catalog(), Context::default()).await;
@@ -149,7 +143,7 @@ async fn the_emitter_signs_so_and_each_forgery_is_refused() {
         &["--tamper", "key"],
         &["--tamper", "header"],
     ] {
-        let args = Cli::try_parse_from([&line, more].concat()).unwrap().emit;
+        let args = emit_args([&line, more].concat()).unwrap();
         let plan = Plan::new(&args, &fixture::table(), &config).unwrap();
         let report = send(&plan, std::future::pending()).await.unwrap();
         assert!(report.is_as_expected(), "{more:?}: {report}");

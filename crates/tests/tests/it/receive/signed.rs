@@ -1,14 +1,14 @@
 //! Signed sources, through real HTTP: what is let in, what is refused, and what a resend is.
 
 use chrono::{TimeDelta, Utc};
-use clap::Parser;
 use contract::time::Timestamp;
-use emitter::{EmitArgs, Plan, send};
+use emitter::{Plan, send};
 use fixture::Context;
 use settings::{Config, parse};
 use signature::{Key, Scheme, Stamp, schemes};
 
 use crate::harness::client::{Answer, Request};
+use crate::harness::emit::emit_args;
 use crate::harness::receiver::Receiver;
 
 /// A key that every scheme can read.
@@ -104,12 +104,6 @@ async fn a_signed_body_need_not_be_text_to_be_verified() {
     receiver.stop().await;
 }
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    emit: EmitArgs,
-}
-
 /// The settings of a receiver, for an emitter that speaks to it.
 fn settings(receiver: &Receiver, source: &str) -> Config {
     let mut config = parse(source, [], "test").unwrap();
@@ -121,7 +115,7 @@ fn settings(receiver: &Receiver, source: &str) -> Config {
 async fn emit(receiver: &Receiver, source: &str, line: &[&str]) -> anyhow::Result<bool> {
     let line =
         [&["emit", "thing", "--raw", "--data", "tests/it/receive/signed.json"], line].concat();
-    let args = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{error}")).emit;
+    let args = emit_args(line).unwrap_or_else(|error| panic!("{error}"));
     let plan = Plan::new(&args, &fixture::table(), &settings(receiver, source))?;
     Ok(send(&plan, std::future::pending()).await?.is_as_expected())
 }
@@ -172,8 +166,8 @@ async fn a_bearer_key_is_forged_too_but_protects_no_body() {
 fn whom_the_emitter_speaks_as_decides_how_it_signs() {
     let github = "[sources.hub]\ndialect = \"github\"\nsigning_keys = [\"hush-hush-hush-hush\"]\n";
     let plan = |line: &[&str]| {
-        let args = Cli::try_parse_from([&["emit"], line].concat()).map_err(|e| e.to_string())?;
-        let plan = Plan::new(&args.emit, &fixture::table(), &parse(github, [], "test").unwrap());
+        let args = emit_args([&["emit"], line].concat()).map_err(|e| e.to_string())?;
+        let plan = Plan::new(&args, &fixture::table(), &parse(github, [], "test").unwrap());
         plan.map_err(|error| format!("{error:#}"))?.json().map_err(|error| error.to_string())
     };
     let headers = |line: &[&str]| plan(line).unwrap()["requests"][0]["headers"].to_string();

@@ -80,7 +80,7 @@ curl http://{address}/api/webhooks/{} \
     }
 }
 
-/// How this program is run again, from the folder in which it was started: through cargo, by its path, or by its name.
+/// The command that runs this program again, from the folder in which it was started: through cargo, by path, or by name.
 fn program() -> String {
     let started = std::env::args().next().unwrap_or_default();
     let here = std::env::current_dir().unwrap_or_default();
