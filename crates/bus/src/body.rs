@@ -3,59 +3,71 @@
 use std::collections::HashMap;
 
 use anyhow::Context as _;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::SecondsFormat;
-use contract::event::Dialect;
 use contract::time::Timestamp;
 use emitter::set;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use serde_json::value::RawValue;
-use source::{Fact, FieldLocator, FieldLocators};
+use source::{Fact, FieldLocator, FieldLocators, Sends};
+use text::json::Pointer;
 
 use super::publication::PublishedEvent;
+use super::subscription::CLIENT_ID;
 
 /// The member name of the object record; no vendor documents one.
 const RECORD: &str = "object_record";
 
-/// The body of the event in a dialect, with or without its object record.
+/// The body of the event as its sender writes it, with or without its object record.
 ///
-/// The id is always the event's own. Other members of the dialect are added only if the published data does not have
-/// them.
+/// The id is always the event's own. Other members of the sender are added only if the published data does not have them.
 pub(super) fn of(
     event: &PublishedEvent,
     places: &FieldLocators,
-    (dialect, with_record): (Dialect, bool),
+    sends: &Sends,
+    (client_id, with_record): (Option<&str>, bool),
 ) -> anyhow::Result<Bytes> {
     let draft = &event.draft;
-    let mut body = match dialect {
-        Dialect::StandardWebhooks => wrapped(event)?,
-        _ => draft.body.clone(),
-    };
+    let mut body = draft.body.clone();
     if let Some(record) = draft.record.as_ref().filter(|_| with_record) {
         let (text, record) = (std::str::from_utf8(&body)?, std::str::from_utf8(record)?);
         body = set::put(text, &[RECORD], record)?.into();
     }
-    let facts = [
-        (Fact::MessageId, draft.event_id.clone()),
-        (Fact::EventType, draft.event_type.clone()),
-        (Fact::EventTime, written(draft.happened_at)),
-    ];
-    let known: HashMap<String, IgnoredAny> =
+    let _: HashMap<&str, IgnoredAny> =
         serde_json::from_slice(&body).context("the body is not an object")?;
-    let mut added = String::new();
-    for (fact, text) in facts {
-        let Some(FieldLocator::Body(path)) = places.at(fact).first() else { continue };
-        let keys: Vec<&str> = path.keys().collect();
-        let is_given = known.keys().any(|key| key.eq_ignore_ascii_case(keys[0]));
-        let text = Value::from(text).to_string();
-        match is_given {
-            false if keys.len() == 1 => added += &format!("{}:{text},", Value::from(keys[0])),
-            true if fact != Fact::MessageId => {}
-            _ => body = set::put(std::str::from_utf8(&body)?, &keys, &text)?.into(),
-        }
+    if let Some(pointer) = &sends.inner_type {
+        let pointer = Pointer::parse(pointer)?;
+        body = with(&body, &pointer, &Value::from(draft.event_type.as_str()).to_string(), false)?;
     }
-    Ok(if added.is_empty() { body } else { with_members(&body, added) })
+    if let Some(envelope) = &sends.envelope {
+        body = wrapped(event, sends, envelope, client_id, body)?;
+    }
+    let text = |text: &str| Value::from(text).to_string();
+    for (fact, json) in [
+        (Fact::MessageId, text(&draft.event_id)),
+        (Fact::EventType, text(&draft.event_type)),
+        (Fact::EventTime, sends.time.json(draft.happened_at)),
+    ] {
+        let Some(FieldLocator::Body(pointer)) = places.at(fact).first() else { continue };
+        body = with(&body, pointer, &json, fact == Fact::MessageId)?;
+    }
+    Ok(body)
+}
+
+/// The body with this value at the pointer, unless it has one and the value is not to replace it.
+fn with(body: &Bytes, pointer: &Pointer, json: &str, replaces: bool) -> anyhow::Result<Bytes> {
+    let text = std::str::from_utf8(body)?;
+    if !replaces && pointer.find(text).is_some() {
+        return Ok(body.clone());
+    }
+    let keys: Vec<&str> = pointer.keys().collect();
+    let is_new_member = keys.len() == 1 && text.starts_with('{') && pointer.find(text).is_none();
+    if is_new_member {
+        return Ok(with_members(body, format!("{}:{json},", Value::from(keys[0]))));
+    }
+    Ok(set::put(text, &keys, json)?.into())
 }
 
 /// The object with these members in front of its own.
@@ -71,30 +83,58 @@ pub(super) fn written(time: Timestamp) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The payload that the Standard Webhooks specification advises, unless the published data already has that form.
-fn wrapped(event: &PublishedEvent) -> anyhow::Result<Bytes> {
-    #[derive(serde::Serialize)]
-    struct Wrapped<'e> {
-        #[serde(rename = "type")]
-        event_type: &'e str,
-        timestamp: String,
-        data: &'e RawValue,
-    }
+/// The data in the sender's envelope, unless the data has the envelope's own first member.
+fn wrapped(
+    event: &PublishedEvent,
+    sends: &Sends,
+    envelope: &str,
+    client_id: Option<&str>,
+    data: Bytes,
+) -> anyhow::Result<Bytes> {
     let draft = &event.draft;
-    let value: Value = serde_json::from_slice(&draft.body)?;
-    if value.get("type").is_some_and(Value::is_string) {
-        return Ok(draft.body.clone());
+    let members: HashMap<&str, IgnoredAny> = serde_json::from_slice(&data)?;
+    let first = envelope.trim_start_matches(['[', '{']).split('"').nth(1);
+    if envelope.starts_with('{') && first.is_some_and(|first| members.contains_key(first)) {
+        return Ok(data);
     }
-    let wrapped = Wrapped {
-        event_type: &draft.event_type,
-        timestamp: written(draft.happened_at),
-        data: serde_json::from_slice(&draft.body)?,
+    let data = std::str::from_utf8(&data)?;
+    let escaped = |text: &str| {
+        let json = Value::from(text).to_string();
+        json[1..json.len() - 1].to_owned()
     };
-    Ok(serde_json::to_vec(&wrapped)?.into())
+    let mut wrapped = String::with_capacity(envelope.len() + data.len() + 64);
+    let mut rest = envelope;
+    while let Some((before, after)) = rest.split_once('{') {
+        wrapped.push_str(before);
+        let slot = after.split_once('}').filter(|(name, _)| SLOTS.contains(name));
+        let Some((name, after)) = slot else {
+            wrapped.push('{');
+            rest = after;
+            continue;
+        };
+        match name {
+            "data" => wrapped.push_str(data),
+            "text" => wrapped.push_str(&escaped(data)),
+            "base64" => wrapped.push_str(&STANDARD.encode(data)),
+            "id" => wrapped.push_str(&escaped(&draft.event_id)),
+            "type" => wrapped.push_str(&escaped(&draft.event_type)),
+            "client" => wrapped.push_str(&escaped(client_id.unwrap_or(CLIENT_ID))),
+            _ => wrapped.push_str(&sends.time.json(draft.happened_at)),
+        }
+        rest = after;
+    }
+    wrapped.push_str(rest);
+    Ok(wrapped.into())
 }
+
+/// The parts of an envelope that the event fills.
+const SLOTS: [&str; 7] = ["data", "text", "base64", "id", "type", "client", "time"];
 
 #[cfg(test)]
 mod tests {
+    use contract::event::Dialect;
+    use source::Sender;
+
     use super::*;
     use crate::publication::Draft;
 
@@ -111,9 +151,13 @@ mod tests {
             body: Bytes::from_static(data.as_bytes()),
             record: Some(Bytes::from_static(b"{\"id\":7}")),
         };
-        let made =
-            of(&PublishedEvent::new(1, draft), &FieldLocators::of(dialect), (dialect, with_record))
-                .unwrap();
+        let made = of(
+            &PublishedEvent::new(1, draft),
+            &FieldLocators::of(dialect),
+            &Sender::of(dialect).sends,
+            (None, with_record),
+        )
+        .unwrap();
         serde_json::from_slice(&made).unwrap()
     }
 

@@ -15,7 +15,6 @@ mod attempt;
 mod body;
 mod delivery_queue;
 mod glob;
-pub mod guard;
 mod health;
 mod manage;
 mod memory_budget;
@@ -50,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use guard::{AllowedTarget, Guard};
+use client::guard::{AllowedTarget, Guard};
 use memory_budget::MemoryBudget;
 use outbox::{NewDelivery, Outbox, Recipient};
 use publication::Draft;

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 use settings::SubscriptionConfig;
 use utoipa::{IntoParams, ToSchema};
 
-use super::guard::TargetRefused;
 use super::outbox::{
     AttemptDetail, AttemptFilter, AttemptLogEntry, EventDetail, EventFilter, EventLogEntry,
     Preview, ResendSelection, page,
@@ -21,6 +20,7 @@ use super::time::later;
 use super::{Bus, BusError};
 use crate::delivery_queue::DeliveryQueue;
 use crate::health::{Status, SubscriptionHealth};
+use client::guard::TargetRefused;
 
 type Result<T> = std::result::Result<T, BusError>;
 

@@ -17,10 +17,11 @@ use settings::BusConfig;
 use source::{is_secret_header, repeats_secret};
 use text::field::{self, retry_after};
 
-use super::guard::{Guard, TargetRefused};
 use super::publication::PublishedEvent;
 use super::retry_policy::AttemptResult;
 use super::subscription::Subscription;
+use client::guard::{Guard, TargetRefused};
+use emitter::proof::HttpDraft;
 
 /// A fault that is made on purpose with one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +196,8 @@ impl Sender {
         let guard = if is_exposed { &self.guard_of_secrets } else { &self.guard };
         guard.check_literal(&url)?;
         // A receiver checks the age of a signature by its own clock, so the machine's time is signed.
-        let (named, mut body) = subscription.signed(event, &url, contract::time::now())?;
+        let signed = subscription.signed(event, &url, contract::time::now())?;
+        let HttpDraft { url, headers: named, mut body } = signed;
         if fault == Some(InjectedFault::Tamper) {
             body = [&body, b" ".as_slice()].concat().into();
         }

@@ -10,11 +10,11 @@ use settings::{BusConfig, SubscriptionConfig};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::guard::TargetRefused;
 use super::subscription::Subscription;
 use super::{Bus, manage};
 use crate::delivery_queue::DeliveryQueue;
 use crate::health::{Status, SubscriptionHealth};
+use client::guard::TargetRefused;
 
 /// The largest number of target names that are resolved at once at the start, and the longest time for all of them.
 const LOOKUPS: usize = 64;

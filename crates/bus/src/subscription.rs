@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use bytes::Bytes;
 use contract::event::{Dialect, Environment};
 use contract::time::Timestamp;
 use emitter::message::Message;
-use emitter::proof::{NamedHeader, Proof};
+use emitter::proof::{HttpDraft, NamedHeader, Proof};
 use emitter::send_as::SigningMethod;
 use emitter::target;
 use http::{HeaderName, HeaderValue};
@@ -18,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use settings::{FaultsConfig, SubscriptionConfig};
 use signature::Fingerprint;
-use source::{Fact, FieldLocators};
+use source::{Fact, FieldLocator, FieldLocators, Sender, Sends};
 use utoipa::ToSchema;
 
 use super::body;
@@ -27,7 +26,7 @@ use super::publication::PublishedEvent;
 use super::retry_policy::RetryPolicy;
 
 /// The client id of a subscription whose dialect needs one and whose settings name none.
-const CLIENT_ID: &str = "webhook-receiver";
+pub(super) const CLIENT_ID: &str = "webhook-receiver";
 
 /// Headers that every request has, or that concern its connection and the encoding of its body.
 const RESERVED: [&str; 13] = [
@@ -55,6 +54,9 @@ pub(super) struct Subscription {
     pub(super) config: SubscriptionConfig,
     globs: Vec<Glob>,
     places: Arc<FieldLocators>,
+    sends: Sends,
+    /// The headers of the dialect's senders that say nothing about the event.
+    own_headers: Arc<[NamedHeader]>,
     proof: Arc<Proof>,
     /// The proof during a key rotation, and the end of the rotation.
     rotating: Option<(Timestamp, Arc<Proof>)>,
@@ -150,11 +152,14 @@ impl Subscription {
         check_target(&config.target)?;
         let keys = PreparedKeys::new(&config)?;
         let places = FieldLocators::of(config.dialect);
+        let sender = Sender::of(config.dialect);
         Ok(Subscription {
             name: name.to_owned(),
             retry_policy: retry_policy(&config)?,
             globs: config.events.iter().map(|event| Glob::new(event)).collect(),
             extra: extra(&config.headers, &places, &keys.proof)?,
+            own_headers: own_headers(&sender.sends, &config.headers)?,
+            sends: sender.sends,
             places: Arc::new(places),
             proof: keys.proof,
             rotating: keys.rotating,
@@ -197,14 +202,20 @@ impl Subscription {
         event: &PublishedEvent,
         url: &Url,
         now: Timestamp,
-    ) -> anyhow::Result<(Vec<NamedHeader>, Bytes)> {
+    ) -> anyhow::Result<HttpDraft> {
         let kind = (self.config.dialect, self.config.include_record);
-        let body = event.body(kind, || body::of(event, &self.places, kind))?;
+        let client = self.client_id();
+        let body = || body::of(event, &self.places, &self.sends, (client, kind.1));
+        // Bodies of one dialect differ only where they name the account.
+        let names_client =
+            self.sends.envelope.as_ref().is_some_and(|text| text.contains("{client}"));
+        let body = if names_client { body()? } else { event.body(kind, body)? };
         let (places, proof) = (Arc::clone(&self.places), Arc::clone(self.proof(now)));
         let mut message = Message::new(&event.draft.event_type, url.clone(), places, proof, body)
+            .with_headers(Arc::clone(&self.own_headers))
             .with_id(&event.draft.event_id);
         for (fact, text) in self.facts(event) {
-            if self.places.header(fact).is_some() {
+            if self.places.at(fact).first().is_some_and(is_in_head) {
                 message.set_fact(fact, &text)?;
             }
         }
@@ -227,7 +238,8 @@ impl Subscription {
     /// The client id of its messages: this program's name, if the dialect requires one and none is configured.
     fn client_id(&self) -> Option<&str> {
         let is_needed = self.places.required.contains(&Fact::ClientId);
-        self.config.client_id.as_deref().or(is_needed.then_some(CLIENT_ID))
+        let usual = self.sends.client_id.as_deref().or(is_needed.then_some(CLIENT_ID));
+        self.config.client_id.as_deref().or(usual)
     }
 
     fn proof(&self, now: Timestamp) -> &Arc<Proof> {
@@ -331,15 +343,12 @@ impl PreparedKeys {
 }
 
 fn retry_policy(config: &SubscriptionConfig) -> anyhow::Result<RetryPolicy> {
-    let usual = match config.dialect {
-        Dialect::DirectScale => "directscale",
-        Dialect::GitHub => "github",
-        Dialect::Stripe => "stripe",
-        Dialect::Shopify => "shopify",
-        _ => "standard-webhooks",
+    let parsed = match config.retries.as_deref() {
+        Some(name) => name.parse(),
+        // Of some senders the policy is known.
+        None => config.dialect.as_str().parse().or_else(|_| "standard-webhooks".parse()),
     };
-    let name = config.retries.as_deref().unwrap_or(usual);
-    name.parse().map_err(|error| anyhow::anyhow!("retries: {error}"))
+    parsed.map_err(|error| anyhow::anyhow!("retries: {error}"))
 }
 
 /// Checks the additional headers: those that prove or describe a message are the bus's own.
@@ -365,7 +374,7 @@ fn extra(
             "headers: {name} is set by the bus itself, which signs each message"
         );
         ensure!(
-            !places.headers().any(|own| *own == known),
+            !places.headers().any(|own| own == known),
             "headers: {name} is set by the bus itself: it says what the message is, such as its id or its event; client_id sets the account"
         );
         let mut value = HeaderValue::from_str(value.expose_secret())
@@ -375,6 +384,21 @@ fn extra(
         Ok((known, value))
     };
     headers.iter().map(header).collect()
+}
+
+/// The headers of the dialect's senders that say nothing about the event, without those that the settings replace.
+fn own_headers(
+    sends: &Sends,
+    given: &BTreeMap<String, SecretString>,
+) -> anyhow::Result<Arc<[NamedHeader]>> {
+    let is_given = |name: &str| given.keys().any(|own| own.eq_ignore_ascii_case(name));
+    let own = sends.headers.iter().filter(|(name, _)| !is_given(name));
+    own.map(|(name, value)| Ok((name.clone().into(), HeaderValue::from_str(value)?))).collect()
+}
+
+/// True if a fact's first place is not in the body, or only in parts.
+fn is_in_head(locator: &FieldLocator) -> bool {
+    !matches!(locator, FieldLocator::Body(_))
 }
 
 fn check_target(target: &str) -> anyhow::Result<()> {

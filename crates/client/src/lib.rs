@@ -2,6 +2,8 @@
 //!
 //! It depends on no crate of the engine; whatever calls out depends on it.
 
+pub mod guard;
+
 use std::cell::Cell;
 use std::error::Error as _;
 use std::io::ErrorKind;

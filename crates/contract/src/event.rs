@@ -1,5 +1,6 @@
 //! The handler's view of an event: the [`Event`] model, the [`Delivery`] and the [`Outcome`].
 
+mod body_format;
 mod bounds;
 mod cloudevents;
 mod code;
@@ -24,6 +25,7 @@ use serde_json::{Map, Value};
 
 use crate::time::Timestamp;
 
+pub use body_format::{BodyFormat, Content};
 pub use bounds::{MAX_OBJECTS, check_objects, weight};
 pub use code::{Code, Codes};
 pub use decode::fields;
@@ -34,7 +36,7 @@ pub use json::Json;
 pub use money::{Money, Quantity};
 pub use net_date_time::NetDateTime;
 pub use open::Open;
-pub use repair::{escape_unpaired_surrogates, without_bom};
+pub use text::json::{escape_unpaired_surrogates, without_bom};
 
 /// The number under which the inbox keeps a delivery; grows in the order of acceptance.
 pub type DeliveryId = i64;
@@ -65,79 +67,151 @@ pub trait Event: DeserializeOwned + utoipa::ToSchema + Send + 'static {
     fn example() -> &'static str;
 }
 
-/// The format of a sender's deliveries on the wire, and the vocabulary of event names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dialect {
+macro_rules! dialects {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// The format of a sender's deliveries on the wire, and the vocabulary of event names. Everything else about a
+        /// sender is in the table of senders, under the same name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Dialect {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Dialect {
+            /// Every dialect.
+            pub const ALL: &'static [Dialect] = &[$(Dialect::$variant,)*];
+
+            const NAMES: &'static [&'static str] = &[$($name,)*];
+
+            /// The name in configuration, logs and the inbox.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Dialect::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+dialects! {
     /// DirectScale: bearer key, `X-Directscale-*` headers, `EventType` in the body.
-    DirectScale,
+    DirectScale = "directscale",
     /// EvolutionX: all facts in the body, `event_type` with a dot in it.
-    EvolutionX,
+    EvolutionX = "evolutionx",
     /// Standard Webhooks and Svix: `webhook-id`, and `type` and `timestamp` in the body.
-    StandardWebhooks,
+    StandardWebhooks = "standard-webhooks",
+    /// Senders that use Svix, in its own spelling.
+    Svix = "svix",
+    /// Polar.
+    Polar = "polar",
     /// GitHub: `X-GitHub-Event` and `X-GitHub-Delivery`.
-    GitHub,
+    GitHub = "github",
+    /// GitLab.
+    GitLab = "gitlab",
+    /// Bitbucket Cloud.
+    Bitbucket = "bitbucket",
+    /// Gitea and Forgejo.
+    Gitea = "gitea",
     /// Stripe: `id`, `type` and `created` in the body.
-    Stripe,
+    Stripe = "stripe",
+    /// PayPal.
+    PayPal = "paypal",
+    /// Square.
+    Square = "square",
+    /// Paddle Billing.
+    Paddle = "paddle",
+    /// Adyen's notifications of payments.
+    Adyen = "adyen",
+    /// Adyen's other webhooks.
+    AdyenPlatform = "adyen-platform",
+    /// Razorpay.
+    Razorpay = "razorpay",
+    /// Plaid.
+    Plaid = "plaid",
     /// Shopify: `X-Shopify-*` headers.
-    Shopify,
-    /// Slack's Events API: an envelope with the event inside.
-    Slack,
+    Shopify = "shopify",
+    /// WooCommerce.
+    WooCommerce = "woocommerce",
+    /// Slack: its Events API, an envelope with the event inside; commands and interactions.
+    Slack = "slack",
+    /// Discord's webhook events.
+    Discord = "discord",
+    /// Discord's interactions.
+    DiscordInteractions = "discord-interactions",
+    /// Meta: WhatsApp, Messenger, Instagram.
+    Meta = "meta",
+    /// X.
+    X = "x",
+    /// Zoom.
+    Zoom = "zoom",
+    /// Twilio: form fields.
+    Twilio = "twilio",
+    /// SendGrid's event webhook: lists of events.
+    SendGrid = "sendgrid",
+    /// Mailgun.
+    Mailgun = "mailgun",
+    /// Intercom.
+    Intercom = "intercom",
+    /// HubSpot: lists of events.
+    HubSpot = "hubspot",
+    /// Zendesk.
+    Zendesk = "zendesk",
+    /// Linear.
+    Linear = "linear",
+    /// Sentry's integration platform.
+    Sentry = "sentry",
+    /// PagerDuty's generic webhooks.
+    PagerDuty = "pagerduty",
+    /// Grafana's alerts.
+    Grafana = "grafana",
+    /// Typeform.
+    Typeform = "typeform",
+    /// Calendly.
+    Calendly = "calendly",
+    /// DocuSign Connect.
+    DocuSign = "docusign",
+    /// Xero: lists of events.
+    Xero = "xero",
+    /// Dropbox.
+    Dropbox = "dropbox",
+    /// Microsoft Graph's change notifications: lists.
+    MicrosoftGraph = "microsoft-graph",
+    /// Azure Event Grid in its own schema: lists of events.
+    EventGrid = "event-grid",
+    /// Google Cloud Pub/Sub, pushed.
+    PubSub = "pubsub",
+    /// AWS SNS.
+    Sns = "sns",
     /// CloudEvents over HTTP: `ce-*` headers, or the same attributes in the body.
-    CloudEvents,
+    CloudEvents = "cloudevents",
+    /// Okta's event hooks.
+    Okta = "okta",
+    /// Twitch EventSub.
+    Twitch = "twitch",
+    /// Trello.
+    Trello = "trello",
+    /// Paystack.
+    Paystack = "paystack",
+    /// Lemon Squeezy.
+    LemonSqueezy = "lemon-squeezy",
+    /// Coinbase Commerce.
+    CoinbaseCommerce = "coinbase-commerce",
+    /// Mux.
+    Mux = "mux",
+    /// WorkOS.
+    WorkOs = "workos",
+    /// Senders that use Convoy.
+    Convoy = "convoy",
+    /// Senders that use Convoy, with advanced signatures.
+    ConvoyAdvanced = "convoy-advanced",
     /// Any other sender, with its field locators in the configuration.
-    Generic,
+    Generic = "generic",
 }
 
 impl Dialect {
-    /// Every dialect.
-    pub const ALL: [Dialect; 9] = [
-        Dialect::DirectScale,
-        Dialect::EvolutionX,
-        Dialect::StandardWebhooks,
-        Dialect::GitHub,
-        Dialect::Stripe,
-        Dialect::Shopify,
-        Dialect::Slack,
-        Dialect::CloudEvents,
-        Dialect::Generic,
-    ];
-
-    const NAMES: [&'static str; Self::ALL.len()] = {
-        let mut names = [""; Self::ALL.len()];
-        let mut index = 0;
-        while index < names.len() {
-            names[index] = Self::ALL[index].as_str();
-            index += 1;
-        }
-        names
-    };
-
-    /// The name in configuration, logs and the inbox.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Dialect::DirectScale => "directscale",
-            Dialect::EvolutionX => "evolutionx",
-            Dialect::StandardWebhooks => "standard-webhooks",
-            Dialect::GitHub => "github",
-            Dialect::Stripe => "stripe",
-            Dialect::Shopify => "shopify",
-            Dialect::Slack => "slack",
-            Dialect::CloudEvents => "cloudevents",
-            Dialect::Generic => "generic",
-        }
-    }
-
-    /// The name of the dialect's signature scheme, if it signs.
-    pub const fn scheme(self) -> Option<&'static str> {
-        match self {
-            Dialect::DirectScale | Dialect::CloudEvents | Dialect::Generic => None,
-            signing => Some(signing.as_str()),
-        }
-    }
-
     /// The dialect called `name`, as [`as_str`](Self::as_str) writes it.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dialect| dialect.as_str() == name)
+        Self::ALL.iter().copied().find(|dialect| dialect.as_str() == name)
     }
 }
 
@@ -150,7 +224,7 @@ impl Serialize for Dialect {
 impl<'de> Deserialize<'de> for Dialect {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Dialect::from_name(&name).ok_or_else(|| D::Error::unknown_variant(&name, &Self::NAMES))
+        Dialect::from_name(&name).ok_or_else(|| D::Error::unknown_variant(&name, Self::NAMES))
     }
 }
 
@@ -219,6 +293,8 @@ pub struct Meta {
     pub event_time: Option<Timestamp>,
     /// The time of acceptance.
     pub received_at: Timestamp,
+    /// The format of the body.
+    pub format: BodyFormat,
     /// The number of this attempt, counted from 1 over the whole life of the delivery.
     pub attempt: u32,
     /// The number of replays that persons have requested; 0 for the first run.
@@ -246,6 +322,7 @@ impl Meta {
             user: None,
             event_time: None,
             received_at: Timestamp::UNIX_EPOCH,
+            format: BodyFormat::default(),
             attempt: 1,
             replay: 0,
         }
@@ -266,13 +343,23 @@ pub struct Delivery<T = ()> {
     raw: Bytes,
 }
 
-/// The part of a body that is the event's payload: all of it, except for a CloudEvent in structured mode.
+/// The part of a body that is the event's payload, as JSON: all of it, except for a CloudEvent in structured mode; of form
+/// fields, an object with them. Of a body in another format, all its bytes.
 ///
 /// # Errors
-/// [`DecodeError`] if there is such a part and its encoding is broken.
-pub fn payload(dialect: Dialect, body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
-    let whole = Cow::Borrowed(without_bom(body));
-    Ok(cloudevents::data(dialect, body)?.map_or(whole, |data| data.bytes))
+/// [`DecodeError`] if its encoding is broken.
+pub fn payload(
+    dialect: Dialect,
+    format: BodyFormat,
+    body: &[u8],
+) -> Result<Cow<'_, [u8]>, DecodeError> {
+    let document = format.document(body)?;
+    let member = cloudevents::data(dialect, &document)?.map(|data| data.bytes.into_owned());
+    Ok(match (member, document) {
+        (Some(member), _) => member.into(),
+        (None, Cow::Borrowed(whole)) => without_bom(whole).into(),
+        (None, Cow::Owned(whole)) => without_bom(&whole).to_vec().into(),
+    })
 }
 
 impl Delivery {
@@ -288,13 +375,15 @@ impl Delivery {
     /// # Errors
     /// [`DecodeError`] with the JSON path of the first field that does not fit, or if there are too many objects.
     pub fn decode<T: Event>(self) -> Result<Delivery<T>, DecodeError> {
+        let document = self.meta.format.document(&self.raw)?;
         if needs_object::<T>() {
-            check_objects(&self.raw)?;
+            check_objects(&document)?;
         }
-        let (payload, unknown) = match cloudevents::data(self.meta.dialect, &self.raw)? {
-            None => decode(&self.raw)?,
+        let (payload, unknown) = match cloudevents::data(self.meta.dialect, &document)? {
+            None => decode(&document)?,
             Some(data) => decode(&data.bytes).map_err(|error| error.within(data.name))?,
         };
+        drop(document);
         Ok(Delivery { meta: self.meta, payload, unknown, raw: self.raw })
     }
 }
@@ -384,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_dialect_has_one_name_everywhere() {
-        for dialect in Dialect::ALL {
+        for &dialect in Dialect::ALL {
             assert_eq!(Dialect::from_name(dialect.as_str()), Some(dialect));
             let json = serde_json::to_string(&dialect).unwrap();
             assert_eq!(json, format!("\"{dialect}\""));

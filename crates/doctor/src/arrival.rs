@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use contract::catalog::{EventRow, Table};
-use contract::event;
+use contract::event::{self, BodyFormat};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use inbox::{Detail, State};
 use serde_json::Value;
@@ -30,7 +30,8 @@ pub(super) fn examine(
     let entry = &detail.entry;
     let places = source.field_locators(&entry.source)?;
     let headers = headers(&detail.headers);
-    let body = event::payload(source.dialect, &detail.body).unwrap_or_default();
+    let format = BodyFormat::from_name(&entry.format).unwrap_or_default();
+    let body = event::payload(source.dialect, format, &detail.body).unwrap_or_default();
     let payload: Value = serde_json::from_slice(&body).unwrap_or_default();
     let row = catalog.event(source.dialect, entry.version, &entry.event_type);
     let mut notes = vec![arrived(detail)];
@@ -133,6 +134,7 @@ fn announced_event(places: &FieldLocators, headers: &HeaderMap, body: &[u8]) -> 
             let value = path.keys().try_fold(body.clone(), member)?;
             value.as_str().map(str::to_owned).or_else(|| value.as_i64().map(|n| n.to_string()))
         }
+        FieldLocator::Query(_) | FieldLocator::Template(_) => None,
     })
 }
 

@@ -3,6 +3,7 @@
 use emitter::{Proof, SigningMethod, Tamper};
 use secrecy::SecretString;
 use settings::SourceConfig;
+use source::KeyPlace;
 
 /// The keys that a source accepts.
 #[derive(Debug, Default)]
@@ -10,19 +11,20 @@ pub(super) struct SenderKeys {
     pub(super) bearer: Vec<SecretString>,
     pub(super) signing: Vec<SecretString>,
     pub(super) style: Option<SigningMethod>,
+    /// The place of the bearer key.
+    pub(super) place: Option<KeyPlace>,
+    /// The address that is signed, if a proxy hides it.
+    pub(super) public_url: Option<String>,
 }
 
 impl SenderKeys {
     pub(super) fn of(name: &str, source: &SourceConfig) -> anyhow::Result<Self> {
-        let auth = source.auth_kind();
-        let style = match () {
-            () if !auth.has_signature() => None,
-            () if source.signs_messages() => Some(SigningMethod::HttpMessage),
-            () => source.scheme(name)?.map(|scheme| SigningMethod::Scheme(Box::new(scheme))),
-        };
-        let bearer = if auth.has_bearer() { source.bearer_keys(name)? } else { Vec::new() };
+        let style = SigningMethod::of_source(name, source)?;
+        let has_bearer = source.auth_kind().has_bearer();
+        let bearer = if has_bearer { source.bearer_keys(name)? } else { Vec::new() };
         let signing = if style.is_some() { source.signing_keys(name)? } else { Vec::new() };
-        Ok(SenderKeys { bearer, signing, style })
+        let place = source.key_places(name)?.into_iter().next();
+        Ok(SenderKeys { bearer, signing, style, place, public_url: source.public_url.clone() })
     }
 
     /// The number of key pairs that a sender could use.
@@ -35,13 +37,15 @@ impl SenderKeys {
         let at = |keys: &[SecretString]| keys.get(index).or(keys.last()).cloned();
         let (bearer, signing) = (at(&self.bearer), at(&self.signing));
         let signing = self.style.clone().zip(signing.as_ref().map(std::slice::from_ref));
-        Proof::new(bearer.as_ref(), signing, tamper)
+        let proof = Proof::new(bearer.as_ref(), signing, tamper)?;
+        let place = self.place.clone().unwrap_or(KeyPlace::Bearer);
+        Ok(proof.with_key_at(place).with_public_url(self.public_url.clone()))
     }
 
     /// The header of the signed message id, if there is one.
     pub(super) fn id_header(&self) -> Option<&str> {
         match &self.style {
-            Some(SigningMethod::Scheme(scheme)) => scheme.headers[0].id.as_deref(),
+            Some(SigningMethod::Scheme(scheme)) => scheme.spellings[0].id.as_deref(),
             _ => None,
         }
     }
@@ -50,8 +54,8 @@ impl SenderKeys {
     pub(super) fn is_timed(&self) -> bool {
         match &self.style {
             Some(SigningMethod::Scheme(scheme)) => scheme.is_timed(),
-            Some(SigningMethod::HttpMessage) => true,
-            None => false,
+            Some(SigningMethod::HttpMessage(_)) => true,
+            Some(SigningMethod::Token(_)) | None => false,
         }
     }
 }

@@ -35,7 +35,6 @@ pub use args::DoctorArgs;
 pub use check::{CheckResult, CheckVerdict, DoctorCheck};
 pub use expect::{ExpectReport, expect};
 pub use report::{DoctorReport, ReportLine};
-pub use sender::SenderProfile;
 pub use setup_guide::{SetupGuideArgs, setup_guides};
 pub use table::CHECKS;
 

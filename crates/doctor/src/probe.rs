@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 
 use super::BUDGET;
 use super::probe_result::{ProbeResponse, ProbeResult};
+use super::sender::limit;
 use super::target::ProbeTarget;
 use super::tls::Tls;
 
@@ -262,7 +263,7 @@ pub(super) fn replaced(mut request: Request, name: &str, value: &str) -> anyhow:
 
 fn new_client(target: &ProbeTarget) -> anyhow::Result<Client> {
     let https = target.url.scheme() == "https";
-    let timeout = target.sender.limit().min(MAX_TIMEOUT);
+    let timeout = limit(&target.sender).min(MAX_TIMEOUT);
     client::with_roots(https, Some(timeout), &target.roots)
 }
 

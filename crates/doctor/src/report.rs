@@ -1,15 +1,16 @@
 //! The report of a run: a table for people, JSON for scripts, JUnit XML for build servers.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use serde_json::{Value, json};
+use source::Sender;
 use text::inert_lines;
 
 use super::check::{CheckResult, CheckVerdict, DoctorCheck};
-use super::sender::SenderProfile;
 
 /// One check with its result.
 pub struct ReportLine {
@@ -28,7 +29,7 @@ pub struct DoctorReport {
     /// The configured source, if there is one.
     pub source: Option<String>,
     /// The profile of the sender.
-    pub sender: &'static SenderProfile,
+    pub sender: Arc<Sender>,
     /// The number of requests sent.
     pub requests: usize,
     /// The duration of the run.
@@ -39,10 +40,10 @@ pub struct DoctorReport {
 
 impl ReportLine {
     /// The consequence, for a warning or a failure.
-    pub fn why(&self, sender: &SenderProfile) -> Option<String> {
+    pub fn why(&self, sender: &Sender) -> Option<String> {
         let is_told = self.finding.verdict >= CheckVerdict::Warn;
-        let why = self.check.why.replace("{sender}", sender.name);
-        is_told.then(|| why.replace("{on_failure}", sender.on_failure))
+        let why = self.check.why.replace("{sender}", &sender.title);
+        is_told.then(|| why.replace("{on_failure}", &sender.failure))
     }
 
     /// The remedy, for a warning or a failure.
@@ -72,14 +73,14 @@ impl DoctorReport {
                 "asks": line.check.asks,
                 "verdict": line.finding.verdict,
                 "seen": line.finding.seen,
-                "why": line.why(self.sender),
+                "why": line.why(&self.sender),
                 "remedy": line.remedy(),
             })
         };
         json!({
             "url": self.url,
             "source": self.source,
-            "sender": self.sender.name,
+            "sender": self.sender.title,
             "requests": self.requests,
             "seconds": (self.took.as_secs_f64() * 1e3).round() / 1e3,
             "verdict": self.verdict(),
@@ -99,7 +100,7 @@ impl DoctorReport {
         for line in &self.lines {
             let (group, id) = (line.check.group(), line.check.id);
             let seen = escaped(&line.finding.seen);
-            let more = [line.why(self.sender), line.remedy().map(str::to_owned)];
+            let more = [line.why(&self.sender), line.remedy().map(str::to_owned)];
             let more = escaped(&more.into_iter().flatten().collect::<Vec<_>>().join("\n"));
             let inside = match line.finding.verdict {
                 CheckVerdict::Pass => String::new(),
@@ -144,7 +145,7 @@ impl DoctorReport {
     fn cell_text(&self, line: &ReportLine) -> String {
         let mut text = line.finding.seen.clone();
         for (what, more) in
-            [("why", line.why(self.sender)), ("fix", line.remedy().map(str::to_owned))]
+            [("why", line.why(&self.sender)), ("fix", line.remedy().map(str::to_owned))]
         {
             if let Some(more) = more {
                 let _ = write!(text, "\n{what}: {more}");

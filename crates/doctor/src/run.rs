@@ -1,6 +1,7 @@
 //! The run: first the request that the others depend on, then the timed checks alone, then the others concurrently.
 
 use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
@@ -60,7 +61,7 @@ pub(super) async fn run(
     Ok(DoctorReport {
         url: probe.target.template.clone(),
         source: probe.target.source.clone(),
-        sender: probe.target.sender,
+        sender: Arc::clone(&probe.target.sender),
         requests: probe.sent(),
         took: start.elapsed(),
         lines: lines.into_iter().map(|(_, line)| line).collect(),

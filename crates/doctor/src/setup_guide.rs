@@ -9,9 +9,10 @@ use emitter::target::address;
 use reqwest::Url;
 use secrecy::ExposeSecret;
 use settings::{Config, ConfiguredKey, SourceConfig};
-use source::{Fact, FieldLocators, is_secret};
+use signature::Place;
+use source::{Fact, FieldLocators, HandshakeConfig, Sender, is_secret};
 
-use super::sender::SenderProfile;
+use super::sender::limit_in_words;
 
 /// The example address, in place of the receiver's public one.
 const EXAMPLE_BASE: &str = "https://hooks.example.com";
@@ -19,9 +20,9 @@ const EXAMPLE_BASE: &str = "https://hooks.example.com";
 /// The selection and content of setup guides.
 #[derive(Debug, clap::Args)]
 pub struct SetupGuideArgs {
-    /// A configured source, or a dialect for all sources of that sender: directscale, evolutionx, github, …
+    /// A configured source, or a sender: directscale, github, twilio, … [default: lists all senders]
     #[arg(value_name = "NAME")]
-    name: String,
+    name: Option<String>,
     /// The receiver's public address [default: that of the examples]
     #[arg(long, value_name = "URL")]
     base: Option<String>,
@@ -45,14 +46,15 @@ pub fn setup_guides(
         parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/"),
         "--base is the address alone, such as {EXAMPLE_BASE}, not {base:?}"
     );
+    let Some(wanted) = &args.name else { return Ok(senders()) };
     // Checks the paths and keys that the guide will contain.
     let selected: Vec<_> = config
         .sources
         .iter()
-        .filter(|(name, source)| **name == args.name || source.dialect.as_str() == args.name)
+        .filter(|(name, source)| *name == wanted || source.dialect.as_str() == wanted)
         .collect();
     if selected.is_empty() {
-        return not_configured(&args.name);
+        return not_configured(wanted);
     }
     config.sources()?;
     let keys = config.keys()?;
@@ -63,15 +65,64 @@ pub fn setup_guides(
     Ok(setup_guides.collect::<anyhow::Result<Vec<_>>>()?.join("\n"))
 }
 
+/// Every sender, a line each.
+fn senders() -> String {
+    let width = Dialect::ALL.iter().map(|dialect| dialect.as_str().len()).max().unwrap_or_default();
+    let line = |dialect: &Dialect| {
+        let sender = Sender::of(*dialect);
+        format!("{:<width$}  {}\n", dialect.as_str(), sender.title)
+    };
+    let list: String = Dialect::ALL.iter().map(line).collect();
+    format!(
+        "{list}\n`webhook-receiver connect NAME` prints what to write and what to enter for one of them.\n"
+    )
+}
+
 fn not_configured(name: &str) -> anyhow::Result<String> {
     let Some(dialect) = Dialect::from_name(name) else {
         let known: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
-        bail!("there is no source or dialect `{name}`; dialects: {}", known.join(", "));
+        bail!("there is no source or sender `{name}`; senders: {}", known.join(", "));
     };
-    let key = if dialect.scheme().is_some() { "signing_key_files" } else { "bearer_token_files" };
     bail!(
-        "no {dialect} source is configured; write to receiver.toml:\n\n[sources.{name}]\ndialect = \"{name}\"\npath = \"/{name}\"\n{key} = [\"/run/secrets/{name}\"]\n"
+        "no {dialect} source is configured; write to receiver.toml:\n\n{}",
+        settings_lines(name, &Sender::of(dialect))
     )
+}
+
+/// The lines of the settings that connect a sender.
+fn settings_lines(name: &str, sender: &Sender) -> String {
+    let mut lines = format!("[sources.{name}]\ndialect = \"{name}\"\npath = \"/{name}\"\n");
+    let mut line = |text: &str| {
+        lines.push_str(text);
+        lines.push('\n');
+    };
+    let file = format!("/run/secrets/{name}");
+    let is_published = sender.certificate.is_some();
+    let signs = sender.signature.is_some() && !is_published;
+    let has_keys_elsewhere = sender.jwt.as_ref().is_some_and(|jwt| jwt.keys_url.is_some());
+    if sender.signature.is_none() && sender.jwt.is_none() || sender.token.is_some() && !signs {
+        line(&format!("bearer_token_files = [\"{file}\"]"));
+    } else if signs || sender.jwt.is_some() && !has_keys_elsewhere {
+        line(&format!("signing_key_files = [\"{file}\"]"));
+    }
+    if sender.handshakes.iter().any(|row| row.token.is_some()) {
+        line(&format!("handshake_token_files = [\"{file}-handshake\"]"));
+    }
+    if let Some(scheme) = signature::Scheme::named(name) {
+        for value in scheme.signed.value_names() {
+            line(&format!("values = {{ {value} = \"…\" }}"));
+        }
+        if scheme.signs_url() {
+            line("#public_url = \"https://hooks.example.com\"");
+        }
+    }
+    if is_published && sender.places.client_id.iter().any(|place| place.contains("Arn")) {
+        line("client_ids = [\"arn:aws:sns:…\"]");
+    }
+    if has_keys_elsewhere {
+        line(&format!("\n[sources.{name}.jwt]\naudience = \"…\"\nclaims = {{ email = \"…\" }}"));
+    }
+    lines
 }
 
 fn setup_guide(
@@ -81,19 +132,19 @@ fn setup_guide(
     keys: &[&ConfiguredKey],
     catalog: &Table,
 ) -> anyhow::Result<String> {
-    let sender = SenderProfile::of(source.dialect);
+    let sender = source.sender();
     let is_hidden = !args.show_key && source.path.split('/').any(is_secret);
     let path = if is_hidden { "/[the secret path in the settings]" } else { source.path.as_str() };
     let url = format!("{base}{}", path.trim_end_matches('/'));
-    let mut guide = format!("{} ({}), source {name}\n", sender.name, source.environment);
+    let mut guide = format!("{} ({}), source {name}\n", sender.title, source.environment);
     let mut line = |what: &str, text: &str| {
         // Writing to a string cannot fail.
         let _ = writeln!(guide, "  {what:<9} {text}");
     };
-    line("page", sender.page);
+    line("page", &sender.page);
     let events: Vec<_> =
         catalog.events().filter(|row| row.dialect == source.dialect && row.version == 1).collect();
-    match sender.has_url_per_event {
+    match sender.url_per_event {
         true => {
             for row in &events {
                 line("URL", &format!("{url}/{}  for {}", segment(row.name), row.name));
@@ -108,7 +159,7 @@ fn setup_guide(
             }
         }
     }
-    line("key", sender.key);
+    line("key", &sender.key);
     for key in keys.iter().filter(|key| key.sort.is_accepted()) {
         line("", &format!("{} ({}): {}", key.fingerprint, key.sort.as_str(), key.location));
         if args.show_key {
@@ -118,8 +169,19 @@ fn setup_guide(
     for header in headers(name, source)? {
         line("header", &header);
     }
-    line("answer", &format!("{}; {}", source.accepted_status, sender.limit_in_words()));
-    let end = if sender.has_url_per_event { "/" } else { "" };
+    for row in source.handshake_rows() {
+        line("handshake", &handshake(&row));
+    }
+    let status = source.accepted_status.or(sender.answer.status).unwrap_or(200);
+    line("answer", &format!("{status}; {}", limit_in_words(&sender)));
+    line("failure", &format!("{} {}", sender.title, sender.failure));
+    if let Some(note) = &sender.note {
+        line("note", note);
+    }
+    if !sender.docs.is_empty() {
+        line("docs", &sender.docs);
+    }
+    let end = if sender.url_per_event { "/" } else { "" };
     line("check it", &format!("webhook-receiver doctor {url}{end} --source {name} --events"));
     line("", &format!("webhook-receiver doctor --expect --source {name}"));
     // The guide must contain a URL that `doctor` accepts.
@@ -127,16 +189,37 @@ fn setup_guide(
     Ok(guide)
 }
 
+/// A handshake in words.
+fn handshake(row: &HandshakeConfig) -> String {
+    let when: Vec<String> = row
+        .when
+        .iter()
+        .map(
+            |(place, value)| {
+                if value == "*" { place.clone() } else { format!("{place} = {value}") }
+            },
+        )
+        .collect();
+    let proof =
+        if row.proved && row.method == "POST" { "signed as deliveries are" } else { "unsigned" };
+    let token = row.token.as_ref().map(|place| format!(", with the token in {place}"));
+    format!("{} with {}, {proof}{}", row.method, when.join(" and "), token.unwrap_or_default())
+}
+
 /// The headers that the receiver reads, in the sender's spelling.
 fn headers(name: &str, source: &SourceConfig) -> anyhow::Result<Vec<String>> {
     let places: FieldLocators = source.field_locators(name)?;
     let mut headers = Vec::new();
     if source.auth_kind().has_bearer() {
-        headers.push("Authorization: Bearer and the key".to_owned());
+        let places: Vec<_> = source.key_places(name)?.iter().map(ToString::to_string).collect();
+        headers.push(format!("{}: the key", places.join(" or ")));
     }
     if source.auth_kind().has_signature() {
         headers.push(match source.scheme(name)? {
-            Some(scheme) => format!("{}: the signature", scheme.headers[0].signature),
+            Some(scheme) => match &scheme.spellings[0].signature {
+                Place::Header(name) => format!("{name}: the signature"),
+                place => format!("the signature is {place}"),
+            },
             None => "Signature-Input and Signature, which must cover Content-Digest".to_owned(),
         });
     }

@@ -1,5 +1,7 @@
 //! The target of a run: its URL, sender and keys.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, bail, ensure};
 use contract::canary::CANARY;
 use contract::catalog::Table;
@@ -11,11 +13,10 @@ use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use settings::{Config, SourceConfig};
 use signature::TOLERANCE;
-use source::FieldLocators;
+use source::{FieldLocators, Sender};
 
 use super::args::DoctorArgs;
 use super::keys::SenderKeys;
-use super::sender::SenderProfile;
 
 /// The version of the models at a source's own path.
 const VERSION: u16 = 1;
@@ -27,7 +28,7 @@ pub(super) struct ProbeTarget {
     /// The URL for canaries.
     pub(super) url: Url,
     pub(super) source: Option<String>,
-    pub(super) sender: &'static SenderProfile,
+    pub(super) sender: Arc<Sender>,
     pub(super) places: FieldLocators,
     pub(super) client_id: Option<String>,
     pub(super) keys: SenderKeys,
@@ -81,7 +82,7 @@ impl ProbeTarget {
         let is_plain_known = url.scheme() == "https" && url.port().is_none();
         Ok(ProbeTarget {
             template,
-            sender: SenderProfile::of(dialect),
+            sender: Arc::new(Sender::of(dialect)),
             places,
             client_id: source.and_then(|(_, source)| source.client_ids.first().cloned()),
             other_environments: other_environments(args, config, source)?,

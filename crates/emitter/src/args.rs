@@ -45,8 +45,8 @@ used as it is. The configured key is sent to the configured listener only: for a
 const AS_HELP: &str = "\
 Send as this dialect's senders do, or sign by this scheme [default: as the source is configured]
 
-A dialect: directscale, evolutionx, standard-webhooks, github, stripe, shopify, slack, cloudevents, generic. A scheme by which \
-others sign: svix, x, convoy, convoy-advanced, rfc9421. Without --source, the one configured source of that dialect is used.";
+A dialect: directscale, evolutionx, github, stripe, twilio and so on; `webhook-receiver connect` lists them. Or rfc9421, for HTTP \
+Message Signatures. Without --source, the one configured source of that dialect is used.";
 
 const JSON_HELP: &str = "\
 Print one JSON object instead of text
@@ -113,6 +113,9 @@ pub struct EmitArgs {
     /// User who caused the event [default: none, no header]
     #[arg(long, value_name = "NAME", help_heading = "Message")]
     pub(super) user: Option<String>,
+    /// Header to send besides, or instead of the sender's own of this name; may be repeated
+    #[arg(long, value_name = "NAME: VALUE", value_parser = parse_header, help_heading = "Message")]
+    pub(super) header: Vec<(String, http::HeaderValue)>,
     /// Forge the messages on purpose; every one of them must be refused
     #[arg(long, value_name = "WHAT", help_heading = "Message")]
     pub(super) tamper: Option<Tamper>,
@@ -138,4 +141,14 @@ pub struct EmitArgs {
     pub(super) dry_run: bool,
     #[arg(long, help_heading = "Output", help = text::first_line(JSON_HELP), long_help = JSON_HELP)]
     pub(super) json: bool,
+}
+
+/// A header as `Name: value`.
+fn parse_header(text: &str) -> Result<(String, http::HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("write NAME: VALUE")?;
+    let name = name.trim();
+    http::HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("{name:?} is no header's name"))?;
+    let value = http::HeaderValue::from_str(value.trim());
+    Ok((name.to_owned(), value.map_err(|_| "no header can carry the value".to_owned())?))
 }

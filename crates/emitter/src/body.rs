@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use bytes::Bytes;
 use contract::catalog::EventRow;
 use contract::event::{DecodeError, without_bom};
@@ -23,20 +23,9 @@ pub(super) fn data(args: &EmitArgs) -> anyhow::Result<Option<Bytes>> {
 }
 
 /// The body of one event or hook, changed by `--set`: the given data, or else the example.
-pub(super) fn body(
-    args: &EmitArgs,
-    name: &str,
-    example: Option<&'static str>,
-    data: Option<&Bytes>,
-) -> anyhow::Result<Bytes> {
-    let original = match (data, example) {
-        (Some(data), _) => data.clone(),
-        (None, Some(example)) => Bytes::from_static(example.as_bytes()),
-        (None, None) => {
-            bail!("`{name}` is not in the catalog and has no example; give a body with --data")
-        }
-    };
-    changed(args, original).with_context(|| format!("the body of {name}"))
+pub(super) fn body(args: &EmitArgs, example: &str, data: Option<&Bytes>) -> anyhow::Result<Bytes> {
+    let original = data.cloned().unwrap_or_else(|| Bytes::copy_from_slice(example.as_bytes()));
+    changed(args, original).context("the body")
 }
 
 fn changed(args: &EmitArgs, original: Bytes) -> anyhow::Result<Bytes> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::message::{Message, redacted};
 use super::plan::Plan;
-use super::proof::NamedHeader;
+use super::proof::{HttpDraft, NamedHeader};
 
 impl Plan {
     /// The plan as `--dry-run --json` prints it, keys hidden.
@@ -23,8 +23,8 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for draft in &self.drafts {
-            let (headers, body) = draft.signed().map_err(|_| fmt::Error)?;
-            write_request(f, &draft.url, &headers, &body)?;
+            let HttpDraft { url, headers, body } = draft.signed().map_err(|_| fmt::Error)?;
+            write_request(f, &url, &headers, &body)?;
         }
         match self.total() {
             1 => Ok(()),
@@ -39,8 +39,8 @@ impl fmt::Display for Plan {
 }
 
 fn request(message: &Message) -> anyhow::Result<Value> {
-    let (headers, body) = message.signed()?;
-    Ok(request_json(&message.url, &headers, &body))
+    let HttpDraft { url, headers, body } = message.signed()?;
+    Ok(request_json(&url, &headers, &body))
 }
 
 /// A request as text, keys hidden.

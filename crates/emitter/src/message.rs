@@ -9,10 +9,12 @@ use chrono::TimeDelta;
 use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Method, Request, Url};
+use signature::Place;
 use source::{Fact, FieldLocator, FieldLocators, HeaderLocator, is_secret_header};
+use text::form::FORM;
 use uuid::Uuid;
 
-use super::proof::{NamedHeader, Proof};
+use super::proof::{HttpDraft, NamedHeader, Proof};
 use super::set;
 
 /// The ASCII characters that a percent-encoded header cannot carry unencoded.
@@ -32,8 +34,10 @@ pub struct Message {
     pub offset: TimeDelta,
     places: Arc<FieldLocators>,
     proof: Arc<Proof>,
-    /// The facts of the message outside its body, under the vendor's header names.
+    /// The facts of the message in headers, under the vendor's names.
     facts: Vec<NamedHeader>,
+    /// Headers that say nothing about the message.
+    extra: Arc<[NamedHeader]>,
 }
 
 impl Message {
@@ -54,7 +58,14 @@ impl Message {
             places,
             proof,
             facts: Vec::new(),
+            extra: [].into(),
         }
+    }
+
+    /// The message with these headers besides. One of them wins over a fact of the same name.
+    #[must_use]
+    pub fn with_headers(self, extra: Arc<[NamedHeader]>) -> Self {
+        Message { extra, ..self }
     }
 
     /// The message with this id, which is signed, but not part of its facts.
@@ -69,20 +80,30 @@ impl Message {
     /// If the location cannot carry the text; the message is then unchanged.
     pub fn set_fact(&mut self, fact: Fact, text: &str) -> anyhow::Result<()> {
         ensure!(!text.trim().is_empty(), "{} would be empty", self.locator(fact));
-        match self.places.at(fact).first() {
+        let places = Arc::clone(&self.places);
+        match places.at(fact).first() {
             None => {}
             Some(FieldLocator::Header(header)) => {
-                let new = (header.spelling.clone(), header_value(header, text)?);
-                match self.facts.iter_mut().find(|(name, _)| *name == new.0) {
-                    Some(old) => *old = new,
-                    None => self.facts.push(new),
+                self.set_header(header.spelling.clone(), header_value(header, text)?);
+            }
+            Some(FieldLocator::Query(name)) => {
+                self.url.query_pairs_mut().append_pair(name, text);
+            }
+            Some(FieldLocator::Body(path)) => self.set_at(&Place::Body(path.clone()), text)?,
+            Some(FieldLocator::Template(template)) => match template.spread(text) {
+                Some(values) => {
+                    for (place, value) in values {
+                        self.set_at(place, &value)?;
+                    }
                 }
-            }
-            Some(place @ FieldLocator::Body(path)) => {
-                let keys: Vec<&str> = path.keys().collect();
-                self.body =
-                    put(&self.body, &keys, text).with_context(|| format!("cannot set {place}"))?;
-            }
+                // The part that is no other fact's tells the messages apart.
+                None => {
+                    let is_own = |place: &&Place| !self.is_of_another(fact, place);
+                    if let Some(place) = template.places().find(is_own).cloned() {
+                        self.set_at(&place, text)?;
+                    }
+                }
+            },
         }
         if fact == Fact::MessageId {
             self.message_id = text.into();
@@ -90,9 +111,48 @@ impl Message {
         Ok(())
     }
 
+    fn is_of_another(&self, fact: Fact, place: &Place) -> bool {
+        let others = Fact::ALL.into_iter().filter(|other| *other != fact);
+        others.flat_map(|other| self.places.at(other)).any(|locator| match (locator, place) {
+            (FieldLocator::Header(header), Place::Header(name)) => {
+                header.spelling.eq_ignore_ascii_case(name)
+            }
+            (FieldLocator::Body(path), Place::Body(pointer)) => path == pointer,
+            _ => false,
+        })
+    }
+
+    fn set_at(&mut self, place: &Place, text: &str) -> anyhow::Result<()> {
+        match place {
+            Place::Header(name) => {
+                self.set_header(name.clone().into(), HeaderValue::from_str(text)?);
+            }
+            Place::Query(name) => {
+                self.url.query_pairs_mut().append_pair(name, text);
+            }
+            Place::Body(path) => {
+                let keys: Vec<&str> = path.keys().collect();
+                let put = put(&self.body, &keys, text);
+                self.body = put.with_context(|| format!("cannot set {place}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_header(&mut self, name: Cow<'static, str>, value: HeaderValue) {
+        match self.facts.iter_mut().find(|(own, _)| *own == name) {
+            Some(old) => old.1 = value,
+            None => self.facts.push((name, value)),
+        }
+    }
+
     /// True if the dialect has the fact in the body.
     pub fn has_in_body(&self, fact: Fact) -> bool {
-        matches!(self.places.at(fact).first(), Some(FieldLocator::Body(_)))
+        match self.places.at(fact).first() {
+            Some(FieldLocator::Body(_)) => true,
+            Some(FieldLocator::Template(template)) => template.places().any(Place::is_in_body),
+            _ => false,
+        }
     }
 
     fn locator(&self, fact: Fact) -> String {
@@ -101,22 +161,43 @@ impl Message {
 
     /// The request that the vendor would make now, or its forgery.
     pub fn request(&self) -> anyhow::Result<Request> {
-        let (headers, body) = self.signed()?;
-        request(self.url.clone(), headers, body)
+        let HttpDraft { url, headers, body } = self.signed()?;
+        request(url, headers, body)
     }
 
-    /// The headers as the vendor spells them, signed now, and the body.
-    pub fn signed(&self) -> anyhow::Result<(Vec<NamedHeader>, Bytes)> {
-        let content_type = HeaderValue::from_static(self.places.content_type);
+    /// The request with the headers as the vendor spells them, signed now.
+    pub fn signed(&self) -> anyhow::Result<HttpDraft> {
+        let content_type = HeaderValue::from_str(&self.places.content_type)?;
         let mut headers: Vec<NamedHeader> = vec![("Content-Type".into(), content_type)];
-        headers.extend(self.facts.iter().cloned());
+        let is_extra =
+            |name: &str| self.extra.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let is_typed = is_extra("content-type");
+        if is_typed {
+            headers.clear();
+        }
+        headers.extend(self.extra.iter().cloned());
+        headers.extend(self.facts.iter().filter(|(name, _)| !is_extra(name)).cloned());
         let time = contract::time::now() + self.offset;
-        let (proof, body) =
-            self.proof.headers_for(&self.message_id, &self.url, &headers, time, &self.body)?;
-        // A signed header, such as the message id's, is in both lists.
-        headers.retain(|(name, _)| !proof.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
-        headers.splice(1..1, proof);
-        Ok((headers, body))
+        let draft = HttpDraft { url: self.url.clone(), headers, body: self.wire_body() };
+        self.proof.prove(&self.message_id, draft, time)
+    }
+
+    /// The body as it is sent: of a sender of form fields, the members of the object.
+    fn wire_body(&self) -> Bytes {
+        if !self.places.content_type.starts_with(FORM) {
+            return self.body.clone();
+        }
+        let Ok(serde_json::Value::Object(members)) = serde_json::from_slice(&self.body) else {
+            return self.body.clone();
+        };
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in &members {
+            match value {
+                serde_json::Value::String(text) => form.append_pair(name, text),
+                other => form.append_pair(name, &other.to_string()),
+            };
+        }
+        form.finish().into()
     }
 
     /// The same content under a fresh id. A body that has no room for an id is unchanged.

@@ -3,20 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use chrono::SecondsFormat;
 use contract::catalog::{EventRow, Table};
 use contract::event::Dialect;
+use http::HeaderValue;
 use reqwest::Url;
 use settings::Config;
-use source::{Fact, FieldLocators};
+use source::{Fact, FieldLocators, KeyPlace, Sender};
 
 use super::message::{Message, fresh_id};
-use super::proof::{Proof, Tamper};
+use super::proof::{NamedHeader, Proof, Tamper};
 use super::schedule::Rate;
 use super::send_as::{SendAs, SigningMethod};
 use super::target::NamedSource;
 use super::{EmitArgs, body, target};
+use text::form;
+
+/// The emitter's own name, for senders that document none.
+const USER_AGENT: &str = concat!("webhook-receiver/", env!("CARGO_PKG_VERSION"));
 
 /// The version of the models at a source's own path.
 const VERSION: u16 = 1;
@@ -104,10 +109,8 @@ fn events<'r>(
     }
     let choose = |name: &String| match catalog.event(dialect, VERSION, name) {
         Some(row) => Ok((row.name.to_owned(), Some(row))),
-        None if args.raw && is_segment(name) => Ok((name.clone(), None)),
-        None if args.raw => bail!(
-            "an event's name is letters, digits and - . _ ~, and not dots alone; it is not {name:?}"
-        ),
+        // A name that no path can carry is refused with the URL.
+        None if args.raw || known().next().is_none() => Ok((name.clone(), None)),
         None => {
             let known: Vec<_> = known().map(|row| (row.name, row.aliases)).collect();
             bail!(
@@ -131,6 +134,9 @@ fn drafts(
         Some((name, source)) if source.dialect == dialect => source.field_locators(name)?,
         _ => FieldLocators::of(dialect),
     });
+    let sender = Sender::of(dialect);
+    let sample = sample(&sender);
+    let extra = extra(args, &sender)?;
     let path = source.map(|(_, source)| source.path.as_str());
     let urls = events
         .iter()
@@ -140,38 +146,70 @@ fn drafts(
     let data = body::data(args)?;
     let mut drafts = Vec::new();
     for ((event, row), url) in events.iter().zip(urls) {
-        let body = body::body(args, event, row.map(|row| row.example), data.as_ref())?;
+        let body = body::body(args, row.map_or(&*sample, |row| row.example), data.as_ref())?;
         if let (Some(row), false) = (row, args.raw) {
             warnings.extend(body::check(row, &body)?);
         }
-        let mut draft = Message::new(event, url, Arc::clone(&places), Arc::clone(&proof), body);
-        for (fact, text) in facts(args, source, event, &draft) {
+        let mut draft = Message::new(event, url, Arc::clone(&places), Arc::clone(&proof), body)
+            .with_headers(Arc::clone(&extra));
+        let is_sample = row.is_none() && data.is_none();
+        for (fact, text) in facts(args, source, (event, is_sample), &sender, &draft) {
             match draft.set_fact(fact, &text) {
                 Err(error) if args.raw => warnings.push(format!("{error:#}")),
                 result => result?,
             }
         }
+        draft.signed().with_context(|| format!("{event} cannot be sent"))?;
         drafts.push(draft);
     }
     Ok(drafts)
+}
+
+/// The body of the sender's sample event, as JSON.
+fn sample(sender: &Sender) -> String {
+    let body = &sender.sends.body;
+    match sender.sends.content_type.starts_with(form::FORM) {
+        true => form::json(body.as_bytes()).unwrap_or_default(),
+        false => body.clone(),
+    }
+}
+
+/// The headers that say nothing about the message: the given ones, and the sender's own.
+fn extra(args: &EmitArgs, sender: &Sender) -> anyhow::Result<Arc<[NamedHeader]>> {
+    let is_given = |name: &str| args.header.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    let own = sender.sends.headers.iter().filter(|(name, _)| !is_given(name));
+    let own = own.map(|(name, value)| Ok((name.clone().into(), HeaderValue::from_str(value)?)));
+    let mut headers: Vec<NamedHeader> = own.collect::<anyhow::Result<_>>()?;
+    let is_named = |headers: &[NamedHeader]| {
+        headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent"))
+            || is_given("user-agent")
+    };
+    if !is_named(&headers) {
+        headers.push(("User-Agent".into(), HeaderValue::from_static(USER_AGENT)));
+    }
+    headers.extend(args.header.iter().map(|(name, value)| (name.clone().into(), value.clone())));
+    Ok(headers.into())
 }
 
 /// The facts of a message. A fact in the body keeps the body's own value, unless an argument sets it.
 fn facts(
     args: &EmitArgs,
     source: Option<NamedSource<'_>>,
-    event: &str,
+    (event, is_sample): (&str, bool),
+    sender: &Sender,
     draft: &Message,
 ) -> Vec<(Fact, String)> {
     let configured = || source.and_then(|(_, source)| source.client_ids.first().cloned());
     let usual = |fact, text: &str| (!draft.has_in_body(fact)).then(|| text.to_owned());
     let now = contract::time::now().to_rfc3339_opts(SecondsFormat::Millis, true);
     let client_id = args.client_id.clone().or_else(configured);
+    let usual_client = sender.sends.client_id.as_deref().unwrap_or("emitter");
+    let own_type = (is_sample && event != sender.sends.event).then(|| event.to_owned());
     let facts = [
-        (Fact::ClientId, client_id.or_else(|| usual(Fact::ClientId, "emitter"))),
+        (Fact::ClientId, client_id.or_else(|| usual(Fact::ClientId, usual_client))),
         (Fact::MessageId, Some(args.message_id.clone().unwrap_or_else(fresh_id))),
         (Fact::User, args.user.clone()),
-        (Fact::EventType, usual(Fact::EventType, event)),
+        (Fact::EventType, own_type.or_else(|| usual(Fact::EventType, event))),
         (Fact::EventTime, usual(Fact::EventTime, &now)),
         (Fact::SpecVersion, usual(Fact::SpecVersion, "1.0")),
     ];
@@ -188,19 +226,22 @@ pub(super) fn proof(
 ) -> anyhow::Result<Proof> {
     let style = match (&args.send_as, source) {
         (Some(send_as), _) => send_as.signing_method(),
-        (None, Some((_, source))) if source.signs_messages() => Some(SigningMethod::HttpMessage),
-        (None, Some((name, source))) => {
-            source.scheme(name)?.map(|row| SigningMethod::Scheme(Box::new(row)))
-        }
+        (None, Some((name, source))) => SigningMethod::of_source(name, source)?,
         (None, None) => SigningMethod::of(dialect),
     };
     let bearer = target::bearer_key(args, config.listen, source, style.is_some(), urls)?;
-    let Some(style) = style else {
-        return Proof::new(bearer.as_ref(), None, args.tamper);
+    let signing = match style {
+        None => None,
+        Some(style) => {
+            let key = target::signing_key(args, config.listen, source, urls)?;
+            key.map(|key| (style, key))
+        }
     };
-    let signing = target::signing_key(args, config.listen, source, urls)?;
-    let signing = signing.as_ref().map(|key| (style, std::slice::from_ref(key)));
-    Proof::new(bearer.as_ref(), signing, args.tamper)
+    let signing = signing.as_ref().map(|(style, key)| (style.clone(), std::slice::from_ref(key)));
+    let proof = Proof::new(bearer.as_ref(), signing, args.tamper)?;
+    let Some((name, source)) = source else { return Ok(proof) };
+    let place = source.key_places(name)?.into_iter().next().unwrap_or(KeyPlace::Bearer);
+    Ok(proof.with_key_at(place).with_public_url(source.public_url.clone()))
 }
 
 /// True if a name can be a path segment as it is.

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use contract::event::Dialect;
-use signature::{RFC_9421, Scheme, schemes};
+use settings::{AuthKind, SourceConfig};
+use signature::{MessageParameters, RFC_9421, Scheme, TokenRule, schemes};
 
 /// The sender to imitate.
 #[derive(Debug, Clone)]
@@ -20,7 +21,9 @@ pub enum SigningMethod {
     /// A scheme of the table.
     Scheme(Box<Scheme>),
     /// HTTP message signatures (RFC 9421).
-    HttpMessage,
+    HttpMessage(MessageParameters),
+    /// A JSON Web Token.
+    Token(Box<TokenRule>),
 }
 
 impl SendAs {
@@ -44,13 +47,31 @@ impl SendAs {
 impl SigningMethod {
     /// The method by which a dialect's senders sign, if they do.
     pub fn of(dialect: Dialect) -> Option<Self> {
-        dialect.scheme().and_then(SigningMethod::named)
+        SigningMethod::named(dialect.as_str())
+    }
+
+    /// The method by which a configured source's sender signs, if it does.
+    ///
+    /// # Errors
+    /// If its settings are invalid.
+    pub fn of_source(name: &str, source: &SourceConfig) -> anyhow::Result<Option<Self>> {
+        let kind = source.auth_kind();
+        if kind == AuthKind::Jwt {
+            return Ok(Some(SigningMethod::Token(Box::new(source.demands(name)?))));
+        }
+        if !kind.has_signature() {
+            return Ok(None);
+        }
+        if source.signs_messages() {
+            return Ok(Some(SigningMethod::HttpMessage(source.message.clone())));
+        }
+        Ok(source.scheme(name)?.map(|row| SigningMethod::Scheme(Box::new(row))))
     }
 
     /// The method called `name`.
     pub fn named(name: &str) -> Option<Self> {
         match name {
-            RFC_9421 => Some(SigningMethod::HttpMessage),
+            RFC_9421 => Some(SigningMethod::HttpMessage(MessageParameters::default())),
             name => Scheme::named(name).map(|row| SigningMethod::Scheme(Box::new(row))),
         }
     }
@@ -65,7 +86,7 @@ impl FromStr for SendAs {
         }
         SigningMethod::named(name).map(SendAs::Scheme).ok_or_else(|| {
             let mut known: Vec<String> = Dialect::ALL.iter().map(ToString::to_string).collect();
-            known.extend(schemes().into_iter().map(|scheme| scheme.name));
+            known.extend(schemes().iter().map(|scheme| scheme.name.clone()));
             known.push(RFC_9421.into());
             known.sort();
             known.dedup();

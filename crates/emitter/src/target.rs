@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use contract::catalog::{is_path_traversal, segment};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-use settings::{Config, SourceConfig, is_local, is_loopback, reachable, secrets};
+use settings::{AuthKind, Config, SourceConfig, is_local, is_loopback, reachable, secrets};
 
 use super::EmitArgs;
 use super::send_as::SendAs;
@@ -101,11 +101,16 @@ pub(super) fn signing_key(
     }
     match source {
         None => bail!("no key to sign with: {HOW}"),
-        Some((_, source)) if !source.auth_kind().has_signature() => Ok(None),
+        Some((_, source)) if !signs(source) => Ok(None),
         Some((name, source)) => {
             configured(name, source.signing_keys(name)?, listen, urls, HOW).map(Some)
         }
     }
+}
+
+fn signs(source: &SourceConfig) -> bool {
+    let kind = source.auth_kind();
+    kind.has_signature() || kind == AuthKind::Jwt
 }
 
 /// The key in `file`, which the flag names, or else `key`.

@@ -300,6 +300,8 @@ pub struct Filter {
     pub until: Option<Timestamp>,
     /// With at least one conflicting resend.
     pub conflicts: bool,
+    /// With at least one resend that was recognised by the digest alone.
+    pub recognised: bool,
     /// With a smaller number: the cursor for the next page.
     pub before: Option<DeliveryId>,
     /// With a larger number.
@@ -340,6 +342,10 @@ pub struct Entry {
     pub replays: u32,
     /// Number of resends with other bytes.
     pub conflicts: u32,
+    /// Number of resends that were recognised by the digest alone, because the sender gave no id.
+    pub recognised: u32,
+    /// The format of the body: `json`, `form` or `other`, and `+gzip` if it is compressed.
+    pub format: String,
     /// Time of the event, according to the sender.
     pub event_time: Option<Timestamp>,
     /// Time of acceptance.

@@ -8,7 +8,7 @@ mod operations;
 use std::sync::Arc;
 
 use contract::catalog::{EventRow, Table, segment};
-use contract::event::{Dialect, Environment};
+use contract::event::Dialect;
 use source::{
     AcceptedKey, Auth, CallbackApi, FieldLocators, HookRoute, Recording, Source, Unhandled,
     versioned,
@@ -80,18 +80,8 @@ pub fn is_current(document: &str, catalog: &Table) -> anyhow::Result<bool> {
 
 /// Source of the shortest settings, which set only a key.
 fn default_source() -> Arc<Source> {
-    Arc::new(Source {
-        name: "directscale".into(),
-        dialect: Dialect::DirectScale,
-        environment: Environment::Live,
-        path: "/api/webhooks".into(),
-        accepted_status: 200,
-        client_ids: Vec::new(),
-        rate_limit: None,
-        locators: FieldLocators::of(Dialect::DirectScale),
-        allowed_origins: Vec::new(),
-        auth: Auth::bearer([AcceptedKey::bearer(&"key".into())]),
-    })
+    let auth = Auth::bearer([AcceptedKey::bearer(&"key".into())]);
+    Arc::new(Source::new("directscale", Dialect::DirectScale, "/api/webhooks", auth))
 }
 
 /// Hook route of the default source, with a callback URL.

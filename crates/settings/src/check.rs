@@ -129,18 +129,29 @@ impl Config {
         if paths_meet(&path, HOOKS) {
             return path_conflict(name, HOOKS);
         }
-        if !(200..300).contains(&settings.accepted_status) {
+        let row = settings.sender();
+        let accepted_status = settings.accepted_status.or(row.answer.status).unwrap_or(200);
+        if !(200..300).contains(&accepted_status) {
             return refuse(format!(
                 "[sources.{name}] accepted_status must be between 200 and 299; write accepted_status = 200"
             ));
         }
+        let handshakes = settings.checked_handshakes(name)?;
         Ok(Source {
             name: name.to_owned(),
             dialect: settings.dialect,
             environment: settings.environment,
             auth: self.auth(name, settings, &path)?,
             path,
-            accepted_status: settings.accepted_status,
+            public_url: settings.public_url(name)?,
+            bodies: settings.accepted_bodies(),
+            gzip: settings.gzip,
+            max_content: self.limits.max_body,
+            accepted_status,
+            accepted_body: settings.accepted_body.clone().or(row.answer.body),
+            handshake_tokens: settings.checked_handshake_tokens(name)?,
+            confirmations: settings.confirmations(name)?,
+            handshakes,
             client_ids: settings.client_ids.clone(),
             rate_limit: settings.rate_limit,
             locators: settings.field_locators(name)?,
@@ -162,6 +173,26 @@ impl Config {
             check_strength(&keys, self.listen)?;
         }
         settings.authentication(name, self.dedup.window.as_secs())
+    }
+}
+
+impl SourceConfig {
+    /// The address under which the sender knows the receiver.
+    fn public_url(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        let Some(text) = &self.public_url else { return Ok(None) };
+        let url = Url::parse(text).ok();
+        let is_base = |url: &Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+        };
+        match url.filter(is_base) {
+            Some(_) => Ok(Some(text.trim_end_matches('/').to_owned())),
+            None => refuse(format!(
+                "[sources.{name}] public_url = {text:?} is no address; write what stands before the path, for example public_url = \"https://hooks.example.com\""
+            )),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Checks of `receiver.example.toml`: it parses, it names every setting, and its defaults are the defaults.
+//! Checks of `receiver.example.toml` and of `sender.example.toml`, which describes one sender: they parse, they name every
+//! setting, and their defaults are the defaults.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +9,19 @@ use serde::de::DeserializeOwned;
 use super::*;
 
 const EXAMPLE: &str = include_str!("../receiver.example.toml");
+const SENDER: &str = include_str!("../sender.example.toml");
 
 fn parsed(text: &str) -> Config {
     parse(text, [], "receiver.example.toml").unwrap()
 }
 
-/// The example with every commented setting enabled.
-fn switched_on() -> String {
+/// An example with every commented setting enabled.
+fn switched_on(example: &str) -> String {
     let on = |line: &str| match line.strip_prefix('#') {
         Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting.to_owned(),
         _ => line.to_owned(),
     };
-    EXAMPLE.lines().map(on).collect::<Vec<_>>().join("\n")
+    example.lines().map(on).collect::<Vec<_>>().join("\n")
 }
 
 fn names<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
@@ -32,6 +34,10 @@ fn settings() -> BTreeSet<String> {
     let tables = [
         "sources.places",
         "sources.signature",
+        "sources.certificate",
+        "sources.jwt",
+        "sources.message",
+        "sources.handshakes",
         "sources.hooks",
         "bus.subscriptions",
         "bus.subscriptions.faults",
@@ -41,6 +47,10 @@ fn settings() -> BTreeSet<String> {
         .chain(names::<SourceConfig>("sources."))
         .chain(names::<PlacesConfig>("sources.places."))
         .chain(names::<CustomScheme>("sources.signature."))
+        .chain(names::<CertificateConfig>("sources.certificate."))
+        .chain(names::<JwtConfig>("sources.jwt."))
+        .chain(names::<MessageParameters>("sources.message."))
+        .chain(names::<HandshakeConfig>("sources.handshakes."))
         .chain(names::<HooksConfig>("sources.hooks."))
         .chain(names::<Limits>("limits."))
         .chain(names::<Dispatch>("dispatch."))
@@ -58,8 +68,15 @@ fn settings() -> BTreeSet<String> {
 /// The sections whose tables have names of the user's choice.
 const BY_NAME: [&str; 2] = ["sources", "bus.subscriptions"];
 
-/// The settings whose keys are of the user's choice.
-const OPEN: [&str; 2] = ["bus.subscriptions.query", "bus.subscriptions.headers"];
+/// The settings whose keys are of the user's choice, or are explained by their example.
+const OPEN: [&str; 6] = [
+    "sources.signature.also",
+    "bus.subscriptions.query",
+    "bus.subscriptions.headers",
+    "sources.values",
+    "sources.jwt.claims",
+    "sources.handshakes.when",
+];
 
 /// The names of all settings in the text, as `section.name`; all sources count as one section.
 fn named(text: &str) -> BTreeSet<String> {
@@ -79,20 +96,20 @@ fn collect(name: &str, value: &toml::Value, names: &mut BTreeSet<String>) {
         toml::Value::Table(table) if !OPEN.contains(&name) => {
             table.iter().for_each(|(key, value)| collect(&format!("{name}.{key}"), value, names));
         }
+        toml::Value::Array(blocks)
+            if blocks.iter().any(toml::Value::is_table) && !OPEN.contains(&name) =>
+        {
+            blocks.iter().for_each(|block| collect(name, block, names));
+        }
         _ => drop(names.insert(name.to_owned())),
     }
 }
 
 #[test]
-fn the_example_names_every_dialect() {
-    for dialect in Dialect::ALL {
-        assert!(EXAMPLE.contains(&format!("\"{dialect}\"")), "{dialect}");
-    }
-}
-
-#[test]
 fn the_example_names_every_setting_and_no_other() {
-    assert_eq!(named(&switched_on()), settings());
+    let named: BTreeSet<_> =
+        [EXAMPLE, SENDER].iter().flat_map(|example| named(&switched_on(example))).collect();
+    assert_eq!(named, settings());
 }
 
 #[test]
@@ -105,16 +122,24 @@ fn the_example_parses_as_printed_and_lacks_only_a_key() {
 
 #[test]
 fn the_example_parses_with_every_setting_switched_on() {
-    let config = parsed(&switched_on());
+    let config = parsed(&switched_on(EXAMPLE));
     assert_eq!(config.check(), Ok(()));
-    assert_eq!(config.sources.len(), 4);
-    assert!(config.sources["acme"].field_locators("acme").is_ok());
+    assert_eq!(config.sources.len(), 3);
     let live = &config.sources["directscale"];
     assert_eq!((live.bearer_tokens.len(), live.bearer_token_files.len()), (1, 1));
     assert!(live.rate_limit.is_some());
-    assert!(config.sources["acme"].signature.is_some());
     assert!(live.hooks.as_ref().is_some_and(|hooks| hooks.callback_url("directscale").is_ok()));
     assert!(config.docs.user.is_some() && config.docs.password_hash.is_some());
+}
+
+#[test]
+fn the_sender_parses_as_printed_and_with_each_setting_switched_on() {
+    let config = parsed(&switched_on(SENDER));
+    let acme = &config.sources["acme"];
+    assert!(acme.field_locators("acme").is_ok());
+    assert!(acme.signature.is_some() && acme.jwt.is_some() && acme.certificate.is_some());
+    assert_eq!(acme.handshakes.as_ref().map(Vec::len), Some(1));
+    assert!(parsed(SENDER).sources["acme"].signature.is_none());
 }
 
 #[test]
@@ -130,6 +155,12 @@ fn what_the_example_shows_is_the_default() {
 #[test]
 fn every_setting_of_the_example_is_explained() {
     let mut before = "";
+    for line in SENDER.lines().skip_while(|line| !line.starts_with("#signing_keys")).skip(1) {
+        if line.trim_start_matches('#').starts_with(|c: char| c.is_ascii_lowercase()) {
+            assert!(before.starts_with("# "), "{line}");
+        }
+        before = line;
+    }
     for line in EXAMPLE.lines() {
         let starts_a_block = line.starts_with("#[sources.directscale-stage]");
         if starts_a_block {

@@ -1,25 +1,62 @@
-//! Settings of some dialects only: the field locators of a generic source, the origins of CloudEvents.
+//! Parts of a source's description: its own, or its dialect's.
 
 use contract::event::Dialect;
-use source::{Fact, FieldLocator, FieldLocators, LocatorError};
+use source::{AcceptedBody, FieldLocators, Handshake, HandshakeConfig, LocatorError, Sender};
 
-use super::{ConfigError, PlacesConfig, SourceConfig};
+use super::{ConfigError, SourceConfig};
 
 impl SourceConfig {
-    /// The field locators: the dialect's, or those in the settings.
+    /// The row of the source's dialect in the table of senders.
+    pub fn sender(&self) -> Sender {
+        Sender::of(self.dialect)
+    }
+
+    /// The row of the sender whose scheme is named in the settings.
+    pub(super) fn scheme_sender(&self) -> Option<Sender> {
+        self.scheme.as_deref().and_then(Dialect::from_name).map(Sender::of)
+    }
+
+    /// The field locators: the dialect's, replaced by those in the settings.
     ///
     /// # Errors
-    /// [`ConfigError`] for locators of a dialect that has its own, or an invalid one.
+    /// [`ConfigError`] for an invalid locator.
     pub fn field_locators(&self, name: &str) -> Result<FieldLocators, ConfigError> {
-        let locators = FieldLocators::of(self.dialect);
-        match &self.places {
-            None => Ok(locators),
-            Some(named) if self.dialect == Dialect::Generic => named.put_into(locators, name),
-            Some(_) => Err(ConfigError(format!(
-                "[sources.{name}.places] is for senders without a dialect, and {} has its own field locators; remove it, or write dialect = \"generic\"",
-                self.dialect
-            ))),
-        }
+        let locators = FieldLocators::of_sender(&self.sender(), self.places.as_ref());
+        locators.map_err(|(key, text, reason)| {
+            let line = match reason {
+                LocatorError::Secret => format!("{key} = \"header:X-Acme-Id\""),
+                _ => format!("{key} = \"header:X-Acme-Id\" or {key} = \"/meta/id\""),
+            };
+            ConfigError(format!(
+                "[sources.{name}.places] {key}: {text:?} {reason}; write for example {line}"
+            ))
+        })
+    }
+
+    /// The accepted formats of bodies.
+    pub fn accepted_bodies(&self) -> Vec<AcceptedBody> {
+        self.bodies.clone().unwrap_or_else(|| self.sender().bodies)
+    }
+
+    /// The descriptions of the handshakes: the settings', the dialect's, or for a sender without a dialect those of the
+    /// sender whose scheme it has.
+    pub fn handshake_rows(&self) -> Vec<HandshakeConfig> {
+        let of_scheme = self.scheme_sender().filter(|_| self.dialect == Dialect::Generic);
+        let known = || of_scheme.unwrap_or_else(|| self.sender()).handshakes;
+        self.handshakes.clone().unwrap_or_else(known)
+    }
+
+    /// The handshakes.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for an invalid one.
+    pub(super) fn checked_handshakes(&self, name: &str) -> Result<Vec<Handshake>, ConfigError> {
+        let rows = self.handshake_rows();
+        let made = rows.iter().map(|row| {
+            Handshake::new(row)
+                .map_err(|error| ConfigError(format!("[sources.{name}.handshakes] {error}")))
+        });
+        made.collect()
     }
 
     /// The origins that may send CloudEvents.
@@ -40,33 +77,4 @@ impl SourceConfig {
         }
         Ok(self.allowed_origins.clone())
     }
-}
-
-impl PlacesConfig {
-    fn put_into(&self, locators: FieldLocators, name: &str) -> Result<FieldLocators, ConfigError> {
-        let named = [
-            ("message_id", Fact::MessageId, &self.message_id),
-            ("event_type", Fact::EventType, &self.event_type),
-            ("event_time", Fact::EventTime, &self.event_time),
-            ("user", Fact::User, &self.user),
-            ("client_id", Fact::ClientId, &self.client_id),
-        ];
-        named.into_iter().try_fold(locators, |locators, (key, fact, texts)| {
-            let parsed = texts.iter().map(|text| locator(name, key, text));
-            Ok(locators.with(fact, parsed.collect::<Result<Vec<_>, _>>()?))
-        })
-    }
-}
-
-fn locator(name: &str, key: &str, text: &str) -> Result<FieldLocator, ConfigError> {
-    FieldLocator::parse(text).map_err(|reason| {
-        let line = match reason {
-            LocatorError::Escape => format!("{key} = \"/meta/id\""),
-            LocatorError::Name | LocatorError::Secret => format!("{key} = \"header:X-Acme-Id\""),
-            LocatorError::Form => format!("{key} = \"header:X-Acme-Id\" or {key} = \"/meta/id\""),
-        };
-        ConfigError(format!(
-            "[sources.{name}.places] {key}: {text:?} {reason}; write for example {line}"
-        ))
-    })
 }

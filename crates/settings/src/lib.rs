@@ -22,9 +22,12 @@ use std::time::Duration;
 
 use contract::event::{Dialect, Environment};
 use secrecy::SecretString;
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use signature::CustomScheme;
+use signature::{CustomScheme, MessageParameters};
+use source::{
+    AcceptedBody, CertificateConfig, HandshakeConfig, JwtConfig, PlacesConfig, duration,
+    one_or_many, some_duration,
+};
 
 pub use bus::{BusConfig, FaultsConfig, SubscriptionConfig};
 pub use check::{is_local, is_loopback, reachable};
@@ -111,42 +114,57 @@ pub struct SourceConfig {
     /// The accepted client ids; empty for any.
     #[serde(default, deserialize_with = "one_or_many")]
     pub client_ids: Vec<String>,
-    /// The status of the response to an accepted or duplicate delivery.
-    #[serde(default = "default_status")]
-    pub accepted_status: u16,
+    /// The status of the response to an accepted or duplicate delivery; absent for the dialect's.
+    #[serde(default)]
+    pub accepted_status: Option<u16>,
+    /// The body of that response; absent for the dialect's, or the receipt.
+    #[serde(default)]
+    pub accepted_body: Option<String>,
     /// Deliveries per second; more are answered 429. Absent for no limit.
     #[serde(default)]
     pub rate_limit: Option<std::num::NonZeroU32>,
-    /// The field locators of a generic source.
+    /// The place of the bearer key; absent for the dialect's.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// The field locators that replace the dialect's.
     #[serde(default)]
     pub places: Option<PlacesConfig>,
+    /// The formats of bodies; absent for the dialect's.
+    #[serde(default)]
+    pub bodies: Option<Vec<AcceptedBody>>,
+    /// Accepts bodies that are compressed with gzip.
+    #[serde(default)]
+    pub gzip: bool,
+    /// The address under which the sender knows the receiver, if it signs it and a proxy hides it.
+    #[serde(default)]
+    pub public_url: Option<String>,
+    /// Values that the sender signs or answers, but does not send.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
+    /// The parameters of message signatures.
+    #[serde(default)]
+    pub message: MessageParameters,
+    /// The token that proves the sender, instead of the dialect's.
+    #[serde(default)]
+    pub jwt: Option<JwtConfig>,
+    /// The certificate of the signature, instead of the dialect's.
+    #[serde(default)]
+    pub certificate: Option<CertificateConfig>,
+    /// The handshakes, instead of the dialect's.
+    #[serde(default)]
+    pub handshakes: Option<Vec<HandshakeConfig>>,
+    /// The tokens that the sender repeats in a handshake.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub handshake_tokens: Vec<SecretString>,
+    /// Files that hold one such token each.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub handshake_token_files: Vec<PathBuf>,
     /// The origins that may send CloudEvents after asking for permission; `*` for any.
     #[serde(default, deserialize_with = "one_or_many")]
     pub allowed_origins: Vec<String>,
     /// The Process Hooks that it calls; absent if it calls none.
     #[serde(default)]
     pub hooks: Option<HooksConfig>,
-}
-
-/// Field locators: `header:` and a name, or a JSON pointer into the body; several are tried in order.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PlacesConfig {
-    /// The sender's id for the message.
-    #[serde(deserialize_with = "one_or_many")]
-    pub message_id: Vec<String>,
-    /// The event's name.
-    #[serde(deserialize_with = "one_or_many")]
-    pub event_type: Vec<String>,
-    /// The time of the event.
-    #[serde(deserialize_with = "one_or_many")]
-    pub event_time: Vec<String>,
-    /// The user who caused the event.
-    #[serde(deserialize_with = "one_or_many")]
-    pub user: Vec<String>,
-    /// The account that the message is about.
-    #[serde(deserialize_with = "one_or_many")]
-    pub client_id: Vec<String>,
 }
 
 /// The required authentication of a source.
@@ -159,6 +177,8 @@ pub enum AuthKind {
     Signature,
     /// A bearer key and a signature.
     BearerAndSignature,
+    /// A JSON Web Token.
+    Jwt,
     /// Nothing.
     None,
 }
@@ -367,52 +387,10 @@ fn default_path() -> String {
     "/api/webhooks".into()
 }
 
-fn default_status() -> u16 {
-    200
-}
-
-/// One value or a list. The message of a mismatch does not repeat the value.
-fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a string or a list of strings")]
-    enum OneOrMany<T> {
-        One(T),
-        Many(Vec<T>),
-    }
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    Ok(HumanDuration::deserialize(deserializer)?.0)
-}
-
-fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    duration(deserializer).map(Some)
-}
-
 fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
     Ok(Vec::<HumanDuration>::deserialize(deserializer)?.into_iter().map(|time| time.0).collect())
 }
 
 /// A duration with its unit, such as `30s`.
-struct HumanDuration(Duration);
-
-impl<'de> Deserialize<'de> for HumanDuration {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer).ok();
-        text.and_then(|text| humantime::parse_duration(&text).ok()).map(HumanDuration).ok_or_else(
-            || {
-                D::Error::custom(
-                    "not a time with its unit; write for example \"30s\", \"10m\" or \"7d\"",
-                )
-            },
-        )
-    }
-}
+#[derive(Deserialize)]
+struct HumanDuration(#[serde(deserialize_with = "duration")] Duration);

@@ -148,7 +148,7 @@ impl std::fmt::Display for OverlayError<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.variable {
             Some(key) => write!(f, "environment variable {key}: {}", self.message),
-            None if is_missing(&self.message) => write!(
+            None if lacks_dialect(&self.message) => write!(
                 f,
                 "[{}]: {}, or set {PREFIX}{}__DIALECT=directscale",
                 self.path,
@@ -206,13 +206,31 @@ fn as_variable(path: &str) -> String {
 /// The reason without the line's text, which may hold a secret.
 fn in_file(text: &str, name: &str, error: &toml::de::Error) -> ConfigError {
     let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-    ConfigError(format!("{name}, line {line}: {}", hint(error.message())))
+    let reason = match error.span().and_then(|span| key_before(&text[..span.start])) {
+        Some(key) if error.message().starts_with("unknown variant") => {
+            format!("{key}: {}", hint(error.message()))
+        }
+        _ => hint(error.message()),
+    };
+    ConfigError(format!("{name}, line {line}: {reason}"))
+}
+
+/// The key of the value that begins at the end of the text.
+fn key_before(text: &str) -> Option<&str> {
+    let (line, _) = text.rsplit('\n').next()?.rsplit_once('=')?;
+    let key = line.trim_end().rsplit(|c: char| !is_in_key(c)).next()?;
+    (!key.is_empty()).then_some(key)
+}
+
+/// True for a character of a setting's name.
+fn is_in_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }
 
 /// Serde's message without the invalid value, and with a correction.
 fn hint(message: &str) -> String {
     let message = message.trim_end();
-    if is_missing(message) {
+    if lacks_dialect(message) {
         return format!("{message}; write for example dialect = \"directscale\"");
     }
     let Some((wrong, known)) =
@@ -222,13 +240,21 @@ fn hint(message: &str) -> String {
     };
     let (kind, wrong) = wrong.split_once(' ').unwrap_or((wrong, ""));
     let known_names = known.split('`').skip(1).step_by(2);
-    let nearest = text::nearest(wrong.trim_matches('`'), known_names, 0.7);
+    // `hmac-sha384` is another algorithm than `hmac-sha256`, not a misspelt one.
+    let digits = |name: &str| name.chars().filter(char::is_ascii_digit).collect::<String>();
+    let wrong = wrong.trim_matches('`');
+    let nearest = text::nearest(wrong, known_names, 0.7);
+    let nearest = nearest.filter(|nearest| digits(nearest) == digits(wrong));
     match (kind, nearest) {
         (_, Some(nearest)) => format!("{message}; did you mean `{nearest}`?"),
         ("field", None) => message.to_owned(),
         // A value unlike all known ones may be a misplaced key.
         (_, None) => format!("unknown value, expected {known}"),
     }
+}
+
+fn lacks_dialect(message: &str) -> bool {
+    message.starts_with("missing field `dialect`")
 }
 
 fn is_missing(message: &str) -> bool {

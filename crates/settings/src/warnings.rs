@@ -4,9 +4,7 @@
 mod tests;
 
 use std::fmt;
-use std::time::Duration;
 
-use contract::event::Dialect;
 use humantime::format_duration;
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -41,24 +39,6 @@ const MIN_BEARER: usize = 16;
 /// A body size that senders are known to post, in bytes.
 const LARGE_BODY: usize = 256 * 1024;
 
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
-
-/// The seconds after an event within which it may be resent, by the senders' documentation. Other senders document
-/// nothing.
-const RESENDS: [(Dialect, u64); 6] = [
-    // No schedule is documented, but the advice to remember ids for that long.
-    (Dialect::EvolutionX, DAY),
-    // The last of the ten attempts that the specification proposes.
-    (Dialect::StandardWebhooks, 75 * HOUR + 35 * MINUTE + 5),
-    // By hand only.
-    (Dialect::GitHub, 3 * DAY),
-    (Dialect::Stripe, 3 * DAY),
-    (Dialect::Shopify, 4 * HOUR),
-    (Dialect::Slack, 6 * MINUTE),
-];
-
 impl Config {
     /// All warnings about these settings.
     pub fn warnings(&self) -> Vec<Warning> {
@@ -80,6 +60,7 @@ impl Config {
             self.senders_halves(&keys),
             self.callback_keys(&keys),
             self.unsigned_ids(),
+            self.weak_schemes(),
             self.short_window().into_iter().collect(),
             self.small_bodies().into_iter().collect(),
             self.hidden_pages().into_iter().collect(),
@@ -156,6 +137,14 @@ impl Config {
                 });
             }
             let scheme = self.scheme_of(key)?;
+            let is_document = scheme.kinds.iter().any(|kind| kind.key == KeyFormat::Document);
+            if is_document && Key::new(&scheme, &key.secret).is_ok_and(|key| key.can_sign()) {
+                return Some(Warning {
+                    setting: key.setting(),
+                    reason: "is the secret half of a key pair, which signs, and a receiver only verifies".into(),
+                    remedy: "write the public half".into(),
+                });
+            }
             let (public, secret) = scheme.kinds.iter().find_map(|kind| match &kind.key {
                 KeyFormat::Pair { public, secret } => Some((public, secret)),
                 _ => None,
@@ -190,7 +179,7 @@ impl Config {
             let scheme = source.scheme(name).ok().flatten()?;
             let locators = source.places.as_ref().and_then(|_| source.field_locators(name).ok())?;
             let is_signed = |own: &str| {
-                let mut ids = scheme.headers.iter().filter_map(|headers| headers.id.as_ref());
+                let mut ids = scheme.spellings.iter().filter_map(|places| places.id.as_ref());
                 ids.any(|id| id.eq_ignore_ascii_case(own))
             };
             let header =
@@ -208,12 +197,41 @@ impl Config {
         self.sources.iter().filter_map(unsigned).collect()
     }
 
+    /// Signatures that are weaker than others, for senders that have nothing better.
+    fn weak_schemes(&self) -> Vec<Warning> {
+        let weak = |(name, source): (&String, &SourceConfig)| {
+            let scheme = source.scheme(name).ok().flatten()?;
+            if !source.auth_kind().has_signature() {
+                return None;
+            }
+            let setting = match source.signature {
+                Some(_) => format!("[sources.{name}.signature]"),
+                None => format!("[sources.{name}] dialect"),
+            };
+            let (reason, remedy) = if !scheme.covers_body() {
+                (
+                    "the signature does not cover the body, so that anyone with a copy of a delivery can send another with it",
+                    "let handlers ask the sender for what matters; keep the path secret",
+                )
+            } else if scheme.is_weak() {
+                (
+                    "signs with SHA-1, which is weak",
+                    "choose a better algorithm if the sender has one",
+                )
+            } else {
+                return None;
+            };
+            Some(Warning { setting, reason: reason.into(), remedy: remedy.into() })
+        };
+        self.sources.iter().filter_map(weak).collect()
+    }
+
     fn short_window(&self) -> Option<Warning> {
         let window = self.dedup.window;
-        let resent = |dialect| RESENDS.iter().find(|(known, _)| *known == dialect);
-        let resends = self.sources.iter().filter_map(|(name, source)| {
-            Some((name, source.dialect, Duration::from_secs(resent(source.dialect)?.1)))
-        });
+        let resends = self
+            .sources
+            .iter()
+            .filter_map(|(name, source)| Some((name, source.dialect, source.sender().resends?)));
         let (name, dialect, longest) = resends.max_by_key(|(_, _, after)| *after)?;
         (window < longest).then(|| Warning {
             setting: "[dedup] window".into(),

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta};
 use contract::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
-use signature::{Fingerprint, Key, MAX_REWRITTEN, Scheme, Stamp};
+use signature::{Fingerprint, Key, MAX_REWRITTEN, Scheme, Stamp, Template};
 use source::diagnose::{RefusedRequest, diagnose};
 use source::{Admission, Admitted, Source};
 use webhook_receiver_settings::{Config, parse};
@@ -140,14 +140,19 @@ impl Sent {
             Ok(Err(rejected)) | Err(rejected) => rejected,
         };
         let body = Some(self.body.as_ref());
-        let request = RefusedRequest { headers: &self.headers, query: self.query, body, now };
+        let (method, uri) = (http::Method::POST, uri(self.query));
+        let request =
+            RefusedRequest { method: &method, uri: &uri, headers: &self.headers, body, now };
         diagnose(source, &sources, &rejected.refusal, request).to_string()
     }
 }
 
+fn uri(query: Option<&str>) -> http::Uri {
+    format!("/?{}", query.unwrap_or_default()).parse().unwrap()
+}
+
 fn head(headers: HeaderMap, query: Option<&str>) -> http::request::Parts {
-    let uri = format!("/?{}", query.unwrap_or_default());
-    let mut head = http::Request::post(uri).body(()).unwrap().into_parts().0;
+    let mut head = http::Request::post(uri(query)).body(()).unwrap().into_parts().0;
     head.headers = headers;
     head
 }
@@ -334,7 +339,7 @@ fn a_time_outside_the_window_or_in_another_unit_is_told_only_if_the_signature_is
 #[test]
 fn what_is_signed_in_place_of_the_schemes_text_is_told() {
     let signing = |source, signed: &str, key| {
-        let scheme = Scheme { signed: signed.into(), ..scheme(source) };
+        let scheme = Scheme { signed: Template::parse(signed).unwrap(), ..scheme(source) };
         Sent::signed_by(source, &scheme, key, now())
     };
     let whole = r#"only the body is signed, and "{id}.{timestamp}.{body}" is expected"#;
@@ -532,7 +537,8 @@ proptest! {
             Ok(admitted) => admitted.verify(body.clone().into()).unwrap_err(),
             Err(rejected) => rejected,
         };
-        let request = RefusedRequest { headers: &headers, query: query.as_deref(), body: Some(&body), now: now() };
+        let (method, uri) = (http::Method::POST, uri(query.as_deref()));
+        let request = RefusedRequest { method: &method, uri: &uri, headers: &headers, body: Some(&body), now: now() };
         let found = diagnose(source, &sources, &rejected.refusal, request);
         prop_assert!(found.iter().count() <= source::diagnose::MAX_FINDINGS);
     }

@@ -9,7 +9,7 @@ use chrono::DateTime;
 use http::HeaderName;
 use http::header::HeaderMap;
 
-use super::{Difference, Encoding, HeaderNames, Scheme, TimestampLocator, Unit, schemes};
+use super::{Difference, Encoding, Place, ProofPlaces, Scheme, TimestampLocator, Unit, schemes};
 use crate::Timestamp;
 
 /// The signed facts besides the body, as claimed by a request's headers.
@@ -30,13 +30,13 @@ const MAX_CANDIDATES: usize = 16;
 const MAX_RENAMED: usize = 4;
 
 /// The sizes of signatures, in bytes.
-const SIZES: [usize; 2] = [32, 64];
+const SIZES: [usize; 3] = [20, 32, 64];
 
 /// Labels that are in no scheme of the table but in use by senders.
 const OTHER_LABELS: [&str; 4] = ["sha1=", "sha512=", "hmac=", "signature="];
 
 /// The lengths of encoded signatures: from the shortest in Base64 to the longest in hexadecimal.
-const LENGTHS: RangeInclusive<usize> = 43..=128;
+const LENGTHS: RangeInclusive<usize> = 27..=128;
 
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -77,7 +77,9 @@ impl<'h> Candidates<'h> {
     /// The candidates that a lenient `scheme` would find: in its own header first, then in any other.
     pub(super) fn of(scheme: &Scheme, headers: &'h HeaderMap) -> Self {
         let names = names(scheme, headers);
-        let own = |name: &HeaderName| name.as_str().eq_ignore_ascii_case(&names.signature);
+        let own = |name: &HeaderName| {
+            names.signature_header().is_some_and(|own| name.as_str().eq_ignore_ascii_case(own))
+        };
         let (own, others): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| own(name));
         let texts = own
             .iter()
@@ -96,11 +98,11 @@ impl<'h> Candidates<'h> {
     /// The same candidates with a time or an id from another header, if the header named in `names` is missing.
     pub(super) fn renamed(
         &self,
-        names: &HeaderNames,
+        names: &ProofPlaces,
         headers: &'h HeaderMap,
     ) -> Vec<(Self, Vec<Difference>)> {
         let times = match (&names.timestamp, self.timestamp) {
-            (Some(TimestampLocator::Header(name)), None) => {
+            (Some(TimestampLocator::At(Place::Header(name))), None) => {
                 others("timestamp", name, headers, is_time)
             }
             _ => vec![None],
@@ -171,21 +173,22 @@ impl Scheme {
 }
 
 /// The spelling whose signature header is present, else the one whose time header is, else the first.
-fn names<'s>(scheme: &'s Scheme, headers: &HeaderMap) -> &'s HeaderNames {
-    let signed = |names: &&HeaderNames| headers.contains_key(&names.signature);
-    let timed = |names: &&HeaderNames| match &names.timestamp {
-        Some(TimestampLocator::Header(name)) => headers.contains_key(name),
-        _ => false,
-    };
-    let spellings = || scheme.headers.iter();
-    spellings().find(signed).or_else(|| spellings().find(timed)).unwrap_or(&scheme.headers[0])
+fn names<'s>(scheme: &'s Scheme, headers: &HeaderMap) -> &'s ProofPlaces {
+    let has = |name: Option<&str>| name.is_some_and(|name| headers.contains_key(name));
+    let signed = |names: &&ProofPlaces| has(names.signature_header());
+    let timed = |names: &&ProofPlaces| has(names.timestamp_header());
+    let spellings = || scheme.spellings.iter();
+    spellings().find(signed).or_else(|| spellings().find(timed)).unwrap_or(&scheme.spellings[0])
 }
 
-fn timestamp<'h>(scheme: &Scheme, names: &HeaderNames, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+fn timestamp<'h>(scheme: &Scheme, names: &ProofPlaces, headers: &'h HeaderMap) -> Option<&'h [u8]> {
     match names.timestamp.as_ref()? {
-        TimestampLocator::Header(name) => headers.get(name).map(|value| value.as_bytes()),
+        TimestampLocator::At(Place::Header(name)) => {
+            headers.get(name).map(|value| value.as_bytes())
+        }
+        TimestampLocator::At(_) => None,
         TimestampLocator::Entry(label) => {
-            let value = headers.get(&names.signature)?.to_str().ok()?;
+            let value = headers.get(names.signature_header()?)?.to_str().ok()?;
             let mut entries = value.split(|c| Some(c) == scheme.separator).map(str::trim);
             entries.find_map(|entry| entry.strip_prefix(label)).map(str::as_bytes)
         }
@@ -216,8 +219,8 @@ fn candidate<'h>(scheme: &Scheme, header: &'h HeaderName, entry: &str) -> Option
 }
 
 fn known(label: &str) -> Label {
-    let table = schemes().into_iter().flat_map(|scheme| scheme.kinds).map(|kind| kind.label);
-    let mut labels = table.chain(OTHER_LABELS.map(str::to_owned));
+    let table = schemes().iter().flat_map(|scheme| &scheme.kinds).map(|kind| kind.label.as_str());
+    let mut labels = table.chain(OTHER_LABELS);
     match labels.find(|known| known.eq_ignore_ascii_case(label)) {
         Some(_) => Label::Known(label.to_owned()),
         None => Label::Unknown,
@@ -230,9 +233,7 @@ fn decoded(expected: Encoding, text: &str) -> Option<(Option<&'static str>, Vec<
         return None;
     }
     let strictly = |encoding: Encoding| {
-        SIZES
-            .iter()
-            .find_map(|&size| Some(encoding.decode(text.as_bytes(), size)?[..size].to_vec()))
+        SIZES.iter().find_map(|&size| encoding.decode(text.as_bytes(), Some(size)))
     };
     if let Some(bytes) = strictly(expected) {
         return Some((None, bytes));

@@ -7,14 +7,12 @@
 //!
 //! A search is bounded by [`BUDGET`], independent of the body and the number of keys.
 
-use http::header::HeaderMap;
-
 use super::candidate::{Candidate, Candidates, Label};
 use super::difference::Difference;
+use super::parts::{HttpMessage, RequestParts};
+use super::template::{Part, Template};
 use super::verify::Skew;
-use super::{
-    HeaderNames, Key, Rewritten, Scheme, SignedParts, TimestampLocator, Unit, VerifyError, schemes,
-};
+use super::{Key, ProofPlaces, Rewritten, Scheme, Unit, VerifyError, schemes};
 use crate::Timestamp;
 
 /// The most bytes that one search hashes. Each signature tried counts as its body and a little more.
@@ -38,7 +36,7 @@ const TEMPLATES: [&str; 6] = [
 
 /// A search for the difference that makes one request's signature valid.
 pub struct Search<'r> {
-    headers: &'r HeaderMap,
+    head: HttpMessage<'r>,
     body: &'r [u8],
     now: Timestamp,
     left: usize,
@@ -58,13 +56,13 @@ pub type Match = (usize, Vec<Difference>);
 
 impl<'r> Search<'r> {
     /// A search in this request, as if received at `now`.
-    pub fn new(headers: &'r HeaderMap, body: &'r [u8], now: Timestamp) -> Self {
-        Search { headers, body, now, left: BUDGET }
+    pub fn new(head: HttpMessage<'r>, body: &'r [u8], now: Timestamp) -> Self {
+        Search { head, body, now, left: BUDGET }
     }
 
     /// True if anything in the headers may be a signature.
     pub fn has_candidate(&self, scheme: &Scheme) -> bool {
-        !Candidates::of(scheme, self.headers).all.is_empty()
+        !Candidates::of(scheme, self.head.headers).all.is_empty()
     }
 
     /// The first key that signed exactly the scheme's bytes, however the signature is written.
@@ -73,7 +71,7 @@ impl<'r> Search<'r> {
         rule: Rule<'_>,
         keys: impl IntoIterator<Item = &'k Key>,
     ) -> Option<Match> {
-        let candidates = Candidates::of(rule.scheme, self.headers);
+        let candidates = Candidates::of(rule.scheme, self.head.headers);
         let body = self.body;
         keys.into_iter().enumerate().find_map(|(number, key)| {
             let candidate = self.find_signed(key, rule.scheme, &candidates, body)?;
@@ -85,7 +83,7 @@ impl<'r> Search<'r> {
     ///
     /// The two are not combined: a sender with its own template mostly has a body that arrives unchanged.
     pub fn varied(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<Match> {
-        let candidates = Candidates::of(rule.scheme, self.headers);
+        let candidates = Candidates::of(rule.scheme, self.head.headers);
         if candidates.all.is_empty() {
             return None;
         }
@@ -96,19 +94,24 @@ impl<'r> Search<'r> {
 
     /// The first scheme of the table by which one of the keys signed, in that scheme's headers.
     pub fn by_other_scheme(&mut self, rule: Rule<'_>, keys: &[&Key]) -> Option<(Scheme, Match)> {
-        let others = schemes().into_iter().filter(|other| other.headers != rule.scheme.headers);
+        let others = schemes().iter().filter(|other| other.spellings != rule.scheme.spellings);
         others.into_iter().find_map(|other| {
-            let presented = other.read(self.headers).ok()?;
-            let parts = presented.parts(self.body);
+            let presented = other.read(self.head, rule.tolerance, self.now).ok()?;
+            let urls = if other.signed.has_url() { self.head.urls() } else { Vec::new() };
+            let mut parts = presented.parts(self.head, self.body);
+            parts.url = urls.first().map_or("", String::as_str);
+            if other.signed.missing(&parts).is_some() {
+                return None;
+            }
             let number = keys.iter().position(|key| {
                 self.afford(parts.body.len())
                     && (0..other.kinds.len())
-                        .any(|kind| key.has_signed(&other, &parts, presented.of_kind(kind)))
+                        .any(|kind| key.has_signed(other, &parts, presented.of_kind(kind)))
             })?;
-            let rule = Rule { scheme: &other, ..rule };
+            let rule = Rule { scheme: other, ..rule };
             let times = presented.timestamp().and_then(|time| self.time(rule, time));
             let differences = times.into_iter().collect();
-            Some((other, (number, differences)))
+            Some((other.clone(), (number, differences)))
         })
     }
 
@@ -120,8 +123,8 @@ impl<'r> Search<'r> {
         keys: &[&Key],
         candidates: &Candidates<'r>,
     ) -> Option<Match> {
-        let names = &rule.scheme.headers[0];
-        for (candidates, renamed) in candidates.renamed(names, self.headers) {
+        let names = &rule.scheme.spellings[0];
+        for (candidates, renamed) in candidates.renamed(names, self.head.headers) {
             let body = self.body;
             let Some((number, candidate)) =
                 self.find_signed_by_any(keys, rule.scheme, &candidates, body)
@@ -141,9 +144,10 @@ impl<'r> Search<'r> {
         keys: &[&Key],
         candidates: &Candidates<'_>,
     ) -> Option<Match> {
-        let expected = &rule.scheme.signed;
-        TEMPLATES.into_iter().filter(|template| template != expected).find_map(|template| {
-            let scheme = Scheme { signed: template.to_owned(), ..rule.scheme.clone() };
+        let expected = rule.scheme.signed.to_string();
+        TEMPLATES.into_iter().filter(|template| *template != expected).find_map(|template| {
+            let signed = Template::parse(template).ok()?;
+            let scheme = Scheme { signed, ..rule.scheme.clone() };
             let body = self.body;
             let (number, candidate) = self.find_signed_by_any(keys, &scheme, candidates, body)?;
             let (found, expected) = (template.to_owned(), expected.clone());
@@ -193,19 +197,20 @@ impl<'r> Search<'r> {
         body: &[u8],
     ) -> Option<&'c Candidate<'h>> {
         let lacks =
-            |part: &str, found: Option<&[u8]>| scheme.signed.contains(part) && found.is_none();
+            |part: &Part, found: Option<&[u8]>| scheme.signed.count(part) > 0 && found.is_none();
+        let urls = if scheme.signed.has_url() { self.head.urls() } else { Vec::new() };
+        let mut parts = RequestParts::new(self.head, body);
+        parts.id = candidates.id.unwrap_or_default();
+        parts.timestamp = candidates.timestamp.unwrap_or_default();
+        parts.url = urls.first().map_or("", String::as_str);
         if candidates.all.is_empty()
-            || lacks("{id}", candidates.id)
-            || lacks("{timestamp}", candidates.timestamp)
+            || lacks(&Part::Id, candidates.id)
+            || lacks(&Part::Timestamp, candidates.timestamp)
             || !self.afford(body.len())
+            || scheme.signed.missing(&parts).is_some()
         {
             return None;
         }
-        let parts = SignedParts {
-            id: candidates.id.unwrap_or_default(),
-            timestamp: candidates.timestamp.unwrap_or_default(),
-            body,
-        };
         let is_signed = |candidates: &[Candidate<'_>]| {
             key.has_signed(
                 scheme,
@@ -239,7 +244,7 @@ impl<'r> Search<'r> {
                 .flatten()
                 .collect();
         differences.extend(candidates.timestamp.and_then(|time| self.time(rule, time)));
-        if let Err(form) = scheme.present(self.headers, rule.tolerance, self.now)
+        if let Err(form) = scheme.present(self.head, rule.tolerance, self.now)
             && (differences.is_empty() || lacks_a_part(scheme, &form))
         {
             differences.push(Difference::Form(form));
@@ -265,26 +270,28 @@ impl<'r> Search<'r> {
 /// True if a header is missing for another reason than the signature's own location.
 fn lacks_a_part(scheme: &Scheme, form: &VerifyError) -> bool {
     match form {
-        VerifyError::Missing(name) => scheme.headers.iter().all(|names| names.signature != *name),
+        VerifyError::Missing(name) => {
+            scheme.spellings.iter().all(|places| places.signature_header() != Some(name))
+        }
         VerifyError::NoTime { .. } => true,
         _ => false,
     }
 }
 
 /// True if the only fact is that a renamed header is missing under its own name.
-fn is_missing(difference: &Difference, names: &HeaderNames) -> bool {
+fn is_missing(difference: &Difference, names: &ProofPlaces) -> bool {
     let Difference::Form(VerifyError::Missing(name)) = difference else { return false };
-    let time = match &names.timestamp {
-        Some(TimestampLocator::Header(name)) => Some(name),
-        _ => None,
-    };
-    time == Some(name) || names.id.as_ref() == Some(name)
+    names.timestamp_header() == Some(name) || names.id.as_ref() == Some(name)
 }
 
 fn header(scheme: &Scheme, candidate: &Candidate<'_>) -> Option<Difference> {
     let found = candidate.header.as_str();
-    let is_own = scheme.headers.iter().any(|names| names.signature.eq_ignore_ascii_case(found));
-    let expected = || scheme.headers[0].signature.clone();
+    let mut own = scheme.spellings.iter().filter_map(|places| places.signature_header());
+    let is_own = own.any(|name| name.eq_ignore_ascii_case(found));
+    let expected = || match scheme.spellings[0].signature_header() {
+        Some(name) => name.to_owned(),
+        None => scheme.spellings[0].signature.to_string(),
+    };
     let part = "signature";
     (!is_own).then(|| Difference::Header { part, found: found.to_owned(), expected: expected() })
 }
@@ -321,7 +328,10 @@ mod tests {
             let headers: HeaderMap<HeaderValue> =
                 [(name, signed[0].1.clone())].into_iter().collect();
             let rule = Rule { scheme: &scheme, tolerance: 0 };
-            Search::new(&headers, &body, now).exact(rule, &keys).map(|(number, _)| number)
+            let (method, uri) = (http::Method::POST, http::Uri::default());
+            let head =
+                HttpMessage { method: &method, uri: &uri, headers: &headers, public_url: None };
+            Search::new(head, &body, now).exact(rule, &keys).map(|(number, _)| number)
         };
         assert_eq!(found(18), Some(18));
         assert_eq!(found(20), None);

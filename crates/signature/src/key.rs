@@ -3,25 +3,14 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::GeneralPurpose;
-use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256, Sha512};
-use subtle::{Choice, ConstantTimeEq};
+use sha2::{Digest, Sha256};
 
-use super::{Algorithm, KeyFormat, PREFIX, Scheme, SignatureKind, SignedParts};
-
-/// The largest signature, in bytes.
-pub(super) const MAX_SIGNATURE: usize = 64;
-
-/// Base64 with optional padding: a key means the same bytes either way.
-pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use super::key_document::{self, BASE64, DocumentKey};
+use super::material::Material;
+use super::parts::RequestParts;
+use super::{Algorithm, KeyFormat, KeyType, PREFIX, Scheme, SignatureKind};
 
 /// Eight hexadecimal digits that identify a key where the key itself must not be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,9 +55,18 @@ pub enum KeyError {
         "it has {0} bytes, and an ed25519 key has 32, or 64 with the secret half before the public"
     )]
     Length(usize),
+    /// A key document is of another type than the algorithm needs.
+    #[error("it is no {0} key: write it as PEM, as a JSON Web Key, or in Base64")]
+    Document(&'static str),
     /// A public key can verify but not sign.
     #[error("it is a public key, which can verify, but not sign")]
     Public,
+    /// The algorithm is too weak to sign with.
+    #[error("{0} is only verified; sign with a better algorithm")]
+    VerifiesOnly(&'static str),
+    /// The system has no random numbers.
+    #[error("the system has no random numbers")]
+    NoRandom,
 }
 
 /// A key of a scheme, ready to sign or verify with. It is wiped when it is dropped.
@@ -79,14 +77,7 @@ pub struct Key {
     pub(super) kind: usize,
     /// True if it has fewer bytes than its scheme allows.
     pub is_short: bool,
-    material: KeyMaterial,
-}
-
-enum KeyMaterial {
-    Sha256(Hmac<Sha256>),
-    Sha512(Hmac<Sha512>),
-    Public(VerifyingKey),
-    Pair(Box<SigningKey>),
+    pub(super) material: Material,
 }
 
 impl fmt::Debug for Key {
@@ -102,78 +93,112 @@ impl Key {
     /// [`KeyError`] if it is empty or not in the scheme's format.
     pub fn new(scheme: &Scheme, secret: &SecretString) -> Result<Self, KeyError> {
         let text = secret.expose_secret();
-        if text.trim() != text || text.chars().any(char::is_control) {
+        // A PEM document has lines, and mostly a line break at its end.
+        let is_pem = text.starts_with("-----BEGIN ");
+        let is_odd = |c: char| c.is_control() && !(is_pem && matches!(c, '\n' | '\r'));
+        if text.trim() != if is_pem { text.trim_end() } else { text } || text.chars().any(is_odd) {
             return Err(KeyError::Blanks);
         }
-        let (number, kind) = kind_of(scheme, text);
-        let bytes = Zeroizing::new(bytes(kind, text)?);
-        if bytes.is_empty() || text == PREFIX {
+        let prefixes = ["", PREFIX, "whsk_", "whpk_"];
+        if prefixes.contains(&text) {
             return Err(KeyError::Empty);
         }
+        let (number, kind) = kind_of(scheme, text);
+        if let Some(document) = document(kind, text)? {
+            return Ok(Key {
+                fingerprint: Fingerprint::of(&document.public_text(text)),
+                kind: number,
+                is_short: false,
+                material: Material::of_document(kind.algorithm, &document)?,
+            });
+        }
+        let bytes = Zeroizing::new(bytes(kind, text)?);
+        if bytes.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        let material = match &kind.key {
+            KeyFormat::Pair { secret, .. } if text.starts_with(secret) => {
+                Material::ed25519_pair(&bytes)?
+            }
+            _ => match kind.algorithm.key_type() {
+                KeyType::Secret => Material::secret(kind.algorithm, &bytes)?,
+                KeyType::Ed25519 => Material::ed25519_public(&bytes)?,
+                other => Material::point(other, &bytes)?,
+            },
+        };
         Ok(Key {
             fingerprint: Fingerprint::of(&kind.key.written(text, &bytes)),
             kind: number,
             is_short: bytes.len() < kind.shortest_key,
-            material: KeyMaterial::new(kind, text, &bytes)?,
+            material,
         })
     }
 
     /// A key from other bytes than its scheme reads, or for another hash, for diagnosis.
     pub fn of_bytes(secret: &SecretString, algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
-        let material = match algorithm {
-            Algorithm::HmacSha256 => KeyMaterial::Sha256(keyed(bytes)),
-            Algorithm::HmacSha512 => KeyMaterial::Sha512(keyed(bytes)),
-            Algorithm::Ed25519 => return None,
-        };
+        let material = Material::secret(algorithm, bytes).ok()?;
         Some(Key { fingerprint: Fingerprint::of(secret), kind: 0, is_short: false, material })
+    }
+
+    /// A new random key of the same kind that can sign, for a forgery. None for RSA, whose keys take a while to find.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn unknown(&self, scheme: &Scheme) -> Result<Option<Self>, getrandom::Error> {
+        let material = Material::random(scheme.kinds[self.kind].algorithm)?;
+        let fingerprint = Fingerprint::of(&"unknown".into());
+        let with = |material| Key { fingerprint, kind: self.kind, is_short: false, material };
+        Ok(material.map(with))
+    }
+
+    /// The algorithm of its signatures.
+    fn algorithm(&self, scheme: &Scheme) -> Algorithm {
+        match &self.material {
+            Material::Sha1(_) => Algorithm::HmacSha1,
+            Material::Sha256(_) => Algorithm::HmacSha256,
+            Material::Sha512(_) => Algorithm::HmacSha512,
+            _ => scheme.kinds[self.kind].algorithm,
+        }
+    }
+
+    /// True if it can sign.
+    pub fn can_sign(&self) -> bool {
+        self.material.can_sign()
+    }
+
+    /// The MAC of a value by this key, if it is a shared secret for this algorithm.
+    pub fn hmac(&self, algorithm: Algorithm, value: &[u8]) -> Option<Vec<u8>> {
+        let is_it = matches!(
+            (&self.material, algorithm),
+            (Material::Sha1(_), Algorithm::HmacSha1)
+                | (Material::Sha256(_), Algorithm::HmacSha256)
+                | (Material::Sha512(_), Algorithm::HmacSha512)
+        );
+        is_it.then(|| self.material.sign(algorithm, |piece| piece(value)).ok())?
     }
 
     /// True if one of `signatures` is this key's, in a time that does not depend on the similarity.
     pub(super) fn has_signed<'s>(
         &self,
         scheme: &Scheme,
-        parts: &SignedParts<'_>,
+        parts: &RequestParts<'_>,
         signatures: impl Iterator<Item = &'s [u8]>,
     ) -> bool {
         let mut signatures = signatures.peekable();
         if signatures.peek().is_none() {
             return false;
         }
-        match &self.material {
-            KeyMaterial::Sha256(mac) => equals_any(&finish(mac, scheme, parts), signatures),
-            KeyMaterial::Sha512(mac) => equals_any(&finish(mac, scheme, parts), signatures),
-            KeyMaterial::Public(key) => verifies_any(key, scheme, parts, signatures),
-            KeyMaterial::Pair(pair) => {
-                verifies_any(&pair.verifying_key(), scheme, parts, signatures)
-            }
-        }
+        let algorithm = self.algorithm(scheme);
+        self.material.has_signed(algorithm, |piece| scheme.signed.pieces(parts, piece), signatures)
     }
 
     /// Signs with this key.
     pub(super) fn sign(
         &self,
         scheme: &Scheme,
-        parts: &SignedParts<'_>,
+        parts: &RequestParts<'_>,
     ) -> Result<Vec<u8>, KeyError> {
-        Ok(match &self.material {
-            KeyMaterial::Sha256(mac) => finish(mac, scheme, parts).to_vec(),
-            KeyMaterial::Sha512(mac) => finish(mac, scheme, parts).to_vec(),
-            KeyMaterial::Pair(pair) => pair.sign(&joined(scheme, parts)).to_bytes().to_vec(),
-            KeyMaterial::Public(_) => return Err(KeyError::Public),
-        })
-    }
-}
-
-impl KeyMaterial {
-    fn new(kind: &SignatureKind, text: &str, bytes: &[u8]) -> Result<Self, KeyError> {
-        Ok(match kind.algorithm {
-            Algorithm::HmacSha256 => KeyMaterial::Sha256(keyed(bytes)),
-            Algorithm::HmacSha512 => KeyMaterial::Sha512(keyed(bytes)),
-            Algorithm::Ed25519 => match &kind.key {
-                KeyFormat::Pair { secret, .. } if text.starts_with(secret) => pair(bytes)?,
-                _ => KeyMaterial::Public(public(bytes)?),
-            },
-        })
+        self.material.sign(self.algorithm(scheme), |piece| scheme.signed.pieces(parts, piece))
     }
 }
 
@@ -189,7 +214,9 @@ impl Scheme {
         Ok(match format {
             KeyFormat::Text => hex::encode(bytes).into(),
             KeyFormat::Pair { secret, .. } => format.written(secret, &bytes),
-            KeyFormat::Hex | KeyFormat::Base64 { .. } => format.written("", &bytes),
+            KeyFormat::Hex | KeyFormat::Base64 { .. } | KeyFormat::Document => {
+                format.written("", &bytes)
+            }
         })
     }
 }
@@ -201,6 +228,7 @@ impl KeyFormat {
             KeyFormat::Text => text.to_owned(),
             KeyFormat::Hex => hex::encode(bytes),
             KeyFormat::Base64 { prefix } => format!("{prefix}{}", BASE64.encode(bytes)),
+            KeyFormat::Document => BASE64.encode(bytes),
             KeyFormat::Pair { public, secret } => {
                 let half = if text.starts_with(secret) { secret } else { public };
                 format!("{half}{}", BASE64.encode(bytes))
@@ -210,22 +238,23 @@ impl KeyFormat {
     }
 }
 
-/// The secret half of a key pair, optionally followed by the public half.
-fn pair(bytes: &[u8]) -> Result<KeyMaterial, KeyError> {
-    let pair = match (bytes.try_into(), bytes.try_into()) {
-        (Ok(secret), _) => SigningKey::from_bytes(secret),
-        (_, Ok(both)) => SigningKey::from_keypair_bytes(both)
-            .map_err(|_| KeyError::Malformed("a secret key with its own public key behind it"))?,
-        _ => return Err(KeyError::Length(bytes.len())),
+/// The document of a key pair: PEM, a JSON Web Key, or the DER of either half in Base64. None for a key that is not
+/// written as one.
+fn document(kind: &SignatureKind, text: &str) -> Result<Option<DocumentKey>, KeyError> {
+    let key_type = kind.algorithm.key_type();
+    if key_type == KeyType::Secret {
+        return Ok(None);
+    }
+    let in_base64 = || key_document::base64(text).and_then(|der| DocumentKey::of_der(&der));
+    let document = match DocumentKey::read(text) {
+        Some(document) => document,
+        None => match in_base64() {
+            None if key_type != KeyType::Rsa => return Ok(None),
+            document => document,
+        },
     };
-    Ok(KeyMaterial::Pair(Box::new(pair)))
-}
-
-/// The public half. Some points of the curve are no keys: anyone could sign for them.
-pub(super) fn public(bytes: &[u8]) -> Result<VerifyingKey, KeyError> {
-    let half = bytes.try_into().map_err(|_| KeyError::Length(bytes.len()))?;
-    let key = VerifyingKey::from_bytes(half).ok().filter(|key| !key.is_weak());
-    key.ok_or(KeyError::Malformed("an ed25519 public key"))
+    let document = document.filter(|document| document.key_type == key_type);
+    document.map(Some).ok_or(KeyError::Document(key_type.as_str()))
 }
 
 /// The kind with the key's prefix, or else the first.
@@ -248,47 +277,9 @@ pub(super) fn bytes(kind: &SignatureKind, text: &str) -> Result<Vec<u8>, KeyErro
             let half = text.strip_prefix(public).or_else(|| text.strip_prefix(secret));
             base64(half.unwrap_or(text))
         }
+        KeyFormat::Document => {
+            let bytes = key_document::base64(text).ok_or(KeyError::Malformed("Base64"))?;
+            Ok(bytes.to_vec())
+        }
     }
-}
-
-fn keyed<M: KeyInit>(bytes: &[u8]) -> M {
-    M::new_from_slice(bytes).expect("HMAC takes a key of any length")
-}
-
-/// A clone of the keyed MAC saves hashing the key again.
-fn finish<M: Mac + Clone>(
-    mac: &M,
-    scheme: &Scheme,
-    parts: &SignedParts<'_>,
-) -> hmac::digest::Output<M> {
-    let mut mac = mac.clone();
-    scheme.pieces(parts, |piece| mac.update(piece));
-    mac.finalize().into_bytes()
-}
-
-fn equals_any<'s>(made: &[u8], signatures: impl Iterator<Item = &'s [u8]>) -> bool {
-    signatures.fold(Choice::from(0), |any, signature| any | made.ct_eq(signature)).into()
-}
-
-fn verifies_any<'s>(
-    key: &VerifyingKey,
-    scheme: &Scheme,
-    parts: &SignedParts<'_>,
-    mut signatures: impl Iterator<Item = &'s [u8]>,
-) -> bool {
-    let signed = joined(scheme, parts);
-    signatures.any(|signature| is_by(key, &signed, signature))
-}
-
-/// True if the key pair of `key` made the signature. The strict check accepts one signature where a lax one accepts
-/// several.
-pub(super) fn is_by(key: &VerifyingKey, signed: &[u8], signature: &[u8]) -> bool {
-    ed25519_dalek::Signature::from_slice(signature)
-        .is_ok_and(|signature| key.verify_strict(signed, &signature).is_ok())
-}
-
-fn joined(scheme: &Scheme, parts: &SignedParts<'_>) -> Vec<u8> {
-    let mut signed = Vec::with_capacity(parts.body.len() + 64);
-    scheme.pieces(parts, |piece| signed.extend_from_slice(piece));
-    signed
 }

@@ -1,35 +1,53 @@
-//! The table of signature schemes, one row per scheme. Signing and verifying read the same row.
+//! Signature schemes, one row of the table of senders each. Signing and verifying read the same row.
 //!
-//! It depends on `text` alone of the engine.
+//! It depends on `text` and `senders` alone of the engine.
 
+mod algorithm;
 mod candidate;
 mod custom;
 mod diagnose;
 mod difference;
 mod key;
+mod key_document;
+mod material;
 mod message;
 mod misreading;
+mod parts;
+mod place;
+mod public_key;
 mod rewritten;
 mod sign;
+mod template;
 #[cfg(test)]
 mod tests;
+mod token;
 mod verify;
+
+use std::sync::LazyLock;
+
+use serde::Deserialize as _;
 
 /// An instant in UTC.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;
 
+pub use algorithm::{Algorithm, KeyType};
 pub use candidate::{ClaimedStamp, Label};
-pub use custom::{CustomError, CustomScheme};
+pub use custom::{CustomError, CustomKey, CustomKind, CustomScheme};
 pub use diagnose::{BUDGET, MAX_REWRITTEN, Match, Rule, Search};
 pub use difference::Difference;
 pub use key::{Fingerprint, Key, KeyError};
 pub use message::{
-    HttpMessage, MESSAGE_HEADERS, MessageAlgorithm, MessageKey, MessageKeyError, RFC_9421,
-    UnverifiedMessage,
+    MESSAGE_HEADERS, MessageKey, MessageKeyError, MessageParameters, RFC_9421, UnverifiedMessage,
 };
 pub use misreading::Misreading;
+pub use parts::{HttpMessage, RequestParts, document};
+pub use place::{Place, PlaceError, parameter};
+pub use public_key::PublicKey;
 pub use rewritten::{Escapes, Layout, Rewritten};
 pub use sign::{SignError, Stamp};
+use template::Part;
+pub use template::{Template, TemplateError};
+pub use token::{TokenRule, UnverifiedToken};
 pub use verify::{Skew, UnverifiedSignature, VerifyError};
 
 /// The default tolerance of a timestamp, in seconds, both ways.
@@ -40,25 +58,29 @@ pub const TOLERANCE: u64 = 300;
 pub struct Scheme {
     /// The name in the configuration and on the command line.
     pub name: String,
-    /// The header names; several sets, if the sender's headers have several spellings.
-    pub headers: Vec<HeaderNames>,
+    /// The places of the proof; several sets, if the sender's headers have several spellings.
+    pub spellings: Vec<ProofPlaces>,
     /// The separator of the entries of the signature header; none if it is a single signature.
     pub separator: Option<char>,
     /// The format of the timestamp.
     pub unit: Unit,
-    /// The template of the signed bytes: `{id}`, `{timestamp}` and `{body}` stand for the request's own bytes.
-    pub signed: String,
+    /// The template of the signed bytes.
+    pub signed: Template,
+    /// The query parameter or header with the SHA-256 of the body, if the signature covers the body by that only.
+    pub body_digest: Option<Place>,
+    /// Places that must be empty, since the signature does not cover them.
+    pub absent: Vec<Place>,
     /// The encoding of a signature.
     pub encoding: Encoding,
     /// The kinds of signature, distinguished by their labels. A key belongs to one of them.
     pub kinds: Vec<SignatureKind>,
 }
 
-/// One spelling of a scheme's headers.
+/// One spelling of the places in which a scheme's proof stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderNames {
-    /// The header of the signature, or of the list of them.
-    pub signature: String,
+pub struct ProofPlaces {
+    /// The place of the signature, or of the list of them.
+    pub signature: Place,
     /// The locator of the time of signing, if it is signed.
     pub timestamp: Option<TimestampLocator>,
     /// The header of the message id, if it is signed.
@@ -68,10 +90,28 @@ pub struct HeaderNames {
 /// The locator of the time of signing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimestampLocator {
-    /// A header of its own.
-    Header(String),
+    /// A place of its own.
+    At(Place),
     /// An entry of the signature header, after this label.
     Entry(String),
+}
+
+impl ProofPlaces {
+    /// The header of the time, if it has one of its own.
+    pub fn timestamp_header(&self) -> Option<&str> {
+        match &self.timestamp {
+            Some(TimestampLocator::At(Place::Header(name))) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The header of the signature, if it is in one.
+    pub fn signature_header(&self) -> Option<&str> {
+        match &self.signature {
+            Place::Header(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// The format of a timestamp: counted since 1970, or a date.
@@ -114,37 +154,6 @@ pub struct SignatureKind {
     pub shortest_key: usize,
 }
 
-/// The algorithm of a signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Algorithm {
-    /// HMAC with SHA-256, of a shared secret.
-    HmacSha256,
-    /// HMAC with SHA-512, of a shared secret.
-    HmacSha512,
-    /// Ed25519, of a key pair.
-    Ed25519,
-}
-
-impl Algorithm {
-    /// The length of a signature in bytes.
-    pub const fn size(self) -> usize {
-        match self {
-            Algorithm::HmacSha256 => 32,
-            Algorithm::HmacSha512 | Algorithm::Ed25519 => 64,
-        }
-    }
-
-    /// The most signatures of one header that are checked. A sender that rotates a key sends two, the most diligent
-    /// eleven; one of a key pair costs as much as fifty of a shared secret, genuine or not.
-    const fn most(self) -> usize {
-        match self {
-            Algorithm::HmacSha256 | Algorithm::HmacSha512 => 16,
-            Algorithm::Ed25519 => 4,
-        }
-    }
-}
-
 /// The format of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyFormat {
@@ -157,6 +166,8 @@ pub enum KeyFormat {
         /// The prefix of a key.
         prefix: String,
     },
+    /// A document of a key pair: PEM, a JSON Web Key, or DER in Base64; or the public half's own bytes in Base64.
+    Document,
     /// Base64 behind one prefix for the half that verifies and another for the half that signs.
     Pair {
         /// The prefix of a public key.
@@ -179,175 +190,75 @@ const PREFIX: &str = "whsec_";
 /// The smallest recommended size of an HMAC secret, in bytes, for schemes without a rule: a guess is then out of reach.
 const MIN_KEY: usize = 16;
 
+/// The scheme of each sender that has one, under the sender's name.
+static SCHEMES: LazyLock<Vec<Scheme>> = LazyLock::new(|| {
+    let row = |sender: senders::Row| {
+        let table = sender.part("signature")?;
+        let custom = CustomScheme::deserialize(table);
+        let scheme = custom
+            .map_err(|error| error.to_string())
+            .and_then(|custom| custom.scheme(sender.name).map_err(|error| error.to_string()));
+        Some(scheme.unwrap_or_else(|error| panic!("[{}.signature] {error}", sender.name)))
+    };
+    senders::rows().filter_map(row).collect()
+});
+
 /// Every scheme with a name.
-pub fn schemes() -> Vec<Scheme> {
-    vec![
-        // The vendor documents its headers as its own server sees them, so a request may spell them in any of these
-        // ways.
-        Scheme {
-            signed: "{timestamp}.{body}".into(),
-            headers: vec![
-                timed("Evox-Signature", "Evox-Time"),
-                timed("HTTP_EVOX_SIGNATURE", "HTTP_EVOX_TIME"),
-                timed("EVOX_SIGNATURE", "EVOX_TIME"),
-            ],
-            ..hex_of_body("evolutionx", "")
-        },
-        standard("standard-webhooks", ["webhook", "svix"]),
-        standard("svix", ["svix", "webhook"]),
-        Scheme { headers: vec![only("X-Hub-Signature-256")], ..hex_of_body("github", "sha256=") },
-        Scheme {
-            headers: vec![stamped("Stripe-Signature")],
-            separator: Some(','),
-            signed: "{timestamp}.{body}".into(),
-            ..hex_of_body("stripe", "v1=")
-        },
-        Scheme {
-            headers: vec![only("X-Shopify-Hmac-Sha256")],
-            encoding: Encoding::Base64,
-            ..hex_of_body("shopify", "")
-        },
-        Scheme {
-            headers: vec![timed("X-Slack-Signature", "X-Slack-Request-Timestamp")],
-            signed: "v0:{timestamp}:{body}".into(),
-            ..hex_of_body("slack", "v0=")
-        },
-        Scheme {
-            headers: vec![only("X-Twitter-Webhooks-Signature")],
-            encoding: Encoding::Base64,
-            ..hex_of_body("x", "sha256=")
-        },
-        Scheme { headers: vec![only("X-Convoy-Signature")], ..hex_of_body("convoy", "") },
-        Scheme {
-            headers: vec![stamped("X-Convoy-Signature")],
-            separator: Some(','),
-            signed: "{timestamp},{body}".into(),
-            ..hex_of_body("convoy-advanced", "v1=")
-        },
-    ]
-}
-
-/// The most common scheme: HMAC with SHA-256 of the body, in hexadecimal digits; its headers are yet to be set.
-fn hex_of_body(name: &str, label: &str) -> Scheme {
-    Scheme {
-        name: name.into(),
-        headers: Vec::new(),
-        separator: None,
-        unit: Unit::Seconds,
-        signed: "{body}".into(),
-        encoding: Encoding::Hex,
-        kinds: vec![SignatureKind {
-            label: label.into(),
-            algorithm: Algorithm::HmacSha256,
-            key: KeyFormat::Text,
-            shortest_key: MIN_KEY,
-        }],
-    }
-}
-
-/// Standard Webhooks 1.0.0 in the spellings that begin with `prefixes`. No reference library has `v1a`; its prose and
-/// Svix's server have.
-fn standard(name: &str, prefixes: [&str; 2]) -> Scheme {
-    let headers = prefixes.map(|prefix| HeaderNames {
-        signature: format!("{prefix}-signature"),
-        timestamp: Some(TimestampLocator::Header(format!("{prefix}-timestamp"))),
-        id: Some(format!("{prefix}-id")),
-    });
-    let secret = SignatureKind {
-        label: "v1,".into(),
-        algorithm: Algorithm::HmacSha256,
-        key: KeyFormat::Base64 { prefix: PREFIX.into() },
-        shortest_key: 24,
-    };
-    let pair = SignatureKind {
-        label: "v1a,".into(),
-        algorithm: Algorithm::Ed25519,
-        key: KeyFormat::pair(),
-        shortest_key: 32,
-    };
-    Scheme {
-        headers: headers.into(),
-        separator: Some(' '),
-        signed: "{id}.{timestamp}.{body}".into(),
-        encoding: Encoding::Base64,
-        kinds: vec![secret, pair],
-        ..hex_of_body(name, "")
-    }
-}
-
-/// Header names without a signed time or id.
-fn only(signature: &str) -> HeaderNames {
-    HeaderNames { signature: signature.into(), timestamp: None, id: None }
-}
-
-/// Header names with a signed time.
-fn timed(signature: &str, timestamp: &str) -> HeaderNames {
-    HeaderNames { timestamp: Some(TimestampLocator::Header(timestamp.into())), ..only(signature) }
-}
-
-/// A header with the time in it.
-fn stamped(signature: &str) -> HeaderNames {
-    HeaderNames { timestamp: Some(TimestampLocator::Entry("t=".into())), ..only(signature) }
+pub fn schemes() -> &'static [Scheme] {
+    &SCHEMES
 }
 
 impl Scheme {
     /// The names of the scheme's headers, in every spelling.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.headers.iter().flat_map(|spelling| {
-            let time = match &spelling.timestamp {
-                Some(TimestampLocator::Header(name)) => Some(name),
-                _ => None,
-            };
-            let names = [Some(&spelling.signature), time, spelling.id.as_ref()];
-            names.into_iter().flatten().map(String::as_str)
+        self.spellings.iter().flat_map(|spelling| {
+            let id = spelling.id.as_deref();
+            let names = [spelling.signature_header(), spelling.timestamp_header(), id];
+            names.into_iter().flatten()
         })
     }
 
     /// The scheme with this name.
     pub fn named(name: &str) -> Option<Scheme> {
-        schemes().into_iter().find(|scheme| scheme.name == name)
+        schemes().iter().find(|scheme| scheme.name == name).cloned()
     }
 
     /// True if the time of signing is signed.
     pub fn is_timed(&self) -> bool {
-        self.headers.iter().any(|headers| headers.timestamp.is_some())
+        self.spellings.iter().any(|spelling| spelling.timestamp.is_some())
+    }
+
+    /// True if the signature covers every byte of the body.
+    pub fn covers_body(&self) -> bool {
+        let whole = |part: &Part| matches!(part, Part::Body | Part::Form);
+        self.signed.parts().any(whole) || self.body_digest.is_some()
+    }
+
+    /// True if the URL is signed, which a proxy may hide.
+    pub fn signs_url(&self) -> bool {
+        self.signed.has_url()
+    }
+
+    /// True if a signature of the scheme is made with a hash for which collisions can be made.
+    pub fn is_weak(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.algorithm.is_weak())
+    }
+
+    /// True if a part of the proof is in the body.
+    pub fn is_in_body(&self) -> bool {
+        self.spellings.iter().any(|spelling| {
+            let time = match &spelling.timestamp {
+                Some(TimestampLocator::At(place)) => place.is_in_body(),
+                _ => false,
+            };
+            time || spelling.signature.is_in_body()
+        })
     }
 
     /// True if an id contains the text that ends it in the signed bytes, so that the same bytes could be split
     /// elsewhere.
-    ///
-    /// Directly before the body that text is the brace with which a body begins.
     fn is_ambiguous(&self, id: &[u8]) -> bool {
-        let after = self.signed.split_once("{id}").map_or("", |(_, after)| after);
-        let end = match after.split('{').next().unwrap_or_default() {
-            "" if after == "{body}" => "{",
-            end => end,
-        };
-        let end = end.as_bytes();
+        let end = self.signed.end_of(&Part::Id).as_bytes();
         !end.is_empty() && id.windows(end.len()).any(|window| window == end)
     }
-
-    /// Calls `piece` with each piece of the signed bytes, in order.
-    fn pieces<'p>(&'p self, parts: &SignedParts<'p>, mut piece: impl FnMut(&'p [u8])) {
-        let mut rest: &'p str = &self.signed;
-        while let Some((literal, after)) = rest.split_once('{') {
-            piece(literal.as_bytes());
-            let (name, after) = after.split_once('}').unwrap_or((after, ""));
-            piece(match name {
-                "id" => parts.id,
-                "timestamp" => parts.timestamp,
-                _ => parts.body,
-            });
-            rest = after;
-        }
-        piece(rest.as_bytes());
-    }
-}
-
-/// The request's own bytes in the signed bytes.
-#[derive(Debug, Clone, Copy)]
-struct SignedParts<'p> {
-    id: &'p [u8],
-    timestamp: &'p [u8],
-    body: &'p [u8],
 }

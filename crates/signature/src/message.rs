@@ -9,14 +9,13 @@ mod key;
 #[cfg(test)]
 mod tests;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Uri, request};
+use http::header::{HeaderName, HeaderValue};
 use sfv::{BareItem, Dictionary, FieldType, InnerList, Item, ListEntry, Parser};
 
-use super::{SignError, Skew, VerifyError};
+use super::{Algorithm, HttpMessage, KeyError, SignError, Skew, VerifyError};
 use crate::Timestamp;
 
-pub use key::{MessageAlgorithm, MessageKey, MessageKeyError};
+pub use key::{MessageKey, MessageKeyError};
 
 use digest::Digest;
 
@@ -33,34 +32,34 @@ pub const MESSAGE_HEADERS: [&str; 3] = [DIGEST, INPUT, SIGNATURE];
 /// The most signatures of one request that are checked. Each may cost as much as fifty of a shared secret.
 const MAX_SIGNATURES: usize = 4;
 
-/// The parts of a request that a signature may cover.
-#[derive(Debug, Clone, Copy)]
-pub struct HttpMessage<'m> {
-    /// The method.
-    pub method: &'m Method,
-    /// The request target, as received.
-    pub uri: &'m Uri,
-    /// The headers.
-    pub headers: &'m HeaderMap,
-}
-
-impl<'m> From<&'m request::Parts> for HttpMessage<'m> {
-    fn from(parts: &'m request::Parts) -> Self {
-        HttpMessage { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
-    }
-}
-
 /// The signatures of a request as read from its headers; the body decides if they are valid.
 #[derive(Debug)]
 pub struct UnverifiedMessage {
     signatures: Vec<MessageSignature>,
-    digests: Vec<Digest>,
+    /// All digests of the body, with their names.
+    digests: Vec<(String, Digest)>,
+}
+
+/// The parameters of the signatures that are made, besides the time and the algorithm.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "snake_case")]
+pub struct MessageParameters {
+    /// The id of the key; absent for its fingerprint.
+    pub keyid: Option<String>,
+    /// The seconds after which the signature expires; absent for never.
+    pub expires: Option<u32>,
+    /// True for a random text in each signature.
+    pub nonce: bool,
+    /// The name of the application; a receiver refuses signatures without it.
+    pub tag: Option<String>,
 }
 
 /// One signature and the bytes that it should sign.
 #[derive(Debug)]
 struct MessageSignature {
-    algorithm: Option<MessageAlgorithm>,
+    algorithm: Option<Algorithm>,
+    /// The digest that it covers, if not all.
+    digest: Option<String>,
     bases: Vec<Vec<u8>>,
     bytes: Vec<u8>,
     /// The time of signing, in seconds since 1970.
@@ -70,7 +69,7 @@ struct MessageSignature {
 impl HttpMessage<'_> {
     /// Reads the signatures from the headers, and refuses what no body could make valid.
     ///
-    /// Each header in `covered` that the request has must be signed. `tolerance` is in seconds and counts both ways
+    /// Each header in `covered` that the request has must be signed, and a tag must be there if one is given. `tolerance` is in seconds and counts both ways
     /// from `now`.
     ///
     /// # Errors
@@ -79,16 +78,21 @@ impl HttpMessage<'_> {
     pub fn present(
         &self,
         covered: &[HeaderName],
+        tag: Option<&str>,
         tolerance: u64,
         now: Timestamp,
     ) -> Result<UnverifiedMessage, VerifyError> {
         let inputs = self.dictionary(INPUT)?;
         let signatures = self.dictionary(SIGNATURE)?;
         if inputs.len() > MAX_SIGNATURES {
-            return Err(VerifyError::TooMany(INPUT.into()));
+            return Err(VerifyError::TooMany(format!("the {INPUT} header")));
         }
         let (mut read, mut refused) = (Vec::new(), None);
         for (label, input) in &inputs {
+            if !has_tag(input, tag) {
+                refused = refused.or(Some(bad("does not have the tag of this source")));
+                continue;
+            }
             let signature = signatures.get(label);
             match self.signature(input, signature, covered, tolerance, now) {
                 Ok(signature) => read.push(signature),
@@ -128,6 +132,7 @@ impl HttpMessage<'_> {
         }
         Ok(MessageSignature {
             algorithm: algorithm(covered)?,
+            digest: base::digest_member(covered),
             bases: self.bases(covered)?,
             bytes: bytes.clone(),
             created,
@@ -161,6 +166,7 @@ impl HttpMessage<'_> {
         &self,
         keys: &[&MessageKey],
         covered: &[&str],
+        parameters: &MessageParameters,
         created: Timestamp,
         body: &[u8],
     ) -> Result<Vec<(String, HeaderValue)>, SignError> {
@@ -171,13 +177,13 @@ impl HttpMessage<'_> {
         let mut headers = self.headers.clone();
         headers.insert(HeaderName::from_static(DIGEST), value(DIGEST, &digest)?);
         let message = HttpMessage { headers: &headers, ..*self };
-        let covered = covering(covered, created)?;
         let scheme = self.uri.scheme_str().unwrap_or("https");
-        let signed = base::of(&message, &covered, scheme).map_err(unsigned)?;
         let (mut inputs, mut signatures) = (Dictionary::new(), Dictionary::new());
         for (number, key) in keys.iter().enumerate() {
             let label = label(number);
-            inputs.insert(label.clone(), covered.clone().into());
+            let covered = covering(covered, key, parameters, created)?;
+            let signed = base::of(&message, &covered, scheme).map_err(unsigned)?;
+            inputs.insert(label.clone(), covered.into());
             signatures.insert(label, BareItem::ByteSequence(key.sign(&signed)?).into());
         }
         Ok(vec![
@@ -203,12 +209,17 @@ impl UnverifiedMessage {
             tried += 1;
             if made.is_none() {
                 let by_key = self.signatures.iter().find(|signature| signature.is_by(key));
-                made = by_key.map(|signature| (number, signature.created));
+                made = by_key.map(|signature| (number, signature));
             }
         }
-        let made = made.ok_or(VerifyError::WrongSignature(tried))?;
-        match self.digests.iter().all(|digest| digest.is_of(body)) {
-            true => Ok(made),
+        let (number, signature) = made.ok_or(VerifyError::WrongSignature(tried))?;
+        let is_covered = |name: &str| signature.digest.as_ref().is_none_or(|own| own == name);
+        let mut covered = self.digests.iter().filter(|(name, _)| is_covered(name)).peekable();
+        if covered.peek().is_none() {
+            return Err(bad("covers a digest of the body that is not supported"));
+        }
+        match covered.all(|(_, digest)| digest.is_of(body)) {
+            true => Ok((number, signature.created)),
             false => Err(bad("is of another body: Content-Digest does not match")),
         }
     }
@@ -216,9 +227,17 @@ impl UnverifiedMessage {
 
 impl MessageSignature {
     fn is_by(&self, key: &MessageKey) -> bool {
-        let fits = self.algorithm.is_none_or(|algorithm| algorithm == key.algorithm);
-        fits && self.bases.iter().any(|base| key.has_signed(base, &self.bytes))
+        self.bases.iter().any(|base| key.has_signed(self.algorithm, base, &self.bytes))
     }
+}
+
+/// True if the signature has this tag, or none is asked for.
+fn has_tag(input: &ListEntry, tag: Option<&str>) -> bool {
+    let own = match input {
+        ListEntry::InnerList(covered) => covered.params.get("tag").and_then(BareItem::as_string),
+        ListEntry::Item(_) => None,
+    };
+    tag.is_none_or(|tag| own.is_some_and(|own| own.as_str() == tag))
 }
 
 /// The time of signing, if it is within the tolerance.
@@ -244,24 +263,51 @@ fn integer(covered: &InnerList, name: &str) -> Result<Option<i64>, VerifyError> 
     }
 }
 
-fn algorithm(covered: &InnerList) -> Result<Option<MessageAlgorithm>, VerifyError> {
+fn algorithm(covered: &InnerList) -> Result<Option<Algorithm>, VerifyError> {
     let Some(name) = covered.params.get("alg") else { return Ok(None) };
-    let known = name.as_string().and_then(|name| MessageAlgorithm::named(name.as_str()));
+    let known = name.as_string().and_then(|name| key::algorithm(name.as_str()));
     known.map(Some).ok_or_else(|| bad("names an unknown algorithm"))
 }
 
 /// The list of the covered parts, the digest last.
-fn covering(covered: &[&str], created: Timestamp) -> Result<InnerList, SignError> {
+fn covering(
+    covered: &[&str],
+    key: &MessageKey,
+    parameters: &MessageParameters,
+    created: Timestamp,
+) -> Result<InnerList, SignError> {
     let name = |name: &&str| match sfv::String::try_from((*name).to_owned()) {
         Ok(name) => Ok(Item::new(name)),
         Err(_) => Err(SignError::Message(format!("cannot cover {name:?}"))),
     };
     let items = covered.iter().chain([&DIGEST]).map(name).collect::<Result<_, _>>()?;
     let mut list = InnerList::new(items);
-    let created = sfv::Integer::try_from(created.timestamp());
-    let created =
-        created.map_err(|_| SignError::Message("has a time that no header has".into()))?;
-    list.params.insert(sfv::key_ref("created").to_owned(), created.into());
+    let time = |seconds: i64| {
+        let time = sfv::Integer::try_from(seconds);
+        time.map_err(|_| SignError::Message("has a time that no header has".into()))
+    };
+    let text = |text: String| {
+        let text = sfv::String::try_from(text);
+        text.map_err(|_| SignError::Message("has a parameter that is not ASCII".into()))
+    };
+    let mut set = |name: &'static str, value: BareItem| {
+        list.params.insert(sfv::key_ref(name).to_owned(), value);
+    };
+    set("created", time(created.timestamp())?.into());
+    if let Some(seconds) = parameters.expires {
+        set("expires", time(created.timestamp().saturating_add(seconds.into()))?.into());
+    }
+    let keyid = parameters.keyid.clone().unwrap_or_else(|| key.fingerprint.to_string());
+    set("keyid", text(keyid)?.into());
+    set("alg", text(key.name().to_owned())?.into());
+    if parameters.nonce {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|_| KeyError::NoRandom)?;
+        set("nonce", text(hex::encode(bytes))?.into());
+    }
+    if let Some(tag) = &parameters.tag {
+        set("tag", text(tag.clone())?.into());
+    }
     base::check(&list).map_err(unsigned)?;
     Ok(list)
 }

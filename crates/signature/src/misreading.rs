@@ -5,7 +5,8 @@ use std::fmt;
 use base64::Engine;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::key::{BASE64, bytes, kind_of};
+use super::key::{bytes, kind_of};
+use super::key_document::BASE64;
 use super::{Algorithm, Key, PREFIX, Scheme};
 
 /// A use of a key that differs from its scheme's.
@@ -57,26 +58,6 @@ impl Misreading {
                 Some((misreading, Key::of_bytes(secret, algorithm, &bytes)?))
             })
             .collect()
-    }
-}
-
-impl Algorithm {
-    /// The same algorithm with the other hash.
-    fn other(self) -> Option<Algorithm> {
-        match self {
-            Algorithm::HmacSha256 => Some(Algorithm::HmacSha512),
-            Algorithm::HmacSha512 => Some(Algorithm::HmacSha256),
-            Algorithm::Ed25519 => None,
-        }
-    }
-
-    /// The name in messages.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Algorithm::HmacSha256 => "HMAC-SHA256",
-            Algorithm::HmacSha512 => "HMAC-SHA512",
-            Algorithm::Ed25519 => "ed25519",
-        }
     }
 }
 

@@ -1,14 +1,25 @@
 //! Verification: of the headers first, before a byte of the body is read, then of the bytes themselves.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use http::header::{HeaderMap, HeaderValue};
 use text::field::trimmed;
 
-use super::key::MAX_SIGNATURE;
-use super::{Encoding, HeaderNames, Key, Scheme, SignedParts, TimestampLocator, Unit};
+use super::parts::{HttpMessage, RequestParts};
+use super::{Encoding, Key, Place, ProofPlaces, PublicKey, Scheme, TimestampLocator, Unit};
 use crate::Timestamp;
+
+/// The largest signature, in bytes: that of an RSA key of 8192 bits.
+const MAX_SIGNATURE: usize = 1024;
+
+/// The signatures and the time of signing that are in a body.
+type BodyProof = (Option<Vec<DecodedSignature>>, Option<Vec<u8>>);
+
+/// A text of a request, and its place.
+type PlacedValue<'h> = (&'h Place, Cow<'h, [u8]>);
 
 /// A request does not prove its sender. The reason is for the log and the console only.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,31 +27,40 @@ pub enum VerifyError {
     /// A header is missing.
     #[error("no {0} header")]
     Missing(String),
+    /// A part of the proof, or of what it signs, is missing elsewhere than in a header.
+    #[error("the request has no {0}")]
+    MissingPart(String),
+    /// Something is in the request that the signature does not cover.
+    #[error("the request has {0}, which the signature does not cover")]
+    Uncovered(String),
+    /// The digest in the request is not the body's.
+    #[error("{0} is not the digest of the body")]
+    WrongDigest(String),
     /// A header is repeated, so it is ambiguous.
     #[error("more than one {0} header")]
     Repeated(String),
     /// The signature header has no signature of the scheme.
-    #[error("the {header} header has no signature that begins with {label:?}")]
+    #[error("{header} has no signature that begins with {label:?}")]
     NoLabel {
-        /// The header.
+        /// The place.
         header: String,
         /// The label of a signature.
         label: String,
     },
     /// The signature does not decode to the expected size.
-    #[error("the {header} header is not {encoding} of {size} bytes{}", after(label))]
+    #[error("{header} is not {encoding}{}{}", of_size(*size), after(label))]
     Malformed {
-        /// The header.
+        /// The place.
         header: String,
         /// The expected encoding.
         encoding: &'static str,
-        /// The expected size in bytes.
-        size: usize,
+        /// The expected size in bytes, if all signatures have one.
+        size: Option<usize>,
         /// The label of a signature.
         label: String,
     },
     /// The request has more signatures than any sender has keys.
-    #[error("the {0} header has more signatures than a sender has keys")]
+    #[error("{0} has more signatures than a sender has keys")]
     TooMany(String),
     /// The message id can be read in two ways, only one of which is signed.
     #[error("the {header} header {reason}")]
@@ -51,9 +71,9 @@ pub enum VerifyError {
         reason: &'static str,
     },
     /// The signature header has no time or two.
-    #[error("the {header} header does not have exactly one {label}")]
+    #[error("{header} does not have exactly one {label}")]
     NoTime {
-        /// The header.
+        /// The place.
         header: String,
         /// The label of the time.
         label: String,
@@ -70,9 +90,16 @@ pub enum VerifyError {
     /// A message signature is malformed or covers too little.
     #[error("the message signature {0}")]
     Message(String),
+    /// A JSON Web Token is malformed, not fresh, or for others.
+    #[error("the token {0}")]
+    Token(String),
     /// None of the source's keys made any of the signatures.
     #[error("none of this source's {0} signing keys made the signature")]
     WrongSignature(usize),
+}
+
+fn of_size(size: Option<usize>) -> String {
+    size.map(|size| format!(" of {size} bytes")).unwrap_or_default()
 }
 
 fn after(label: &str) -> String {
@@ -96,15 +123,18 @@ impl std::fmt::Display for Skew {
     }
 }
 
-/// The signature of a request as read from its headers; the body decides if it is valid.
+/// The signature of a request as read from its head; the body decides if it is valid.
 #[derive(Debug)]
 pub struct UnverifiedSignature {
     id: Option<HeaderValue>,
     timestamp: Option<Vec<u8>>,
-    signatures: Vec<DecodedSignature>,
+    /// None if they are in the body.
+    signatures: Option<Vec<DecodedSignature>>,
+    tolerance: u64,
+    now: Timestamp,
 }
 
-/// The content of the signature header.
+/// The content of the place of the signature.
 #[derive(Debug, Default)]
 struct Entries<'v> {
     signatures: Vec<DecodedSignature>,
@@ -115,29 +145,25 @@ struct Entries<'v> {
 #[derive(Debug)]
 struct DecodedSignature {
     kind: usize,
-    size: usize,
-    bytes: [u8; MAX_SIGNATURE],
+    bytes: Vec<u8>,
 }
 
 impl Scheme {
-    /// Reads the signature from the headers, and refuses what no body could make valid.
+    /// Reads the signature from the head, and refuses what no body could make valid.
     ///
     /// `tolerance` is in seconds and counts both ways from `now`.
     ///
     /// # Errors
-    /// [`VerifyError`] if a header is missing, repeated or malformed, or the timestamp is too far from `now`.
+    /// [`VerifyError`] if a part is missing, repeated or malformed, or the timestamp is too far from `now`.
     pub fn present(
         &self,
-        headers: &HeaderMap,
+        head: HttpMessage<'_>,
         tolerance: u64,
         now: Timestamp,
     ) -> Result<UnverifiedSignature, VerifyError> {
-        let presented = self.read(headers)?;
+        let presented = self.read(head, tolerance, now)?;
         if let Some(timestamp) = presented.timestamp() {
-            let skew = Skew { ahead: self.unit.ahead(timestamp, now)?, tolerance };
-            if skew.ahead.unsigned_abs() > tolerance {
-                return Err(VerifyError::Stale(skew));
-            }
+            presented.check_time(self, timestamp)?;
         }
         Ok(presented)
     }
@@ -146,60 +172,193 @@ impl Scheme {
     /// informative only to a sender that has one of them.
     ///
     /// # Errors
-    /// [`VerifyError::WrongSignature`] if no key did.
+    /// [`VerifyError::WrongSignature`] if no key did; another if the proof is in the body, and incomplete.
     pub fn verify<'k>(
         &self,
         presented: &UnverifiedSignature,
+        head: HttpMessage<'_>,
         body: &[u8],
-        keys: impl Iterator<Item = &'k Key>,
+        keys: impl Iterator<Item = &'k Key> + Clone,
     ) -> Result<usize, VerifyError> {
-        let parts = presented.parts(body);
-        let mut tried = 0;
-        for key in keys {
-            if key.has_signed(self, &parts, presented.of_kind(key.kind)) {
-                return Ok(tried);
+        self.verify_by(presented, head, body, |parts, signatures| {
+            let mut tried = 0;
+            for key in keys.clone() {
+                if key.has_signed(self, parts, of_kind(signatures, key.kind)) {
+                    return Ok(tried);
+                }
+                tried += 1;
             }
-            tried += 1;
-        }
-        Err(VerifyError::WrongSignature(tried))
-    }
-
-    /// Reads the signature without checking the clock.
-    pub(super) fn read(&self, headers: &HeaderMap) -> Result<UnverifiedSignature, VerifyError> {
-        let names = self.spelling(headers);
-        let value = single(headers, &names.signature)?;
-        let entries = self.entries(names, value.as_bytes())?;
-        let timestamp = match &names.timestamp {
-            Some(TimestampLocator::Header(name)) => Some(single(headers, name)?.as_bytes()),
-            _ => entries.timestamp,
-        };
-        Ok(UnverifiedSignature {
-            id: self.id(names, headers)?.cloned(),
-            timestamp: timestamp.map(<[u8]>::to_vec),
-            signatures: entries.signatures,
+            Err(tried)
         })
     }
 
+    /// Verifies a signature by a key that the sender publishes, by any of the scheme's algorithms for its type.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_published(
+        &self,
+        presented: &UnverifiedSignature,
+        head: HttpMessage<'_>,
+        body: &[u8],
+        key: &PublicKey,
+    ) -> Result<(), VerifyError> {
+        let is_by = |parts: &RequestParts<'_>, signatures: &[DecodedSignature]| {
+            let kinds = self.kinds.iter().enumerate();
+            let mut kinds = kinds.filter(|(_, kind)| kind.algorithm.key_type() == key.key_type());
+            let has_signed = kinds.any(|(number, kind)| {
+                key.material().has_signed(
+                    kind.algorithm,
+                    |piece| self.signed.pieces(parts, piece),
+                    of_kind(signatures, number),
+                )
+            });
+            if has_signed { Ok(0) } else { Err(1) }
+        };
+        self.verify_by(presented, head, body, is_by).map(drop)
+    }
+
+    fn verify_by(
+        &self,
+        presented: &UnverifiedSignature,
+        head: HttpMessage<'_>,
+        body: &[u8],
+        find: impl Fn(&RequestParts<'_>, &[DecodedSignature]) -> Result<usize, usize>,
+    ) -> Result<usize, VerifyError> {
+        let whole = RequestParts::new(head, body);
+        let in_body = presented.signatures.is_none() || self.is_in_body();
+        let (read, timestamp) = match in_body {
+            false => (None, None),
+            true => {
+                let (signatures, timestamp) = self.read_body(&whole)?;
+                if let Some(timestamp) = &timestamp {
+                    presented.check_time(self, timestamp)?;
+                }
+                (signatures, timestamp)
+            }
+        };
+        self.check_digest(head, body)?;
+        if let Some(place) = self.absent.iter().find(|place| place.is_filled(&whole)) {
+            return Err(VerifyError::Uncovered(place.to_string()));
+        }
+        let signatures = read.as_ref().or(presented.signatures.as_ref());
+        let signatures = signatures.map(Vec::as_slice).unwrap_or_default();
+        let timestamp = timestamp.as_deref().or(presented.timestamp()).unwrap_or_default();
+        let urls = if self.signed.has_url() { head.urls() } else { vec![String::new()] };
+        let mut tried = 0;
+        for url in &urls {
+            let mut parts = presented.parts(head, body);
+            parts.timestamp = timestamp;
+            parts.url = url;
+            if let Some(missing) = self.signed.missing(&parts) {
+                return Err(VerifyError::MissingPart(missing.0));
+            }
+            match find(&parts, signatures) {
+                Ok(number) => return Ok(number),
+                Err(keys) => tried = keys,
+            }
+        }
+        match urls.is_empty() {
+            true => Err(VerifyError::Missing("Host".into())),
+            false => Err(VerifyError::WrongSignature(tried)),
+        }
+    }
+
+    /// Reads the signature without checking the clock.
+    pub(super) fn read(
+        &self,
+        head: HttpMessage<'_>,
+        tolerance: u64,
+        now: Timestamp,
+    ) -> Result<UnverifiedSignature, VerifyError> {
+        let headers = head.headers;
+        let places = self.spelling(headers);
+        let whole = RequestParts::new(head, b"");
+        let is_late = |place: &Place| place.is_in_body();
+        let (signatures, mut timestamp) = match is_late(&places.signature) {
+            true => (None, None),
+            false => {
+                let values = self.values(places, &whole)?;
+                let mut signatures = Vec::new();
+                let mut timestamp = None;
+                for (place, value) in &values {
+                    let entries = self.entries(place, places, value)?;
+                    timestamp = timestamp.or(entries.timestamp.map(<[u8]>::to_vec));
+                    signatures.extend(entries.signatures);
+                }
+                (Some(signatures), timestamp)
+            }
+        };
+        if let Some(TimestampLocator::At(place)) = &places.timestamp
+            && !is_late(place)
+        {
+            timestamp = Some(single(place, &whole)?.into_owned());
+        }
+        let id = self.id(places, headers)?.cloned();
+        Ok(UnverifiedSignature { id, timestamp, signatures, tolerance, now })
+    }
+
+    /// The parts of the proof that are in the body.
+    fn read_body(&self, whole: &RequestParts<'_>) -> Result<BodyProof, VerifyError> {
+        let places = self.spelling(whole.head.headers);
+        let signatures = match places.signature.is_in_body() {
+            false => None,
+            true => {
+                let value = single(&places.signature, whole)?;
+                Some(self.entries(&places.signature, places, &value)?.signatures)
+            }
+        };
+        let timestamp = match &places.timestamp {
+            Some(TimestampLocator::At(place)) if place.is_in_body() => {
+                Some(single(place, whole)?.into_owned())
+            }
+            _ => None,
+        };
+        Ok((signatures, timestamp))
+    }
+
     /// The spelling whose signature header is present; the first if none is.
-    pub(super) fn spelling(&self, headers: &HeaderMap) -> &HeaderNames {
-        let is_present = |names: &&HeaderNames| headers.contains_key(&names.signature);
-        self.headers.iter().find(is_present).unwrap_or(&self.headers[0])
+    pub(super) fn spelling(&self, headers: &HeaderMap) -> &ProofPlaces {
+        let is_present = |places: &&ProofPlaces| {
+            places.signature_header().is_some_and(|name| headers.contains_key(name))
+        };
+        self.spellings.iter().find(is_present).unwrap_or(&self.spellings[0])
+    }
+
+    /// The texts with signatures. A scheme that signs neither id nor time may have them in several headers, one for each
+    /// key.
+    fn values<'h>(
+        &'h self,
+        places: &'h ProofPlaces,
+        whole: &RequestParts<'h>,
+    ) -> Result<Vec<PlacedValue<'h>>, VerifyError> {
+        let mut values = vec![(&places.signature, single(&places.signature, whole)?)];
+        if places.timestamp.is_none() && places.id.is_none() {
+            for other in self.spellings.iter().map(|other| &other.signature) {
+                if *other != places.signature
+                    && let Some(value) = other.value(whole)
+                {
+                    values.push((other, value));
+                }
+            }
+        }
+        Ok(values)
     }
 
     /// The signed id. A later reader may look for another spelling first, so all spellings must have the same value.
     fn id<'h>(
         &self,
-        names: &HeaderNames,
+        places: &ProofPlaces,
         headers: &'h HeaderMap,
     ) -> Result<Option<&'h HeaderValue>, VerifyError> {
-        let Some(name) = &names.id else { return Ok(None) };
-        let id = single(headers, name)?;
+        let Some(name) = &places.id else { return Ok(None) };
+        let id = single_header(headers, name)?;
         let refuse =
             |header: &str, reason| Err(VerifyError::BadId { header: header.into(), reason });
         if self.is_ambiguous(id.as_bytes()) {
             return refuse(name, "has the text in it that ends the id in what is signed");
         }
-        for other in self.headers.iter().filter_map(|names| names.id.as_ref()) {
+        for other in self.spellings.iter().filter_map(|places| places.id.as_ref()) {
             if headers.get_all(other).iter().any(|value| value != id) {
                 return refuse(other, "is not the id that is signed");
             }
@@ -207,15 +366,31 @@ impl Scheme {
         Ok(Some(id))
     }
 
+    /// Compares the digest of the body, if the signature covers the body by that.
+    fn check_digest(&self, head: HttpMessage<'_>, body: &[u8]) -> Result<(), VerifyError> {
+        let Some(place) = &self.body_digest else { return Ok(()) };
+        if self.is_form(head.headers) {
+            return Ok(());
+        }
+        let given = place.value(&RequestParts::new(head, body));
+        match given {
+            None if body.is_empty() => Ok(()),
+            None => Err(VerifyError::MissingPart(place.to_string())),
+            Some(given) if given.eq_ignore_ascii_case(self.digest_of(body).as_bytes()) => Ok(()),
+            Some(_) => Err(VerifyError::WrongDigest(place.to_string())),
+        }
+    }
+
     fn entries<'v>(
         &self,
-        names: &HeaderNames,
+        place: &Place,
+        places: &ProofPlaces,
         value: &'v [u8],
     ) -> Result<Entries<'v>, VerifyError> {
         let mut entries = Entries::default();
         let separator = self.separator.and_then(|separator| u8::try_from(separator).ok());
-        let header = || names.signature.clone();
-        let label = match &names.timestamp {
+        let header = || place.to_string();
+        let label = match &places.timestamp {
             Some(TimestampLocator::Entry(label)) => Some(label),
             _ => None,
         };
@@ -247,13 +422,12 @@ impl Scheme {
         for (kind, row) in self.kinds.iter().enumerate() {
             let Some(text) = entry.strip_prefix(row.label.as_bytes()) else { continue };
             entries.is_labelled = true;
-            let size = row.algorithm.size();
-            let Some(bytes) = self.encoding.decode(text, size) else { continue };
+            let Some(bytes) = self.encoding.decode(text, row.algorithm.size()) else { continue };
             let others = entries.signatures.iter().filter(|other| other.kind == kind);
             if others.count() == row.algorithm.most() {
                 return false;
             }
-            entries.signatures.push(DecodedSignature { kind, size, bytes });
+            entries.signatures.push(DecodedSignature { kind, bytes });
         }
         true
     }
@@ -284,21 +458,47 @@ impl UnverifiedSignature {
         self.id.as_ref().map(HeaderValue::as_bytes).or_else(|| self.timestamp())
     }
 
-    pub(super) fn parts<'p>(&'p self, body: &'p [u8]) -> SignedParts<'p> {
-        SignedParts {
-            id: self.id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default(),
-            timestamp: self.timestamp().unwrap_or_default(),
-            body,
-        }
+    /// The parts of the request, with the id and the time of its head.
+    pub(super) fn parts<'p>(&'p self, head: HttpMessage<'p>, body: &'p [u8]) -> RequestParts<'p> {
+        let mut parts = RequestParts::new(head, body);
+        parts.id = self.id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        parts.timestamp = self.timestamp().unwrap_or_default();
+        parts
     }
 
     pub(super) fn of_kind(&self, kind: usize) -> impl Iterator<Item = &[u8]> {
-        let signatures = self.signatures.iter().filter(move |signature| signature.kind == kind);
-        signatures.map(|signature| &signature.bytes[..signature.size])
+        of_kind(self.signatures.as_deref().unwrap_or_default(), kind)
+    }
+
+    fn check_time(&self, scheme: &Scheme, timestamp: &[u8]) -> Result<(), VerifyError> {
+        let ahead = scheme.unit.ahead(timestamp, self.now)?;
+        let skew = Skew { ahead, tolerance: self.tolerance };
+        match skew.ahead.unsigned_abs() > self.tolerance {
+            true => Err(VerifyError::Stale(skew)),
+            false => Ok(()),
+        }
     }
 }
 
-fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h HeaderValue, VerifyError> {
+fn of_kind(signatures: &[DecodedSignature], kind: usize) -> impl Iterator<Item = &[u8]> {
+    let signatures = signatures.iter().filter(move |signature| signature.kind == kind);
+    signatures.map(|signature| signature.bytes.as_slice())
+}
+
+/// The value at a place, of which the request has exactly one.
+fn single<'h>(
+    place: &Place,
+    whole: &RequestParts<'h>,
+) -> Result<std::borrow::Cow<'h, [u8]>, VerifyError> {
+    match place {
+        Place::Header(name) => {
+            single_header(whole.head.headers, name).map(|value| value.as_bytes().into())
+        }
+        place => place.value(whole).ok_or_else(|| VerifyError::MissingPart(place.to_string())),
+    }
+}
+
+fn single_header<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h HeaderValue, VerifyError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or_else(|| VerifyError::Missing(name.to_owned()))?;
     match values.next() {
@@ -337,20 +537,21 @@ impl Encoding {
         }
     }
 
-    /// Decodes exactly `size` bytes from their canonical form.
-    pub(super) fn decode(self, text: &[u8], size: usize) -> Option<[u8; MAX_SIGNATURE]> {
-        let mut bytes = [0; MAX_SIGNATURE];
-        let into = bytes.get_mut(..size)?;
-        let length = match self {
+    /// Decodes a signature from its canonical form: of exactly `size` bytes, if all have that.
+    pub(super) fn decode(self, text: &[u8], size: Option<usize>) -> Option<Vec<u8>> {
+        if text.len() > 2 * MAX_SIGNATURE {
+            return None;
+        }
+        let bytes = match self {
             Encoding::Hex if text.iter().any(u8::is_ascii_uppercase) => return None,
             Encoding::HexUpper if text.iter().any(u8::is_ascii_lowercase) => return None,
-            Encoding::Hex | Encoding::HexUpper => {
-                hex::decode_to_slice(text, into).ok().map(|()| size)
-            }
-            Encoding::Base64 => STANDARD.decode_slice(text, into).ok(),
-            Encoding::Base64Url => URL_SAFE_NO_PAD.decode_slice(text, into).ok(),
+            Encoding::Hex | Encoding::HexUpper => hex::decode(text).ok()?,
+            Encoding::Base64 => STANDARD.decode(text).ok()?,
+            Encoding::Base64Url => URL_SAFE_NO_PAD.decode(text).ok()?,
         };
-        (length == Some(size)).then_some(bytes)
+        let fits =
+            size.map_or((1..=MAX_SIGNATURE).contains(&bytes.len()), |size| size == bytes.len());
+        fits.then_some(bytes)
     }
 
     /// Encodes the bytes.

@@ -3,20 +3,26 @@
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
 use contract::time::Timestamp;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use memchr::memmem;
-use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use signature::{
-    Fingerprint, HttpMessage, Key, MessageKey, Scheme, UnverifiedMessage, UnverifiedSignature,
-    VerifyError,
+    Fingerprint, HttpMessage, Key, MessageKey, Place, PublicKey, RequestParts, Scheme, TokenRule,
+    UnverifiedMessage, UnverifiedSignature, UnverifiedToken, VerifyError,
 };
 use subtle::{Choice, ConstantTimeEq};
 use text::field::credentials;
+use text::json::Pointer;
 
+use super::hosts::Hosts;
+use super::remote_keys::{KeyId, RemoteKeys};
 use super::{DiagnosticKeys, Refusal};
 
 /// The authentication that a source requires: every part that is set. Without any, anyone can send.
@@ -24,14 +30,125 @@ use super::{DiagnosticKeys, Refusal};
 pub struct Auth {
     /// The accepted bearer keys.
     pub bearer: Vec<AcceptedKey<BearerKey>>,
-    /// True if the bearer key may be `access_token` in the query, as CloudEvents specifies.
-    pub query: bool,
+    /// The places of the bearer key; a request has it in one of them.
+    pub places: Vec<KeyPlace>,
     /// The signature.
     pub signature: Option<SignatureAuth>,
+    /// The token.
+    pub token: Option<TokenAuth>,
     /// The message signature (RFC 9421), which covers parts of the sender's choice.
     pub message: Option<MessageSignatureAuth>,
     /// Unaccepted keys, for diagnosis.
     pub diagnostic_keys: DiagnosticKeys,
+}
+
+/// The place of a bearer key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// `Authorization: Basic`; the key is the user's name, a colon, and the password.
+    Basic,
+    /// The whole value of a header, a query parameter, or a member of the body.
+    At(Place),
+    /// A member of every element of a list in the body: the list, and the member below an element.
+    Every(Pointer, Pointer),
+}
+
+impl KeyPlace {
+    /// Reads the places: `bearer`, `basic`, a place, or a JSON pointer with `*` for every element of a list; several are
+    /// separated by commas.
+    ///
+    /// # Errors
+    /// If one is none of them.
+    pub fn parse(text: &str) -> Result<Vec<Self>, String> {
+        let one = |text: &str| match text.trim() {
+            "bearer" => Ok(KeyPlace::Bearer),
+            "basic" => Ok(KeyPlace::Basic),
+            text => match text.split_once("/*/") {
+                Some((list, member)) => {
+                    let pointer =
+                        |text: &str| Pointer::parse(text).map_err(|error| error.to_string());
+                    Ok(KeyPlace::Every(pointer(list)?, pointer(&format!("/{member}"))?))
+                }
+                None => Place::parse(text).map(KeyPlace::At).map_err(|error| error.to_string()),
+            },
+        };
+        text.split(',').map(one).collect()
+    }
+
+    /// True if the key is in the body.
+    pub fn is_in_body(&self) -> bool {
+        match self {
+            KeyPlace::At(place) => place.is_in_body(),
+            KeyPlace::Every(..) => true,
+            KeyPlace::Bearer | KeyPlace::Basic => false,
+        }
+    }
+
+    /// The keys that a request has here; empty if it has none.
+    fn given(&self, parts: &RequestParts<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
+        match self {
+            KeyPlace::Bearer => match in_header(parts.head.headers) {
+                Ok(key) => Ok(vec![key.to_vec()]),
+                Err(Refusal::NoAuthorization) => Ok(Vec::new()),
+                Err(refusal) => Err(refusal),
+            },
+            KeyPlace::Basic => {
+                let Some(value) = authorization(parts.head.headers)? else { return Ok(Vec::new()) };
+                let encoded = credentials(value, "Basic").ok_or(Refusal::NotBasic)?;
+                Ok(vec![STANDARD.decode(encoded).map_err(|_| Refusal::NotBasic)?])
+            }
+            KeyPlace::At(place) => {
+                let value = place.value(parts);
+                Ok(value.map(|value| value.trim_ascii().to_vec()).into_iter().collect())
+            }
+            KeyPlace::Every(list, member) => {
+                let list = parts.document().and_then(|document| list.find(document));
+                let Some(list) = list else { return Ok(Vec::new()) };
+                let elements: Vec<&serde_json::value::RawValue> =
+                    serde_json::from_str(list.get()).unwrap_or_default();
+                let key = |element: &&serde_json::value::RawValue| {
+                    let key = member.text(element.get());
+                    key.map(String::into_bytes).ok_or_else(|| Refusal::NoKey(self.to_string()))
+                };
+                elements.iter().map(key).collect()
+            }
+        }
+    }
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyPlace::Bearer => f.write_str("Authorization: Bearer"),
+            KeyPlace::Basic => f.write_str("Authorization: Basic"),
+            KeyPlace::At(place) => place.fmt(f),
+            KeyPlace::Every(list, member) => write!(f, "{list}/*{member} in the body"),
+        }
+    }
+}
+
+/// A token that the sender has signed with a key that it publishes, or that the settings have.
+#[derive(Debug)]
+pub struct TokenAuth {
+    /// The demands on it.
+    pub rule: TokenRule,
+    /// The accepted keys in the settings.
+    pub keys: Vec<AcceptedKey<PublicKey>>,
+    /// The sender's key set.
+    pub remote: Option<Arc<RemoteKeys>>,
+}
+
+/// Certificates whose keys sign.
+#[derive(Debug)]
+pub struct CertificateAuth {
+    /// The place of a certificate's URL.
+    pub place: Place,
+    /// The hosts that it may be on.
+    pub hosts: Hosts,
+    /// The certificates.
+    pub remote: Arc<RemoteKeys>,
 }
 
 /// A signature by one of several keys.
@@ -43,6 +160,8 @@ pub struct SignatureAuth {
     pub keys: Vec<AcceptedKey<Key>>,
     /// The tolerance of a timestamp, in seconds, both ways.
     pub tolerance: u64,
+    /// The certificates, if the sender signs by their keys.
+    pub certificate: Option<CertificateAuth>,
     /// The index of the key used last; it is tried first.
     latest: AtomicUsize,
 }
@@ -50,19 +169,37 @@ pub struct SignatureAuth {
 impl SignatureAuth {
     /// A scheme and its accepted keys.
     pub fn new(scheme: Scheme, keys: Vec<AcceptedKey<Key>>, tolerance: u64) -> Self {
-        SignatureAuth { scheme, keys, tolerance, latest: AtomicUsize::new(0) }
+        SignatureAuth { scheme, keys, tolerance, certificate: None, latest: AtomicUsize::new(0) }
+    }
+
+    /// The same, by the keys of certificates if no key is accepted.
+    #[must_use]
+    pub fn with_certificate(self, certificate: Option<CertificateAuth>) -> Self {
+        SignatureAuth { certificate, ..self }
+    }
+
+    /// The URL of the certificate whose key should have signed the request.
+    fn certificate(&self, parts: &RequestParts<'_>) -> Result<Option<KeyId>, Refusal> {
+        let Some(certificate) = self.certificate.as_ref().filter(|_| self.keys.is_empty()) else {
+            return Ok(None);
+        };
+        let url = certificate.place.value(parts);
+        let url = url.ok_or_else(|| VerifyError::MissingPart(certificate.place.to_string()))?;
+        let url = std::str::from_utf8(&url).ok().and_then(|url| certificate.hosts.check(url));
+        Ok(Some(url.ok_or_else(|| Refusal::ForeignKey(certificate.place.to_string()))?))
     }
 
     /// The key that signed the body.
     fn verify(
         &self,
         unverified: &UnverifiedSignature,
+        head: HttpMessage<'_>,
         body: &[u8],
     ) -> Result<&AcceptedKey<Key>, VerifyError> {
         let latest = self.latest.load(Ordering::Relaxed);
         let (before, from) = self.keys.split_at(latest);
         let keys = || from.iter().chain(before);
-        let index = self.scheme.verify(unverified, body, keys().map(|key| &key.key))?;
+        let index = self.scheme.verify(unverified, head, body, keys().map(|key| &key.key))?;
         let number = (latest + index) % self.keys.len();
         if index > 0 {
             self.latest.store(number, Ordering::Relaxed);
@@ -80,6 +217,8 @@ pub struct MessageSignatureAuth {
     pub tolerance: u64,
     /// The headers with facts about a delivery: a present one must be covered.
     pub covered: Vec<HeaderName>,
+    /// The tag that a signature must have, if one is required.
+    pub tag: Option<String>,
 }
 
 impl MessageSignatureAuth {
@@ -166,10 +305,20 @@ impl AcceptedKey<MessageKey> {
     }
 }
 
-/// The credentials of a request's headers; a signature needs the body to be verified.
+impl AcceptedKey<PublicKey> {
+    /// The key of tokens.
+    pub fn public(key: PublicKey) -> Self {
+        AcceptedKey::with(key.fingerprint, key)
+    }
+}
+
+/// The credentials of a request's head; a signature needs the body to be verified.
 #[derive(Debug)]
 pub(super) struct HeaderProof {
+    /// The bearer key; none if the source has none, or it is in the body.
     bearer: Option<Fingerprint>,
+    token: Option<UnverifiedToken>,
+    is_key_in_body: bool,
     unverified: Option<UnverifiedSignature>,
     message: Option<UnverifiedMessage>,
 }
@@ -186,19 +335,26 @@ pub(super) struct Authenticated {
 impl HeaderProof {
     /// True if the headers alone authenticate the request.
     pub(super) fn is_complete(&self) -> bool {
-        self.unverified.is_none() && self.message.is_none()
+        self.unverified.is_none()
+            && self.message.is_none()
+            && self.token.is_none()
+            && !self.is_key_in_body
     }
 }
 
 impl Auth {
     /// Bearer keys only.
     pub fn bearer(keys: impl IntoIterator<Item = AcceptedKey<BearerKey>>) -> Self {
-        Auth { bearer: keys.into_iter().collect(), ..Auth::default() }
+        let (bearer, places) = (keys.into_iter().collect(), vec![KeyPlace::Bearer]);
+        Auth { bearer, places, ..Auth::default() }
     }
 
     /// True if anyone can send.
     pub fn is_none(&self) -> bool {
-        self.bearer.is_empty() && self.signature.is_none() && self.message.is_none()
+        self.bearer.is_empty()
+            && self.signature.is_none()
+            && self.message.is_none()
+            && self.token.is_none()
     }
 
     /// Every key, with the time of its last use in this process.
@@ -206,9 +362,54 @@ impl Auth {
         let bearer = self.bearer.iter().map(|key| (key.fingerprint, key.last_used()));
         let signing = self.signature.iter().flat_map(|signed| &signed.keys);
         let message = self.message.iter().flat_map(|signed| &signed.keys);
+        let token = self.token.iter().flat_map(|token| &token.keys);
         bearer
             .chain(signing.map(|key| (key.fingerprint, key.last_used())))
             .chain(message.map(|key| (key.fingerprint, key.last_used())))
+            .chain(token.map(|key| (key.fingerprint, key.last_used())))
+    }
+
+    /// The scheme of the challenge in a 401. Only a client that has a key for `Authorization` can answer one.
+    pub fn challenge(&self) -> Option<&'static str> {
+        if self.token.as_ref().is_some_and(|token| token.rule.place.is_none()) {
+            return Some("Bearer");
+        }
+        let places = if self.bearer.is_empty() { &[][..] } else { &self.places };
+        places.iter().find_map(|place| match place {
+            KeyPlace::Bearer => Some("Bearer"),
+            KeyPlace::Basic => Some("Basic"),
+            KeyPlace::At(_) | KeyPlace::Every(..) => None,
+        })
+    }
+
+    /// The names of query parameters that hold a key.
+    pub fn secret_parameters(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().filter_map(|place| match place {
+            KeyPlace::At(Place::Query(name)) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The keys of the sender that a request needs and that have to be fetched first, if there are any.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the request names keys that are not the sender's.
+    pub(super) fn missing_keys(
+        &self,
+        proof: &HeaderProof,
+        head: HttpMessage<'_>,
+        body: &[u8],
+    ) -> Result<Option<(Arc<RemoteKeys>, KeyId)>, Refusal> {
+        let is_missing = |remote: &Arc<RemoteKeys>, id: KeyId| Some((Arc::clone(remote), id));
+        if let (Some(TokenAuth { remote: Some(remote), .. }), Some(token)) =
+            (&self.token, &proof.token)
+        {
+            return Ok(is_missing(remote, token.key_id.clone().unwrap_or_default()));
+        }
+        let Some(signed) = &self.signature else { return Ok(None) };
+        let url = signed.certificate(&RequestParts::new(head, body))?;
+        let remote = signed.certificate.as_ref().map(|certificate| &certificate.remote);
+        Ok(remote.zip(url).and_then(|(remote, url)| is_missing(remote, url)))
     }
 
     /// True if a text contains one of the bearer keys.
@@ -224,33 +425,53 @@ impl Auth {
         head: HttpMessage<'_>,
         now: Timestamp,
     ) -> Result<HeaderProof, Refusal> {
-        let HttpMessage { headers, uri, .. } = head;
-        let bearer = if self.bearer.is_empty() {
-            None
-        } else {
-            Some(self.bearer_key(headers, uri.query())?.mark_used(now))
+        let is_key_in_body =
+            !self.bearer.is_empty() && self.places.iter().any(KeyPlace::is_in_body);
+        let bearer = match self.bearer.is_empty() || is_key_in_body {
+            true => None,
+            false => Some(self.bearer_key(&RequestParts::new(head, b""))?.mark_used(now)),
         };
         let unverified = match &self.signature {
-            Some(signed) => Some(signed.scheme.present(headers, signed.tolerance, now)?),
+            Some(signed) => Some(signed.scheme.present(head, signed.tolerance, now)?),
             None => None,
         };
         let message = match &self.message {
-            Some(signed) => Some(head.present(&signed.covered, signed.tolerance, now)?),
+            Some(signed) => {
+                let tag = signed.tag.as_deref();
+                Some(head.present(&signed.covered, tag, signed.tolerance, now)?)
+            }
             None => None,
         };
-        Ok(HeaderProof { bearer, unverified, message })
+        let token = match &self.token {
+            Some(token) => Some(token.rule.present(head, now)?),
+            None => None,
+        };
+        Ok(HeaderProof { bearer, token, is_key_in_body, unverified, message })
     }
 
     /// Verifies the body.
     pub(super) fn verify(
         &self,
         proof: &HeaderProof,
+        head: HttpMessage<'_>,
         body: &[u8],
         now: Timestamp,
     ) -> Result<Authenticated, Refusal> {
         let mut authenticated = Authenticated { key: proof.bearer, stamp: None };
+        if proof.is_key_in_body {
+            let key = self.bearer_key(&RequestParts::new(head, body))?.mark_used(now);
+            authenticated.key = Some(key);
+        }
         if let (Some(signed), Some(unverified)) = (&self.signature, &proof.unverified) {
-            let key = signed.verify(unverified, body)?.mark_used(now);
+            let parts = RequestParts::new(head, body);
+            let key = match (signed.certificate(&parts)?, &signed.certificate) {
+                (Some(url), Some(certificate)) => {
+                    let key = certificate.remote.get(&url).ok_or(Refusal::UnknownKey)?;
+                    signed.scheme.verify_published(unverified, head, body, &key)?;
+                    key.fingerprint
+                }
+                _ => signed.verify(unverified, head, body)?.mark_used(now),
+            };
             authenticated =
                 Authenticated { key: Some(key), stamp: unverified.stamp().map(<[u8]>::to_vec) };
         }
@@ -259,26 +480,63 @@ impl Auth {
             let stamp = Some(created.to_string().into_bytes());
             authenticated = Authenticated { key: Some(key.mark_used(now)), stamp };
         }
+        if let (Some(rule), Some(token)) = (&self.token, &proof.token) {
+            let key = rule.verify(token, body, now)?;
+            authenticated =
+                Authenticated { key: Some(key), stamp: token.stamp().map(<[u8]>::to_vec) };
+        }
         Ok(authenticated)
     }
 
-    fn bearer_key(
-        &self,
-        headers: &HeaderMap,
-        query: Option<&str>,
-    ) -> Result<&AcceptedKey<BearerKey>, Refusal> {
-        let query = query.filter(|_| self.query).and_then(access_token);
-        let unverified = match (in_header(headers), query) {
-            (Ok(_), Some(_)) => return Err(Refusal::ConflictingKeys),
-            (Err(Refusal::NoAuthorization), Some(token)) => BearerKey::of(&token),
-            (token, _) => BearerKey::of(token?),
+    fn bearer_key(&self, parts: &RequestParts<'_>) -> Result<&AcceptedKey<BearerKey>, Refusal> {
+        let mut given: Option<Vec<Vec<u8>>> = None;
+        for place in &self.places {
+            let keys = place.given(parts)?;
+            match (keys.is_empty(), &given) {
+                (true, _) => {}
+                (false, Some(_)) => return Err(Refusal::ConflictingKeys),
+                (false, None) => given = Some(keys),
+            }
+        }
+        let Some(given) = given else {
+            return Err(match self.places.first() {
+                None | Some(KeyPlace::Bearer | KeyPlace::Basic) => Refusal::NoAuthorization,
+                Some(place) => Refusal::NoKey(place.to_string()),
+            });
         };
+        let mut accepted = None;
+        for key in given {
+            accepted = Some(self.accepted(&BearerKey::of(&key))?);
+        }
+        accepted.ok_or(Refusal::WrongKey(self.bearer.len()))
+    }
+
+    fn accepted(&self, unverified: &BearerKey) -> Result<&AcceptedKey<BearerKey>, Refusal> {
         let mut accepted = None;
         for key in &self.bearer {
             let equal: Choice = key.key.digest.ct_eq(&unverified.digest);
             accepted = if equal.into() { Some(key) } else { accepted };
         }
         accepted.ok_or(Refusal::WrongKey(self.bearer.len()))
+    }
+}
+
+impl TokenAuth {
+    /// The fingerprint of the key that signed the token.
+    fn verify(
+        &self,
+        token: &UnverifiedToken,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Fingerprint, Refusal> {
+        let id = token.key_id.as_deref().unwrap_or_default();
+        if let Some(remote) = &self.remote {
+            let key = remote.get(id).ok_or(Refusal::UnknownKey)?;
+            token.verify(&self.rule, body, std::iter::once(&*key))?;
+            return Ok(key.fingerprint);
+        }
+        let number = token.verify(&self.rule, body, self.keys.iter().map(|key| &key.key))?;
+        Ok(self.keys[number].mark_used(now))
     }
 }
 
@@ -289,22 +547,15 @@ pub fn has_bearer(headers: &HeaderMap, key: &SecretString) -> bool {
 }
 
 fn in_header(headers: &HeaderMap) -> Result<&[u8], Refusal> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(Refusal::NoAuthorization)?.as_bytes();
-    if values.next().is_some() {
-        return Err(Refusal::RepeatedAuthorization);
-    }
+    let value = authorization(headers)?.ok_or(Refusal::NoAuthorization)?;
     credentials(value, "Bearer").ok_or(Refusal::NotBearer)
 }
 
-/// The value of `access_token` in a query.
-pub(super) fn access_token(query: &str) -> Option<Vec<u8>> {
-    parameter(query, "access_token")
-}
-
-/// The first value under `name` in a query.
-pub(super) fn parameter(query: &str, name: &str) -> Option<Vec<u8>> {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.find(|(own, _)| *own == name)?;
-    Some(percent_decode_str(value).collect())
+fn authorization(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().map(|value| value.as_bytes());
+    match values.next() {
+        None => Ok(value),
+        Some(_) => Err(Refusal::RepeatedAuthorization),
+    }
 }

@@ -1,14 +1,12 @@
 //! Facts in a body, read at the edge: its validity as JSON, and the values at the field locators.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use contract::event::{escape_unpaired_surrogates, scalar, without_bom};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use text::json::{LevelVisitor, PathStep, Pointer, escape_unpaired_surrogates, scan, without_bom};
 
 use super::Refusal;
-use super::field_locator::{BodyField, PathStep, PerFact};
+use super::field_locator::{BodyField, PerFact};
 
 /// The facts found in a body.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,27 +48,13 @@ pub(super) fn read(
 
 /// The value of a top-level field as text, if `body` is an object and the value a string or a number.
 pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
-    let is =
-        |step: PathStep<'_>| matches!(step, PathStep::Key(key) if key.eq_ignore_ascii_case(name));
     let text = std::str::from_utf8(without_bom(body)).ok()?;
-    match escape_unpaired_surrogates(text) {
-        Cow::Borrowed(text) => scalar(child(text, is)?),
-        Cow::Owned(text) => scalar(child(&text, is)?),
-    }
+    scalar(Pointer::member(name).find(&escape_unpaired_surrogates(text))?)
 }
 
 /// A string's content or a number's digits; none for blank text and other values.
 fn scalar(value: &RawValue) -> Option<String> {
-    scalar::text(value).filter(|text| !text.trim().is_empty())
-}
-
-/// A visitor of one level of a document.
-trait LevelVisitor<'de> {
-    /// True if the value after this step is needed.
-    fn wants(&self, step: PathStep<'_>) -> bool;
-
-    /// Takes a needed value; the last of several under one key counts.
-    fn take(&mut self, step: PathStep<'_>, value: &'de RawValue);
+    text::json::scalar(value).filter(|text| !text.trim().is_empty())
 }
 
 /// Collects all facts at once.
@@ -95,131 +79,10 @@ impl<'de> LevelVisitor<'de> for FactCollector<'_> {
             if *rank >= nearest {
                 continue;
             }
-            let inner = path.rest().try_fold(value, |value, is| child(value.get(), is));
-            if let Some(text) = inner.and_then(scalar) {
+            if let Some(text) = path.find_below(value).and_then(scalar) {
                 self.found[*fact] = Some((*rank, text));
             }
         }
-    }
-}
-
-/// The value one step down.
-fn child(json: &str, is: impl Fn(PathStep<'_>) -> bool) -> Option<&RawValue> {
-    let mut one = ChildFinder { is, found: None };
-    scan(json, &mut one).ok()?;
-    one.found
-}
-
-/// Finds one value.
-struct ChildFinder<'de, F> {
-    is: F,
-    found: Option<&'de RawValue>,
-}
-
-impl<'de, F: Fn(PathStep<'_>) -> bool> LevelVisitor<'de> for ChildFinder<'de, F> {
-    fn wants(&self, step: PathStep<'_>) -> bool {
-        (self.is)(step)
-    }
-
-    fn take(&mut self, _: PathStep<'_>, value: &'de RawValue) {
-        self.found = Some(value);
-    }
-}
-
-/// Visits one level of a document. Returns true if the document is an object.
-fn scan<'de>(
-    text: &'de str,
-    level: &mut impl LevelVisitor<'de>,
-) -> Result<bool, serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let is_object = json.deserialize_any(ScanVisitor(level))?;
-    json.end()?;
-    Ok(is_object)
-}
-
-struct ScanVisitor<'w, W>(&'w mut W);
-
-impl<'de, W: LevelVisitor<'de>> Visitor<'de> for ScanVisitor<'_, W> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        while let Some(KeyText(key)) = map.next_key()? {
-            let step = PathStep::Key(&key);
-            if self.0.wants(step) {
-                self.0.take(step, map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(true)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
-        for index in 0.. {
-            let step = PathStep::Index(index);
-            if self.0.wants(step) {
-                let Some(value) = seq.next_element()? else { break };
-                self.0.take(step, value);
-            } else if seq.next_element::<IgnoredAny>()?.is_none() {
-                break;
-            }
-        }
-        Ok(false)
-    }
-
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<bool, E> {
-        Ok(false)
-    }
-}
-
-/// An object's key: borrowed, unless it has escapes.
-struct KeyText<'de>(Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for KeyText<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = KeyText<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<KeyText<'de>, E> {
-                Ok(KeyText(name.into()))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<KeyText<'de>, E> {
-                Ok(KeyText(name.to_owned().into()))
-            }
-        }
-
-        deserializer.deserialize_str(KeyVisitor)
     }
 }
 
@@ -329,7 +192,7 @@ mod tests {
         ) {
             let nested = format!(r#"{{"event":{{"type":"{value}"}},"id":{value},"sender":{text}}}"#);
             for body in [&bytes[..], text.as_bytes(), nested.as_bytes()] {
-                for dialect in Dialect::ALL {
+                for &dialect in Dialect::ALL {
                     let _ = envelope_in(dialect, body);
                 }
                 let _ = field(body, "id");

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use contract::time::Timestamp;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::request;
+use http::{Method, Uri, request};
 use signature::Fingerprint;
 use text::field;
 
-use super::{Admission, Refusal, Rejected, Source, auth, canary_name};
+use super::{Admission, KeyId, Refusal, Rejected, RemoteKeys, Source, auth, canary_name};
 
 const REQUEST_NAME: HeaderName = HeaderName::from_static("x-directscale-requestname");
 const CALLBACK_TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");
@@ -22,6 +22,8 @@ const USER: HeaderName = HeaderName::from_static("x-directscale-user");
 pub struct AdmittedCall {
     source: Arc<Source>,
     proof: auth::HeaderProof,
+    method: Method,
+    uri: Uri,
     headers: HeaderMap,
     now: Timestamp,
 }
@@ -35,9 +37,10 @@ impl Admission for AdmittedCall {
         head: request::Parts,
         now: Timestamp,
     ) -> Result<Self, Box<Rejected>> {
-        match source.auth.admit((&head).into(), now) {
+        match source.auth.admit(source.head(&head.method, &head.uri, &head.headers), now) {
             Ok(proof) => {
-                Ok(AdmittedCall { source: Arc::clone(source), proof, headers: head.headers, now })
+                let (method, uri, headers) = (head.method, head.uri, head.headers);
+                Ok(AdmittedCall { source: Arc::clone(source), proof, method, uri, headers, now })
             }
             Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
         }
@@ -47,8 +50,14 @@ impl Admission for AdmittedCall {
         self.proof.is_complete()
     }
 
+    fn missing_keys(&self, body: &[u8]) -> Result<Option<(Arc<RemoteKeys>, KeyId)>, Refusal> {
+        let head = self.source.head(&self.method, &self.uri, &self.headers);
+        self.source.auth.missing_keys(&self.proof, head, body)
+    }
+
     fn verify(self, body: Bytes) -> Result<VerifiedCall, Box<Rejected>> {
-        let key = match self.source.auth.verify(&self.proof, &body, self.now) {
+        let head = self.source.head(&self.method, &self.uri, &self.headers);
+        let key = match self.source.auth.verify(&self.proof, head, &body, self.now) {
             Ok(authenticated) => authenticated.key,
             Err(refusal) => {
                 let headers = self.headers;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use ::signature::{Difference, Fingerprint, Misreading};
 use contract::time::Timestamp;
-use http::HeaderName;
 use http::header::HeaderMap;
+use http::{HeaderName, Method, Uri};
 
 use super::{Refusal, Source};
 
@@ -21,10 +21,12 @@ pub const MAX_FINDINGS: usize = 5;
 /// A refused request, as received.
 #[derive(Clone, Copy)]
 pub struct RefusedRequest<'r> {
+    /// The method.
+    pub method: &'r Method,
+    /// The request target.
+    pub uri: &'r Uri,
     /// The headers.
     pub headers: &'r HeaderMap,
-    /// The query, if there is one.
-    pub query: Option<&'r str>,
     /// The body, if it has been read.
     pub body: Option<&'r [u8]>,
     /// The time of receipt.

@@ -1,9 +1,10 @@
 //! The envelope of a delivery: its facts, from the headers and the body.
 
-use contract::event::{Dialect, NetDateTime};
+use contract::event::{BodyFormat, Content, Dialect, NetDateTime};
 use contract::time::Timestamp;
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode;
+use signature::{RequestParts, parameter};
 use text::field;
 
 use super::body_facts::{self, BodyFacts};
@@ -36,20 +37,29 @@ impl FactScope {
         }
     }
 
-    /// The fact's value in the headers, at its first locator with one.
-    pub(super) fn header_fact(
+    /// The fact's value in the head, at its first locator with one.
+    pub(super) fn head_fact(
         self,
         fact: Fact,
         locators: &[FieldLocator],
         headers: &HeaderMap,
-    ) -> Result<Option<HeaderFact>, Refusal> {
+        uri: &Uri,
+    ) -> Result<Option<HeadFact>, Refusal> {
         if self == FactScope::Body {
             return Ok(None);
         }
         for (rank, locator) in locators.iter().enumerate() {
-            let FieldLocator::Header(header) = locator else { continue };
-            if let Some(text) = text(headers, header)? {
-                return Ok(Some(HeaderFact { rank, text: fit(fact, text) }));
+            let found = match locator {
+                FieldLocator::Header(header) => text(headers, header)?,
+                FieldLocator::Query(name) => {
+                    let value = uri.query().and_then(|query| parameter(query, name));
+                    let value = value.map(|value| field::text(&value).into_owned());
+                    value.filter(|value| !value.trim().is_empty())
+                }
+                FieldLocator::Body(_) | FieldLocator::Template(_) => None,
+            };
+            if let Some(text) = found {
+                return Ok(Some(HeadFact { rank, text: fit(fact, text) }));
             }
         }
         Ok(None)
@@ -58,8 +68,9 @@ impl FactScope {
     /// The refusal of a request that lacks a required fact.
     fn missing(self, locators: &[FieldLocator], headers: &HeaderMap) -> Refusal {
         let read = |locator: &&FieldLocator| match locator {
-            FieldLocator::Header(_) => self != FactScope::Body,
+            FieldLocator::Header(_) | FieldLocator::Query(_) => self != FactScope::Body,
             FieldLocator::Body(_) => self != FactScope::Headers,
+            FieldLocator::Template(_) => true,
         };
         let locator = locators.iter().find(read);
         let name = locator.map(ToString::to_string).unwrap_or_default();
@@ -73,23 +84,19 @@ impl FactScope {
         }
     }
 
-    /// The number of locators before the one found in a header; those in the body are yet to be searched.
-    pub(super) fn limit(
-        self,
-        locators: &[FieldLocator],
-        header_fact: Option<&HeaderFact>,
-    ) -> usize {
-        match (self, header_fact) {
+    /// The number of locators before the one found in the head; those in the body are yet to be searched.
+    pub(super) fn limit(self, locators: &[FieldLocator], head_fact: Option<&HeadFact>) -> usize {
+        match (self, head_fact) {
             (FactScope::Headers, _) => 0,
-            (_, Some(header_fact)) => header_fact.rank,
+            (_, Some(head_fact)) => head_fact.rank,
             (_, None) => locators.len(),
         }
     }
 }
 
-/// A fact found in a header.
+/// A fact found in the head.
 #[derive(Debug)]
-pub(super) struct HeaderFact {
+pub(super) struct HeadFact {
     /// The index among the fact's locators.
     rank: usize,
     pub(super) text: String,
@@ -102,33 +109,46 @@ pub(super) struct Envelope {
     pub(super) is_object: bool,
 }
 
-/// Reads headers and body. The client id comes from an earlier check, before there was a body.
+/// Reads head and body. The client id comes from an earlier check, before there was a body.
 pub(super) fn read(
     locators: &FieldLocators,
     scope: FactScope,
-    mut client: Option<HeaderFact>,
-    headers: &HeaderMap,
-    body: &[u8],
+    mut client: Option<HeadFact>,
+    parts: &RequestParts<'_>,
+    (format, document): (BodyFormat, &[u8]),
 ) -> Result<Envelope, Refusal> {
+    let headers = parts.head.headers;
     let mut facts = PerFact::default();
     let mut limit = PerFact::default();
     for fact in Fact::ALL {
         let locators = locators.at(fact);
-        let header_fact = match fact {
+        let head_fact = match fact {
             Fact::ClientId => client.take(),
-            _ => scope.header_fact(fact, locators, headers)?,
+            _ => scope.head_fact(fact, locators, headers, parts.head.uri)?,
         };
-        limit[fact] = scope.limit(locators, header_fact.as_ref());
-        facts[fact] = header_fact.map(|header_fact| header_fact.text);
+        limit[fact] = scope.limit(locators, head_fact.as_ref());
+        facts[fact] = head_fact.map(|head_fact| head_fact.text);
     }
-    let mut in_body = match scope {
-        FactScope::Headers if body.is_empty() => BodyFacts::default(),
-        FactScope::Headers => body_facts::read(body, &[], &limit)?,
-        _ => body_facts::read(body, locators.body_fields(), &limit)?,
+    let mut in_body = match (scope, format.content) {
+        (_, Content::Other) => BodyFacts::default(),
+        (FactScope::Headers, _) if document.is_empty() => BodyFacts::default(),
+        (FactScope::Headers, _) => body_facts::read(document, &[], &limit)?,
+        _ => body_facts::read(document, locators.body_fields(), &limit)?,
     };
     for fact in Fact::ALL {
-        if let Some((_, text)) = in_body.found[fact].take() {
+        if let Some((rank, text)) = in_body.found[fact].take() {
             facts[fact] = Some(fit(fact, text));
+            limit[fact] = rank;
+        }
+    }
+    if locators.has_templates() && scope != FactScope::Headers {
+        for fact in Fact::ALL {
+            let before = locators.at(fact).iter().take(limit[fact]);
+            let found = before.into_iter().find_map(|locator| match locator {
+                FieldLocator::Template(template) => template.text(parts),
+                _ => None,
+            });
+            facts[fact] = found.map(|text| fit(fact, text)).or(facts[fact].take());
         }
     }
     match locators.required.iter().find(|fact| facts[**fact].is_none()) {
@@ -204,7 +224,7 @@ mod tests {
                 "\\{\"(id|type|source|event)\":(\\{\"type\":1\\}|\"\\PC{0,9}\")\\}".prop_map(String::into_bytes),
             ],
         ) {
-            for dialect in Dialect::ALL {
+            for &dialect in Dialect::ALL {
                 let locators = FieldLocators::of(dialect);
                 let mut headers = HeaderMap::new();
                 let names = Fact::ALL.into_iter().filter_map(|fact| locators.header(fact));
@@ -216,9 +236,14 @@ mod tests {
                     }
                 }
                 for scope in [FactScope::Both, FactScope::Headers, FactScope::Body] {
-                    let client = scope.header_fact(Fact::ClientId, locators.at(Fact::ClientId), &headers);
+                    let uri = Uri::default();
+                    let head = signature::HttpMessage {
+                        method: &http::Method::POST, uri: &uri, headers: &headers, public_url: None,
+                    };
+                    let parts = RequestParts::new(head, &body);
+                    let client = scope.head_fact(Fact::ClientId, locators.at(Fact::ClientId), &headers, &uri);
                     if let Ok(client) = client {
-                        let _ = read(&locators, scope, client, &headers, &body);
+                        let _ = read(&locators, scope, client, &parts, (BodyFormat::default(), &body));
                     }
                 }
             }

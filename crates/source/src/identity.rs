@@ -1,8 +1,9 @@
 //! Derived message ids, for deliveries whose sender gives none.
 
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
+use signature::parameter;
 
 use super::{FieldLocators, Source, auth, versioned};
 
@@ -13,17 +14,30 @@ use super::{FieldLocators, Source, auth, versioned};
 /// digest.
 pub(super) fn derived(
     source: &Source,
-    path: &str,
+    uri: &Uri,
     headers: &HeaderMap,
     authenticated: &auth::Authenticated,
     digest: &[u8; 32],
 ) -> String {
     let mut identity = IdDigest(Sha256::new());
-    identity.list(name(source, path).iter().map(Vec::as_slice));
-    identity.list(facts(&source.locators, headers).into_iter().flatten());
+    identity.list(name(source, uri.path()).iter().map(Vec::as_slice));
+    let facts = facts(&source.locators, headers);
+    identity.list(facts.iter().flatten().map(AsRef::as_ref));
+    let parameters = parameters(&source.locators, uri.query().unwrap_or_default());
+    if !parameters.is_empty() {
+        identity.list(parameters.iter().map(Vec::as_slice));
+    }
     identity.list(authenticated.stamp.iter().map(Vec::as_slice));
     identity.part(digest);
     hex::encode(identity.0.finalize())
+}
+
+/// The id of a delivery that is never taken for another.
+pub(super) fn distinct() -> String {
+    let mut bytes = [0; 32];
+    // Without random numbers nothing else works either: TLS, for one.
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    hex::encode(bytes)
 }
 
 /// The replacement for an id or a name that is too long to be kept.
@@ -64,11 +78,17 @@ fn name(source: &Source, path: &str) -> Vec<Vec<u8>> {
 }
 
 /// Name and value of each header that may hold a fact, as received; blank ones are left out.
-fn facts<'h>(locators: &'h FieldLocators, headers: &'h HeaderMap) -> Vec<[&'h [u8]; 2]> {
-    let values = |name| headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
-    locators
-        .headers()
-        .flat_map(|name| values(name).map(|value| [name.as_str().as_bytes(), value]))
-        .filter(|[_, value]| !value.is_empty())
-        .collect()
+fn facts(locators: &FieldLocators, headers: &HeaderMap) -> Vec<[Vec<u8>; 2]> {
+    let pairs = locators.headers().flat_map(|name| {
+        let values = headers.get_all(&name).iter().map(|value| value.as_bytes().trim_ascii());
+        let values = values.filter(|value| !value.is_empty());
+        values.map(|value| [name.as_str().into(), value.to_vec()]).collect::<Vec<_>>()
+    });
+    pairs.collect()
+}
+
+/// Name and value of each query parameter that may hold a fact.
+fn parameters(locators: &FieldLocators, query: &str) -> Vec<Vec<u8>> {
+    let pairs = locators.parameters().filter_map(|name| Some((name, parameter(query, name)?)));
+    pairs.flat_map(|(name, value)| [name.as_bytes().to_vec(), value]).collect()
 }

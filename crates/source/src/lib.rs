@@ -10,41 +10,58 @@ mod body_facts;
 mod call;
 mod callback_api;
 mod cloudevents;
+mod content;
 pub mod diagnose;
+mod diagnostic_keys;
 mod envelope;
 mod field_locator;
+mod handshake;
 mod hook_route;
+mod hosts;
 mod identity;
 mod redact;
-
-mod diagnostic_keys;
+mod remote_keys;
 mod secret_header;
+mod wire;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::canary::CANARY;
-use contract::event::{self, Dialect, Environment};
+use contract::event::{self, BodyFormat, Content, Dialect, Environment};
 use contract::time::Timestamp;
 use http::header::{HeaderMap, HeaderName};
-use http::{Uri, request};
+use http::{Method, Uri, request};
 use memchr::memmem;
 use sha2::{Digest, Sha256};
-use signature::{Fingerprint, HttpMessage, Stamp, VerifyError};
+use signature::{Fingerprint, HttpMessage, RequestParts, VerifyError};
 
-use envelope::{FactScope, HeaderFact};
+use envelope::{FactScope, HeadFact};
 
-pub use auth::{AcceptedKey, Auth, BearerKey, MessageSignatureAuth, SignatureAuth, has_bearer};
+pub use auth::{
+    AcceptedKey, Auth, BearerKey, CertificateAuth, KeyPlace, MessageSignatureAuth, SignatureAuth,
+    TokenAuth, has_bearer,
+};
 pub use call::{AdmittedCall, VerifiedCall};
 pub use callback_api::{CallbackApi, PageError};
+pub use content::UnsupportedContent;
 pub use diagnostic_keys::DiagnosticKeys;
-pub use field_locator::FieldLocators;
-use field_locator::PerFact;
-pub use field_locator::{Fact, FieldLocator, HeaderLocator, LocatorError};
+pub use field_locator::{
+    Fact, FieldLocator, FieldLocators, HeaderLocator, LocatorError, Unidentified,
+};
+pub use handshake::{
+    Handshake, HandshakeAnswer, HandshakeError, HandshakeRefused, HandshakeTokens,
+};
 pub use hook_route::{HookRoute, Recording, Unhandled};
+pub use hosts::Hosts;
 pub use redact::{SECRET_MEMBERS, redacted};
+pub use remote_keys::{KeyId, KeysUnavailable, RemoteKeys};
 pub use secret_header::{is_secret_header, repeats_secret};
+pub use wire::{
+    AcceptedBody, AnswerConfig, CertificateConfig, HandshakeConfig, JwtConfig, PlacesConfig,
+    Sender, Sends, TimeForm, duration, one_or_many, some_duration,
+};
 
 /// A configured sender.
 #[derive(Debug)]
@@ -57,8 +74,24 @@ pub struct Source {
     pub environment: Environment,
     /// The path under which it is received, in lower case, without a slash at the end.
     pub path: String,
+    /// The address under which the sender knows the receiver, if it signs it and a proxy hides it.
+    pub public_url: Option<String>,
+    /// The accepted formats of bodies.
+    pub bodies: Vec<AcceptedBody>,
+    /// True if a body may be compressed with gzip.
+    pub gzip: bool,
+    /// The largest content of a compressed body, in bytes.
+    pub max_content: usize,
     /// The status for an accepted or duplicate delivery: 200 unless the sender needs another.
     pub accepted_status: u16,
+    /// The body for an accepted or duplicate delivery, if the sender needs another than the receipt.
+    pub accepted_body: Option<String>,
+    /// Requests of the sender before it delivers.
+    pub handshakes: Vec<Handshake>,
+    /// The tokens that its senders repeat in handshakes.
+    pub handshake_tokens: HandshakeTokens,
+    /// The fetching of confirmations, if a handshake asks for one.
+    pub confirmations: Option<Arc<RemoteKeys>>,
     /// The accepted client ids; empty for any.
     pub client_ids: Vec<String>,
     /// The most deliveries per second; further ones are answered 429.
@@ -70,9 +103,6 @@ pub struct Source {
     /// The authentication of its requests.
     pub auth: Auth,
 }
-
-/// The event type of Slack's URL verification request.
-const SLACK_HANDSHAKE: &str = "url_verification";
 
 /// The shortest path segment that counts as a secret if there is no other authentication.
 pub const SECRET_SEGMENT: usize = 22;
@@ -114,6 +144,21 @@ pub enum Refusal {
     /// A key is in the query and another in the header, so it is ambiguous.
     #[error("a key in the Authorization header and another in the query")]
     ConflictingKeys,
+    /// The scheme is not Basic.
+    #[error("the Authorization header does not have a user and a password (Basic)")]
+    NotBasic,
+    /// The key is missing in its place.
+    #[error("no key in {0}")]
+    NoKey(String),
+    /// The request names a key that is not the sender's.
+    #[error("the certificate in {0} is on no host of the sender's")]
+    ForeignKey(String),
+    /// The request names a key that the sender does not publish.
+    #[error("the sender publishes no key with the id that the request names")]
+    UnknownKey,
+    /// A handshake is not answered.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeRefused),
     /// The signature is missing or not the source's.
     #[error(transparent)]
     Signature(#[from] VerifyError),
@@ -135,6 +180,15 @@ pub enum Refusal {
     /// The body is not UTF-8.
     #[error("the body is not UTF-8: {0}")]
     NotUtf8(String),
+    /// The body cannot be decompressed.
+    #[error("the body is not the gzip that its Content-Encoding names: {0}")]
+    NotGzip(String),
+    /// The body has too many form fields, or more content than is allowed.
+    #[error("{0}")]
+    TooMuch(String),
+    /// The body is no version of CloudEvents that is known.
+    #[error("the CloudEvents version is {0:?}; 1.0 is supported")]
+    SpecVersion(String),
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
@@ -162,6 +216,9 @@ impl Refusal {
             | Refusal::Missing(_)
             | Refusal::NotUtf8(_)
             | Refusal::NotJson(_)
+            | Refusal::NotGzip(_)
+            | Refusal::TooMuch(_)
+            | Refusal::SpecVersion(_)
             | Refusal::NotObject(_) => RefusalKind::Malformed,
             _ => RefusalKind::Unauthentic,
         }
@@ -169,37 +226,83 @@ impl Refusal {
 }
 
 impl Source {
+    /// A source of this dialect as its row in the table of senders describes it, without limits.
+    pub fn new(name: &str, dialect: Dialect, path: &str, auth: Auth) -> Self {
+        let row = Sender::of(dialect);
+        Source {
+            name: name.to_owned(),
+            dialect,
+            environment: Environment::Live,
+            path: path.to_owned(),
+            public_url: None,
+            bodies: row.bodies,
+            gzip: false,
+            max_content: usize::MAX,
+            accepted_status: row.answer.status.unwrap_or(200),
+            accepted_body: row.answer.body,
+            handshakes: Vec::new(),
+            handshake_tokens: HandshakeTokens::default(),
+            confirmations: None,
+            client_ids: Vec::new(),
+            rate_limit: None,
+            locators: FieldLocators::of(dialect),
+            allowed_origins: Vec::new(),
+            auth,
+        }
+    }
+
     fn check(
         &self,
         head: HttpMessage<'_>,
         now: Timestamp,
-    ) -> Result<(auth::HeaderProof, FactScope, Option<HeaderFact>), Refusal> {
+    ) -> Result<(auth::HeaderProof, FactScope, Option<HeadFact>), Refusal> {
         let proof = self.auth.admit(head, now)?;
         let headers = head.headers;
         let scope = FactScope::of(self.dialect, headers);
         let locators = self.locators.at(Fact::ClientId);
-        let client = scope.header_fact(Fact::ClientId, locators, headers)?;
+        let client = scope.head_fact(Fact::ClientId, locators, headers, head.uri)?;
         let left = scope.limit(locators, client.as_ref());
-        if !locators[..left].iter().any(|index| matches!(index, FieldLocator::Body(_))) {
+        let is_later = |locator: &FieldLocator| {
+            matches!(locator, FieldLocator::Body(_) | FieldLocator::Template(_))
+        };
+        if !locators[..left].iter().any(is_later) {
             self.check_client(client.as_ref().map(|client| client.text.as_str()))?;
         }
         Ok((proof, scope, client))
     }
 
-    /// The signature of the token in the query, which X requests before it sends and every hour from then on.
+    /// The head of a request, as the sender knows it.
+    fn head<'r>(
+        &'r self,
+        method: &'r Method,
+        uri: &'r Uri,
+        headers: &'r HeaderMap,
+    ) -> HttpMessage<'r> {
+        HttpMessage { method, uri, headers, public_url: self.public_url.as_deref() }
+    }
+
+    /// The answer to a handshake that nothing proves; none if the request is no such handshake.
     ///
-    /// Only a plausible token is signed, and no JSON: a requester could otherwise have any delivery signed.
-    pub fn signed_token(&self, query: &str) -> Option<String> {
-        let signed = self.auth.signature.as_ref().filter(|signed| signed.scheme.name == "x")?;
-        let token = auth::parameter(query, "crc_token").filter(|token| !token.is_empty())?;
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(byte);
-        if !token.iter().all(is_plain) || body_facts::read(&token, &[], &PerFact::default()).is_ok()
-        {
-            return None;
-        }
-        let stamp = Stamp { id: "", time: Timestamp::UNIX_EPOCH };
-        let headers = signed.scheme.sign(&[&signed.keys.first()?.key], stamp, &token).ok()?;
-        headers.first()?.1.to_str().ok().map(str::to_owned)
+    /// # Errors
+    /// [`HandshakeRefused`] if it has not the right token.
+    pub fn unproved_handshake(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Option<Result<HandshakeAnswer, HandshakeRefused>> {
+        self.handshake(&RequestParts::new(self.head(method, uri, headers), b""), false)
+    }
+
+    fn handshake(
+        &self,
+        parts: &RequestParts<'_>,
+        is_proved: bool,
+    ) -> Option<Result<HandshakeAnswer, HandshakeRefused>> {
+        let mut rows = self.handshakes.iter().filter(|row| row.is_proved == is_proved);
+        let row = rows.find(|row| row.is_asked_by(parts))?;
+        let key = self.auth.signature.as_ref().and_then(|signed| signed.keys.first());
+        Some(row.answer(parts, &self.handshake_tokens, key.map(|key| &key.key)))
     }
 
     /// True if the header holds a part of the signature, which covers one message and is needed to verify it again.
@@ -247,6 +350,12 @@ pub trait Admission: Sized {
     /// True if the request is authenticated already; otherwise verification needs the body.
     fn is_proven(&self) -> bool;
 
+    /// The keys of the sender that have to be fetched before the bytes can be verified.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the request names keys that are not the sender's.
+    fn missing_keys(&self, body: &[u8]) -> Result<Option<(Arc<RemoteKeys>, KeyId)>, Refusal>;
+
     /// Verifies the bytes and reads the request's facts from them.
     ///
     /// # Errors
@@ -260,7 +369,8 @@ pub struct Admitted {
     source: Arc<Source>,
     proof: auth::HeaderProof,
     scope: FactScope,
-    client: Option<HeaderFact>,
+    client: Option<HeadFact>,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
     now: Timestamp,
@@ -274,10 +384,11 @@ impl Admission for Admitted {
         head: request::Parts,
         now: Timestamp,
     ) -> Result<Self, Box<Rejected>> {
-        match source.check((&head).into(), now) {
+        match source.check(source.head(&head.method, &head.uri, &head.headers), now) {
             Ok((proof, scope, client)) => {
                 let (source, headers) = (Arc::clone(source), head.headers);
-                Ok(Admitted { source, proof, scope, client, uri: head.uri, headers, now })
+                let (method, uri) = (head.method, head.uri);
+                Ok(Admitted { source, proof, scope, client, method, uri, headers, now })
             }
             Err(refusal) => Err(Box::new(Rejected { refusal, headers: head.headers, body: None })),
         }
@@ -287,8 +398,14 @@ impl Admission for Admitted {
         self.proof.is_complete()
     }
 
+    fn missing_keys(&self, body: &[u8]) -> Result<Option<(Arc<RemoteKeys>, KeyId)>, Refusal> {
+        let head = self.source.head(&self.method, &self.uri, &self.headers);
+        self.source.auth.missing_keys(&self.proof, head, body)
+    }
+
     fn verify(self, body: Bytes) -> Result<Verified, Box<Rejected>> {
-        match self.source.auth.verify(&self.proof, &body, self.now) {
+        let head = self.source.head(&self.method, &self.uri, &self.headers);
+        match self.source.auth.verify(&self.proof, head, &body, self.now) {
             Ok(authenticated) => self.read(body, &authenticated).map_err(|refusal| {
                 Box::new(Rejected { refusal, headers: HeaderMap::new(), body: None })
             }),
@@ -301,23 +418,36 @@ impl Admission for Admitted {
 
 impl Admitted {
     fn read(self, body: Bytes, authenticated: &auth::Authenticated) -> Result<Verified, Refusal> {
-        let Admitted { source, scope, client, uri, headers, .. } = self;
-        let mut envelope = envelope::read(&source.locators, scope, client, &headers, &body)?;
+        let Admitted { source, scope, client, method, uri, headers, .. } = self;
+        let format = source.format(&headers, body.is_empty()).unwrap_or_default();
+        let document = document(&source, format, &body)?;
+        let parts = RequestParts::new(source.head(&method, &uri, &headers), &body);
+        let mut envelope =
+            envelope::read(&source.locators, scope, client, &parts, (format, &document))?;
+        if let Some(version) = envelope.facts[Fact::SpecVersion].take().filter(|own| own != "1.0") {
+            return Err(Refusal::SpecVersion(version));
+        }
         let digest: [u8; 32] = Sha256::digest(&body).into();
         let message_id = envelope.facts[Fact::MessageId].take();
-        let is_object = match scope {
-            FactScope::Both => envelope.is_object,
+        let is_object = match (scope, format.content) {
+            (_, Content::Other) => false,
+            (FactScope::Both, _) => envelope.is_object,
             // An event without data has no object either, and is accepted all the same.
-            FactScope::Headers | FactScope::Body => {
-                let payload = event::payload(source.dialect, &body).unwrap_or_default();
+            (FactScope::Headers | FactScope::Body, _) => {
+                let payload = event::payload(source.dialect, format, &body).unwrap_or_default();
                 is_object(&payload) || *payload == *b"null"
             }
         };
-        let verified = Verified {
+        let derived = || match source.locators.unidentified {
+            Unidentified::Digest => {
+                identity::derived(&source, &uri, &headers, authenticated, &digest)
+            }
+            Unidentified::Distinct => identity::distinct(),
+        };
+        let handshake = source.handshake(&parts, true);
+        let mut verified = Verified {
             message_id_derived: message_id.is_none(),
-            message_id: message_id.unwrap_or_else(|| {
-                identity::derived(&source, uri.path(), &headers, authenticated, &digest)
-            }),
+            message_id: message_id.unwrap_or_else(derived),
             client_id: envelope.facts[Fact::ClientId].take(),
             user: envelope.facts[Fact::User].take(),
             event_type: envelope.facts[Fact::EventType].take(),
@@ -325,18 +455,42 @@ impl Admitted {
                 .take()
                 .and_then(|time| envelope::instant(&time)),
             is_object,
-            headers,
+            handshake: None,
+            format,
             digest,
-            body,
+            body: Bytes::new(),
             key: authenticated.key,
-            source,
+            headers: HeaderMap::new(),
+            source: Arc::clone(&source),
         };
-        // A challenge comes before there is an account.
-        if verified.challenge().is_none() {
-            verified.source.check_client(verified.client_id.as_deref())?;
+        drop((parts, document));
+        (verified.body, verified.headers) = (body, headers);
+        match handshake.transpose()? {
+            // A challenge comes before there is an account.
+            Some(answer) => verified.handshake = Some(answer),
+            None => verified.source.check_client(verified.client_id.as_deref())?,
         }
         Ok(verified)
     }
+}
+
+/// The JSON that a body stands for, within the limits after decompression.
+fn document<'b>(
+    source: &Source,
+    format: BodyFormat,
+    body: &'b [u8],
+) -> Result<std::borrow::Cow<'b, [u8]>, Refusal> {
+    if format.is_gzip {
+        let decoded = format.decoded(body, source.max_content);
+        let (_, is_longer) = decoded.map_err(|error| Refusal::NotGzip(error.to_string()))?;
+        if is_longer {
+            return Err(Refusal::TooMuch(format!(
+                "the body is larger than max_body when it is decompressed: {} bytes",
+                source.max_content
+            )));
+        }
+    }
+    format.document(body).map_err(|error| Refusal::TooMuch(error.message))
 }
 
 /// A refused request, with the parts that a diagnosis needs.
@@ -376,6 +530,10 @@ pub struct Verified {
     pub event_time: Option<Timestamp>,
     /// True if the payload is a JSON object, or the CloudEvent has none.
     pub is_object: bool,
+    /// The answer, if the request is a handshake and no delivery.
+    pub handshake: Option<HandshakeAnswer>,
+    /// The format of the body.
+    pub format: BodyFormat,
     /// SHA-256 of the body.
     pub digest: [u8; 32],
     /// The body, exactly as received.
@@ -412,21 +570,13 @@ impl Verified {
 
     /// The value of a top-level field of the payload as text, if it is a string or a number.
     pub fn field(&self, name: &str) -> Option<String> {
-        let payload = event::payload(self.source.dialect, &self.body).ok()?;
+        let payload = event::payload(self.source.dialect, self.format, &self.body).ok()?;
         body_facts::field(&payload, name)
     }
 
     /// The event named by a canary, if the delivery is one.
     pub fn canary(&self) -> Option<String> {
         canary_name(&self.body)
-    }
-
-    /// The response to Slack's URL verification request, if it is one.
-    pub fn challenge(&self) -> Option<String> {
-        let asks = self.source.dialect == Dialect::Slack
-            && self.event_type.as_deref() == Some(SLACK_HANDSHAKE)
-            && self.field("type").as_deref() == Some(SLACK_HANDSHAKE);
-        asks.then(|| self.field("challenge")).flatten()
     }
 }
 

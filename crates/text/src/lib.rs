@@ -6,6 +6,8 @@
 //! It depends on no crate of the engine; any may depend on it.
 
 pub mod field;
+pub mod form;
+pub mod json;
 mod names;
 
 use std::borrow::Cow;

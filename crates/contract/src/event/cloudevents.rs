@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::repair::{escape_unpaired_surrogates, without_bom};
+use text::json::{escape_unpaired_surrogates, without_bom};
+
 use super::{DecodeError, Dialect};
 
 /// The members that identify a structured event, and its payload in either form.

@@ -10,7 +10,9 @@ use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::repair::{escape_unpaired_surrogates, without_blanks, without_bom};
+use text::json::{escape_unpaired_surrogates, without_bom};
+
+use super::repair::without_blanks;
 
 /// A body does not fit its model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,8 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 use serde_json::value::RawValue;
-
-use super::repair::escape_unpaired_surrogates;
+use text::json::scalar;
 
 /// Reads a number or a string as its text; `expected` is the end of the error message for other values.
 pub fn read<'de, D>(deserializer: D, expected: &str) -> Result<String, D::Error>
@@ -19,18 +18,8 @@ where
     D: Deserializer<'de>,
 {
     let json = Box::<RawValue>::deserialize(deserializer)?;
-    let text = text(&json).ok_or_else(|| D::Error::invalid_type(kind(&json), &expected))?;
+    let text = scalar(&json).ok_or_else(|| D::Error::invalid_type(kind(&json), &expected))?;
     Ok((text, !json.get().starts_with('"')))
-}
-
-/// A string's content or a number's digits; `None` for other values. An unpaired surrogate is replaced by its escape.
-pub fn text(json: &RawValue) -> Option<String> {
-    let json = json.get();
-    match json.as_bytes().first()? {
-        b'"' => serde_json::from_str(&escape_unpaired_surrogates(json)).ok(),
-        b'-' | b'0'..=b'9' => Some(json.to_owned()),
-        _ => None,
-    }
 }
 
 fn kind(json: &RawValue) -> Unexpected<'static> {

@@ -110,7 +110,7 @@ pub(crate) async fn charset(probe: &Prober) -> CheckOutcome {
         "application/json;charset=\"UTF-8\"",
     ] {
         let mut places = probe.target.places.clone();
-        places.content_type = content_type;
+        places.content_type = content_type.into();
         let proof = Arc::new(probe.target.keys.proof(0, None)?);
         let message = probe.drafted(proof, probe.body(&[])?, &places, &probe.target.url)?;
         let finding = unchanged(&message, &probe.send(&message).await, content_type)?;

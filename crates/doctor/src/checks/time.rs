@@ -8,6 +8,7 @@ use contract::time::Timestamp;
 use crate::check::{CheckOutcome, CheckResult};
 use crate::probe::Prober;
 use crate::probe_result::ProbeResult;
+use crate::sender::{limit, limit_in_words};
 
 /// The difference between two clocks that is worth a warning.
 const NOTABLE: TimeDelta = TimeDelta::seconds(30);
@@ -83,7 +84,7 @@ pub(crate) async fn first(probe: &Prober) -> CheckOutcome {
 pub(crate) async fn warm(probe: &Prober) -> CheckOutcome {
     let mut seen: Vec<ProbeResult> = Vec::new();
     let mut spent = Duration::ZERO;
-    while seen.len() < WARM && spent < probe.target.sender.limit() / 2 {
+    while seen.len() < WARM && spent < limit(&probe.target.sender) / 2 {
         let answer = probe.send(&probe.genuine(&[])?).await;
         spent += answer.took;
         seen.push(answer);
@@ -96,9 +97,9 @@ fn timed(probe: &Prober, seen: &[ProbeResult]) -> CheckResult {
         return CheckResult::fail(lost.summary());
     }
     let slowest = seen.iter().map(|seen| seen.took).max().unwrap_or_default();
-    let limit = probe.target.sender.limit();
+    let limit = limit(&probe.target.sender);
     let text =
-        format!("{} ms at most; {}", slowest.as_millis(), probe.target.sender.limit_in_words());
+        format!("{} ms at most; {}", slowest.as_millis(), limit_in_words(&probe.target.sender));
     match () {
         () if slowest >= limit => CheckResult::fail(text),
         () if slowest * 4 >= limit => CheckResult::warn(text),

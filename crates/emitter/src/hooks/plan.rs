@@ -66,7 +66,12 @@ impl HookPlan {
         let mut calls = Vec::new();
         for (hook, row) in chosen {
             let url = target::url(args, config.listen, Some(&hooks.path), &hook)?;
-            let body = body::body(args, &hook, row.map(|row| row.example), data.as_ref())?;
+            let example = row.map(|row| row.example);
+            ensure!(
+                example.is_some() || data.is_some(),
+                "`{hook}` is not in the catalog and has no example; give a body with --data"
+            );
+            let body = body::body(args, example.unwrap_or_default(), data.as_ref())?;
             if let (Some(row), false) = (row, args.raw) {
                 (row.request.rewrite)(&body).map_err(|error| body::misfit(&hook, &error))?;
             }

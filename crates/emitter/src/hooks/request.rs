@@ -6,7 +6,7 @@ use reqwest::{Request, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::message::request;
-use crate::proof::{NamedHeader, Proof};
+use crate::proof::{HttpDraft, NamedHeader, Proof};
 
 /// The facts in the headers of a hook call.
 #[derive(Debug, Clone, Copy)]
@@ -45,8 +45,8 @@ impl HookRequest<'_> {
             token.set_sensitive(true);
             headers.push(("X-DirectScale-CallbackToken".into(), token));
         }
-        let (proof, body) = proof.headers_for("", url, &headers, contract::time::now(), body)?;
-        headers.extend(proof);
+        let draft = HttpDraft { url: url.clone(), headers, body: body.clone() };
+        let HttpDraft { headers, body, .. } = proof.prove("", draft, contract::time::now())?;
         Ok((headers, body))
     }
 }

@@ -11,7 +11,8 @@ use super::spans;
 
 const COLUMNS: &str = "d.id, d.source, d.environment, d.event_type, d.version, d.message_id,
      d.message_id_derived, d.client_id, d.user, w.state, w.attempts, w.replays, w.conflicts,
-     d.event_time, d.received_at, w.due_at, w.ended_at, w.last_error, length(d.body), w.lost";
+     d.event_time, d.received_at, w.due_at, w.ended_at, w.last_error, length(d.body), w.lost,
+     d.format, w.recognised";
 
 /// Lists deliveries, newest first.
 pub(super) fn list(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Entry>> {
@@ -42,11 +43,11 @@ pub(super) fn show(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<D
     let detail = db.prepare_cached(&query)?.query_row([id], |row| {
         Ok(Detail {
             entry: entry(row)?,
-            ordering_key: row.get(20)?,
-            headers: row.get(21)?,
-            body: row.get::<_, Vec<u8>>(22)?.into(),
+            ordering_key: row.get(22)?,
+            headers: row.get(23)?,
+            body: row.get::<_, Vec<u8>>(24)?.into(),
             attempts: Vec::new(),
-            key: row.get(23)?,
+            key: row.get(25)?,
         })
     });
     let Some(detail) = detail.optional()? else { return Ok(None) };
@@ -124,6 +125,8 @@ fn rows(db: &Connection, filter: &Filter) -> rusqlite::Result<Rows> {
         ("work w INDEXED BY work_rare CROSS JOIN delivery d", "w.id", "w.state > 2")
     } else if filter.conflicts {
         ("work w INDEXED BY work_conflicts CROSS JOIN delivery d", "w.id", "w.conflicts > 0")
+    } else if filter.recognised {
+        ("work w INDEXED BY work_recognised CROSS JOIN delivery d", "w.id", "w.recognised > 0")
     } else if of_delivery {
         ("delivery d NOT INDEXED CROSS JOIN work w", "d.id", "1")
     } else {
@@ -160,6 +163,7 @@ fn condition(db: &Connection, filter: &Filter, id: &str) -> rusqlite::Result<(St
     and(&format!("{id} < ?"), filter.before.map(Value::from));
     and(&format!("{id} > ?"), filter.after.map(Value::from));
     and("w.conflicts > ?", filter.conflicts.then_some(Value::Integer(0)));
+    and("w.recognised > ?", filter.recognised.then_some(Value::Integer(0)));
     if !filter.ids.is_empty() {
         let marks = vec!["?"; filter.ids.len()].join(", ");
         sql.push_str(&format!(" AND {id} IN ({marks})"));
@@ -192,6 +196,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         last_error: row.get(17)?,
         size: row.get::<_, i64>(18)?.unsigned_abs(),
         lost: row.get(19)?,
+        format: row.get(20)?,
+        recognised: row.get(21)?,
     })
 }
 

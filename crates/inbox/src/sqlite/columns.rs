@@ -1,7 +1,7 @@
 //! Conversion of column values.
 
 use chrono::DateTime;
-use contract::event::{Dialect, Environment};
+use contract::event::{BodyFormat, Dialect, Environment};
 use contract::time::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::Type;
@@ -37,6 +37,12 @@ pub(super) fn environment(row: &Row<'_>, column: usize) -> rusqlite::Result<Envi
     let name: String = row.get(column)?;
     Environment::from_name(&name)
         .ok_or_else(|| unreadable(column, Type::Text, format!("there is no environment {name:?}")))
+}
+
+pub(super) fn format(row: &Row<'_>, column: usize) -> rusqlite::Result<BodyFormat> {
+    let name: String = row.get(column)?;
+    BodyFormat::from_name(&name)
+        .ok_or_else(|| unreadable(column, Type::Text, format!("there is no format {name:?}")))
 }
 
 fn unreadable(column: usize, kind: Type, reason: String) -> rusqlite::Error {

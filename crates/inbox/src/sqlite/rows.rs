@@ -12,7 +12,7 @@ use super::super::{
     AcceptOutcome, Backlog, Claim, Filter, KeyUse, Lease, Receipt, Route, State, Verdict,
 };
 use super::browse;
-use super::columns::{dialect, environment, millis, state_number, timestamp};
+use super::columns::{dialect, environment, format, millis, state_number, timestamp};
 use super::dedup::DeliveryIdentity;
 use super::spans;
 use super::state::InboxTx;
@@ -28,13 +28,13 @@ pub(super) fn accept(
     let db = tx.db;
     let identity = DeliveryIdentity::of(delivery);
     if let Some(id) = tx.state.dedup()?.find(db, &identity)? {
-        let outcome = compare(tx, id, &delivery.digest)?;
+        let outcome = compare(tx, id, delivery)?;
         return Ok(Receipt { id, message_id: delivery.message_id.clone(), outcome });
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO delivery (source, client_id, message_id, message_id_derived, dialect, environment,
-             event_type, version, user, event_time, received_at, digest, headers, body, key)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             event_type, version, user, event_time, received_at, digest, headers, body, key, format)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?;
     insert.execute(params![
         delivery.source.name,
@@ -52,6 +52,7 @@ pub(super) fn accept(
         headers,
         delivery.body.as_ref(),
         delivery.key.map(|key| key.to_string()),
+        delivery.format.as_str(),
     ])?;
     let id = db.last_insert_rowid();
     tx.state.dedup()?.add(&identity, id);
@@ -60,13 +61,22 @@ pub(super) fn accept(
     Ok(Receipt { id, message_id: delivery.message_id.clone(), outcome: AcceptOutcome::New })
 }
 
-/// Compares a resend with the stored bytes, and counts a conflict.
-fn compare(tx: &InboxTx<'_>, id: DeliveryId, digest: &[u8; 32]) -> rusqlite::Result<AcceptOutcome> {
+/// Compares a resend with the stored bytes, and counts a conflict, or a resend that was recognised by its digest alone.
+fn compare(
+    tx: &InboxTx<'_>,
+    id: DeliveryId,
+    delivery: &Verified,
+) -> rusqlite::Result<AcceptOutcome> {
     let kept: Vec<u8> = tx
         .db
         .prepare_cached("SELECT digest FROM delivery WHERE id = ?1")?
         .query_row([id], |row| row.get(0))?;
-    if kept == digest {
+    if kept == delivery.digest {
+        if delivery.message_id_derived {
+            tx.db
+                .prepare_cached("UPDATE work SET recognised = recognised + 1 WHERE id = ?1")?
+                .execute([id])?;
+        }
         return Ok(AcceptOutcome::Duplicate);
     }
     tx.db
@@ -132,6 +142,7 @@ fn first_claim(
         user: delivery.user.clone(),
         event_time: delivery.event_time.map(kept),
         received_at: kept(now),
+        format: delivery.format,
         attempt: 1,
         replay: 0,
     };
@@ -160,7 +171,7 @@ pub(super) fn claim(
     let mut due = db.prepare_cached(
         "SELECT d.id, d.source, d.client_id, d.message_id, d.message_id_derived, d.dialect, d.environment,
                 d.event_type, d.version, d.user, d.event_time, d.received_at, d.body,
-                w.state, w.attempts, w.run_attempts, w.replays, w.started_at, w.lost
+                w.state, w.attempts, w.run_attempts, w.replays, w.started_at, w.lost, d.format
          FROM work w JOIN delivery d ON d.id = w.id
          WHERE w.due_at <= ?1 ORDER BY w.due_at, w.id LIMIT ?2",
     )?;
@@ -239,6 +250,7 @@ fn due_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Due> {
         user: row.get(9)?,
         event_time: row.get::<_, Option<i64>>(10)?.map(timestamp),
         received_at: timestamp(row.get(11)?),
+        format: format(row, 19)?,
         attempt,
         replay: row.get(16)?,
     };

@@ -1,12 +1,14 @@
 //! Response to an accepted delivery.
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use contract::canary::CanaryReport;
 use contract::event::DeliveryId;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use server::json;
 use sha2::{Digest, Sha256};
+use source::Auth;
 use utoipa::ToSchema;
 
 use super::diagnosis::Arrival;
@@ -31,11 +33,11 @@ pub struct AcceptedBody {
 }
 
 /// The report on a canary's body and request line; its headers and key are added by the caller.
-pub(super) fn echo(body: &[u8], arrival: &Arrival, max_body: usize) -> CanaryReport {
+pub(super) fn echo(body: &[u8], arrival: &Arrival, auth: &Auth, max_body: usize) -> CanaryReport {
     CanaryReport {
         sha256: hex::encode(Sha256::digest(body)),
         size: body.len(),
-        query: arrival.query.as_deref().map(shown_query),
+        query: arrival.uri.query().map(|query| shown_query(query, auth)),
         headers: Vec::new(),
         received_at: arrival.time,
         key: None,
@@ -45,10 +47,12 @@ pub(super) fn echo(body: &[u8], arrival: &Arrival, max_body: usize) -> CanaryRep
     }
 }
 
-/// Query string without the access token.
-fn shown_query(query: &str) -> String {
+/// Query string without the keys in it.
+fn shown_query(query: &str, auth: &Auth) -> String {
+    let is_secret =
+        |name: &str| name == "access_token" || auth.secret_parameters().any(|own| own == name);
     let shown = |part: &str| match part.split_once('=') {
-        Some((name @ "access_token", _)) => format!("{name}=****"),
+        Some((name, _)) if is_secret(name) => format!("{name}=****"),
         _ => part.to_owned(),
     };
     query.split('&').map(shown).collect::<Vec<_>>().join("&")
@@ -66,15 +70,24 @@ pub enum AcceptedStatus {
 }
 
 impl AcceptedBody {
-    /// Converts it to a response with this status, the one that the source's sender counts as success.
-    pub fn respond(&self, status: StatusCode) -> Response {
-        json(status, "application/json", self)
+    /// Converts it to a response with this status, the one that the source's sender counts as success, and with this
+    /// body, if the sender needs another than the receipt.
+    pub fn respond(&self, status: StatusCode, body: Option<&str>) -> Response {
+        match body {
+            None => json(status, "application/json", self),
+            Some("") => status.into_response(),
+            Some(text) => {
+                let is_json = text.starts_with('{');
+                let content_type =
+                    if is_json { "application/json" } else { "text/plain; charset=utf-8" };
+                (status, [(CONTENT_TYPE, content_type)], text.to_owned()).into_response()
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::header::CONTENT_TYPE;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -87,7 +100,7 @@ mod tests {
             message_id: "m".to_owned(),
             canary: None,
         };
-        let response = answer.respond(StatusCode::ACCEPTED);
+        let response = answer.respond(StatusCode::ACCEPTED, None);
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use contract::time::Timestamp;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{EXPECT, HeaderMap};
+use http::{Method, Uri};
 use inbox::RejectionLog;
 use server::request_id::RequestId;
 use source::diagnose::{self, diagnose};
@@ -39,11 +40,12 @@ pub(super) struct Diagnoses {
     stop: CancellationToken,
 }
 
-/// Request id, time of arrival and query of a request.
+/// Request id, time of arrival and request line of a request.
 pub(super) struct Arrival {
     pub(super) id: RequestId,
     pub(super) time: Timestamp,
-    pub(super) query: Option<String>,
+    pub(super) method: Method,
+    pub(super) uri: Uri,
 }
 
 /// Refused request to diagnose.
@@ -51,7 +53,8 @@ struct RequestToDiagnose {
     source: Arc<Source>,
     id: String,
     time: Timestamp,
-    query: Option<String>,
+    method: Method,
+    uri: Uri,
     refusal: Refusal,
     headers: HeaderMap,
 }
@@ -95,7 +98,8 @@ impl Diagnoses {
             source: Arc::clone(source),
             id: arrival.id.to_string(),
             time: arrival.time,
-            query: arrival.query.clone(),
+            method: arrival.method.clone(),
+            uri: arrival.uri.clone(),
             refusal,
             headers,
         };
@@ -131,7 +135,8 @@ impl RequestToDiagnose {
     fn report(&self, sources: &[Arc<Source>], body: Option<&Bytes>, rejections: &RejectionLog) {
         let request = diagnose::RefusedRequest {
             headers: &self.headers,
-            query: self.query.as_deref(),
+            method: &self.method,
+            uri: &self.uri,
             body: body.map(AsRef::as_ref),
             now: self.time,
         };

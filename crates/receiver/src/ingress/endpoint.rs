@@ -76,24 +76,13 @@ pub(super) fn name_below<'p>(below: &str, path: &'p str) -> Option<Cow<'p, str>>
 
 #[cfg(test)]
 mod tests {
-    use contract::event::{Dialect, Environment};
-    use source::{Auth, FieldLocators};
+    use contract::event::Dialect;
+    use source::Auth;
 
     use super::*;
 
     fn event(prefix: &str, path: &str) -> Option<String> {
-        let source = Arc::new(Source {
-            name: "s".into(),
-            dialect: Dialect::DirectScale,
-            environment: Environment::Live,
-            path: prefix.into(),
-            accepted_status: 200,
-            client_ids: Vec::new(),
-            rate_limit: None,
-            locators: FieldLocators::of(Dialect::DirectScale),
-            allowed_origins: Vec::new(),
-            auth: Auth::default(),
-        });
+        let source = Arc::new(Source::new("s", Dialect::DirectScale, prefix, Auth::default()));
         Endpoint::of(&source, &[1])
             .iter()
             .find_map(|endpoint| endpoint.event(path).map(Cow::into_owned))

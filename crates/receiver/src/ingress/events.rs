@@ -115,20 +115,20 @@ impl Receiver {
                 facts.note(|known| known.outcome = Some(HANDSHAKE));
                 Ok(StatusCode::OK.into_response())
             }
-            (&Method::POST, Destination::Event(endpoint, event)) => {
-                self.accept(endpoint, event, request, id, &facts).await
-            }
-            (&Method::POST, Destination::Hook(hook_endpoint, hook)) => {
-                self.hooks.call(&self.gate, hook_endpoint, hook, request, id, &facts).await
-            }
-            (_, Destination::Event(endpoint, _)) => {
-                match handshake::answer(&endpoint.source, &request) {
-                    Some(response) => {
+            (_, Destination::Event(endpoint, event)) => {
+                match handshake::unproved(&endpoint.source, &request) {
+                    Some(answered) => {
                         facts.note(|known| known.outcome = Some(HANDSHAKE));
-                        Ok(response)
+                        answered
+                    }
+                    None if request.method() == Method::POST => {
+                        self.accept(endpoint, event, request, id, &facts).await
                     }
                     None => Err(not_post()),
                 }
+            }
+            (&Method::POST, Destination::Hook(hook_endpoint, hook)) => {
+                self.hooks.call(&self.gate, hook_endpoint, hook, request, id, &facts).await
             }
             (_, Destination::Hook(..)) => Err(not_post()),
         };
@@ -174,9 +174,9 @@ impl Receiver {
         let Authentic { verified, arrival, .. } = authentic;
         let _slot =
             self.slots.take(&source.name, 1).map_err(|_| unavailable(SOON, "overloaded"))?;
-        if let Some(challenge) = verified.challenge() {
+        if let Some(answer) = &verified.handshake {
             facts.note(|known| known.outcome = Some(HANDSHAKE));
-            return Ok(handshake::echo(&challenge));
+            return handshake::proved(source, answer).await;
         }
         let route = self.route(endpoint.version, event, &verified)?;
         facts.note(|known| {
@@ -203,7 +203,9 @@ impl Receiver {
             echo
         });
         let status = StatusCode::from_u16(source.accepted_status).unwrap_or(StatusCode::OK);
-        Ok(AcceptedBody { canary, ..receipt.into() }.respond(status))
+        // A canary needs its report.
+        let body = source.accepted_body.as_deref().filter(|_| canary.is_none());
+        Ok(AcceptedBody { canary, ..receipt.into() }.respond(status, body))
     }
 
     /// The report on a canary, with the handler of the event that it asks about.
@@ -215,7 +217,7 @@ impl Receiver {
             key: canary.key.map(|key| key.to_string()),
             headers: canary.header_names(),
             handles: row.map(|row| row.name.to_owned()),
-            ..accepted::echo(&canary.body, arrival, self.gate.reader.max)
+            ..accepted::echo(&canary.body, arrival, &canary.source.auth, self.gate.reader.max)
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use contract::time::Clock;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use inbox::RejectionLog;
 use server::connections::Permit;
 use server::problem::SOON;
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::BodyReader;
 use super::diagnosis::{Arrival, Diagnoses};
-use super::refused::{HttpRefusal, check_content, unavailable};
+use super::refused::{HttpRefusal, check_content, check_untyped, unavailable};
 
 /// Authenticated request.
 pub(super) struct Authentic<V, T> {
@@ -61,14 +63,16 @@ impl Gate {
         }
         let (mut head, body) = request.into_parts();
         let connection = head.extensions.remove::<Arc<Permit>>();
-        let content = check_content(&head.headers, &body);
-        let query = head.uri.query().map(str::to_owned);
-        let arrival = Arrival { id, time: (self.clock)(), query };
+        let content = check_content(source, &head.headers, &body);
+        let typed = head.headers.contains_key(CONTENT_TYPE);
+        let headers = (!typed).then(|| head.headers.clone());
+        let (method, uri) = (head.method.clone(), head.uri.clone());
+        let arrival = Arrival { id, time: (self.clock)(), method, uri };
         let admission = match A::admit(source, head, arrival.time) {
             Ok(admission) => admission,
             Err(rejected) => return Err(self.reject(source, *rejected, &arrival, Some(body))),
         };
-        let content = content?;
+        content?;
         let admitted = admit(&admission)?;
         let proven = || {
             connection.iter().for_each(|connection| connection.prove());
@@ -78,7 +82,15 @@ impl Gate {
         // A forgery does not count against the rate limit.
         let proven = if is_proven { proven().map(|()| None)? } else { Some(proven) };
         let body = self.reader.read(&source.name, is_proven, body).await?;
-        content.check(&body)?;
+        headers.map_or(Ok(()), |headers| check_untyped(source, &headers, &body))?;
+        let needed = admission.missing_keys(&body);
+        let needed = needed.map_err(|refusal| {
+            let rejected = Rejected { refusal, headers: HeaderMap::new(), body: None };
+            self.reject(source, rejected, &arrival, None)
+        })?;
+        if let Some((keys, key)) = needed {
+            keys.fetch(&key).await?;
+        }
         let verified = admission
             .verify(body)
             .map_err(|rejected| self.reject(source, *rejected, &arrival, None))?;

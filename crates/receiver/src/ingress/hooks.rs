@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde::Serialize;
 use server::problem::SOON;
 use server::request_id::RequestId;
-use source::{AdmittedCall, HookRoute, Unhandled, VerifiedCall, versioned};
+use source::{AdmittedCall, Auth, HookRoute, Unhandled, VerifiedCall, versioned};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -88,7 +88,12 @@ impl Hooks {
             .map_err(|_| unavailable(SOON, "more calls than concurrency in hooks"))?;
         if hook == CANARY || verified.canary().is_some() {
             facts.note(|known| known.outcome = Some(PROBE));
-            return Ok(echoed(self.echo(&verified, &hook, &arrival, gate.reader.max)));
+            return Ok(echoed(self.echo(
+                &verified,
+                &hook,
+                &arrival,
+                (&route.source.auth, gate.reader.max),
+            )));
         }
         let meta = HookMeta {
             hook,
@@ -110,7 +115,7 @@ impl Hooks {
         probe: &VerifiedCall,
         hook: &str,
         arrival: &Arrival,
-        max_body: usize,
+        (auth, max_body): (&Auth, usize),
     ) -> CanaryReport {
         let asked = probe.canary().filter(|asked| asked != CANARY);
         let row = self.handlers.table().hook(asked.as_deref().unwrap_or(hook));
@@ -119,7 +124,7 @@ impl Hooks {
             key: probe.key.map(|key| key.to_string()),
             headers: probe.header_names(),
             handles: handled.map(|row| row.id.to_owned()),
-            ..accepted::echo(&probe.body, arrival, max_body)
+            ..accepted::echo(&probe.body, arrival, auth, max_body)
         }
     }
 

@@ -4,19 +4,22 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use contract::event::BodyFormat;
+use http::header::HeaderMap;
 use inbox::InboxError;
 use server::problem::{
     BAD_REQUEST, CONTENT_TOO_LARGE, Problem, REQUEST_TIMEOUT, SOON, UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
 };
-use source::{Refusal, RefusalKind, Source};
-use text::field::{self, MediaType};
+use source::{KeysUnavailable, Refusal, RefusalKind, Source, UnsupportedContent};
 
 use super::body::Unread;
 
 /// `Retry-After` while the inbox is unavailable.
 const INBOX_RETRY: Duration = Duration::from_secs(10);
+
+/// `Retry-After` while the sender's keys cannot be fetched.
+const KEYS_RETRY: Duration = Duration::from_secs(60);
 
 /// Refusal of a request: a public problem document, and a reason for the owner.
 pub(super) struct HttpRefusal {
@@ -24,48 +27,28 @@ pub(super) struct HttpRefusal {
     pub(super) reason: Cow<'static, str>,
 }
 
-/// Type of a body, before it is read.
-#[derive(Clone, Copy)]
-pub(super) enum Content {
-    Json,
-    /// No content type, as for a CloudEvent without data: the body must be empty.
-    Untyped,
-}
-
-impl Content {
-    /// Checks that a body without a type is empty.
-    pub(super) fn check(self, body: &[u8]) -> Result<(), HttpRefusal> {
-        match self {
-            Content::Untyped if !body.is_empty() => Err(untyped()),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Checks that the content type is JSON in UTF-8, not compressed.
-pub(super) fn check_content(headers: &HeaderMap, body: &Body) -> Result<Content, HttpRefusal> {
-    let is_plain = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
-    if !field::list(headers.get_all(CONTENT_ENCODING)).all(is_plain) {
-        return Err(unsupported("the body is compressed"));
-    }
+/// Checks that the source accepts the format of the body, as far as the head tells.
+pub(super) fn check_content(
+    source: &Source,
+    headers: &HeaderMap,
+    body: &Body,
+) -> Result<BodyFormat, HttpRefusal> {
     let may_be_empty = body.size_hint().lower() == 0;
-    if may_be_empty && !headers.contains_key(CONTENT_TYPE) && headers.contains_key("ce-specversion")
-    {
-        return Ok(Content::Untyped);
-    }
-    match MediaType::of(headers) {
-        Some(media) if media.essence.starts_with("application/cloudevents-batch") => {
-            Err(unsupported("batches of CloudEvents are not supported; send each event alone"))
-        }
-        Some(media) if !media.is_json() => {
-            Err(unsupported("the content type is not application/json"))
-        }
-        Some(media) if media.is_utf8() => Ok(Content::Json),
-        Some(MediaType { charset, .. }) => {
-            let charset = charset.unwrap_or_default();
-            Err(malformed(format!("the charset is {charset}, not UTF-8")))
-        }
-        None => Err(untyped()),
+    source.format(headers, may_be_empty).map_err(|error| match error {
+        UnsupportedContent::Charset(_) => malformed(error.to_string()),
+        _ => unsupported(error.to_string()),
+    })
+}
+
+/// Checks that a body without a content type is empty, where only an empty one needs none.
+pub(super) fn check_untyped(
+    source: &Source,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(), HttpRefusal> {
+    match source.format(headers, body.is_empty()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(unsupported(error.to_string())),
     }
 }
 
@@ -79,16 +62,22 @@ impl HttpRefusal {
         let reason = refusal.to_string();
         match refusal.kind() {
             RefusalKind::Malformed => malformed(reason),
-            RefusalKind::Unauthentic if source.auth.bearer.is_empty() => {
-                HttpRefusal::new(Problem::new(&UNAUTHORIZED), reason)
-            }
-            RefusalKind::Unauthentic => HttpRefusal::new(Problem::unauthorized("Bearer"), reason),
+            RefusalKind::Unauthentic => match source.auth.challenge() {
+                None => HttpRefusal::new(Problem::new(&UNAUTHORIZED), reason),
+                Some(scheme) => HttpRefusal::new(Problem::unauthorized(scheme), reason),
+            },
         }
     }
 }
 
 pub(super) fn unavailable(after: Duration, reason: impl Into<Cow<'static, str>>) -> HttpRefusal {
     HttpRefusal::new(Problem::unavailable(after), reason)
+}
+
+impl From<KeysUnavailable> for HttpRefusal {
+    fn from(error: KeysUnavailable) -> Self {
+        unavailable(KEYS_RETRY, error.to_string())
+    }
 }
 
 pub(super) fn not_post() -> HttpRefusal {
@@ -99,12 +88,8 @@ pub(super) fn too_fast(after: Duration) -> HttpRefusal {
     HttpRefusal::new(Problem::too_many_requests(after), "faster than the source's rate_limit")
 }
 
-fn untyped() -> HttpRefusal {
-    unsupported("the content type is missing, repeated, or malformed")
-}
-
-fn unsupported(reason: &'static str) -> HttpRefusal {
-    HttpRefusal::new(Problem::new(&UNSUPPORTED_MEDIA_TYPE).detail(reason), reason)
+fn unsupported(reason: String) -> HttpRefusal {
+    HttpRefusal::new(Problem::new(&UNSUPPORTED_MEDIA_TYPE).detail(reason.clone()), reason)
 }
 
 pub(super) fn malformed(reason: String) -> HttpRefusal {

@@ -48,6 +48,8 @@ fn event_name_location(places: &FieldLocators) -> String {
     let named = places.at(Fact::EventType).iter().map(|locator| match locator {
         FieldLocator::Header(header) => format!("the header `{}`", header.spelling),
         FieldLocator::Body(path) => format!("`{path}` in the body"),
+        FieldLocator::Query(name) => format!("`{name}` in the query"),
+        FieldLocator::Template(template) => format!("`{template}`"),
     });
     match named.collect::<Vec<_>>().join(" or else ").as_str() {
         "" => "The request does not name its event: it is stored in the inbox without a handler."

@@ -2,10 +2,12 @@
 
 use http::HeaderName;
 
-use super::{CustomError, CustomScheme, Encoding};
+use super::{CustomError, CustomScheme, Encoding, Template};
+use crate::template::Part;
 
 impl CustomScheme {
-    pub(super) fn check(&self) -> Result<(), CustomError> {
+    /// Checks the settings, and returns the template of the signed bytes.
+    pub(super) fn check(&self) -> Result<Template, CustomError> {
         self.check_headers()?;
         self.check_prefixes()?;
         self.check_separator()?;
@@ -14,24 +16,52 @@ impl CustomScheme {
 
     fn check_headers(&self) -> Result<(), CustomError> {
         let headers = [
-            ("header", Some(&self.header)),
-            ("timestamp_header", self.timestamp_header.as_ref()),
-            ("id_header", self.id_header.as_ref()),
+            ("header", &self.header),
+            ("timestamp_header", &self.timestamp_header),
+            ("id_header", &self.id_header),
         ];
-        for (setting, name) in headers {
-            if name.is_some_and(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
+        for (setting, names) in headers {
+            if names.iter().any(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
                 return refuse(setting, "is not the name of a header");
             }
+            if !names.is_empty() && names.len() != self.header.len() && self.place.is_none() {
+                return refuse(setting, "must have as many spellings as header");
+            }
         }
-        if self.timestamp_prefix.is_some() && self.timestamp_header.is_some() {
-            return refuse("timestamp_prefix", "and timestamp_header are both set; remove one");
+        match (&self.place, self.header.is_empty()) {
+            (None, true) => {
+                return refuse(
+                    "header",
+                    "is missing; write the name of the signature's header, such as header = \"X-Acme-Signature\"",
+                );
+            }
+            (Some(_), false) => return refuse("place", "and header are both set; remove one"),
+            _ => {}
         }
-        Ok(())
+        let times = [
+            self.timestamp_prefix.is_some(),
+            !self.timestamp_header.is_empty(),
+            self.timestamp_place.is_some(),
+        ];
+        match times {
+            [true, true, _] => {
+                refuse("timestamp_prefix", "and timestamp_header are both set; remove one")
+            }
+            [_, true, true] => {
+                refuse("timestamp_place", "and timestamp_header are both set; remove one")
+            }
+            [true, _, true] => {
+                refuse("timestamp_place", "and timestamp_prefix are both set; remove one")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_prefixes(&self) -> Result<(), CustomError> {
+        let also = self.also.iter().map(|kind| ("prefix", Some(&kind.prefix)));
         let prefixes =
             [("prefix", Some(&self.prefix)), ("timestamp_prefix", self.timestamp_prefix.as_ref())];
+        let prefixes = prefixes.into_iter().chain(also);
         for (setting, prefix) in prefixes {
             let is_plain = |prefix: &String| {
                 let mut bytes = prefix.bytes();
@@ -68,34 +98,42 @@ impl CustomScheme {
         Ok(())
     }
 
-    fn check_signed(&self) -> Result<(), CustomError> {
-        let timed = self.timestamp_header.is_some() || self.timestamp_prefix.is_some();
-        let wrong = |reason| refuse("signed", reason);
-        if self.signed.matches("{body}").count() != 1 {
-            return wrong("must have {body} in it once; write signed = \"{body}\"");
+    fn check_signed(&self) -> Result<Template, CustomError> {
+        let refused = |reason: String| CustomError { setting: "signed", reason };
+        let wrong = |reason: &str| Err(refused(reason.to_owned()));
+        let signed = Template::parse(&self.signed).map_err(|error| refused(error.to_string()))?;
+        let timed = !self.timestamp_header.is_empty() || self.timestamp_prefix.is_some();
+        let covers = |part: &Part| {
+            let in_body = matches!(part, Part::Place(place) if place.is_in_body());
+            in_body || matches!(part, Part::Body | Part::Form | Part::Members(_))
+        };
+        if signed.has_hmac() {
+            return wrong("has a filter in it that needs the key; it is for answers");
         }
-        match (self.signed.matches("{id}").count(), self.id_header.is_some()) {
+        if signed.count(&Part::Body) > 1 {
+            return wrong("has {body} in it more than once");
+        }
+        if !signed.parts().any(covers) && self.body_digest.is_none() {
+            return wrong("covers nothing of the body; write signed = \"{body}\"");
+        }
+        match (signed.count(&Part::Id), !self.id_header.is_empty()) {
             (1, true) | (0, false) => {}
             (0, true) => return wrong("lacks {id}, though id_header is set"),
             (_, true) => return wrong("has {id} in it more than once"),
             _ => return wrong("has {id} in it; name its header: id_header = \"…\""),
         }
-        match (self.signed.matches("{timestamp}").count(), timed) {
+        match (signed.count(&Part::Timestamp), timed) {
             (1, true) | (0, false) => {}
             (0, true) => return wrong("lacks {timestamp}, though its header or prefix is set"),
             (_, true) => return wrong("has {timestamp} in it more than once"),
+            (1, false) if self.timestamp_place.is_some() => {}
             _ => {
                 return wrong(
                     "has {timestamp} in it; name its header or prefix: timestamp_header = \"…\" or timestamp_prefix = \"t=\"",
                 );
             }
         }
-        let known = ["{id}", "{timestamp}", "{body}"];
-        let literal = known.iter().fold(self.signed.clone(), |text, name| text.replace(name, " "));
-        match literal.contains(['{', '}']) {
-            true => wrong("may have only {id}, {timestamp} and {body} in braces"),
-            false => Ok(()),
-        }
+        Ok(signed)
     }
 }
 
@@ -110,6 +148,6 @@ impl Encoding {
     }
 }
 
-fn refuse(setting: &'static str, reason: &str) -> Result<(), CustomError> {
+fn refuse<T>(setting: &'static str, reason: &str) -> Result<T, CustomError> {
     Err(CustomError { setting, reason: reason.to_owned() })
 }

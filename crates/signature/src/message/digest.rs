@@ -17,7 +17,7 @@ pub(super) enum Digest {
 
 impl Digest {
     /// Every digest of a supported algorithm; there must be one.
-    pub(super) fn read(dictionary: &Dictionary) -> Result<Vec<Self>, VerifyError> {
+    pub(super) fn read(dictionary: &Dictionary) -> Result<Vec<(String, Self)>, VerifyError> {
         let mut digests = Vec::new();
         for (name, entry) in dictionary {
             let digest = match name.as_str() {
@@ -27,7 +27,7 @@ impl Digest {
             };
             match entry {
                 ListEntry::Item(Item { bare_item: BareItem::ByteSequence(bytes), .. }) => {
-                    digests.push(digest(bytes.clone()));
+                    digests.push((name.to_string(), digest(bytes.clone())));
                 }
                 _ => return Err(bad("covers a Content-Digest that is not bytes")),
             }

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use http::request::Parts;
 use http::{HeaderValue, Request};
 
-use super::{HttpMessage, MessageKey};
+use super::{HttpMessage, MessageKey, MessageParameters};
 use crate::Timestamp;
 use crate::VerifyError;
 
@@ -52,7 +52,9 @@ fn with(mut head: Parts, headers: &[(&'static str, &str)]) -> Parts {
 
 /// The request with the headers of a signature by `keys` over `covered` and the digest.
 fn signed(head: Parts, keys: &[&MessageKey], covered: &[&str], body: &[u8]) -> Parts {
-    let headers = HttpMessage::from(&head).sign(keys, covered, at(TIME), body).unwrap();
+    let parameters = MessageParameters::default();
+    let headers =
+        HttpMessage::from(&head).sign(keys, covered, &parameters, at(TIME), body).unwrap();
     let mut head = head;
     for (name, value) in headers {
         head.headers.insert(http::HeaderName::try_from(name).unwrap(), value);
@@ -61,6 +63,6 @@ fn signed(head: Parts, keys: &[&MessageKey], covered: &[&str], body: &[u8]) -> P
 }
 
 fn verify(head: &Parts, keys: &[&MessageKey], body: &[u8], now: i64) -> Result<usize, VerifyError> {
-    let presented = HttpMessage::from(head).present(&[], 300, at(now))?;
+    let presented = HttpMessage::from(head).present(&[], None, 300, at(now))?;
     presented.verify(body, keys.iter().copied()).map(|(number, _)| number)
 }

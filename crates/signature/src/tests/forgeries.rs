@@ -56,7 +56,7 @@ fn every_header_is_needed_once() {
 fn a_cut_off_signature_is_refused() {
     for genuine in independent::requests() {
         let (scheme, key, whole) = (genuine.scheme(), genuine.key(), genuine.headers());
-        let name = scheme.spelling(&whole).signature.as_str();
+        let name = scheme.spelling(&whole).signature_header().unwrap();
         let value = whole[name].to_str().unwrap();
         for length in 0..value.len() {
             let mut headers = whole.clone();
@@ -99,7 +99,7 @@ impl Genuine {
 fn an_id_in_another_spelling_must_be_the_signed_one() {
     for genuine in everybody_elses() {
         let (scheme, key, whole) = (genuine.scheme(), genuine.key(), genuine.headers());
-        for places in &scheme.headers {
+        for places in &scheme.spellings {
             let Some(name) = &places.id else { continue };
             if whole.contains_key(name) {
                 continue;

@@ -8,7 +8,7 @@ use super::{at, headers, key, sign, verify};
 
 fn of_body(algorithm: &str, key: &str) -> Scheme {
     let text = format!("header = \"X-Signature\"\nalgorithm = \"{algorithm}\"\nkey = \"{key}\"");
-    toml::from_str::<CustomScheme>(&text).unwrap().scheme().unwrap()
+    toml::from_str::<CustomScheme>(&text).unwrap().scheme("signature").unwrap()
 }
 
 /// RFC 4231, test cases 1 to 4, 6 and 7: key, data, HMAC-SHA-256, HMAC-SHA-512.

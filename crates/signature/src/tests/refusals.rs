@@ -101,7 +101,8 @@ fn the_headers_that_stripes_own_tests_refuse_are_refused() {
 #[test]
 fn a_time_inside_the_signature_header_is_there_once() {
     let v1 = format!("v1={}", "0".repeat(64));
-    let label = || VerifyError::NoTime { header: "Stripe-Signature".into(), label: "t=".into() };
+    let label =
+        || VerifyError::NoTime { header: "the Stripe-Signature header".into(), label: "t=".into() };
     for value in [v1.clone(), format!("t=1700000000,{v1},t=1700000000")] {
         assert_eq!(refusal("stripe", &[("Stripe-Signature", &value)]), Err(label()), "{value}");
     }
@@ -208,7 +209,7 @@ fn more_signatures_than_a_sender_has_keys_are_not_tried() {
     let pair = format!("v1a,{}==", "A".repeat(86));
     assert_eq!(standard(&many(16, WRONG)), Ok(0));
     assert_eq!(standard(&many(5, &pair)), Ok(0));
-    let too_many = || Err(VerifyError::TooMany("webhook-signature".into()));
+    let too_many = || Err(VerifyError::TooMany("the webhook-signature header".into()));
     assert_eq!(standard(&many(17, WRONG)), too_many());
     assert_eq!(standard(&many(6, &pair)), too_many());
     // What is no signature costs nothing and is passed over.

@@ -7,7 +7,8 @@ use percent_encoding::percent_decode;
 
 use super::{BearerForm, Finding, ForeignKey, RefusedRequest};
 use crate::Source;
-use crate::auth::{BearerKey, access_token};
+use crate::auth::BearerKey;
+use ::signature::parameter;
 
 /// The most texts that are compared.
 const MAX_CANDIDATES: usize = 256;
@@ -76,7 +77,7 @@ fn candidates(request: RefusedRequest<'_>) -> Vec<KeyCandidate> {
             found.extend(unwrapped(&text, form));
         }
     }
-    if let Some(token) = request.query.and_then(access_token) {
+    if let Some(token) = request.uri.query().and_then(|query| parameter(query, "access_token")) {
         found.extend(unwrapped(&token, Some(BearerForm::Query)));
     }
     for (name, value) in request.headers.iter().filter(|(name, _)| **name != AUTHORIZATION) {

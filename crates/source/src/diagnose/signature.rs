@@ -24,7 +24,11 @@ pub(super) fn diagnose(
     let Some(signed) = &source.auth.signature else { return Vec::new() };
     let Some(body) = request.body else { return vec![Finding::Unread] };
     let mut inquiry = Inquiry {
-        search: Search::new(request.headers, body, request.now),
+        search: Search::new(
+            source.head(request.method, request.uri, request.headers),
+            body,
+            request.now,
+        ),
         rule: signed.rule(),
         accepted: signed.keys.iter().map(|key| &key.key).collect(),
         diagnostic_keys: &source.auth.diagnostic_keys,

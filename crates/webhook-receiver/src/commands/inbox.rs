@@ -124,11 +124,23 @@ struct DeliveryFilterArgs {
     /// Resent with other bytes under the same id
     #[arg(long)]
     conflicts: bool,
+    /// Resent and recognised by the bytes alone, because the sender gives no id
+    #[arg(long)]
+    recognised: bool,
 }
 
 impl DeliveryFilterArgs {
     fn filter(self) -> Filter {
-        let DeliveryFilterArgs { state, source, event, message_id, since, until, conflicts } = self;
+        let DeliveryFilterArgs {
+            state,
+            source,
+            event,
+            message_id,
+            since,
+            until,
+            conflicts,
+            recognised,
+        } = self;
         Filter {
             state,
             source,
@@ -137,6 +149,7 @@ impl DeliveryFilterArgs {
             since,
             until,
             conflicts,
+            recognised,
             ..Filter::default()
         }
     }

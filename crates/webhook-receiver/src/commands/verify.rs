@@ -8,7 +8,6 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta};
 use contract::time::Timestamp;
-use http::Uri;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use settings::Overrides;
@@ -135,13 +134,17 @@ fn check(
     let own = times.find(|time| is_past(*time, now));
     let time = at.or(own).unwrap_or(now);
     let (head, body) = (captured.head(&source.path), &captured.body);
-    let (headers, query) = (&captured.headers, captured.target.as_ref().and_then(Uri::query));
-    let verified =
-        Admitted::admit(source, head, time).and_then(|admitted| admitted.verify(body.clone()));
+    let headers = &captured.headers;
+    let (method, uri) = (head.method.clone(), head.uri.clone());
+    let verified = Admitted::admit(source, head, time).and_then(|admitted| {
+        fetch_keys(&admitted, body);
+        admitted.verify(body.clone())
+    });
     let (result, findings) = match verified {
         Ok(verified) => (Ok(verified.key.map(|key| key.to_string())), Vec::new()),
         Err(rejected) => {
-            let request = RefusedRequest { headers, query, body: Some(body), now: time };
+            let request =
+                RefusedRequest { method: &method, uri: &uri, headers, body: Some(body), now: time };
             let findings = diagnose(source, sources, &rejected.refusal, request);
             (Err(rejected.refusal.to_string()), findings.iter().map(ToString::to_string).collect())
         }
@@ -158,6 +161,17 @@ fn check(
     }
 }
 
+/// Fetches the keys of the sender that the request needs. Without them verification says what is missing.
+fn fetch_keys(admitted: &Admitted, body: &[u8]) {
+    let Ok(Some((keys, key))) = admitted.missing_keys(body) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    if let Ok(runtime) = runtime
+        && let Err(error) = runtime.block_on(keys.fetch(&key))
+    {
+        eprintln!("warning: {error}");
+    }
+}
+
 /// True if a request could have been signed at this time: not in the future, and not before there were webhooks.
 fn is_past(time: Timestamp, now: Timestamp) -> bool {
     time.timestamp() > 1_000_000_000 && time < now + TimeDelta::days(1)
@@ -168,13 +182,14 @@ impl VerifyReport {
         match &self.source.auth.signature {
             Some(signed) => &signed.scheme.name,
             None if self.source.auth.message.is_some() => RFC_9421,
+            None if self.source.auth.token.is_some() => "jwt",
             None if self.source.auth.is_none() => "none",
             None => "bearer",
         }
     }
 
-    fn template(&self) -> Option<&str> {
-        self.source.auth.signature.as_ref().map(|signed| signed.scheme.signed.as_str())
+    fn template(&self) -> Option<String> {
+        self.source.auth.signature.as_ref().map(|signed| signed.scheme.signed.to_string())
     }
 
     fn json(&self) -> Value {
@@ -212,7 +227,7 @@ impl VerifyReport {
         let time = self.time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         lines.push(("checked at", format!("{time}{own}")));
         if let (Some(stamps), Some(template)) = (&self.stamps, self.template()) {
-            lines.push(("signed", template.to_owned()));
+            lines.push(("signed", template.clone()));
             let parts =
                 [("id", "{id}", &stamps.id), ("timestamp", "{timestamp}", &stamps.timestamp)];
             for (name, _, value) in parts.into_iter().filter(|part| template.contains(part.1)) {

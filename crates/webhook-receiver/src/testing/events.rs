@@ -85,7 +85,7 @@ fn example_is_routed_to_its_own_event(event: &Subject<'_>) -> Option<String> {
         FieldLocator::Body(path) => {
             path.keys().try_fold(&event.example, |value, key| value.get(key))
         }
-        FieldLocator::Header(_) => None,
+        FieldLocator::Header(_) | FieldLocator::Query(_) | FieldLocator::Template(_) => None,
     });
     let name = name.and_then(Value::as_str)?;
     let found = event.table.event(event.row.dialect, event.row.version, name).map(|row| row.name);

@@ -3,11 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::request::Parts;
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
-    Ed25519KeyPair, KeyPair, UnparsedPublicKey,
-};
+use p256::ecdsa::signature::{Signer, Verifier};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use ring::{digest, hmac};
 
 use super::{BODY, TIME, key, request, signed, verify, with};
@@ -59,22 +56,16 @@ fn what_another_implementation_signed_verifies() {
     let base = base(&digest_of(BODY));
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), base.as_bytes());
     let ed25519 = ed25519();
-    let random = SystemRandom::new();
-    let p256 = EcdsaKeyPair::from_private_key_and_public_key(
-        &ECDSA_P256_SHA256_FIXED_SIGNING,
-        &hex::decode(P256).unwrap(),
-        &STANDARD.decode(P256_POINT).unwrap(),
-        &random,
-    )
-    .unwrap();
-    let p256 = p256.sign(&random, base.as_bytes()).unwrap();
+    let p256 = p256::ecdsa::SigningKey::from_slice(&hex::decode(P256).unwrap()).unwrap();
+    let p256: p256::ecdsa::Signature = p256.sign(base.as_bytes());
+    let p256 = p256.to_bytes();
     for (text, signature) in [
         (format!("hmac-sha256:{}", STANDARD.encode(SECRET)), mac.as_ref()),
         (
             format!("ed25519:{}", STANDARD.encode(ed25519.public_key())),
             ed25519.sign(base.as_bytes()).as_ref(),
         ),
-        (format!("ecdsa-p256-sha256:{P256_POINT}"), p256.as_ref()),
+        (format!("ecdsa-p256-sha256:{P256_POINT}"), p256.as_slice()),
     ] {
         let head = request_with(signature);
         assert_eq!(verify(&head, &[&key(&text)], BODY, TIME), Ok(0), "{text}");
@@ -105,24 +96,28 @@ fn what_is_signed_here_verifies_by_another_implementation() {
         "date",
     ];
     let base = base(&digest_of(BODY));
-    let check = |text: &str, verifies: &dyn Fn(&[u8]) -> bool| {
+    let check = |text: &str, verifies: &dyn Fn(&[u8], &[u8]) -> bool| {
         let head = signed(request(), &[&key(text)], &covered, BODY);
         assert_eq!(head.headers["content-digest"], digest_of(BODY));
-        assert_eq!(head.headers["signature-input"], format!("sig1={LIST}"));
+        let parameters =
+            format!(";keyid=\"{}\";alg=\"{}\"", key(text).fingerprint, key(text).name());
+        assert_eq!(head.headers["signature-input"], format!("sig1={LIST}{parameters}"));
+        let base = format!("{base}{parameters}");
         let value = head.headers["signature"].to_str().unwrap();
         let value = value.strip_prefix("sig1=:").unwrap().strip_suffix(':').unwrap();
-        assert!(verifies(&STANDARD.decode(value).unwrap()), "{text}");
+        assert!(verifies(base.as_bytes(), &STANDARD.decode(value).unwrap()), "{text}");
     };
-    check(&format!("hmac-sha256:{}", STANDARD.encode(SECRET)), &|signature| {
+    check(&format!("hmac-sha256:{}", STANDARD.encode(SECRET)), &|base, signature| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET);
-        hmac::verify(&key, base.as_bytes(), signature).is_ok()
+        hmac::verify(&key, base, signature).is_ok()
     });
-    check(&format!("ed25519:{ed25519_key}"), &|signature| {
+    check(&format!("ed25519:{ed25519_key}"), &|base, signature| {
         let key = UnparsedPublicKey::new(&ED25519, ed25519().public_key().as_ref().to_vec());
-        key.verify(base.as_bytes(), signature).is_ok()
+        key.verify(base, signature).is_ok()
     });
-    check(&format!("ecdsa-p256-sha256:{p256_key}"), &|signature| {
-        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.clone());
-        key.verify(base.as_bytes(), signature).is_ok()
+    check(&format!("ecdsa-p256-sha256:{p256_key}"), &|base, signature| {
+        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).unwrap();
+        let signature = p256::ecdsa::Signature::from_slice(signature).unwrap();
+        key.verify(base, &signature).is_ok()
     });
 }

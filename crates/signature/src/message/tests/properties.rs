@@ -14,16 +14,17 @@ use super::{TIME, key, request, signed, verify};
 
 /// A key of each algorithm that signs.
 fn keys(seed: [u8; 32]) -> [MessageKey; 3] {
-    let document = |beginning: &str, end: usize| {
-        let mut bytes = hex::decode(beginning).unwrap();
-        bytes.extend_from_slice(&seed);
-        bytes.resize(bytes.len() + end, 0);
-        STANDARD.encode(bytes)
+    let document = |beginning: &str, end: &[u8]| {
+        STANDARD.encode([&hex::decode(beginning).unwrap(), &seed[..], end].concat())
     };
+    let point = p256::ecdsa::SigningKey::from_slice(&seed).unwrap();
+    let point = point.verifying_key().to_sec1_point(false);
+    let curve = "a00a06082a8648ce3d030107a144034200";
+    let p256_end = [&hex::decode(curve).unwrap(), point.as_bytes()].concat();
     [
         key(&format!("hmac-sha256:{}", STANDARD.encode(seed))),
-        key(&format!("ed25519:{}", document("302e020100300506032b657004220420", 0))),
-        key(&format!("ecdsa-p256-sha256:{}", document("30770201010420", 82))),
+        key(&format!("ed25519:{}", document("302e020100300506032b657004220420", b""))),
+        key(&format!("ecdsa-p256-sha256:{}", document("30770201010420", &p256_end))),
     ]
 }
 

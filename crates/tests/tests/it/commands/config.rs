@@ -567,7 +567,7 @@ fn places_that_are_none_are_refused_with_a_line_to_write() {
     };
     for (places, line) in [
         ("user = \"meta/id\"", "user = \"header:X-Acme-Id\" or user = \"/meta/id\""),
-        ("user = \"query:id\"", "user = \"header:X-Acme-Id\" or user = \"/meta/id\""),
+        ("user = \"cookie:id\"", "user = \"header:X-Acme-Id\" or user = \"/meta/id\""),
         ("message_id = [\"/id\", \"header:X Id\"]", "message_id = \"header:X-Acme-Id\""),
         ("client_id = \"header:Authorization\"", "client_id = \"header:X-Acme-Id\""),
         ("event_type = \"/a~b\"", "event_type = \"/meta/id\""),
@@ -575,14 +575,12 @@ fn places_that_are_none_are_refused_with_a_line_to_write() {
         let refused = generic(places);
         let key = places.split(' ').next().unwrap();
         assert!(refused.starts_with(&format!("[sources.acme.places] {key}: ")), "{refused}");
-        assert!(refused.ends_with(&format!("write for example {line}")), "{refused}");
+        assert!(refused.contains("; write for example ") && refused.contains(line), "{refused}");
     }
 }
 
 #[test]
 fn settings_of_another_dialect_are_refused() {
-    let places = source("bearer_tokens = [\"k\"]\nplaces = { user = \"/a\" }");
-    assert!(places.ends_with("remove it, or write dialect = \"generic\""), "{places}");
     let origins = source("bearer_tokens = [\"k\"]\nallowed_origins = \"*\"");
     assert!(origins.ends_with("remove it, or write dialect = \"cloudevents\""), "{origins}");
 }

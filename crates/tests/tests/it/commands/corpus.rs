@@ -9,7 +9,7 @@ use contract::time::Timestamp;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri, request};
 use settings::{Config, SourceConfig};
-use signature::{HttpMessage, Key, MessageKey, Scheme, Stamp};
+use signature::{HttpMessage, Key, MessageKey, MessageParameters, Scheme, Stamp};
 use source::{Admission, Admitted};
 
 /// When every request of the corpus was signed; the fuzz targets receive it then.
@@ -84,9 +84,11 @@ fn by_row(scheme: &Scheme, key: &Key) -> Vec<(String, HeaderValue)> {
 fn by_message(source: &SourceConfig, key: &MessageKey) -> Vec<(String, HeaderValue)> {
     let uri: Uri = source.path.parse().unwrap();
     let own = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let message = HttpMessage { method: &Method::POST, uri: &uri, headers: &own };
+    let message = HttpMessage { method: &Method::POST, uri: &uri, headers: &own, public_url: None };
     let covered = ["@method", "@path", "content-type"];
-    let proof = message.sign(&[key], &covered, SIGNED, BODY.as_bytes()).unwrap();
+    let proof = message
+        .sign(&[key], &covered, &MessageParameters::default(), SIGNED, BODY.as_bytes())
+        .unwrap();
     headers(&[]).into_iter().chain(proof).collect()
 }
 

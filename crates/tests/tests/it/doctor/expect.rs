@@ -172,5 +172,5 @@ fn a_card_says_what_to_enter_and_no_key_unless_asked() {
         none.contains("[sources.github]\ndialect = \"github\"")
             && none.contains("signing_key_files")
     );
-    assert!(complaint(run(folder.path(), &["connect", "nobody"])).contains("no source or dialect"));
+    assert!(complaint(run(folder.path(), &["connect", "nobody"])).contains("no source or sender"));
 }

@@ -341,8 +341,7 @@ fn fields_that_the_model_does_not_know_are_a_warning() {
 fn an_unknown_event_is_answered_with_the_nearest() {
     assert!(refusal(&["pin"]).contains("did you mean `PingEvent`?"));
     assert!(refusal(&["xyz"]).contains("known are PingEvent, PongEvent"));
-    assert!(refusal(&["xyz", "--raw"]).contains("--data"));
-    assert!(refusal(&["../admin", "--raw"]).contains("letters"));
+    assert!(refusal(&["../admin", "--raw"]).contains("cannot stand in a path"));
 }
 
 #[test]
@@ -384,7 +383,8 @@ fn a_dry_run_shows_everything_but_the_key() {
         format!(
             "POST http://127.0.0.1:8080/api/webhooks/PingEvent\n\
              Content-Type: application/json; charset=UTF-8\nAuthorization: Bearer ****\n\
-             X-Directscale-Client-Id: acme\nX-Directscale-Message-Id: m-1\n\n{PING}"
+             User-Agent: webhook-receiver/{version}\nX-Directscale-Client-Id: acme\nX-Directscale-Message-Id: m-1\n\n{PING}",
+            version = env!("CARGO_PKG_VERSION")
         )
     );
     assert_eq!(

@@ -489,9 +489,9 @@ fn a_dry_run_shows_everything_but_keys_and_tokens() {
         plan.to_string().trim_end(),
         format!(
             "POST http://127.0.0.1:8080/api/hooks/Tests.Before\n\
-             Content-Type: application/json\nX-DirectScale-User: jsmith\n\
-             X-DirectScale-RequestName: Tests.Before\nX-DirectScale-CallbackToken: ****\n\
-             Authorization: Bearer ****\n\n{REQUEST}\n\n\
+             Content-Type: application/json\nAuthorization: Bearer ****\n\
+             X-DirectScale-User: jsmith\nX-DirectScale-RequestName: Tests.Before\n\
+             X-DirectScale-CallbackToken: ****\n\n{REQUEST}\n\n\
              callbacks would be answered at http://127.0.0.1:8090/"
         )
     );

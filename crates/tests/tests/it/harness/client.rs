@@ -157,7 +157,14 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}: {}", self.body.escape_ascii()))
     }
 
+    /// Asserts that a delivery is accepted, in whatever words its sender needs.
+    #[track_caller]
+    pub(crate) fn taken(&self) {
+        assert!((200..300).contains(&self.status), "{} {}", self.status, self.body.escape_ascii());
+    }
+
     /// The number of the delivery, and whether it was new, of a 200.
+    #[track_caller]
     pub(crate) fn kept(&self) -> (DeliveryId, bool) {
         assert_eq!(self.status, 200, "{}", self.body.escape_ascii());
         assert_eq!(self.header("content-type"), "application/json");

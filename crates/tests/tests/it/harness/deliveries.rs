@@ -8,7 +8,7 @@ use contract::time::Clock;
 use contract::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use inbox::{self, Inbox, Options, Route};
-use source::{Admission, Admitted, Auth, FieldLocators, Source, Verified};
+use source::{Admission, Admitted, Auth, Source, Verified};
 
 /// Longer than any step of a test may take, on however busy a machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,18 +52,9 @@ impl Message {
 
     /// As the receiver sees it, after both checks.
     pub(crate) fn verified(&self) -> Verified {
-        let source = Arc::new(Source {
-            name: self.source.clone(),
-            dialect: Dialect::DirectScale,
-            environment: Environment::Stage,
-            path: "/api/webhooks".into(),
-            accepted_status: 200,
-            client_ids: Vec::new(),
-            rate_limit: None,
-            locators: FieldLocators::of(Dialect::DirectScale),
-            allowed_origins: Vec::new(),
-            auth: Auth::default(),
-        });
+        let plain =
+            Source::new(&self.source, Dialect::DirectScale, "/api/webhooks", Auth::default());
+        let source = Arc::new(Source { environment: Environment::Stage, ..plain });
         let mut head = http::Request::new(()).into_parts().0;
         head.headers = self.headers.clone();
         let admitted = Admitted::admit(&source, head, chrono::Utc::now()).unwrap();

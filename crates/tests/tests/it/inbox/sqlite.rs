@@ -69,7 +69,8 @@ fn to_first_version(file: &Path) {
     let db = Connection::open(file).unwrap();
     db.execute_batch(
         "DROP TABLE key_use; DROP TABLE hook_call; DROP TABLE sighting; DROP TABLE span;
-         DROP INDEX work_rare; DROP INDEX work_conflicts;
+         DROP INDEX work_rare; DROP INDEX work_recognised; DROP INDEX work_conflicts;
+         ALTER TABLE delivery DROP COLUMN format; ALTER TABLE work DROP COLUMN recognised;
          ALTER TABLE delivery DROP COLUMN key; ALTER TABLE work DROP COLUMN lost; PRAGMA user_version = 1;",
     )
     .unwrap();

@@ -6,7 +6,7 @@ use emitter::{Plan, send};
 use fixture::Context;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Uri};
-use signature::{HttpMessage, MessageKey};
+use signature::{HttpMessage, MessageKey, MessageParameters};
 
 use crate::harness::client::Request;
 use crate::harness::emit::emit_args;
@@ -34,8 +34,11 @@ fn signed(key: &str, time: Timestamp, covered: &[&str]) -> Request {
     let uri: Uri = PATH.parse().unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("x"));
-    let message = HttpMessage { method: &Method::POST, uri: &uri, headers: &headers };
-    let headers = message.sign(&[&key], covered, time, BODY.as_bytes()).unwrap();
+    let message =
+        HttpMessage { method: &Method::POST, uri: &uri, headers: &headers, public_url: None };
+    let headers = message
+        .sign(&[&key], covered, &MessageParameters::default(), time, BODY.as_bytes())
+        .unwrap();
     headers.into_iter().fold(Request::post(PATH, BODY), |request, (name, value)| {
         request.set(String::leak(name), value.as_bytes())
     })
@@ -111,7 +114,7 @@ fn settings_that_prove_nothing_are_refused() {
     let unknown = sources(&source("").replace("rfc9421", "rfc")).unwrap_err();
     let named = sources(&source("signing_keys = \"k\"").replace("rfc9421", "rfc")).unwrap_err();
     assert!(unknown.contains("has no key"), "{unknown}");
-    assert!(named.contains("convoy-advanced, rfc9421, or describe"), "{named}");
+    assert!(named.contains("did you mean \"rfc9421\"?"), "{named}");
 }
 
 /// What is signed ahead of the clock by as much as is tolerated stays fresh for twice as long.

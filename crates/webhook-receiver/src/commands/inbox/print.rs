@@ -50,6 +50,9 @@ fn table(entries: &[Entry]) -> Table {
 /// The last error, and other anomalies.
 fn note(entry: &Entry) -> String {
     let mut notes = Vec::new();
+    if entry.recognised > 0 {
+        notes.push(format!("{} resends recognised by their bytes alone", entry.recognised));
+    }
     if entry.conflicts > 0 {
         notes.push(format!("{} resends with other bytes", entry.conflicts));
     }

@@ -1,0 +1,245 @@
+//! Handshakes: requests of a sender before it delivers, and their answers, each a row of its settings.
+
+use std::fmt;
+
+use http::Method;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use signature::{Key, Place, PlaceError, RequestParts, Template, TemplateError};
+use subtle::ConstantTimeEq;
+
+use super::hosts::Hosts;
+use super::wire::HandshakeConfig;
+
+/// The longest answer, in bytes: a token, not a document.
+const LONGEST_ANSWER: usize = 4096;
+
+/// The longest value that is signed for a request that is not proved.
+const LONGEST_TOKEN: usize = 200;
+
+/// A request of a sender before it delivers, and its answer.
+#[derive(Debug)]
+pub struct Handshake {
+    method: Method,
+    when: Vec<(Place, Option<String>)>,
+    token: Option<Place>,
+    /// True if the request must be as authentic as a delivery.
+    pub(crate) is_proved: bool,
+    status: u16,
+    content_type: String,
+    answer: Template,
+    fetch: Option<(Place, Hosts)>,
+}
+
+/// An error in the description of a handshake: the setting and the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} {reason}")]
+pub struct HandshakeError {
+    /// The setting.
+    pub setting: &'static str,
+    /// The reason and the correction.
+    pub reason: String,
+}
+
+/// The answer to a handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandshakeAnswer {
+    /// The status.
+    pub status: u16,
+    /// The content type.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The URL that has to be fetched first.
+    pub fetch: Option<String>,
+}
+
+/// The reason why a handshake is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeRefused {
+    /// The token is missing, or not one of the source's.
+    #[error("the handshake does not have one of this source's handshake_tokens, in {0}")]
+    WrongToken(String),
+    /// A part of the answer is missing, too long, or no token.
+    #[error("the handshake asks for an answer that is not given")]
+    Unanswerable,
+    /// The URL to fetch is on another host than the sender's.
+    #[error("the handshake names a URL on another host than the sender's")]
+    ForeignHost,
+}
+
+/// The tokens that a source's senders repeat in handshakes.
+#[derive(Default)]
+pub struct HandshakeTokens(Vec<SecretString>);
+
+impl HandshakeTokens {
+    /// Creates them from the settings.
+    pub fn new(tokens: Vec<SecretString>) -> Self {
+        HandshakeTokens(tokens)
+    }
+
+    fn accept(&self, given: &[u8]) -> bool {
+        let given = Sha256::digest(given);
+        let equals = |token: &SecretString| {
+            Sha256::digest(token.expose_secret()).as_slice().ct_eq(given.as_slice())
+        };
+        self.0.iter().fold(subtle::Choice::from(0), |any, token| any | equals(token)).into()
+    }
+}
+
+impl fmt::Debug for HandshakeTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tokens", self.0.len())
+    }
+}
+
+impl Handshake {
+    /// A handshake as it is described.
+    ///
+    /// # Errors
+    /// [`HandshakeError`] with the setting that is invalid.
+    pub fn new(config: &HandshakeConfig) -> Result<Self, HandshakeError> {
+        let place = |setting, text: &String| {
+            let place = Place::parse(text);
+            place.map_err(|error: PlaceError| HandshakeError { setting, reason: error.to_string() })
+        };
+        let refused = |setting, reason: &str| HandshakeError { setting, reason: reason.to_owned() };
+        let method = Method::from_bytes(config.method.as_bytes());
+        let method =
+            method.map_err(|_| refused("method", "is no method; write for example \"GET\""))?;
+        let when = config
+            .when
+            .iter()
+            .map(|(text, value)| Ok((place("when", text)?, (value != "*").then(|| value.clone()))));
+        let when: Vec<_> = when.collect::<Result<_, HandshakeError>>()?;
+        if when.is_empty() {
+            return Err(refused(
+                "when",
+                "names nothing by which the request is known; write for example when = { \"query:challenge\" = \"*\" }",
+            ));
+        }
+        let has_body = method == Method::POST;
+        let is_proved = config.proved && has_body;
+        let answer = Template::parse(&config.answer)
+            .map_err(|error: TemplateError| refused("answer", &error.to_string()))?;
+        let in_body = |place: &Place| place.is_in_body();
+        if !is_proved
+            && (when.iter().any(|(place, _)| in_body(place)) || answer.places().any(in_body))
+        {
+            return Err(refused(
+                "when",
+                "or answer names a place in the body, which is read of proved requests only",
+            ));
+        }
+        let hosts = Hosts::new(&config.hosts).map_err(|reason| refused("hosts", &reason))?;
+        let fetch = match &config.fetch {
+            None => None,
+            Some(_) if config.hosts.is_empty() => {
+                return Err(refused("hosts", "is missing: a URL is fetched from named hosts only"));
+            }
+            Some(text) => Some((place("fetch", text)?, hosts)),
+        };
+        if fetch.is_some() && !is_proved {
+            return Err(refused("fetch", "is for handshakes that are proved"));
+        }
+        let content_type = config.content_type.clone().unwrap_or_else(|| {
+            let is_json = config.answer.starts_with(['{', '[']) && !answer.is_one_slot();
+            if is_json { "application/json" } else { "text/plain; charset=utf-8" }.to_owned()
+        });
+        if !(200..300).contains(&config.status) {
+            return Err(refused("status", "must be between 200 and 299"));
+        }
+        Ok(Handshake {
+            method,
+            when,
+            token: config.token.as_ref().map(|text| place("token", text)).transpose()?,
+            is_proved,
+            status: config.status,
+            content_type,
+            answer,
+            fetch,
+        })
+    }
+
+    /// True if the sender repeats one of the source's tokens.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// The method of the request.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// True if the request is this handshake.
+    pub(crate) fn is_asked_by(&self, parts: &RequestParts<'_>) -> bool {
+        *parts.head.method == self.method
+            && self.when.iter().all(|(place, expected)| {
+                place.value(parts).is_some_and(|value| match expected {
+                    None => !value.trim_ascii().is_empty(),
+                    Some(expected) => is_equal(place, &value, expected),
+                })
+            })
+    }
+
+    /// The answer to the request.
+    pub(crate) fn answer(
+        &self,
+        parts: &RequestParts<'_>,
+        tokens: &HandshakeTokens,
+        key: Option<&Key>,
+    ) -> Result<HandshakeAnswer, HandshakeRefused> {
+        if let Some(place) = &self.token {
+            let given = place.value(parts).unwrap_or_default();
+            if !tokens.accept(&given) {
+                return Err(HandshakeRefused::WrongToken(place.to_string()));
+            }
+        }
+        let fetch = match &self.fetch {
+            None => None,
+            Some((place, hosts)) => {
+                let url = place.value(parts).ok_or(HandshakeRefused::Unanswerable)?;
+                let url = String::from_utf8(url.into_owned())
+                    .map_err(|_| HandshakeRefused::Unanswerable)?;
+                Some(hosts.check(&url).ok_or(HandshakeRefused::ForeignHost)?)
+            }
+        };
+        let in_json = self.content_type.contains("json");
+        // A requester that is not proved could otherwise have any delivery signed.
+        let hmac = |algorithm, value: &[u8]| match self.is_proved || is_token(value) {
+            true => key?.hmac(algorithm, value),
+            false => None,
+        };
+        let body = self.answer.filled(parts, in_json, hmac);
+        let is_text = |body: &Vec<u8>| {
+            body.len() <= LONGEST_ANSWER
+                && std::str::from_utf8(body).is_ok_and(|text| !text.chars().any(is_odd))
+        };
+        let body = body.filter(is_text).ok_or(HandshakeRefused::Unanswerable)?;
+        let (status, content_type) = (self.status, self.content_type.clone());
+        Ok(HandshakeAnswer { status, content_type, body, fetch })
+    }
+}
+
+/// True if a value is the expected one. Of a content type the parameters do not count.
+fn is_equal(place: &Place, value: &[u8], expected: &str) -> bool {
+    let is_type = matches!(place, Place::Header(name) if name.eq_ignore_ascii_case("content-type"));
+    let value = match is_type {
+        true => value.split(|byte| *byte == b';').next().unwrap_or_default(),
+        false => value,
+    };
+    value.trim_ascii().eq_ignore_ascii_case(expected.as_bytes())
+}
+
+fn is_token(value: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_+/=.".contains(byte);
+    // A number is JSON, and could be a body.
+    let is_json =
+        value.iter().all(u8::is_ascii_digit) || [&b"true"[..], b"false", b"null"].contains(&value);
+    (1..=LONGEST_TOKEN).contains(&value.len()) && value.iter().all(is_plain) && !is_json
+}
+
+/// True for a character that no token has.
+fn is_odd(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\r' | '\t')
+}
