@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use chrono::TimeDelta;
+use contract::time::Timestamp;
 use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Method, Request, Url};
@@ -167,6 +168,11 @@ impl Message {
 
     /// The request with the headers as the vendor spells them, signed now.
     pub fn signed(&self) -> anyhow::Result<HttpDraft> {
+        self.signed_at(contract::time::now() + self.offset)
+    }
+
+    /// The request as the vendor would sign it at this time.
+    pub fn signed_at(&self, time: Timestamp) -> anyhow::Result<HttpDraft> {
         let content_type = HeaderValue::from_str(&self.places.content_type)?;
         let mut headers: Vec<NamedHeader> = vec![("Content-Type".into(), content_type)];
         let is_extra =
@@ -177,7 +183,6 @@ impl Message {
         }
         headers.extend(self.extra.iter().cloned());
         headers.extend(self.facts.iter().filter(|(name, _)| !is_extra(name)).cloned());
-        let time = contract::time::now() + self.offset;
         let draft = HttpDraft { url: self.url.clone(), headers, body: self.wire_body() };
         self.proof.prove(&self.message_id, draft, time)
     }

@@ -1,6 +1,7 @@
 //! The fixture: a fork for the engine's own tests, benchmarks and fuzz targets, with a handler for every vendor's model.
 
 mod loyalty;
+pub mod senders;
 mod shipping_hooks;
 mod welcome;
 

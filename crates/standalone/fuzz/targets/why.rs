@@ -12,10 +12,10 @@ static SOURCES: LazyLock<Vec<Arc<Source>>> = LazyLock::new(|| config().sources()
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((head, body)) = request(data) else { return };
     let Some(source) = source(&head.uri) else { return };
-    let (headers, uri) = (head.headers.clone(), head.uri.clone());
+    let (method, headers, uri) = (head.method.clone(), head.headers.clone(), head.uri.clone());
     if let Err(rejected) = receive(source, head, body.clone()) {
-        let request =
-            RefusedRequest { headers: &headers, query: uri.query(), body: Some(&body), now: NOW };
+        let (method, uri, headers) = (&method, &uri, &headers);
+        let request = RefusedRequest { method, uri, headers, body: Some(&body), now: NOW };
         for finding in diagnose(source, &SOURCES, &rejected.refusal, request).iter() {
             assert!(!finding.to_string().is_empty());
         }

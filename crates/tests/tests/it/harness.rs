@@ -7,7 +7,6 @@ pub(crate) mod deliveries;
 pub(crate) mod disks;
 pub(crate) mod emit;
 pub(crate) mod jobs;
-pub(crate) mod keys;
 pub(crate) mod nginx;
 pub(crate) mod process;
 pub(crate) mod program;

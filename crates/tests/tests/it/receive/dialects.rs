@@ -6,12 +6,12 @@ use contract::catalog::Catalog;
 use contract::event::{Delivery, Dialect, Event, Outcome};
 use contract::time::Timestamp;
 use emitter::{Plan, send};
-use fixture::Context;
+use fixture::{Context, senders};
 use inbox::{Detail, Entry, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use settings::{Config, parse};
-use source::{FieldLocators, Sender, Unidentified};
+use source::{FieldLocators, Unidentified};
 
 use crate::harness::client::{Answer, Request};
 use crate::harness::emit::emit_args;
@@ -19,14 +19,8 @@ use crate::harness::receiver::Receiver;
 
 /// One open source for each dialect, under the dialect's name.
 pub(crate) fn open_sources() -> String {
-    let one = |dialect: &Dialect| {
-        let handshakes = Sender::of(*dialect).handshakes;
-        let token = handshakes.iter().any(|row| row.token.is_some());
-        let token = if token { "handshake_tokens = \"handshake-token\"\n" } else { "" };
-        format!(
-            "[sources.{dialect}]\ndialect = \"{dialect}\"\npath = \"/in/{dialect}\"\nauth = \"none\"\n{token}"
-        )
-    };
+    let one =
+        |dialect: &Dialect| senders::open(*dialect, dialect.as_str(), &format!("/in/{dialect}"));
     Dialect::ALL.iter().map(one).collect::<String>() + PLACES
 }
 

@@ -5,37 +5,27 @@ use contract::catalog::Catalog;
 use contract::event::Dialect;
 use emitter::{Plan, send};
 use fixture::Context;
+use fixture::senders::{self, SECRET, signing_key};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use settings::parse;
-use signature::{Scheme, schemes};
+use signature::Scheme;
 use source::Sender;
 
 use crate::harness::bus::{Home, attempts, publish};
 use crate::harness::client::Request;
 use crate::harness::client::Wire;
 use crate::harness::emit::emit_args;
-use crate::harness::keys::{SECRET, signing_key};
 use crate::harness::receiver::Receiver;
 use crate::harness::sink::Sink;
 use crate::receive::dialects::open_sources;
 
-/// Values that senders sign, but do not send.
-const VALUES: &str = "values = { webhook_id = \"w\" }\n";
-
 /// An open source for each dialect, and a signed one for each whose senders sign.
 fn sources() -> String {
-    let signed = |scheme: &Scheme| {
-        let name = &scheme.name;
-        let row = Sender::of(Dialect::from_name(name).unwrap());
-        let token = row.handshakes.iter().any(|row| row.token.is_some());
-        let token = if token { "handshake_tokens = \"handshake-token\"\n" } else { "" };
-        let values = if scheme.signed.value_names().next().is_some() { VALUES } else { "" };
-        let key = signing_key(scheme);
-        format!(
-            "[sources.signed-{name}]\ndialect = \"{name}\"\npath = \"/signed/{name}\"\nsigning_keys = [\"\"\"{key}\"\"\"]\n{token}{values}"
-        )
+    let signed = |dialect: &Dialect| {
+        senders::signed(*dialect, &format!("signed-{dialect}"), &format!("/signed/{dialect}"))
     };
-    schemes().iter().map(signed).collect::<String>() + &open_sources()
+    Dialect::ALL.iter().filter_map(signed).collect::<String>() + &open_sources()
 }
 
 #[tokio::test]
@@ -104,8 +94,8 @@ async fn what_emit_sends_unasked_is_accepted_in_every_dialect() {
     let config = parse(&sources(), [], "test").unwrap();
     for (name, source) in &config.sources {
         let to = format!("http://{}{}/", receiver.address, source.path);
-        let scheme = Scheme::named(source.dialect.as_str());
-        let key = scheme.as_ref().map_or_else(|| SECRET.to_owned(), signing_key);
+        let keys = source.signing_keys(name).unwrap();
+        let key = keys.first().map_or(SECRET, |key| key.expose_secret());
         let key = format!("--signing-key={key}");
         let line = ["emit", "--source", name, "--to", &to, &key];
         let known = fixture::table().events().any(|row| row.dialect == source.dialect);
