@@ -49,14 +49,28 @@ impl SourceConfig {
     /// The handshakes.
     ///
     /// # Errors
-    /// [`ConfigError`] for an invalid one.
+    /// [`ConfigError`] for an invalid one, or for one that would sign a delivery for anyone.
     pub(super) fn checked_handshakes(&self, name: &str) -> Result<Vec<Handshake>, ConfigError> {
         let rows = self.handshake_rows();
         let made = rows.iter().map(|row| {
             Handshake::new(row)
                 .map_err(|error| ConfigError(format!("[sources.{name}.handshakes] {error}")))
         });
-        made.collect()
+        let made: Vec<Handshake> = made.collect::<Result<_, _>>()?;
+        if made.iter().any(Handshake::signs_for_anyone) && !self.signs_only_json(name)? {
+            return Err(ConfigError(format!(
+                "[sources.{name}.handshakes] answer has a MAC with the signing key in it, by which anyone could have a delivery signed; write a method and places that are proved, or use it with signed = \"{{body}}\" and bodies of JSON only"
+            )));
+        }
+        Ok(made)
+    }
+
+    /// True if no text that is no JSON could be what the sender signs.
+    fn signs_only_json(&self, name: &str) -> Result<bool, ConfigError> {
+        let is_json = |body: &AcceptedBody| matches!(body, AcceptedBody::Json | AcceptedBody::Text);
+        let scheme = self.scheme(name)?;
+        Ok(scheme.is_none_or(|scheme| scheme.signed.to_string() == "{body}")
+            && self.accepted_bodies().iter().all(is_json))
     }
 
     /// The origins that may send CloudEvents.

@@ -112,13 +112,13 @@ impl Handshake {
             .iter()
             .map(|(text, value)| Ok((place("when", text)?, (value != "*").then(|| value.clone()))));
         let when: Vec<_> = when.collect::<Result<_, HandshakeError>>()?;
-        if when.is_empty() {
+        let has_body = method == Method::POST;
+        if when.is_empty() && has_body {
             return Err(refused(
                 "when",
                 "names nothing by which the request is known; write for example when = { \"query:challenge\" = \"*\" }",
             ));
         }
-        let has_body = method == Method::POST;
         let is_proved = config.proved && has_body;
         let answer = Template::parse(&config.answer)
             .map_err(|error: TemplateError| refused("answer", &error.to_string()))?;
@@ -164,6 +164,11 @@ impl Handshake {
     /// True if the sender repeats one of the source's tokens.
     pub fn has_token(&self) -> bool {
         self.token.is_some()
+    }
+
+    /// True if anyone is given a MAC that is made with the source's key.
+    pub fn signs_for_anyone(&self) -> bool {
+        !self.is_proved && self.answer.has_hmac()
     }
 
     /// The method of the request.

@@ -103,11 +103,10 @@ impl RemoteKeys {
         match (is_known, is_paused, last_error) {
             (true, ..) => Ok(()),
             (_, true, Some(error)) => Err(KeysUnavailable(error)),
-            // Of certificates, each has its own URL: the next one may be genuine.
-            (_, true, None) if self.set.is_none() => {
-                Err(KeysUnavailable("another one was fetched less than a minute ago".into()))
-            }
-            (_, true, None) => Ok(()),
+            // The key may be as new as the request is genuine: the sender should come again.
+            (_, true, None) => Err(KeysUnavailable(
+                "the last fetch was less than a minute ago, and did not bring this one".into(),
+            )),
             (_, false, _) => self.renew(id).await,
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod deliveries;
 pub(crate) mod disks;
 pub(crate) mod emit;
+pub(crate) mod genuine;
 pub(crate) mod jobs;
 pub(crate) mod nginx;
 pub(crate) mod process;

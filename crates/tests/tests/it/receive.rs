@@ -5,6 +5,7 @@ mod deliver;
 mod dialects;
 mod drain;
 mod halves;
+mod handshakes;
 mod identity;
 mod limits;
 mod log;

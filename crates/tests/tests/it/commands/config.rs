@@ -629,3 +629,21 @@ fn hooks_that_could_not_work_or_not_be_told_apart_are_refused_with_the_line_to_w
         assert!(!refused.contains("p4ss"), "{refused}");
     }
 }
+
+#[test]
+fn a_handshake_that_signs_for_anyone_is_refused_unless_no_delivery_can_be_meant() {
+    let source = |more: &str| {
+        format!(
+            "[sources.a]\ndialect = \"generic\"\nsigning_keys = [\"a secret of sixteen\"]\n{more}\n\
+             [[sources.a.handshakes]]\nmethod = \"GET\"\nwhen = {{ \"query:a\" = \"*\" }}\nanswer = \"{{query:a|hmac-sha256}}\"\n"
+        )
+    };
+    let signed =
+        |text: &str| format!("[sources.a.signature]\nheader = \"X-A\"\nsigned = \"{text}\"\n");
+    let checked = |text: &str| parse(text, [], "test").unwrap().sources().map(drop);
+    assert!(checked(&source(&signed("{body}"))).is_ok());
+    for more in [signed("{path}.{body}"), format!("bodies = [\"form\"]\n{}", signed("{body}"))] {
+        let refused = checked(&source(&more)).unwrap_err().to_string();
+        assert!(refused.contains("anyone could have a delivery signed"), "{refused}");
+    }
+}

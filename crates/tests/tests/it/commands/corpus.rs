@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use chrono::DateTime;
 use contract::event::Dialect;
 use contract::time::Timestamp;
-use emitter::proof::NamedHeader;
-use emitter::{Message, Proof, SigningMethod};
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, request};
 use secrecy::SecretString;
 use settings::{Config, SourceConfig};
-use source::{Admission, Admitted, Fact};
+use source::{Admission, Admitted};
+
+use crate::harness::genuine::Genuine;
 
 /// When every request of the corpus was signed; the fuzz targets receive it then.
 const SIGNED: Timestamp = DateTime::from_timestamp_secs(1_767_225_600).unwrap();
@@ -58,7 +58,7 @@ fn signed(config: &Config) -> Corpus {
     for (name, source) in &config.sources {
         let file = name.strip_prefix("signed-").unwrap_or(name);
         for (number, key) in source.signing_keys(name).unwrap().into_iter().enumerate() {
-            let request = request(name, source, key, SIGNED);
+            let request = request(name, source, key);
             corpus.insert(format!("signed/{file}-{number}").into(), request);
         }
     }
@@ -75,30 +75,13 @@ fn signed(config: &Config) -> Corpus {
 }
 
 /// The sample of a source's sender, as it is sent.
-fn request(name: &str, source: &SourceConfig, key: SecretString, time: Timestamp) -> Vec<u8> {
-    let sends = source.sender().sends;
-    let method = SigningMethod::of_source(name, source).unwrap().unwrap();
-    let proof = Proof::new(None, Some((method, &[key])), None).unwrap();
-    let url = format!("http://receiver{}", source.path).parse().unwrap();
-    let places = source.field_locators(name).unwrap();
-    let header = |(name, value): (&String, &String)| -> NamedHeader {
-        (name.clone().into(), value.parse().unwrap())
-    };
-    let extra: Vec<NamedHeader> = sends.headers.iter().map(header).collect();
-    let is_form = sends.content_type.starts_with(text::form::FORM);
-    let body = match is_form {
-        true => text::form::json(sends.body.as_bytes()).unwrap(),
-        false => sends.body,
-    };
-    let mut message = Message::new(&sends.event, url, places.into(), proof.into(), body.into())
-        .with_headers(extra.into());
-    message.set_fact(Fact::MessageId, "msg_1").unwrap();
-    let draft = message.signed_at(time).unwrap();
-    let headers: Vec<_> =
-        draft.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
-    let target = draft.url.as_str().strip_prefix("http://receiver").unwrap();
-    let host = ("Host".to_owned(), HeaderValue::from_static("receiver"));
-    let headers: Vec<_> = std::iter::once(host).chain(headers).collect();
+fn request(name: &str, source: &SourceConfig, key: SecretString) -> Vec<u8> {
+    let genuine = Genuine { name, source, key: Some(key), body: None, id: "msg_1", time: SIGNED };
+    let draft = genuine.draft();
+    let own = draft.headers.iter().map(|(name, value)| (name.to_string(), value.clone()));
+    let host = ("Host".to_owned(), HeaderValue::from_static("x"));
+    let headers: Vec<_> = std::iter::once(host).chain(own).collect();
+    let target = draft.url.as_str().strip_prefix("http://x").unwrap();
     written(target, &headers, &draft.body)
 }
 
