@@ -180,6 +180,9 @@ impl TokenRule {
         if time("nbf")?.is_some_and(|begins| begins.saturating_sub(LEEWAY) > now) {
             return Err(bad("is not valid yet"));
         }
+        if issued.is_some_and(|issued| issued.saturating_sub(LEEWAY) > now) {
+            return Err(bad("is issued in the future"));
+        }
         match (self.max_age, issued) {
             (None, _) if expires.is_none() => return Err(bad("has no expiry")),
             (None, _) => {}

@@ -204,6 +204,8 @@ pub enum RefusalKind {
     Unauthentic,
     /// The request is authentic, but not a delivery.
     Malformed,
+    /// The request is authentic, but has more in it than is read.
+    TooLarge,
 }
 
 impl Refusal {
@@ -217,9 +219,9 @@ impl Refusal {
             | Refusal::NotUtf8(_)
             | Refusal::NotJson(_)
             | Refusal::NotGzip(_)
-            | Refusal::TooMuch(_)
             | Refusal::SpecVersion(_)
             | Refusal::NotObject(_) => RefusalKind::Malformed,
+            Refusal::TooMuch(_) => RefusalKind::TooLarge,
             _ => RefusalKind::Unauthentic,
         }
     }
@@ -419,7 +421,11 @@ impl Admission for Admitted {
 impl Admitted {
     fn read(self, body: Bytes, authenticated: &auth::Authenticated) -> Result<Verified, Refusal> {
         let Admitted { source, scope, client, method, uri, headers, .. } = self;
-        let format = source.format(&headers, body.is_empty()).unwrap_or_default();
+        let mut format = source.format(&headers, body.is_empty()).unwrap_or_default();
+        let is_without_body = body.is_empty() && source.bodies.contains(&AcceptedBody::Empty);
+        if is_without_body && scope == FactScope::Both {
+            format.content = Content::Other;
+        }
         let document = document(&source, format, &body)?;
         let parts = RequestParts::new(source.head(&method, &uri, &headers), &body);
         let mut envelope =
@@ -465,10 +471,10 @@ impl Admitted {
         };
         drop((parts, document));
         (verified.body, verified.headers) = (body, headers);
-        match handshake.transpose()? {
-            // A challenge comes before there is an account.
-            Some(answer) => verified.handshake = Some(answer),
-            None => verified.source.check_client(verified.client_id.as_deref())?,
+        verified.handshake = handshake.transpose()?;
+        // A challenge may come before there is an account.
+        if verified.handshake.is_none() || verified.client_id.is_some() {
+            verified.source.check_client(verified.client_id.as_deref())?;
         }
         Ok(verified)
     }

@@ -31,10 +31,15 @@ pub fn signing_key(scheme: &Scheme) -> String {
     }
 }
 
+/// The dialects whose senders are known.
+pub fn every() -> impl Iterator<Item = Dialect> {
+    Dialect::ALL.iter().copied().filter(|dialect| *dialect != Dialect::Generic)
+}
+
 /// Every signed string, place and answer of the table.
 pub fn templates() -> impl Iterator<Item = String> {
-    Dialect::ALL.iter().flat_map(|dialect| {
-        let sender = Sender::of(*dialect);
+    every().flat_map(|dialect| {
+        let sender = Sender::of(dialect);
         let signature = sender.signature.into_iter();
         let signature = signature.flat_map(|own| [Some(own.signed), own.place, own.body_digest]);
         let handshakes = sender.handshakes.into_iter();
@@ -46,12 +51,12 @@ pub fn templates() -> impl Iterator<Item = String> {
 
 /// Every sender's source, open under `/open/…` and signed under `/signed/…`.
 pub fn each() -> String {
-    let both = |dialect: &Dialect| {
-        let signed = signed(*dialect, &format!("signed-{dialect}"), &format!("/signed/{dialect}"));
-        open(*dialect, &format!("open-{dialect}"), &format!("/open/{dialect}"))
+    let both = |dialect: Dialect| {
+        let signed = signed(dialect, &format!("signed-{dialect}"), &format!("/signed/{dialect}"));
+        open(dialect, &format!("open-{dialect}"), &format!("/open/{dialect}"))
             + &signed.unwrap_or_default()
     };
-    Dialect::ALL.iter().filter(|dialect| **dialect != Dialect::Generic).map(both).collect()
+    every().map(both).collect()
 }
 
 /// A source that requires no proof.

@@ -62,6 +62,9 @@ impl HttpRefusal {
         let reason = refusal.to_string();
         match refusal.kind() {
             RefusalKind::Malformed => malformed(reason),
+            RefusalKind::TooLarge => {
+                HttpRefusal::new(Problem::new(&CONTENT_TOO_LARGE).detail(reason.clone()), reason)
+            }
             RefusalKind::Unauthentic => match source.auth.challenge() {
                 None => HttpRefusal::new(Problem::new(&UNAUTHORIZED), reason),
                 Some(scheme) => HttpRefusal::new(Problem::unauthorized(scheme), reason),
