@@ -17,7 +17,7 @@ pub struct DoctorCheck {
     /// The consequence of a failure; `{sender}` stands for the sender's name, `{on_failure}` for its reaction to a
     /// failed delivery.
     pub why: &'static str,
-    /// The remedy, unless the result has a more specific one.
+    /// The remedy, unless the result has a more specific one; `{proof}` stands for the places of the sender's proof.
     pub remedy: &'static str,
     pub(super) run: for<'p> fn(&'p Prober) -> BoxFuture<'p, CheckOutcome>,
 }

@@ -12,7 +12,8 @@ pub(super) mod time;
 
 use std::sync::Arc;
 
-use emitter::Proof;
+use emitter::{Proof, is_refusal};
+use http::StatusCode;
 
 use super::check::{CheckOutcome, CheckResult};
 use super::probe::Prober;
@@ -24,13 +25,22 @@ async fn forged(probe: &Prober, proof: Proof, what: &str) -> CheckOutcome {
     Ok(refused(&probe.send(&message).await, what))
 }
 
-/// Passes if a forgery is refused with 401.
+/// Passes if a forgery is refused, with whatever status.
 fn refused(seen: &ProbeResult, what: &str) -> CheckResult {
-    match seen.status() {
-        Some(401) => CheckResult::pass("refused with 401"),
-        Some(403) => CheckResult::pass("refused with 403"),
-        Some(200..300) => CheckResult::fail(format!("{what} was let in: {}", seen.summary())),
-        _ => CheckResult::fail(format!("{what} should be refused with 401; {}", seen.summary())),
+    let Some(status) = seen.status() else {
+        return CheckResult::fail(format!("{what} should be refused; {}", seen.summary()));
+    };
+    match status {
+        401 | 403 => CheckResult::pass(format!("refused with {status}")),
+        200..300 => CheckResult::fail(format!("{what} was let in: {}", seen.summary())),
+        _ if StatusCode::from_u16(status).is_ok_and(is_refusal) => {
+            CheckResult::pass(format!("refused with {status}; 401 is usual"))
+        }
+        _ => CheckResult::warn(format!(
+            "{what} was not let in, but not refused either: {}",
+            seen.summary()
+        ))
+        .mend("answer what is not authentic with 401, so that the sender does not try it again"),
     }
 }
 

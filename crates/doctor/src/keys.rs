@@ -50,6 +50,20 @@ impl SenderKeys {
         }
     }
 
+    /// The places of the proof, in words.
+    pub(super) fn places(&self) -> String {
+        let signature = match &self.style {
+            Some(SigningMethod::Scheme(scheme)) => Some(scheme.spellings[0].signature.to_string()),
+            Some(SigningMethod::HttpMessage(_)) => Some("the Signature header".to_owned()),
+            Some(SigningMethod::Token(rule)) => rule.place.as_ref().map(ToString::to_string),
+            None => None,
+        };
+        let key = self.place.as_ref().map(ToString::to_string);
+        let key = key.filter(|_| !self.bearer.is_empty());
+        let named: Vec<String> = signature.into_iter().chain(key).collect();
+        if named.is_empty() { "the Authorization header".into() } else { named.join(" and ") }
+    }
+
     /// True if the time of signing is signed.
     pub(super) fn is_timed(&self) -> bool {
         match &self.style {

@@ -32,6 +32,8 @@ pub struct DoctorReport {
     pub sender: Arc<Sender>,
     /// The number of requests sent.
     pub requests: usize,
+    /// The places of the sender's proof, in words.
+    pub proof: String,
     /// The duration of the run.
     pub took: Duration,
     /// One line for each check, in the order of the table.
@@ -46,10 +48,11 @@ impl ReportLine {
         is_told.then(|| why.replace("{on_failure}", &sender.failure))
     }
 
-    /// The remedy, for a warning or a failure.
-    pub fn remedy(&self) -> Option<&str> {
+    /// The remedy, for a warning or a failure. `proof` names the places of the sender's proof.
+    pub fn remedy(&self, proof: &str) -> Option<String> {
         let is_told = self.finding.verdict >= CheckVerdict::Warn;
-        is_told.then(|| self.finding.remedy.as_deref().unwrap_or(self.check.remedy))
+        let remedy = self.finding.remedy.as_deref().unwrap_or(self.check.remedy);
+        is_told.then(|| remedy.replace("{proof}", proof))
     }
 }
 
@@ -74,7 +77,7 @@ impl DoctorReport {
                 "verdict": line.finding.verdict,
                 "seen": line.finding.seen,
                 "why": line.why(&self.sender),
-                "remedy": line.remedy(),
+                "remedy": line.remedy(&self.proof),
             })
         };
         json!({
@@ -100,7 +103,7 @@ impl DoctorReport {
         for line in &self.lines {
             let (group, id) = (line.check.group(), line.check.id);
             let seen = escaped(&line.finding.seen);
-            let more = [line.why(&self.sender), line.remedy().map(str::to_owned)];
+            let more = [line.why(&self.sender), line.remedy(&self.proof)];
             let more = escaped(&more.into_iter().flatten().collect::<Vec<_>>().join("\n"));
             let inside = match line.finding.verdict {
                 CheckVerdict::Pass => String::new(),
@@ -144,9 +147,7 @@ impl DoctorReport {
 
     fn cell_text(&self, line: &ReportLine) -> String {
         let mut text = line.finding.seen.clone();
-        for (what, more) in
-            [("why", line.why(&self.sender)), ("fix", line.remedy().map(str::to_owned))]
-        {
+        for (what, more) in [("why", line.why(&self.sender)), ("fix", line.remedy(&self.proof))] {
             if let Some(more) = more {
                 let _ = write!(text, "\n{what}: {more}");
             }

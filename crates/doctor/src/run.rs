@@ -63,6 +63,7 @@ pub(super) async fn run(
         source: probe.target.source.clone(),
         sender: Arc::clone(&probe.target.sender),
         requests: probe.sent(),
+        proof: probe.target.keys.places(),
         took: start.elapsed(),
         lines: lines.into_iter().map(|(_, line)| line).collect(),
     })

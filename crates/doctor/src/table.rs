@@ -14,9 +14,9 @@ use super::precondition::Precondition::{
 /// The remedy for TLS versions.
 const MODERN: &str = "nginx: ssl_protocols TLSv1.2 TLSv1.3;";
 
-/// The remedy for a proxy that sets the key itself.
+/// The remedy for a proof that is not compared, or is set by a proxy.
 const FORWARDED: &str =
-    "nginx: proxy_set_header Authorization must be $http_authorization, never a key of its own";
+    "compare with {proof} as it arrives; a proxy forwards it unchanged, and has no key of its own";
 
 /// All checks, sorted by group.
 pub const CHECKS: &[DoctorCheck] = &[
@@ -169,7 +169,7 @@ pub const CHECKS: &[DoctorCheck] = &[
         asks: "Does punctuation in the key survive?",
         needs: &[Found, Bearer, Delivery],
         why: "{sender} sends the key as it is; a proxy that decodes or rewrites it makes it another key.",
-        remedy: "nginx: proxy_set_header Authorization $http_authorization; without map or rewriting",
+        remedy: "let a proxy forward {proof} unchanged, without map or rewriting",
         run: |probe| identity::punctuation(probe).boxed(),
     },
     DoctorCheck {

@@ -33,7 +33,7 @@ pub use args::EmitArgs;
 pub use message::{Message, fresh_id};
 pub use plan::Plan;
 pub use proof::{Proof, Tamper};
-pub use report::EmitReport;
+pub use report::{EmitReport, is_refusal};
 pub use run::send;
 pub use send_as::{SendAs, SigningMethod};
 pub use set::put;

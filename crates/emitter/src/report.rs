@@ -32,6 +32,12 @@ pub struct EmitReport {
     pub(super) single: Option<SendAttempt>,
 }
 
+/// True if a forgery with this answer was refused: 401, or what another receiver answers in its place.
+pub fn is_refusal(status: StatusCode) -> bool {
+    let for_haste = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    status.is_client_error() && !for_haste.contains(&status)
+}
+
 impl EmitReport {
     pub(super) fn new(planned: u64, tamper: Option<Tamper>) -> Self {
         EmitReport {
@@ -69,7 +75,7 @@ impl EmitReport {
         self.elapsed = elapsed;
     }
 
-    /// True if every planned message was answered 2xx, or every forgery 401.
+    /// True if every planned message was answered 2xx, or every forgery refused.
     pub fn is_as_expected(&self) -> bool {
         match self.tamper {
             None => self.accepted == self.planned,
@@ -77,10 +83,15 @@ impl EmitReport {
         }
     }
 
-    /// The number of messages that were refused with 401.
+    /// The number of messages that were refused, with any status of a client's error but those for haste.
     pub(super) fn refused(&self) -> u64 {
-        let refused = self.answers.iter().filter(|((status, _), _)| *status == 401);
-        refused.map(|(_, count)| count).sum()
+        self.refusals().map(|(_, count)| count).sum()
+    }
+
+    /// The statuses of refusals, and their numbers.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (StatusCode, u64)> {
+        let answers = self.answers.iter().map(|((status, _), count)| (*status, *count));
+        answers.filter(|(status, _)| is_refusal(*status))
     }
 
     fn answered(&mut self, answer: &HttpResponse, took: Duration) {

@@ -40,7 +40,19 @@ impl EmitReport {
         let Some(tamper) = self.tamper else { return Ok(()) };
         let (refused, planned) = (self.refused(), self.planned);
         let word = if self.is_as_expected() { "as it should be" } else { "NOT as it should be" };
-        writeln!(f, "forged {}: {refused} of {planned} refused with 401, {word}", tamper.as_str())
+        let mut statuses: Vec<String> =
+            self.refusals().map(|(status, _)| status.as_u16().to_string()).collect();
+        statuses.dedup();
+        let with = if statuses.is_empty() { "401".to_owned() } else { statuses.join(" or ") };
+        writeln!(
+            f,
+            "forged {}: {refused} of {planned} refused with {with}, {word}",
+            tamper.as_str()
+        )?;
+        if statuses.iter().any(|status| status != "401") {
+            writeln!(f, "401 is usual; see that a genuine one is accepted there")?;
+        }
+        Ok(())
     }
 
     fn answers_json(&self) -> Vec<Value> {

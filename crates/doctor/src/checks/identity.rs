@@ -82,7 +82,7 @@ pub(crate) async fn other_environments(probe: &Prober) -> CheckOutcome {
             return Ok(finding);
         }
     }
-    Ok(CheckResult::pass("refused with 401"))
+    Ok(CheckResult::pass("refused"))
 }
 
 pub(crate) async fn keys(probe: &Prober) -> CheckOutcome {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contract::hook::RemoteError;
+use http::StatusCode;
 use reqwest::Url;
+
+use crate::report::is_refusal;
 
 use super::diff::{Change, Text, diff};
 use super::mock_vendor::CallbackRecord;
@@ -42,8 +45,10 @@ impl HookReport {
     }
 
     pub(super) fn is_call_as_expected(&self, call: &CallResult) -> bool {
-        let expected = if self.is_forged { 401 } else { 200 };
-        call.result.as_ref().is_ok_and(|answer| answer.status == expected)
+        call.result.as_ref().is_ok_and(|answer| match self.is_forged {
+            true => is_refusal(answer.status),
+            false => answer.status == StatusCode::OK,
+        })
     }
 }
 

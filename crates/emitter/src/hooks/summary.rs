@@ -112,7 +112,7 @@ impl fmt::Display for HookReport {
         }
         if self.planned > 1 || !self.is_as_expected() {
             let (met, planned) = (self.as_expected(), self.planned);
-            let what = if self.is_forged { "refused with 401" } else { "answered 200" };
+            let what = if self.is_forged { "refused" } else { "answered 200" };
             writeln!(f, "{met} of {planned} {what}")?;
         }
         Ok(())

@@ -45,6 +45,9 @@ struct Came {
 
 type Log = Arc<Mutex<Vec<Came>>>;
 
+/// The log, and the status of a refusal.
+type Shared = (Log, StatusCode);
+
 /// Somebody else's receiver: it knows the key, and takes every event that comes with it.
 struct Foreign {
     address: String,
@@ -54,10 +57,15 @@ struct Foreign {
 
 impl Foreign {
     async fn start() -> Foreign {
+        Foreign::refusing(StatusCode::UNAUTHORIZED).await
+    }
+
+    /// Refuses with this status.
+    async fn refusing(status: StatusCode) -> Foreign {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let log = Log::default();
-        let router = Router::new().fallback(receive).with_state(Arc::clone(&log));
+        let router = Router::new().fallback(receive).with_state((Arc::clone(&log), status));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("receiver.toml"), SETTINGS).unwrap();
@@ -80,7 +88,7 @@ impl Foreign {
 }
 
 async fn receive(
-    State(log): State<Log>,
+    State((log, status)): State<Shared>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -103,7 +111,7 @@ async fn receive(
     log.lock().unwrap().push(Came { is_genuine, event, path });
     match is_genuine {
         true => (StatusCode::OK, "thank you"),
-        false => (StatusCode::UNAUTHORIZED, "who are you?"),
+        false => (status, "who are you?"),
     }
 }
 
@@ -169,4 +177,61 @@ async fn an_event_that_nobody_knows_has_no_effects_to_allow() {
     let told = tokio::task::spawn_blocking(refused).await.unwrap();
     assert!(told.contains("--allow-effects: there is no directscale event `Nothing`"), "{told}");
     assert!(foreign.log.lock().unwrap().is_empty());
+}
+
+/// The check's verdict, and what it says.
+fn line(report: &Value, id: &str) -> (String, String) {
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["id"] == id).unwrap();
+    let text = |name: &str| check[name].as_str().unwrap_or_default().to_owned();
+    (text("verdict"), format!("{} {}", text("seen"), text("remedy")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_by_another_status_is_not_let_in() {
+    for status in [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND] {
+        let foreign = Foreign::refusing(status).await;
+        let args = ["--source", "hub", "--allow-effects", "ping"];
+        let (report, _) = foreign.examined("/github", &args).await;
+        for id in ["identity.none", "identity.wrong", "signature.body", "signature.signature"] {
+            let (verdict, seen) = line(&report, id);
+            assert_eq!(verdict, "pass", "{id} {status}: {seen}");
+            assert!(seen.contains(status.as_str()), "{seen}");
+        }
+        let url = format!("http://{}/github", foreign.address);
+        let folder = foreign.folder.path().to_owned();
+        std::fs::write(folder.join("key"), KEY).unwrap();
+        let emitted = move || {
+            let args = [
+                "emit",
+                "ping",
+                "--source",
+                "hub",
+                "--to",
+                &url,
+                "--tamper",
+                "body",
+                "--signing-key-file",
+                "key",
+            ];
+            crate::harness::process::run(&folder, &args)
+        };
+        let output = tokio::task::spawn_blocking(emitted).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            text.contains(&format!("refused with {}, as it should be", status.as_u16())),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_neither_a_refusal_nor_let_in() {
+    let foreign = Foreign::refusing(StatusCode::INTERNAL_SERVER_ERROR).await;
+    let args = ["--source", "hub", "--allow-effects", "ping"];
+    let (report, _) = foreign.examined("/github", &args).await;
+    let (verdict, seen) = line(&report, "identity.wrong");
+    assert_eq!(verdict, "warn", "{seen}");
+    assert!(!seen.contains("Authorization"), "GitHub sends none: {seen}");
 }
