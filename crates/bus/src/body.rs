@@ -46,11 +46,16 @@ pub(super) fn of(
     }
     let text = |text: &str| Value::from(text).to_string();
     for (fact, json) in [
-        (Fact::MessageId, text(&draft.event_id)),
-        (Fact::EventType, text(&draft.event_type)),
-        (Fact::EventTime, sends.time.json(draft.happened_at)),
+        (Fact::MessageId, Some(text(&draft.event_id))),
+        (Fact::EventType, Some(text(&draft.event_type))),
+        (Fact::EventTime, Some(sends.time.json(draft.happened_at))),
+        (Fact::ClientId, client_id.map(text)),
+        (Fact::User, draft.source_user.as_deref().map(text)),
     ] {
-        let Some(FieldLocator::Body(pointer)) = places.at(fact).first() else { continue };
+        let (Some(FieldLocator::Body(pointer)), Some(json)) = (places.at(fact).first(), json)
+        else {
+            continue;
+        };
         body = with(&body, pointer, &json, fact == Fact::MessageId)?;
     }
     Ok(body)

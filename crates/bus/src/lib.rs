@@ -32,7 +32,7 @@ mod start;
 mod subscription;
 mod time;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 use contract::time::Clock;
 use contract::time::Timestamp;
-use settings::{BusConfig, FaultsConfig};
+use settings::{BusConfig, FaultsConfig, SourceConfig};
 use telemetry::clock_monitor::{ClockMonitor, ClockVerdict};
 use tokio::sync::mpsc::Sender as Records;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -125,6 +125,17 @@ pub struct BusOptions {
     pub clock: Clock,
     /// The longest time that a stop waits for requests in flight.
     pub drain: Duration,
+    /// The configured sources, whose senders subscriptions may imitate.
+    pub sources: Arc<BTreeMap<String, SourceConfig>>,
+}
+
+/// The faults of the configured subscriptions: those that would be refused, as text.
+pub fn refusals(config: &BusConfig, sources: &BTreeMap<String, SourceConfig>) -> Vec<String> {
+    let refusal = |(name, one): (&str, &settings::SubscriptionConfig)| {
+        let refused = subscription::Subscription::new(name, one.clone(), sources).err()?;
+        Some(format!("[bus.subscriptions.{name}] {refused:#}"))
+    };
+    config.readable_subscriptions().filter_map(refusal).collect()
 }
 
 /// The event bus. It runs from [`open`](Self::open) to [`stop`](Self::stop).
@@ -153,6 +164,7 @@ pub struct Bus {
     retention: [Duration; 3],
     max_event: usize,
     faults: Option<FaultsConfig>,
+    sources: Arc<BTreeMap<String, SourceConfig>>,
 }
 
 impl Bus {
@@ -207,6 +219,7 @@ impl Bus {
             retention: [config.keep_events, config.keep_attempts, config.keep_payloads],
             max_event: config.max_event,
             faults: options.faults,
+            sources: options.sources,
             outbox,
             registry,
             budget: Arc::default(),

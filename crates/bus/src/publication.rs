@@ -52,7 +52,7 @@ pub struct Publication {
 pub enum NotPublished {
     /// The type cannot be part of a path or header.
     #[error(
-        "type: an event's name is 1 to 200 characters without spaces or control characters, and no part of it is . or .., however they are encoded: that would be another path"
+        "type: an event's name is 1 to 200 characters without control characters and without spaces at its ends, and no part of it is . or .., however they are encoded: that would be another path"
     )]
     Type,
     /// The id cannot be a header value.
@@ -252,8 +252,12 @@ impl EventType {
 }
 
 fn is_name(text: &str) -> bool {
-    let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
-    (1..=200).contains(&text.len()) && text.chars().all(is_plain) && !is_path_traversal(text)
+    let is_plain = |c: char| c == ' ' || !c.is_whitespace() && !c.is_control();
+    let is_trimmed = text == text.trim();
+    (1..=200).contains(&text.len())
+        && is_trimmed
+        && text.chars().all(is_plain)
+        && !is_path_traversal(text)
 }
 
 fn object(what: &'static str, json: &[u8]) -> Result<(), NotPublished> {
@@ -338,7 +342,7 @@ mod tests {
             let json = format!(r#"{{"type":"X","data":{{}},"id":"{id}"}}"#);
             assert_eq!(draft(&json).unwrap_err(), NotPublished::Id, "{id}");
         }
-        for name in ["", "a b", "a\\n", ".", "..", "%2e%2E", "a/../b", "%252e"] {
+        for name in ["", " a", "a ", "a\\tb", "a\\n", ".", "..", "%2e%2E", "a/../b", "%252e"] {
             let json = format!(r#"{{"type":"{name}","data":{{}},"raw":true}}"#);
             assert_eq!(draft(&json).unwrap_err(), NotPublished::Type, "{name}");
         }

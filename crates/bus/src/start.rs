@@ -82,7 +82,7 @@ impl Bus {
         if let Some(faults) = &self.faults {
             config.faults = faults.clone();
         }
-        Subscription::new(name, config)
+        Subscription::new(name, config, &self.sources)
     }
 
     /// The subscriptions of the settings, by name.

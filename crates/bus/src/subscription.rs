@@ -15,9 +15,9 @@ use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use settings::{FaultsConfig, SubscriptionConfig};
+use settings::{FaultsConfig, SourceConfig, SubscriptionConfig};
 use signature::Fingerprint;
-use source::{Fact, FieldLocator, FieldLocators, Sender, Sends};
+use source::{Fact, FieldLocator, FieldLocators, KeyPlace, Sends};
 use utoipa::ToSchema;
 
 use super::body;
@@ -92,6 +92,8 @@ pub struct SubscriptionView {
     /// The dialect of its deliveries.
     #[schema(value_type = String)]
     pub dialect: Dialect,
+    /// The source whose sender it imitates.
+    pub source: Option<String>,
     /// The environment of its events, for events that have one.
     #[schema(value_type = String)]
     pub environment: Environment,
@@ -132,7 +134,11 @@ impl Subscription {
     ///
     /// # Errors
     /// With the invalid setting.
-    pub(super) fn new(name: &str, config: SubscriptionConfig) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        name: &str,
+        mut config: SubscriptionConfig,
+        sources: &BTreeMap<String, SourceConfig>,
+    ) -> anyhow::Result<Self> {
         ensure!(
             is_name(name),
             "{name:?} is no name: 1 to 100 letters, digits and - . _ beginning with one of the first two"
@@ -150,9 +156,12 @@ impl Subscription {
         }
         check_faults(&config.faults)?;
         check_target(&config.target)?;
-        let keys = PreparedKeys::new(&config)?;
-        let places = FieldLocators::of(config.dialect);
-        let sender = Sender::of(config.dialect);
+        let source = imitated(&config, sources)?;
+        config.dialect = source.dialect;
+        let named = config.source.as_deref().unwrap_or(name);
+        let keys = PreparedKeys::new(&config, (named, &source))?;
+        let places = source.field_locators(named)?;
+        let sender = source.sender();
         Ok(Subscription {
             name: name.to_owned(),
             retry_policy: retry_policy(&config)?,
@@ -206,10 +215,12 @@ impl Subscription {
         let kind = (self.config.dialect, self.config.include_record);
         let client = self.client_id();
         let body = || body::of(event, &self.places, &self.sends, (client, kind.1));
-        // Bodies of one dialect differ only where they name the account.
+        // Bodies of one dialect differ only where they name the account, or a source has locators of its own.
         let names_client =
             self.sends.envelope.as_ref().is_some_and(|text| text.contains("{client}"));
-        let body = if names_client { body()? } else { event.body(kind, body)? };
+        let is_own =
+            names_client || self.config.source.is_some() || self.config.client_id.is_some();
+        let body = if is_own { body()? } else { event.body(kind, body)? };
         let (places, proof) = (Arc::clone(&self.places), Arc::clone(self.proof(now)));
         let mut message = Message::new(&event.draft.event_type, url.clone(), places, proof, body)
             .with_headers(Arc::clone(&self.own_headers))
@@ -269,6 +280,7 @@ impl Subscription {
             query: config.query.keys().cloned().collect(),
             headers: config.headers.keys().cloned().collect(),
             dialect: config.dialect,
+            source: config.source.clone(),
             environment: config.environment,
             description: config.description.clone(),
             client_id: config.client_id.clone(),
@@ -288,6 +300,25 @@ impl Subscription {
     }
 }
 
+/// The source whose sender the subscription imitates: a configured one, or one of the dialect.
+fn imitated(
+    config: &SubscriptionConfig,
+    sources: &BTreeMap<String, SourceConfig>,
+) -> anyhow::Result<SourceConfig> {
+    let Some(name) = &config.source else {
+        if let Some(scheme) = &config.scheme {
+            let style = SigningMethod::named(scheme);
+            style.with_context(|| format!("scheme: {scheme:?} is not known"))?;
+        }
+        let scheme = config.scheme.clone();
+        return Ok(SourceConfig { scheme, ..SourceConfig::of(config.dialect) });
+    };
+    ensure!(config.scheme.is_none(), "scheme: it is that of [sources.{name}]; remove it");
+    let source = sources.get(name).cloned();
+    source
+        .with_context(|| format!("source: there is no [sources.{name}] in the settings of the bus"))
+}
+
 /// The prepared keys of a subscription.
 struct PreparedKeys {
     proof: Arc<Proof>,
@@ -296,14 +327,14 @@ struct PreparedKeys {
 }
 
 impl PreparedKeys {
-    fn new(config: &SubscriptionConfig) -> anyhow::Result<Self> {
+    fn new(
+        config: &SubscriptionConfig,
+        (named, source): (&str, &SourceConfig),
+    ) -> anyhow::Result<Self> {
         let (bearer, signing) = (config.bearer()?, config.signing()?);
-        let style = match &config.scheme {
-            Some(name) => {
-                let style = SigningMethod::named(name);
-                Some(style.with_context(|| format!("scheme: {name:?} is not known"))?)
-            }
-            None => SigningMethod::of(config.dialect),
+        let style = match &signing {
+            Some(_) => SigningMethod::of_sender(named, source)?,
+            None => None,
         };
         let style = match (style, &signing) {
             (Some(style), Some(_)) => Some(style),
@@ -316,7 +347,10 @@ impl PreparedKeys {
         };
         let proof = |keys: &[SecretString]| {
             let signing = style.clone().map(|style| (style, keys));
-            Proof::new(bearer.as_ref(), signing, None).map(Arc::new)
+            let proof = Proof::new(bearer.as_ref(), signing, None)?;
+            let place = source.key_places(named)?.into_iter().next().unwrap_or(KeyPlace::Bearer);
+            let proof = proof.with_key_at(place).with_public_url(source.public_url.clone());
+            anyhow::Ok(Arc::new(proof))
         };
         let print =
             |key: &Option<SecretString>| key.as_ref().map(|key| Fingerprint::of(key).to_string());

@@ -55,12 +55,21 @@ impl SigningMethod {
     /// # Errors
     /// If its settings are invalid.
     pub fn of_source(name: &str, source: &SourceConfig) -> anyhow::Result<Option<Self>> {
-        let kind = source.auth_kind();
-        if kind == AuthKind::Jwt {
-            return Ok(Some(SigningMethod::Token(Box::new(source.demands(name)?))));
+        match source.auth_kind() {
+            AuthKind::Jwt => Ok(Some(SigningMethod::Token(Box::new(source.demands(name)?)))),
+            kind if kind.has_signature() => SigningMethod::of_sender(name, source),
+            _ => Ok(None),
         }
-        if !kind.has_signature() {
-            return Ok(None);
+    }
+
+    /// The method by which the sender of such a source signs if it has a key to sign with.
+    ///
+    /// # Errors
+    /// If its settings are invalid.
+    pub fn of_sender(name: &str, source: &SourceConfig) -> anyhow::Result<Option<Self>> {
+        let describes = source.scheme.is_some() || source.signature.is_some();
+        if !describes && source.token_rule().is_some() {
+            return Ok(Some(SigningMethod::Token(Box::new(source.demands(name)?))));
         }
         if source.signs_messages() {
             return Ok(Some(SigningMethod::HttpMessage(source.message.clone())));

@@ -96,6 +96,8 @@ pub struct SubscriptionConfig {
     /// The dialect of its deliveries.
     #[schema(value_type = String, example = "directscale")]
     pub dialect: Dialect,
+    /// The configured source whose sender it imitates, in place of a dialect. Its keys are the subscription's own.
+    pub source: Option<String>,
     /// The environment whose events it gets; events without an environment match any.
     #[schema(value_type = String, example = "live")]
     pub environment: Environment,
@@ -151,6 +153,7 @@ impl Default for SubscriptionConfig {
             query: BTreeMap::new(),
             headers: BTreeMap::new(),
             dialect: Dialect::DirectScale,
+            source: None,
             environment: Environment::Live,
             description: String::new(),
             client_id: None,
@@ -266,6 +269,16 @@ impl BusConfig {
             read(&setting("signing_key"), false, &one.signing_key, &one.signing_key_file)?;
         }
         Ok(())
+    }
+
+    /// The subscriptions whose key files are not another user's.
+    pub fn readable_subscriptions(&self) -> impl Iterator<Item = (&str, &SubscriptionConfig)> {
+        let is_readable = |one: &SubscriptionConfig| {
+            let files = [&one.bearer_token_file, &one.signing_key_file];
+            !files.into_iter().flatten().any(|file| is_denied(file))
+        };
+        let all = self.subscriptions.iter().filter(move |(_, one)| is_readable(one));
+        all.map(|(name, one)| (name.as_str(), one))
     }
 
     /// Checks the settings that belong to no single subscription.

@@ -167,6 +167,14 @@ pub struct SourceConfig {
     pub hooks: Option<HooksConfig>,
 }
 
+impl SourceConfig {
+    /// A source of a dialect, without keys.
+    pub fn of(dialect: Dialect) -> Self {
+        let table = toml::Table::from_iter([("dialect".into(), dialect.as_str().into())]);
+        toml::Value::Table(table).try_into().expect("a source needs no more than its dialect")
+    }
+}
+
 /// The required authentication of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -69,6 +69,12 @@ impl<'o> SettingsText<'o> {
         Ok(SettingsText { text: text.into(), overrides })
     }
 
+    /// True if the file has this section.
+    pub fn has_section(&self, name: &str) -> bool {
+        let table = self.text.expose_secret().parse::<Table>();
+        table.is_ok_and(|table| table.contains_key(name))
+    }
+
     /// Parses the settings, overridden by the environment and the command line.
     ///
     /// # Errors

@@ -20,6 +20,14 @@ pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod verify;
 
+#[cfg(not(feature = "bus"))]
+mod bus {
+    /// Without the bus nobody refuses its subscriptions.
+    pub(crate) fn refusals(_: &settings::Config) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 use std::io::Write as _;
 use std::sync::Arc;
 

@@ -24,7 +24,8 @@ impl Rig {
     fn with(slots: Slots, has_more: bool) -> Self {
         let config: Value = json!({"events": "*", "target": "http://x.test/"});
         let subscription =
-            Subscription::new("one", serde_json::from_value(config).unwrap()).unwrap();
+            Subscription::new("one", serde_json::from_value(config).unwrap(), &Default::default())
+                .unwrap();
         let health = SubscriptionHealth::new(Status::Active, None, Timestamp::default());
         let queue = DeliveryQueue::new(1, subscription, health, false, has_more);
         Rig { queue, slots, budget: MemoryBudget::default(), held: RefCell::default() }

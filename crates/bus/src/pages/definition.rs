@@ -55,6 +55,12 @@ const GROUPS: [(&str, &[FormField]); 4] = [
             row("description", "Description", FieldKind::Text, ""),
             row("events", "Events", FieldKind::Lines, "One a line; * stands for any text."),
             row("dialect", "Dialect", FieldKind::Dialect, ""),
+            row(
+                "source",
+                "Source",
+                FieldKind::Text,
+                "Or the name of a source in the settings, whose sender is imitated.",
+            ),
             row("environment", "Environment", FieldKind::Environment, ""),
             row("client_id", "Client id", FieldKind::Text, "The account in each delivery."),
             row("include_record", "Include the object record", FieldKind::Check, ""),
@@ -335,7 +341,9 @@ mod tests {
 
     fn view_of(definition: Value) -> SubscriptionView {
         let config = serde_json::from_value(definition).unwrap();
-        super::super::super::subscription::Subscription::new("one", config).unwrap().view()
+        super::super::super::subscription::Subscription::new("one", config, &Default::default())
+            .unwrap()
+            .view()
     }
 
     #[test]

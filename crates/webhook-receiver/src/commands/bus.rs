@@ -112,6 +112,11 @@ pub(crate) async fn run(args: Args, program: &Program) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// The subscriptions that the bus would refuse.
+pub(crate) fn refusals(config: &Config) -> Vec<String> {
+    ::bus::refusals(&config.bus, &config.sources)
+}
+
 /// The run options of the bus.
 pub(crate) fn options(config: &Config, speed: f64, is_open: bool) -> BusOptions {
     BusOptions {
@@ -121,6 +126,7 @@ pub(crate) fn options(config: &Config, speed: f64, is_open: bool) -> BusOptions 
         targets: TARGETS,
         clock: system_clock(),
         drain: config.limits.drain,
+        sources: std::sync::Arc::new(config.sources.clone()),
     }
 }
 

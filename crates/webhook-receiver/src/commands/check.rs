@@ -7,7 +7,7 @@ use server::login::Login;
 use settings::{Config, Overrides, SettingsText, Warning};
 use source::{Source, is_secret};
 
-use super::{plain, print};
+use super::{bus, plain, print};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +39,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let report = match SettingsText::read(&args.settings)?.parse() {
+    let text = SettingsText::read(&args.settings)?;
+    let report = match text.parse() {
+        Ok(config) if config.sources.is_empty() && text.has_section("bus") => {
+            SettingsReport::of_the_bus(&config)
+        }
         Ok(config) => SettingsReport::of(&config),
         Err(error) => {
             SettingsReport { refused: vec![error.to_string()], ..SettingsReport::default() }
@@ -61,6 +65,20 @@ struct SettingsReport {
 }
 
 impl SettingsReport {
+    /// The report on settings with which only the bus can run.
+    fn of_the_bus(config: &Config) -> Self {
+        let with_sources = SettingsReport::of(config);
+        let (_, unusable) = config.examine();
+        let refused = with_sources.refused.into_iter().skip(unusable.len()).collect();
+        let warning = Warning {
+            setting: "sources".into(),
+            reason: "there is none, so that `bus` would start, and `serve` would not".into(),
+            remedy: "nothing is missing for the bus".into(),
+        };
+        let warnings = std::iter::once(warning).chain(with_sources.warnings).collect();
+        SettingsReport { refused, warnings, ..with_sources }
+    }
+
     fn of(config: &Config) -> Self {
         let (sources, unusable) = config.examine();
         let hooks = config.hook_sites(&sources).err().filter(|_| unusable.is_empty());
@@ -76,7 +94,7 @@ impl SettingsReport {
         let others = others.iter().flatten().map(|error| format!("{error:#}"));
         SettingsReport {
             sources: sources.iter().map(|source| row(config, source)).collect(),
-            refused: unusable.chain(others).collect(),
+            refused: unusable.chain(others).chain(bus::refusals(config)).collect(),
             warnings: config.warnings(),
         }
     }

@@ -49,6 +49,7 @@ impl Site {
                 targets: TARGETS,
                 clock: system_clock(),
                 drain: Duration::from_millis(100),
+                sources: Default::default(),
             };
             serve_bus(&config, &fixture::table(), options, listener, stopped).await.unwrap();
         });

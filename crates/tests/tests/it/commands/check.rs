@@ -236,8 +236,14 @@ fn the_files_of_the_bus_are_read_as_the_bus_reads_them() {
     let sound = keyed("bearer_tokens = \"hush-0123456789ab\"");
     for (bus, place) in [
         ("[bus]\napi_key_file", "[bus] api_key_file"),
-        ("[bus.subscriptions.x]\nbearer_token_file", "[bus.subscriptions.x] bearer_token_file"),
-        ("[bus.subscriptions.x]\nsigning_key_file", "[bus.subscriptions.x] signing_key_file"),
+        (
+            "[bus.subscriptions.x]\nevents = \"*\"\ntarget = \"https://x.test/\"\nbearer_token_file",
+            "[bus.subscriptions.x] bearer_token_file",
+        ),
+        (
+            "[bus.subscriptions.x]\nevents = \"*\"\ntarget = \"https://x.test/\"\nscheme = \"github\"\nsigning_key_file",
+            "[bus.subscriptions.x] signing_key_file",
+        ),
     ] {
         let settings = format!("{sound}\n{bus} = \"the-key\"\n");
         for (key, words) in [

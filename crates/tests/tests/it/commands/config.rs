@@ -647,3 +647,27 @@ fn a_handshake_that_signs_for_anyone_is_refused_unless_no_delivery_can_be_meant(
         assert!(refused.contains("anyone could have a delivery signed"), "{refused}");
     }
 }
+
+#[test]
+fn settings_of_the_bus_alone_are_checked_with_their_subscriptions() {
+    let folder = tempfile::tempdir().unwrap();
+    let subscription = |scheme: &str| {
+        format!(
+            "[bus.subscriptions.a]\nevents = \"*\"\ntarget = \"https://x.test/\"\nscheme = \"{scheme}\"\nsigning_key = \"a secret of sixteen\"\n"
+        )
+    };
+    let checked = |text: String| {
+        std::fs::write(folder.path().join("receiver.toml"), text).unwrap();
+        let output = crate::harness::process::run(folder.path(), &["check"]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = checked(subscription("github"));
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("`bus` would start, and `serve` would not"), "{told}");
+    let (code, told) = checked(subscription("pigeon"));
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.contains("refused: [bus.subscriptions.a] scheme: \"pigeon\" is not known"),
+        "{told}"
+    );
+}

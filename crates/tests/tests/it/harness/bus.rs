@@ -1,5 +1,6 @@
 //! A bus within this process, and what its tests ask of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use bus::{
 };
 use contract::time::{Clock, system_clock};
 use serde_json::{Value, json};
-use settings::BusConfig;
+use settings::{BusConfig, SourceConfig};
 use tempfile::TempDir;
 
 use crate::harness::deliveries::PATIENCE;
@@ -23,6 +24,8 @@ pub(crate) struct Home {
     pub(crate) clock: Clock,
     /// How long a stop waits for requests.
     pub(crate) drain: Duration,
+    /// The configured sources.
+    pub(crate) sources: BTreeMap<String, SourceConfig>,
 }
 
 impl Home {
@@ -34,6 +37,7 @@ impl Home {
             targets: TARGETS,
             clock: system_clock(),
             drain: Duration::from_millis(200),
+            sources: BTreeMap::new(),
         }
     }
 
@@ -69,6 +73,7 @@ impl Home {
             targets: self.targets,
             clock,
             drain: self.drain,
+            sources: Arc::new(self.sources.clone()),
         };
         Bus::open(config, EventTypes::of(&fixture::table()), options).await
     }

@@ -82,6 +82,77 @@ async fn every_event_goes_from_the_bus_to_the_receiver_in_every_dialect() {
     assert_eq!(source("cloudevents").entry.client_id.as_deref(), Some("webhook-receiver"));
 }
 
+#[tokio::test]
+async fn the_bus_sends_as_any_configured_source_is_sent_to() {
+    let settings = r#"
+[sources.acme]
+dialect = "generic"
+path = "/acme"
+signing_keys = ["a secret of sixteen"]
+[sources.acme.places]
+message_id = "/meta/id"
+event_type = "header:X-Acme-Event"
+event_time = "/meta/time"
+client_id = "/meta/account"
+user = "query:user"
+[sources.acme.signature]
+place = "/meta/proof"
+timestamp_header = "X-Acme-Time"
+timestamp_unit = "milliseconds"
+signed = "{method} {path}?{query} {timestamp} {/meta/id} {/meta/account} {/n}"
+algorithm = "hmac-sha512"
+encoding = "base64-url"
+
+[sources.paypal]
+dialect = "paypal"
+path = "/paypal"
+signing_keys = ["""KEY"""]
+values = { webhook_id = "w-1" }
+
+[sources.token]
+dialect = "plaid"
+path = "/token"
+signing_keys = ["""P256"""]
+
+[sources.header]
+dialect = "gitlab"
+path = "/header"
+bearer_tokens = ["a-key-in-a-header-of-its-own"]
+"#
+    .replace("KEY", senders::RSA)
+    .replace("P256", senders::P256);
+    let receiver = Receiver::start(&settings, Catalog::<()>::new(), ()).await;
+    let sources = parse(&settings, [], "test").unwrap().sources;
+    let bus = Home { sources, ..Home::new() }.start().await;
+    let to = |name: &str| format!("http://{}/{name}", receiver.address);
+    let subscribe = async |name: &str, more: Value| {
+        let mut definition = json!({"events": "*", "source": name, "target": to(name)});
+        definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bus.create(name, &definition).await.map(drop).map_err(|error| error.to_string())
+    };
+    subscribe("acme", json!({"signing_key": "a secret of sixteen", "client_id": "a-1"}))
+        .await
+        .unwrap();
+    subscribe("paypal", json!({"signing_key": senders::RSA})).await.unwrap();
+    subscribe("token", json!({"signing_key": senders::P256})).await.unwrap();
+    let bearer = json!({"bearer_token": "a-key-in-a-header-of-its-own"});
+    subscribe("header", bearer).await.unwrap();
+    let refused = subscribe("nobody", json!({})).await.unwrap_err();
+    assert!(refused.contains("there is no [sources.nobody]"), "{refused}");
+    let event = json!({"type": "order paid", "data": {"n": 1.50}, "raw": true, "user": "jo"});
+    publish(&bus, event).await;
+    for name in ["acme", "paypal", "token", "header"] {
+        let attempt = attempts(&bus, name, 1).await.remove(0);
+        assert_eq!((attempt.status, attempt.outcome), (Some(200), "delivered"), "{name}");
+    }
+    let deliveries = receiver.stop().await.deliveries().await;
+    assert_eq!(deliveries.len(), 4);
+    let acme = deliveries.iter().find(|own| own.entry.source == "acme").unwrap();
+    assert_eq!(acme.entry.event_type, "order paid");
+    assert!(!acme.entry.message_id_derived && acme.entry.event_time.is_some());
+    assert_eq!(acme.entry.client_id.as_deref(), Some("a-1"));
+}
+
 /// True if the sender needs an answer without a body.
 fn is_empty(name: &str) -> bool {
     let dialect = name.trim_start_matches("open-").trim_start_matches("signed-");
