@@ -19,6 +19,7 @@ mod remark;
 mod report;
 mod run;
 mod sender;
+mod sender_pages;
 mod setup_guide;
 mod table;
 mod target;

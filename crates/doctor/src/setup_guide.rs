@@ -13,6 +13,7 @@ use signature::Place;
 use source::{Fact, FieldLocators, HandshakeConfig, Sender, is_secret};
 
 use super::sender::limit_in_words;
+use super::sender_pages::sender_pages;
 
 /// The example address, in place of the receiver's public one.
 const EXAMPLE_BASE: &str = "https://hooks.example.com";
@@ -23,6 +24,9 @@ pub struct SetupGuideArgs {
     /// A configured source, or a sender: directscale, github, twilio, … [default: lists all senders]
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// Print a page of every sender, in Markdown
+    #[arg(long, conflicts_with_all = ["name", "base", "show_key"])]
+    markdown: bool,
     /// The receiver's public address [default: that of the examples]
     #[arg(long, value_name = "URL")]
     base: Option<String>,
@@ -46,6 +50,9 @@ pub fn setup_guides(
         parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/"),
         "--base is the address alone, such as {EXAMPLE_BASE}, not {base:?}"
     );
+    if args.markdown {
+        return Ok(sender_pages());
+    }
     let Some(wanted) = &args.name else { return Ok(senders()) };
     // Checks the paths and keys that the guide will contain.
     let selected: Vec<_> = config
@@ -90,7 +97,7 @@ fn not_configured(name: &str) -> anyhow::Result<String> {
 }
 
 /// The lines of the settings that connect a sender.
-fn settings_lines(name: &str, sender: &Sender) -> String {
+pub(super) fn settings_lines(name: &str, sender: &Sender) -> String {
     let mut lines = format!("[sources.{name}]\ndialect = \"{name}\"\npath = \"/{name}\"\n");
     let mut line = |text: &str| {
         lines.push_str(text);
@@ -104,6 +111,10 @@ fn settings_lines(name: &str, sender: &Sender) -> String {
         line(&format!("bearer_token_files = [\"{file}\"]"));
     } else if signs || sender.jwt.is_some() && !has_keys_elsewhere {
         line(&format!("signing_key_files = [\"{file}\"]"));
+    }
+    if signs && sender.token.is_some() {
+        line("# or, if it sends a token and signs nothing:");
+        line(&format!("#bearer_token_files = [\"{file}\"]"));
     }
     if sender.handshakes.iter().any(|row| row.token.is_some()) {
         line(&format!("handshake_token_files = [\"{file}-handshake\"]"));

@@ -1,5 +1,7 @@
 //! The envelope of a delivery: its facts, from the headers and the body.
 
+use std::borrow::Cow;
+
 use contract::event::{BodyFormat, Content, Dialect, NetDateTime};
 use contract::time::Timestamp;
 use http::{HeaderMap, Uri};
@@ -171,12 +173,25 @@ fn text(headers: &HeaderMap, header: &HeaderLocator) -> Result<Option<String>, R
     let Some(value) = single(headers, header)? else { return Ok(None) };
     let text = match header.encoded {
         false => field::text(value),
-        true => match percent_decode(value.trim_ascii()).decode_utf8() {
-            Ok(text) => text,
+        true => match percent_decode(&unquoted(value.trim_ascii())).decode_utf8() {
+            Ok(text) => Cow::Owned(text.into_owned()),
             Err(_) => return Err(Refusal::BadEncoding(header.spelling.to_string())),
         },
     };
     Ok((!text.trim().is_empty()).then(|| text.into_owned()))
+}
+
+/// The content of a quoted string (RFC 9110), in which a backslash is before marks and backslashes; other values are
+/// unchanged.
+fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    let Some(inner) = inner else { return value.into() };
+    let mut content = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter();
+    while let Some(&byte) = bytes.next() {
+        content.push(if byte == b'\\' { bytes.next().copied().unwrap_or(byte) } else { byte });
+    }
+    content.into()
 }
 
 /// The value of a header, if all its lines are equal. Lines under two names must be equal: otherwise an unsigned id

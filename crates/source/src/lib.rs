@@ -186,6 +186,9 @@ pub enum Refusal {
     /// The body has too many form fields, or more content than is allowed.
     #[error("{0}")]
     TooMuch(String),
+    /// A structured CloudEvent can be read in two ways.
+    #[error("{0}")]
+    AmbiguousEvent(String),
     /// The body is no version of CloudEvents that is known.
     #[error("the CloudEvents version is {0:?}; 1.0 is supported")]
     SpecVersion(String),
@@ -219,6 +222,7 @@ impl Refusal {
             | Refusal::NotUtf8(_)
             | Refusal::NotJson(_)
             | Refusal::NotGzip(_)
+            | Refusal::AmbiguousEvent(_)
             | Refusal::SpecVersion(_)
             | Refusal::NotObject(_) => RefusalKind::Malformed,
             Refusal::TooMuch(_) => RefusalKind::TooLarge,
@@ -427,6 +431,9 @@ impl Admitted {
             format.content = Content::Other;
         }
         let document = document(&source, format, &body)?;
+        if scope == FactScope::Body {
+            cloudevents::check(&document)?;
+        }
         let parts = RequestParts::new(source.head(&method, &uri, &headers), &body);
         let mut envelope =
             envelope::read(&source.locators, scope, client, &parts, (format, &document))?;

@@ -1,6 +1,7 @@
 //! Requests to the receiver: deliveries and hooks.
 
 mod canary;
+mod cloudevents;
 mod deliver;
 mod dialects;
 mod drain;
