@@ -245,17 +245,34 @@ fn hint(message: &str) -> String {
         return without_value(message);
     };
     let (kind, wrong) = wrong.split_once(' ').unwrap_or((wrong, ""));
-    let known_names = known.split('`').skip(1).step_by(2);
-    // `hmac-sha384` is another algorithm than `hmac-sha256`, not a misspelt one.
-    let digits = |name: &str| name.chars().filter(char::is_ascii_digit).collect::<String>();
-    let wrong = wrong.trim_matches('`');
-    let nearest = text::nearest(wrong, known_names, 0.7);
-    let nearest = nearest.filter(|nearest| digits(nearest) == digits(wrong));
-    match (kind, nearest) {
-        (_, Some(nearest)) => format!("{message}; did you mean `{nearest}`?"),
+    let names: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    let list = match names.len() > MOST_NAMES {
+        true => "; `webhook-receiver connect` lists the known ones".to_owned(),
+        false => format!(", expected {known}"),
+    };
+    match (kind, meant(wrong.trim_matches('`'), &names)) {
+        (_, Some(nearest)) => format!("unknown {kind} {wrong}{list}; did you mean `{nearest}`?"),
         ("field", None) => message.to_owned(),
         // A value unlike all known ones may be a misplaced key.
-        (_, None) => format!("unknown value, expected {known}"),
+        (_, None) => format!("unknown value{list}"),
+    }
+}
+
+/// The most names that an error lists.
+const MOST_NAMES: usize = 30;
+
+/// The known name that was meant: one that begins so, or the nearest.
+fn meant<'n>(wrong: &str, names: &[&'n str]) -> Option<&'n str> {
+    // `hmac-sha384` is another algorithm than `hmac-sha256`, not a misspelt one.
+    let digits = |name: &str| name.chars().filter(char::is_ascii_digit).collect::<String>();
+    let begins = names.iter().filter(|name| wrong.len() > 2 && name.starts_with(wrong));
+    let mut begins = begins.copied();
+    match (begins.next(), begins.next()) {
+        (Some(only), None) => Some(only),
+        _ => {
+            let nearest = text::nearest(wrong, names.iter().copied(), 0.7);
+            nearest.filter(|nearest| digits(nearest) == digits(wrong))
+        }
     }
 }
 

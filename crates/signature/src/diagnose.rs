@@ -11,7 +11,7 @@ use super::candidate::{Candidate, Candidates, Label};
 use super::difference::Difference;
 use super::parts::{HttpMessage, RequestParts};
 use super::template::{Part, Template};
-use super::verify::Skew;
+use super::verify_error::Skew;
 use super::{Key, ProofPlaces, Rewritten, Scheme, Unit, VerifyError, schemes};
 use crate::Timestamp;
 

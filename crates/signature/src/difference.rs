@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::verify::Skew;
+use super::verify_error::Skew;
 use super::{Label, Rewritten, Unit, VerifyError};
 
 /// A difference of a request from one that would have been accepted.

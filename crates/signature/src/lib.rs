@@ -22,6 +22,7 @@ mod template;
 mod tests;
 mod token;
 mod verify;
+mod verify_error;
 
 use std::sync::LazyLock;
 
@@ -48,7 +49,8 @@ pub use sign::{SignError, Stamp};
 use template::Part;
 pub use template::{Template, TemplateError};
 pub use token::{TokenRule, UnverifiedToken};
-pub use verify::{Skew, UnverifiedSignature, VerifyError};
+pub use verify::UnverifiedSignature;
+pub use verify_error::{Skew, VerifyError};
 
 /// The default tolerance of a timestamp, in seconds, both ways.
 pub const TOLERANCE: u64 = 300;

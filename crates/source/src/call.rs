@@ -11,7 +11,8 @@ use http::{Method, Uri, request};
 use signature::Fingerprint;
 use text::field;
 
-use super::{Admission, KeyId, Refusal, Rejected, RemoteKeys, Source, auth, canary_name};
+use super::delivery::canary_name;
+use super::{Admission, KeyId, Refusal, Rejected, RemoteKeys, Source, auth};
 
 const REQUEST_NAME: HeaderName = HeaderName::from_static("x-directscale-requestname");
 const CALLBACK_TOKEN: HeaderName = HeaderName::from_static("x-directscale-callbacktoken");

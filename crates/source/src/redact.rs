@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::event::{escape_unpaired_surrogates, without_bom};
+use text::json::{escape_unpaired_surrogates, without_bom};
 
 /// The default names of redacted members: payment, credentials, and government ids. A leading `*` matches any
 /// beginning.

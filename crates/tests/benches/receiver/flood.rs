@@ -8,8 +8,13 @@ use crate::load::Seen;
 use crate::process::{Server, median};
 
 /// Name, and what is wrong with the flood beside the genuine deliveries.
-const ROWS: [(&str, Option<&str>); 3] =
-    [("alone", None), ("unsigned", Some("unsigned")), ("forged", Some("forged"))];
+const ROWS: [(&str, Option<&str>); 5] = [
+    ("alone", None),
+    ("unsigned", Some("unsigned")),
+    ("forged", Some("forged")),
+    ("RSA", Some("rsa")),
+    ("unknown key", Some("unknown-key")),
+];
 
 pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
     println!(

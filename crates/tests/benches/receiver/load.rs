@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use contract::hook::Hook as _;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,27 @@ pub(crate) enum Forgery {
     Unsigned,
     /// A signature in good form that no key has made.
     Forged,
+    /// An RSA signature in good form.
+    Rsa,
+    /// A token whose key would have to be fetched.
+    UnknownKey,
+}
+
+impl Forgery {
+    fn path(self) -> &'static str {
+        match self {
+            Forgery::Unsigned | Forgery::Forged => "/api/webhooks/CreateOrderEvent",
+            Forgery::Rsa => "/rsa",
+            Forgery::UnknownKey => "/token",
+        }
+    }
+
+    fn refused(self) -> &'static str {
+        match self {
+            Forgery::UnknownKey => "HTTP/1.1 503",
+            _ => "HTTP/1.1 401",
+        }
+    }
 }
 
 /// What a load saw. Latencies are in microseconds.
@@ -96,7 +119,7 @@ impl Load {
         let end = started + Duration::from_millis(self.millis);
         let key = self.sign.as_deref().map(signing_key).transpose()?;
         let expected = match (self.forge, self.publish) {
-            (Some(_), _) => "HTTP/1.1 401",
+            (Some(forgery), _) => forgery.refused(),
             (None, true) => "HTTP/1.1 202",
             (None, false) => "HTTP/1.1 200",
         };
@@ -155,16 +178,22 @@ impl Load {
             .into_bytes();
             return Ok(());
         }
-        let proof = self.proof(key, &body)?;
+        let proof = self.proof(key, &body, turn)?;
+        let path = self.forge.map_or("/api/webhooks/CreateOrderEvent", Forgery::path);
         *request = format!(
-            "POST /api/webhooks/CreateOrderEvent HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json; charset=UTF-8\r\n{proof}X-Directscale-Client-Id: acme\r\nX-Directscale-Message-Id: {id}\r\nContent-Length: {BODY}\r\n\r\n{body}"
+            "POST {path} HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json; charset=UTF-8\r\n{proof}X-Directscale-Client-Id: acme\r\nX-Directscale-Message-Id: {id}\r\nContent-Length: {BODY}\r\n\r\n{body}"
         )
         .into_bytes();
         Ok(())
     }
 
     /// The headers that prove the request, or do not.
-    fn proof(&self, key: Option<&(Scheme, Key)>, body: &str) -> anyhow::Result<String> {
+    fn proof(
+        &self,
+        key: Option<&(Scheme, Key)>,
+        body: &str,
+        turn: usize,
+    ) -> anyhow::Result<String> {
         let forged = "0".repeat(64);
         match (self.forge, key) {
             (Some(Forgery::Unsigned), _) => Ok(String::new()),
@@ -172,6 +201,16 @@ impl Load {
             (Some(Forgery::Forged), _) => {
                 let now = contract::time::now().timestamp();
                 Ok(format!("Evox-Time: {now}\r\nEvox-Signature: {forged}\r\n"))
+            }
+            (Some(Forgery::Rsa), _) => {
+                Ok(format!("X-Signature: {}\r\n", STANDARD.encode([(turn % 200) as u8; 256])))
+            }
+            (Some(Forgery::UnknownKey), _) => {
+                let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+                let head = part(format!(r#"{{"alg":"RS256","kid":"k{turn}"}}"#));
+                let claims = part(format!(r#"{{"aud":"a","exp":{}}}"#, i64::MAX / 2));
+                let signature = URL_SAFE_NO_PAD.encode([7; 256]);
+                Ok(format!("Authorization: Bearer {head}.{claims}.{signature}\r\n"))
             }
             (None, Some((scheme, key))) => {
                 let stamp = Stamp { id: "", time: contract::time::now() };

@@ -1,5 +1,6 @@
 //! Processes under measurement: the servers and the load.
 
+use fixture::senders::RSA;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -48,7 +49,12 @@ impl Server {
     pub(crate) fn signed(folder: &Path) -> anyhow::Result<Self> {
         let address = free_address()?;
         let source = format!(
-            "dialect = \"evolutionx\"\npath = \"/api/webhooks\"\nsigning_keys = [\"{TOKEN}\"]"
+            "dialect = \"evolutionx\"\npath = \"/api/webhooks\"\nsigning_keys = [\"{TOKEN}\"]\n\
+             [sources.rsa]\ndialect = \"generic\"\npath = \"/rsa\"\nsigning_keys = [\"\"\"{RSA}\"\"\"]\n\
+             [sources.rsa.signature]\nheader = \"X-Signature\"\nalgorithm = \"rsa-sha256\"\nencoding = \"base64\"\n\
+             [sources.token]\ndialect = \"generic\"\npath = \"/token\"\n[sources.token.jwt]\nalgorithms = \"RS256\"\n\
+             keys_url = \"http://{}/keys\"\naudience = \"a\"\n",
+            free_address()?
         );
         let config = write_settings(folder, address, false, &source)?;
         Self::serving(folder, address, &config)
