@@ -131,8 +131,8 @@ fn handshake(row: &HandshakeConfig) -> String {
         })
         .collect();
     let mut text = format!("{} with {}", row.method, when.join(" and "));
-    if row.proved && row.method == "POST" {
-        text.push_str(", signed like a delivery,");
+    if row.proved.unwrap_or(row.method == "POST") {
+        text.push_str(", authenticated like a delivery,");
     }
     if let Some(place) = &row.token {
         let _ = write!(text, " and one of handshake_tokens in {}", code(place));

@@ -211,8 +211,8 @@ fn handshake(row: &HandshakeConfig) -> String {
             },
         )
         .collect();
-    let proof =
-        if row.proved && row.method == "POST" { "signed as deliveries are" } else { "unsigned" };
+    let is_proved = row.proved.unwrap_or(row.method == "POST");
+    let proof = if is_proved { "authenticated as deliveries are" } else { "not authenticated" };
     let token = row.token.as_ref().map(|place| format!(", with the token in {place}"));
     format!("{} with {}, {proof}{}", row.method, when.join(" and "), token.unwrap_or_default())
 }

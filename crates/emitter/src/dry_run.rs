@@ -23,7 +23,7 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for draft in &self.drafts {
-            let HttpDraft { url, headers, body } = draft.signed().map_err(|_| fmt::Error)?;
+            let HttpDraft { url, headers, body } = draft.shown().map_err(|_| fmt::Error)?;
             write_request(f, &url, &headers, &body)?;
         }
         match self.total() {
@@ -39,7 +39,7 @@ impl fmt::Display for Plan {
 }
 
 fn request(message: &Message) -> anyhow::Result<Value> {
-    let HttpDraft { url, headers, body } = message.signed()?;
+    let HttpDraft { url, headers, body } = message.shown()?;
     Ok(request_json(&url, &headers, &body))
 }
 

@@ -171,6 +171,11 @@ impl Message {
         self.signed_at(contract::time::now() + self.offset)
     }
 
+    /// The request as it is shown, without its bearer key.
+    pub(super) fn shown(&self) -> anyhow::Result<HttpDraft> {
+        Ok(self.proof.hidden(self.signed()?))
+    }
+
     /// The request as the vendor would sign it at this time.
     pub fn signed_at(&self, time: Timestamp) -> anyhow::Result<HttpDraft> {
         let content_type = HeaderValue::from_str(&self.places.content_type)?;

@@ -89,6 +89,9 @@ impl HttpDraft {
     }
 }
 
+/// What is shown in place of a key.
+const HIDDEN: &str = "****";
+
 /// The proof of a message: a bearer key, a signature, both or none.
 #[derive(Debug, Default)]
 pub struct Proof {
@@ -150,6 +153,33 @@ impl Proof {
     #[must_use]
     pub fn with_public_url(self, public_url: Option<String>) -> Self {
         Proof { public_url, ..self }
+    }
+
+    /// The request without its bearer key, as it is shown.
+    pub(super) fn hidden(&self, mut draft: HttpDraft) -> HttpDraft {
+        let Some((_, key)) = &self.bearer else { return draft };
+        let key = key.expose_secret();
+        if draft.url.query().is_some() {
+            let pairs: Vec<(String, String)> = draft.url.query_pairs().into_owned().collect();
+            let shown = pairs
+                .iter()
+                .map(|(name, value)| (name, if value == key { HIDDEN } else { value.as_str() }));
+            let mut url = draft.url.clone();
+            url.query_pairs_mut().clear().extend_pairs(shown);
+            draft.url = url;
+        }
+        for (_, value) in &mut draft.headers {
+            if value.as_bytes() == key.as_bytes() {
+                *value = HeaderValue::from_static(HIDDEN);
+            }
+        }
+        let in_json = serde_json::Value::from(key).to_string();
+        if let Ok(text) = std::str::from_utf8(&draft.body)
+            && text.contains(&in_json)
+        {
+            draft.body = text.replace(&in_json, &format!("\"{HIDDEN}\"")).into();
+        }
+        draft
     }
 
     /// The names of the headers that a signature needs, in every spelling.

@@ -47,7 +47,14 @@ impl SourceConfig {
     /// [`ConfigError`] for a key that cannot be sent, or a file that cannot be read.
     pub fn bearer_keys(&self, name: &str) -> Result<Vec<SecretString>, ConfigError> {
         let files = ("bearer_tokens", "bearer_token_files", self.bearer_token_files.as_slice());
-        keys(name, &self.bearer_tokens, files, true)
+        let keys = keys(name, &self.bearer_tokens, files, true)?;
+        let is_basic = self.key_places(name)?.contains(&KeyPlace::Basic);
+        if is_basic && keys.iter().any(|key| !key.expose_secret().contains(':')) {
+            return refuse(format!(
+                "[sources.{name}] has a key without a colon for Basic authentication; write bearer_tokens = [\"user:password\"]"
+            ));
+        }
+        Ok(keys)
     }
 
     /// The accepted signing keys, those in files included.
@@ -279,6 +286,12 @@ impl SourceConfig {
             ));
         };
         let certificate = self.certificate().map(|row| certificate_auth(name, &row)).transpose()?;
+        let is_published = certificate.is_some() && secrets.is_empty();
+        if is_published && self.client_ids.is_empty() && self.values.is_empty() {
+            return refuse(format!(
+                "[sources.{name}] has no client_ids, and whoever is a customer of the sender can have deliveries signed with its certificate; write client_ids = [\"…\"] with yours"
+            ));
+        }
         if self.tolerance.is_some() && !scheme.is_timed() {
             return refuse(format!(
                 "[sources.{name}] has a tolerance, but {} does not sign the time; remove the line",
@@ -301,12 +314,18 @@ impl SourceConfig {
         let refused = |reason: String| ConfigError(format!("[sources.{name}.jwt] {reason}"));
         let rule = self.demands(name)?;
         let config = self.token_rule().unwrap_or_default();
-        let is_for_anyone = rule.audience.is_empty()
-            && rule.body_sha256.is_none()
-            && config.claims.keys().all(|name| name == "email_verified");
-        if is_for_anyone {
+        let names_sender = config.claims.keys().any(|name| name != "email_verified");
+        let is_bound = rule.body_sha256.is_some() || names_sender || !rule.audience.is_empty();
+        if !is_bound {
             return Err(refused(
                 "accepts tokens that were made for others; write audience = \"…\" or claims = { … }".into(),
+            ));
+        }
+        // The issuer of a known sender signs for all of its customers, and for any audience.
+        let row = self.sender().jwt;
+        if row.is_some_and(|row| row.keys_url.is_some()) && !names_sender {
+            return Err(refused(
+                "accepts the tokens of every customer of the issuer; write claims = { email = \"…\" } with the account that sends".into(),
             ));
         }
         let key = |secret: &SecretString| match PublicKey::read(secret.expose_secret()) {

@@ -137,7 +137,7 @@ impl Config {
             ));
         }
         let handshakes = settings.checked_handshakes(name)?;
-        Ok(Source {
+        let source = Source {
             name: name.to_owned(),
             dialect: settings.dialect,
             environment: settings.environment,
@@ -156,7 +156,13 @@ impl Config {
             rate_limit: settings.rate_limit,
             locators: settings.field_locators(name)?,
             allowed_origins: settings.origins(name)?,
-        })
+        };
+        if source.gzip && source.reads_raw_body() {
+            return refuse(format!(
+                "[sources.{name}] gzip is for senders whose proof, handshakes and ids need nothing that is in the body; remove it"
+            ));
+        }
+        Ok(source)
     }
 
     fn auth(&self, name: &str, settings: &SourceConfig, path: &str) -> Result<Auth, ConfigError> {

@@ -210,8 +210,8 @@ impl Config {
             };
             let (reason, remedy) = if !scheme.covers_body() {
                 (
-                    "the signature does not cover the body, so that anyone with a copy of a delivery can send another with it",
-                    "let handlers ask the sender for what matters; keep the path secret",
+                    "the signature covers parts of the body only; what it leaves out can be changed by anyone with a copy of a delivery",
+                    "let handlers use what is signed, and ask the sender for the rest",
                 )
             } else if scheme.is_weak() {
                 (

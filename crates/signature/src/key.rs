@@ -1,5 +1,6 @@
 //! Keys: prepared once for their scheme, and shown as a fingerprint only.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
@@ -184,12 +185,23 @@ impl Key {
         parts: &RequestParts<'_>,
         signatures: impl Iterator<Item = &'s [u8]>,
     ) -> bool {
+        let signed = scheme.signed.evaluated(parts);
+        signed.is_ok_and(|signed| self.has_made(scheme, &signed, signatures))
+    }
+
+    /// As [`has_signed`](Self::has_signed), of what is signed in pieces.
+    pub(super) fn has_made<'s>(
+        &self,
+        scheme: &Scheme,
+        signed: &[Cow<'_, [u8]>],
+        signatures: impl Iterator<Item = &'s [u8]>,
+    ) -> bool {
         let mut signatures = signatures.peekable();
         if signatures.peek().is_none() {
             return false;
         }
-        let algorithm = self.algorithm(scheme);
-        self.material.has_signed(algorithm, |piece| scheme.signed.pieces(parts, piece), signatures)
+        let pieces = |piece: &mut dyn FnMut(&[u8])| signed.iter().for_each(|own| piece(own));
+        self.material.has_signed(self.algorithm(scheme), pieces, signatures)
     }
 
     /// Signs with this key.

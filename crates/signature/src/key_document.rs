@@ -150,13 +150,13 @@ fn public(key_type: KeyType, public: Vec<Vec<u8>>) -> DocumentKey {
     DocumentKey { key_type, public, secret: None }
 }
 
-/// The bytes between the first line, of which the beginning is removed, and the last.
+/// The bytes between the first line, of which the beginning is removed, and the end of the first block. Behind a
+/// certificate stand those of its issuers.
 fn pem_bytes(pem: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let lines = pem.trim_end().lines().map(str::trim).collect::<Vec<_>>();
-    match lines.as_slice() {
-        [first, lines @ .., last] if first.ends_with("-----") && last.starts_with("-----END ") => {
-            base64(&Zeroizing::new(lines.concat()))
-        }
+    let lines = pem.lines().map(str::trim).collect::<Vec<_>>();
+    let end = lines.iter().position(|line| line.starts_with("-----END "))?;
+    match &lines[..end] {
+        [first, lines @ ..] if first.ends_with("-----") => base64(&Zeroizing::new(lines.concat())),
         _ => None,
     }
 }

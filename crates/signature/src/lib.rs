@@ -232,8 +232,7 @@ impl Scheme {
 
     /// True if the signature covers every byte of the body.
     pub fn covers_body(&self) -> bool {
-        let whole = |part: &Part| matches!(part, Part::Body | Part::Form);
-        self.signed.parts().any(whole) || self.body_digest.is_some()
+        self.signed.covers_body() || self.body_digest.is_some()
     }
 
     /// True if the URL is signed, which a proxy may hide.
@@ -244,6 +243,18 @@ impl Scheme {
     /// True if a signature of the scheme is made with a hash for which collisions can be made.
     pub fn is_weak(&self) -> bool {
         self.kinds.iter().any(|kind| kind.algorithm.is_weak())
+    }
+
+    /// True if the proof needs what the body says, rather than its bytes alone.
+    pub fn reads_body(&self) -> bool {
+        let reads = |part: &Part| match part {
+            Part::Members(_) | Part::Form => true,
+            Part::Place(place) => place.is_in_body(),
+            _ => false,
+        };
+        self.is_in_body()
+            || self.signed.parts().any(reads)
+            || self.absent.iter().any(Place::is_in_body)
     }
 
     /// True if a part of the proof is in the body.

@@ -42,18 +42,32 @@ impl HttpMessage<'_> {
         let mut hosts = self.headers.get_all(http::header::HOST).iter();
         let host =
             hosts.next().and_then(|host| host.to_str().ok()).filter(|_| hosts.next().is_none());
+        // What the request says of its own address counts only if nothing is known.
+        if let Some(base) = self.public_url {
+            return self.public_urls(base);
+        }
         let bases: Vec<String> = match (self.uri.scheme_str(), self.uri.authority()) {
             (Some(scheme), Some(authority)) => vec![format!("{scheme}://{authority}")],
-            _ => match self.public_url {
-                Some(base) => vec![base.to_owned()],
-                None => host
-                    .into_iter()
-                    .flat_map(|host| ["https", "http"].map(|scheme| format!("{scheme}://{host}")))
-                    .collect(),
-            },
+            _ => host
+                .into_iter()
+                .flat_map(|host| ["https", "http"].map(|scheme| format!("{scheme}://{host}")))
+                .collect(),
         };
         let with_port = bases.iter().filter_map(|base| with_port(base)).collect::<Vec<_>>();
         bases.into_iter().chain(with_port).map(|base| format!("{base}{target}")).collect()
+    }
+
+    /// The URLs that begin with the address under which the sender knows the receiver: followed by the path as it is
+    /// here, or, if the address has a path, by the query alone.
+    fn public_urls(&self, base: &str) -> Vec<String> {
+        let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
+        let query = self.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let has_path = base.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+        let bases = [Some(base.to_owned()), with_port(base)].into_iter().flatten();
+        let urls = bases.flat_map(|base| {
+            [Some(format!("{base}{target}")), has_path.then(|| format!("{base}{query}"))]
+        });
+        urls.flatten().collect()
     }
 }
 

@@ -199,6 +199,13 @@ impl Template {
         Some(values)
     }
 
+    /// True if every byte of the body is in the text, or in a digest that cannot be met by another body.
+    pub(crate) fn covers_body(&self) -> bool {
+        self.slots().any(|slot| {
+            matches!(slot.part, Part::Body | Part::Form) && slot.filter != Some(Filter::Crc32)
+        })
+    }
+
     /// True if the template needs a key.
     pub fn has_hmac(&self) -> bool {
         self.slots().any(|slot| matches!(slot.filter, Some(Filter::Hmac(..))))
@@ -225,6 +232,21 @@ impl Template {
     /// The first part that the request lacks.
     pub(crate) fn missing(&self, parts: &RequestParts<'_>) -> Option<MissingPart> {
         self.slots().find_map(|slot| slot.value(parts).err())
+    }
+
+    /// The pieces of the text, in order, each evaluated once.
+    pub(crate) fn evaluated<'p>(
+        &'p self,
+        parts: &'p RequestParts<'_>,
+    ) -> Result<Vec<Cow<'p, [u8]>>, MissingPart> {
+        let piece = |own: &'p Piece| match own {
+            Piece::Literal(text) => Ok(text.as_bytes().into()),
+            Piece::Slot(slot) => match slot.plain(parts) {
+                Some(bytes) => Ok(bytes.into()),
+                None => slot.value(parts),
+            },
+        };
+        self.pieces.iter().map(piece).collect()
     }
 
     /// Calls `piece` with each piece of the text, in order; a missing part has none.
@@ -335,7 +357,7 @@ impl Slot {
 
     fn value<'p>(&self, parts: &'p RequestParts<'_>) -> Result<Cow<'p, [u8]>, MissingPart> {
         let value = match self.part.value(parts) {
-            Err(_) if self.is_optional => Cow::default(),
+            Err(_) if self.is_optional && self.part.is_absent(parts) => Cow::default(),
             value => value?,
         };
         Ok(match self.filter {
@@ -349,6 +371,18 @@ impl Slot {
 }
 
 impl Part {
+    /// True if the request has nothing there, rather than something without a text.
+    fn is_absent(&self, parts: &RequestParts<'_>) -> bool {
+        match self {
+            Part::Place(Place::Body(pointer)) => {
+                let value = parts.document().and_then(|document| pointer.find(document));
+                value.is_none_or(|value| value.get() == "null")
+            }
+            Part::Place(place) => !place.is_filled(parts),
+            _ => true,
+        }
+    }
+
     fn value<'p>(&self, parts: &'p RequestParts<'_>) -> Result<Cow<'p, [u8]>, MissingPart> {
         let uri = parts.head.uri;
         Ok(match self {
@@ -369,12 +403,17 @@ impl Part {
             },
             Part::Members(pointers) => {
                 let document = parts.document().unwrap_or_default();
-                let line = |pointer: &Pointer| {
-                    let value = pointer.text(document)?;
+                let mut lines = String::new();
+                for (number, pointer) in pointers.iter().enumerate() {
+                    let Some(value) = pointer.text(document) else { continue };
                     let name = pointer.keys().next().unwrap_or_default();
-                    Some(format!("{name}\n{value}\n"))
-                };
-                pointers.iter().filter_map(line).collect::<String>().into_bytes().into()
+                    // With line breaks in one value alone, the lines can be read in one way only.
+                    if number > 0 && value.contains('\n') {
+                        return Err(MissingPart(format!("{name} in one line")));
+                    }
+                    lines.push_str(&format!("{name}\n{value}\n"));
+                }
+                lines.into_bytes().into()
             }
             Part::Place(place) => {
                 place.value(parts).ok_or_else(|| MissingPart(place.to_string()))?

@@ -1,6 +1,7 @@
 //! Every row of the table, and rows from the configuration, against others' signatures, forgeries and nonsense.
 
 mod custom;
+mod descriptions;
 mod forgeries;
 mod independent;
 mod keys;

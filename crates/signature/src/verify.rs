@@ -9,6 +9,7 @@ use http::header::{HeaderMap, HeaderValue};
 use text::field::trimmed;
 
 use super::parts::{HttpMessage, RequestParts};
+use super::template::Part;
 use super::verify_error::{Skew, VerifyError};
 use super::{Encoding, Key, Place, ProofPlaces, PublicKey, Scheme, TimestampLocator, Unit};
 use crate::Timestamp;
@@ -79,10 +80,10 @@ impl Scheme {
         body: &[u8],
         keys: impl Iterator<Item = &'k Key> + Clone,
     ) -> Result<usize, VerifyError> {
-        self.verify_by(presented, head, body, |parts, signatures| {
+        self.verify_by(presented, head, body, |signed, signatures| {
             let mut tried = 0;
             for key in keys.clone() {
-                if key.has_signed(self, parts, of_kind(signatures, key.kind)) {
+                if key.has_made(self, signed, of_kind(signatures, key.kind)) {
                     return Ok(tried);
                 }
                 tried += 1;
@@ -102,13 +103,13 @@ impl Scheme {
         body: &[u8],
         key: &PublicKey,
     ) -> Result<(), VerifyError> {
-        let is_by = |parts: &RequestParts<'_>, signatures: &[DecodedSignature]| {
+        let is_by = |signed: &[Cow<'_, [u8]>], signatures: &[DecodedSignature]| {
             let kinds = self.kinds.iter().enumerate();
             let mut kinds = kinds.filter(|(_, kind)| kind.algorithm.key_type() == key.key_type());
             let has_signed = kinds.any(|(number, kind)| {
                 key.material().has_signed(
                     kind.algorithm,
-                    |piece| self.signed.pieces(parts, piece),
+                    |piece| signed.iter().for_each(|own| piece(own)),
                     of_kind(signatures, number),
                 )
             });
@@ -122,7 +123,7 @@ impl Scheme {
         presented: &UnverifiedSignature,
         head: HttpMessage<'_>,
         body: &[u8],
-        find: impl Fn(&RequestParts<'_>, &[DecodedSignature]) -> Result<usize, usize>,
+        find: impl Fn(&[Cow<'_, [u8]>], &[DecodedSignature]) -> Result<usize, usize>,
     ) -> Result<usize, VerifyError> {
         let whole = RequestParts::new(head, body);
         let in_body = presented.signatures.is_none() || self.is_in_body();
@@ -149,10 +150,9 @@ impl Scheme {
             let mut parts = presented.parts(head, body);
             parts.timestamp = timestamp;
             parts.url = url;
-            if let Some(missing) = self.signed.missing(&parts) {
-                return Err(VerifyError::MissingPart(missing.0));
-            }
-            match find(&parts, signatures) {
+            let signed = self.signed.evaluated(&parts);
+            let signed = signed.map_err(|missing| VerifyError::MissingPart(missing.0))?;
+            match find(&signed, signatures) {
                 Ok(number) => return Ok(number),
                 Err(keys) => tried = keys,
             }
@@ -267,10 +267,18 @@ impl Scheme {
 
     /// Compares the digest of the body, if the signature covers the body by that.
     fn check_digest(&self, head: HttpMessage<'_>, body: &[u8]) -> Result<(), VerifyError> {
-        let Some(place) = &self.body_digest else { return Ok(()) };
-        if self.is_form(head.headers) {
+        let signs_form = self.signed.parts().any(|part| *part == Part::Form);
+        if signs_form && self.is_form(head.headers) {
             return Ok(());
         }
+        let Some(place) = &self.body_digest else {
+            let is_uncovered =
+                signs_form && !body.is_empty() && self.signed.count(&Part::Body) == 0;
+            return match is_uncovered {
+                true => Err(VerifyError::Uncovered("a body that is no form".into())),
+                false => Ok(()),
+            };
+        };
         let given = place.value(&RequestParts::new(head, body));
         match given {
             None if body.is_empty() => Ok(()),

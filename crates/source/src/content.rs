@@ -56,9 +56,11 @@ impl Source {
                 true => Err(UnsupportedContent::Malformed(would_do())),
                 // Without a body there is no type either; and a body without one is mostly JSON.
                 false if may_be_empty && accepts(AcceptedBody::Empty) => of(Content::Json),
-                false if accepts(AcceptedBody::Any) || accepts(AcceptedBody::Text) => {
+                false if accepts(AcceptedBody::Text) => of(Content::Json),
+                false if accepts(AcceptedBody::Any) && accepts(AcceptedBody::Json) => {
                     of(Content::Json)
                 }
+                false if accepts(AcceptedBody::Any) => of(Content::Other),
                 false => Err(UnsupportedContent::Missing(would_do())),
             };
         };
@@ -80,6 +82,11 @@ impl Source {
             true => of(content),
             false => Err(UnsupportedContent::Charset(media.charset.unwrap_or_default())),
         }
+    }
+
+    /// True if a body may be JSON.
+    pub(crate) fn accepts_json(&self) -> bool {
+        self.bodies.contains(&AcceptedBody::Json)
     }
 
     /// True if the body is compressed with gzip, and the source accepts that.

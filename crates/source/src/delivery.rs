@@ -83,6 +83,9 @@ impl Admitted {
         if is_without_body && scope == FactScope::Both {
             format.content = Content::Other;
         }
+        if format.content == Content::Form && source.accepts_json() && looks_like_json(&body) {
+            return Err(Refusal::NotForm);
+        }
         let document = document(&source, format, &body)?;
         if scope == FactScope::Body {
             cloudevents::check(&document)?;
@@ -110,7 +113,7 @@ impl Admitted {
             }
             Unidentified::Distinct => identity::distinct(),
         };
-        let handshake = source.handshake(&parts, true);
+        let handshake = source.handshake(&parts, Some(authenticated));
         let mut verified = Verified {
             message_id_derived: message_id.is_none(),
             message_id: message_id.unwrap_or_else(derived),
@@ -226,6 +229,12 @@ impl Verified {
     pub fn canary(&self) -> Option<String> {
         canary_name(&self.body)
     }
+}
+
+/// True if a body under the content type of form fields is a JSON text: the content type is not signed.
+fn looks_like_json(body: &[u8]) -> bool {
+    let text = body.trim_ascii_start();
+    text.starts_with(b"{") || text.starts_with(b"[{") || text.starts_with(b"[\"")
 }
 
 /// The value of the member that marks a canary. Other bodies are searched for its name, but not parsed.

@@ -127,6 +127,8 @@ pub fn diagnose(
     let mut findings = match refusal {
         Refusal::Signature(_) => signature::diagnose(source, &others, request),
         Refusal::ClientId(id) => client(id.as_ref(), &others),
+        // Nothing of the request could be another source's: its reason says all.
+        Refusal::Handshake(_) | Refusal::UnknownKey | Refusal::ForeignKey(_) => Vec::new(),
         _ => bearer::diagnose(source, &others, request),
     };
     findings.truncate(MAX_FINDINGS);

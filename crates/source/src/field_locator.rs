@@ -325,7 +325,15 @@ impl FieldLocators {
         })
     }
 
-    /// True if a fact needs the whole request.
+    /// True if a fact is composed of members of the body.
+    pub(crate) fn has_body_templates(&self) -> bool {
+        self.locators.0.iter().flatten().any(|locator| match locator {
+            FieldLocator::Template(template) => template.places().any(Place::is_in_body),
+            _ => false,
+        })
+    }
+
+    /// True if a locator is a template.
     pub(crate) fn has_templates(&self) -> bool {
         self.locators.0.iter().flatten().any(|locator| matches!(locator, FieldLocator::Template(_)))
     }

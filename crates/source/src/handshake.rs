@@ -101,7 +101,10 @@ impl Handshake {
     pub fn new(config: &HandshakeConfig) -> Result<Self, HandshakeError> {
         let place = |setting, text: &String| {
             let place = Place::parse(text);
-            place.map_err(|error: PlaceError| HandshakeError { setting, reason: error.to_string() })
+            place.map_err(|error: PlaceError| HandshakeError {
+                setting,
+                reason: format!("has {text:?} in it, which {error}"),
+            })
         };
         let refused = |setting, reason: &str| HandshakeError { setting, reason: reason.to_owned() };
         let method = Method::from_bytes(config.method.as_bytes());
@@ -119,7 +122,13 @@ impl Handshake {
                 "names nothing by which the request is known; write for example when = { \"query:challenge\" = \"*\" }",
             ));
         }
-        let is_proved = config.proved && has_body;
+        if config.proved == Some(true) && !has_body {
+            return Err(refused(
+                "proved",
+                "is for POST: what a sender signs is a delivery's body; remove it, or compare a token",
+            ));
+        }
+        let is_proved = config.proved.unwrap_or(has_body);
         let answer = Template::parse(&config.answer)
             .map_err(|error: TemplateError| refused("answer", &error.to_string()))?;
         let in_body = |place: &Place| place.is_in_body();
@@ -146,6 +155,14 @@ impl Handshake {
             let is_json = config.answer.starts_with(['{', '[']) && !answer.is_one_slot();
             if is_json { "application/json" } else { "text/plain; charset=utf-8" }.to_owned()
         });
+        let is_page =
+            ["html", "xml", "svg", "script"].iter().any(|kind| content_type.contains(kind));
+        if is_page && !is_proved {
+            return Err(refused(
+                "content_type",
+                "would be run by a browser that is led here; write \"text/plain\"",
+            ));
+        }
         if !(200..300).contains(&config.status) {
             return Err(refused("status", "must be between 200 and 299"));
         }
@@ -164,6 +181,14 @@ impl Handshake {
     /// True if the sender repeats one of the source's tokens.
     pub fn has_token(&self) -> bool {
         self.token.is_some()
+    }
+
+    /// True if a part of it is in the body.
+    pub fn reads_body(&self) -> bool {
+        let own = self.when.iter().map(|(place, _)| place).chain(self.answer.places());
+        own.chain(&self.token)
+            .chain(self.fetch.iter().map(|(place, _)| place))
+            .any(Place::is_in_body)
     }
 
     /// True if anyone is given a MAC that is made with the source's key.
@@ -238,9 +263,8 @@ fn is_equal(place: &Place, value: &[u8], expected: &str) -> bool {
 
 fn is_token(value: &[u8]) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_+/=.".contains(byte);
-    // A number is JSON, and could be a body.
-    let is_json =
-        value.iter().all(u8::is_ascii_digit) || [&b"true"[..], b"false", b"null"].contains(&value);
+    // JSON could be a body.
+    let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok();
     (1..=LONGEST_TOKEN).contains(&value.len()) && value.iter().all(is_plain) && !is_json
 }
 

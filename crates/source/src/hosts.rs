@@ -63,7 +63,11 @@ fn is_this_machine(pattern: &str) -> bool {
 fn matches(pattern: &str, host: &str) -> bool {
     let (pattern, host) = (pattern.split('.'), host.split('.'));
     pattern.clone().count() == host.clone().count()
-        && pattern.zip(host).all(|(pattern, label)| pattern == "*" || pattern == label)
+        && pattern.zip(host).all(|(pattern, label)| match pattern {
+            // A bucket's host is not a region's.
+            "*" => !label.starts_with("s3"),
+            pattern => pattern == label,
+        })
 }
 
 #[cfg(test)]
@@ -85,6 +89,8 @@ mod tests {
             "https://u:p@api.paypal.com/",
             "https://sns.a.b.amazonaws.com/",
             "https://sns.amazonaws.com/",
+            "https://sns.s3.amazonaws.com/a.pem",
+            "https://sns.s3-us-west-2.amazonaws.com/a.pem",
             "https://api.paypal.com.evil.example/",
             "https://evil.example/#api.paypal.com",
             "https://evil.example/?https://api.paypal.com/",
@@ -94,6 +100,18 @@ mod tests {
             "",
         ] {
             assert_eq!(hosts.check(url), None, "{url}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_leads_to_another_host(text in "(https?://)?[a-z@:/.#?%\\\\-]{0,30}(paypal\\.com)?[a-z@:/.#?]{0,20}") {
+            let hosts = Hosts::new(&["api.paypal.com".to_owned()]).unwrap();
+            if let Some(url) = hosts.check(&text) {
+                let url = Url::parse(&url).unwrap();
+                proptest::prop_assert_eq!(url.host_str(), Some("api.paypal.com"));
+                proptest::prop_assert_eq!((url.scheme(), url.port(), url.username()), ("https", None, ""));
+            }
         }
     }
 

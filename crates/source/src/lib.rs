@@ -36,7 +36,7 @@ use contract::time::Timestamp;
 use http::header::{HeaderMap, HeaderName};
 use http::{Method, Uri, request};
 use memchr::memmem;
-use signature::{HttpMessage, RequestParts};
+use signature::{HttpMessage, Place, RequestParts};
 
 use envelope::{FactScope, HeadFact};
 
@@ -156,6 +156,17 @@ impl Source {
         }
     }
 
+    /// True if its proof, its handshakes or its ids need what a body says before it is decompressed.
+    pub fn reads_raw_body(&self) -> bool {
+        let auth = &self.auth;
+        let token = auth.token.as_ref().and_then(|token| token.rule.place.as_ref());
+        auth.signature.as_ref().is_some_and(|signed| signed.scheme.reads_body())
+            || !auth.bearer.is_empty() && auth.places.iter().any(KeyPlace::is_in_body)
+            || token.is_some_and(Place::is_in_body)
+            || self.handshakes.iter().any(Handshake::reads_body)
+            || self.locators.has_body_templates()
+    }
+
     fn check(
         &self,
         head: HttpMessage<'_>,
@@ -196,17 +207,21 @@ impl Source {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Option<Result<HandshakeAnswer, HandshakeRefused>> {
-        self.handshake(&RequestParts::new(self.head(method, uri, headers), b""), false)
+        self.handshake(&RequestParts::new(self.head(method, uri, headers), b""), None)
     }
 
     fn handshake(
         &self,
         parts: &RequestParts<'_>,
-        is_proved: bool,
+        proof: Option<&auth::Authenticated>,
     ) -> Option<Result<HandshakeAnswer, HandshakeRefused>> {
-        let mut rows = self.handshakes.iter().filter(|row| row.is_proved == is_proved);
+        let mut rows = self.handshakes.iter().filter(|row| row.is_proved == proof.is_some());
         let row = rows.find(|row| row.is_asked_by(parts))?;
-        let key = self.auth.signature.as_ref().and_then(|signed| signed.keys.first());
+        let signed = self.auth.signature.as_ref();
+        let keys = signed.map(|signed| signed.keys.as_slice()).unwrap_or_default();
+        // The sender computes with the key that it signs with.
+        let used = proof.and_then(|proof| proof.key);
+        let key = keys.iter().find(|key| Some(key.fingerprint) == used).or(keys.first());
         Some(row.answer(parts, &self.handshake_tokens, key.map(|key| &key.key)))
     }
 

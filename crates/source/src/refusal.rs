@@ -43,7 +43,7 @@ pub enum Refusal {
     #[error(transparent)]
     Signature(#[from] VerifyError),
     /// The client id is not in the source's list.
-    #[error("client id {0:?} is not in client_ids")]
+    #[error("{} is not in client_ids", account(.0.as_deref()))]
     ClientId(Option<String>),
     /// The percent-encoding of a header is not valid text.
     #[error("{0} is not percent-encoded UTF-8")]
@@ -60,6 +60,9 @@ pub enum Refusal {
     /// The body is not UTF-8.
     #[error("the body is not UTF-8: {0}")]
     NotUtf8(String),
+    /// A JSON text is sent under the content type of form fields.
+    #[error("the body is JSON, and its content type is that of form fields")]
+    NotForm,
     /// The body cannot be decompressed.
     #[error("the body is not the gzip that its Content-Encoding names: {0}")]
     NotGzip(String),
@@ -101,6 +104,7 @@ impl Refusal {
             | Refusal::Missing(_)
             | Refusal::NotUtf8(_)
             | Refusal::NotJson(_)
+            | Refusal::NotForm
             | Refusal::NotGzip(_)
             | Refusal::AmbiguousEvent(_)
             | Refusal::SpecVersion(_)
@@ -127,4 +131,8 @@ impl std::fmt::Debug for Rejected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Rejected({:?})", self.refusal)
     }
+}
+
+fn account(id: Option<&str>) -> String {
+    id.map_or_else(|| "a delivery without an account".to_owned(), |id| format!("client id {id:?}"))
 }

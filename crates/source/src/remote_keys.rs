@@ -19,8 +19,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest document that is read, in bytes.
 const LARGEST: usize = 256 * 1024;
 
-/// The shortest time between two fetches for one source, whatever its requests name.
+/// The shortest time between two fetches of one document, whatever requests name.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// The most documents that are fetched for one source within that time: a set is one, certificates are several.
+const MOST_FETCHES: usize = 20;
 
 /// The time after which keys are fetched anew, in the background.
 const FRESH: Duration = Duration::from_secs(6 * 60 * 60);
@@ -43,9 +46,12 @@ pub struct RemoteKeys {
 
 #[derive(Default)]
 struct State {
-    keys: HashMap<KeyId, Arc<PublicKey>>,
+    /// The keys, and the time at which each was last asked for.
+    keys: HashMap<KeyId, (Arc<PublicKey>, Instant)>,
+    /// The documents that were fetched within the pause, and the error of each that failed.
+    recent: HashMap<Url, (Instant, Option<String>)>,
+    /// The time at which the set was fetched.
     fetched: Option<Instant>,
-    last_error: Option<String>,
 }
 
 /// The keys cannot be had now: the sender should come again.
@@ -82,32 +88,50 @@ impl RemoteKeys {
 
     /// The key with this id, if it is known.
     pub fn get(&self, id: &str) -> Option<Arc<PublicKey>> {
-        self.state().keys.get(id).cloned()
+        let mut state = self.state();
+        let (key, asked) = state.keys.get_mut(id)?;
+        *asked = Instant::now();
+        Some(Arc::clone(key))
     }
 
-    /// Fetches the key with this id, unless it is known, or the last fetch is less than a minute ago.
+    /// Fetches the key with this id, unless it is known, or its document was fetched less than a minute ago.
     ///
     /// # Errors
-    /// [`KeysUnavailable`] if the last fetch failed. A fetch that worked, but brought no such key, is no error.
+    /// [`KeysUnavailable`] if the fetch failed or has to wait. A fetch that worked, but brought no such key, is no error.
     pub async fn fetch(self: &Arc<Self>, id: &str) -> Result<(), KeysUnavailable> {
         if self.get(id).is_some() {
             self.refresh_in_the_background(id);
             return Ok(());
         }
+        let url = self.document(id)?;
         let _alone = self.fetching.lock().await;
-        let (is_known, is_paused, last_error) = {
-            let state = self.state();
-            let is_paused = state.fetched.is_some_and(|fetched| fetched.elapsed() < PAUSE);
-            (state.keys.contains_key(id), is_paused, state.last_error.clone())
-        };
-        match (is_known, is_paused, last_error) {
-            (true, ..) => Ok(()),
-            (_, true, Some(error)) => Err(KeysUnavailable(error)),
+        if self.get(id).is_some() {
+            return Ok(());
+        }
+        self.may_fetch(&url)?;
+        self.renew(&url, id).await
+    }
+
+    /// The URL of the document with the key.
+    fn document(&self, id: &str) -> Result<Url, KeysUnavailable> {
+        let parsed = || Url::parse(id).map_err(|error| KeysUnavailable(error.to_string()));
+        self.set.clone().map_or_else(parsed, Ok)
+    }
+
+    /// Checks that the document was not fetched within the pause, and not too many others were.
+    fn may_fetch(&self, url: &Url) -> Result<(), KeysUnavailable> {
+        let mut state = self.state();
+        state.recent.retain(|_, (fetched, _)| fetched.elapsed() < PAUSE);
+        match state.recent.get(url) {
+            Some((_, Some(error))) => Err(KeysUnavailable(error.clone())),
             // The key may be as new as the request is genuine: the sender should come again.
-            (_, true, None) => Err(KeysUnavailable(
+            Some((_, None)) => Err(KeysUnavailable(
                 "the last fetch was less than a minute ago, and did not bring this one".into(),
             )),
-            (_, false, _) => self.renew(id).await,
+            None if state.recent.len() >= MOST_FETCHES => {
+                Err(KeysUnavailable("too many were asked for within a minute".into()))
+            }
+            None => Ok(()),
         }
     }
 
@@ -119,41 +143,40 @@ impl RemoteKeys {
         }
         let (keys, id) = (Arc::clone(self), id.to_owned());
         tokio::spawn(async move {
-            if let Ok(_alone) = keys.fetching.try_lock() {
-                let _ = keys.renew(&id).await;
+            if let (Ok(_alone), Ok(url)) = (keys.fetching.try_lock(), keys.document(&id))
+                && keys.may_fetch(&url).is_ok()
+            {
+                let _ = keys.renew(&url, &id).await;
             }
         });
     }
 
-    async fn renew(&self, id: &str) -> Result<(), KeysUnavailable> {
-        let fetched = self.download(id).await;
+    async fn renew(&self, url: &Url, id: &str) -> Result<(), KeysUnavailable> {
+        let fetched = self.download(url, id).await.map_err(|error| format!("{error:#}"));
         let mut state = self.state();
-        state.fetched = Some(Instant::now());
+        let now = Instant::now();
+        state.recent.insert(url.clone(), (now, fetched.as_ref().err().cloned()));
         match fetched {
             Ok(keys) => {
-                state.last_error = None;
-                // Keys that the sender has withdrawn are not accepted any more.
-                if self.set.is_some() || state.keys.len() >= MOST_KEYS {
+                if self.set.is_some() {
+                    // Keys that the sender has withdrawn are not accepted any more.
                     state.keys.clear();
+                    state.fetched = Some(now);
                 }
-                state.keys.extend(keys.into_iter().take(MOST_KEYS));
+                for (id, key) in keys.into_iter().take(MOST_KEYS) {
+                    state.keep(id, key, now);
+                }
                 Ok(())
             }
             Err(error) => {
-                let error = format!("{error:#}");
                 tracing::warn!(%error, "a sender's keys cannot be fetched");
-                state.last_error = Some(error.clone());
                 Err(KeysUnavailable(error))
             }
         }
     }
 
-    async fn download(&self, id: &str) -> anyhow::Result<Vec<(KeyId, Arc<PublicKey>)>> {
-        let url = match &self.set {
-            Some(set) => set.clone(),
-            None => Url::parse(id).context("it is no URL")?,
-        };
-        let text = self.text(url).await?;
+    async fn download(&self, url: &Url, id: &str) -> anyhow::Result<Vec<(KeyId, Arc<PublicKey>)>> {
+        let text = self.text(url.clone()).await?;
         match self.set {
             None => {
                 let key = PublicKey::read(&text).context("it is no certificate")?;
@@ -191,6 +214,19 @@ impl RemoteKeys {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Keeps a key, in place of the one that has not been asked for the longest if there are too many.
+    fn keep(&mut self, id: KeyId, key: Arc<PublicKey>, now: Instant) {
+        if self.keys.len() >= MOST_KEYS
+            && let Some(oldest) = self.keys.iter().min_by_key(|(_, (_, asked))| *asked)
+        {
+            let oldest = oldest.0.clone();
+            self.keys.remove(&oldest);
+        }
+        self.keys.insert(id, (key, now));
     }
 }
 

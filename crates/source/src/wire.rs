@@ -54,8 +54,8 @@ pub struct HandshakeConfig {
     pub when: BTreeMap<String, String>,
     /// The place that must have one of the source's handshake tokens.
     pub token: Option<String>,
-    /// True if a request with a body must be as authentic as a delivery.
-    pub proved: bool,
+    /// True if the request must be authenticated as a delivery is; absent for true of POST and false of others.
+    pub proved: Option<bool>,
     /// The status of the answer.
     pub status: u16,
     /// The content type of the answer; absent for JSON if it looks like an object, else for plain text.
@@ -74,7 +74,7 @@ impl Default for HandshakeConfig {
             method: "POST".into(),
             when: BTreeMap::new(),
             token: None,
-            proved: true,
+            proved: None,
             status: 200,
             content_type: None,
             answer: String::new(),

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::{CustomError, CustomScheme, Encoding, Template};
+use super::{CustomError, CustomScheme, Encoding, Place, Template};
 use crate::template::Part;
 
 impl CustomScheme {
@@ -107,6 +107,25 @@ impl CustomScheme {
             let in_body = matches!(part, Part::Place(place) if place.is_in_body());
             in_body || matches!(part, Part::Body | Part::Form | Part::Members(_))
         };
+        let is_in_query = self.place.as_deref().is_some_and(|place| place.starts_with("query:"));
+        if is_in_query && signed.parts().any(|part| matches!(part, Part::Query | Part::Url)) {
+            return wrong(
+                "has the query in it, in which the signature is itself; name the parameters, such as {query:id}",
+            );
+        }
+        if let Some(digest) = &self.body_digest {
+            let digest = Place::parse(digest);
+            let is_it = |part: &Part| match part {
+                Part::Place(place) => digest.as_ref() == Ok(place),
+                Part::Url | Part::Query => matches!(digest, Ok(Place::Query(_))),
+                _ => false,
+            };
+            if !signed.parts().any(is_it) {
+                return wrong(
+                    "does not have the place of body_digest in it, so that the body is not signed",
+                );
+            }
+        }
         if signed.has_hmac() {
             return wrong("has a filter in it that needs the key; it is for answers");
         }

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 use super::{BearerForm, Finding, ForeignKey, RefusedRequest};
 use crate::Source;
 use crate::auth::BearerKey;
-use ::signature::parameter;
+use ::signature::{HttpMessage, RequestParts, parameter};
 
 /// The most texts that are compared.
 const MAX_CANDIDATES: usize = 256;
@@ -37,9 +37,19 @@ pub(super) fn diagnose(
         Some((owner, forms)) => {
             owner.into_iter().chain(forms.into_iter().map(Finding::Form)).collect()
         }
-        None if request.headers.contains_key(AUTHORIZATION) => vec![Finding::Unknown],
+        None if request.headers.contains_key(AUTHORIZATION) || has_key(source, request) => {
+            vec![Finding::Unknown]
+        }
         None => vec![Finding::NoProof],
     }
+}
+
+/// True if something is where the source looks for a key.
+fn has_key(source: &Source, request: RefusedRequest<'_>) -> bool {
+    let RefusedRequest { method, uri, headers, body, .. } = request;
+    let head = HttpMessage { method, uri, headers, public_url: None };
+    let parts = RequestParts::new(head, body.unwrap_or_default());
+    source.auth.places.iter().any(|place| place.given(&parts).is_ok_and(|keys| !keys.is_empty()))
 }
 
 /// The key as this source's, or as that of every other source that has it.

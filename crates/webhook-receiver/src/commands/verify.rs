@@ -165,9 +165,11 @@ fn check(
 fn fetch_keys(admitted: &Admitted, body: &[u8]) {
     let Ok(Some((keys, key))) = admitted.missing_keys(body) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    if let Ok(runtime) = runtime
-        && let Err(error) = runtime.block_on(keys.fetch(&key))
-    {
+    let Ok(runtime) = runtime else { return };
+    // The command itself runs on a runtime, whose threads must not wait for another one.
+    let fetched =
+        std::thread::scope(|scope| scope.spawn(|| runtime.block_on(keys.fetch(&key))).join());
+    if let Ok(Err(error)) = fetched {
         eprintln!("warning: {error}");
     }
 }
