@@ -31,7 +31,7 @@ fn each_part_stands_for_the_requests_own_bytes() {
         ("{method}{/a/c?}.", "POST."),
         ("{method}{header:X-B?}{query:z?}.", "POST."),
         ("{members:A,B,C}", "A\nfirst\nB\nsecond\n"),
-        ("plain { brace", "plain { brace"),
+        ("{method} { brace", "POST { brace"),
         ("{\"json\":\"{query:q}\"}", "{\"json\":\"1 2\"}"),
     ] {
         let made = filled(text, "/in?q=1%202&r=", "h", body);

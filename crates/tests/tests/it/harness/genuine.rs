@@ -40,6 +40,7 @@ impl<'c> Genuine<'c> {
         let method = SigningMethod::of_source(self.name, self.source).unwrap();
         let keys: Vec<_> = self.key.iter().cloned().collect();
         let proof = Proof::new(None, method.map(|method| (method, &keys[..])), None).unwrap();
+        let proof = proof.with_public_url(self.source.public_url.clone());
         let url = format!("http://x{}", self.source.path).parse().unwrap();
         let places = self.source.field_locators(self.name).unwrap();
         let header = |(name, value): (&String, &String)| -> NamedHeader {

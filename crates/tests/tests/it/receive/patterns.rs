@@ -8,8 +8,10 @@ use contract::event::{Delivery, Dialect, Event, Outcome};
 use fixture::senders::{self, SECRET};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use settings::{Config, parse};
+use sha2::Sha256;
 
 use crate::harness::client::Request;
 use crate::harness::genuine::Genuine;
@@ -185,6 +187,55 @@ async fn a_key_is_read_where_its_sender_puts_it() {
     let forged =
         [auth("Basic dXNlcjpwYXNzd29yZA=="), auth("Bearer user:pass word"), request.clone()];
     only_with_its_key(&basic, auth("Basic dXNlcjpwYXNzIHdvcmQ="), &forged).await;
+}
+
+#[tokio::test]
+async fn what_is_signed_as_a_form_proves_no_other_body() {
+    let source = |signed: &str, more: &str| {
+        format!(
+            "[sources.a]\ndialect = \"generic\"\npath = \"/in\"\nsigning_keys = [\"a secret of sixteen\"]\nbodies = [\"json\", \"form\"]\n\
+             [sources.a.signature]\nheader = \"X-S\"\nsigned = \"{signed}\"\n{more}"
+        )
+    };
+    let sign = |text: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"a secret of sixteen").unwrap();
+        mac.update(text.as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    };
+    let form = |body: &str, signature: String| {
+        let request = Request::post("/in", body).add("X-S", signature);
+        request.set("Content-Type", "application/x-www-form-urlencoded")
+    };
+    let receiver = start(&source("{path}{form}", "")).await;
+    let signature = sign("/ina1");
+    assert!(receiver.send(&form("a=1", signature.clone())).await.kept().1);
+    let empty = Request::post("/in", r#"{"a":2}"#).add("X-S", sign("/in"));
+    assert_eq!(receiver.send(&empty).await.status, 401, "no form, so nothing of it is signed");
+    let json = form(r#"{"a":2}"#, sign(r#"/in{"a":2}"#));
+    receiver.send(&json).await.problem(400, "bad-request");
+    receiver.stop().await;
+    let unsigned =
+        source("{path}{timestamp}", "timestamp_header = \"X-T\"\nbody_digest = \"header:X-D\"\n");
+    let refused = parse(&unsigned, [], "test").unwrap().sources().unwrap_err().to_string();
+    assert!(refused.contains("does not have the place of body_digest"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_address_that_is_configured_wins_over_that_of_the_request() {
+    let settings = |more: &str| {
+        format!(
+            "[sources.one]\ndialect = \"hubspot\"\npath = \"/in\"\nsigning_keys = [\"a secret of sixteen\"]\n{more}"
+        )
+    };
+    let signed_for = |url: &str| {
+        let config = parse(&settings(&format!("public_url = \"{url}\"\n")), [], "test").unwrap();
+        Genuine::new(&config, "one").request()
+    };
+    let receiver = start(&settings("public_url = \"https://hooks.prod.example/hubspot\"\n")).await;
+    receiver.send(&signed_for("https://hooks.prod.example/hubspot")).await.taken();
+    let stage = signed_for("https://stage.example");
+    assert_eq!(receiver.send(&stage).await.status, 401);
+    receiver.stop().await;
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]

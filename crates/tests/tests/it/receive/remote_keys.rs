@@ -310,6 +310,58 @@ async fn a_certificate_is_fetched_from_the_senders_hosts_only() {
     assert_eq!(receiver.stop().await.deliveries().await.len(), 2);
 }
 
+/// Someone else's own message, whose lines are dealt out to other members: the signed text stays the same.
+#[tokio::test]
+async fn the_lines_of_a_signed_message_cannot_be_dealt_out_anew() {
+    let server = KeyServer::start(Behaviour::Answers(RSA.into())).await;
+    let receiver = start(&sns(&server)).await;
+    let (own, victims) = ("arn:aws:sns:us-east-2:2:own", "arn:aws:sns:us-east-2:1:topic");
+    let rest = format!("MessageId\nX\nTimestamp\nT\nTopicArn\n{victims}\nType\nNotification");
+    let mut genuine = notification(&server.url(), "1");
+    genuine["TopicArn"] = own.into();
+    genuine["Message"] = format!("evil\n{rest}").into();
+    sign(&mut genuine, &["Message", "MessageId", "Timestamp", "TopicArn", "Type"]);
+    assert_eq!(sns_post(&receiver, &genuine).await.status, 401, "it is of another topic");
+    let mut dealt = genuine.clone();
+    dealt["Message"] = "evil".into();
+    dealt["MessageId"] = "X".into();
+    dealt["Timestamp"] = "T".into();
+    dealt["TopicArn"] = victims.into();
+    let time = genuine["Timestamp"].as_str().unwrap();
+    dealt["Type"] = format!(
+        "Notification\nMessageId\n1\nTimestamp\n{time}\nTopicArn\n{own}\nType\nNotification"
+    )
+    .into();
+    assert_eq!(sns_post(&receiver, &dealt).await.status, 401);
+    let mut lines = notification(&server.url(), "2");
+    lines["Message"] = "several\nlines\nof text".into();
+    sign(&mut lines, &["Message", "MessageId", "Timestamp", "TopicArn", "Type"]);
+    assert!(sns_post(&receiver, &lines).await.kept().1, "a message may have lines");
+    assert_eq!(receiver.stop().await.deliveries().await.len(), 1);
+}
+
+#[tokio::test]
+async fn other_certificates_do_not_keep_a_genuine_one_out() {
+    let server = KeyServer::start(Behaviour::Answers(RSA.into())).await;
+    let receiver = start(&sns(&server)).await;
+    server.behaviour.send_replace(Behaviour::Status(StatusCode::NOT_FOUND));
+    for number in 0..5 {
+        let url = format!("{}/{number}", server.url());
+        unavailable(&sns_post(&receiver, &notification(&url, "forged")).await);
+        unavailable(&sns_post(&receiver, &notification(&url, "forged")).await);
+    }
+    assert_eq!(server.asked(), 5, "each is fetched once");
+    server.behaviour.send_replace(Behaviour::Answers(format!("{RSA}\n{RSA}")));
+    assert!(sns_post(&receiver, &notification(&server.url(), "1")).await.kept().1);
+    for number in 5..40 {
+        let url = format!("{}/{number}", server.url());
+        sns_post(&receiver, &notification(&url, "more")).await;
+    }
+    assert_eq!(server.asked(), 20, "within a minute");
+    assert!(sns_post(&receiver, &notification(&server.url(), "2")).await.kept().1, "it is kept");
+    receiver.stop().await;
+}
+
 #[tokio::test]
 async fn a_subscription_is_confirmed_by_a_fetch() {
     let server = KeyServer::start(Behaviour::Answers(RSA.into())).await;

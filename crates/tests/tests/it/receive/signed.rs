@@ -219,6 +219,9 @@ async fn x_is_given_the_signature_of_its_token_and_never_that_of_a_delivery() {
         "?crc_token=%7B%22a%22:1%7D",
         "?crc_token=1",
         "?crc_token=1767225600.%7B%7D",
+        "?crc_token=1.5",
+        "?crc_token=-1",
+        "?crc_token=1e5",
     ] {
         let is_token = json.len() > "?crc_token=".len();
         let status = if is_token { 401 } else { 405 };
