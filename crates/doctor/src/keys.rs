@@ -50,6 +50,16 @@ impl SenderKeys {
         }
     }
 
+    /// True if a part of the proof is in the body, or it needs members of the body.
+    pub(super) fn is_in_body(&self) -> bool {
+        let signature = match &self.style {
+            Some(SigningMethod::Scheme(scheme)) => scheme.reads_body(),
+            _ => false,
+        };
+        signature
+            || !self.bearer.is_empty() && self.place.as_ref().is_some_and(KeyPlace::is_in_body)
+    }
+
     /// The places of the proof, in words.
     pub(super) fn places(&self) -> String {
         let signature = match &self.style {

@@ -5,6 +5,10 @@ use super::probe::Prober;
 /// A precondition of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Precondition {
+    /// A message has an id of its sender's, and not a digest of the rest.
+    OwnId,
+    /// The body is sent as it is, without a part of the proof in it.
+    OwnBody,
     /// The URL is https.
     Https,
     /// The host accepts connections.
@@ -59,6 +63,16 @@ impl Precondition {
             Precondition::Accepted | Precondition::Delivery if !target.may_deliver => (
                 false,
                 "it takes a genuine delivery, which may have effects; name a harmless event with --allow-effects",
+            ),
+            Precondition::Accepted | Precondition::Delivery if target.has_sole_keys => {
+                (false, "only the sender has the keys that prove a delivery")
+            }
+            Precondition::OwnId => {
+                (target.has_own_id(), "its sender gives a message no id of its own")
+            }
+            Precondition::OwnBody => (
+                target.has_own_body(),
+                "a part of the proof, or form fields, are made into the body",
             ),
             Precondition::Delivery => return None,
             Precondition::Accepted => (probe.is_safe().await, "no genuine delivery was accepted"),

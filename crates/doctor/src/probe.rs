@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 use contract::canary::CANARY;
 use emitter::hooks::HookRequest;
+use emitter::proof::NamedHeader;
 use emitter::{Message, Proof, fresh_id, put};
 use http::header::{HeaderName, HeaderValue};
 use inbox::{self, Inbox, Options};
@@ -45,13 +46,21 @@ pub(super) struct Prober {
     tls: OnceCell<Result<Tls, String>>,
     baseline: OnceCell<ProbeResult>,
     unproven_call: OnceCell<ProbeResult>,
+    /// The headers of the sender that say nothing about the message.
+    own_headers: Arc<[NamedHeader]>,
     inbox: OnceCell<Option<Arc<dyn Inbox>>>,
 }
 
 impl Prober {
     pub(super) fn new(target: ProbeTarget) -> anyhow::Result<Self> {
         let client = new_client(&target)?;
+        let header = |(name, value): (&String, &String)| {
+            Ok((name.clone().into(), HeaderValue::from_str(value)?))
+        };
+        let own_headers = target.sender.sends.headers.iter().map(header);
+        let own_headers: Vec<NamedHeader> = own_headers.collect::<anyhow::Result<_>>()?;
         Ok(Prober {
+            own_headers: own_headers.into(),
             target,
             client,
             sent: AtomicUsize::new(0),
@@ -100,7 +109,7 @@ impl Prober {
 
     /// A genuine delivery, or one without proof if a genuine one may not be sent.
     pub(super) fn plainest(&self) -> anyhow::Result<Message> {
-        match self.target.may_deliver {
+        match self.target.may_deliver && !self.target.has_sole_keys {
             true => self.genuine(&[]),
             false => self.message(Arc::default(), &[]),
         }
@@ -151,8 +160,8 @@ impl Prober {
     /// The body of a delivery before its facts are set, marked as a probe unless its effects are allowed.
     pub(super) fn body(&self, fields: &[(&str, &str)]) -> anyhow::Result<String> {
         let marked = match self.target.is_foreign {
-            true => self.target.example.to_owned(),
-            false => put(self.target.example, &[CANARY], &format!("\"{CANARY}\""))?,
+            true => self.target.example.clone(),
+            false => put(&self.target.example, &[CANARY], &format!("\"{CANARY}\""))?,
         };
         fields.iter().try_fold(marked, |body, (name, value)| put(&body, &[name], value))
     }
@@ -167,7 +176,8 @@ impl Prober {
     ) -> anyhow::Result<Message> {
         let event = self.target.event.as_str();
         let mut message =
-            Message::new(event, url.clone(), Arc::new(places.clone()), proof, body.into());
+            Message::new(event, url.clone(), Arc::new(places.clone()), proof, body.into())
+                .with_headers(Arc::clone(&self.own_headers));
         let now = contract::time::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let usual = |message: &Message, fact| !message.has_in_body(fact);
         if let Some(id) = &self.target.client_id {

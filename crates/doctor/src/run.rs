@@ -4,6 +4,7 @@ use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -40,6 +41,8 @@ pub(super) async fn run(
 ) -> anyhow::Result<DoctorReport> {
     let start = Instant::now();
     let probe = Prober::new(target)?;
+    let first = probe.plainest().and_then(|message| message.request());
+    first.context("a genuine delivery cannot be made")?;
     let bar = progress(checks.len());
     // The first request decides which checks make sense.
     probe.baseline().await;

@@ -17,7 +17,7 @@ pub(super) fn limit_in_words(sender: &Sender) -> String {
     match sender.timeout {
         Some(timeout) => format!("{} waits {} s", sender.title, timeout.as_secs()),
         None => {
-            format!("{} documents no limit; {} s are taken for one", sender.title, USUAL.as_secs())
+            format!("{} documents no time limit; {} s is assumed", sender.title, USUAL.as_secs())
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use contract::event::Dialect;
 use signature::{Algorithm, KeyType};
-use source::{AcceptedBody, HandshakeConfig, Sender};
+use source::{AcceptedBody, HandshakeConfig, KeyPlace, Sender};
 
 use super::sender::limit_in_words;
 use super::setup_guide::settings_lines;
@@ -81,7 +81,9 @@ fn proof(sender: &Sender) -> Option<String> {
     }
     let is_bearer = sender.signature.is_none() && sender.jwt.is_none();
     if let Some(place) = sender.token.as_deref().or(is_bearer.then_some("bearer")) {
-        proofs.push(format!("the key in {}", code(place)));
+        let places = KeyPlace::parse(place).unwrap_or_default();
+        let places: Vec<_> = places.iter().map(ToString::to_string).collect();
+        proofs.push(format!("the key in {}", places.join(" or ")));
     }
     (!proofs.is_empty()).then(|| proofs.join("; "))
 }
@@ -163,7 +165,7 @@ fn attempt(name: &str, sender: &Sender) -> String {
         _ => "-algorithm EC -pkeyopt ec_paramgen_curve:P-256",
     };
     format!(
-        "{command}, with a pair of your own from `openssl genpkey {pair}` in place of the sender's key"
+        "first make a key pair with `openssl genpkey {pair} -out test.key`, put it in `signing_key_files = [\"test.key\"]` for the test, and start the receiver; then {command}"
     )
 }
 

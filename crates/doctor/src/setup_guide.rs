@@ -58,7 +58,9 @@ pub fn setup_guides(
     let selected: Vec<_> = config
         .sources
         .iter()
-        .filter(|(name, source)| *name == wanted || source.dialect.as_str() == wanted)
+        .filter(|(name, source)| {
+            *name == wanted || source.dialect.as_str().eq_ignore_ascii_case(wanted)
+        })
         .collect();
     if selected.is_empty() {
         return not_configured(wanted);
@@ -86,14 +88,28 @@ fn senders() -> String {
 }
 
 fn not_configured(name: &str) -> anyhow::Result<String> {
-    let Some(dialect) = Dialect::from_name(name) else {
-        let known: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
-        bail!("there is no source or sender `{name}`; senders: {}", known.join(", "));
+    let Some(dialect) = meant(name) else {
+        bail!(
+            "there is no source or sender `{name}`; `webhook-receiver connect` lists the senders"
+        );
     };
+    let sender = Sender::of(dialect);
     bail!(
-        "no {dialect} source is configured; write to receiver.toml:\n\n{}",
-        settings_lines(name, &Sender::of(dialect))
+        "no {dialect} source is configured; write to receiver.toml:\n\n{}\nOn its side: {}\nKey: {}",
+        settings_lines(dialect.as_str(), &sender),
+        sender.page,
+        sender.key
     )
+}
+
+/// The sender whose dialect or title has this name in it, in any case, if there is one.
+fn meant(name: &str) -> Option<Dialect> {
+    let name = name.to_lowercase();
+    let in_title = |dialect: &&Dialect| Sender::of(**dialect).title.to_lowercase().contains(&name);
+    Dialect::from_name(&name).or_else(|| {
+        let mut found = Dialect::ALL.iter().filter(in_title);
+        found.next().copied().filter(|_| found.next().is_none())
+    })
 }
 
 /// The lines of the settings that connect a sender.
@@ -164,6 +180,12 @@ fn setup_guide(
         }
         false => {
             line("URL", &url);
+            if sender.places.event_type.is_empty() && sender.sends.event != "event" {
+                line(
+                    "",
+                    &format!("or {url}/{}  to name its events so", segment(&sender.sends.event)),
+                );
+            }
             let names: Vec<_> = events.iter().map(|row| row.name).collect();
             if !names.is_empty() {
                 line("events", &names.join(", "));

@@ -8,7 +8,7 @@ use super::checks::{
 };
 use super::precondition::Precondition::{
     Accepted, Bearer, Connection, Delivery, Echo, Events, Found, Hooks, HooksFound, Https, Keys,
-    OtherEnvironment, Plain, Proof, Proxy, Signature, SignedId, Time,
+    OtherEnvironment, OwnBody, OwnId, Plain, Proof, Proxy, Signature, SignedId, Time,
 };
 
 /// The remedy for TLS versions.
@@ -239,7 +239,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "duplicates.again",
         asks: "Is a message that comes again recognised?",
-        needs: &[Accepted],
+        needs: &[Accepted, OwnId],
         why: "{sender} may send a message more than once; it must be handled once.",
         remedy: "let the header of the message's id through, unchanged",
         run: |probe| duplicates::again(probe).boxed(),
@@ -247,7 +247,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "duplicates.together",
         asks: "Is one of ten equal messages at once new?",
-        needs: &[Accepted],
+        needs: &[Accepted, OwnId],
         why: "Resends may cross; each must still be handled once.",
         remedy: "let the header of the message's id through, unchanged; one inbox for all receivers",
         run: |probe| duplicates::together(probe).boxed(),
@@ -255,7 +255,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "duplicates.later",
         asks: "Is a message recognised after a pause?",
-        needs: &[Accepted],
+        needs: &[Accepted, OwnId],
         why: "{sender} {on_failure}; the resend comes later.",
         remedy: "window in [dedup], and one inbox for all receivers",
         run: |probe| duplicates::later(probe).boxed(),
@@ -263,7 +263,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "duplicates.conflict",
         asks: "Is the same id with other bytes noticed?",
-        needs: &[Echo],
+        needs: &[Echo, OwnId, OwnBody],
         why: "Two events under one id mean that one of them is lost; the conflict must show.",
         remedy: "let the body through unchanged, and use one inbox for all receivers",
         run: |probe| duplicates::conflict(probe).boxed(),
@@ -271,7 +271,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "bodies.bytes",
         asks: "Do the bytes arrive as they are sent?",
-        needs: &[Accepted],
+        needs: &[Accepted, OwnBody],
         why: "A signature holds for exact bytes only, and numbers may lose digits when they are written anew.",
         remedy: "no filter, transformation or inspection that writes bodies anew on the way",
         run: |probe| bodies::bytes(probe).boxed(),
@@ -279,7 +279,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "bodies.packed",
         asks: "Does a packed body stay packed?",
-        needs: &[Accepted],
+        needs: &[Accepted, OwnBody],
         why: "A proxy that unpacks bodies changes the bytes that are signed.",
         remedy: "nothing that unpacks requests on the way",
         run: |probe| bodies::packed(probe).boxed(),
@@ -287,7 +287,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "bodies.chunked",
         asks: "Is a body without a length taken?",
-        needs: &[Accepted],
+        needs: &[Accepted, OwnBody],
         why: "{sender} may send a body in chunks.",
         remedy: "nginx: chunked_transfer_encoding left on, and proxy_http_version 1.1;",
         run: |probe| bodies::chunked(probe).boxed(),
@@ -295,7 +295,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "bodies.unicode",
         asks: "Does text arrive that is not ASCII?",
-        needs: &[Accepted],
+        needs: &[Accepted, OwnBody],
         why: "Names of people and places are sent as they are.",
         remedy: "nothing that converts characters on the way",
         run: |probe| bodies::unicode(probe).boxed(),
@@ -303,7 +303,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "bodies.charset",
         asks: "Does the charset parameter make no difference?",
-        needs: &[Accepted],
+        needs: &[Accepted, OwnBody],
         why: "Senders write their content type in more than one way.",
         remedy: "nothing that insists on one content type on the way",
         run: |probe| bodies::charset(probe).boxed(),
@@ -311,7 +311,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "bodies.sizes",
         asks: "Does every body get through that the receiver takes?",
-        needs: &[Accepted],
+        needs: &[Accepted, OwnBody],
         why: "The largest orders would be lost: {sender} {on_failure}.",
         remedy: "nginx: client_max_body_size as max_body in [limits], and room where it buffers bodies",
         run: |probe| bodies::sizes(probe).boxed(),
@@ -319,7 +319,7 @@ pub const CHECKS: &[DoctorCheck] = &[
     DoctorCheck {
         id: "bodies.over",
         asks: "Is a body over the limit refused as such?",
-        needs: &[Echo],
+        needs: &[Echo, OwnBody],
         why: "A sender of too large a body should learn the reason, and cost nothing.",
         remedy: "max_body in [limits], and client_max_body_size just as large",
         run: |probe| bodies::over(probe).boxed(),

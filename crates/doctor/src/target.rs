@@ -11,9 +11,10 @@ use emitter::target::{NamedSource, address, check, is_listener, key_from};
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
-use settings::{Config, SourceConfig};
+use settings::{AuthKind, Config, SourceConfig};
 use signature::TOLERANCE;
-use source::{FieldLocators, Sender};
+use source::{Fact, FieldLocator, FieldLocators, Sender};
+use text::form::{self, FORM};
 
 use super::args::DoctorArgs;
 use super::keys::SenderKeys;
@@ -43,9 +44,11 @@ pub(super) struct ProbeTarget {
     pub(super) hooks: Option<String>,
     /// The event to send: the canary, or the event whose effects are allowed.
     pub(super) event: String,
-    pub(super) example: &'static str,
+    pub(super) example: String,
     pub(super) is_foreign: bool,
     pub(super) may_deliver: bool,
+    /// True if the sender alone has the keys that prove a delivery.
+    pub(super) has_sole_keys: bool,
     /// True if the URL is the configured listener itself, without a proxy.
     pub(super) is_listener: bool,
     /// The URL of the receiver's inbox, if the settings are its own.
@@ -72,6 +75,14 @@ impl ProbeTarget {
             _ => FieldLocators::of(dialect),
         };
         let (event, example) = event_to_send(args, catalog, dialect)?;
+        let sender = Sender::of(dialect);
+        let example = match example {
+            Some(example) => example.to_owned(),
+            None if keys.is_in_body() => sample(&sender),
+            None => "{}".to_owned(),
+        };
+        let has_sole_keys = keys.count() == 0
+            && source.is_some_and(|(_, source)| source.auth_kind() != AuthKind::None);
         let template = args.url.clone().context("no URL")?;
         let url = address(&template, &event)?;
         check(&url, args.allow_http)?;
@@ -82,12 +93,13 @@ impl ProbeTarget {
         let is_plain_known = url.scheme() == "https" && url.port().is_none();
         Ok(ProbeTarget {
             template,
-            sender: Arc::new(Sender::of(dialect)),
+            sender: Arc::new(sender),
+            has_sole_keys,
             places,
             client_id: source.and_then(|(_, source)| source.client_ids.first().cloned()),
             other_environments: other_environments(args, config, source)?,
             tolerance: source
-                .and_then(|(_, source)| source.tolerance)
+                .and_then(|(_, source)| source.tolerance.or(source.sender().tolerance))
                 .map_or(TOLERANCE, |tolerance| tolerance.as_secs()),
             roots: client::roots(args.ca_file.as_deref()).context("--ca-file")?,
             plain_port: args.plain_port.or(is_plain_known.then_some(80)),
@@ -103,6 +115,16 @@ impl ProbeTarget {
             example,
             url,
         })
+    }
+
+    /// True if a message has an id at a place of its own.
+    pub(super) fn has_own_id(&self) -> bool {
+        !matches!(self.places.at(Fact::MessageId).first(), None | Some(FieldLocator::Template(_)))
+    }
+
+    /// True if the bytes of a body are those of the message.
+    pub(super) fn has_own_body(&self) -> bool {
+        !self.keys.is_in_body() && !self.places.content_type.starts_with(FORM)
     }
 
     /// The URL for another event; the same if the URL has no place for a name.
@@ -178,18 +200,27 @@ fn other_environments(
     others.map(|(name, other)| Ok((name.clone(), SenderKeys::of(name, other)?))).collect()
 }
 
-/// The event to send, and its body.
+/// The event to send, and its body if it is one of the catalog's.
 fn event_to_send(
     args: &DoctorArgs,
     catalog: &Table,
     dialect: Dialect,
-) -> anyhow::Result<(String, &'static str)> {
-    let Some(event) = &args.allow_effects else { return Ok((CANARY.to_owned(), "{}")) };
+) -> anyhow::Result<(String, Option<&'static str>)> {
+    let Some(event) = &args.allow_effects else { return Ok((CANARY.to_owned(), None)) };
     let row = catalog.event(dialect, VERSION, event);
     let row =
         row.with_context(|| format!("--allow-effects: there is no {dialect} event `{event}`"))?;
     ensure!(row.needs_object, "--allow-effects: the sample of `{event}` is no object");
-    Ok((row.name.to_owned(), row.example))
+    Ok((row.name.to_owned(), Some(row.example)))
+}
+
+/// The sample of a sender whose proof needs members of the body.
+fn sample(sender: &Sender) -> String {
+    let body = &sender.sends.body;
+    match sender.sends.content_type.starts_with(FORM) {
+        true => form::json(body.as_bytes()).unwrap_or_default(),
+        false => body.clone(),
+    }
 }
 
 fn events(args: &DoctorArgs, catalog: &Table, dialect: Dialect) -> Vec<String> {

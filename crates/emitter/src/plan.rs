@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
 use chrono::SecondsFormat;
 use contract::catalog::{EventRow, Table};
 use contract::event::Dialect;
@@ -140,10 +141,11 @@ fn drafts(
     let path = source.map(|(_, source)| source.path.as_str());
     let urls = events
         .iter()
-        .map(|(event, _)| target::url(args, config.listen, path, event))
+        .map(|(event, _)| target::url(args, config.listen, path, (event, names_event(&sender))))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let proof = Arc::new(proof(args, config, source, dialect, &urls)?);
-    let data = body::data(args)?;
+    let is_form = places.content_type.starts_with(form::FORM);
+    let data = body::data(args)?.map(|data| if is_form { as_object(data) } else { data });
     let mut drafts = Vec::new();
     for ((event, row), url) in events.iter().zip(urls) {
         let body = body::body(args, row.map_or(&*sample, |row| row.example), data.as_ref())?;
@@ -163,6 +165,19 @@ fn drafts(
         drafts.push(draft);
     }
     Ok(drafts)
+}
+
+/// True if the sender's URL ends with the event's name: it is entered so, or nothing else names the event.
+fn names_event(sender: &Sender) -> bool {
+    sender.url_per_event || sender.places.event_type.is_empty()
+}
+
+/// Form fields as the members of an object, which are changed and then sent as fields.
+fn as_object(data: Bytes) -> Bytes {
+    match data.trim_ascii_start().first() {
+        Some(b'{') => data,
+        _ => form::json(&data).map_or(data, Bytes::from),
+    }
 }
 
 /// The body of the sender's sample event, as JSON.

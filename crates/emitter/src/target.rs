@@ -51,11 +51,15 @@ pub(super) fn url(
     args: &EmitArgs,
     listen: SocketAddr,
     path: Option<&str>,
-    event: &str,
+    (event, is_in_path): (&str, bool),
 ) -> anyhow::Result<Url> {
     let url = match (&args.to, path) {
         (Some(to), _) => address(to, event)?,
-        (None, Some(path)) => address(&default_address(listen, path)?, event)?,
+        (None, Some(path)) => {
+            let base = default_address(listen, path)?;
+            let base = if is_in_path { &base } else { base.trim_end_matches('/') };
+            address(base, event)?
+        }
         (None, None) => bail!("no source is configured; give the target with --to"),
     };
     check(&url, args.allow_http)?;

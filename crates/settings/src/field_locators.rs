@@ -2,6 +2,7 @@
 
 use contract::event::Dialect;
 use source::{AcceptedBody, FieldLocators, Handshake, HandshakeConfig, LocatorError, Sender};
+use text::form::FORM;
 
 use super::{ConfigError, SourceConfig};
 
@@ -22,7 +23,15 @@ impl SourceConfig {
     /// [`ConfigError`] for an invalid locator.
     pub fn field_locators(&self, name: &str) -> Result<FieldLocators, ConfigError> {
         let locators = FieldLocators::of_sender(&self.sender(), self.places.as_ref());
-        locators.map_err(|(key, text, reason)| {
+        let bodies = self.accepted_bodies();
+        let is_form = bodies.contains(&AcceptedBody::Form) && !bodies.contains(&AcceptedBody::Json);
+        let typed = locators.map(|mut locators| {
+            if is_form {
+                locators.content_type = FORM.into();
+            }
+            locators
+        });
+        typed.map_err(|(key, text, reason)| {
             let line = match reason {
                 LocatorError::Secret => format!("{key} = \"header:X-Acme-Id\""),
                 _ => format!("{key} = \"header:X-Acme-Id\" or {key} = \"/meta/id\""),

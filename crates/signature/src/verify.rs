@@ -454,7 +454,11 @@ impl Encoding {
             Encoding::HexUpper if text.iter().any(u8::is_ascii_lowercase) => return None,
             Encoding::Hex | Encoding::HexUpper => hex::decode(text).ok()?,
             Encoding::Base64 => STANDARD.decode(text).ok()?,
-            Encoding::Base64Url => URL_SAFE_NO_PAD.decode(text).ok()?,
+            // With or without padding.
+            Encoding::Base64Url => {
+                let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+                URL_SAFE_NO_PAD.decode(&text[..end]).ok()?
+            }
         };
         let fits =
             size.map_or((1..=MAX_SIGNATURE).contains(&bytes.len()), |size| size == bytes.len());

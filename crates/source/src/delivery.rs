@@ -227,7 +227,8 @@ impl Verified {
 
     /// The event named by a canary, if the delivery is one.
     pub fn canary(&self) -> Option<String> {
-        canary_name(&self.body)
+        let document = self.format.document(&self.body).ok()?;
+        canary_name(&document)
     }
 }
 

@@ -65,7 +65,7 @@ impl HookPlan {
         let data = body::data(args)?;
         let mut calls = Vec::new();
         for (hook, row) in chosen {
-            let url = target::url(args, config.listen, Some(&hooks.path), &hook)?;
+            let url = target::url(args, config.listen, Some(&hooks.path), (&hook, true))?;
             let example = row.map(|row| row.example);
             ensure!(
                 example.is_some() || data.is_some(),

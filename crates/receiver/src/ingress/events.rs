@@ -203,8 +203,11 @@ impl Receiver {
             echo
         });
         let status = StatusCode::from_u16(source.accepted_status).unwrap_or(StatusCode::OK);
-        // A canary needs its report.
-        let body = source.accepted_body.as_deref().filter(|_| canary.is_none());
+        // A canary needs its report, which not every status has room for.
+        let (status, body) = match &canary {
+            Some(_) => (StatusCode::OK, None),
+            None => (status, source.accepted_body.as_deref()),
+        };
         Ok(AcceptedBody { canary, ..receipt.into() }.respond(status, body))
     }
 

@@ -51,7 +51,8 @@ fn table(entries: &[Entry]) -> Table {
 fn note(entry: &Entry) -> String {
     let mut notes = Vec::new();
     if entry.recognised > 0 {
-        notes.push(format!("{} resends recognised by their bytes alone", entry.recognised));
+        let resends = if entry.recognised == 1 { "resend" } else { "resends" };
+        notes.push(format!("{} {resends} recognised by bytes alone", entry.recognised));
     }
     if entry.conflicts > 0 {
         notes.push(format!("{} resends with other bytes", entry.conflicts));
