@@ -132,11 +132,13 @@ impl Receiver {
             }
             (_, Destination::Hook(..)) => Err(not_post()),
         };
+        let mut is_unproven = false;
         let response = answered.unwrap_or_else(|refused| {
+            is_unproven = refused.is_unproven;
             facts.note(|known| known.reason = Some(refused.reason.into_owned()));
             refused.problem.into_response()
         });
-        if response.status() == StatusCode::UNAUTHORIZED {
+        if is_unproven || response.status() == StatusCode::UNAUTHORIZED {
             tokio::time::sleep(UNAUTHENTICATED_DELAY).await;
         }
         response

@@ -25,6 +25,8 @@ const KEYS_RETRY: Duration = Duration::from_secs(60);
 pub(super) struct HttpRefusal {
     pub(super) problem: Box<Problem>,
     pub(super) reason: Cow<'static, str>,
+    /// True if nothing has proved the request, although the status is not 401.
+    pub(super) is_unproven: bool,
 }
 
 /// Checks that the source accepts the format of the body, as far as the head tells.
@@ -54,7 +56,7 @@ pub(super) fn check_untyped(
 
 impl HttpRefusal {
     fn new(problem: Problem, reason: impl Into<Cow<'static, str>>) -> Self {
-        HttpRefusal { problem: Box::new(problem), reason: reason.into() }
+        HttpRefusal { problem: Box::new(problem), reason: reason.into(), is_unproven: false }
     }
 
     /// Converts a refusal. Only bearer keys get a challenge, since a client cannot answer one for a signature.
@@ -79,7 +81,7 @@ pub(super) fn unavailable(after: Duration, reason: impl Into<Cow<'static, str>>)
 
 impl From<KeysUnavailable> for HttpRefusal {
     fn from(error: KeysUnavailable) -> Self {
-        unavailable(KEYS_RETRY, error.to_string())
+        HttpRefusal { is_unproven: true, ..unavailable(KEYS_RETRY, error.to_string()) }
     }
 }
 
