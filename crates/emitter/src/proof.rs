@@ -89,7 +89,7 @@ impl HttpDraft {
     }
 }
 
-/// What is shown in place of a key.
+/// The text that is shown in place of a key.
 const HIDDEN: &str = "****";
 
 /// The proof of a message: a bearer key, a signature, both or none.
@@ -250,35 +250,7 @@ impl Proof {
                 }]
             }
             Signing::Scheme { scheme, keys } => {
-                let keys: Vec<&Key> = keys.iter().collect();
-                let stamp = Stamp { id, time };
-                let stamped = scheme.stamped(stamp).into_iter();
-                for (place, value) in stamped.filter(|(place, _)| place.is_in_body()) {
-                    draft.set(&place, &value)?;
-                }
-                if let Some(Place::Query(name)) = &scheme.body_digest {
-                    let is_form = scheme.is_form(&header_map(&all)?);
-                    if !is_form {
-                        let digest = scheme.digest_of(&draft.body);
-                        draft.set(&Place::Query(name.clone()), &digest)?;
-                    }
-                }
-                let headers = header_map(&all)?;
-                let uri: Uri = match &self.public_url {
-                    None => draft.url.as_str().parse()?,
-                    Some(_) => draft.url[Position::BeforePath..].parse()?,
-                };
-                let head = HttpMessage {
-                    method: &Method::POST,
-                    uri: &uri,
-                    headers: &headers,
-                    public_url: self.public_url.as_deref(),
-                };
-                let placed = scheme.sign_request(&keys, stamp, head, &draft.body)?;
-                let is_set = |place: &Place| {
-                    matches!(place, Place::Query(_)) && scheme.body_digest.as_ref() == Some(place)
-                };
-                placed.into_iter().filter(|(place, _)| !is_set(place)).collect()
+                self.by_scheme((scheme, keys), Stamp { id, time }, draft, &all)?
             }
         };
         let mut headers = Vec::new();
@@ -296,6 +268,44 @@ impl Proof {
             }
         }
         Ok(headers)
+    }
+
+    /// The parts of the proof by a scheme. Those that are signed themselves are set in the draft before.
+    fn by_scheme(
+        &self,
+        (scheme, keys): (&Scheme, &[Key]),
+        stamp: Stamp<'_>,
+        draft: &mut HttpDraft,
+        headers: &[NamedHeader],
+    ) -> anyhow::Result<Vec<(Place, String)>> {
+        let keys: Vec<&Key> = keys.iter().collect();
+        let headers = header_map(headers)?;
+        for (place, value) in
+            scheme.stamped(stamp).into_iter().filter(|(place, _)| place.is_in_body())
+        {
+            draft.set(&place, &value)?;
+        }
+        if let Some(Place::Query(name)) = &scheme.body_digest
+            && !scheme.is_form(&headers)
+        {
+            let digest = scheme.digest_of(&draft.body);
+            draft.set(&Place::Query(name.clone()), &digest)?;
+        }
+        let uri: Uri = match &self.public_url {
+            None => draft.url.as_str().parse()?,
+            Some(_) => draft.url[Position::BeforePath..].parse()?,
+        };
+        let head = HttpMessage {
+            method: &Method::POST,
+            uri: &uri,
+            headers: &headers,
+            public_url: self.public_url.as_deref(),
+        };
+        let placed = scheme.sign_request(&keys, stamp, head, &draft.body)?;
+        let is_set = |place: &Place| {
+            matches!(place, Place::Query(_)) && scheme.body_digest.as_ref() == Some(place)
+        };
+        Ok(placed.into_iter().filter(|(place, _)| !is_set(place)).collect())
     }
 }
 

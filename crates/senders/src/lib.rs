@@ -1,6 +1,6 @@
 //! The table of known senders, `senders.toml`: one row each, in the language of the settings.
 //!
-//! Whoever needs a part of a row reads it here: the schemes of signatures, the field locators, the handshakes, the
+//! Each part of a row has its readers: the schemes of signatures, the field locators, the handshakes, the
 //! setup guides, the emitter, the documentation.
 //!
 //! It depends on no crate of the engine.

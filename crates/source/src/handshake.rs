@@ -99,83 +99,67 @@ impl Handshake {
     /// # Errors
     /// [`HandshakeError`] with the setting that is invalid.
     pub fn new(config: &HandshakeConfig) -> Result<Self, HandshakeError> {
-        let place = |setting, text: &String| {
-            let place = Place::parse(text);
-            place.map_err(|error: PlaceError| HandshakeError {
-                setting,
-                reason: format!("has {text:?} in it, which {error}"),
-            })
-        };
-        let refused = |setting, reason: &str| HandshakeError { setting, reason: reason.to_owned() };
-        let method = Method::from_bytes(config.method.as_bytes());
-        let method =
-            method.map_err(|_| refused("method", "is no method; write for example \"GET\""))?;
+        let method = Method::from_bytes(config.method.as_bytes())
+            .map_err(|_| refused("method", "is no method; write for example \"GET\""))?;
+        let has_body = method == Method::POST;
         let when = config
             .when
             .iter()
             .map(|(text, value)| Ok((place("when", text)?, (value != "*").then(|| value.clone()))));
-        let when: Vec<_> = when.collect::<Result<_, HandshakeError>>()?;
-        let has_body = method == Method::POST;
-        if when.is_empty() && has_body {
+        let answer = Template::parse(&config.answer)
+            .map_err(|error: TemplateError| refused("answer", &error.to_string()))?;
+        let handshake = Handshake {
+            when: when.collect::<Result<_, HandshakeError>>()?,
+            token: config.token.as_ref().map(|text| place("token", text)).transpose()?,
+            is_proved: config.proved.unwrap_or(has_body),
+            status: config.status,
+            content_type: content_type(config, &answer),
+            fetch: fetched(config)?,
+            answer,
+            method,
+        };
+        handshake.check(config.proved == Some(true), has_body)?;
+        Ok(handshake)
+    }
+
+    fn check(&self, asks_proof: bool, has_body: bool) -> Result<(), HandshakeError> {
+        if self.when.is_empty() && has_body {
             return Err(refused(
                 "when",
                 "names nothing by which the request is known; write for example when = { \"query:challenge\" = \"*\" }",
             ));
         }
-        if config.proved == Some(true) && !has_body {
+        if asks_proof && !has_body {
             return Err(refused(
                 "proved",
                 "is for POST: what a sender signs is a delivery's body; remove it, or compare a token",
             ));
         }
-        let is_proved = config.proved.unwrap_or(has_body);
-        let answer = Template::parse(&config.answer)
-            .map_err(|error: TemplateError| refused("answer", &error.to_string()))?;
-        let in_body = |place: &Place| place.is_in_body();
-        if !is_proved
-            && (when.iter().any(|(place, _)| in_body(place)) || answer.places().any(in_body))
-        {
+        if !(200..300).contains(&self.status) {
+            return Err(refused("status", "must be between 200 and 299"));
+        }
+        if self.is_proved { Ok(()) } else { self.check_unproved() }
+    }
+
+    /// Checks that anyone may be given the answer.
+    fn check_unproved(&self) -> Result<(), HandshakeError> {
+        if self.fetch.is_some() {
+            return Err(refused("fetch", "is for handshakes that are proved"));
+        }
+        if self.reads_body() {
             return Err(refused(
                 "when",
                 "or answer names a place in the body, which is read of proved requests only",
             ));
         }
-        let hosts = Hosts::new(&config.hosts).map_err(|reason| refused("hosts", &reason))?;
-        let fetch = match &config.fetch {
-            None => None,
-            Some(_) if config.hosts.is_empty() => {
-                return Err(refused("hosts", "is missing: a URL is fetched from named hosts only"));
-            }
-            Some(text) => Some((place("fetch", text)?, hosts)),
-        };
-        if fetch.is_some() && !is_proved {
-            return Err(refused("fetch", "is for handshakes that are proved"));
-        }
-        let content_type = config.content_type.clone().unwrap_or_else(|| {
-            let is_json = config.answer.starts_with(['{', '[']) && !answer.is_one_slot();
-            if is_json { "application/json" } else { "text/plain; charset=utf-8" }.to_owned()
-        });
-        let is_page =
-            ["html", "xml", "svg", "script"].iter().any(|kind| content_type.contains(kind));
-        if is_page && !is_proved {
+        let is_run = |kind: &&str| self.content_type.contains(kind);
+        if ["html", "xml", "svg", "script"].iter().any(is_run) {
             return Err(refused(
                 "content_type",
                 "would be run by a browser that is led here; write \"text/plain\"",
             ));
         }
-        if !(200..300).contains(&config.status) {
-            return Err(refused("status", "must be between 200 and 299"));
-        }
-        Ok(Handshake {
-            method,
-            when,
-            token: config.token.as_ref().map(|text| place("token", text)).transpose()?,
-            is_proved,
-            status: config.status,
-            content_type,
-            answer,
-            fetch,
-        })
+        Ok(())
     }
 
     /// True if the sender repeats one of the source's tokens.
@@ -249,6 +233,33 @@ impl Handshake {
         let (status, content_type) = (self.status, self.content_type.clone());
         Ok(HandshakeAnswer { status, content_type, body, fetch })
     }
+}
+
+fn refused(setting: &'static str, reason: &str) -> HandshakeError {
+    HandshakeError { setting, reason: reason.to_owned() }
+}
+
+fn place(setting: &'static str, text: &str) -> Result<Place, HandshakeError> {
+    Place::parse(text).map_err(|error: PlaceError| {
+        refused(setting, &format!("has {text:?} in it, which {error}"))
+    })
+}
+
+/// The place of the URL that is fetched, and its hosts.
+fn fetched(config: &HandshakeConfig) -> Result<Option<(Place, Hosts)>, HandshakeError> {
+    let Some(text) = &config.fetch else { return Ok(None) };
+    if config.hosts.is_empty() {
+        return Err(refused("hosts", "is missing: a URL is fetched from named hosts only"));
+    }
+    let hosts = Hosts::new(&config.hosts).map_err(|reason| refused("hosts", &reason))?;
+    Ok(Some((place("fetch", text)?, hosts)))
+}
+
+/// The content type of the answer: the configured one, or that of its beginning.
+fn content_type(config: &HandshakeConfig, answer: &Template) -> String {
+    let is_json = config.answer.starts_with(['{', '[']) && !answer.is_one_slot();
+    let usual = if is_json { "application/json" } else { "text/plain; charset=utf-8" };
+    config.content_type.clone().unwrap_or_else(|| usual.to_owned())
 }
 
 /// True if a value is the expected one. Of a content type the parameters do not count.

@@ -172,7 +172,7 @@ pub struct Sender {
     /// The longest time after an event within which it may be sent again, if it is documented.
     #[serde(default, deserialize_with = "some_duration")]
     pub resends: Option<Duration>,
-    /// What a person who connects it has to know besides.
+    /// A remark for the person who connects it.
     #[serde(default)]
     pub note: Option<String>,
     /// The place of its bearer key.

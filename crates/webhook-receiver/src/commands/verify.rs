@@ -8,7 +8,6 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta};
 use contract::time::Timestamp;
-use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use settings::Overrides;
 use sha2::{Digest, Sha256};
@@ -110,15 +109,17 @@ fn chosen<'s>(sources: &'s [Arc<Source>], name: Option<&str>) -> anyhow::Result<
     })
 }
 
-/// Refuses headers from an inbox, which stores no bearer keys, so that they cannot be checked.
+/// Refuses headers from an inbox, which keeps no keys, so that they cannot be checked.
 fn refuse_redacted(source: &Source, captured: &Captured) -> anyhow::Result<()> {
-    let redacted = |value: &http::HeaderValue| value.as_bytes() == b"[redacted]";
-    if !source.auth.bearer.is_empty() && captured.headers.get(AUTHORIZATION).is_some_and(redacted) {
-        bail!(
-            "the headers come from an inbox, which keeps no bearer keys; write the Authorization header that was sent into the file"
-        );
+    let has_keys = !source.auth.bearer.is_empty() || source.auth.token.is_some();
+    let mut hidden = captured.headers.iter().filter(|(_, value)| *value == "[redacted]");
+    match hidden.next() {
+        Some((name, _)) if has_keys => bail!(
+            "the headers come from an inbox, which keeps no keys; write the {} header that was sent into the file",
+            name
+        ),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn check(

@@ -191,7 +191,7 @@ async fn a_delivery_from_the_inbox_is_verified_whole() {
     let shown = printed(verify("git", &show(id)));
     assert!(shown.contains("result      verified"), "{shown}");
     let redacted = complaint(verify("bearer", &show(bearer)));
-    assert!(redacted.contains("keeps no bearer keys"), "{redacted}");
+    assert!(redacted.contains("keeps no keys; write the authorization header"), "{redacted}");
 }
 
 #[test]
