@@ -79,6 +79,18 @@ impl HttpDraft {
             }
             Place::Body(pointer) => {
                 let keys: Vec<&str> = pointer.keys().collect();
+                let is_form = self.headers.iter().any(|(name, value)| {
+                    name.eq_ignore_ascii_case("content-type")
+                        && value.as_bytes().starts_with(text::form::FORM.as_bytes())
+                });
+                if let ([name], true) = (&keys[..], is_form) {
+                    let mut form = String::from_utf8_lossy(&self.body).into_owned();
+                    let mut field = url::form_urlencoded::Serializer::new(String::new());
+                    field.append_pair(name, value);
+                    form.push_str(if form.is_empty() { "" } else { "&" });
+                    self.body = (form + &field.finish()).into();
+                    return Ok(());
+                }
                 let json = serde_json::Value::from(value).to_string();
                 let text = std::str::from_utf8(&self.body)?;
                 let changed = set::put(text, &keys, &json);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use client::guard::Guard;
+use contract::event::Dialect;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use signature::{
@@ -11,12 +12,16 @@ use signature::{
 };
 use source::{
     AcceptedKey, Auth, CertificateAuth, CertificateConfig, DiagnosticKeys, HandshakeTokens, Hosts,
-    JwtConfig, KeyPlace, MessageSignatureAuth, RemoteKeys, SignatureAuth, TokenAuth,
+    JwtConfig, KeyPlace, MessageSignatureAuth, RemoteKeys, Sender, SignatureAuth, TokenAuth,
 };
 
 use super::check::refuse;
 use super::keys::locations;
 use super::{AuthKind, ConfigError, SourceConfig, secrets};
+
+/// Claims that an issuer writes into the tokens of all of its customers, or that they choose.
+const OF_ANYONE: [&str; 9] =
+    ["iss", "aud", "exp", "iat", "nbf", "jti", "typ", "azp", "email_verified"];
 
 impl SourceConfig {
     /// The required authentication: the configured one, else that of the dialect and the configured keys.
@@ -107,6 +112,14 @@ impl SourceConfig {
                 nearest_scheme(named)
             )),
         }
+    }
+
+    /// True if the sender signs a value of the settings.
+    fn signs_value(&self) -> bool {
+        let custom = self.signature.as_ref().and_then(|custom| custom.scheme("signature").ok());
+        let named = self.scheme.as_deref().unwrap_or(self.dialect.as_str());
+        let scheme = custom.or_else(|| Scheme::named(named));
+        scheme.is_some_and(|scheme| scheme.signed.value_names().next().is_some())
     }
 
     fn with_values(&self, name: &str, scheme: Scheme) -> Result<Scheme, ConfigError> {
@@ -287,7 +300,8 @@ impl SourceConfig {
         };
         let certificate = self.certificate().map(|row| certificate_auth(name, &row)).transpose()?;
         let is_published = certificate.is_some() && secrets.is_empty();
-        if is_published && self.client_ids.is_empty() && self.values.is_empty() {
+        let names_account = self.client_ids.iter().any(|id| !id.trim().is_empty());
+        if is_published && !names_account && !self.signs_value() {
             return refuse(format!(
                 "[sources.{name}] has no client_ids, and whoever is a customer of the sender can have deliveries signed with its certificate; write client_ids = [\"…\"] with yours"
             ));
@@ -314,7 +328,7 @@ impl SourceConfig {
         let refused = |reason: String| ConfigError(format!("[sources.{name}.jwt] {reason}"));
         let rule = self.demands(name)?;
         let config = self.token_rule().unwrap_or_default();
-        let names_sender = config.claims.keys().any(|name| name != "email_verified");
+        let names_sender = config.claims.keys().any(|name| !OF_ANYONE.contains(&name.as_str()));
         let is_bound = rule.body_sha256.is_some() || names_sender || !rule.audience.is_empty();
         if !is_bound {
             return Err(refused(
@@ -322,8 +336,13 @@ impl SourceConfig {
             ));
         }
         // The issuer of a known sender signs for all of its customers, and for any audience.
-        let row = self.sender().jwt;
-        if row.is_some_and(|row| row.keys_url.is_some()) && !names_sender {
+        let is_known = |dialect: &Dialect| {
+            let row = Sender::of(*dialect).jwt;
+            row.is_some_and(|row| row.keys_url.is_some() && row.keys_url == config.keys_url)
+        };
+        let is_shared = self.sender().jwt.is_some_and(|row| row.keys_url.is_some())
+            || Dialect::ALL.iter().any(is_known);
+        if is_shared && !names_sender {
             return Err(refused(
                 "accepts the tokens of every customer of the issuer; write claims = { email = \"…\" } with the account that sends".into(),
             ));

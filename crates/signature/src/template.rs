@@ -48,7 +48,8 @@ pub(crate) enum Part {
     Path,
     Query,
     Form,
-    Members(Vec<Pointer>),
+    /// Members of the body, and true of each that may be absent.
+    Members(Vec<(Pointer, bool)>),
     Place(Place),
     /// A value from the settings.
     Value(String),
@@ -206,6 +207,11 @@ impl Template {
         })
     }
 
+    /// True if a part is in the text as it is, without a filter.
+    pub(crate) fn has_plain(&self, is: impl Fn(&Part) -> bool) -> bool {
+        self.slots().any(|slot| slot.filter.is_none() && is(&slot.part))
+    }
+
     /// True if the template needs a key.
     pub fn has_hmac(&self) -> bool {
         self.slots().any(|slot| matches!(slot.filter, Some(Filter::Hmac(..))))
@@ -319,8 +325,9 @@ impl Slot {
             None => (text, None),
         };
         let (place, is_optional) = match place.strip_suffix('?') {
-            Some(place) => (place, true),
-            None => (place, false),
+            // Of members each may be absent or not.
+            Some(bare) if !place.starts_with("members:") => (bare, true),
+            _ => (place, false),
         };
         let part = match place {
             "body" => Part::Body,
@@ -335,8 +342,15 @@ impl Slot {
             place => match (place.strip_prefix('='), place.strip_prefix("members:")) {
                 (Some(name), _) if !name.is_empty() => Part::Value(name.to_owned()),
                 (_, Some(names)) => {
-                    let pointer = |name: &str| Pointer::parse(&format!("/{name}"));
-                    let pointers = names.split(',').map(pointer).collect::<Result<_, _>>();
+                    let pointer = |name: &str| {
+                        let bare = name.strip_suffix('?');
+                        let pointer = Pointer::parse(&format!("/{}", bare.unwrap_or(name)))?;
+                        Ok((pointer, bare.is_some()))
+                    };
+                    let pointers = names
+                        .split(',')
+                        .map(pointer)
+                        .collect::<Result<_, text::json::PointerError>>();
                     Part::Members(pointers.map_err(|_| unknown())?)
                 }
                 _ => Part::Place(Place::parse(place).map_err(|_| unknown())?),
@@ -404,11 +418,19 @@ impl Part {
             Part::Members(pointers) => {
                 let document = parts.document().unwrap_or_default();
                 let mut lines = String::new();
-                for (number, pointer) in pointers.iter().enumerate() {
-                    let Some(value) = pointer.text(document) else { continue };
+                // The lines can be read in one way only if the first value alone has line breaks, and a member that
+                // cannot be left out follows it.
+                let is_ended = pointers.get(1).is_none_or(|(_, is_optional)| !is_optional);
+                for (number, (pointer, is_optional)) in pointers.iter().enumerate() {
                     let name = pointer.keys().next().unwrap_or_default();
-                    // With line breaks in one value alone, the lines can be read in one way only.
-                    if number > 0 && value.contains('\n') {
+                    let is_absent = pointer.find(document).is_none_or(|own| own.get() == "null");
+                    let Some(value) = pointer.text(document) else {
+                        match is_absent && *is_optional {
+                            true => continue,
+                            false => return Err(MissingPart(format!("{name} as a text"))),
+                        }
+                    };
+                    if value.contains('\n') && (number > 0 || !is_ended) {
                         return Err(MissingPart(format!("{name} in one line")));
                     }
                     lines.push_str(&format!("{name}\n{value}\n"));

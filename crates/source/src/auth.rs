@@ -82,6 +82,11 @@ impl SignatureAuth {
         SignatureAuth { scheme, keys, tolerance, certificate: None, latest: AtomicUsize::new(0) }
     }
 
+    /// True if the body names the certificate.
+    pub(crate) fn has_certificate_in_body(&self) -> bool {
+        self.certificate.as_ref().is_some_and(|own| own.place.is_in_body())
+    }
+
     /// The same, by the keys of certificates if no key is accepted.
     #[must_use]
     pub fn with_certificate(self, certificate: Option<CertificateAuth>) -> Self {

@@ -12,6 +12,7 @@ use http::{Method, Uri, request};
 use memchr::memmem;
 use sha2::{Digest, Sha256};
 use signature::{Fingerprint, RequestParts};
+use text::json::without_bom;
 
 use super::envelope::{self, FactScope, HeadFact};
 use super::field_locator::{Fact, Unidentified};
@@ -83,10 +84,10 @@ impl Admitted {
         if is_without_body && scope == FactScope::Both {
             format.content = Content::Other;
         }
-        if format.content == Content::Form && source.accepts_json() && looks_like_json(&body) {
+        let document = document(&source, format, &body)?;
+        if format.content == Content::Form && source.accepts_json() && is_json(format, &body) {
             return Err(Refusal::NotForm);
         }
-        let document = document(&source, format, &body)?;
         if scope == FactScope::Body {
             cloudevents::check(&document)?;
         }
@@ -233,9 +234,9 @@ impl Verified {
 }
 
 /// True if a body under the content type of form fields is a JSON text: the content type is not signed.
-fn looks_like_json(body: &[u8]) -> bool {
-    let text = body.trim_ascii_start();
-    text.starts_with(b"{") || text.starts_with(b"[{") || text.starts_with(b"[\"")
+fn is_json(format: BodyFormat, body: &[u8]) -> bool {
+    let content = format.decoded(body, usize::MAX).unwrap_or_default().0;
+    serde_json::from_slice::<serde::de::IgnoredAny>(without_bom(&content)).is_ok()
 }
 
 /// The value of the member that marks a canary. Other bodies are searched for its name, but not parsed.

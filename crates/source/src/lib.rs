@@ -162,6 +162,7 @@ impl Source {
         let token = auth.token.as_ref().and_then(|token| token.rule.place.as_ref());
         auth.signature.as_ref().is_some_and(|signed| signed.scheme.reads_body())
             || !auth.bearer.is_empty() && auth.places.iter().any(KeyPlace::is_in_body)
+            || auth.signature.as_ref().is_some_and(SignatureAuth::has_certificate_in_body)
             || token.is_some_and(Place::is_in_body)
             || self.handshakes.iter().any(Handshake::reads_body)
             || self.locators.has_body_templates()

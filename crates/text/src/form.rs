@@ -39,13 +39,14 @@ pub fn sorted(body: &[u8]) -> Result<String, TooManyFields> {
 
 /// The JSON text of a form: an object of strings, with a list where a name is repeated.
 ///
-/// A form whose only field holds a JSON object or list stands for that: senders wrap JSON so.
+/// A form whose only field is `payload` and holds a JSON object or list stands for that: senders wrap JSON so.
 ///
 /// # Errors
 /// [`TooManyFields`].
 pub fn json(body: &[u8]) -> Result<String, TooManyFields> {
     let mut found = fields(body);
-    if let (Some((_, value)), None) = (found.next(), found.next())
+    if let (Some((name, value)), None) = (found.next(), found.next())
+        && name == "payload"
         && value.starts_with(['{', '['])
         && serde_json::from_str::<serde::de::IgnoredAny>(&value).is_ok()
     {
@@ -81,6 +82,7 @@ mod tests {
             ("a", r#"{"a":""}"#),
             ("payload=%7B%22n%22%3A1.50%7D", r#"{"n":1.50}"#),
             ("payload=%5B1%5D", "[1]"),
+            ("other=%5B1%5D", r#"{"other":"[1]"}"#),
             ("payload=%7Bx", r#"{"payload":"{x"}"#),
             ("payload=%7B%7D&b=1", r#"{"payload":"{}","b":"1"}"#),
         ] {

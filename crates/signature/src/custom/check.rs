@@ -116,13 +116,16 @@ impl CustomScheme {
         if let Some(digest) = &self.body_digest {
             let digest = Place::parse(digest);
             let is_it = |part: &Part| match part {
+                Part::Place(Place::Header(name)) => {
+                    matches!(&digest, Ok(Place::Header(own)) if own.eq_ignore_ascii_case(name))
+                }
                 Part::Place(place) => digest.as_ref() == Ok(place),
                 Part::Url | Part::Query => matches!(digest, Ok(Place::Query(_))),
                 _ => false,
             };
-            if !signed.parts().any(is_it) {
+            if !signed.has_plain(is_it) {
                 return wrong(
-                    "does not have the place of body_digest in it, so that the body is not signed",
+                    "does not have the place of body_digest in it, so that the body is not signed; write that place in braces, or {url} for a query parameter",
                 );
             }
         }

@@ -30,14 +30,22 @@ fn each_part_stands_for_the_requests_own_bytes() {
         ("{/a/b/1}", "xA"),
         ("{method}{/a/c?}.", "POST."),
         ("{method}{header:X-B?}{query:z?}.", "POST."),
-        ("{members:A,B,C}", "A\nfirst\nB\nsecond\n"),
+        ("{members:A,B,C?}", "A\nfirst\nB\nsecond\n"),
         ("{method} { brace", "POST { brace"),
         ("{\"json\":\"{query:q}\"}", "{\"json\":\"1 2\"}"),
     ] {
         let made = filled(text, "/in?q=1%202&r=", "h", body);
         assert_eq!(made.as_deref(), Some(expected), "{text}");
     }
-    for missing in ["{/a/c?}.", "{/a/c}", "{header:X-B}", "{query:z}", "{/n/x}"] {
+    for missing in [
+        "{members:A,B,C}",
+        "{members:A,a?}",
+        "{/a/c?}.",
+        "{/a/c}",
+        "{header:X-B}",
+        "{query:z}",
+        "{/n/x}",
+    ] {
         assert_eq!(filled(missing, "/in?q=1", "h", body), None, "{missing}");
     }
 }

@@ -194,7 +194,7 @@ fn what_is_not_covered_is_refused() {
 /// Every scheme that can sign: signed, verified, and refused with another body, time or key.
 #[test]
 fn what_is_signed_here_verifies() {
-    let body = br#"{"notificationItems":[{"NotificationRequestItem":{"pspReference":"p","additionalData":{"hmacSignature":"x"}}}],"Message":"m","Signature":"x","signature":{"token":"t","timestamp":"1700000000","signature":"x"}}"#;
+    let body = br#"{"notificationItems":[{"NotificationRequestItem":{"pspReference":"p","additionalData":{"hmacSignature":"x"}}}],"Message":"m","MessageId":"i","Timestamp":"t","TopicArn":"a","Type":"Notification","Signature":"x","signature":{"token":"t","timestamp":"1700000000","signature":"x"}}"#;
     let rsa = include_str!("rsa.pem");
     let p256 = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgUpuF81l+kOxbjf7T4mNSv0r5tN67Gim7rnf6EFpcYDuhRANCAASohVhlUsKs9kcYeM/XsJNbT/4P0t/DQSSOoXvEHgWK8DHOJzfS0wzgYX6FHoPGHvVnnRUYZ2V2SQNdkKdM2ehd";
     for scheme in schemes() {

@@ -213,6 +213,8 @@ async fn what_is_signed_as_a_form_proves_no_other_body() {
     assert_eq!(receiver.send(&empty).await.status, 401, "no form, so nothing of it is signed");
     let json = form(r#"{"a":2}"#, sign(r#"/in{"a":2}"#));
     receiver.send(&json).await.problem(400, "bad-request");
+    let marked = form("\u{feff}[1,\"&a=1\"]", sign("/in\"]1\u{feff}[1,\""));
+    assert!([400, 401].contains(&receiver.send(&marked).await.status));
     receiver.stop().await;
     let unsigned =
         source("{path}{timestamp}", "timestamp_header = \"X-T\"\nbody_digest = \"header:X-D\"\n");

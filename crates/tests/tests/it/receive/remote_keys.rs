@@ -333,6 +333,21 @@ async fn the_lines_of_a_signed_message_cannot_be_dealt_out_anew() {
     )
     .into();
     assert_eq!(sns_post(&receiver, &dealt).await.status, 401);
+    let victims = notification(&server.url(), "3");
+    let fold = |change: &dyn Fn(&mut Value)| {
+        let mut folded = victims.clone();
+        folded["Message"] = "hello\nMessageId\n3".into();
+        change(&mut folded);
+        folded
+    };
+    let folded = [
+        fold(&|body| drop(body.as_object_mut().unwrap().remove("MessageId"))),
+        fold(&|body| body["MessageId"] = json!({"forged": 1})),
+        fold(&|body| body["MessageId"] = json!(null)),
+    ];
+    for folded in folded {
+        assert_eq!(sns_post(&receiver, &folded).await.status, 401, "{folded}");
+    }
     let mut lines = notification(&server.url(), "2");
     lines["Message"] = "several\nlines\nof text".into();
     sign(&mut lines, &["Message", "MessageId", "Timestamp", "TopicArn", "Type"]);
