@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use contract::catalog::Table;
 use contract::event::DeliveryId;
-use inbox::{self, Detail, Entry, Filter, Inbox, Options, Rejection, State};
+use inbox::{self, Browse, Detail, Entry, Filter, Inbox, InboxUrl, Options, Rejection, State};
 use serde_json::{Value, json};
 use settings::Config;
 use text::inert;
@@ -49,12 +49,12 @@ pub async fn expect(
     if let Some(name) = &args.source {
         ensure!(config.sources.contains_key(name), "there is no source `{name}`");
     }
-    let url = &config.inbox;
+    let url = InboxUrl::parse(&config.inbox)?;
     ensure!(
-        inbox::exists(url)?,
+        inbox::exists(&url),
         "there is no inbox at {url}: start the receiver, and use its settings with --config"
     );
-    let inbox = inbox::open(url, Options { queue: 16, exclusive: false })?;
+    let inbox = inbox::open(&url, Options::command()).await?;
     let mut watch = InboxWatcher::begin(args, inbox).await?;
     tell(&format!("waiting for {} in {url}; send it now", watch.description()));
     let end = Instant::now() + args.within;
@@ -191,7 +191,7 @@ fn summary(rejection: &Rejection) -> String {
 }
 
 /// The delivery, once its handler has ended or its time is up.
-async fn handled(inbox: &dyn Inbox, id: DeliveryId) -> anyhow::Result<Detail> {
+async fn handled(inbox: &dyn Browse, id: DeliveryId) -> anyhow::Result<Detail> {
     let start = Instant::now();
     loop {
         let detail = inbox.show(id).await?.context("the delivery is gone already")?;

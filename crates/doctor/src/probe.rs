@@ -199,11 +199,10 @@ impl Prober {
     pub(super) async fn reason(&self, seen: &ProbeResult) -> Option<String> {
         let (id, url) = (seen.request_id()?, self.target.inbox.clone()?);
         let open = || async move {
-            let open = move || match inbox::exists(&url) {
-                Ok(true) => inbox::open(&url, Options { queue: 16, exclusive: false }).ok(),
-                _ => None,
-            };
-            tokio::task::spawn_blocking(open).await.ok().flatten()
+            match inbox::exists(&url) {
+                true => inbox::open(&url, Options::command()).await.ok(),
+                false => None,
+            }
         };
         let inbox = self.inbox.get_or_init(open).await.as_ref()?;
         for _ in 0..REASON_POLLS {

@@ -8,6 +8,7 @@ use contract::catalog::Table;
 use contract::event::Dialect;
 use emitter::SendAs;
 use emitter::target::{NamedSource, address, check, is_listener, key_from};
+use inbox::InboxUrl;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
@@ -52,7 +53,7 @@ pub(super) struct ProbeTarget {
     /// True if the URL is the configured listener itself, without a proxy.
     pub(super) is_listener: bool,
     /// The URL of the receiver's inbox, if the settings are its own.
-    pub(super) inbox: Option<String>,
+    pub(super) inbox: Option<InboxUrl>,
 }
 
 impl ProbeTarget {
@@ -108,7 +109,7 @@ impl ProbeTarget {
             is_foreign: args.foreign,
             may_deliver: !args.foreign || args.allow_effects.is_some(),
             is_listener: is_listener(&url, config.listen) && url.scheme() == "http",
-            inbox: source.map(|_| config.inbox.clone()),
+            inbox: source.map(|_| InboxUrl::parse(&config.inbox)).transpose()?,
             source: source.map(|(name, _)| name.to_owned()),
             keys,
             event,

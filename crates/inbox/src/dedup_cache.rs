@@ -5,17 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
 use contract::event::DeliveryId;
-use contract::time::Timestamp;
+use contract::time::{Clock, Timestamp};
 use lru::LruCache;
 use source::Verified;
 
-use super::{AcceptOutcome, Inbox, Receipt, Result, Route};
+use super::{AcceptOutcome, Deliveries, Receipt, Result, Route};
 
 /// An inbox behind a cache of message ids. The cache only answers for committed ids.
 pub struct DedupCache {
-    inbox: Arc<dyn Inbox>,
+    inbox: Arc<dyn Deliveries>,
     recent: Option<Mutex<LruCache<DedupKey, CachedId>>>,
     window: TimeDelta,
+    clock: Clock,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -34,25 +35,26 @@ struct CachedId {
 
 impl DedupCache {
     /// Caches up to `capacity` ids, each for no longer than `window`. A capacity of 0 disables the cache.
-    pub fn new(inbox: Arc<dyn Inbox>, capacity: usize, window: TimeDelta) -> Self {
+    pub fn new(
+        inbox: Arc<dyn Deliveries>,
+        capacity: usize,
+        window: TimeDelta,
+        clock: Clock,
+    ) -> Self {
         let recent =
             NonZeroUsize::new(capacity).map(|capacity| Mutex::new(LruCache::new(capacity)));
-        DedupCache { inbox, recent, window }
+        DedupCache { inbox, recent, window, clock }
     }
 
     /// Stores a delivery, unless it is known. Once this returns, it is durable.
     ///
     /// # Errors
-    /// Those of [`Inbox::accept`].
-    pub async fn accept(
-        &self,
-        delivery: Verified,
-        route: Route,
-        now: Timestamp,
-    ) -> Result<Receipt> {
+    /// Those of [`Deliveries::accept`].
+    pub async fn accept(&self, delivery: Verified, route: Route) -> Result<Receipt> {
         let Some(recent) = &self.recent else {
-            return self.inbox.accept(delivery, route, now).await;
+            return self.inbox.accept(delivery, route).await;
         };
+        let now = (self.clock)();
         let key = DedupKey {
             source: delivery.source.name.clone(),
             client_id: delivery.client_id.clone(),
@@ -73,7 +75,7 @@ impl DedupCache {
                 outcome: AcceptOutcome::Duplicate,
             });
         }
-        let receipt = self.inbox.accept(delivery, route, now).await?;
+        let receipt = self.inbox.accept(delivery, route).await?;
         if receipt.outcome == AcceptOutcome::New {
             lock(recent).put(key, CachedId { id: receipt.id, digest, at: now });
         }

@@ -6,30 +6,35 @@
 //! It depends on the contract, the sources and the store, and calls nobody.
 
 mod dedup_cache;
+mod engine;
+mod filter;
 mod hook_record;
 mod rejection_log;
 mod sqlite;
+mod state;
+mod stored;
 mod throttle;
+mod url;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use contract::canary::CANARY;
 use contract::event::{Delivery, DeliveryId};
-use contract::time::Clock;
-use contract::time::Timestamp;
+use contract::time::{Clock, Timestamp};
 use serde::Serialize;
-use source::Verified;
 
 pub use dedup_cache::DedupCache;
+pub use engine::{Browse, Deliveries, HookCalls, Inbox, KeyUses, Rejections, Upkeep};
+pub use filter::Filter;
 pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
 pub use rejection_log::{Rejection, RejectionLog, RejectionLogWriter};
 pub use sqlite::Sqlite;
+pub use state::{State, Verdict};
 pub use throttle::{STEP_ROWS, throttled_step};
 
 pub use store::Backup;
+pub use url::{InboxUrl, InboxUrlError};
 
 /// Reason why the inbox cannot serve. Every variant is temporary: the caller should retry later.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -47,86 +52,6 @@ pub enum InboxError {
 
 /// Result of an inbox call.
 pub type Result<T> = std::result::Result<T, InboxError>;
-
-/// Contract of a storage engine. Times are arguments, so that tests control the clock.
-#[async_trait]
-pub trait Inbox: Send + Sync + 'static {
-    /// Stores a delivery, unless its (source, client id, message id) is known. Once this returns, it is durable.
-    async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt>;
-
-    /// Claims up to `max` due deliveries under leases of length `lease`; if none is due, waits up to `patience` for one.
-    ///
-    /// A delivery can become due by an accept, a verdict, another process or the clock. One whose lease has expired is due
-    /// again. Of the deliveries with one ordering key only the oldest unfinished one is ever due.
-    ///
-    /// Dropping the call releases the deliveries that it had claimed.
-    async fn claim(
-        &self,
-        max: usize,
-        lease: Duration,
-        clock: Clock,
-        patience: Duration,
-    ) -> Result<Vec<Claim>>;
-
-    /// Ends an attempt. Returns false if the lease was lost meanwhile: then another worker's verdict counts.
-    async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool>;
-
-    /// Lists the matching deliveries, newest first.
-    async fn list(&self, filter: Filter) -> Result<Vec<Entry>>;
-
-    /// Returns one delivery with its headers, body and attempts.
-    async fn show(&self, id: DeliveryId) -> Result<Option<Detail>>;
-
-    /// Returns the ids of the matching deliveries that [can be replayed](State::can_be_replayed), oldest first.
-    async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>>;
-
-    /// Makes the [replayable](Self::replayable) deliveries due again as a new run; returns their number. This is one
-    /// transaction: replay large sets in batches, by id.
-    async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64>;
-
-    /// Deletes up to `limit` deliveries in the ended state `state` that ended before `before`, fewer if that takes long;
-    /// returns their number.
-    async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64>;
-
-    /// Makes deliveries due whose due time was set by a clock ahead of `now`, if they were due on arrival; returns the backlog.
-    async fn catch_up(&self, now: Timestamp) -> Result<Backlog>;
-
-    /// Counts the deliveries in each state except [`State::Done`], which are too many to count, and [`State::Canary`].
-    async fn count(&self) -> Result<Vec<(State, u64)>>;
-
-    /// Stores the times of the keys' last uses; of two times of one key the later counts.
-    async fn note_keys(&self, uses: Vec<KeyUse>) -> Result<()>;
-
-    /// Returns the time of each key's last use, by source and fingerprint. Keys that were never used are left out.
-    async fn keys(&self) -> Result<Vec<KeyUse>>;
-
-    /// Stores records of hook calls. A power cut may lose them, a crash of the process may not.
-    async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()>;
-
-    /// Lists the matching hook calls by time, newest first, without their bodies.
-    async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>>;
-
-    /// Returns one hook call, with its bodies if they were kept.
-    async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>>;
-
-    /// Deletes up to `limit` hook calls received before `before`, fewer if that takes long, but never the newest; returns
-    /// their number.
-    async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64>;
-
-    /// Adds to the rejection log, which keeps the latest few hundred requests. A power cut may lose them.
-    async fn note_rejections(&self, rejections: Vec<Rejection>) -> Result<()>;
-
-    /// Returns the rejection log, oldest first.
-    async fn rejections(&self) -> Result<Vec<Rejection>>;
-
-    /// Checks that the engine can store a delivery now.
-    async fn check(&self) -> Result<()>;
-
-    /// True if the next start will find what was committed, so that a cache may answer for it.
-    fn is_in_place(&self) -> bool {
-        true
-    }
-}
 
 /// Routing of a delivery: its event type, model version and ordering key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,55 +95,11 @@ pub enum AcceptOutcome {
     Conflict,
 }
 
-/// State of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Waiting for its first or next attempt.
-    Ready,
-    /// Held by a worker, under a lease.
-    Running,
-    /// Handled.
-    Done,
-    /// Given up after the last attempt: kept until a person replays or deletes it.
-    Dead,
-    /// Authentic, but no handler takes its event: kept until one does and a person replays it.
-    Unrouted,
-    /// A probe of `doctor`: no handler ever sees it, and it is soon deleted.
-    Canary,
-}
-
-impl State {
-    /// All states.
-    pub const ALL: [State; 6] =
-        [State::Ready, State::Running, State::Done, State::Dead, State::Unrouted, State::Canary];
-
-    /// The name in listings and filters.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            State::Ready => "ready",
-            State::Running => "running",
-            State::Done => "done",
-            State::Dead => "dead",
-            State::Unrouted => "unrouted",
-            State::Canary => "canary",
-        }
-    }
-
-    /// True if nothing more happens to the delivery by itself.
-    pub const fn has_ended(self) -> bool {
-        !matches!(self, State::Ready | State::Running)
-    }
-
-    /// True if a person may replay the delivery.
-    pub const fn can_be_replayed(self) -> bool {
-        matches!(self, State::Done | State::Dead | State::Unrouted)
-    }
-}
-
 /// Backlog of an inbox at a given time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backlog {
+    /// The engine's time.
+    pub now: Timestamp,
     /// Time of the newest delivery or hook call.
     pub newest: Option<Timestamp>,
     /// Number of deliveries that were made due.
@@ -247,67 +128,10 @@ pub struct Claim {
 pub struct Lease {
     /// The delivery.
     pub id: DeliveryId,
-    /// The attempt that holds it. A later attempt's lease has another number, unless this one is released.
+    /// Number of the attempt that holds it. A released attempt's number is used again.
     pub attempt: u32,
-    /// Start of the attempt, which distinguishes a released attempt from the one that reuses its number.
-    pub started: Timestamp,
-}
-
-/// Verdict on an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Handled.
-    Done,
-    /// Failed; to be tried again.
-    Retry {
-        /// Earliest time of the next attempt.
-        at: Timestamp,
-        /// Reason of the failure.
-        reason: String,
-    },
-    /// Failed for good.
-    Dead {
-        /// Reason of the failure.
-        reason: String,
-    },
-    /// No handler takes it.
-    Unrouted,
-    /// Not attempted, since the worker is stopping. The attempt does not count.
-    Released,
-    /// Not attempted, and to be attempted later. The attempt does not count.
-    Postponed {
-        /// Earliest time of the next attempt.
-        until: Timestamp,
-    },
-}
-
-/// Filter of a delivery query. All given conditions must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// With one of these ids; empty for any.
-    pub ids: Vec<DeliveryId>,
-    /// In this state.
-    pub state: Option<State>,
-    /// From this source.
-    pub source: Option<String>,
-    /// Of this event type, without regard to case.
-    pub event_type: Option<String>,
-    /// With this message id.
-    pub message_id: Option<String>,
-    /// Accepted at this time or later.
-    pub since: Option<Timestamp>,
-    /// Accepted before this time.
-    pub until: Option<Timestamp>,
-    /// With at least one conflicting resend.
-    pub conflicts: bool,
-    /// With at least one resend that was recognised by the digest alone.
-    pub recognised: bool,
-    /// With a smaller number: the cursor for the next page.
-    pub before: Option<DeliveryId>,
-    /// With a larger number.
-    pub after: Option<DeliveryId>,
-    /// Largest number of results.
-    pub limit: Option<usize>,
+    /// Token that no other lease of the delivery has.
+    pub token: i64,
 }
 
 /// Row of a delivery listing.
@@ -350,6 +174,8 @@ pub struct Entry {
     pub event_time: Option<Timestamp>,
     /// Time of acceptance.
     pub received_at: Timestamp,
+    /// The process that holds the lease, as machine and process id, if the delivery is running.
+    pub owner: Option<String>,
     /// Due time, or end of the lease.
     pub due_at: Option<Timestamp>,
     /// Time at which it ended.
@@ -409,9 +235,11 @@ pub struct KeyUse {
 /// Opens the inbox at a URL, whose scheme selects the engine.
 ///
 /// # Errors
-/// With the URL and the reason, if there is no such engine or the store cannot be opened.
-pub fn open(url: &str, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
-    Ok(Arc::new(Sqlite::open(file(url)?, options)?))
+/// If the store cannot be opened, with the reason.
+pub async fn open(url: &InboxUrl, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
+    match url {
+        InboxUrl::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, options).await?)),
+    }
 }
 
 /// True if an inbox cannot be opened because its disk is full, so that a later try can succeed.
@@ -422,33 +250,65 @@ pub fn is_full(error: &anyhow::Error) -> bool {
 /// Copies the inbox at a URL to a new file; a receiver may be running.
 ///
 /// # Errors
-/// If there is no such engine, or the copy cannot be completed; then it is removed.
-pub fn backup(url: &str, to: &Path) -> anyhow::Result<Backup> {
-    sqlite::backup(file(url)?, to)
+/// If the copy cannot be completed; then it is removed.
+pub fn backup(url: &InboxUrl, to: &Path) -> anyhow::Result<Backup> {
+    match url {
+        InboxUrl::Sqlite(path) => sqlite::backup(path, to),
+    }
 }
 
 /// True if the inbox at a URL exists. It is not opened.
-///
-/// # Errors
-/// With the URL, if there is no such engine.
-pub fn exists(url: &str) -> anyhow::Result<bool> {
-    Ok(file(url)?.exists())
-}
-
-fn file(url: &str) -> anyhow::Result<&Path> {
-    match url.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(path.as_ref()),
-        _ => anyhow::bail!(
-            "inbox = {url:?} is not an inbox URL; write inbox = \"sqlite:data/inbox.db\""
-        ),
+pub fn exists(url: &InboxUrl) -> bool {
+    match url {
+        InboxUrl::Sqlite(path) => path.exists(),
     }
 }
 
 /// Options for opening an inbox.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// Capacity of the writer's queue, in calls; further calls are refused with [`InboxError::Busy`].
     pub queue: usize,
-    /// True if this process is the one receiver on the store: only it claims, and it takes over its predecessor's leases.
-    pub exclusive: bool,
+    /// The process's part.
+    pub role: Role,
+    /// Name of this process, by which its leases are shown.
+    pub owner: String,
+    /// Clock, for tests; none for the engine's own.
+    pub clock: Option<Clock>,
+}
+
+/// Part of a process that opens an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Receives and handles deliveries. An embedded inbox has one receiver.
+    Receiver,
+    /// Browses, replays and prunes, beside a receiver.
+    Command,
+}
+
+impl Options {
+    /// Options of a receiver.
+    pub fn receiver(queue: usize) -> Self {
+        Options { queue, ..Options::of(Role::Receiver) }
+    }
+
+    /// Options of a command beside a receiver.
+    pub fn command() -> Self {
+        Options::of(Role::Command)
+    }
+
+    /// The same with a clock of the caller's.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Options { clock: Some(clock), ..self }
+    }
+
+    fn of(role: Role) -> Self {
+        let owner = format!(
+            "{}:{}",
+            rustix::system::uname().nodename().to_string_lossy(),
+            std::process::id()
+        );
+        Options { queue: 16, role, owner, clock: None }
+    }
 }

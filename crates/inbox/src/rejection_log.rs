@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
-use super::Inbox;
+use super::Rejections;
 
 /// Number of requests that the log keeps.
 pub(super) const KEPT: usize = 500;
@@ -64,7 +64,7 @@ enum Update {
 
 /// Writes the entries of a [`RejectionLog`].
 pub struct RejectionLogWriter {
-    inbox: Arc<dyn Inbox>,
+    inbox: Arc<dyn Rejections>,
     updates: Receiver<Update>,
     /// Latest written requests, to which findings may still be added.
     recent: VecDeque<Rejection>,
@@ -72,7 +72,7 @@ pub struct RejectionLogWriter {
 
 impl RejectionLog {
     /// Creates the log of an inbox. Entries are written while the writer [runs](RejectionLogWriter::run).
-    pub fn new(inbox: Arc<dyn Inbox>) -> (Self, RejectionLogWriter) {
+    pub fn new(inbox: Arc<dyn Rejections>) -> (Self, RejectionLogWriter) {
         let (sender, updates) = channel(QUEUE);
         (RejectionLog(sender), RejectionLogWriter { inbox, updates, recent: VecDeque::new() })
     }

@@ -11,27 +11,28 @@ mod rejections;
 mod rows;
 mod schema;
 mod spans;
-mod state;
 mod writer;
+mod writer_state;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
 use contract::event::DeliveryId;
-use contract::time::Clock;
-use contract::time::Timestamp;
+use contract::time::system_clock;
 use rusqlite::Connection;
 use source::Verified;
 use store::Store;
 
 use super::{
-    Backlog, Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, Inbox, InboxError,
-    KeyUse, Lease, Options, Receipt, Rejection, Result, Route, State, Verdict,
+    Backlog, Browse, Claim, Deliveries, Detail, Entry, Filter, HookCalls, HookEntry, HookFilter,
+    HookRecord, InboxError, KeyUse, KeyUses, Lease, Options, Receipt, Rejection, Rejections,
+    Result, Role, Route, State, Upkeep, Verdict,
 };
 use dedup::DedupIndex;
-use state::{InboxTx, InboxWriterState};
+use writer_state::{InboxTx, InboxWriterState};
 
 /// Copies an inbox to a new file.
 pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<store::Backup> {
@@ -48,14 +49,22 @@ impl Sqlite {
     ///
     /// # Errors
     /// If the file cannot be written, is not an inbox, is damaged, comes from a newer version, or is in use by another receiver.
-    pub fn open(path: &Path, options: Options) -> anyhow::Result<Self> {
-        let Options { queue, exclusive } = options;
+    pub async fn open(path: &Path, options: Options) -> anyhow::Result<Self> {
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || Sqlite::open_now(&path, options)).await?
+    }
+
+    fn open_now(path: &Path, options: Options) -> anyhow::Result<Self> {
+        let Options { queue, role, owner, clock } = options;
+        let exclusive = role == Role::Receiver;
+        let (owner, clock) = (Arc::from(owner), clock.unwrap_or_else(system_clock));
         let state = |db: &Connection| {
-            if !exclusive {
-                return Ok(InboxWriterState::new(None));
+            let mut dedup = None;
+            if exclusive {
+                rows::end_leases(db).context("it cannot be written")?;
+                dedup = Some(DedupIndex::load(db)?);
             }
-            rows::orphan_leases(db).context("it cannot be written")?;
-            Ok(InboxWriterState::new(Some(DedupIndex::load(db)?)))
+            Ok(InboxWriterState::new(dedup, Arc::clone(&owner), Arc::clone(&clock)))
         };
         let store =
             Store::open(path, &schema::SCHEMA, store::StoreOptions { queue, exclusive }, state)?;
@@ -88,32 +97,38 @@ impl Sqlite {
 }
 
 #[async_trait]
-impl Inbox for Sqlite {
-    async fn accept(&self, delivery: Verified, route: Route, now: Timestamp) -> Result<Receipt> {
+impl Deliveries for Sqlite {
+    async fn accept(&self, delivery: Verified, route: Route) -> Result<Receipt> {
         let headers = delivery.headers_json();
         let bytes = delivery.body.len() + headers.len();
         let accepted = self.store.writer.add(bytes, move |tx| {
-            let receipt = rows::accept(tx, &delivery, &headers, &route, now)?;
+            let receipt = rows::accept(tx, &delivery, &headers, &route)?;
             // Handed back to be freed by the calling thread, which spares the writer the work.
             Ok((receipt, (delivery, headers, route)))
         });
         Ok(accepted.await.map(|(receipt, _)| receipt)?)
     }
 
-    async fn claim(
-        &self,
-        max: usize,
-        lease: Duration,
-        clock: Clock,
-        patience: Duration,
-    ) -> Result<Vec<Claim>> {
-        writer::claim(&self.store.writer, max, lease, clock, patience).await
+    async fn claim(&self, max: usize, lease: Duration, patience: Duration) -> Result<Vec<Claim>> {
+        writer::claim(&self.store.writer, max, lease, patience).await
     }
 
-    async fn finish(&self, lease: Lease, verdict: Verdict, now: Timestamp) -> Result<bool> {
-        self.call_soon(move |tx| rows::finish(tx, &lease, &verdict, now)).await
+    async fn finish(&self, lease: Lease, verdict: Verdict) -> Result<bool> {
+        self.call_soon(move |tx| rows::finish(tx, &lease, &verdict)).await
     }
 
+    /// Adds no rows; the writer refuses even that while it cannot store any.
+    async fn check(&self) -> Result<()> {
+        Ok(self.store.writer.add(0, |_| Ok(())).await?)
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.store.is_in_place()
+    }
+}
+
+#[async_trait]
+impl Browse for Sqlite {
     async fn list(&self, filter: Filter) -> Result<Vec<Entry>> {
         self.read(move |db| browse::list(db, &filter)).await
     }
@@ -126,22 +141,17 @@ impl Inbox for Sqlite {
         self.read(move |db| browse::replayable(db, &filter)).await
     }
 
-    async fn replay(&self, filter: Filter, now: Timestamp) -> Result<u64> {
-        self.call(move |tx| rows::replay(tx, &filter, now)).await
-    }
-
-    async fn prune(&self, state: State, before: Timestamp, limit: usize) -> Result<u64> {
-        self.call(move |tx| rows::prune(tx, state, before, limit)).await
-    }
-
-    async fn catch_up(&self, now: Timestamp) -> Result<Backlog> {
-        self.call(move |tx| rows::catch_up(tx, now)).await
+    async fn replay(&self, filter: Filter) -> Result<u64> {
+        self.call(move |tx| rows::replay(tx, &filter)).await
     }
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {
         self.read(browse::count).await
     }
+}
 
+#[async_trait]
+impl KeyUses for Sqlite {
     async fn note_keys(&self, uses: Vec<KeyUse>) -> Result<()> {
         self.call_soon(move |tx| rows::note_keys(tx, &uses)).await
     }
@@ -149,7 +159,10 @@ impl Inbox for Sqlite {
     async fn keys(&self) -> Result<Vec<KeyUse>> {
         self.read(browse::keys).await
     }
+}
 
+#[async_trait]
+impl HookCalls for Sqlite {
     async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {
         // Handed back to be freed elsewhere, as in `accept`.
         let bytes = calls.iter().map(HookRecord::size).sum();
@@ -164,11 +177,10 @@ impl Inbox for Sqlite {
     async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>> {
         self.read(move |db| hooks::show(db, id)).await
     }
+}
 
-    async fn prune_hooks(&self, before: Timestamp, limit: usize) -> Result<u64> {
-        self.call(move |tx| hooks::prune(tx.db, before, limit)).await
-    }
-
+#[async_trait]
+impl Rejections for Sqlite {
     async fn note_rejections(&self, rejections: Vec<Rejection>) -> Result<()> {
         Ok(self.store.writer.add_soon(0, move |tx| rejections::note(tx.db, &rejections)).await?)
     }
@@ -176,14 +188,24 @@ impl Inbox for Sqlite {
     async fn rejections(&self) -> Result<Vec<Rejection>> {
         self.read(rejections::all).await
     }
+}
 
-    /// Adds no rows; the writer refuses even that while it cannot store any.
-    async fn check(&self) -> Result<()> {
-        Ok(self.store.writer.add(0, |_| Ok(())).await?)
+#[async_trait]
+impl Upkeep for Sqlite {
+    async fn prune(&self, state: State, age: Duration, limit: usize) -> Result<u64> {
+        self.call(move |tx| rows::prune(tx, state, age, limit)).await
     }
 
-    fn is_in_place(&self) -> bool {
-        self.store.is_in_place()
+    async fn prune_hooks(&self, age: Duration, limit: usize) -> Result<u64> {
+        self.call(move |tx| {
+            let before = rows::earlier(tx.state.now(), age);
+            hooks::prune(tx.db, before, limit)
+        })
+        .await
+    }
+
+    async fn catch_up(&self) -> Result<Backlog> {
+        self.call(rows::catch_up).await
     }
 }
 

@@ -16,7 +16,7 @@ use contract::event::{DecodeError, Delivery, Failure, Meta, Outcome};
 use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt;
-use inbox::{Claim, Inbox, InboxError, Lease, Verdict};
+use inbox::{Claim, Deliveries, InboxError, Lease, Verdict};
 use telemetry::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -39,14 +39,14 @@ const LEASE_MARGIN: Duration = Duration::from_secs(30);
 const MEMORY_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Delay of a delivery that is postponed for lack of memory.
-const MEMORY_DELAY: TimeDelta = TimeDelta::seconds(1);
+const MEMORY_DELAY: Duration = Duration::from_secs(1);
 
 /// Largest length of a stored failure reason, in bytes.
 const LONGEST_REASON: usize = 4096;
 
 /// Dispatcher: runs handlers on the inbox's deliveries.
 pub struct Dispatcher {
-    inbox: Arc<dyn Inbox>,
+    inbox: Arc<dyn Deliveries>,
     handlers: Arc<Handlers>,
     schedule: Schedule,
     timeout: Duration,
@@ -74,7 +74,7 @@ pub struct DispatchOptions {
 impl Dispatcher {
     /// Creates a dispatcher, which works in [`step`](Self::step) and [`run`](Self::run).
     pub fn new(
-        inbox: Arc<dyn Inbox>,
+        inbox: Arc<dyn Deliveries>,
         handlers: Arc<Handlers>,
         options: DispatchOptions,
     ) -> Arc<Self> {
@@ -160,7 +160,7 @@ impl Dispatcher {
 
     async fn claim(&self, max: usize, patience: Duration) -> Result<Vec<Claim>, InboxError> {
         let lease = self.timeout + LEASE_MARGIN;
-        self.inbox.claim(max, lease, Arc::clone(&self.clock), patience).await
+        self.inbox.claim(max, lease, patience).await
     }
 
     /// Handles a claimed delivery, logs one line for the attempt, and writes the verdict. The slot is held until the verdict
@@ -171,8 +171,8 @@ impl Dispatcher {
         _slot: Option<OwnedSemaphorePermit>,
         abandon: CancellationToken,
     ) {
-        if let Some(until) = self.note_lost(&claim) {
-            return self.finish(claim.lease, Verdict::Postponed { until }).await;
+        if let Some(after) = self.note_lost(&claim) {
+            return self.finish(claim.lease, Verdict::Postponed { after }).await;
         }
         let started = tokio::time::Instant::now();
         let (lease, meta) = (claim.lease.clone(), claim.delivery.meta.clone());
@@ -181,7 +181,8 @@ impl Dispatcher {
         let handled = async {
             match tokio::time::timeout(MEMORY_PATIENCE, self.memory.take(&body)).await {
                 Ok(_permit) => shortened(self.handle(handler, claim).await),
-                Err(_) => self.postponed(),
+                // Deliveries that need less come first.
+                Err(_) => Verdict::Postponed { after: MEMORY_DELAY },
             }
         };
         let verdict = tokio::select! {
@@ -190,29 +191,19 @@ impl Dispatcher {
         };
         let event = handler.map_or("", |handler| handler.row.name);
         self.metrics.attempt(event, outcome(&verdict), started.elapsed());
-        log(&meta, &verdict, started.elapsed());
+        self.log(&meta, &verdict, started.elapsed());
         self.finish(lease, verdict).await;
     }
 
-    /// Verdict on a delivery for which there is no memory now: deliveries that need less come first.
-    fn postponed(&self) -> Verdict {
-        (self.clock)()
-            .checked_add_signed(MEMORY_DELAY)
-            .map_or(Verdict::Released, |until| Verdict::Postponed { until })
-    }
-
-    /// Logs that the previous attempt was lost, and returns the end of the delivery's delay. After several lost attempts in a
-    /// row the delivery may be the cause of the crashes; it is delayed, but never given up for that.
-    fn note_lost(&self, claim: &Claim) -> Option<Timestamp> {
+    /// Logs that the previous attempt was lost, and returns the delivery's delay. After several lost attempts in a row the
+    /// delivery may be the cause of the crashes; it is delayed, but never given up for that.
+    fn note_lost(&self, claim: &Claim) -> Option<Duration> {
         if claim.lost == 0 {
             return None;
         }
         let meta = &claim.delivery.meta;
         let delay = self.schedule.delay_after_lost(claim.lost);
-        let until = TimeDelta::from_std(delay)
-            .ok()
-            .and_then(|delay| (self.clock)().checked_add_signed(delay));
-        let until = until.filter(|_| !delay.is_zero());
+        let delay = Some(delay).filter(|delay| !delay.is_zero());
         let row = self.handlers.table().event(meta.dialect, meta.version, &meta.event_type);
         self.metrics.attempt_lost(row.map_or("", |row| row.name));
         warn!(
@@ -225,10 +216,10 @@ impl Dispatcher {
             outcome = "lost",
             lost = claim.lost,
             error = "its worker stopped",
-            next = until.map(tracing::field::display),
+            next = delay.and_then(|delay| self.time_after(delay)).map(tracing::field::display),
             "attempt"
         );
-        until
+        delay
     }
 
     async fn handle(&self, handler: Option<EventHandler<'_>>, claim: Claim) -> Verdict {
@@ -244,7 +235,7 @@ impl Dispatcher {
             Ok(()) => Verdict::Done,
             Err(Failure::Reject { reason }) => Verdict::Dead { reason },
             Err(Failure::Retry { reason, after }) => {
-                self.schedule.verdict(run_attempt, after, reason, (self.clock)())
+                self.schedule.verdict(run_attempt, after, reason)
             }
         }
     }
@@ -263,12 +254,44 @@ impl Dispatcher {
         }
     }
 
+    fn log(&self, meta: &Meta, verdict: &Verdict, took: Duration) {
+        let (reason, next): (Option<&str>, Option<Timestamp>) = match verdict {
+            Verdict::Retry { reason, after } => (Some(reason), self.time_after(*after)),
+            Verdict::Dead { reason } => (Some(reason), None),
+            _ => (None, None),
+        };
+        let failed = reason.is_some();
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    delivery.id = meta.id,
+                    message.id = meta.message_id,
+                    event.r#type = meta.event_type,
+                    source = meta.source,
+                    attempt = meta.attempt,
+                    replay = meta.replay,
+                    outcome = outcome(verdict),
+                    duration_us = took.as_micros() as u64,
+                    error = reason,
+                    next = next.map(tracing::field::display),
+                    "attempt"
+                )
+            };
+        }
+        if failed { line!(warn) } else { line!(info) }
+    }
+
+    /// The time after a delay, for the log; none if it is too far away.
+    fn time_after(&self, delay: Duration) -> Option<Timestamp> {
+        (self.clock)().checked_add_signed(TimeDelta::from_std(delay).ok()?)
+    }
+
     /// Writes the verdict. One that cannot be written is dropped: the lease expires, and the delivery is handled again.
     async fn finish(&self, lease: Lease, verdict: Verdict) {
         let id = lease.id;
         let mut pause = Duration::from_millis(50);
         for _ in 0..6 {
-            match self.inbox.finish(lease.clone(), verdict.clone(), (self.clock)()).await {
+            match self.inbox.finish(lease.clone(), verdict.clone()).await {
                 Ok(true) => return,
                 Ok(false) => {
                     return warn!(
@@ -313,33 +336,6 @@ fn outcome(verdict: &Verdict) -> &'static str {
         Verdict::Unrouted => "unrouted",
         Verdict::Released | Verdict::Postponed { .. } => "released",
     }
-}
-
-fn log(meta: &Meta, verdict: &Verdict, took: Duration) {
-    let (reason, next): (Option<&str>, Option<Timestamp>) = match verdict {
-        Verdict::Retry { reason, at } => (Some(reason), Some(*at)),
-        Verdict::Dead { reason } => (Some(reason), None),
-        _ => (None, None),
-    };
-    let failed = reason.is_some();
-    macro_rules! line {
-        ($level:ident) => {
-            $level!(
-                delivery.id = meta.id,
-                message.id = meta.message_id,
-                event.r#type = meta.event_type,
-                source = meta.source,
-                attempt = meta.attempt,
-                replay = meta.replay,
-                outcome = outcome(verdict),
-                duration_us = took.as_micros() as u64,
-                error = reason,
-                next = next.map(tracing::field::display),
-                "attempt"
-            )
-        };
-    }
-    if failed { line!(warn) } else { line!(info) }
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use inbox::{HookRecord, Inbox, InboxError};
+use inbox::{HookCalls, HookRecord, InboxError};
 use telemetry::Metrics;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -36,7 +36,7 @@ pub struct HookLog {
 
 /// Writing half of a [`HookLog`].
 pub struct HookLogWriter {
-    inbox: Arc<dyn Inbox>,
+    inbox: Arc<dyn HookCalls>,
     queue: UnboundedReceiver<Queued>,
     lost: Arc<Lost>,
     last_report: Option<Instant>,
@@ -56,13 +56,13 @@ struct Lost {
 
 impl HookLog {
     /// Creates a hook log in the inbox. Records are written while the writer [runs](HookLogWriter::run).
-    pub fn new(inbox: Arc<dyn Inbox>, metrics: Arc<Metrics>) -> (HookLog, HookLogWriter) {
+    pub fn new(inbox: Arc<dyn HookCalls>, metrics: Arc<Metrics>) -> (HookLog, HookLogWriter) {
         HookLog::with_capacity(QUEUE_BYTES, inbox, metrics)
     }
 
     fn with_capacity(
         capacity: usize,
-        inbox: Arc<dyn Inbox>,
+        inbox: Arc<dyn HookCalls>,
         metrics: Arc<Metrics>,
     ) -> (HookLog, HookLogWriter) {
         let (sender, receiver) = unbounded_channel();
@@ -151,21 +151,21 @@ mod tests {
 
     use contract::event::Environment;
     use contract::time::Timestamp;
-    use inbox::{HookBodies, HookFilter, Options, open};
+    use inbox::{HookBodies, HookFilter, Options, Sqlite};
 
     use super::*;
 
     struct Fixture {
-        inbox: Arc<dyn Inbox>,
+        inbox: Arc<dyn HookCalls>,
         metrics: Arc<Metrics>,
         folder: tempfile::TempDir,
     }
 
     impl Fixture {
-        fn new() -> Self {
+        async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let url = format!("sqlite:{}", folder.path().join("inbox.db").display());
-            let inbox = open(&url, Options { queue: 16, exclusive: true }).unwrap();
+            let file = folder.path().join("inbox.db");
+            let inbox = Arc::new(Sqlite::open(&file, Options::receiver(16)).await.unwrap());
             Fixture { inbox, metrics: Arc::default(), folder }
         }
 
@@ -219,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_queued_at_a_stop_is_written_in_order() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let (log, writer) = fixture.log(QUEUE_BYTES);
         let expected: Vec<String> = (0..3 * BATCH).map(|id| id.to_string()).collect();
         (0..3 * BATCH).for_each(|id| log.record(record(id, 10)));
@@ -230,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_written_while_the_receiver_runs() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let (log, writer) = fixture.log(QUEUE_BYTES);
         let stop = CancellationToken::new();
         let running = tokio::spawn(writer.run(stop.clone()));
@@ -252,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_too_fast_is_lost_and_counted() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let (log, writer) = fixture.log(40_000);
         (0..6).for_each(|id| log.record(record(id, 10_000)));
         writer.run(stopped()).await;
@@ -262,7 +262,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_larger_than_all_the_room_is_kept_if_it_is_alone() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let (log, writer) = fixture.log(5_000);
         log.record(record(0, 10_000));
         log.record(record(1, 10));
@@ -272,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_inbox_loses_records_and_fails_no_call() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let (log, writer) = fixture.log(QUEUE_BYTES);
         let broken = rusqlite::Connection::open(fixture.file()).unwrap();
         broken.execute_batch("DROP TABLE hook_call").unwrap();
@@ -302,7 +302,7 @@ mod tests {
             move || output.clone()
         });
         let _logging = tracing::subscriber::set_default(log.finish());
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let (log, writer) = fixture.log(QUEUE_BYTES);
         let broken = rusqlite::Connection::open(fixture.file()).unwrap();
         broken.execute_batch("DROP TABLE hook_call").unwrap();

@@ -30,7 +30,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use inbox::{DedupCache, Inbox, RejectionLog};
+use inbox::{DedupCache, Deliveries, RejectionLog};
 use server::problem::Problem;
 use settings::Limits;
 use source::{HookRoute, Source};
@@ -56,7 +56,7 @@ pub struct IngressParts {
     /// The inbox behind its cache of message ids.
     pub dedup_cache: DedupCache,
     /// The inbox itself, for readiness.
-    pub inbox: Arc<dyn Inbox>,
+    pub inbox: Arc<dyn Deliveries>,
     /// The hook log.
     pub hook_log: HookLog,
     /// The rejection log.
@@ -142,7 +142,7 @@ pub fn metrics(metrics: Arc<Metrics>) -> Router {
 
 #[derive(Clone)]
 struct Readiness {
-    inbox: Arc<dyn Inbox>,
+    inbox: Arc<dyn Deliveries>,
     stop: CancellationToken,
 }
 

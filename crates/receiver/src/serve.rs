@@ -10,12 +10,12 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
 use contract::catalog::{Handlers, Table};
-use contract::time::Clock;
-use contract::time::Timestamp;
+use contract::time::{Clock, Timestamp};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use inbox::{
-    Backlog, DedupCache, Inbox, InboxError, Options, RejectionLog, STEP_ROWS, State, throttled_step,
+    Backlog, DedupCache, Inbox, InboxError, InboxUrl, Options, RejectionLog, STEP_ROWS, State,
+    Upkeep, throttled_step,
 };
 use server::full_disk::wait_for_disk_space;
 use server::login::{Login, require_login};
@@ -80,15 +80,16 @@ async fn run(
     let handlers = Arc::new(handlers);
     let metrics = Arc::new(Metrics::default());
     allow_connections(config.limits.connections, 0);
-    let inbox = || open(&config).boxed();
-    let inbox =
-        wait_for_disk_space(inbox, inbox::is_full, &listener, &config.limits, &stop).await?;
+    let url = InboxUrl::parse(&config.inbox)?;
+    let options = Options::receiver(config.limits.queue).with_clock(Arc::clone(&clock));
+    let open = || open(&url, options.clone()).boxed();
+    let inbox = wait_for_disk_space(open, inbox::is_full, &listener, &config.limits, &stop).await?;
     let Some(inbox) = inbox else { return Ok(()) };
-    let clock_monitor = catch_up(inbox.as_ref(), clock()).await;
+    let clock_monitor = catch_up(inbox.as_ref()).await;
     let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
     keys.publish(&metrics);
-    let (rejections, rejections_writer) = RejectionLog::new(Arc::clone(&inbox));
-    let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox), Arc::clone(&metrics));
+    let (rejections, rejections_writer) = RejectionLog::new(Arc::clone(&inbox) as _);
+    let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox) as _, Arc::clone(&metrics));
     let own_pages = ingress::page::router(&hooks, &own_pages);
     let pages = pages(&config, handlers.table(), &sources, &hooks, &metrics)?.merge(own_pages);
     let calls = TaskTracker::new();
@@ -98,8 +99,8 @@ async fn run(
             hooks,
             calls: calls.clone(),
             handlers: Arc::clone(&handlers),
-            dedup_cache: dedup_cache(&inbox, &config.dedup),
-            inbox: Arc::clone(&inbox),
+            dedup_cache: dedup_cache(&inbox, &config.dedup, &clock),
+            inbox: Arc::clone(&inbox) as _,
             hook_log,
             rejections,
             limits: config.limits.clone(),
@@ -110,9 +111,9 @@ async fn run(
         pages,
     );
     let parts = dispatching(&config.dispatch, &clock, &metrics);
-    let dispatcher = Dispatcher::new(Arc::clone(&inbox), handlers, parts);
+    let dispatcher = Dispatcher::new(Arc::clone(&inbox) as _, handlers, parts);
     let drain = config.limits.drain;
-    info!(address = %listener.local_addr()?, inbox = config.inbox, "receiving");
+    info!(address = %listener.local_addr()?, inbox = %url, "receiving");
     let handling = async {
         if config.dispatch.paused {
             warn!("paused = true in [dispatch]: deliveries are stored, but not handled");
@@ -155,9 +156,9 @@ async fn run(
     Ok(())
 }
 
-fn dedup_cache(inbox: &Arc<dyn Inbox>, dedup: &settings::Dedup) -> DedupCache {
+fn dedup_cache(inbox: &Arc<dyn Inbox>, dedup: &settings::Dedup, clock: &Clock) -> DedupCache {
     let window = TimeDelta::from_std(dedup.window).unwrap_or(TimeDelta::MAX);
-    DedupCache::new(Arc::clone(inbox), dedup.remembered, window)
+    DedupCache::new(Arc::clone(inbox) as _, dedup.remembered, window, Arc::clone(clock))
 }
 
 fn dispatching(
@@ -195,15 +196,13 @@ fn pages(
     Ok(server::docs::router(&document, login)?.merge(metrics))
 }
 
-async fn open(config: &Config) -> anyhow::Result<Arc<dyn Inbox>> {
-    let (url, queue) = (config.inbox.clone(), config.limits.queue);
-    let open = move || inbox::open(&url, Options { queue, exclusive: true });
-    tokio::task::spawn_blocking(open).await.context("opening the inbox")?
+async fn open(url: &InboxUrl, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
+    inbox::open(url, options).await.context("opening the inbox")
 }
 
 /// Makes deliveries due that an earlier clock had put into the future, and creates the clock monitor, if the inbox answers.
-async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<ClockMonitor> {
-    let Backlog { newest, made_due, waiting, next } = match inbox.catch_up(now).await {
+async fn catch_up(inbox: &dyn Upkeep) -> Option<ClockMonitor> {
+    let Backlog { now, newest, made_due, waiting, next } = match inbox.catch_up().await {
         Ok(backlog) => backlog,
         Err(error) => {
             warn!(%error, "cannot check the inbox for deliveries accepted by a clock that was ahead");
@@ -227,7 +226,7 @@ async fn catch_up(inbox: &dyn Inbox, now: Timestamp) -> Option<ClockMonitor> {
 }
 
 /// Logs jumps of the clock. Returns true if retention may use it.
-async fn check_clock(inbox: &dyn Inbox, monitor: &mut ClockMonitor, now: Timestamp) -> bool {
+async fn check_clock(inbox: &dyn Upkeep, monitor: &mut ClockMonitor, now: Timestamp) -> bool {
     match monitor.judge(now) {
         ClockVerdict::Plausible => true,
         ClockVerdict::Suspect => false,
@@ -241,7 +240,7 @@ async fn check_clock(inbox: &dyn Inbox, monitor: &mut ClockMonitor, now: Timesta
         }
         ClockVerdict::Behind(behind) => {
             warn!(behind_s = behind.num_seconds(), "the clock is behind the expected time");
-            catch_up(inbox, now).await;
+            catch_up(inbox).await;
             true
         }
     }
@@ -267,16 +266,14 @@ async fn run_maintenance(
         keys.save(inbox, metrics).await;
         let now = clock();
         if clock_monitor.is_none() {
-            clock_monitor = catch_up(inbox, now).await;
+            clock_monitor = catch_up(inbox).await;
         }
         let may_prune = match &mut clock_monitor {
             Some(monitor) => check_clock(inbox, monitor, now).await,
             None => false,
         };
         for (what, kept) in retention.into_iter().filter(|_| may_prune) {
-            let kept = TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
-            let Some(before) = now.checked_sub_signed(kept) else { continue };
-            match prune(inbox, what, before, &stop).await {
+            match prune(inbox, what, kept, &stop).await {
                 Ok(0) => {}
                 Ok(pruned) => info!(state = what.as_str(), pruned, "pruned"),
                 Err(error) => warn!(state = what.as_str(), %error, "cannot prune"),
@@ -307,18 +304,18 @@ impl Retained {
     }
 }
 
-/// Deletes rows from before the given time, and returns their number.
+/// Deletes rows older than `age`, and returns their number.
 async fn prune(
-    inbox: &dyn Inbox,
+    inbox: &dyn Upkeep,
     what: Retained,
-    before: Timestamp,
+    age: Duration,
     stop: &CancellationToken,
 ) -> Result<u64, InboxError> {
     let mut pruned = 0;
     while !stop.is_cancelled() {
         let step = throttled_step(|| match what {
-            Retained::Ended(state) => inbox.prune(state, before, STEP_ROWS),
-            Retained::Hooks => inbox.prune_hooks(before, STEP_ROWS),
+            Retained::Ended(state) => inbox.prune(state, age, STEP_ROWS),
+            Retained::Hooks => inbox.prune_hooks(age, STEP_ROWS),
         });
         match step.await? {
             0 => break,

@@ -49,8 +49,8 @@ pub struct ConfigError(pub String);
 pub struct Config {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The inbox's URL; its scheme chooses the engine.
-    pub inbox: String,
+    /// The inbox's URL; its scheme chooses the engine. It may hold a password.
+    pub inbox: SecretString,
     /// The senders, by name.
     pub sources: BTreeMap<String, SourceConfig>,
     /// The limits on requests.

@@ -36,7 +36,7 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// Inbox, e.g. sqlite:data/inbox.db
     #[arg(long, value_name = "URL")]
-    pub inbox: Option<String>,
+    pub inbox: Option<SecretString>,
 }
 
 /// The settings from the file, the environment and the command line.

@@ -7,6 +7,7 @@ mod checkpoint;
 mod database;
 mod error;
 mod log;
+mod readers;
 mod reserve;
 mod schema;
 mod store_file;
@@ -14,7 +15,7 @@ mod work;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use rusqlite::Connection;
@@ -22,6 +23,7 @@ use tracing::warn;
 
 use checkpoint::Checkpointer;
 use database::Database;
+use readers::Readers;
 use reserve::Reserve;
 use store_file::StoreFile;
 
@@ -45,7 +47,7 @@ pub struct StoreOptions {
 pub struct Store<S: WriterState> {
     // Dropped in this order: the writer's connection closes last. It alone may empty the log when it closes.
     _checkpointer: Option<Checkpointer>,
-    reader: Arc<Mutex<Connection>>,
+    readers: Arc<Readers>,
     /// The writing thread.
     pub writer: Writer<S>,
     file: Arc<StoreFile>,
@@ -86,7 +88,7 @@ impl<S: WriterState> Store<S> {
             begun => begun,
         };
         let (db, state) = begun?;
-        let reader = schema::connect(file.path())
+        let readers = Readers::open(file.path())
             .with_context(|| format!("cannot read the {noun} {}", path.display()))?;
         file.remember().with_context(|| format!("cannot watch the {noun}"))?;
         let file = Arc::new(file);
@@ -95,7 +97,7 @@ impl<S: WriterState> Store<S> {
         let db = Database::new(db, Arc::clone(&file), reserve, waker, noun, is_owner)?;
         Ok(Store {
             _checkpointer: checkpointer,
-            reader: Arc::new(Mutex::new(reader)),
+            readers: Arc::new(readers),
             writer: Writer::spawn(db, state, options.queue, noun)?,
             file,
         })
@@ -106,21 +108,22 @@ impl<S: WriterState> Store<S> {
         self.file.check().is_ok()
     }
 
-    /// Runs a query on the read connection, concurrently with the writer.
+    /// Runs a query on a read connection, concurrently with the writer and with a few other queries.
     pub async fn read<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        let turn = self.readers.turn().await;
         // The file must outlive the connection, however long the query takes.
-        let (reader, file) = (Arc::clone(&self.reader), Arc::clone(&self.file));
+        let (readers, file) = (Arc::clone(&self.readers), Arc::clone(&self.file));
         let query = move || {
-            let result = query(&reader.lock().unwrap_or_else(PoisonError::into_inner));
-            drop((reader, file));
+            let result = readers.with_connection(query);
+            drop((readers, file, turn));
             result
         };
         match tokio::task::spawn_blocking(query).await {
-            Ok(result) => result.map_err(Error::from),
+            Ok(result) => result,
             Err(error) => Err(Error::Unavailable(error.to_string())),
         }
     }

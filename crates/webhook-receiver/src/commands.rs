@@ -31,22 +31,25 @@ mod bus {
 use std::io::Write as _;
 use std::sync::Arc;
 
-use ::inbox::{Inbox, Options, exists};
+use ::inbox::{Inbox, InboxUrl, Options, exists};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use contract::time::Timestamp;
+use settings::Config;
 use text::inert_lines;
 
 /// Opens an inbox, with or without a running receiver. None if it does not exist; it is not created.
-fn open_beside(url: &str) -> anyhow::Result<Option<Arc<dyn Inbox>>> {
-    if !exists(url)? {
+async fn open_beside(config: &Config) -> anyhow::Result<Option<Arc<dyn Inbox>>> {
+    let url = inbox_url(config)?;
+    if !exists(&url) {
         return Ok(None);
     }
-    open(url).map(Some)
+    ::inbox::open(&url, Options::command()).await.map(Some)
 }
 
-fn open(url: &str) -> anyhow::Result<Arc<dyn Inbox>> {
-    ::inbox::open(url, Options { queue: 16, exclusive: false })
+/// The inbox of the settings.
+fn inbox_url(config: &Config) -> anyhow::Result<InboxUrl> {
+    Ok(InboxUrl::parse(&config.inbox)?)
 }
 
 /// A table without lines.

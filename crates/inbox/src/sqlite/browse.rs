@@ -5,6 +5,7 @@ use contract::time::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
+use super::super::filter::Condition;
 use super::super::{AttemptEntry, Detail, Entry, Filter, KeyUse, State};
 use super::columns::{millis, state, state_number, timestamp};
 use super::spans;
@@ -12,7 +13,7 @@ use super::spans;
 const COLUMNS: &str = "d.id, d.source, d.environment, d.event_type, d.version, d.message_id,
      d.message_id_derived, d.client_id, d.user, w.state, w.attempts, w.replays, w.conflicts,
      d.event_time, d.received_at, w.due_at, w.ended_at, w.last_error, length(d.body), w.lost,
-     d.format, w.recognised";
+     d.format, w.recognised, w.owner";
 
 /// Lists deliveries, newest first.
 pub(super) fn list(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Entry>> {
@@ -43,11 +44,11 @@ pub(super) fn show(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<D
     let detail = db.prepare_cached(&query)?.query_row([id], |row| {
         Ok(Detail {
             entry: entry(row)?,
-            ordering_key: row.get(22)?,
-            headers: row.get(23)?,
-            body: row.get::<_, Vec<u8>>(24)?.into(),
+            ordering_key: row.get(23)?,
+            headers: row.get(24)?,
+            body: row.get::<_, Vec<u8>>(25)?.into(),
             attempts: Vec::new(),
-            key: row.get(25)?,
+            key: row.get(26)?,
         })
     });
     let Some(detail) = detail.optional()? else { return Ok(None) };
@@ -132,44 +133,57 @@ fn rows(db: &Connection, filter: &Filter) -> rusqlite::Result<Rows> {
     } else {
         ("work w NOT INDEXED CROSS JOIN delivery d", "w.id", "1")
     };
-    let (condition, values) = condition(db, filter, id)?;
-    let from = format!("{tables} ON w.id = d.id WHERE {index}{condition}");
+    let Conditions { sql, values } = conditions(db, filter, id)?;
+    let from = format!("{tables} ON w.id = d.id WHERE {index}{sql}");
     Ok(Rows { from, id, values })
 }
 
-/// Filter as SQL, with the values of its parameters.
-fn condition(db: &Connection, filter: &Filter, id: &str) -> rusqlite::Result<(String, Vec<Value>)> {
-    let mut sql = String::new();
-    let mut values = Vec::new();
-    let mut and = |test: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            sql.push_str(" AND ");
-            sql.push_str(test);
-            values.push(value);
+/// Conditions as SQL, with the values of its parameters.
+#[derive(Default)]
+struct Conditions {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn and(&mut self, test: &str, value: impl Into<Value>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(test);
+        self.values.push(value.into());
+    }
+}
+
+/// Filter as SQL; `id` is the column of the delivery ids.
+fn conditions(db: &Connection, filter: &Filter, id: &str) -> rusqlite::Result<Conditions> {
+    let mut all = Conditions::default();
+    for condition in filter.conditions() {
+        match condition {
+            Condition::State(state) => all.and("w.state = ?", state_number(state)),
+            Condition::Source(name) => all.and("d.source = ?", name.to_owned()),
+            Condition::EventType(name) => {
+                all.and("d.event_type = ? COLLATE NOCASE", name.to_owned());
+            }
+            Condition::MessageId(id) => all.and("d.message_id = ?", id.to_owned()),
+            Condition::Since(since) => {
+                all.and("d.received_at >= ?", millis(since));
+                all.and(&format!("{id} > ?"), spans::since(db, since)?);
+            }
+            Condition::Until(until) => {
+                all.and("d.received_at < ?", millis(until));
+                all.and(&format!("{id} <= ?"), spans::until(db, until)?);
+            }
+            Condition::Before(before) => all.and(&format!("{id} < ?"), before),
+            Condition::After(after) => all.and(&format!("{id} > ?"), after),
+            Condition::Conflicts => all.and("w.conflicts > ?", 0),
+            Condition::Recognised => all.and("w.recognised > ?", 0),
+            Condition::Ids(ids) => {
+                let marks = vec!["?"; ids.len()].join(", ");
+                all.sql.push_str(&format!(" AND {id} IN ({marks})"));
+                all.values.extend(ids.iter().map(|id| Value::from(*id)));
+            }
         }
-    };
-    and("w.state = ?", filter.state.map(|state| state_number(state).into()));
-    and("d.source = ?", filter.source.clone().map(Value::from));
-    and("d.event_type = ? COLLATE NOCASE", filter.event_type.clone().map(Value::from));
-    and("d.message_id = ?", filter.message_id.clone().map(Value::from));
-    if let Some(since) = filter.since {
-        and("d.received_at >= ?", Some(millis(since).into()));
-        and(&format!("{id} > ?"), Some(spans::since(db, since)?.into()));
     }
-    if let Some(until) = filter.until {
-        and("d.received_at < ?", Some(millis(until).into()));
-        and(&format!("{id} <= ?"), Some(spans::until(db, until)?.into()));
-    }
-    and(&format!("{id} < ?"), filter.before.map(Value::from));
-    and(&format!("{id} > ?"), filter.after.map(Value::from));
-    and("w.conflicts > ?", filter.conflicts.then_some(Value::Integer(0)));
-    and("w.recognised > ?", filter.recognised.then_some(Value::Integer(0)));
-    if !filter.ids.is_empty() {
-        let marks = vec!["?"; filter.ids.len()].join(", ");
-        sql.push_str(&format!(" AND {id} IN ({marks})"));
-        values.extend(filter.ids.iter().map(|id| Value::from(*id)));
-    }
-    Ok((sql, values))
+    Ok(all)
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
@@ -198,6 +212,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         lost: row.get(19)?,
         format: row.get(20)?,
         recognised: row.get(21)?,
+        owner: row.get(22)?,
     })
 }
 

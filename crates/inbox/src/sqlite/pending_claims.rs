@@ -5,8 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use contract::time::Clock;
-use contract::time::Timestamp;
+use contract::time::{Clock, Timestamp};
 use tokio::sync::oneshot;
 
 use super::super::{Claim, InboxError, Result};
@@ -15,8 +14,8 @@ use super::super::{Claim, InboxError, Result};
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All pending claims, in order of arrival.
-#[derive(Default)]
 pub(super) struct PendingClaims {
+    clock: Clock,
     claims: Vec<PendingClaim>,
     /// The last check for due deliveries, unless one has become due since and was not given to a claim.
     last_check: Option<DueCheck>,
@@ -32,7 +31,6 @@ struct DueCheck {
 pub(super) struct PendingClaim {
     pub(super) max: usize,
     pub(super) lease: Duration,
-    pub(super) clock: Clock,
     /// End of its patience.
     pub(super) until: Instant,
     /// Deliveries that the open transaction gives it.
@@ -41,6 +39,11 @@ pub(super) struct PendingClaim {
 }
 
 impl PendingClaims {
+    /// No claims; `clock` tells what is due.
+    pub(super) fn new(clock: Clock) -> Self {
+        PendingClaims { clock, claims: Vec::new(), last_check: None }
+    }
+
     pub(super) fn add(&mut self, claim: PendingClaim) {
         self.claims.push(claim);
     }
@@ -51,7 +54,8 @@ impl PendingClaims {
         let Some(last_check) = &self.last_check else {
             return self.claims.first().map(|_| Duration::ZERO);
         };
-        self.claims.iter().map(|claim| claim.until_check(last_check)).min()
+        let now = (self.clock)();
+        self.claims.iter().map(|claim| claim.until_check(last_check, now)).min()
     }
 
     pub(super) fn must_check(&mut self) -> bool {
@@ -63,22 +67,17 @@ impl PendingClaims {
         self.last_check = None;
     }
 
-    /// Gives a new delivery to a pending claim; returns the start and the length of its lease.
+    /// Gives a new delivery, due now, to a pending claim; returns the length of its lease.
     ///
     /// Without such a claim, or if an older delivery may be due, it is left to the next check.
-    pub(super) fn give(
-        &mut self,
-        due: Timestamp,
-        claim: impl FnOnce(Timestamp) -> Claim,
-    ) -> Option<(Timestamp, Duration)> {
+    pub(super) fn give(&mut self, claim: impl FnOnce() -> Claim) -> Option<Duration> {
         self.last_check.as_ref()?;
-        let Some(pending) = self.claims.iter_mut().find(|pending| pending.takes(due)) else {
+        let Some(pending) = self.claims.iter_mut().find(|pending| pending.takes_more()) else {
             self.wake();
             return None;
         };
-        let now = (pending.clock)();
-        pending.given.push(claim(now));
-        Some((now, pending.lease))
+        pending.given.push(claim());
+        Some(pending.lease)
     }
 
     /// Iterates over the pending claims, to give them due deliveries.
@@ -119,13 +118,8 @@ impl PendingClaim {
         self.reply.is_closed() && self.given.is_empty()
     }
 
-    /// Current time by its clock.
-    pub(super) fn now(&self) -> Timestamp {
-        (self.clock)()
-    }
-
-    fn takes(&self, due: Timestamp) -> bool {
-        self.capacity_left() > 0 && !self.reply.is_closed() && due <= (self.clock)()
+    fn takes_more(&self) -> bool {
+        self.capacity_left() > 0 && !self.reply.is_closed()
     }
 
     /// Number of deliveries that it can still be given.
@@ -133,10 +127,10 @@ impl PendingClaim {
         self.max.saturating_sub(self.given.len())
     }
 
-    fn until_check(&self, last: &DueCheck) -> Duration {
+    fn until_check(&self, last: &DueCheck, now: Timestamp) -> Duration {
         let check = self.until.min(last.at + CHECK_INTERVAL);
         let wait = check.saturating_duration_since(Instant::now());
-        let until = |due: Timestamp| (due - (self.clock)()).to_std().unwrap_or_default();
+        let until = |due: Timestamp| (due - now).to_std().unwrap_or_default();
         last.next.map_or(wait, |due| wait.min(until(due)))
     }
 }
@@ -159,15 +153,15 @@ mod tests {
         let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
         let until = Instant::now() + lease;
         let last_check = Some(DueCheck { at: Instant::now(), next: None });
-        let claims = vec![PendingClaim { max: 9, lease, clock, until, given: Vec::new(), reply }];
-        let mut claims = PendingClaims { claims, last_check };
-        assert!(claims.give(Timestamp::UNIX_EPOCH, claim).is_some());
+        let claims = vec![PendingClaim { max: 9, lease, until, given: Vec::new(), reply }];
+        let mut claims = PendingClaims { clock, claims, last_check };
+        assert!(claims.give(claim).is_some());
         (claims, answer)
     }
 
-    fn claim(started: Timestamp) -> Claim {
+    fn claim() -> Claim {
         let meta = Meta::sample(Dialect::DirectScale, "JobEvent", 1);
-        let lease = Lease { id: meta.id, attempt: 1, started };
+        let lease = Lease { id: meta.id, attempt: 1, token: 1 };
         Claim { delivery: Delivery::new(meta, "{}".into()), run_attempt: 1, lost: 0, lease }
     }
 
@@ -192,7 +186,7 @@ mod tests {
     fn one_who_left_is_given_nothing_more() {
         let (mut claims, answer) = given();
         drop(answer);
-        assert!(claims.give(Timestamp::UNIX_EPOCH, claim).is_none());
+        assert!(claims.give(claim).is_none());
         assert!(claims.last_check.is_none());
     }
 

@@ -3,19 +3,22 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use contract::event::{Delivery, DeliveryId, Meta};
+use chrono::TimeDelta;
+use contract::event::DeliveryId;
 use contract::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use source::Verified;
 
+use super::super::state::{LOST, Progress};
+use super::super::stored::Facts;
 use super::super::{
     AcceptOutcome, Backlog, Claim, Filter, KeyUse, Lease, Receipt, Route, State, Verdict,
 };
 use super::browse;
-use super::columns::{dialect, environment, format, millis, state_number, timestamp};
+use super::columns::{dialect, environment, format, millis, state, state_number, timestamp};
 use super::dedup::DeliveryIdentity;
 use super::spans;
-use super::state::InboxTx;
+use super::writer_state::InboxTx;
 
 /// Looks up and inserts in one transaction of the one writer, so that of equal deliveries exactly one is new.
 pub(super) fn accept(
@@ -23,9 +26,8 @@ pub(super) fn accept(
     delivery: &Verified,
     headers: &str,
     route: &Route,
-    now: Timestamp,
 ) -> rusqlite::Result<Receipt> {
-    let db = tx.db;
+    let (db, now) = (tx.db, tx.state.now());
     let identity = DeliveryIdentity::of(delivery);
     if let Some(id) = tx.state.dedup()?.find(db, &identity)? {
         let outcome = compare(tx, id, delivery)?;
@@ -95,18 +97,25 @@ fn enqueue(
 ) -> rusqlite::Result<()> {
     let key = route.ordering_key.as_deref();
     let due = route.handled && !is_behind(tx, key, id)?;
-    let first = |started| first_claim(id, delivery, route, now, started);
-    let held = if due { tx.state.claims.give(now, first) } else { None };
+    let token = new_token();
+    let first = || {
+        // A copy: the original counts against the memory for bodies that are being received.
+        let body = Bytes::copy_from_slice(&delivery.body);
+        let progress = Progress::default().claimed(false);
+        Facts::of(id, delivery, route, now).claim(body, progress, false, token)
+    };
+    let held = if due { tx.state.claims.give(first) } else { None };
     let (state, due_at) = match held {
-        Some((started, lease)) => (State::Running, Some(lease_end(started, lease))),
+        Some(lease) => (State::Running, Some(millis(later(now, lease)))),
         None if route.handled => (State::Ready, due.then(|| millis(now))),
         None if route.is_canary() => (State::Canary, None),
         None => (State::Unrouted, None),
     };
     tx.db
         .prepare_cached(
-            "INSERT INTO work (id, state, due_at, ordering_key, attempts, run_attempts, started_at, ended_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)",
+            "INSERT INTO work (id, state, due_at, ordering_key, attempts, run_attempts, started_at, ended_at,
+                 token, owner)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             id,
@@ -114,42 +123,29 @@ fn enqueue(
             due_at,
             key,
             u32::from(held.is_some()),
-            held.map(|(started, _)| millis(started)),
+            held.map(|_| millis(now)),
             (!route.handled).then(|| millis(now)),
+            held.map(|_| token),
+            held.map(|_| &*tx.state.owner),
         ])?;
     Ok(())
 }
 
-/// First claim of a new delivery, equal to what a claim would read from its rows.
-fn first_claim(
-    id: DeliveryId,
-    delivery: &Verified,
-    route: &Route,
-    now: Timestamp,
-    started: Timestamp,
-) -> Claim {
-    let kept = |time| timestamp(millis(time));
-    let meta = Meta {
-        id,
-        source: delivery.source.name.clone(),
-        client_id: delivery.client_id.clone(),
-        message_id: delivery.message_id.clone(),
-        message_id_derived: delivery.message_id_derived,
-        dialect: delivery.source.dialect,
-        environment: delivery.source.environment,
-        event_type: route.event_type.clone(),
-        version: route.version,
-        user: delivery.user.clone(),
-        event_time: delivery.event_time.map(kept),
-        received_at: kept(now),
-        format: delivery.format,
-        attempt: 1,
-        replay: 0,
-    };
-    // A copy: the original counts against the memory for bodies that are being received.
-    let body = Bytes::copy_from_slice(&delivery.body);
-    let lease = Lease { id, attempt: 1, started };
-    Claim { delivery: Delivery::new(meta, body), run_attempt: 1, lost: 0, lease }
+/// A token for a new lease.
+fn new_token() -> i64 {
+    fastrand::i64(..)
+}
+
+/// The time after a delay; the last representable one if that is too long.
+fn later(now: Timestamp, delay: Duration) -> Timestamp {
+    let delay = TimeDelta::from_std(delay).ok();
+    delay.and_then(|delay| now.checked_add_signed(delay)).unwrap_or(Timestamp::MAX_UTC)
+}
+
+/// The time before an age; the first representable one if that is too long.
+pub(super) fn earlier(now: Timestamp, age: Duration) -> Timestamp {
+    let age = TimeDelta::from_std(age).ok();
+    age.and_then(|age| now.checked_sub_signed(age)).unwrap_or(Timestamp::MIN_UTC)
 }
 
 /// True if another unfinished delivery has the same ordering key.
@@ -166,52 +162,55 @@ pub(super) fn claim(
     db: &Connection,
     max: usize,
     lease: Duration,
+    owner: &str,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<Claim>> {
     let mut due = db.prepare_cached(
         "SELECT d.id, d.source, d.client_id, d.message_id, d.message_id_derived, d.dialect, d.environment,
-                d.event_type, d.version, d.user, d.event_time, d.received_at, d.body,
-                w.state, w.attempts, w.run_attempts, w.replays, w.started_at, w.lost, d.format
+                d.event_type, d.version, d.user, d.event_time, d.received_at, d.format, d.body,
+                w.state, w.attempts, w.run_attempts, w.replays, w.lost, w.started_at
          FROM work w JOIN delivery d ON d.id = w.id
          WHERE w.due_at <= ?1 ORDER BY w.due_at, w.id LIMIT ?2",
     )?;
     let due: Vec<(DeliveryId, rusqlite::Result<Due>)> = due
         .query_map(params![millis(now), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
-            Ok((row.get(0)?, due_row(row, now)))
+            Ok((row.get(0)?, due_row(row)))
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut take = db.prepare_cached(
-        "UPDATE work SET state = 1, due_at = ?2, started_at = ?3, attempts = attempts + 1,
-             run_attempts = ?4, lost = lost + ?5 WHERE id = ?1",
+        "UPDATE work SET state = 1, due_at = ?2, started_at = ?3, attempts = ?4, run_attempts = ?5, lost = ?6,
+             token = ?7, owner = ?8 WHERE id = ?1",
     )?;
-    let until = lease_end(now, lease);
+    let until = millis(later(now, lease));
     let mut claims = Vec::with_capacity(due.len());
     for (id, due) in due {
-        let Due { claim, lost } = match due {
+        let Due { facts, body, progress, lost } = match due {
             Ok(due) => due,
             Err(error) => {
                 give_up(db, id, &error, now)?;
                 continue;
             }
         };
+        if let Some(started) = lost {
+            let (outcome, error) = LOST;
+            let lost = FinishedAttempt { delivery: id, number: progress.attempts, started };
+            lost.record(db, progress.replays, outcome, Some(error), now)?;
+        }
+        let progress = progress.claimed(lost.is_some());
+        let token = new_token();
         take.execute(params![
-            claim.lease.id,
+            id,
             until,
             millis(now),
-            claim.run_attempt,
-            u32::from(lost.is_some())
+            progress.attempts,
+            progress.run_attempts,
+            progress.lost,
+            token,
+            owner
         ])?;
-        if let Some(started) = lost {
-            let lost = Lease { attempt: claim.lease.attempt - 1, started, ..claim.lease };
-            record(db, &lost, claim.delivery.meta.replay, "lost", Some("its worker stopped"), now)?;
-        }
-        claims.push(claim);
+        claims.push(facts.claim(body, progress, lost.is_some(), token));
     }
     Ok(claims)
-}
-
-fn lease_end(started: Timestamp, lease: Duration) -> i64 {
-    millis(started).saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Marks a delivery dead that this program cannot read, since a newer one wrote it: it must not block all others.
@@ -228,44 +227,42 @@ fn give_up(
     Ok(())
 }
 
+/// A due delivery as it is stored.
 struct Due {
-    claim: Claim,
-    /// Start of the attempt whose lease has expired.
-    lost: Option<Timestamp>,
+    facts: Facts,
+    body: Bytes,
+    progress: Progress,
+    /// Start of the attempt whose lease has expired, in milliseconds.
+    lost: Option<i64>,
 }
 
-fn due_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Due> {
+fn due_row(row: &Row<'_>) -> rusqlite::Result<Due> {
     let client_id: String = row.get(2)?;
-    let attempt = row.get::<_, u32>(14)? + 1;
-    let meta = Meta {
-        id: row.get(0)?,
-        source: row.get(1)?,
-        client_id: (!client_id.is_empty()).then_some(client_id),
-        message_id: row.get(3)?,
-        message_id_derived: row.get(4)?,
-        dialect: dialect(row, 5)?,
-        environment: environment(row, 6)?,
-        event_type: row.get(7)?,
-        version: row.get(8)?,
-        user: row.get(9)?,
-        event_time: row.get::<_, Option<i64>>(10)?.map(timestamp),
-        received_at: timestamp(row.get(11)?),
-        format: format(row, 19)?,
-        attempt,
-        replay: row.get(16)?,
-    };
-    let was_running = row.get::<_, i64>(13)? == state_number(State::Running);
-    let started: Option<i64> = row.get(17)?;
-    let lost = started.filter(|_| was_running).map(timestamp);
+    let started: Option<i64> = row.get(19)?;
     Ok(Due {
-        lost,
-        claim: Claim {
-            // A lost attempt has not failed: this one replaces it in the run.
-            run_attempt: row.get::<_, u32>(15)? + u32::from(lost.is_none()),
-            lost: if lost.is_some() { row.get::<_, u32>(18)? + 1 } else { 0 },
-            lease: Lease { id: meta.id, attempt, started: now },
-            delivery: Delivery::new(meta, row.get::<_, Vec<u8>>(12)?.into()),
+        facts: Facts {
+            id: row.get(0)?,
+            source: row.get(1)?,
+            client_id: (!client_id.is_empty()).then_some(client_id),
+            message_id: row.get(3)?,
+            message_id_derived: row.get(4)?,
+            dialect: dialect(row, 5)?,
+            environment: environment(row, 6)?,
+            event_type: row.get(7)?,
+            version: row.get(8)?,
+            user: row.get(9)?,
+            event_time: row.get::<_, Option<i64>>(10)?.map(timestamp),
+            received_at: timestamp(row.get(11)?),
+            format: format(row, 12)?,
         },
+        body: row.get::<_, Vec<u8>>(13)?.into(),
+        progress: Progress {
+            attempts: row.get(15)?,
+            run_attempts: row.get(16)?,
+            replays: row.get(17)?,
+            lost: row.get(18)?,
+        },
+        lost: started.filter(|_| matches!(state(row, 14), Ok(State::Running))),
     })
 }
 
@@ -273,37 +270,40 @@ pub(super) fn finish(
     tx: &mut InboxTx<'_>,
     lease: &Lease,
     verdict: &Verdict,
-    now: Timestamp,
 ) -> rusqlite::Result<bool> {
-    let (state, due_at, outcome, error) = match verdict {
-        Verdict::Done => (State::Done, None, "done", None),
-        Verdict::Retry { at, reason } => (State::Ready, Some(*at), "retry", Some(reason.as_str())),
-        Verdict::Dead { reason } => (State::Dead, None, "dead", Some(reason.as_str())),
-        Verdict::Unrouted => (State::Unrouted, None, "unrouted", None),
-        Verdict::Released => return release(tx, lease, now),
-        Verdict::Postponed { until } => return release(tx, lease, *until),
+    let now = tx.state.now();
+    let transition = verdict.transition();
+    let Some(outcome) = transition.outcome else {
+        return release(tx, lease, later(now, transition.due_in.unwrap_or_default()));
     };
     // Not RETURNING: it would create and drop a temporary table for every verdict.
     let held = tx
         .db
         .prepare_cached(
-            "SELECT replays, ordering_key FROM work
-             WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?3",
+            "SELECT replays, started_at, ordering_key FROM work WHERE id = ?1 AND state = 1 AND token = ?2",
         )?
-        .query_row(params![lease.id, lease.attempt, millis(lease.started)], |row| {
-            Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))
+        .query_row(params![lease.id, lease.token], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<String>>(2)?))
         })
         .optional()?;
-    let Some((replay, key)) = held else { return Ok(false) };
-    let ended_at = state.has_ended().then(|| millis(now));
+    let Some((replay, started, key)) = held else { return Ok(false) };
+    let due_at = transition.due_in.map(|delay| millis(later(now, delay)));
+    let has_ended = transition.state.has_ended();
     tx.db
         .prepare_cached(
-            "UPDATE work SET state = ?2, due_at = ?3, ended_at = ?4, last_error = ?5, lost = 0
-             WHERE id = ?1",
+            "UPDATE work SET state = ?2, due_at = ?3, ended_at = ?4, last_error = ?5, lost = 0,
+                 token = NULL, owner = NULL WHERE id = ?1",
         )?
-        .execute(params![lease.id, state_number(state), due_at.map(millis), ended_at, error])?;
-    record(tx.db, lease, replay, outcome, error, now)?;
-    if state.has_ended() {
+        .execute(params![
+            lease.id,
+            state_number(transition.state),
+            due_at,
+            has_ended.then(|| millis(now)),
+            transition.error
+        ])?;
+    let attempt = FinishedAttempt { delivery: lease.id, number: lease.attempt, started };
+    attempt.record(tx.db, replay, outcome, transition.error, now)?;
+    if has_ended {
         promote(tx, key.as_deref(), now)?;
     } else {
         tx.state.claims.wake();
@@ -316,38 +316,48 @@ fn release(tx: &mut InboxTx<'_>, lease: &Lease, until: Timestamp) -> rusqlite::R
         .db
         .prepare_cached(
             "UPDATE work SET state = 0, due_at = ?3, attempts = attempts - 1,
-                 run_attempts = run_attempts - 1
-             WHERE id = ?1 AND state = 1 AND attempts = ?2 AND started_at = ?4",
+                 run_attempts = run_attempts - 1, token = NULL, owner = NULL
+             WHERE id = ?1 AND state = 1 AND token = ?2",
         )?
-        .execute(params![lease.id, lease.attempt, millis(until), millis(lease.started)])?;
+        .execute(params![lease.id, lease.token, millis(until)])?;
     if released > 0 {
         tx.state.claims.wake();
     }
     Ok(released > 0)
 }
 
-fn record(
-    db: &Connection,
-    lease: &Lease,
-    replay: u32,
-    outcome: &str,
-    error: Option<&str>,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    db.prepare_cached(
+/// An attempt that has ended, by a verdict or with its worker.
+struct FinishedAttempt {
+    delivery: DeliveryId,
+    number: u32,
+    /// Time at which it began, in milliseconds.
+    started: i64,
+}
+
+impl FinishedAttempt {
+    fn record(
+        &self,
+        db: &Connection,
+        replay: u32,
+        outcome: &str,
+        error: Option<&str>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        db.prepare_cached(
             "INSERT OR REPLACE INTO attempt (delivery, attempt, replay, started_at, ended_at, outcome, error)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
-            lease.id,
-            lease.attempt,
+            self.delivery,
+            self.number,
             replay,
-            millis(lease.started),
+            self.started,
             millis(now),
             outcome,
             error
         ])?;
-    Ok(())
+        Ok(())
+    }
 }
 
 /// Makes the oldest unfinished delivery of the ordering key due, after the one before it has ended.
@@ -368,11 +378,8 @@ fn promote(tx: &mut InboxTx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite:
     Ok(())
 }
 
-pub(super) fn replay(
-    tx: &mut InboxTx<'_>,
-    filter: &Filter,
-    now: Timestamp,
-) -> rusqlite::Result<u64> {
+pub(super) fn replay(tx: &mut InboxTx<'_>, filter: &Filter) -> rusqlite::Result<u64> {
+    let now = tx.state.now();
     let ended = browse::replayable(tx.db, filter)?;
     let mut key_of = tx.db.prepare_cached("SELECT ordering_key FROM work WHERE id = ?1")?;
     let mut restart = tx.db.prepare_cached(
@@ -394,12 +401,13 @@ pub(super) fn replay(
 pub(super) fn prune(
     tx: &InboxTx<'_>,
     state: State,
-    before: Timestamp,
+    age: Duration,
     limit: usize,
 ) -> rusqlite::Result<u64> {
     if !state.has_ended() {
         return Ok(0);
     }
+    let before = earlier(tx.state.now(), age);
     let ids: Vec<DeliveryId> = tx
         .db
         .prepare_cached(
@@ -449,12 +457,13 @@ pub(super) fn note_keys(tx: &InboxTx<'_>, uses: &[KeyUse]) -> rusqlite::Result<(
     Ok(())
 }
 
-/// Makes all deliveries due that a previous process held under leases.
-pub(super) fn orphan_leases(db: &Connection) -> rusqlite::Result<usize> {
+/// Ends the leases of previous receivers, which have gone: each of them held the lock on the file that this one holds now.
+pub(super) fn end_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
 }
 
-pub(super) fn catch_up(tx: &mut InboxTx<'_>, now: Timestamp) -> rusqlite::Result<Backlog> {
+pub(super) fn catch_up(tx: &mut InboxTx<'_>) -> rusqlite::Result<Backlog> {
+    let now = tx.state.now();
     const WAITING: &str = "FROM work WHERE due_at IS NOT NULL AND due_at > ?1 AND state = 0";
     let time =
         |row: &Row<'_>, column| row.get::<_, Option<i64>>(column).map(|time| time.map(timestamp));
@@ -475,6 +484,7 @@ pub(super) fn catch_up(tx: &mut InboxTx<'_>, now: Timestamp) -> rusqlite::Result
     let waiting = format!("SELECT count(*), min(due_at) {WAITING}");
     tx.db.query_row(&waiting, [millis(now)], |row| {
         Ok(Backlog {
+            now,
             newest,
             made_due: made_due as u64,
             waiting: row.get::<_, i64>(0)?.unsigned_abs(),

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use contract::time::Clock;
 use rusqlite::Connection;
 use store::{Queue, Work, Writer, fire_and_forget, stopped};
 use tokio::sync::oneshot;
 
 use super::super::{Claim, InboxError, Result, Verdict};
 use super::pending_claims::PendingClaim;
-use super::state::{InboxTx, InboxWriterState};
+use super::writer_state::{InboxTx, InboxWriterState};
 use super::{browse, rows};
 
 /// Upper bound of a claim's patience.
@@ -28,10 +27,10 @@ impl store::WriterState for InboxWriterState {
 
     fn before_commit(&mut self, db: &Connection) -> rusqlite::Result<()> {
         if self.claims.must_check() {
-            let checked_at = Instant::now();
+            let (checked_at, now) = (Instant::now(), self.now());
             for claim in self.claims.iter_mut() {
-                let now = claim.now();
-                claim.given.extend(rows::claim(db, claim.capacity_left(), claim.lease, now)?);
+                let (max, lease) = (claim.capacity_left(), claim.lease);
+                claim.given.extend(rows::claim(db, max, lease, &self.owner, now)?);
             }
             self.claims.checked(checked_at, browse::next_due(db)?);
         }
@@ -55,7 +54,6 @@ pub(super) async fn claim(
     writer: &Writer<InboxWriterState>,
     max: usize,
     lease: Duration,
-    clock: Clock,
     patience: Duration,
 ) -> Result<Vec<Claim>> {
     if max == 0 {
@@ -63,7 +61,7 @@ pub(super) async fn claim(
     }
     let (reply, answer) = oneshot::channel();
     let until = Instant::now() + patience.min(LONGEST_WAIT);
-    let queue = writer.send(PendingClaim { max, lease, clock, until, given: Vec::new(), reply })?;
+    let queue = writer.send(PendingClaim { max, lease, until, given: Vec::new(), reply })?;
     let mut claimed = Claimed { answer, queue };
     (&mut claimed.answer).await.map_err(|_| stopped())?
 }
@@ -84,11 +82,11 @@ impl Drop for Claimed<'_> {
     }
 }
 
-/// Releases claims, as of the time at which they were made.
+/// Releases claims.
 fn give_back(claims: Vec<Claim>) -> Work<InboxWriterState> {
     fire_and_forget(move |tx: &mut InboxTx<'_>| {
         claims.iter().try_for_each(|Claim { lease, .. }| {
-            rows::finish(tx, lease, &Verdict::Released, lease.started).map(drop)
+            rows::finish(tx, lease, &Verdict::Released).map(drop)
         })
     })
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use contract::time::Timestamp;
 use inbox::Verdict;
 
 /// Delay after two lost attempts in a row; it doubles with each further one, up to the longest.
@@ -25,20 +23,13 @@ impl Schedule {
     }
 
     /// Verdict on a delivery after the `failed`th attempt of its run has failed.
-    pub(super) fn verdict(
-        &self,
-        failed: u32,
-        after: Option<Duration>,
-        reason: String,
-        now: Timestamp,
-    ) -> Verdict {
+    pub(super) fn verdict(&self, failed: u32, after: Option<Duration>, reason: String) -> Verdict {
         let index = usize::try_from(failed).unwrap_or(usize::MAX).saturating_sub(1);
         match self.delays.get(index) {
             None => Verdict::Dead { reason: format!("{reason} (attempt {failed}, the last)") },
             Some(delay) => {
-                let delay = after.unwrap_or_else(|| self.vary(*delay));
-                let at = TimeDelta::from_std(delay).ok().and_then(|d| now.checked_add_signed(d));
-                Verdict::Retry { at: at.unwrap_or(Timestamp::MAX_UTC), reason }
+                let after = after.unwrap_or_else(|| self.vary(*delay));
+                Verdict::Retry { after, reason }
             }
         }
     }
@@ -66,13 +57,13 @@ mod tests {
 
     fn delay(verdict: &Verdict) -> f64 {
         match verdict {
-            Verdict::Retry { at, .. } => (*at - Timestamp::UNIX_EPOCH).as_seconds_f64(),
+            Verdict::Retry { after, .. } => after.as_secs_f64(),
             other => panic!("{other:?}"),
         }
     }
 
     fn verdict(failed: u32, after: Option<Duration>) -> Verdict {
-        schedule().verdict(failed, after, "down".into(), Timestamp::UNIX_EPOCH)
+        schedule().verdict(failed, after, "down".into())
     }
 
     #[test]

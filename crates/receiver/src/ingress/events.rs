@@ -190,7 +190,7 @@ impl Receiver {
         let echo = route
             .is_canary()
             .then(|| Box::new(self.echo(endpoint.version, event, &verified, &arrival)));
-        let receipt = self.dedup_cache.accept(verified, route, (self.gate.clock)()).await?;
+        let receipt = self.dedup_cache.accept(verified, route).await?;
         facts.note(|known| {
             known.delivery = Some(receipt.id);
             known.outcome = Some(outcome(&receipt, handled, echo.is_some()));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contract::time::Timestamp;
-use inbox::{Inbox, KeyUse, Result};
+use inbox::{KeyUse, KeyUses, Result};
 use signature::Fingerprint;
 use source::Source;
 use telemetry::Metrics;
@@ -21,12 +21,12 @@ type StoredTimes = BTreeMap<(String, String), Timestamp>;
 
 impl KeyTimes {
     /// Loads the times of earlier runs from the inbox.
-    pub(super) async fn load(sources: Vec<Arc<Source>>, inbox: &dyn Inbox) -> Result<Self> {
+    pub(super) async fn load(sources: Vec<Arc<Source>>, inbox: &dyn KeyUses) -> Result<Self> {
         Ok(KeyTimes { sources, stored: times(inbox.keys().await?).collect() })
     }
 
     /// Saves the uses since the last call; after a failure the next call saves them.
-    pub(super) async fn save(&mut self, inbox: &dyn Inbox, metrics: &Metrics) {
+    pub(super) async fn save(&mut self, inbox: &dyn KeyUses, metrics: &Metrics) {
         let unsaved = self.unsaved();
         for key in &unsaved {
             metrics.key(&key.source, &key.key, Some(key.last_used));

@@ -7,14 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use chrono::{DateTime, TimeDelta, Utc};
-use contract::event::DeliveryId;
-use contract::time::Clock;
+use chrono::TimeDelta;
 use fixture::{Context, catalog};
 use inbox::{
-    AcceptOutcome, Backlog, Claim, DedupCache, Detail, Entry, Filter, HookEntry, HookFilter,
-    HookRecord, Inbox, KeyUse, Lease, Receipt, Rejection, RejectionLog, Result, Route, State,
-    Verdict,
+    AcceptOutcome, Claim, DedupCache, Deliveries, HookCalls, HookEntry, HookFilter, HookRecord, Lease,
+    Receipt, Rejection, RejectionLog, Rejections, Result, Route, Verdict,
 };
 use receiver::hook_log::HookLog;
 use receiver::ingress::{IngressParts, Routes};
@@ -26,58 +23,27 @@ use webhook_receiver_fuzz::{NOW, config, request};
 /// Keeps nothing: what is behind the routes has tests of its own.
 struct Nowhere;
 
-type Time = DateTime<Utc>;
-
 #[async_trait]
-impl Inbox for Nowhere {
-    async fn accept(&self, delivery: Verified, _: Route, _: Time) -> Result<Receipt> {
+impl Deliveries for Nowhere {
+    async fn accept(&self, delivery: Verified, _: Route) -> Result<Receipt> {
         Ok(Receipt { id: 1, message_id: delivery.message_id, outcome: AcceptOutcome::New })
     }
 
-    async fn claim(&self, _: usize, _: Duration, _: Clock, _: Duration) -> Result<Vec<Claim>> {
+    async fn claim(&self, _: usize, _: Duration, _: Duration) -> Result<Vec<Claim>> {
         Ok(Vec::new())
     }
 
-    async fn finish(&self, _: Lease, _: Verdict, _: Time) -> Result<bool> {
+    async fn finish(&self, _: Lease, _: Verdict) -> Result<bool> {
         Ok(true)
     }
 
-    async fn list(&self, _: Filter) -> Result<Vec<Entry>> {
-        Ok(Vec::new())
-    }
-
-    async fn show(&self, _: DeliveryId) -> Result<Option<Detail>> {
-        Ok(None)
-    }
-
-    async fn replayable(&self, _: Filter) -> Result<Vec<DeliveryId>> {
-        Ok(Vec::new())
-    }
-
-    async fn replay(&self, _: Filter, _: Time) -> Result<u64> {
-        Ok(0)
-    }
-
-    async fn prune(&self, _: State, _: Time, _: usize) -> Result<u64> {
-        Ok(0)
-    }
-
-    async fn catch_up(&self, _: Time) -> Result<Backlog> {
-        Ok(Backlog::default())
-    }
-
-    async fn count(&self) -> Result<Vec<(State, u64)>> {
-        Ok(Vec::new())
-    }
-
-    async fn note_keys(&self, _: Vec<KeyUse>) -> Result<()> {
+    async fn check(&self) -> Result<()> {
         Ok(())
     }
+}
 
-    async fn keys(&self) -> Result<Vec<KeyUse>> {
-        Ok(Vec::new())
-    }
-
+#[async_trait]
+impl HookCalls for Nowhere {
     async fn log_hooks(&self, _: Vec<HookRecord>) -> Result<()> {
         Ok(())
     }
@@ -89,21 +55,16 @@ impl Inbox for Nowhere {
     async fn show_hook(&self, _: i64) -> Result<Option<HookEntry>> {
         Ok(None)
     }
+}
 
-    async fn prune_hooks(&self, _: Time, _: usize) -> Result<u64> {
-        Ok(0)
-    }
-
+#[async_trait]
+impl Rejections for Nowhere {
     async fn note_rejections(&self, _: Vec<Rejection>) -> Result<()> {
         Ok(())
     }
 
     async fn rejections(&self) -> Result<Vec<Rejection>> {
         Ok(Vec::new())
-    }
-
-    async fn check(&self) -> Result<()> {
-        Ok(())
     }
 }
 
@@ -117,7 +78,7 @@ static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
         calls: Default::default(),
         rejections: RejectionLog::new(inbox.clone()).0,
         hook_log: HookLog::new(inbox.clone(), Arc::default()).0,
-        dedup_cache: DedupCache::new(inbox.clone(), 16, TimeDelta::days(7)),
+        dedup_cache: DedupCache::new(inbox.clone(), 16, TimeDelta::days(7), Arc::new(|| NOW)),
         inbox,
         limits: config.limits,
         clock: Arc::new(|| NOW),

@@ -12,12 +12,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use chrono::TimeDelta;
-use contract::event::DeliveryId;
-use contract::time::Timestamp;
-use contract::time::{Clock, system_clock};
+use contract::time::system_clock;
 use inbox::{
-    self, AcceptOutcome, Backlog, Claim, DedupCache, Detail, Entry, Filter, HookEntry, HookFilter,
-    HookRecord, Inbox, InboxError, KeyUse, Lease, Receipt, Rejection, RejectionLog, Result, Route,
+    self, AcceptOutcome, Claim, DedupCache, Deliveries, HookCalls, HookEntry, HookFilter,
+    HookRecord, InboxError, Lease, Receipt, Rejection, RejectionLog, Rejections, Result, Route,
     Verdict,
 };
 use receiver::ingress;
@@ -56,19 +54,20 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
     let overrides = Overrides { config: Some(settings.to_owned()), ..Overrides::default() };
     let config = settings::load(&overrides)?;
     let _log = start_log(&config.log)?;
-    let inbox: Arc<dyn Inbox> = Arc::new(AppendFile::open(file)?);
+    let inbox = Arc::new(AppendFile::open(file)?);
     let parts = ingress::IngressParts {
         sources: config.sources()?,
         hooks: Vec::new(),
         calls: TaskTracker::new(),
         handlers: Arc::new(fixture::catalog().bind(&fixture::Context::default())?),
         dedup_cache: DedupCache::new(
-            Arc::clone(&inbox),
+            Arc::clone(&inbox) as _,
             config.dedup.remembered,
             TimeDelta::days(7),
+            system_clock(),
         ),
-        hook_log: receiver::hook_log::HookLog::new(Arc::clone(&inbox), Arc::default()).0,
-        rejections: RejectionLog::new(Arc::clone(&inbox)).0,
+        hook_log: receiver::hook_log::HookLog::new(Arc::clone(&inbox) as _, Arc::default()).0,
+        rejections: RejectionLog::new(Arc::clone(&inbox) as _).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),
@@ -116,56 +115,27 @@ impl AppendFile {
 }
 
 #[async_trait]
-impl Inbox for AppendFile {
-    async fn accept(&self, delivery: Verified, _: Route, _: Timestamp) -> Result<Receipt> {
+impl Deliveries for AppendFile {
+    async fn accept(&self, delivery: Verified, _: Route) -> Result<Receipt> {
         self.append(delivery.body).await;
         Ok(Receipt { id: 1, message_id: delivery.message_id, outcome: AcceptOutcome::New })
     }
 
-    async fn claim(&self, _: usize, _: Duration, _: Clock, _: Duration) -> Result<Vec<Claim>> {
+    async fn claim(&self, _: usize, _: Duration, _: Duration) -> Result<Vec<Claim>> {
         nothing()
     }
 
-    async fn finish(&self, _: Lease, _: Verdict, _: Timestamp) -> Result<bool> {
+    async fn finish(&self, _: Lease, _: Verdict) -> Result<bool> {
         nothing()
     }
 
-    async fn list(&self, _: Filter) -> Result<Vec<Entry>> {
-        nothing()
+    async fn check(&self) -> Result<()> {
+        Ok(())
     }
+}
 
-    async fn show(&self, _: DeliveryId) -> Result<Option<Detail>> {
-        nothing()
-    }
-
-    async fn replayable(&self, _: Filter) -> Result<Vec<DeliveryId>> {
-        nothing()
-    }
-
-    async fn catch_up(&self, _: Timestamp) -> Result<Backlog> {
-        nothing()
-    }
-
-    async fn replay(&self, _: Filter, _: Timestamp) -> Result<u64> {
-        nothing()
-    }
-
-    async fn prune(&self, _: inbox::State, _: Timestamp, _: usize) -> Result<u64> {
-        nothing()
-    }
-
-    async fn count(&self) -> Result<Vec<(inbox::State, u64)>> {
-        nothing()
-    }
-
-    async fn note_keys(&self, _: Vec<KeyUse>) -> Result<()> {
-        nothing()
-    }
-
-    async fn keys(&self) -> Result<Vec<KeyUse>> {
-        nothing()
-    }
-
+#[async_trait]
+impl Rejections for AppendFile {
     async fn note_rejections(&self, _: Vec<Rejection>) -> Result<()> {
         nothing()
     }
@@ -173,7 +143,10 @@ impl Inbox for AppendFile {
     async fn rejections(&self) -> Result<Vec<Rejection>> {
         nothing()
     }
+}
 
+#[async_trait]
+impl HookCalls for AppendFile {
     async fn log_hooks(&self, _: Vec<HookRecord>) -> Result<()> {
         nothing()
     }
@@ -184,14 +157,6 @@ impl Inbox for AppendFile {
 
     async fn show_hook(&self, _: i64) -> Result<Option<HookEntry>> {
         nothing()
-    }
-
-    async fn prune_hooks(&self, _: Timestamp, _: usize) -> Result<u64> {
-        nothing()
-    }
-
-    async fn check(&self) -> Result<()> {
-        Ok(())
     }
 }
 

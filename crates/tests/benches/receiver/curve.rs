@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use http::HeaderMap;
-use inbox::{Inbox, Options, Route, Sqlite};
+use inbox::{Deliveries, Options, Route, Sqlite};
 use source::{Admission, Admitted, Source, Verified};
 use tokio::task::JoinSet;
 
@@ -109,7 +109,7 @@ fn fill(folder: &Path, rows: u64) -> anyhow::Result<PathBuf> {
 
 #[tokio::main]
 async fn accept(store: &Path, rows: u64) -> anyhow::Result<()> {
-    let inbox = Arc::new(Sqlite::open(store, Options { queue: PRODUCERS, exclusive: true })?);
+    let inbox = Arc::new(Sqlite::open(store, Options::receiver(PRODUCERS)).await?);
     let left = Arc::new(AtomicI64::new(i64::try_from(rows)?));
     let open = "sources.directscale = { dialect = \"directscale\", auth = \"none\" }";
     let [source] = &settings::parse(open, [], "curve")?.sources()?[..] else { bail!("one source") };
@@ -118,7 +118,7 @@ async fn accept(store: &Path, rows: u64) -> anyhow::Result<()> {
         let (inbox, left, source) = (Arc::clone(&inbox), Arc::clone(&left), Arc::clone(source));
         producers.spawn(async move {
             while left.fetch_sub(1, Ordering::Relaxed) > 0 {
-                inbox.accept(delivery(&source)?, route(), contract::time::now()).await?;
+                inbox.accept(delivery(&source)?, route()).await?;
             }
             anyhow::Ok(())
         });

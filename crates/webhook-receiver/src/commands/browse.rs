@@ -5,12 +5,11 @@ use std::io::{BufWriter, Write, stdout};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, NaiveDate, TimeDelta};
 use contract::time::Timestamp;
-use inbox::{Backup, Inbox, exists};
+use inbox::{Backup, Inbox, InboxUrl, Options, exists};
 use serde_json::json;
 use settings::Overrides;
 use text::inert;
@@ -29,17 +28,16 @@ pub(super) struct InboxArgs {
 }
 
 impl InboxArgs {
-    pub(super) fn open(&self) -> anyhow::Result<Arc<dyn Inbox>> {
-        super::open(&self.existing()?)
+    pub(super) async fn open(&self) -> anyhow::Result<Arc<dyn Inbox>> {
+        inbox::open(&self.existing()?, Options::command()).await
     }
 
     /// The URL of an existing inbox.
-    pub(super) fn existing(&self) -> anyhow::Result<String> {
-        let url = settings::load(&self.settings)?.inbox;
-        let location = url.split_once(':').map_or(url.as_str(), |(_, path)| path);
+    pub(super) fn existing(&self) -> anyhow::Result<InboxUrl> {
+        let url = super::inbox_url(&settings::load(&self.settings)?)?;
         ensure!(
-            exists(&url)?,
-            "there is no inbox at {location}; name it with --inbox sqlite:PATH or --config FILE"
+            exists(&url),
+            "there is no inbox at {url}; name it with --inbox sqlite:PATH or --config FILE"
         );
         Ok(url)
     }
@@ -76,12 +74,6 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     DateTime::parse_from_rfc3339(text)
         .map(|time| time.to_utc())
         .map_err(|_| "write 2h, 2026-01-31 or 2026-01-31T12:00:00Z".to_owned())
-}
-
-/// The time before now by this duration.
-pub(super) fn ago(age: Duration) -> anyhow::Result<Timestamp> {
-    let age = TimeDelta::from_std(age).context("--older-than is too long")?;
-    contract::time::now().checked_sub_signed(age).context("--older-than is too long")
 }
 
 /// Opens a file that only its owner can read, or standard output.

@@ -86,7 +86,7 @@ impl SettingsReport {
             hooks.map(Into::into),
             config.check().err().map(Into::into),
             config.bus.check_key_files().err().map(Into::into),
-            inbox::exists(&config.inbox).err(),
+            super::inbox_url(config).err(),
             Login::new(&config.docs).err().map(Into::into),
             telemetry::filter(&config.log).err(),
         ];

@@ -59,7 +59,7 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     // With the addresses in the file, other commands find the receiver and the bus by the file alone.
     file.keep_addresses(config.listen, config.bus.listen)?;
     if file.is_new {
-        make_stores(&config)?;
+        make_stores(&config).await?;
     }
     let table = program.table()?;
     subscribe(&mut config, &table, &token);
@@ -83,9 +83,8 @@ fn add_bus(config: &mut Config, args: &Args, data: &Path) {
 }
 
 /// Makes the inbox and the outbox before the log begins, which would warn that nothing is known of earlier deliveries.
-fn make_stores(config: &Config) -> anyhow::Result<()> {
-    let options = ::inbox::Options { queue: 1, exclusive: true };
-    drop(::inbox::open(&config.inbox, options)?);
+async fn make_stores(config: &Config) -> anyhow::Result<()> {
+    drop(::inbox::open(&super::inbox_url(config)?, ::inbox::Options::receiver(1)).await?);
     bus::make_outbox(config)
 }
 

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::builder::PossibleValuesParser;
 use contract::time::Timestamp;
-use inbox::{HOOK_OUTCOMES, HookFilter, Inbox, STEP_ROWS, throttled_step};
+use inbox::{HOOK_OUTCOMES, HookCalls, HookFilter, STEP_ROWS, throttled_step};
 use text::inert;
 
-use super::browse::{InboxArgs, PAGE, ago, open_output, parse_time, print_pruned};
+use super::browse::{InboxArgs, PAGE, open_output, parse_time, print_pruned};
 
 /// The flags of `hooks`.
 #[derive(clap::Args)]
@@ -104,19 +104,21 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List { selection, limit, before, inbox_args } => {
             let filter = HookFilter { limit: Some(limit), before, ..selection.filter() };
-            print::list(&inbox_args.open()?.list_hooks(filter).await?, inbox_args.json)?;
+            print::list(&inbox_args.open().await?.list_hooks(filter).await?, inbox_args.json)?;
         }
-        Command::Show { id, inbox_args } => match inbox_args.open()?.show_hook(id).await? {
+        Command::Show { id, inbox_args } => match inbox_args.open().await?.show_hook(id).await? {
             Some(call) => print::call(&call, inbox_args.json)?,
             None => bail!("there is no call {id} in the log"),
         },
         Command::Export { selection, output, inbox_args } => {
-            export(inbox_args.open()?.as_ref(), selection.filter(), output).await?;
+            export(inbox_args.open().await?.as_ref(), selection.filter(), output).await?;
         }
         Command::Prune { older_than, inbox_args } => {
-            let (inbox, before) = (inbox_args.open()?, ago(older_than)?);
+            let inbox = inbox_args.open().await?;
             let mut pruned = 0;
-            while let step @ 1.. = throttled_step(|| inbox.prune_hooks(before, STEP_ROWS)).await? {
+            while let step @ 1.. =
+                throttled_step(|| inbox.prune_hooks(older_than, STEP_ROWS)).await?
+            {
                 pruned += step;
             }
             print_pruned("calls", pruned, inbox_args.json)?;
@@ -126,7 +128,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn export(
-    inbox: &dyn Inbox,
+    inbox: &dyn HookCalls,
     filter: HookFilter,
     output: Option<PathBuf>,
 ) -> anyhow::Result<()> {

@@ -11,11 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
-use inbox::{self, Detail, Entry, Filter, Inbox, STEP_ROWS, State, throttled_step};
+use inbox::{self, Browse, Detail, Entry, Filter, STEP_ROWS, State, Upkeep, throttled_step};
 use serde_json::{Value, json};
 use text::inert;
 
-use super::browse::{InboxArgs, PAGE, ago, open_output, parse_time, print_backup, print_pruned};
+use super::browse::{InboxArgs, PAGE, open_output, parse_time, print_backup, print_pruned};
 
 /// The number of delivery ids that are read at once.
 const READ: usize = 10_000;
@@ -159,9 +159,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List { selection, limit, before, inbox_args } => {
             let filter = Filter { limit: Some(limit), before, ..selection.filter() };
-            print::list(&inbox_args.open()?.list(filter).await?, inbox_args.json)?;
+            print::list(&inbox_args.open().await?.list(filter).await?, inbox_args.json)?;
         }
-        Command::Show { id, inbox_args } => match inbox_args.open()?.show(id).await? {
+        Command::Show { id, inbox_args } => match inbox_args.open().await?.show(id).await? {
             Some(detail) => print::detail(&detail, &json_of(&detail), inbox_args.json)?,
             None => bail!("there is no delivery {id} in the inbox"),
         },
@@ -172,7 +172,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if filter == Filter::default() {
                 bail!("give the deliveries: numbers, or a filter such as --state dead");
             }
-            let inbox = inbox_args.open()?;
+            let inbox = inbox_args.open().await?;
             let replayed = replay(inbox.as_ref(), filter, dry_run).await?;
             if replayed < ids.len() as u64 {
                 let reason = not_replayed(inbox.as_ref(), &ids, replayed).await?;
@@ -187,14 +187,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     "only ended deliveries can be pruned: --state done, dead, unrouted or canary"
                 );
             }
-            prune(inbox_args.open()?.as_ref(), state, older_than, inbox_args.json).await?;
+            prune(inbox_args.open().await?.as_ref(), state, older_than, inbox_args.json).await?;
         }
         Command::Backup { file, inbox_args } => {
             let copied = inbox::backup(&inbox_args.existing()?, &file)?;
             print_backup(&file, "deliveries", copied, inbox_args.json)?;
         }
         Command::Export { selection, output, inbox_args } => {
-            export(inbox_args.open()?.as_ref(), selection.filter(), output).await?;
+            export(inbox_args.open().await?.as_ref(), selection.filter(), output).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -202,7 +202,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Replays the oldest first, so that the deliveries of one entity keep their order, and in steps that let a running
 /// receiver go first.
-async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Result<u64> {
+async fn replay(inbox: &dyn Browse, filter: Filter, dry_run: bool) -> anyhow::Result<u64> {
     let newest = inbox.list(Filter { limit: Some(1), ..Filter::default() }).await?;
     let Some(newest) = newest.first() else { return Ok(0) };
     // Deliveries that are accepted from now on are not replayed.
@@ -219,15 +219,14 @@ async fn replay(inbox: &dyn Inbox, filter: Filter, dry_run: bool) -> anyhow::Res
         }
         for ids in ids.chunks(STEP_ROWS) {
             let step = Filter { ids: ids.to_vec(), ..filter.clone() };
-            replayed +=
-                throttled_step(|| inbox.replay(step.clone(), contract::time::now())).await?;
+            replayed += throttled_step(|| inbox.replay(step.clone())).await?;
         }
     }
 }
 
 /// The reason why fewer deliveries were replayed than were named.
 async fn not_replayed(
-    inbox: &dyn Inbox,
+    inbox: &dyn Browse,
     ids: &[DeliveryId],
     replayed: u64,
 ) -> anyhow::Result<String> {
@@ -244,20 +243,19 @@ async fn not_replayed(
 }
 
 async fn prune(
-    inbox: &dyn Inbox,
+    inbox: &dyn Upkeep,
     state: State,
     older_than: std::time::Duration,
     json: bool,
 ) -> anyhow::Result<()> {
-    let before = ago(older_than)?;
     let mut pruned = 0;
-    while let step @ 1.. = throttled_step(|| inbox.prune(state, before, STEP_ROWS)).await? {
+    while let step @ 1.. = throttled_step(|| inbox.prune(state, older_than, STEP_ROWS)).await? {
         pruned += step;
     }
     print_pruned("deliveries", pruned, json)
 }
 
-async fn export(inbox: &dyn Inbox, filter: Filter, output: Option<PathBuf>) -> anyhow::Result<()> {
+async fn export(inbox: &dyn Browse, filter: Filter, output: Option<PathBuf>) -> anyhow::Result<()> {
     let mut lines = open_output(output)?;
     let mut pages = ListPages::new(filter);
     while let Some(page) = pages.next(inbox).await? {
@@ -280,7 +278,7 @@ impl ListPages {
         ListPages { filter: Some(Filter { limit: Some(PAGE), ..filter }) }
     }
 
-    async fn next(&mut self, inbox: &dyn Inbox) -> anyhow::Result<Option<Vec<Entry>>> {
+    async fn next(&mut self, inbox: &dyn Browse) -> anyhow::Result<Option<Vec<Entry>>> {
         let Some(filter) = self.filter.take() else { return Ok(None) };
         let page = inbox.list(filter.clone()).await?;
         if let Some(last) = page.last().filter(|_| page.len() == PAGE) {

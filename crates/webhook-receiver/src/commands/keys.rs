@@ -56,7 +56,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = settings::load(&args.settings)?;
     let configured = config.keys()?;
-    let used = match open_beside(&config.inbox)? {
+    let used = match open_beside(&config).await? {
         Some(inbox) => inbox.keys().await?,
         None => Vec::new(),
     };

@@ -145,7 +145,10 @@ fn an_inbox_that_is_not_there_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
     for args in [&["list"][..], &["show", "1"], &["export"], &["replay", "1"]] {
         let error = complaint(run(folder.path(), &[&["inbox"], args].concat()));
-        assert!(error.contains("there is no inbox at data/inbox.db") && error.contains("--inbox"));
+        assert!(
+            error.contains("there is no inbox at sqlite:data/inbox.db")
+                && error.contains("--inbox")
+        );
     }
     assert!(!folder.path().join("data").exists());
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
 use server::login::Login;
 use settings::{AuthKind, Config, ConfigError, LogFormat, Overrides, Warning, load, parse};
 use signature::Fingerprint;
@@ -152,11 +153,11 @@ fn flags_win_over_the_file() {
     std::fs::write(&file, "listen = \"127.0.0.1:1\"\ninbox = \"sqlite:file.db\"\n").unwrap();
     let mut flags = Overrides { config: Some(file), ..Overrides::default() };
     let config = load(&flags).unwrap();
-    assert_eq!((config.listen.port(), config.inbox.as_str()), (1, "sqlite:file.db"));
+    assert_eq!((config.listen.port(), config.inbox.expose_secret()), (1, "sqlite:file.db"));
     flags.listen = Some("127.0.0.1:2".parse().unwrap());
     flags.inbox = Some("sqlite:flag.db".into());
     let config = load(&flags).unwrap();
-    assert_eq!((config.listen.port(), config.inbox.as_str()), (2, "sqlite:flag.db"));
+    assert_eq!((config.listen.port(), config.inbox.expose_secret()), (2, "sqlite:flag.db"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use inbox::{self, HookRecord, Inbox, Options};
 use serde_json::{Value, json};
 
 use crate::harness::calls::{call, full_call};
+use crate::harness::deliveries::open_file;
 use crate::harness::process::{complaint, printed, run};
 
 fn hooks(folder: &Path, args: &[&str]) -> String {
@@ -26,8 +27,7 @@ fn listed(folder: &Path, args: &[&str]) -> Vec<String> {
 
 /// Three calls, the middle one failed, in the inbox of a receiver that runs.
 async fn filled(folder: &Path) -> Arc<dyn Inbox> {
-    let url = format!("sqlite:{}", folder.join("data/inbox.db").display());
-    let inbox = inbox::open(&url, Options { queue: 16, exclusive: true }).unwrap();
+    let inbox = open_file(&folder.join("data/inbox.db"), Options::receiver(16)).await;
     let odd = HookRecord { hook: "Odd\u{1b}[2J".into(), source: "two".into(), ..call("c", 2) };
     inbox.log_hooks(vec![call("a", 0), full_call("b", 1), odd]).await.unwrap();
     inbox

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use signature::{Fingerprint, Key, Scheme, Stamp};
 
 use crate::harness::client::Request;
+use crate::harness::deliveries::open_file;
 use crate::harness::process::{Process, complaint, printed, run};
 
 const OLD: &str = "hush-old-0123456789";
@@ -57,8 +58,7 @@ fn listed(folder: &Path, args: &[&str]) -> Vec<(String, Option<Timestamp>)> {
 
 /// Puts into the inbox that these keys were used so long ago, as a receiver would have.
 async fn used(folder: &Path, uses: &[(&str, &str, TimeDelta)]) {
-    let url = format!("sqlite:{}", folder.join("data/inbox.db").display());
-    let inbox = inbox::open(&url, Options { queue: 16, exclusive: true }).unwrap();
+    let inbox = open_file(&folder.join("data/inbox.db"), Options::receiver(16)).await;
     let used = |(source, key, age): &(&str, &str, TimeDelta)| KeyUse {
         source: (*source).to_owned(),
         key: print_of(key),

@@ -1,13 +1,14 @@
 //! Deliveries made the honest way, stores to keep them in, and times that the tests own.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use contract::event::{Dialect, Environment};
-use contract::time::Clock;
-use contract::time::Timestamp;
+use contract::time::{Clock, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use inbox::{self, Inbox, Options, Route};
+use inbox::{self, Inbox, InboxUrl, Options, Route};
 use source::{Admission, Admitted, Auth, Source, Verified};
 
 /// Longer than any step of a test may take, on however busy a machine.
@@ -77,35 +78,97 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
 }
 
-/// A clock that stands still.
-pub(crate) fn stopped(seconds: i64) -> Clock {
-    Arc::new(move || at(seconds))
+/// A clock that the tests set. It stands still unless it is let run.
+#[derive(Clone)]
+pub(crate) struct TestClock(Arc<Mutex<(Timestamp, Option<Instant>)>>);
+
+impl TestClock {
+    /// At the tests' own beginning of time.
+    pub(crate) fn new() -> Self {
+        TestClock(Arc::new(Mutex::new((at(0), None))))
+    }
+
+    /// Stops it at so many seconds after the beginning.
+    pub(crate) fn set(&self, seconds: i64) {
+        *self.0.lock().unwrap() = (at(seconds), None);
+    }
+
+    /// Lets it run, so that it is `due` in a moment.
+    pub(crate) fn run_up_to(&self, due: i64) {
+        let before = at(due) - Duration::from_millis(20);
+        *self.0.lock().unwrap() = (before, Some(Instant::now()));
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let (time, running) = *self.0.lock().unwrap();
+        time + running.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let clock = self.clone();
+        Arc::new(move || clock.now())
+    }
+}
+
+/// An opened inbox with its clock.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub(crate) inbox: Arc<dyn Inbox>,
+    pub(crate) clock: TestClock,
+}
+
+impl Opened {
+    /// The inbox at so many seconds after the beginning.
+    pub(crate) fn at(&self, seconds: i64) -> &dyn Inbox {
+        self.clock.set(seconds);
+        &*self.inbox
+    }
+}
+
+impl Deref for Opened {
+    type Target = dyn Inbox;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.inbox
+    }
+}
+
+/// The inbox in a file, by the machine's clock.
+pub(crate) async fn open_file(file: &Path, options: Options) -> Arc<dyn Inbox> {
+    inbox::open(&InboxUrl::Sqlite(file.to_owned()), options).await.unwrap()
 }
 
 /// One engine's store, empty at first and gone with this value.
 pub(crate) struct Store {
-    url: String,
+    url: InboxUrl,
+    clock: TestClock,
     _folder: tempfile::TempDir,
 }
 
 impl Store {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("inbox.db").display());
-        Store { url, _folder: folder }
+        let url = InboxUrl::Sqlite(folder.path().join("inbox.db"));
+        Store { url, clock: TestClock::new(), _folder: folder }
     }
 
-    pub(crate) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &InboxUrl {
         &self.url
     }
 
     /// As the receiver opens it. Whatever was opened so before must be gone, as after the end of a process.
-    pub(crate) fn open(&self) -> Arc<dyn Inbox> {
-        inbox::open(&self.url, Options { queue: 1024, exclusive: true }).unwrap()
+    pub(crate) async fn open(&self) -> Opened {
+        self.open_as(Options::receiver(1024)).await
     }
 
     /// As a command opens it beside a running receiver.
-    pub(crate) fn open_beside(&self) -> Arc<dyn Inbox> {
-        inbox::open(&self.url, Options { queue: 16, exclusive: false }).unwrap()
+    pub(crate) async fn open_beside(&self) -> Opened {
+        self.open_as(Options::command()).await
+    }
+
+    async fn open_as(&self, options: Options) -> Opened {
+        let options = options.with_clock(self.clock.clock());
+        let inbox = inbox::open(&self.url, options).await.unwrap();
+        Opened { inbox, clock: self.clock.clone() }
     }
 }

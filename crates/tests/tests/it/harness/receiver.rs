@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::client::{Answer, Request};
+use crate::harness::deliveries::open_file;
 
 /// A key of [`SOURCES`], with the punctuation that real keys have.
 pub(crate) const KEY: &str = "Ab!c@d%e$f^g&h";
@@ -91,7 +92,8 @@ impl Receiver {
     async fn begin(folder: TempDir, clock: Clock, settings: &str, fork: Fork) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let config = Config { inbox: url(folder.path()), ..parse(settings, [], "test").unwrap() };
+        let config =
+            Config { inbox: url(folder.path()).into(), ..parse(settings, [], "test").unwrap() };
         let stop = CancellationToken::new();
         let serving = serve(config, fork, listener, clock, stop.clone());
         Receiver { address, folder, stop, serving: tokio::spawn(serving) }
@@ -99,7 +101,7 @@ impl Receiver {
 
     /// Stops as soon as every delivery has ended.
     pub(crate) async fn finish(self) -> Stopped {
-        let inbox = open(self.folder.path());
+        let inbox = open(self.folder.path()).await;
         let start = Instant::now();
         // The store has no signal for "all done"; a process beside the receiver can only look.
         while inbox.count().await.unwrap().iter().any(|(state, n)| !state.has_ended() && *n > 0) {
@@ -133,7 +135,7 @@ pub(crate) struct Stopped(pub(crate) TempDir);
 impl Stopped {
     /// The deliveries in order of acceptance.
     pub(crate) async fn deliveries(&self) -> Vec<Detail> {
-        let inbox = open(self.0.path());
+        let inbox = open(self.0.path()).await;
         let mut found = Vec::new();
         for entry in inbox.list(Filter::default()).await.unwrap().iter().rev() {
             found.push(inbox.show(entry.id).await.unwrap().unwrap());
@@ -143,23 +145,23 @@ impl Stopped {
 
     /// The calls of hooks, newest first.
     pub(crate) async fn calls(&self) -> Vec<HookEntry> {
-        open(self.0.path()).list_hooks(HookFilter::default()).await.unwrap()
+        open(self.0.path()).await.list_hooks(HookFilter::default()).await.unwrap()
     }
 
     /// One call of a hook, with its bodies.
     pub(crate) async fn call(&self, id: i64) -> HookEntry {
-        open(self.0.path()).show_hook(id).await.unwrap().unwrap()
+        open(self.0.path()).await.show_hook(id).await.unwrap().unwrap()
     }
 
     /// Asks for a delivery to be handled again.
     pub(crate) async fn replay(&self, id: DeliveryId) {
         let filter = Filter { ids: vec![id], ..Filter::default() };
-        assert_eq!(open(self.0.path()).replay(filter, chrono::Utc::now()).await.unwrap(), 1);
+        assert_eq!(open(self.0.path()).await.replay(filter).await.unwrap(), 1);
     }
 }
 
-fn open(folder: &Path) -> Arc<dyn Inbox> {
-    inbox::open(&url(folder), Options { queue: 16, exclusive: false }).unwrap()
+async fn open(folder: &Path) -> Arc<dyn Inbox> {
+    open_file(&folder.join("inbox.db"), Options::command()).await
 }
 
 fn url(folder: &Path) -> String {

@@ -10,6 +10,7 @@ use inbox::{self, Filter, Options};
 use serde_json::{Value, json};
 
 use crate::harness::client::Request;
+use crate::harness::deliveries::open_file;
 use crate::harness::disks::private_mounts;
 use crate::harness::process::{Process, command, complaint, printed, run};
 
@@ -23,8 +24,7 @@ async fn post(address: &str, id: &str) {
 
 /// What is in the copy, by message id, as a receiver would find it.
 async fn kept(copy: &Path) -> Vec<String> {
-    let url = format!("sqlite:{}", copy.display());
-    let inbox = inbox::open(&url, Options { queue: 16, exclusive: true }).unwrap();
+    let inbox = open_file(copy, Options::receiver(16)).await;
     let entries = inbox.list(Filter::default()).await.unwrap();
     entries.into_iter().map(|entry| entry.message_id).collect()
 }
@@ -62,18 +62,17 @@ async fn a_backup_under_load_ends_and_has_all_that_was_acknowledged_before() {
     process.stop();
 }
 
-#[test]
-fn a_backup_overwrites_nothing_and_copies_nothing_else() {
+#[tokio::test]
+async fn a_backup_overwrites_nothing_and_copies_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("data/inbox.db").display());
-    drop(inbox::open(&url, Options { queue: 16, exclusive: true }).unwrap());
+    drop(open_file(&folder.path().join("data/inbox.db"), Options::receiver(16)).await);
     std::fs::write(folder.path().join("receiver.toml"), SETTINGS).unwrap();
     std::fs::write(folder.path().join("mine"), "mine").unwrap();
     let refused = complaint(run(folder.path(), &["inbox", "backup", "mine"]));
     assert!(refused.contains("mine is there already"), "{refused}");
     assert_eq!(std::fs::read_to_string(folder.path().join("mine")).unwrap(), "mine");
     let none = complaint(run(folder.path(), &["inbox", "backup", "x", "--inbox", "sqlite:no.db"]));
-    assert!(none.contains("there is no inbox at no.db"), "{none}");
+    assert!(none.contains("there is no inbox at sqlite:no.db"), "{none}");
     let other = rusqlite::Connection::open(folder.path().join("other.db")).unwrap();
     other.execute_batch("CREATE TABLE delivery (id INTEGER PRIMARY KEY)").unwrap();
     let other =

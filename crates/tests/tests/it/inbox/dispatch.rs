@@ -1,12 +1,11 @@
 //! What becomes of a delivery after it was accepted. The clock stands still unless a test moves it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use contract::catalog::Catalog;
 use contract::event::DeliveryId;
-use inbox::{AcceptOutcome, Detail, Entry, Filter, Inbox, Route, State};
+use inbox::{AcceptOutcome, Deliveries, Detail, Entry, Filter, Route, State};
 use receiver::dispatch::{DispatchOptions, Dispatcher, Schedule};
 use telemetry::Metrics;
 use tokio::task::JoinHandle;
@@ -22,18 +21,16 @@ const LEASE: i64 = 100;
 struct Fixture {
     watcher: Watcher,
     inbox: Arc<Watched>,
-    seconds: Arc<AtomicI64>,
     timeout: Duration,
     store: Store,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    async fn new() -> Self {
         let store = Store::sqlite();
         Fixture {
             watcher: Watcher::new(),
-            inbox: Watched::new(store.open()),
-            seconds: Arc::default(),
+            inbox: Watched::new(store.open().await),
             timeout: PATIENCE,
             store,
         }
@@ -45,15 +42,14 @@ impl Fixture {
     }
 
     fn dispatcher_of(&self, catalog: Catalog<Context>, slots: usize) -> Arc<Dispatcher> {
-        let seconds = Arc::clone(&self.seconds);
         let parts = DispatchOptions {
             schedule: Schedule::new([10, 100].map(Duration::from_secs).to_vec(), 0.0),
             timeout: self.timeout,
             concurrency: slots,
-            clock: Arc::new(move || at(seconds.load(Ordering::SeqCst))),
+            clock: self.inbox.inbox.clock.clock(),
             metrics: Arc::new(Metrics::default()),
         };
-        let inbox = Arc::clone(&self.inbox) as Arc<dyn Inbox>;
+        let inbox = Arc::clone(&self.inbox) as Arc<dyn Deliveries>;
         let handlers = catalog.bind(&self.watcher.context()).unwrap();
         Dispatcher::new(inbox, Arc::new(handlers), parts)
     }
@@ -65,7 +61,7 @@ impl Fixture {
     }
 
     async fn step_at(&self, seconds: i64) -> usize {
-        self.seconds.store(seconds, Ordering::SeqCst);
+        self.inbox.inbox.clock.set(seconds);
         self.step().await
     }
 
@@ -80,13 +76,13 @@ impl Fixture {
     async fn send_body(&self, body: &str, route: Route) -> DeliveryId {
         let id = format!("{}", fastrand::u64(..));
         let sent = message(&id).body(body).verified();
-        let receipt = self.inbox.accept(sent, route, at(0)).await.unwrap();
+        let receipt = self.inbox.accept(sent, route).await.unwrap();
         assert_eq!(receipt.outcome, AcceptOutcome::New);
         receipt.id
     }
 
     async fn detail(&self, id: DeliveryId) -> Detail {
-        self.inbox.show(id).await.unwrap().unwrap()
+        self.inbox.inbox.show(id).await.unwrap().unwrap()
     }
 
     async fn entry(&self, id: DeliveryId) -> Entry {
@@ -102,7 +98,7 @@ impl Fixture {
 
     async fn replay(&self, id: DeliveryId) {
         let filter = Filter { ids: vec![id], ..Filter::default() };
-        assert_eq!(self.inbox.replay(filter, at(0)).await.unwrap(), 1);
+        assert_eq!(self.inbox.inbox.replay(filter).await.unwrap(), 1);
     }
 
     fn run(&self, concurrency: usize, drain: Duration) -> Running {
@@ -127,7 +123,7 @@ impl Running {
 
 #[tokio::test]
 async fn a_handled_delivery_is_done() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send("done").await;
     assert_eq!(fixture.step().await, 1);
     let meta = fixture.watcher.call().await;
@@ -138,7 +134,7 @@ async fn a_handled_delivery_is_done() {
 
 #[tokio::test]
 async fn a_failed_delivery_is_tried_again_on_the_schedule_and_then_dead() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send("retry").await;
     assert_eq!(fixture.step().await, 1);
     assert_eq!(fixture.standing(id).await, (State::Ready, Some(10), "down".into()));
@@ -154,7 +150,7 @@ async fn a_failed_delivery_is_tried_again_on_the_schedule_and_then_dead() {
 
 #[tokio::test]
 async fn a_replayed_dead_letter_has_the_whole_schedule_again() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send("retry").await;
     for seconds in [0, 10, 110] {
         assert_eq!(fixture.step_at(seconds).await, 1);
@@ -169,7 +165,7 @@ async fn a_replayed_dead_letter_has_the_whole_schedule_again() {
 
 #[tokio::test]
 async fn a_handler_may_say_when_to_come_again() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send("later").await;
     fixture.step().await;
     assert_eq!(fixture.standing(id).await, (State::Ready, Some(7), "busy".into()));
@@ -177,7 +173,7 @@ async fn a_handler_may_say_when_to_come_again() {
 
 #[tokio::test]
 async fn a_rejected_delivery_is_dead_at_once() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send("reject").await;
     fixture.step().await;
     assert_eq!(fixture.standing(id).await, (State::Dead, None, "hopeless".into()));
@@ -185,7 +181,7 @@ async fn a_rejected_delivery_is_dead_at_once() {
 
 #[tokio::test]
 async fn a_panic_is_a_failure_with_its_message_and_harms_nobody_else() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let before = fixture.send("done").await;
     let id = fixture.send("panic").await;
     let after = fixture.send("done").await;
@@ -198,7 +194,7 @@ async fn a_panic_is_a_failure_with_its_message_and_harms_nobody_else() {
 
 #[tokio::test]
 async fn a_handler_that_takes_too_long_has_failed() {
-    let fixture = Fixture { timeout: Duration::from_millis(20), ..Fixture::new() };
+    let fixture = Fixture { timeout: Duration::from_millis(20), ..Fixture::new().await };
     let id = fixture.send("hang").await;
     assert_eq!(fixture.step().await, 1);
     let failed = (State::Ready, Some(10), "the handler took longer than 20ms".into());
@@ -207,7 +203,7 @@ async fn a_handler_that_takes_too_long_has_failed() {
 
 #[tokio::test]
 async fn a_body_that_is_not_the_model_is_dead_with_the_place() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send_body(r#"{"act":{"deep":1}}"#, route()).await;
     assert_eq!(fixture.step().await, 1);
     let (state, _, error) = fixture.standing(id).await;
@@ -218,7 +214,7 @@ async fn a_body_that_is_not_the_model_is_dead_with_the_place() {
 
 #[tokio::test]
 async fn a_body_that_would_fill_the_memory_is_kept_and_dead() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let body = |objects: usize| format!(r#"{{"act":"done","x":[{}1]}}"#, "{},".repeat(objects - 1));
     let mut states = Vec::new();
     for objects in [20_000, 20_001] {
@@ -232,7 +228,7 @@ async fn a_body_that_would_fill_the_memory_is_kept_and_dead() {
 
 #[tokio::test]
 async fn an_event_without_a_handler_waits_for_one() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let never_taken = fixture.send_to("done", Route { handled: false, ..route() }).await;
     let no_longer_taken = fixture.send("done").await;
     let nobody = fixture.dispatcher_of(Catalog::new(), 8);
@@ -250,7 +246,7 @@ async fn an_event_without_a_handler_waits_for_one() {
 
 #[tokio::test]
 async fn a_delivery_that_kills_its_worker_rests_ever_longer_and_is_never_dead() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send("hang").await;
     let mut now = 0;
     for lost in 0..16_u32 {
@@ -262,7 +258,7 @@ async fn a_delivery_that_kills_its_worker_rests_ever_longer_and_is_never_dead() 
             assert!(fixture.watcher.is_quiet().await);
             now += rest;
         }
-        fixture.seconds.store(now, Ordering::SeqCst);
+        fixture.inbox.inbox.clock.set(now);
         let worker = fixture.dispatcher(1);
         let worker = tokio::spawn(async move { worker.step().await });
         assert_eq!(fixture.watcher.call().await.attempt, lost + 1);
@@ -277,7 +273,7 @@ async fn a_delivery_that_kills_its_worker_rests_ever_longer_and_is_never_dead() 
 
 #[tokio::test]
 async fn a_step_takes_no_more_than_the_concurrency() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     for _ in 0..5 {
         fixture.send("done").await;
     }
@@ -289,14 +285,14 @@ async fn a_step_takes_no_more_than_the_concurrency() {
 
 #[tokio::test]
 async fn a_step_that_cannot_claim_says_so() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.inbox.set_broken(true);
     assert!(fixture.dispatcher(1).step().await.is_err());
 }
 
 #[tokio::test]
 async fn no_more_handlers_run_than_are_allowed() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     for _ in 0..10 {
         fixture.send("wait").await;
     }
@@ -313,13 +309,13 @@ async fn no_more_handlers_run_than_are_allowed() {
     running.stop().await;
     assert_eq!(fixture.watcher.most_at_once(), 3);
     let done = Filter { state: Some(State::Done), ..Filter::default() };
-    assert_eq!(fixture.inbox.list(done).await.unwrap().len(), 10);
+    assert_eq!(fixture.inbox.inbox.list(done).await.unwrap().len(), 10);
 }
 
 /// Without the wake-up each of these would wait for the clock, which looks once a second.
 #[tokio::test]
 async fn a_commit_wakes_the_loop() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let running = fixture.run(4, PATIENCE);
     let rounds = async {
         for _ in 0..30 {
@@ -333,20 +329,20 @@ async fn a_commit_wakes_the_loop() {
 
 #[tokio::test]
 async fn what_another_process_made_due_is_found_by_the_clock() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send("done").await;
     fixture.step().await;
     fixture.watcher.call().await;
     let running = fixture.run(4, PATIENCE);
-    let beside = fixture.store.open_beside();
-    beside.replay(Filter { ids: vec![id], ..Filter::default() }, at(0)).await.unwrap();
+    let beside = fixture.store.open_beside().await;
+    beside.replay(Filter { ids: vec![id], ..Filter::default() }).await.unwrap();
     assert_eq!(fixture.watcher.call_id().await, id);
     running.stop().await;
 }
 
 #[tokio::test]
 async fn one_key_is_handled_in_order_however_many_slots_are_free() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let mut sent = Vec::new();
     for _ in 0..6 {
         sent.push(fixture.send_to("wait", keyed("k")).await);
@@ -363,7 +359,7 @@ async fn one_key_is_handled_in_order_however_many_slots_are_free() {
 
 #[tokio::test]
 async fn a_stop_lets_handlers_finish_and_claims_nothing_more() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let first = fixture.send("wait").await;
     let second = fixture.send("wait").await;
     let running = fixture.run(1, PATIENCE);
@@ -378,7 +374,7 @@ async fn a_stop_lets_handlers_finish_and_claims_nothing_more() {
 
 #[tokio::test]
 async fn at_the_end_of_the_drain_time_deliveries_are_given_back() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send("hang").await;
     let running = fixture.run(1, Duration::from_millis(20));
     fixture.watcher.call().await;
@@ -390,7 +386,7 @@ async fn at_the_end_of_the_drain_time_deliveries_are_given_back() {
 
 #[tokio::test]
 async fn a_verdict_is_written_when_the_inbox_is_back() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.send("wait").await;
     let running = fixture.run(1, PATIENCE);
     fixture.watcher.call().await;
@@ -406,7 +402,7 @@ async fn a_verdict_is_written_when_the_inbox_is_back() {
 
 #[tokio::test]
 async fn a_broken_inbox_is_not_asked_without_a_pause() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.send("done").await;
     fixture.inbox.set_broken(true);
     let writes = fixture.inbox.writes();

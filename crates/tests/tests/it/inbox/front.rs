@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use inbox::{AcceptOutcome, DedupCache, Inbox, Receipt, Result};
+use inbox::{AcceptOutcome, DedupCache, Receipt, Result};
 
-use crate::harness::deliveries::{Message, Store, at, message, route};
+use crate::harness::deliveries::{Message, Store, message, route};
 use crate::harness::watched::Watched;
 
 /// How long the front remembers, in seconds.
@@ -18,19 +18,21 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new(capacity: usize) -> Self {
+    async fn new(capacity: usize) -> Self {
         let store = Store::sqlite();
-        let inbox = Watched::new(store.open());
+        let inbox = Watched::new(store.open().await);
         let front = DedupCache::new(
             Arc::clone(&inbox) as _,
             capacity,
             TimeDelta::try_seconds(WINDOW).unwrap(),
+            inbox.inbox.clock.clock(),
         );
         Fixture { store, inbox, front }
     }
 
     async fn try_send(&self, message: &Message, now: i64) -> Result<Receipt> {
-        self.front.accept(message.verified(), route(), at(now)).await
+        self.inbox.inbox.clock.set(now);
+        self.front.accept(message.verified(), route()).await
     }
 
     async fn send(&self, message: &Message, now: i64) -> AcceptOutcome {
@@ -40,7 +42,7 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_duplicate_is_answered_without_the_engine_and_with_the_first_number() {
-    let inbox = Fixture::new(10);
+    let inbox = Fixture::new(10).await;
     let first = inbox.try_send(&message("m"), 0).await.unwrap();
     let second = inbox.try_send(&message("m"), 1).await.unwrap();
     assert_eq!(
@@ -53,7 +55,7 @@ async fn a_duplicate_is_answered_without_the_engine_and_with_the_first_number() 
 
 #[tokio::test]
 async fn an_id_that_was_not_kept_is_not_remembered() {
-    let inbox = Fixture::new(10);
+    let inbox = Fixture::new(10).await;
     inbox.inbox.set_broken(true);
     assert!(inbox.try_send(&message("m"), 0).await.is_err());
     assert!(inbox.try_send(&message("m"), 1).await.is_err());
@@ -65,7 +67,7 @@ async fn an_id_that_was_not_kept_is_not_remembered() {
 
 #[tokio::test]
 async fn after_the_window_the_engine_is_asked() {
-    let inbox = Fixture::new(10);
+    let inbox = Fixture::new(10).await;
     inbox.send(&message("m"), 0).await;
     inbox.send(&message("m"), WINDOW - 1).await;
     assert_eq!(inbox.inbox.writes(), 1);
@@ -75,18 +77,18 @@ async fn after_the_window_the_engine_is_asked() {
 
 #[tokio::test]
 async fn a_conflict_is_the_engines_to_note() {
-    let inbox = Fixture::new(10);
+    let inbox = Fixture::new(10).await;
     let id = inbox.try_send(&message("m"), 0).await.unwrap().id;
     let other = message("m").body("[]");
     assert_eq!(inbox.send(&other, 1).await, AcceptOutcome::Conflict);
     assert_eq!(inbox.send(&other, 1).await, AcceptOutcome::Conflict);
-    assert_eq!(inbox.inbox.show(id).await.unwrap().unwrap().entry.conflicts, 2);
+    assert_eq!(inbox.inbox.inbox.show(id).await.unwrap().unwrap().entry.conflicts, 2);
     assert_eq!(inbox.send(&message("m"), 2).await, AcceptOutcome::Duplicate);
 }
 
 #[tokio::test]
 async fn the_parts_of_the_key_stay_apart_in_memory_too() {
-    let inbox = Fixture::new(10);
+    let inbox = Fixture::new(10).await;
     let distinct = [
         message("bc").client("a"),
         message("c").client("ab"),
@@ -100,7 +102,7 @@ async fn the_parts_of_the_key_stay_apart_in_memory_too() {
 
 #[tokio::test]
 async fn what_is_forgotten_for_want_of_room_is_still_a_duplicate() {
-    let inbox = Fixture::new(2);
+    let inbox = Fixture::new(2).await;
     for id in ["a", "b", "a", "c"] {
         inbox.send(&message(id), 0).await;
     }
@@ -113,7 +115,7 @@ async fn what_is_forgotten_for_want_of_room_is_still_a_duplicate() {
 
 #[tokio::test]
 async fn without_capacity_the_engine_is_always_asked() {
-    let inbox = Fixture::new(0);
+    let inbox = Fixture::new(0).await;
     assert_eq!(inbox.send(&message("m"), 0).await, AcceptOutcome::New);
     assert_eq!(inbox.send(&message("m"), 0).await, AcceptOutcome::Duplicate);
     assert_eq!(inbox.inbox.writes(), 2);
@@ -121,10 +123,11 @@ async fn without_capacity_the_engine_is_always_asked() {
 
 #[tokio::test]
 async fn after_a_restart_the_engine_still_knows() {
-    let Fixture { store, inbox, front } = Fixture::new(10);
-    front.accept(message("m").verified(), route(), at(0)).await.unwrap();
+    let Fixture { store, inbox, front } = Fixture::new(10).await;
+    front.accept(message("m").verified(), route()).await.unwrap();
     drop((inbox, front));
-    let front = DedupCache::new(store.open(), 10, TimeDelta::MAX);
-    let receipt = front.accept(message("m").verified(), route(), at(1)).await.unwrap();
+    let inbox = store.open().await;
+    let front = DedupCache::new(inbox.inbox, 10, TimeDelta::MAX, inbox.clock.clock());
+    let receipt = front.accept(message("m").verified(), route()).await.unwrap();
     assert_eq!(receipt.outcome, AcceptOutcome::Duplicate);
 }

@@ -1,16 +1,16 @@
 //! A random life of an inbox, compared step by step with the simplest thing that could be one.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use contract::event::DeliveryId;
-use contract::time::Timestamp;
-use inbox::{AcceptOutcome, Claim, Filter, Inbox, Lease, Receipt, State, Verdict};
+use inbox::{AcceptOutcome, Claim, Filter, Lease, Receipt, State, Verdict};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::harness::deliveries::{Store, at, keyed, message, route};
-use crate::inbox::conformance::{Fresh, LEASE, claim};
+use crate::harness::deliveries::{Opened, Store, keyed, message, route};
+use crate::inbox::conformance::{Fresh, LEASE, claim, retry};
 use crate::inbox::waiting::wait;
 
 #[derive(Debug, Clone)]
@@ -53,21 +53,21 @@ pub(crate) async fn random_operations_agree_with_a_model(fresh: Fresh) {
 }
 
 async fn live(store: Store, ops: Vec<Op>) {
-    let mut inbox = store.open();
+    let mut inbox = store.open().await;
     let mut model = Model::default();
     let mut leases: Vec<Lease> = Vec::new();
     for op in ops {
         match op {
             Op::Accept { id, body, key, awaited } => {
                 let waiting = match awaited && model.due().is_empty() {
-                    true => Some(wait(&*inbox, 2, model.seconds).await),
+                    true => Some(wait(&inbox, 2, model.seconds).await),
                     false => None,
                 };
                 let (id, body) = (id.to_string(), body.to_string());
                 let key = key.map(|key| key.to_string());
                 let sent = message(&id).body(body.clone()).verified();
                 let route = key.as_deref().map_or_else(route, keyed);
-                let receipt = inbox.accept(sent, route, model.now()).await.unwrap();
+                let receipt = inbox.at(model.seconds).accept(sent, route).await.unwrap();
                 model.accept(id, body, key, &receipt);
                 if let Some(waiting) = waiting.filter(|_| !model.due().is_empty()) {
                     let claims = waiting.await.unwrap();
@@ -76,39 +76,41 @@ async fn live(store: Store, ops: Vec<Op>) {
                 }
             }
             Op::Claim { max } => {
-                let claims = claim(&*inbox, max, model.seconds).await;
+                let claims = claim(&inbox, max, model.seconds).await;
                 model.claim(max, &claims);
                 leases.extend(claims.into_iter().map(|claim| claim.lease));
             }
             Op::Finish { lease, verdict } if !leases.is_empty() => {
                 let lease = lease.get(&leases).clone();
-                let verdict = model.verdict(verdict);
-                let held = inbox.finish(lease.clone(), verdict.clone(), model.now()).await.unwrap();
+                let verdict = Model::verdict(verdict);
+                let held =
+                    inbox.at(model.seconds).finish(lease.clone(), verdict.clone()).await.unwrap();
                 assert_eq!(held, model.finish(&lease, &verdict));
             }
             Op::Finish { .. } => {}
             Op::Wait { seconds } => model.seconds += seconds,
             Op::Replay { state } => {
                 let filter = Filter { state: Some(state), ..Filter::default() };
-                let replayed = inbox.replay(filter, model.now()).await.unwrap();
+                let replayed = inbox.at(model.seconds).replay(filter).await.unwrap();
                 assert_eq!(replayed, model.replay(state));
             }
             Op::Prune { state } => {
-                let pruned = inbox.prune(state, model.now(), 1000).await.unwrap();
+                let pruned =
+                    inbox.at(model.seconds).prune(state, Duration::ZERO, 1000).await.unwrap();
                 assert_eq!(pruned, model.prune(state));
             }
             Op::Reopen => {
                 // An engine may take over at once what its predecessor held, or wait for the lease to end.
                 model.seconds += 2 * LEASE.as_secs() as i64;
                 drop(inbox);
-                inbox = store.open();
+                inbox = store.open().await;
             }
         }
-        compare(&*inbox, &model).await;
+        compare(&inbox, &model).await;
     }
 }
 
-async fn compare(inbox: &dyn Inbox, model: &Model) {
+async fn compare(inbox: &Opened, model: &Model) {
     let entries = inbox.list(Filter::default()).await.unwrap();
     let kept: Vec<_> =
         entries.iter().rev().map(|e| (e.id, e.state, e.attempts, e.replays, e.conflicts)).collect();
@@ -141,15 +143,11 @@ struct Row {
     run_attempts: u32,
     replays: u32,
     conflicts: u32,
-    /// Which claim holds it.
-    holder: Option<(u32, Timestamp)>,
+    /// The token of the claim that holds it.
+    holder: Option<i64>,
 }
 
 impl Model {
-    fn now(&self) -> Timestamp {
-        at(self.seconds)
-    }
-
     fn accept(&mut self, message_id: String, body: String, key: Option<String>, got: &Receipt) {
         if let Some((id, row)) = self.rows.iter_mut().find(|(_, row)| row.message_id == message_id)
         {
@@ -184,14 +182,13 @@ impl Model {
         assert_eq!(got.len(), max.min(due.len()), "due are {due:?}");
         for claim in got {
             assert!(due.contains(&claim.lease.id), "{} of {due:?}", claim.lease.id);
-            let now = self.now();
             let row = self.rows.get_mut(&claim.lease.id).unwrap();
             let was_lost = row.state == State::Running;
             row.state = State::Running;
             row.due = self.seconds + LEASE.as_secs() as i64;
             row.attempts += 1;
             row.run_attempts += u32::from(!was_lost);
-            row.holder = Some((row.attempts, now));
+            row.holder = Some(claim.lease.token);
             let meta = &claim.delivery.meta;
             let numbers = (claim.run_attempt, meta.attempt, meta.replay);
             assert_eq!(numbers, (row.run_attempts, row.attempts, row.replays));
@@ -209,10 +206,10 @@ impl Model {
         !row.state.has_ended() && row.due <= self.seconds && turn
     }
 
-    fn verdict(&self, number: u8) -> Verdict {
+    fn verdict(number: u8) -> Verdict {
         match number {
             0 => Verdict::Done,
-            1 => Verdict::Retry { at: at(self.seconds + 20), reason: "down".into() },
+            1 => retry(20),
             2 => Verdict::Dead { reason: "broken".into() },
             3 => Verdict::Unrouted,
             _ => Verdict::Released,
@@ -220,7 +217,7 @@ impl Model {
     }
 
     fn finish(&mut self, lease: &Lease, verdict: &Verdict) -> bool {
-        let holder = Some((lease.attempt, lease.started));
+        let holder = Some(lease.token);
         let Some(row) = self.rows.get_mut(&lease.id).filter(|row| row.holder == holder) else {
             return false;
         };

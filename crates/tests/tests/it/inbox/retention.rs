@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::canary::CANARY;
-use contract::time::Clock;
 use inbox::{self, HookFilter, HookRecord, Options, Route, Verdict};
 
 use crate::harness::calls::call;
 use crate::harness::client::Request;
-use crate::harness::deliveries::{message, route};
+use crate::harness::deliveries::{message, open_file, route};
 use crate::harness::process::{Process, printed, run};
 
 const SETTINGS: &str = r#"
@@ -51,8 +50,8 @@ async fn what_ended_long_enough_ago_is_pruned_in_steps_but_never_the_newest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_of_hooks_are_pruned_too() {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("data/inbox.db").display());
-    let inbox = inbox::open(&url, Options { queue: 16, exclusive: true }).unwrap();
+    let file = folder.path().join("data/inbox.db");
+    let inbox = open_file(&file, Options::receiver(16)).await;
     let at = |n: i64| chrono::Utc::now() - chrono::TimeDelta::seconds(9 - n);
     let call = |n| HookRecord { received_at: at(n), ..call(&n.to_string(), n) };
     let calls = (0..3).map(call).collect();
@@ -61,29 +60,27 @@ async fn calls_of_hooks_are_pruned_too() {
     let mut process = Process::serve(folder.path(), SETTINGS);
     process.wait_for(|line| line["message"] == "pruned" && line["state"] == "hooks");
     process.stop();
-    let inbox = inbox::open(&url, Options { queue: 16, exclusive: false }).unwrap();
+    let inbox = open_file(&file, Options::command()).await;
     let left = inbox.list_hooks(HookFilter::default()).await.unwrap();
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0].record.request_id, "2");
 }
 
 /// Keeps a delivery that was accepted so many days before today, and was handled if asked for.
-async fn kept(folder: &std::path::Path, days: i64, handled: bool) -> String {
-    let url = format!("sqlite:{}", folder.join("data/inbox.db").display());
-    let inbox = inbox::open(&url, Options { queue: 16, exclusive: true }).unwrap();
+async fn kept(folder: &std::path::Path, days: i64, handled: bool) {
     let then = chrono::Utc::now() - chrono::TimeDelta::days(days);
+    let options = Options::receiver(16).with_clock(Arc::new(move || then));
+    let inbox = open_file(&folder.join("data/inbox.db"), options).await;
     let job = Route { event_type: "OrderEvent".into(), ..route() };
-    inbox.accept(message("m").body(r#"{"OrderId":1}"#).verified(), job, then).await.unwrap();
+    inbox.accept(message("m").body(r#"{"OrderId":1}"#).verified(), job).await.unwrap();
     if handled {
-        let clock: Clock = Arc::new(move || then);
-        let claim = inbox.claim(1, Duration::from_secs(60), clock, Duration::ZERO).await.unwrap();
+        let claim = inbox.claim(1, Duration::from_secs(60), Duration::ZERO).await.unwrap();
         let lease = claim.into_iter().next().unwrap().lease;
-        assert!(inbox.finish(lease, Verdict::Done, then).await.unwrap());
+        assert!(inbox.finish(lease, Verdict::Done).await.unwrap());
         // The newest is never pruned, so it must not be the one.
         let canary = Route { event_type: CANARY.into(), handled: false, ..route() };
-        inbox.accept(message("newest").verified(), canary, then).await.unwrap();
+        inbox.accept(message("newest").verified(), canary).await.unwrap();
     }
-    url
 }
 
 #[tokio::test(flavor = "multi_thread")]

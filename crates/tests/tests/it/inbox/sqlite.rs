@@ -3,26 +3,26 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use inbox::{self, AcceptOutcome, Filter, KeyUse, Options, State, Verdict};
+use inbox::{self, AcceptOutcome, Filter, InboxUrl, KeyUse, Options, State, Verdict};
 use rusqlite::Connection;
 
 use crate::harness::deliveries::{Store, at, message, route};
 use crate::inbox::conformance::claim;
 
 fn path(store: &Store) -> PathBuf {
-    store.url().strip_prefix("sqlite:").unwrap().into()
+    store.url().file().unwrap().into()
 }
 
 #[tokio::test]
 async fn a_delivery_that_cannot_be_read_does_not_hold_up_the_others() {
     let store = Store::sqlite();
-    let inbox = store.open();
+    let inbox = store.open().await;
     for id in ["from-a-newer-program", "ours"] {
-        inbox.accept(message(id).verified(), route(), at(0)).await.unwrap();
+        inbox.accept(message(id).verified(), route()).await.unwrap();
     }
     let db = Connection::open(path(&store)).unwrap();
     db.execute("UPDATE delivery SET dialect = 'esperanto' WHERE id = 1", []).unwrap();
-    let claims = claim(&*inbox, 10, 1).await;
+    let claims = claim(&inbox, 10, 1).await;
     let claimed: Vec<_> = claims.iter().map(|claim| &claim.delivery.meta.message_id).collect();
     assert_eq!(claimed, ["ours"]);
     let dead = inbox.list(Filter { state: Some(State::Dead), ..Filter::default() }).await.unwrap();
@@ -33,11 +33,10 @@ async fn a_delivery_that_cannot_be_read_does_not_hold_up_the_others() {
 #[tokio::test]
 async fn one_file_has_one_receiver_by_whatever_name() {
     let store = Store::sqlite();
-    let _first = store.open();
+    let _first = store.open().await;
     let link = path(&store).with_file_name("current.db");
     symlink(path(&store), &link).unwrap();
-    let again =
-        inbox::open(&format!("sqlite:{}", link.display()), Options { queue: 16, exclusive: true });
+    let again = inbox::open(&InboxUrl::Sqlite(link), Options::receiver(16)).await;
     let error = format!("{:#}", again.err().unwrap());
     assert!(error.contains("another receiver is running"), "{error}");
 }
@@ -45,8 +44,8 @@ async fn one_file_has_one_receiver_by_whatever_name() {
 #[tokio::test]
 async fn nobody_else_can_read_what_is_kept() {
     let store = Store::sqlite();
-    let inbox = store.open();
-    inbox.accept(message("m").verified(), route(), at(0)).await.unwrap();
+    let inbox = store.open().await;
+    inbox.accept(message("m").verified(), route()).await.unwrap();
     let mode = |file: &Path| file.metadata().unwrap().permissions().mode() & 0o777;
     let file = path(&store);
     for file in [file.clone(), file.with_extension("db-wal"), file.with_extension("db-shm")] {
@@ -71,6 +70,7 @@ fn to_first_version(file: &Path) {
         "DROP TABLE key_use; DROP TABLE hook_call; DROP TABLE sighting; DROP TABLE span;
          DROP INDEX work_rare; DROP INDEX work_recognised; DROP INDEX work_conflicts;
          ALTER TABLE delivery DROP COLUMN format; ALTER TABLE work DROP COLUMN recognised;
+         ALTER TABLE work DROP COLUMN token; ALTER TABLE work DROP COLUMN owner;
          ALTER TABLE delivery DROP COLUMN key; ALTER TABLE work DROP COLUMN lost; PRAGMA user_version = 1;",
     )
     .unwrap();
@@ -82,25 +82,25 @@ fn to_first_version(file: &Path) {
 #[tokio::test]
 async fn a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows() {
     let store = Store::sqlite();
-    let inbox = store.open();
+    let inbox = store.open().await;
     for id in ["handled", "waiting"] {
-        inbox.accept(message(id).verified(), route(), at(0)).await.unwrap();
+        inbox.accept(message(id).verified(), route()).await.unwrap();
     }
-    let claim = claim(&*inbox, 1, 1).await.remove(0);
-    assert!(inbox.finish(claim.lease, Verdict::Done, at(2)).await.unwrap());
+    let claim = claim(&inbox, 1, 1).await.remove(0);
+    assert!(inbox.at(2).finish(claim.lease, Verdict::Done).await.unwrap());
     let before = inbox.list(Filter::default()).await.unwrap();
     let first = inbox.show(1).await.unwrap();
     drop(inbox);
     to_first_version(&path(&store));
 
-    let beside = inbox::open(store.url(), Options { queue: 16, exclusive: false });
+    let beside = inbox::open(store.url(), Options::command()).await;
     let error = format!("{:#}", beside.err().unwrap());
     assert!(error.contains("older version") && error.contains("start the receiver"), "{error}");
-    let inbox = store.open();
+    let inbox = store.open().await;
     assert_eq!(inbox.list(Filter::default()).await.unwrap(), before);
     assert_eq!(inbox.show(1).await.unwrap(), first);
     for id in ["handled", "waiting"] {
-        let again = inbox.accept(message(id).verified(), route(), at(3)).await.unwrap();
+        let again = inbox.accept(message(id).verified(), route()).await.unwrap();
         assert_eq!(again.outcome, AcceptOutcome::Duplicate, "{id}");
     }
     let old = Filter { until: Some(at(1)), ..Filter::default() };
@@ -109,5 +109,5 @@ async fn a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows() 
     inbox.note_keys(used.clone()).await.unwrap();
     assert_eq!(inbox.keys().await.unwrap(), used);
     drop(inbox);
-    assert_eq!(store.open().list(Filter::default()).await.unwrap(), before, "and stays so");
+    assert_eq!(store.open().await.list(Filter::default()).await.unwrap(), before, "and stays so");
 }

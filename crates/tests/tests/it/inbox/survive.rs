@@ -9,12 +9,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use inbox::{self, Filter, Inbox, Options, State};
+use inbox::{self, Browse, Filter, Inbox, Options, State};
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
 use crate::harness::client::{Answer, Wire, head, is_end};
-use crate::harness::deliveries::{PATIENCE, at, message, route};
+use crate::harness::deliveries::{PATIENCE, message, open_file, route};
 use crate::harness::disks::{fill, private_mounts};
 use crate::harness::program::{Ended, Home, Receiver};
 use crate::harness::random::random;
@@ -93,7 +93,7 @@ async fn killed_at_random_moments_it_loses_nothing_that_it_acknowledged() {
 
 /// Another process's work has no signal, so this looks again and again.
 async fn all_ended(home: &Home) {
-    let inbox = beside(home);
+    let inbox = beside(home).await;
     let idle = async {
         while waiting(&*inbox).await > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -102,13 +102,13 @@ async fn all_ended(home: &Home) {
     tokio::time::timeout(PATIENCE, idle).await.expect("everything is handled");
 }
 
-async fn waiting(inbox: &dyn Inbox) -> u64 {
+async fn waiting(inbox: &dyn Browse) -> u64 {
     let counts = inbox.count().await.unwrap();
     counts.iter().filter(|(state, _)| !state.has_ended()).map(|(_, count)| count).sum()
 }
 
-fn beside(home: &Home) -> std::sync::Arc<dyn Inbox> {
-    inbox::open(&url(home), Options { queue: 16, exclusive: false }).unwrap()
+async fn beside(home: &Home) -> std::sync::Arc<dyn Inbox> {
+    open_file(&home.inbox(), Options::command()).await
 }
 
 fn url(home: &Home) -> String {
@@ -482,11 +482,11 @@ async fn assert_refused(home: &Home, reason: &str) {
 
 /// Makes an inbox with so many deliveries, all in the file itself.
 async fn make_inbox(home: &Home, deliveries: usize) {
-    let inbox = inbox::open(&url(home), Options { queue: 16, exclusive: true }).unwrap();
+    let inbox = open_file(&home.inbox(), Options::receiver(16)).await;
     let body = format!("\"{}\"", "x".repeat(1000));
     for n in 0..deliveries {
         let sent = message(&n.to_string()).body(&body).verified();
-        inbox.accept(sent, route(), at(0)).await.unwrap();
+        inbox.accept(sent, route()).await.unwrap();
     }
 }
 
@@ -585,7 +585,7 @@ async fn what_was_replayed_by_a_command_is_handled_by_the_running_receiver() {
     all_ended(&home).await;
     home.run(&["inbox", "replay", "--state", "done"]).await;
     all_ended(&home).await;
-    let entries = beside(&home).list(Filter::default()).await.unwrap();
+    let entries = beside(&home).await.list(Filter::default()).await.unwrap();
     let [entry] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!((entry.state, entry.attempts, entry.replays), (State::Done, 2, 1));
 }

@@ -9,14 +9,13 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use contract::catalog::Catalog;
-use contract::event::{Delivery, DeliveryId, Dialect, Environment, Event, Meta, Outcome};
-use contract::time::Timestamp;
-use contract::time::{Clock, system_clock};
+use contract::event::{Delivery, Dialect, Environment, Event, Meta, Outcome};
+use contract::time::system_clock;
 use futures_util::FutureExt;
 use inbox::{
-    self, AcceptOutcome, AttemptEntry, Backlog, Claim, DedupCache, Detail, Entry, Filter,
-    HookEntry, HookFilter, HookRecord, Inbox, InboxError, KeyUse, Lease, Options, Receipt,
-    Rejection, RejectionLog, Route, State, Verdict,
+    self, AcceptOutcome, AttemptEntry, Browse, Claim, DedupCache, Deliveries, Detail, Filter,
+    HookCalls, HookEntry, HookFilter, HookRecord, InboxError, Lease, Options, Receipt, Rejection,
+    RejectionLog, Rejections, Route, Sqlite, State, Verdict,
 };
 use proptest::prelude::*;
 use receiver::ingress::{IngressParts, Routes};
@@ -507,8 +506,8 @@ impl Store {
 }
 
 #[async_trait]
-impl Inbox for Store {
-    async fn accept(&self, delivery: Verified, _: Route, _: Timestamp) -> inbox::Result<Receipt> {
+impl Deliveries for Store {
+    async fn accept(&self, delivery: Verified, _: Route) -> inbox::Result<Receipt> {
         if let Store::Silent = self {
             std::future::pending::<()>().await;
         }
@@ -517,51 +516,26 @@ impl Inbox for Store {
     async fn check(&self) -> inbox::Result<()> {
         self.check(())
     }
-    async fn claim(
-        &self,
-        _: usize,
-        _: Duration,
-        _: Clock,
-        _: Duration,
-    ) -> inbox::Result<Vec<Claim>> {
+    async fn claim(&self, _: usize, _: Duration, _: Duration) -> inbox::Result<Vec<Claim>> {
         unreachable!("nothing is dispatched here")
     }
-    async fn finish(&self, _: Lease, _: Verdict, _: Timestamp) -> inbox::Result<bool> {
+    async fn finish(&self, _: Lease, _: Verdict) -> inbox::Result<bool> {
         unreachable!("nothing is dispatched here")
     }
-    async fn list(&self, _: Filter) -> inbox::Result<Vec<Entry>> {
-        unreachable!("nothing is browsed here")
-    }
-    async fn show(&self, _: DeliveryId) -> inbox::Result<Option<Detail>> {
-        unreachable!("nothing is browsed here")
-    }
-    async fn replayable(&self, _: Filter) -> inbox::Result<Vec<DeliveryId>> {
-        unreachable!("nothing is browsed here")
-    }
-    async fn catch_up(&self, _: Timestamp) -> inbox::Result<Backlog> {
-        unreachable!("nothing waits here")
-    }
-    async fn replay(&self, _: Filter, _: Timestamp) -> inbox::Result<u64> {
-        unreachable!("nothing is browsed here")
-    }
-    async fn prune(&self, _: State, _: Timestamp, _: usize) -> inbox::Result<u64> {
-        unreachable!("nothing is pruned here")
-    }
-    async fn count(&self) -> inbox::Result<Vec<(State, u64)>> {
-        self.check(Vec::new())
-    }
-    async fn note_keys(&self, _: Vec<KeyUse>) -> inbox::Result<()> {
-        unreachable!("nothing keeps house here")
-    }
-    async fn keys(&self) -> inbox::Result<Vec<KeyUse>> {
-        unreachable!("nothing keeps house here")
-    }
+}
+
+#[async_trait]
+impl Rejections for Store {
     async fn note_rejections(&self, _: Vec<Rejection>) -> inbox::Result<()> {
         self.check(())
     }
     async fn rejections(&self) -> inbox::Result<Vec<Rejection>> {
         unreachable!("nothing is browsed here")
     }
+}
+
+#[async_trait]
+impl HookCalls for Store {
     async fn log_hooks(&self, _: Vec<HookRecord>) -> inbox::Result<()> {
         unreachable!("no hook is called here")
     }
@@ -571,14 +545,16 @@ impl Inbox for Store {
     async fn show_hook(&self, _: i64) -> inbox::Result<Option<HookEntry>> {
         unreachable!("nothing is browsed here")
     }
-    async fn prune_hooks(&self, _: Timestamp, _: usize) -> inbox::Result<u64> {
-        unreachable!("nothing is pruned here")
-    }
 }
+
+/// The parts of an inbox that the routes need.
+trait RoutesInbox: Deliveries + Rejections + HookCalls {}
+
+impl<E: Deliveries + Rejections + HookCalls> RoutesInbox for E {}
 
 /// The routes over an inbox, without a listener.
 fn routes(
-    inbox: Arc<dyn Inbox>,
+    inbox: Arc<impl RoutesInbox>,
     catalog: Catalog<UnboundedSender<Given>>,
     stop: CancellationToken,
 ) -> Routes {
@@ -588,7 +564,7 @@ fn routes(
 /// The same with these limits.
 fn routes_within(
     limits: &str,
-    inbox: Arc<dyn Inbox>,
+    inbox: Arc<impl RoutesInbox>,
     catalog: Catalog<UnboundedSender<Given>>,
     stop: CancellationToken,
 ) -> Routes {
@@ -598,9 +574,14 @@ fn routes_within(
         hooks: Vec::new(),
         calls: TaskTracker::new(),
         handlers: Arc::new(catalog.bind(&unbounded_channel().0).unwrap()),
-        dedup_cache: DedupCache::new(Arc::clone(&inbox), 16, chrono::TimeDelta::days(7)),
-        hook_log: receiver::hook_log::HookLog::new(Arc::clone(&inbox), Arc::default()).0,
-        rejections: RejectionLog::new(Arc::clone(&inbox)).0,
+        dedup_cache: DedupCache::new(
+            Arc::clone(&inbox) as _,
+            16,
+            chrono::TimeDelta::days(7),
+            system_clock(),
+        ),
+        hook_log: receiver::hook_log::HookLog::new(Arc::clone(&inbox) as _, Arc::default()).0,
+        rejections: RejectionLog::new(Arc::clone(&inbox) as _).0,
         inbox,
         limits: config.limits,
         clock: system_clock(),
@@ -932,8 +913,8 @@ fn no_request_to_a_delivery_route_is_the_receivers_fault() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _in_runtime = runtime.enter();
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("inbox.db").display());
-    let inbox = inbox::open(&url, Options { queue: 16, exclusive: true }).unwrap();
+    let file = folder.path().join("inbox.db");
+    let inbox = Arc::new(runtime.block_on(Sqlite::open(&file, Options::receiver(16))).unwrap());
     let routes = routes(Arc::clone(&inbox), catalog(), CancellationToken::new());
     let mut seen = BTreeSet::new();
     let mut runner = proptest::test_runner::TestRunner::default();

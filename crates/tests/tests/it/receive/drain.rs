@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use contract::event::DeliveryId;
 use contract::time::system_clock;
 use http::{Request, Response};
-use inbox::{DedupCache, Detail, Filter, Inbox, RejectionLog, State};
+use inbox::{Browse, DedupCache, Detail, Filter, Inbox, RejectionLog, State};
 use receiver::ingress::{IngressParts, Routes};
 use receiver::serve::serve;
 use settings::{Config, parse};
@@ -53,7 +53,7 @@ impl Fixture {
         // The connection is answered as soon as the inbox is open.
         let mut wire = Wire::connect(address).await.unwrap();
         assert_eq!(wire.get("/readyz").await.unwrap().status, 200);
-        let inbox = store.open_beside();
+        let inbox = store.open_beside().await.inbox;
         Fixture { address, watcher, stop, served, inbox, _store: store }
     }
 
@@ -76,7 +76,7 @@ impl Fixture {
 
 fn config(store: &Store, settings: &str) -> Config {
     let sources = "[sources.one]\ndialect = \"directscale\"\nauth = \"none\"\n";
-    let text = format!("inbox = {:?}\n{sources}{settings}", store.url());
+    let text = format!("inbox = \"{}\"\n{sources}{settings}", store.url());
     parse(&text, [], "test").unwrap()
 }
 
@@ -84,7 +84,7 @@ fn with_type(act: &str) -> String {
     job(act).replacen('{', "{\"EventType\":\"JobEvent\",", 1)
 }
 
-async fn show(inbox: &dyn Inbox, id: DeliveryId) -> Detail {
+async fn show(inbox: &dyn Browse, id: DeliveryId) -> Detail {
     inbox.show(id).await.unwrap().unwrap()
 }
 
@@ -182,10 +182,10 @@ fn routes(
         hooks: Vec::new(),
         calls: TaskTracker::new(),
         handlers: Arc::new(catalog().bind(context).unwrap()),
-        dedup_cache: DedupCache::new(Arc::clone(inbox), 0, TimeDelta::MAX),
-        rejections: RejectionLog::new(Arc::clone(inbox)).0,
-        hook_log: receiver::hook_log::HookLog::new(Arc::clone(inbox), Arc::default()).0,
-        inbox: Arc::clone(inbox),
+        dedup_cache: DedupCache::new(Arc::clone(inbox) as _, 0, TimeDelta::MAX, system_clock()),
+        rejections: RejectionLog::new(Arc::clone(inbox) as _).0,
+        hook_log: receiver::hook_log::HookLog::new(Arc::clone(inbox) as _, Arc::default()).0,
+        inbox: Arc::clone(inbox) as _,
         limits: config.limits,
         clock: system_clock(),
         metrics: Arc::new(Metrics::default()),
@@ -203,7 +203,7 @@ async fn call(routes: &mut Routes, method: &str, path: &str) -> Response<Body> {
 #[tokio::test]
 async fn a_request_that_begins_after_the_stop_is_told_to_come_again() {
     let (store, stop) = (Store::sqlite(), CancellationToken::new());
-    let inbox = store.open();
+    let inbox = store.open().await.inbox;
     let mut routes = routes(&store, &inbox, &Watcher::new().context(), &stop);
     assert_eq!(call(&mut routes, "GET", "/readyz").await.status(), 200);
     stop.cancel();

@@ -1,5 +1,9 @@
 //! The writer's state: pending claims and the dedup index.
 
+use std::sync::Arc;
+
+use contract::time::{Clock, Timestamp};
+
 use super::dedup::DedupIndex;
 use super::pending_claims::PendingClaims;
 
@@ -10,12 +14,19 @@ pub(super) type InboxTx<'c> = store::Tx<'c, InboxWriterState>;
 pub(super) struct InboxWriterState {
     pub(super) claims: PendingClaims,
     pub(super) dedup: Option<DedupIndex>,
+    pub(super) owner: Arc<str>,
+    clock: Clock,
 }
 
 impl InboxWriterState {
     /// Creates the state; `dedup` is given if this process may add identities.
-    pub(super) fn new(dedup: Option<DedupIndex>) -> Self {
-        InboxWriterState { claims: PendingClaims::default(), dedup }
+    pub(super) fn new(dedup: Option<DedupIndex>, owner: Arc<str>, clock: Clock) -> Self {
+        InboxWriterState { claims: PendingClaims::new(Arc::clone(&clock)), dedup, owner, clock }
+    }
+
+    /// The engine's time.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     /// The dedup index, if this process may add to it.

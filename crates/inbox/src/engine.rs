@@ -1,0 +1,113 @@
+//! The contract of a storage engine, split by reader. An engine implements every part; a fake only what it needs.
+//!
+//! The engine owns the clock: callers pass durations, and two processes with different clocks agree on what is due.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use contract::event::DeliveryId;
+use source::Verified;
+
+use super::{
+    Backlog, Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, KeyUse, Lease,
+    Receipt, Rejection, Result, Route, State, Verdict,
+};
+
+/// Every part of the contract.
+pub trait Inbox: Deliveries + Browse + HookCalls + KeyUses + Rejections + Upkeep {}
+
+impl<E: Deliveries + Browse + HookCalls + KeyUses + Rejections + Upkeep> Inbox for E {}
+
+/// Accept, claim and finish: the way of a delivery.
+#[async_trait]
+pub trait Deliveries: Send + Sync + 'static {
+    /// Stores a delivery, unless its (source, client id, message id) is known. Once this returns, it is durable.
+    async fn accept(&self, delivery: Verified, route: Route) -> Result<Receipt>;
+
+    /// Claims up to `max` due deliveries under leases of length `lease`; if none is due, waits up to `patience` for one.
+    ///
+    /// A delivery can become due by an accept, a verdict, another process or the clock. One whose lease has expired is due
+    /// again. Of the deliveries with one ordering key only the oldest unfinished one is ever due.
+    ///
+    /// Dropping the call releases the deliveries that it had claimed.
+    async fn claim(&self, max: usize, lease: Duration, patience: Duration) -> Result<Vec<Claim>>;
+
+    /// Ends an attempt. Returns false if the lease was lost meanwhile: then another worker's verdict counts.
+    async fn finish(&self, lease: Lease, verdict: Verdict) -> Result<bool>;
+
+    /// Checks that the engine can store a delivery now.
+    async fn check(&self) -> Result<()>;
+
+    /// True if the next start will find what was committed, so that a cache may answer for it.
+    fn is_in_place(&self) -> bool {
+        true
+    }
+}
+
+/// Browse and replay.
+#[async_trait]
+pub trait Browse: Send + Sync + 'static {
+    /// Lists the matching deliveries, newest first.
+    async fn list(&self, filter: Filter) -> Result<Vec<Entry>>;
+
+    /// Returns one delivery with its headers, body and attempts.
+    async fn show(&self, id: DeliveryId) -> Result<Option<Detail>>;
+
+    /// Returns the ids of the matching deliveries that [can be replayed](State::can_be_replayed), oldest first.
+    async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>>;
+
+    /// Makes the [replayable](Self::replayable) deliveries due again as a new run; returns their number. This is one
+    /// transaction: replay large sets in batches, by id.
+    async fn replay(&self, filter: Filter) -> Result<u64>;
+
+    /// Counts the deliveries in each state except [`State::Done`], which are too many to count, and [`State::Canary`].
+    async fn count(&self) -> Result<Vec<(State, u64)>>;
+}
+
+/// The hook log.
+#[async_trait]
+pub trait HookCalls: Send + Sync + 'static {
+    /// Stores records of hook calls. A power cut may lose them, a crash of the process may not.
+    async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()>;
+
+    /// Lists the matching hook calls by time, newest first, without their bodies.
+    async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>>;
+
+    /// Returns one hook call, with its bodies if they were kept.
+    async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>>;
+}
+
+/// The last uses of keys.
+#[async_trait]
+pub trait KeyUses: Send + Sync + 'static {
+    /// Stores the times of the keys' last uses; of two times of one key the later counts.
+    async fn note_keys(&self, uses: Vec<KeyUse>) -> Result<()>;
+
+    /// Returns the time of each key's last use, by source and fingerprint. Keys that were never used are left out.
+    async fn keys(&self) -> Result<Vec<KeyUse>>;
+}
+
+/// The rejection log.
+#[async_trait]
+pub trait Rejections: Send + Sync + 'static {
+    /// Adds to the rejection log, which keeps the latest few hundred requests. A power cut may lose them.
+    async fn note_rejections(&self, rejections: Vec<Rejection>) -> Result<()>;
+
+    /// Returns the rejection log, oldest first.
+    async fn rejections(&self) -> Result<Vec<Rejection>>;
+}
+
+/// Upkeep: retention, and the consequences of a clock that was set.
+#[async_trait]
+pub trait Upkeep: Send + Sync + 'static {
+    /// Deletes up to `limit` deliveries in the ended state `state` that ended longer than `age` ago, fewer if that takes
+    /// long; returns their number. The newest delivery may be kept.
+    async fn prune(&self, state: State, age: Duration, limit: usize) -> Result<u64>;
+
+    /// Deletes up to `limit` hook calls received longer than `age` ago, fewer if that takes long; returns their number. The
+    /// newest may be kept.
+    async fn prune_hooks(&self, age: Duration, limit: usize) -> Result<u64>;
+
+    /// Makes deliveries due whose due time was set by a clock that was ahead, if they were due on arrival; returns the backlog.
+    async fn catch_up(&self) -> Result<Backlog>;
+}
