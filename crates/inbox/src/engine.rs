@@ -108,6 +108,17 @@ pub trait Upkeep: Send + Sync + 'static {
     /// newest may be kept.
     async fn prune_hooks(&self, age: Duration, limit: usize) -> Result<u64>;
 
+    /// True if this process is the one that does the upkeep of all, for the next `term`: retention, gauges and
+    /// [`tidy`](Self::tidy).
+    async fn lead(&self, _term: Duration) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Frees what pruning and claims have left behind; ids stay known for `window`, deliveries are kept for about `retention`.
+    async fn tidy(&self, _window: Duration, _retention: Duration) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes deliveries due whose due time was set by a clock that was ahead, if they were due on arrival; returns the backlog.
     async fn catch_up(&self) -> Result<Backlog>;
 }

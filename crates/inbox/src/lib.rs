@@ -9,6 +9,9 @@ mod dedup_cache;
 mod engine;
 mod filter;
 mod hook_record;
+mod identity;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rejection_log;
 mod sqlite;
 mod state;
@@ -28,6 +31,8 @@ pub use dedup_cache::DedupCache;
 pub use engine::{Browse, Deliveries, HookCalls, Inbox, KeyUses, Rejections, Upkeep};
 pub use filter::Filter;
 pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
+#[cfg(feature = "postgres")]
+pub use postgres::{Migration, Postgres};
 pub use rejection_log::{Rejection, RejectionLog, RejectionLogWriter};
 pub use sqlite::Sqlite;
 pub use state::{State, Verdict};
@@ -132,6 +137,10 @@ pub struct Lease {
     pub attempt: u32,
     /// Token that no other lease of the delivery has.
     pub token: i64,
+    /// Time at which the attempt began.
+    pub(crate) started_at: Timestamp,
+    /// Hash of the delivery's entity, if the engine needs it.
+    pub(crate) entity: Option<i64>,
 }
 
 /// Row of a delivery listing.
@@ -239,6 +248,21 @@ pub struct KeyUse {
 pub async fn open(url: &InboxUrl, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
     match url {
         InboxUrl::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, options).await?)),
+        #[cfg(feature = "postgres")]
+        InboxUrl::Postgres(url) => Ok(Arc::new(Postgres::open(&url.url, options).await?)),
+    }
+}
+
+/// Brings the schema of the inbox at a URL up to the version of this program, unless `dry_run`. An embedded inbox is brought up
+/// to date by the start of its receiver: then there is nothing to do, and the result is none.
+///
+/// # Errors
+/// If the database refuses; then nothing has been changed.
+#[cfg(feature = "postgres")]
+pub async fn migrate(url: &InboxUrl, dry_run: bool) -> anyhow::Result<Option<Migration>> {
+    match url {
+        InboxUrl::Sqlite(_) => Ok(None),
+        InboxUrl::Postgres(url) => postgres::migrate(&url.url, dry_run).await.map(Some),
     }
 }
 
@@ -254,6 +278,12 @@ pub fn is_full(error: &anyhow::Error) -> bool {
 pub fn backup(url: &InboxUrl, to: &Path) -> anyhow::Result<Backup> {
     match url {
         InboxUrl::Sqlite(path) => sqlite::backup(path, to),
+        #[cfg(feature = "postgres")]
+        InboxUrl::Postgres(_) => {
+            anyhow::bail!(
+                "an inbox on PostgreSQL is backed up by PostgreSQL's own tools, such as pg_dump"
+            )
+        }
     }
 }
 
@@ -261,6 +291,9 @@ pub fn backup(url: &InboxUrl, to: &Path) -> anyhow::Result<Backup> {
 pub fn exists(url: &InboxUrl) -> bool {
     match url {
         InboxUrl::Sqlite(path) => path.exists(),
+        // Opening it says what is missing.
+        #[cfg(feature = "postgres")]
+        InboxUrl::Postgres(_) => true,
     }
 }
 

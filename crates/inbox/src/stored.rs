@@ -54,8 +54,10 @@ impl Facts {
         progress: Progress,
         was_running: bool,
         token: i64,
+        started_at: Timestamp,
     ) -> Claim {
-        let lease = Lease { id: self.id, attempt: progress.attempts, token };
+        let attempt = progress.attempts;
+        let lease = Lease { id: self.id, attempt, token, started_at, entity: None };
         let meta = Meta {
             id: self.id,
             source: self.source,

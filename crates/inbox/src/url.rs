@@ -10,6 +10,17 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub enum InboxUrl {
     /// `sqlite:PATH`, a file on this machine.
     Sqlite(PathBuf),
+    /// `postgres://USER:PASSWORD@HOST/DATABASE`, a database.
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresUrl),
+}
+
+/// The URL of a database, of which only the hosts and the database are shown.
+#[cfg(feature = "postgres")]
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl {
+    pub(crate) url: String,
+    shown: String,
 }
 
 /// Reason why a text is no inbox URL. It repeats nothing of the text but its scheme.
@@ -31,6 +42,12 @@ impl InboxUrl {
         match url.expose_secret().split_once(':') {
             Some(("sqlite", "")) => refused("it names no file".into()),
             Some(("sqlite", path)) => Ok(InboxUrl::Sqlite(path.into())),
+            #[cfg(feature = "postgres")]
+            Some(("postgres" | "postgresql", _)) => PostgresUrl::parse(url.expose_secret()),
+            #[cfg(not(feature = "postgres"))]
+            Some(("postgres" | "postgresql", _)) => {
+                refused("this program was built without the feature `postgres`".into())
+            }
             Some((scheme, _)) if is_scheme(scheme) => {
                 refused(format!("there is no engine `{scheme}`"))
             }
@@ -42,7 +59,32 @@ impl InboxUrl {
     pub fn file(&self) -> Option<&Path> {
         match self {
             InboxUrl::Sqlite(path) => Some(path),
+            #[cfg(feature = "postgres")]
+            InboxUrl::Postgres(_) => None,
         }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl PostgresUrl {
+    fn parse(url: &str) -> Result<InboxUrl, InboxUrlError> {
+        use tokio_postgres::config::Host;
+
+        // The driver's message may repeat a part of the URL.
+        let config: tokio_postgres::Config = url.parse().map_err(|_| InboxUrlError {
+            reason: "it cannot be read as postgres://USER:PASSWORD@HOST/DATABASE".into(),
+        })?;
+        let host = |host: &Host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        };
+        let mut hosts: Vec<String> = config.get_hosts().iter().map(host).collect();
+        for (host, port) in hosts.iter_mut().zip(config.get_ports()) {
+            host.push_str(&format!(":{port}"));
+        }
+        let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+        let shown = format!("postgres://{}/{database}", hosts.join(","));
+        Ok(InboxUrl::Postgres(PostgresUrl { url: url.to_owned(), shown }))
     }
 }
 
@@ -55,6 +97,8 @@ impl fmt::Display for InboxUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InboxUrl::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            #[cfg(feature = "postgres")]
+            InboxUrl::Postgres(url) => f.write_str(&url.shown),
         }
     }
 }

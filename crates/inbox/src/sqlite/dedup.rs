@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use contract::event::DeliveryId;
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
-use source::Verified;
+
+use super::super::identity::{DeliveryIdentity, IdentityHash};
 
 /// Number of identities in a run.
 const RUN: usize = 1 << 16;
@@ -29,37 +29,6 @@ const MAX_MERGED: usize = 2;
 
 /// Stored form of an identity.
 type RunEntry = (IdentityHash, DeliveryId);
-
-/// The identity of a delivery for dedup, with its hash.
-pub(super) struct DeliveryIdentity<'d> {
-    source: &'d str,
-    client_id: &'d str,
-    message_id: &'d str,
-    hash: IdentityHash,
-}
-
-/// The hash of an identity. Its function must never change, since runs and filters are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct IdentityHash([u8; 16]);
-
-impl<'d> DeliveryIdentity<'d> {
-    pub(super) fn of(delivery: &'d Verified) -> Self {
-        let client_id = delivery.client_id.as_deref().unwrap_or_default();
-        Self::new(&delivery.source.name, client_id, &delivery.message_id)
-    }
-
-    /// Hashes the parts with their lengths, which delimit them.
-    fn new(source: &'d str, client_id: &'d str, message_id: &'d str) -> Self {
-        let mut digest = Sha256::new();
-        for part in [source, client_id, message_id] {
-            digest.update((part.len() as u64).to_le_bytes());
-            digest.update(part);
-        }
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&digest.finalize()[..16]);
-        DeliveryIdentity { source, client_id, message_id, hash: IdentityHash(hash) }
-    }
-}
 
 impl IdentityHash {
     fn number(self) -> u128 {

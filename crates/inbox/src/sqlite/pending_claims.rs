@@ -161,7 +161,13 @@ mod tests {
 
     fn claim() -> Claim {
         let meta = Meta::sample(Dialect::DirectScale, "JobEvent", 1);
-        let lease = Lease { id: meta.id, attempt: 1, token: 1 };
+        let lease = Lease {
+            id: meta.id,
+            attempt: 1,
+            token: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+            entity: None,
+        };
         Claim { delivery: Delivery::new(meta, "{}".into()), run_attempt: 1, lost: 0, lease }
     }
 

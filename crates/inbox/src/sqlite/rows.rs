@@ -9,6 +9,7 @@ use contract::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use source::Verified;
 
+use super::super::identity::DeliveryIdentity;
 use super::super::state::{LOST, Progress};
 use super::super::stored::Facts;
 use super::super::{
@@ -16,7 +17,6 @@ use super::super::{
 };
 use super::browse;
 use super::columns::{dialect, environment, format, millis, state, state_number, timestamp};
-use super::dedup::DeliveryIdentity;
 use super::spans;
 use super::writer_state::InboxTx;
 
@@ -102,7 +102,7 @@ fn enqueue(
         // A copy: the original counts against the memory for bodies that are being received.
         let body = Bytes::copy_from_slice(&delivery.body);
         let progress = Progress::default().claimed(false);
-        Facts::of(id, delivery, route, now).claim(body, progress, false, token)
+        Facts::of(id, delivery, route, now).claim(body, progress, false, token, now)
     };
     let held = if due { tx.state.claims.give(first) } else { None };
     let (state, due_at) = match held {
@@ -158,6 +158,16 @@ fn is_behind(tx: &InboxTx<'_>, key: Option<&str>, id: DeliveryId) -> rusqlite::R
         .query_row(params![key, id], |row| row.get(0))
 }
 
+/// True if a delivery that is replayed waits for another of its ordering key: for one that is running, or an older one.
+fn has_no_turn(tx: &InboxTx<'_>, key: Option<&str>, id: DeliveryId) -> rusqlite::Result<bool> {
+    let Some(key) = key else { return Ok(false) };
+    tx.db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM work WHERE ordering_key = ?1 AND state < 2 AND (state = 1 OR id < ?2))",
+        )?
+        .query_row(params![key, id], |row| row.get(0))
+}
+
 pub(super) fn claim(
     db: &Connection,
     max: usize,
@@ -170,7 +180,11 @@ pub(super) fn claim(
                 d.event_type, d.version, d.user, d.event_time, d.received_at, d.format, d.body,
                 w.state, w.attempts, w.run_attempts, w.replays, w.lost, w.started_at
          FROM work w JOIN delivery d ON d.id = w.id
-         WHERE w.due_at <= ?1 ORDER BY w.due_at, w.id LIMIT ?2",
+         WHERE w.due_at <= ?1
+             -- An older delivery of the key that was replayed goes first.
+             AND NOT EXISTS (SELECT 1 FROM work o WHERE o.ordering_key = w.ordering_key AND o.state < 2
+                 AND o.id < w.id AND o.due_at IS NOT NULL)
+         ORDER BY w.due_at, w.id LIMIT ?2",
     )?;
     let due: Vec<(DeliveryId, rusqlite::Result<Due>)> = due
         .query_map(params![millis(now), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
@@ -208,7 +222,7 @@ pub(super) fn claim(
             token,
             owner
         ])?;
-        claims.push(facts.claim(body, progress, lost.is_some(), token));
+        claims.push(facts.claim(body, progress, lost.is_some(), token, now));
     }
     Ok(claims)
 }
@@ -388,7 +402,7 @@ pub(super) fn replay(tx: &mut InboxTx<'_>, filter: &Filter) -> rusqlite::Result<
     )?;
     for id in &ended {
         let key: Option<String> = key_of.query_row([id], |row| row.get(0))?;
-        let due = !is_behind(tx, key.as_deref(), *id)?;
+        let due = !has_no_turn(tx, key.as_deref(), *id)?;
         restart.execute(params![id, due.then(|| millis(now))])?;
     }
     if !ended.is_empty() {

@@ -9,6 +9,7 @@ pub(crate) mod emit;
 pub(crate) mod genuine;
 pub(crate) mod jobs;
 pub(crate) mod nginx;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod random;

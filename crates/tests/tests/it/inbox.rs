@@ -6,6 +6,7 @@ mod dispatch;
 mod front;
 mod hook_log;
 mod model;
+mod postgres;
 mod retention;
 mod sqlite;
 mod survive;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::harness::postgres;
 use contract::event::{Dialect, Environment};
 use contract::time::{Clock, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -141,15 +142,38 @@ pub(crate) async fn open_file(file: &Path, options: Options) -> Arc<dyn Inbox> {
 /// One engine's store, empty at first and gone with this value.
 pub(crate) struct Store {
     url: InboxUrl,
-    clock: TestClock,
-    _folder: tempfile::TempDir,
+    pub(crate) clock: TestClock,
+    pub(crate) place: Place,
+}
+
+/// Where a store is.
+pub(crate) enum Place {
+    /// Kept until the store is gone.
+    Folder(#[allow(dead_code)] tempfile::TempDir),
+    Database(postgres::Database),
+}
+
+impl Place {
+    /// Runs a statement in the database, and returns what it prints.
+    pub(crate) fn run(&self, statement: &str) -> String {
+        match self {
+            Place::Database(database) => database.run(statement),
+            Place::Folder(_) => panic!("it is no database"),
+        }
+    }
 }
 
 impl Store {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = InboxUrl::Sqlite(folder.path().join("inbox.db"));
-        Store { url, clock: TestClock::new(), _folder: folder }
+        Store { url, clock: TestClock::new(), place: Place::Folder(folder) }
+    }
+
+    pub(crate) fn postgres() -> Self {
+        let database = postgres::server().expect("PostgreSQL is installed").database();
+        let url = InboxUrl::parse(&database.url().into()).unwrap();
+        Store { url, clock: TestClock::new(), place: Place::Database(database) }
     }
 
     pub(crate) fn url(&self) -> &InboxUrl {

@@ -99,12 +99,12 @@ pub(crate) async fn the_log_of_calls_is_filtered_and_paged(fresh: Fresh) {
     assert_eq!(pages, ["ed", "cb", "a"]);
 }
 
-pub(crate) async fn calls_are_pruned_in_steps_by_when_they_came_but_never_the_newest(fresh: Fresh) {
+pub(crate) async fn calls_are_pruned_in_steps_by_when_they_came(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open().await;
     assert_eq!(prune(&inbox, 100, 9).await, 0);
     // A call that took long is logged after later ones.
-    log(&inbox, [call("b", 5), call("a", 1), call("c", 6), call("d", 7), call("e", 2)]).await;
+    log(&inbox, [call("b", 5), call("a", 1), call("c", 6), call("e", 2), call("d", 7)]).await;
     let all = inbox.list_hooks(HookFilter::default()).await.unwrap();
     let newest = all.iter().map(|call| call.id).max().unwrap();
     for (page, call) in all.iter().enumerate() {
@@ -113,11 +113,12 @@ pub(crate) async fn calls_are_pruned_in_steps_by_when_they_came_but_never_the_ne
     }
     assert_eq!(prune(&inbox, 6, 1).await, 1);
     assert_eq!(listed(&inbox, HookFilter::default()).await.concat(), "dcbe");
-    assert_eq!(prune(&inbox, 6, 9).await, 1);
-    assert_eq!(listed(&inbox, HookFilter::default()).await.concat(), "dce");
+    assert_eq!(prune(&inbox, 6, 9).await, 2);
+    assert_eq!(listed(&inbox, HookFilter::default()).await.concat(), "dc");
     let beside = store.open_beside().await;
-    assert_eq!(prune(&beside, 100, 9).await, 2);
-    assert_eq!(listed(&inbox, HookFilter::default()).await.concat(), "e");
+    let pruned = prune(&beside, 100, 9).await;
+    let left = listed(&inbox, HookFilter::default()).await.concat();
+    assert!([(1, "d"), (2, "")].contains(&(pruned, &left)), "the newest may be kept: {left}");
     drop((inbox, beside));
     let inbox = store.open().await;
     log(&inbox, [call("f", 8)]).await;
@@ -128,7 +129,7 @@ pub(crate) async fn the_log_of_calls_and_the_deliveries_leave_each_other_alone(f
     let store = fresh();
     let inbox = store.open().await;
     let delivery = accept(&inbox, "m", 0).await;
-    log(&inbox, [call("a", 0), call("b", 0)]).await;
+    log(&inbox, [call("a", 0), call("b", 200)]).await;
     assert_eq!(prune(&inbox, 100, 9).await, 1);
     assert!(inbox.show(delivery).await.unwrap().is_some());
     assert_eq!(inbox.list(Default::default()).await.unwrap().len(), 1);

@@ -1,0 +1,259 @@
+//! The engine on PostgreSQL: any number of receivers and workers on one database.
+//!
+//! Deliveries and verdicts that arrive while a batch is being committed share the next one. Each batch is one statement,
+//! the call of a function of the schema, so that it works behind a transaction pooler. See `v1.sql`.
+
+mod batch;
+mod browse;
+mod claim;
+mod connect;
+mod deliver;
+mod hooks;
+mod logs;
+mod migrate;
+mod text;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use contract::event::DeliveryId;
+use contract::time::{Clock, Timestamp};
+use source::Verified;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::{
+    Backlog, Browse, Claim, Deliveries, Detail, Entry, Filter, HookCalls, HookEntry, HookFilter,
+    HookRecord, InboxError, KeyUse, KeyUses, Lease, Options, Receipt, Rejection, Rejections,
+    Result, Role, Route, State, Upkeep, Verdict,
+};
+use batch::Batches;
+use claim::Claims;
+use connect::Database;
+use deliver::{Accept, Finish};
+
+pub use migrate::Migration;
+pub(super) use migrate::migrate;
+
+/// Largest number of deliveries or verdicts in one statement.
+const LARGEST_BATCH: usize = 256;
+
+/// Number of batches of deliveries in flight.
+const ACCEPTING: usize = 2;
+
+/// Number of parts of ids that are begun while a delivery is kept, so that at most one part more than needed is on disk.
+const PARTS: u32 = 6;
+
+/// The shortest time for which a part of ids is used.
+const SHORTEST_PART: Duration = Duration::from_secs(60 * 60);
+
+/// Number of generations of identities.
+const GENERATIONS: u32 = 4;
+
+/// Inbox in a PostgreSQL database.
+pub struct Postgres {
+    database: Database,
+    accepts: Batches<Accept>,
+    finishes: Batches<Finish>,
+    claims: Arc<Claims>,
+}
+
+impl Postgres {
+    /// Connects to a database with the schema of this program.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or its schema is another.
+    pub async fn open(url: &str, options: Options) -> anyhow::Result<Self> {
+        let Options { queue, role, owner, clock } = options;
+        let connections = if role == Role::Receiver { 16 } else { 4 };
+        let database = Database::connect(url, connections, clock)?;
+        migrate::check(&database).await?;
+        let claims = Arc::new(Claims::new(database.clone(), owner));
+        let accepts = Batches::new(queue, ACCEPTING, {
+            let (database, claims) = (database.clone(), Arc::clone(&claims));
+            move |batch| deliver::accept(database.clone(), Arc::clone(&claims), batch)
+        });
+        let finishes = Batches::new(queue.max(LARGEST_BATCH), 1, {
+            let (database, claims) = (database.clone(), Arc::clone(&claims));
+            move |batch| deliver::finish(database.clone(), Arc::clone(&claims), batch)
+        });
+        Ok(Postgres { database, accepts, finishes, claims })
+    }
+}
+
+#[async_trait]
+impl Deliveries for Postgres {
+    async fn accept(&self, delivery: Verified, route: Route) -> Result<Receipt> {
+        self.accepts.call(Accept::new(delivery, route)).await
+    }
+
+    async fn claim(&self, max: usize, lease: Duration, patience: Duration) -> Result<Vec<Claim>> {
+        Claims::claim(&self.claims, max, lease, patience).await
+    }
+
+    async fn finish(&self, lease: Lease, verdict: Verdict) -> Result<bool> {
+        self.finishes.call(Finish { lease, verdict }).await
+    }
+
+    /// Commits a record to the write-ahead log, which no standby and no full disk lets through.
+    async fn check(&self) -> Result<()> {
+        self.claims.settle().await;
+        let probe = "SELECT pg_logical_emit_message(true, 'webhook-receiver', '')::text";
+        self.database.rows(probe, &[]).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Browse for Postgres {
+    async fn list(&self, filter: Filter) -> Result<Vec<Entry>> {
+        browse::list(&self.database, &filter).await
+    }
+
+    async fn show(&self, id: DeliveryId) -> Result<Option<Detail>> {
+        browse::show(&self.database, id).await
+    }
+
+    async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>> {
+        browse::replayable(&self.database, &filter).await
+    }
+
+    async fn replay(&self, filter: Filter) -> Result<u64> {
+        let ids = browse::replayable(&self.database, &filter).await?;
+        let now = self.database.given_time();
+        let parameters: [Parameter<'_>; 2] = [(&ids, Type::INT8_ARRAY), (&now, Type::INT8)];
+        let rows = self.database.rows("SELECT webhook_inbox.replay($1, $2)", &parameters).await?;
+        self.claims.wake();
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+    }
+
+    async fn count(&self) -> Result<Vec<(State, u64)>> {
+        browse::count(&self.database).await
+    }
+}
+
+#[async_trait]
+impl HookCalls for Postgres {
+    async fn log_hooks(&self, calls: Vec<HookRecord>) -> Result<()> {
+        hooks::log(&self.database, &calls).await
+    }
+
+    async fn list_hooks(&self, filter: HookFilter) -> Result<Vec<HookEntry>> {
+        hooks::list(&self.database, &filter).await
+    }
+
+    async fn show_hook(&self, id: i64) -> Result<Option<HookEntry>> {
+        hooks::show(&self.database, id).await
+    }
+}
+
+#[async_trait]
+impl KeyUses for Postgres {
+    async fn note_keys(&self, uses: Vec<KeyUse>) -> Result<()> {
+        logs::note_keys(&self.database, &uses).await
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyUse>> {
+        logs::keys(&self.database).await
+    }
+}
+
+#[async_trait]
+impl Rejections for Postgres {
+    async fn note_rejections(&self, rejections: Vec<Rejection>) -> Result<()> {
+        logs::note_rejections(&self.database, &rejections).await
+    }
+
+    async fn rejections(&self) -> Result<Vec<Rejection>> {
+        logs::rejections(&self.database).await
+    }
+}
+
+#[async_trait]
+impl Upkeep for Postgres {
+    async fn prune(&self, state: State, age: Duration, limit: usize) -> Result<u64> {
+        if !state.has_ended() {
+            return Ok(0);
+        }
+        let parameters: [Parameter<'_>; 4] = [
+            (&number(state), Type::INT2),
+            (&whole_millis(age), Type::INT8),
+            (&i64::try_from(limit).unwrap_or(i64::MAX), Type::INT8),
+            (&self.database.given_time(), Type::INT8),
+        ];
+        let query = "SELECT webhook_inbox.prune($1, $2, $3, $4)";
+        self.database.number(query, &parameters).await
+    }
+
+    async fn prune_hooks(&self, age: Duration, limit: usize) -> Result<u64> {
+        let parameters: [Parameter<'_>; 3] = [
+            (&whole_millis(age), Type::INT8),
+            (&i64::try_from(limit).unwrap_or(i64::MAX), Type::INT8),
+            (&self.database.given_time(), Type::INT8),
+        ];
+        self.database.number("SELECT webhook_inbox.prune_hooks($1, $2, $3)", &parameters).await
+    }
+
+    async fn lead(&self, term: Duration) -> Result<bool> {
+        let parameters: [Parameter<'_>; 3] = [
+            (&self.claims.owner, Type::TEXT),
+            (&whole_millis(term), Type::INT8),
+            (&self.database.given_time(), Type::INT8),
+        ];
+        let rows = self.database.rows("SELECT webhook_inbox.lead($1, $2, $3)", &parameters).await?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
+    }
+
+    async fn tidy(&self, window: Duration, retention: Duration) -> Result<()> {
+        let parameters: [Parameter<'_>; 3] = [
+            (&whole_millis((retention / PARTS).max(SHORTEST_PART)), Type::INT8),
+            (&whole_millis(window.max(SHORTEST_PART) / (GENERATIONS - 1)), Type::INT8),
+            (&self.database.given_time(), Type::INT8),
+        ];
+        let rows = self.database.rows("SELECT webhook_inbox.tidy($1, $2, $3)", &parameters).await?;
+        for done in rows.iter().flat_map(|row| row.get::<_, Vec<String>>(0)) {
+            tracing::info!(done, "tidied the inbox");
+        }
+        for row in self.database.rows("SELECT webhook_inbox.empty_part()", &[]).await? {
+            if let Some(done) = row.get::<_, Option<String>>(0) {
+                tracing::info!(done, "tidied the inbox");
+            }
+        }
+        Ok(())
+    }
+
+    async fn catch_up(&self) -> Result<Backlog> {
+        logs::catch_up(&self.database).await
+    }
+}
+
+/// A parameter of a statement, with its type: nothing is prepared, so that a pooler may change the connection.
+type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
+
+fn millis(time: Timestamp) -> i64 {
+    time.timestamp_millis()
+}
+
+fn timestamp(millis: i64) -> Timestamp {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+/// The length of a time in milliseconds, at most some thousand years, so that a sum with a time fits.
+fn whole_millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 1_000_000)
+}
+
+/// Number of a state in the database: its index in [`State::ALL`], which never changes.
+fn number(state: State) -> i16 {
+    state as i16
+}
+
+fn state(number: i16) -> Result<State> {
+    let unknown = || InboxError::Unavailable(format!("no state has the number {number}"));
+    State::ALL.into_iter().find(|state| self::number(*state) == number).ok_or_else(unknown)
+}
+
+/// The time that a test gives, in milliseconds; none for the database's own.
+fn given(clock: Option<&Clock>) -> Option<i64> {
+    clock.map(|clock| millis(clock()))
+}

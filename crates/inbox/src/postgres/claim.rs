@@ -1,0 +1,229 @@
+//! Claims: due deliveries are fetched when this process has made some due, and from time to time for those of others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use contract::event::{BodyFormat, DeliveryId, Dialect, Environment};
+use tokio::sync::{Notify, oneshot};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::super::state::Progress;
+use super::super::stored::Facts;
+use super::super::{Claim, Lease, Result};
+use super::connect::Database;
+use super::deliver;
+use super::text::read;
+use super::{Parameter, timestamp, whole_millis};
+
+/// Time between two looks for deliveries that another process, or the clock, has made due.
+const POLL: Duration = Duration::from_millis(225);
+
+/// The claims of this process.
+pub(super) struct Claims {
+    database: Database,
+    pub(super) owner: String,
+    /// Signals that a delivery may have become due.
+    due: Notify,
+    /// Held by the one claim that asks the database.
+    asking: Arc<tokio::sync::Mutex<()>>,
+    /// Expired claims have been looked for up to this time, in milliseconds.
+    checked_until: AtomicI64,
+    /// First attempts that have not ended, by the token of their claim and the last id of their block.
+    open: Mutex<HashMap<i64, BTreeMap<i64, HashSet<DeliveryId>>>>,
+}
+
+const CLAIM: &str = "SELECT id, source, client_id, message_id, message_id_derived, dialect, environment, event_type,
+    version, username, event_time, received_at, format, body, entity, attempts, run_attempts, replays, lost,
+    was_lost, started_at, block, due_at
+    FROM webhook_inbox.claim($1, $2, $3, $4, $5, $6)";
+
+impl Claims {
+    pub(super) fn new(database: Database, owner: String) -> Self {
+        Claims {
+            database,
+            owner,
+            due: Notify::new(),
+            asking: Arc::default(),
+            checked_until: AtomicI64::new(i64::MIN),
+            open: Mutex::default(),
+        }
+    }
+
+    /// Wakes a claim that waits.
+    pub(super) fn wake(&self) {
+        self.due.notify_one();
+    }
+
+    /// Waits until no claim asks the database.
+    pub(super) async fn settle(&self) {
+        drop(self.asking.lock().await);
+    }
+
+    /// Waits for up to `max` due deliveries. They are released if the caller has gone.
+    pub(super) async fn claim(
+        claims: &Arc<Self>,
+        max: usize,
+        lease: Duration,
+        patience: Duration,
+    ) -> Result<Vec<Claim>> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let end = Instant::now() + patience.min(Duration::from_secs(24 * 60 * 60));
+        loop {
+            let found = Arc::clone(claims).fetch_for_caller(max, lease).await?;
+            let left = end.saturating_duration_since(Instant::now());
+            if !found.is_empty() || left.is_zero() {
+                return Ok(found);
+            }
+            let _ = tokio::time::timeout(left.min(POLL), claims.due.notified()).await;
+        }
+    }
+
+    /// Fetches in a task of its own, one at a time: what it has claimed when the caller has gone is released.
+    async fn fetch_for_caller(self: Arc<Self>, max: usize, lease: Duration) -> Result<Vec<Claim>> {
+        let (reply, answer) = oneshot::channel();
+        let mut claimed = Claimed { claims: Arc::clone(&self), answer };
+        // The turn is asked for here, so that whoever asks later comes later.
+        let mut turn = Box::pin(Arc::clone(&self.asking).lock_owned());
+        let first = std::future::poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await;
+        tokio::spawn(async move {
+            let turn = match first {
+                Poll::Ready(turn) => turn,
+                Poll::Pending => turn.await,
+            };
+            if reply.is_closed() {
+                return;
+            }
+            let found = self.fetch(max, lease).await;
+            drop(turn);
+            if let Err(Ok(found)) = reply.send(found) {
+                self.release(found).await;
+            }
+        });
+        (&mut claimed.answer).await.unwrap_or_else(|_| Ok(Vec::new()))
+    }
+
+    async fn fetch(&self, max: usize, lease: Duration) -> Result<Vec<Claim>> {
+        let token = fastrand::i64(..);
+        let now = self.database.given_time();
+        let parameters: [Parameter<'_>; 6] = [
+            (&i32::try_from(max).unwrap_or(i32::MAX), Type::INT4),
+            (&token, Type::INT8),
+            (&self.owner, Type::TEXT),
+            (&whole_millis(lease), Type::INT8),
+            (&self.checked_until.load(Ordering::Relaxed), Type::INT8),
+            (&now, Type::INT8),
+        ];
+        let rows = self.database.rows(CLAIM, &parameters).await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            if let Some(block) = row.get::<_, Option<i64>>(21) {
+                self.opened(row.get(0), token, block);
+            }
+            found.extend(claim_of(&row, token).map(|claim| (row.get::<_, i64>(22), claim)));
+        }
+        found.sort_by_key(|(due_at, claim)| (*due_at, claim.lease.id));
+        Ok(found.into_iter().map(|(_, claim)| claim).collect())
+    }
+
+    fn opened(&self, id: DeliveryId, token: i64, block: i64) {
+        lock(&self.open).entry(token).or_default().entry(block).or_default().insert(id);
+    }
+
+    /// The blocks, by token and last id, of which nothing is left when these attempts have ended.
+    pub(super) fn closed_by(&self, leases: &[&Lease]) -> Vec<(i64, i64)> {
+        let ended: HashSet<(i64, DeliveryId)> =
+            leases.iter().map(|lease| (lease.token, lease.id)).collect();
+        let tokens: BTreeSet<i64> = leases.iter().map(|lease| lease.token).collect();
+        let open = lock(&self.open);
+        let blocks = tokens.into_iter().filter_map(|token| Some((token, open.get(&token)?)));
+        blocks
+            .flat_map(|(token, blocks)| {
+                let has_ended = |id: &DeliveryId| ended.contains(&(token, *id));
+                let closed = blocks.iter().filter(move |(_, ids)| ids.iter().all(has_ended));
+                closed.map(move |(block, _)| (token, *block)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Forgets attempts that have ended.
+    pub(super) fn ended(&self, leases: &[&Lease]) {
+        let mut open = lock(&self.open);
+        for lease in leases {
+            if let Some(blocks) = open.get_mut(&lease.token) {
+                blocks.retain(|_, ids| {
+                    ids.remove(&lease.id);
+                    !ids.is_empty()
+                });
+                if blocks.is_empty() {
+                    open.remove(&lease.token);
+                }
+            }
+        }
+    }
+
+    /// Releases claims that nobody works on.
+    async fn release(&self, unused: Vec<Claim>) {
+        let leases = unused.into_iter().map(|claim| claim.lease).collect();
+        deliver::release(&self.database, self, leases).await;
+    }
+}
+
+/// Reply to a claim in transit. Dropping it releases the claimed deliveries.
+struct Claimed {
+    claims: Arc<Claims>,
+    answer: oneshot::Receiver<Result<Vec<Claim>>>,
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Ok(found)) = self.answer.try_recv()
+            && !found.is_empty()
+        {
+            let claims = Arc::clone(&self.claims);
+            tokio::spawn(async move { claims.release(found).await });
+        }
+    }
+}
+
+/// The claim in a row; none if this program cannot read it, since a newer one wrote it. Then its lease expires.
+fn claim_of(row: &Row, token: i64) -> Option<Claim> {
+    let text = |column| read(row.get::<_, String>(column));
+    let count = |column| row.get::<_, i32>(column).unsigned_abs();
+    let client_id = text(2);
+    let facts = Facts {
+        id: row.get(0),
+        source: text(1),
+        client_id: (!client_id.is_empty()).then_some(client_id),
+        message_id: text(3),
+        message_id_derived: row.get(4),
+        dialect: Dialect::from_name(row.get(5))?,
+        environment: Environment::from_name(row.get(6))?,
+        event_type: text(7),
+        version: u16::try_from(row.get::<_, i32>(8)).ok()?,
+        user: row.get::<_, Option<String>>(9).map(read),
+        event_time: row.get::<_, Option<i64>>(10).map(timestamp),
+        received_at: timestamp(row.get(11)),
+        format: BodyFormat::from_name(row.get(12))?,
+    };
+    let progress = Progress {
+        attempts: count(15),
+        run_attempts: count(16),
+        replays: count(17),
+        lost: count(18),
+    };
+    let body = row.get::<_, Vec<u8>>(13).into();
+    let claim = facts.claim(body, progress, row.get(19), token, timestamp(row.get(20)));
+    Some(Claim { lease: Lease { entity: row.get(14), ..claim.lease }, ..claim })
+}
+
+/// Ignores poisoning: a panic while the lock is held can at worst leave a claim open until it expires.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

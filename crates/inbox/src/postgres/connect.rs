@@ -1,0 +1,122 @@
+//! The connections to the database.
+
+use std::time::Duration;
+
+use contract::time::Clock;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Timeouts};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{NoTls, Row};
+
+use super::super::{InboxError, Result};
+use super::{Parameter, given};
+
+/// The longest that a call waits for a connection.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Largest number of tries of a call that the database has undone to resolve a conflict.
+const TRIES: usize = 5;
+
+/// The database, with a pool of connections that are made anew when they break.
+#[derive(Clone)]
+pub(super) struct Database {
+    pool: Pool,
+    clock: Option<Clock>,
+}
+
+impl Database {
+    /// Makes the pool; nothing is connected yet.
+    pub(super) fn connect(
+        url: &str,
+        connections: usize,
+        clock: Option<Clock>,
+    ) -> anyhow::Result<Self> {
+        let mut config: tokio_postgres::Config = url.parse().map_err(|_| {
+            anyhow::anyhow!("the inbox's URL is not one of PostgreSQL; write postgres://USER:PASSWORD@HOST/DATABASE")
+        })?;
+        if config.get_application_name().is_none() {
+            config.application_name("webhook-receiver");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(WAIT);
+        }
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, NoTls, recycling);
+        let timeouts = Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) };
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .timeouts(timeouts)
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .build()?;
+        Ok(Database { pool, clock })
+    }
+
+    /// A connection of the pool.
+    pub(super) async fn connection(&self) -> Result<Object> {
+        self.pool.get().await.map_err(|error| InboxError::Unavailable(cause(&error)))
+    }
+
+    /// Runs a statement. One that the database has undone because of another is tried again.
+    pub(super) async fn rows(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let parameters: Vec<_> =
+                parameters.iter().map(|(value, kind)| (*value, kind.clone())).collect();
+            match self.connection().await?.query_typed(query, &parameters).await {
+                Ok(rows) => return Ok(rows),
+                Err(error) if tries < TRIES && is_conflict(&error) => {}
+                Err(error) => return Err(failure(&error)),
+            }
+        }
+    }
+
+    /// Runs a statement that returns one number.
+    pub(super) async fn number(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<u64> {
+        let rows = self.rows(query, parameters).await?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+    }
+
+    /// True if the database answers, so that a failure was the statement's own.
+    pub(super) async fn is_there(&self) -> bool {
+        self.rows("SELECT 1", &[]).await.is_ok()
+    }
+
+    /// The time that a test gives, in milliseconds; none for the database's own.
+    pub(super) fn given_time(&self) -> Option<i64> {
+        given(self.clock.as_ref())
+    }
+}
+
+/// True if the database has undone the statement because of another, so that it can be tried again.
+fn is_conflict(error: &tokio_postgres::Error) -> bool {
+    let code = error.code();
+    [
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::UNIQUE_VIOLATION,
+    ]
+    .iter()
+    .any(|conflict| code == Some(conflict))
+}
+
+fn failure(error: &tokio_postgres::Error) -> InboxError {
+    match error.code() {
+        Some(code) if *code == SqlState::DISK_FULL => InboxError::Full,
+        _ => InboxError::Unavailable(cause(error)),
+    }
+}
+
+/// The message of an error with those of its causes. The messages of the driver have no secrets in them.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let further = error.to_string();
+        if !text.contains(&further) {
+            text.push_str(": ");
+            text.push_str(&further);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,186 @@
+//! What is particular to the engine on PostgreSQL; what all engines promise is in `conformance`.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use contract::event::DeliveryId;
+use inbox::{AcceptOutcome, Filter, InboxUrl, Options, State, Verdict};
+
+use crate::harness::deliveries::{Opened, Store, at, keyed, message, route};
+use crate::harness::postgres::{is_installed, server};
+use crate::inbox::conformance::{accept, accept_to, claim, finish, ids, send};
+
+const DAY: i64 = 24 * 60 * 60;
+
+#[tokio::test]
+async fn the_url_is_shown_without_its_secrets() {
+    for (url, shown) in [
+        ("postgres://me:hush@db.example:5433/inbox", "postgres://db.example:5433/inbox"),
+        ("postgresql://me:hush@a,b/x?sslmode=require&password=hush", "postgres://a:5432,b/x"),
+    ] {
+        let url = InboxUrl::parse(&url.into()).unwrap();
+        assert!(!format!("{url} {url:?}").contains("hush"), "{url}");
+        assert!(url.to_string().starts_with(shown.split(',').next().unwrap()), "{url}");
+    }
+    let error = InboxUrl::parse(&"postgres://me:hush@host:port/db".into()).unwrap_err();
+    assert!(!error.to_string().contains("hush"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_without_the_schema_is_refused_with_the_command_that_makes_it() {
+    if !is_installed() {
+        return;
+    }
+    let database = server().unwrap().empty("without_schema");
+    let url = InboxUrl::parse(&database.url().into()).unwrap();
+    let error = inbox::open(&url, Options::receiver(16)).await.err().unwrap();
+    assert!(format!("{error:#}").contains("run `webhook-receiver migrate`"), "{error:#}");
+    let planned = inbox::migrate(&url, true).await.unwrap().unwrap();
+    assert_eq!((planned.from, planned.to, planned.statements.len()), (0, 1, 1));
+    assert!(inbox::open(&url, Options::receiver(16)).await.is_err(), "nothing was changed");
+    inbox::migrate(&url, false).await.unwrap();
+    let again = inbox::migrate(&url, false).await.unwrap().unwrap();
+    assert_eq!((again.from, again.to), (1, 1));
+    inbox::open(&url, Options::receiver(16)).await.unwrap().check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_receivers_and_two_workers_share_one_inbox() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let nodes = [store.open().await, store.open().await];
+    let mut sent = Vec::new();
+    for n in 0..200 {
+        let message = message(&(n / 2).to_string());
+        let key = format!("{}", n % 7);
+        let node = nodes[n % 2].clone();
+        sent.push(tokio::spawn(async move { send(&node, &message, keyed(&key), 0).await }));
+    }
+    let mut new = 0;
+    for sent in sent {
+        new += usize::from(sent.await.unwrap().outcome == AcceptOutcome::New);
+    }
+    assert_eq!(new, 100, "each id is new once, whoever receives it");
+    let worker = async |node: &Opened| {
+        let mut seen = Vec::new();
+        loop {
+            let claims = claim(node, 8, 1).await;
+            if claims.is_empty() {
+                return seen;
+            }
+            for claim in &claims {
+                seen.push((claim.delivery.meta.id, claim.lease.clone()));
+                assert!(finish(node, &claim.lease, Verdict::Done, 1).await);
+            }
+        }
+    };
+    let (a, b) = tokio::join!(worker(&nodes[0]), worker(&nodes[1]));
+    let mut rest = worker(&nodes[0]).await;
+    rest.extend(a.into_iter().chain(b));
+    let handled: HashSet<DeliveryId> = rest.iter().map(|(id, _)| *id).collect();
+    assert_eq!((handled.len(), rest.len()), (100, 100), "each is claimed once");
+}
+
+#[tokio::test]
+async fn a_text_with_any_character_is_kept_as_it_is() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let inbox = store.open().await;
+    let odd = "a\0b\u{10FFFF}\u{10FFFF}0";
+    let route = inbox::Route { event_type: odd.into(), ..keyed(odd) };
+    let id = accept_to(&inbox, "m", route, 0).await;
+    let kept = inbox.show(id).await.unwrap().unwrap();
+    assert_eq!((kept.entry.event_type.as_str(), kept.ordering_key.as_deref()), (odd, Some(odd)));
+    let filter = Filter { event_type: Some(odd.into()), ..Filter::default() };
+    assert_eq!(inbox.list(filter).await.unwrap().len(), 1);
+    let claim = claim(&inbox, 1, 0).await.remove(0);
+    assert_eq!(claim.delivery.meta.event_type, odd);
+    let reason = Verdict::Dead { reason: odd.into() };
+    assert!(finish(&inbox, &claim.lease, reason, 0).await);
+    let kept = inbox.show(id).await.unwrap().unwrap();
+    assert_eq!(kept.entry.last_error.as_deref(), Some(odd));
+}
+
+#[tokio::test]
+async fn one_process_does_the_upkeep_until_it_is_gone() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let options = |owner: &str| Options { owner: owner.into(), ..Options::receiver(16) };
+    let options = |owner| options(owner).with_clock(store.clock.clock());
+    let first = inbox::open(store.url(), options("first")).await.unwrap();
+    let second = inbox::open(store.url(), options("second")).await.unwrap();
+    let term = Duration::from_secs(30);
+    assert!(first.lead(term).await.unwrap());
+    assert!(!second.lead(term).await.unwrap());
+    store.clock.set(20);
+    assert!(first.lead(term).await.unwrap());
+    store.clock.set(40);
+    assert!(!second.lead(term).await.unwrap(), "the first has come again");
+    store.clock.set(51);
+    assert!(second.lead(term).await.unwrap());
+    assert!(!first.lead(term).await.unwrap());
+}
+
+/// Rotations of everything, with deliveries in every state.
+#[tokio::test]
+async fn parts_and_generations_are_emptied_and_lose_nothing_that_is_kept() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let inbox = store.open().await;
+    let (window, kept) = (Duration::from_secs(6 * DAY as u64), Duration::from_secs(6 * DAY as u64));
+    let tidy = async |now| inbox.at(now).tidy(window, kept).await.unwrap();
+    tidy(0).await;
+    let dead = accept(&inbox, "dead", 0).await;
+    let lease = claim(&inbox, 1, 0).await.remove(0).lease;
+    assert!(finish(&inbox, &lease, Verdict::Dead { reason: "broken".into() }, 0).await);
+    let retried = accept(&inbox, "retried", 0).await;
+    let lease = claim(&inbox, 1, 0).await.remove(0).lease;
+    let after = Duration::from_secs(10 * DAY as u64);
+    assert!(finish(&inbox, &lease, Verdict::Retry { after, reason: "down".into() }, 0).await);
+    for n in 0..40 {
+        accept(&inbox, &format!("done {n}"), 0).await;
+    }
+    for claim in claim(&inbox, 100, 0).await {
+        assert!(finish(&inbox, &claim.lease, Verdict::Done, 0).await);
+    }
+    let running = accept(&inbox, "running", 0).await;
+    let held = claim(&inbox, 1, 0).await.remove(0).lease;
+    for day in 1..9 {
+        tidy(day * DAY).await;
+        inbox.at(day * DAY).prune(State::Done, kept, 1000).await.unwrap();
+        accept(&inbox, &format!("of day {day}"), day * DAY).await;
+    }
+    let left = inbox.list(Filter::default()).await.unwrap();
+    let of = |state| left.iter().filter(move |entry| entry.state == state).map(|entry| entry.id);
+    assert_eq!(of(State::Dead).collect::<Vec<_>>(), [dead]);
+    assert_eq!((of(State::Done).count(), left.len()), (0, 11));
+    assert!(left[0].id > 1_000_000_000, "ids are in parts: {}", left[0].id);
+    let part = |id: DeliveryId| id / 1_000_000_000;
+    assert_eq!((part(dead), part(retried), part(running)), (0, 0, 0));
+    let Store { place, .. } = &store;
+    let rows = place.run("SELECT count(*) FROM webhook_inbox.delivery_0");
+    assert_eq!(rows.trim(), "4", "the part has been emptied of what is not kept");
+    assert!(finish(&inbox, &held, Verdict::Done, 9 * DAY).await, "a late verdict");
+    assert_eq!(inbox.show(dead).await.unwrap().unwrap().attempts.len(), 1);
+    assert_eq!(inbox.show(retried).await.unwrap().unwrap().entry.state, State::Ready);
+    let first = ids(&claim(&inbox, 100, 9 * DAY).await);
+    assert_eq!(first.len(), 8, "first attempts: {first:?}");
+    assert!(ids(&claim(&inbox, 100, 11 * DAY).await).contains(&retried));
+    assert_eq!(
+        send(&inbox, &message("of day 8"), route(), 9 * DAY).await.outcome,
+        AcceptOutcome::Duplicate
+    );
+    assert_eq!(
+        send(&inbox, &message("done 3"), route(), 9 * DAY).await.outcome,
+        AcceptOutcome::New
+    );
+    assert_eq!(inbox.catch_up().await.unwrap().newest, Some(at(9 * DAY)));
+}
