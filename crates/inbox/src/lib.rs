@@ -302,17 +302,17 @@ pub fn exists(url: &InboxUrl) -> bool {
 pub struct Options {
     /// Capacity of the writer's queue, in calls; further calls are refused with [`InboxError::Busy`].
     pub queue: usize,
-    /// The process's part.
-    pub role: Role,
+    /// Kind of the process.
+    pub opener: Opener,
     /// Name of this process, by which its leases are shown.
     pub owner: String,
     /// Clock, for tests; none for the engine's own.
     pub clock: Option<Clock>,
 }
 
-/// Part of a process that opens an inbox.
+/// Kind of a process that opens an inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum Opener {
     /// Receives and handles deliveries. An embedded inbox has one receiver.
     Receiver,
     /// Browses, replays and prunes, beside a receiver.
@@ -322,12 +322,12 @@ pub enum Role {
 impl Options {
     /// Options of a receiver.
     pub fn receiver(queue: usize) -> Self {
-        Options { queue, ..Options::of(Role::Receiver) }
+        Options { queue, ..Options::of(Opener::Receiver) }
     }
 
     /// Options of a command beside a receiver.
     pub fn command() -> Self {
-        Options::of(Role::Command)
+        Options::of(Opener::Command)
     }
 
     /// The same with a clock of the caller's.
@@ -336,12 +336,12 @@ impl Options {
         Options { clock: Some(clock), ..self }
     }
 
-    fn of(role: Role) -> Self {
+    fn of(opener: Opener) -> Self {
         let owner = format!(
             "{}:{}",
             rustix::system::uname().nodename().to_string_lossy(),
             std::process::id()
         );
-        Options { queue: 16, role, owner, clock: None }
+        Options { queue: 16, opener, owner, clock: None }
     }
 }

@@ -25,8 +25,8 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::{
     Backlog, Browse, Claim, Deliveries, Detail, Entry, Filter, HookCalls, HookEntry, HookFilter,
-    HookRecord, InboxError, KeyUse, KeyUses, Lease, Options, Receipt, Rejection, Rejections,
-    Result, Role, Route, State, Upkeep, Verdict,
+    HookRecord, InboxError, KeyUse, KeyUses, Lease, Opener, Options, Receipt, Rejection,
+    Rejections, Result, Route, State, Upkeep, Verdict,
 };
 use batch::Batches;
 use claim::Claims;
@@ -65,8 +65,8 @@ impl Postgres {
     /// # Errors
     /// If it cannot be reached, or its schema is another.
     pub async fn open(url: &str, options: Options) -> anyhow::Result<Self> {
-        let Options { queue, role, owner, clock } = options;
-        let connections = if role == Role::Receiver { 16 } else { 4 };
+        let Options { queue, opener, owner, clock } = options;
+        let connections = if opener == Opener::Receiver { 16 } else { 4 };
         let database = Database::connect(url, connections, clock)?;
         migrate::check(&database).await?;
         let claims = Arc::new(Claims::new(database.clone(), owner));

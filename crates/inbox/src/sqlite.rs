@@ -28,8 +28,8 @@ use store::Store;
 
 use super::{
     Backlog, Browse, Claim, Deliveries, Detail, Entry, Filter, HookCalls, HookEntry, HookFilter,
-    HookRecord, InboxError, KeyUse, KeyUses, Lease, Options, Receipt, Rejection, Rejections,
-    Result, Role, Route, State, Upkeep, Verdict,
+    HookRecord, InboxError, KeyUse, KeyUses, Lease, Opener, Options, Receipt, Rejection,
+    Rejections, Result, Route, State, Upkeep, Verdict,
 };
 use dedup::DedupIndex;
 use writer_state::{InboxTx, InboxWriterState};
@@ -55,8 +55,8 @@ impl Sqlite {
     }
 
     fn open_now(path: &Path, options: Options) -> anyhow::Result<Self> {
-        let Options { queue, role, owner, clock } = options;
-        let exclusive = role == Role::Receiver;
+        let Options { queue, opener, owner, clock } = options;
+        let exclusive = opener == Opener::Receiver;
         let (owner, clock) = (Arc::from(owner), clock.unwrap_or_else(system_clock));
         let state = |db: &Connection| {
             let mut dedup = None;

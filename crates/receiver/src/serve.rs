@@ -5,12 +5,12 @@ mod key_times;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use chrono::TimeDelta;
 use contract::catalog::{Handlers, Table};
-use contract::time::{Clock, Timestamp};
+use contract::time::{Clock, Timestamp, system_clock};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use inbox::{
@@ -49,7 +49,26 @@ pub struct Fork {
     pub pages: Router,
 }
 
-/// Runs the receiver on `listener` until `stop`, then drains.
+/// Part of the work that a process does. With an inbox that is shared, each part has as many processes as it needs.
+pub enum Part {
+    /// Receives on the listener, and handles.
+    All(TcpListener),
+    /// Receives on the listener; the handlers of events are not called.
+    Receive(TcpListener),
+    /// Handles what others receive.
+    Work,
+}
+
+impl Part {
+    fn listener(&self) -> Option<&TcpListener> {
+        match self {
+            Part::All(listener) | Part::Receive(listener) => Some(listener),
+            Part::Work => None,
+        }
+    }
+}
+
+/// Runs a part of the receiver until `stop`, then drains. Tests give a clock; without one, each engine has its own.
 ///
 /// The future is boxed, so that it is compiled here and not in each program.
 ///
@@ -58,102 +77,158 @@ pub struct Fork {
 pub fn serve(
     config: Config,
     fork: Fork,
-    listener: TcpListener,
-    clock: Clock,
+    part: Part,
+    clock: Option<Clock>,
     stop: CancellationToken,
 ) -> BoxFuture<'static, anyhow::Result<()>> {
-    run(config, fork, listener, clock, stop).boxed()
+    run(config, fork, part, clock, stop).boxed()
+}
+
+/// What the parts of one process share.
+struct Shared {
+    config: Config,
+    inbox: Arc<dyn Inbox>,
+    handlers: Arc<Handlers>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
 }
 
 async fn run(
     config: Config,
     fork: Fork,
-    listener: TcpListener,
-    clock: Clock,
+    part: Part,
+    clock: Option<Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Fork { handlers, pages: own_pages } = fork;
+    let Fork { handlers, pages } = fork;
     config.check()?;
     let sources = config.sources()?;
     let hooks = config.hook_sites(&sources)?;
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
-    let handlers = Arc::new(handlers);
-    let metrics = Arc::new(Metrics::default());
-    allow_connections(config.limits.connections, 0);
     let url = InboxUrl::parse(&config.inbox)?;
-    let options = Options::receiver(config.limits.queue).with_clock(Arc::clone(&clock));
-    let open = || open(&url, options.clone()).boxed();
-    let inbox = wait_for_disk_space(open, inbox::is_full, &listener, &config.limits, &stop).await?;
-    let Some(inbox) = inbox else { return Ok(()) };
-    let clock_monitor = catch_up(inbox.as_ref()).await;
-    let mut keys = KeyTimes::load(sources.clone(), inbox.as_ref()).await?;
-    keys.publish(&metrics);
-    let (rejections, rejections_writer) = RejectionLog::new(Arc::clone(&inbox) as _);
-    let (hook_log, log_writer) = HookLog::new(Arc::clone(&inbox) as _, Arc::clone(&metrics));
-    let own_pages = ingress::page::router(&hooks, &own_pages);
-    let pages = pages(&config, handlers.table(), &sources, &hooks, &metrics)?.merge(own_pages);
+    ensure!(
+        url.file().is_none() || matches!(part, Part::All(_)),
+        "the inbox {url} is a file, which one process uses; leave out --role, or set an inbox on PostgreSQL"
+    );
+    if part.listener().is_some() {
+        allow_connections(config.limits.connections, 0);
+    }
+    let Some(inbox) = open(&config, &url, &part, clock.clone(), &stop).await? else {
+        return Ok(());
+    };
+    let shared = Shared {
+        handlers: Arc::new(handlers),
+        clock: clock.unwrap_or_else(system_clock),
+        metrics: Arc::default(),
+        inbox,
+        stop,
+        config,
+    };
+    let clock_monitor = catch_up(shared.inbox.as_ref()).await;
+    let mut keys = KeyTimes::load(sources.clone(), shared.inbox.as_ref()).await?;
+    keys.publish(&shared.metrics);
+    let (works, listener) = match part {
+        Part::All(listener) => (true, Some(listener)),
+        Part::Receive(listener) => (false, Some(listener)),
+        Part::Work => (true, None),
+    };
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    match address {
+        Some(address) => info!(%address, inbox = %url, "receiving"),
+        None => info!(inbox = %url, "working"),
+    }
+    let receiving = receive(&shared, listener, sources, hooks, &pages)?;
+    let handling = async {
+        if works {
+            work(&shared).await;
+        }
+    };
+    tokio::join!(receiving, handling, run_maintenance(&shared, clock_monitor, &mut keys));
+    // The last requests of the drain have used keys, too.
+    keys.save(shared.inbox.as_ref(), &shared.metrics).await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Opens the inbox; a listener answers meanwhile while the disk is full. None if `stop` comes first.
+async fn open(
+    config: &Config,
+    url: &InboxUrl,
+    part: &Part,
+    clock: Option<Clock>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Arc<dyn Inbox>>> {
+    let options = Options { clock, ..Options::receiver(config.limits.queue) };
+    let open =
+        || async { inbox::open(url, options.clone()).await.context("opening the inbox") }.boxed();
+    match part.listener() {
+        Some(listener) => {
+            wait_for_disk_space(open, inbox::is_full, listener, &config.limits, stop).await
+        }
+        None => open().await.map(Some),
+    }
+}
+
+/// Prepares to receive on a listener; the future runs until the stop, and then drains.
+fn receive<'s>(
+    shared: &'s Shared,
+    listener: Option<TcpListener>,
+    sources: Vec<Arc<Source>>,
+    hooks: Vec<Arc<HookRoute>>,
+    own_pages: &Router,
+) -> anyhow::Result<BoxFuture<'s, ()>> {
+    let Shared { config, inbox, handlers, clock, metrics, stop } = shared;
+    let Some(listener) = listener else { return Ok(async {}.boxed()) };
+    let (rejections, rejections_writer) = RejectionLog::new(Arc::clone(inbox) as _);
+    let (hook_log, log_writer) = HookLog::new(Arc::clone(inbox) as _, Arc::clone(metrics));
+    let own_pages = ingress::page::router(&hooks, own_pages);
+    let pages = pages(config, handlers.table(), &sources, &hooks, metrics)?.merge(own_pages);
     let calls = TaskTracker::new();
     let routes = ingress::Routes::new(
         ingress::IngressParts {
             sources,
             hooks,
             calls: calls.clone(),
-            handlers: Arc::clone(&handlers),
-            dedup_cache: dedup_cache(&inbox, &config.dedup, &clock),
-            inbox: Arc::clone(&inbox) as _,
+            handlers: Arc::clone(handlers),
+            dedup_cache: dedup_cache(inbox, &config.dedup, clock),
+            inbox: Arc::clone(inbox) as _,
             hook_log,
             rejections,
             limits: config.limits.clone(),
-            clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
+            clock: Arc::clone(clock),
+            metrics: Arc::clone(metrics),
             stop: stop.clone(),
         },
         pages,
     );
-    let parts = dispatching(&config.dispatch, &clock, &metrics);
-    let dispatcher = Dispatcher::new(Arc::clone(&inbox) as _, handlers, parts);
     let drain = config.limits.drain;
-    info!(address = %listener.local_addr()?, inbox = %url, "receiving");
-    let handling = async {
-        if config.dispatch.paused {
-            warn!("paused = true in [dispatch]: deliveries are stored, but not handled");
-        } else {
-            dispatcher.run(stop.clone(), drain).await;
-        }
-    };
-    let maintenance = run_maintenance(
-        &config,
-        inbox.as_ref(),
-        &clock,
-        clock_monitor,
-        &metrics,
-        &mut keys,
-        stop.clone(),
-    );
     // The hook log ends after the last call of the drain.
     let answered = CancellationToken::new();
-    let receiving = async {
-        server::connections::serve(
-            listener,
-            routes,
-            &config.limits,
-            Some(Arc::clone(&metrics)),
-            stop.clone(),
-        )
-        .await;
+    let logged = answered.clone();
+    let serving = async move {
+        let (limits, metrics) = (&config.limits, Some(Arc::clone(metrics)));
+        server::connections::serve(listener, routes, limits, metrics, stop.clone()).await;
         // Callers of the remaining calls have gone, but the vendor's own logic may have run for them.
         calls.close();
         let _ = tokio::time::timeout(drain, calls.wait()).await;
         answered.cancel();
     };
-    let logging = async {
-        tokio::join!(log_writer.run(answered.clone()), rejections_writer.run(stop.clone()))
-    };
-    tokio::join!(receiving, handling, maintenance, logging);
-    // The last requests of the drain have used keys, too.
-    keys.save(inbox.as_ref(), &metrics).await;
-    info!("stopped");
-    Ok(())
+    Ok(async move {
+        tokio::join!(serving, log_writer.run(logged), rejections_writer.run(stop.clone()));
+    }
+    .boxed())
+}
+
+/// Handles deliveries until the stop, and then drains.
+async fn work(shared: &Shared) {
+    let Shared { config, inbox, handlers, clock, metrics, stop } = shared;
+    if config.dispatch.paused {
+        return warn!("paused = true in [dispatch]: deliveries are stored, but not handled");
+    }
+    let parts = dispatching(&config.dispatch, clock, metrics);
+    let dispatcher = Dispatcher::new(Arc::clone(inbox) as _, Arc::clone(handlers), parts);
+    dispatcher.run(stop.clone(), config.limits.drain).await;
 }
 
 fn dedup_cache(inbox: &Arc<dyn Inbox>, dedup: &settings::Dedup, clock: &Clock) -> DedupCache {
@@ -194,10 +269,6 @@ fn pages(
         None => metrics,
     };
     Ok(server::docs::router(&document, login)?.merge(metrics))
-}
-
-async fn open(url: &InboxUrl, options: Options) -> anyhow::Result<Arc<dyn Inbox>> {
-    inbox::open(url, options).await.context("opening the inbox")
 }
 
 /// Makes deliveries due that an earlier clock had put into the future, and creates the clock monitor, if the inbox answers.
@@ -246,43 +317,55 @@ async fn check_clock(inbox: &dyn Upkeep, monitor: &mut ClockMonitor, now: Timest
     }
 }
 
-/// Runs maintenance until `stop`: retention in small steps, backlog metrics, and the keys' last uses.
+/// Runs maintenance until the stop: the keys' last uses, and, in one process of all, retention and backlog metrics.
 async fn run_maintenance(
-    config: &Config,
-    inbox: &dyn Inbox,
-    clock: &Clock,
+    shared: &Shared,
     mut clock_monitor: Option<ClockMonitor>,
-    metrics: &Metrics,
     keys: &mut KeyTimes,
-    stop: CancellationToken,
 ) {
+    let Shared { config, inbox, metrics, stop, .. } = shared;
+    while !stop.is_cancelled() {
+        keys.save(inbox.as_ref(), metrics).await;
+        if clock_monitor.is_none() {
+            clock_monitor = catch_up(inbox.as_ref()).await;
+        }
+        let may_prune = match &mut clock_monitor {
+            Some(monitor) => check_clock(inbox.as_ref(), monitor, (shared.clock)()).await,
+            None => false,
+        };
+        if inbox.lead(3 * MAINTENANCE_INTERVAL).await.unwrap_or(false) {
+            if may_prune {
+                retain(config, inbox.as_ref(), stop).await;
+            }
+            if let Ok(counts) = inbox.count().await {
+                counts.iter().for_each(|(state, count)| metrics.backlog(state.as_str(), *count));
+            }
+        } else {
+            // Another process shows them.
+            metrics.forget_backlog();
+        }
+        let _ = tokio::time::timeout(MAINTENANCE_INTERVAL, stop.cancelled()).await;
+    }
+}
+
+/// Deletes what is older than the settings say, in small steps.
+async fn retain(config: &Config, inbox: &dyn Inbox, stop: &CancellationToken) {
+    let done = config.retention.done.max(config.dedup.window);
     let retention = [
-        (Retained::Ended(State::Done), config.retention.done.max(config.dedup.window)),
+        (Retained::Ended(State::Done), done),
         (Retained::Ended(State::Unrouted), config.retention.unrouted.max(config.dedup.window)),
         (Retained::Hooks, config.retention.hooks),
         (Retained::Ended(State::Canary), CANARY_RETENTION),
     ];
-    while !stop.is_cancelled() {
-        keys.save(inbox, metrics).await;
-        let now = clock();
-        if clock_monitor.is_none() {
-            clock_monitor = catch_up(inbox).await;
+    for (what, kept) in retention {
+        match prune(inbox, what, kept, stop).await {
+            Ok(0) => {}
+            Ok(pruned) => info!(state = what.as_str(), pruned, "pruned"),
+            Err(error) => warn!(state = what.as_str(), %error, "cannot prune"),
         }
-        let may_prune = match &mut clock_monitor {
-            Some(monitor) => check_clock(inbox, monitor, now).await,
-            None => false,
-        };
-        for (what, kept) in retention.into_iter().filter(|_| may_prune) {
-            match prune(inbox, what, kept, &stop).await {
-                Ok(0) => {}
-                Ok(pruned) => info!(state = what.as_str(), pruned, "pruned"),
-                Err(error) => warn!(state = what.as_str(), %error, "cannot prune"),
-            }
-        }
-        if let Ok(counts) = inbox.count().await {
-            counts.iter().for_each(|(state, count)| metrics.backlog(state.as_str(), *count));
-        }
-        let _ = tokio::time::timeout(MAINTENANCE_INTERVAL, stop.cancelled()).await;
+    }
+    if let Err(error) = inbox.tidy(config.dedup.window, done).await {
+        warn!(%error, "cannot tidy the inbox");
     }
 }
 

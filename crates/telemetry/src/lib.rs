@@ -255,6 +255,11 @@ impl Metrics {
         self.hook_records_lost.inc_by(records);
     }
 
+    /// Removes the numbers of deliveries, since another process shows them.
+    pub fn forget_backlog(&self) {
+        self.backlog.clear();
+    }
+
     /// Sets the number of deliveries in the inbox in one state.
     pub fn backlog(&self, state: &'static str, count: u64) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);

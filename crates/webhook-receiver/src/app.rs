@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
-use contract::catalog::{Catalog, Clash, Table};
+use contract::catalog::{Catalog, Clash, Handlers, Table};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use receiver::serve::Fork;
@@ -57,6 +57,11 @@ impl Program {
     /// The table of events and hooks.
     pub(crate) fn table(&self) -> Result<Arc<Table>, Clash> {
         self.table.clone()
+    }
+
+    /// The application without its handlers, for a process that only receives events.
+    pub(crate) fn without_handlers(&self) -> anyhow::Result<Fork> {
+        Ok(Fork { handlers: Handlers::none(self.table()?), pages: Router::new() })
     }
 
     /// Makes the context and binds the handlers to it.

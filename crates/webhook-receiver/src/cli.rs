@@ -65,6 +65,9 @@ enum Command {
     Publish(commands::publish::Args),
     /// Manage the inbox: list, show, replay, prune, export, backup
     Inbox(commands::inbox::Args),
+    #[cfg(feature = "postgres")]
+    /// Make or update the schema of an inbox on PostgreSQL
+    Migrate(commands::migrate::Args),
     /// Manage the log of hook calls: list, show, export, prune
     Hooks(commands::hooks::Args),
     /// Check the settings: errors, warnings, and the sources that would be served
@@ -100,6 +103,8 @@ async fn run(command: Command, program: Program) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "bus")]
         Command::Publish(args) => commands::publish::run(args).await,
         Command::Inbox(args) => commands::inbox::run(args).await,
+        #[cfg(feature = "postgres")]
+        Command::Migrate(args) => commands::migrate::run(args).await,
         Command::Hooks(args) => commands::hooks::run(args).await,
         Command::Check(args) => commands::check::run(args),
         Command::Keys(args) => commands::keys::run(args).await,

@@ -13,6 +13,8 @@ pub(crate) mod healthcheck;
 pub(crate) mod hooks;
 pub(crate) mod inbox;
 pub(crate) mod keys;
+#[cfg(feature = "postgres")]
+pub(crate) mod migrate;
 pub(crate) mod openapi;
 #[cfg(feature = "bus")]
 pub(crate) mod publish;

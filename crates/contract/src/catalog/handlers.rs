@@ -77,6 +77,12 @@ impl Handlers {
         Handlers { table, events, hooks }
     }
 
+    /// No handlers, for a process that only receives events: it needs no context.
+    pub fn none(table: Arc<Table>) -> Self {
+        let hooks = table.hooks().map(|_| None).collect();
+        Handlers { table, events: Vec::new(), hooks }
+    }
+
     /// The events and hooks.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
@@ -86,7 +92,7 @@ impl Handlers {
     pub fn event(&self, dialect: Dialect, version: u16, name: &str) -> Option<EventHandler<'_>> {
         let index = self.table.event_position(dialect, version, name)?;
         let row = self.table.event(dialect, version, name)?;
-        Some(EventHandler { row, start: &self.events[index] })
+        Some(EventHandler { row, start: self.events.get(index)? })
     }
 
     /// The handler of the hook whose id or alias is `id`, without regard to case.

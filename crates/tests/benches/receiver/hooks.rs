@@ -12,8 +12,7 @@ use axum::response::IntoResponse;
 use contract::catalog::Catalog;
 use contract::event::{Delivery, Open, Outcome};
 use contract::hook::{Hook, HookCall, HookOutcome};
-use contract::time::system_clock;
-use receiver::serve::{Fork, serve};
+use receiver::serve::{Fork, Part, serve};
 use settings::Overrides;
 use telemetry::start_log;
 use tokio::net::TcpListener;
@@ -76,8 +75,8 @@ pub(crate) async fn receiver(settings: &Path, pattern: Pattern) -> anyhow::Resul
     serve(
         config,
         Fork { handlers: catalog.bind(&pattern)?, pages: Router::new() },
-        listener,
-        system_clock(),
+        Part::All(listener),
+        None,
         stop,
     )
     .await

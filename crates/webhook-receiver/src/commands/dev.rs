@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use contract::catalog::Table;
 use contract::event::Dialect;
+use receiver::serve::Part;
 use settings::{Config, Overrides, SubscriptionConfig};
 
 use super::secret;
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     print!("{}", Welcome { config: &config, table: &table, token: &token, file: &file.path });
     let settings = config.clone();
     let beside = async move |stop| bus.serve(&settings, &table, stop).await;
-    serve(config, program, listener, beside).await
+    serve(config, program, Part::All(listener), beside).await
 }
 
 /// The bus's address and outbox. Beside a receiver on a free port, it has one too.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use contract::time::system_clock;
+use receiver::serve::Part;
 use settings::{Config, LogFormat, Overrides};
 use telemetry::start_log;
 use tokio::net::TcpListener;
@@ -20,6 +20,20 @@ pub(crate) struct Args {
     /// Format of log lines
     #[arg(long, value_enum, value_name = "FORMAT")]
     log: Option<LogFormat>,
+    /// Part of the work that this process does; any but `all` takes an inbox on PostgreSQL
+    #[arg(long, value_enum, default_value_t = Role::All, value_name = "ROLE")]
+    role: Role,
+}
+
+/// Part of the work that a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// Receive deliveries and handle them
+    All,
+    /// Receive deliveries; without hooks, the handlers' context is not made
+    Receive,
+    /// Handle what others receive; listens nowhere
+    Work,
 }
 
 pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode> {
@@ -30,8 +44,12 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     // Errors of the settings are reported before a port in use.
     config.check()?;
     config.hook_sites(&config.sources()?)?;
-    let listener = bind(&config).await?;
-    serve(config, program, listener, async |_| Ok(())).await
+    let part = match args.role {
+        Role::All => Part::All(bind(&config).await?),
+        Role::Receive => Part::Receive(bind(&config).await?),
+        Role::Work => Part::Work,
+    };
+    serve(config, program, part, async |_| Ok(())).await
 }
 
 /// Binds before anything is opened or printed, so that a port in use is the first error.
@@ -45,15 +63,19 @@ pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
 pub(crate) async fn serve(
     config: Config,
     program: Program,
-    listener: TcpListener,
+    part: Part,
     beside: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let _log = start_log(&config.log)?;
-    let fork = program.start().await?;
+    let needs_handlers = !matches!(part, Part::Receive(_))
+        || config.sources.values().any(|source| source.hooks.is_some());
+    let fork = match needs_handlers {
+        true => program.start().await?,
+        false => program.without_handlers()?,
+    };
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone())?);
-    let clock = system_clock();
-    let receiver = receiver::serve::serve(config, fork, listener, clock, stop.clone());
+    let receiver = receiver::serve::serve(config, fork, part, None, stop.clone());
     tokio::try_join!(receiver, beside(stop))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use contract::catalog::Catalog;
 use contract::event::DeliveryId;
 use contract::time::{Clock, system_clock};
 use inbox::{self, Detail, Filter, HookEntry, HookFilter, Inbox, Options};
-use receiver::serve::{Fork, serve};
+use receiver::serve::{Fork, Part, serve};
 use settings::{Config, parse};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -95,7 +95,7 @@ impl Receiver {
         let config =
             Config { inbox: url(folder.path()).into(), ..parse(settings, [], "test").unwrap() };
         let stop = CancellationToken::new();
-        let serving = serve(config, fork, listener, clock, stop.clone());
+        let serving = serve(config, fork, Part::All(listener), Some(clock), stop.clone());
         Receiver { address, folder, stop, serving: tokio::spawn(serving) }
     }
 

@@ -11,7 +11,7 @@ use contract::time::system_clock;
 use http::{Request, Response};
 use inbox::{Browse, DedupCache, Detail, Filter, Inbox, RejectionLog, State};
 use receiver::ingress::{IngressParts, Routes};
-use receiver::serve::serve;
+use receiver::serve::{Part, serve};
 use settings::{Config, parse};
 use telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -45,8 +45,8 @@ impl Fixture {
         let served = serve(
             config,
             crate::harness::receiver::fork(catalog(), &context),
-            listener,
-            system_clock(),
+            Part::All(listener),
+            None,
             stop.clone(),
         );
         let served = tokio::spawn(served);
