@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use contract::time::Clock;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Timeouts};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Timeouts,
+};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{NoTls, Row};
 
@@ -44,6 +46,8 @@ impl Database {
         let timeouts = Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) };
         let pool = Pool::builder(manager)
             .max_size(connections)
+            // The connection that was used last knows the plans.
+            .queue_mode(QueueMode::Lifo)
             .timeouts(timeouts)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()?;

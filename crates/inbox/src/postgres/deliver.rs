@@ -53,7 +53,7 @@ type Accepts = Vec<Pending<Accept>>;
 
 /// Stores a batch and answers its callers. If it fails because of one delivery, each is stored alone.
 pub(super) async fn accept(database: Database, claims: Arc<Claims>, batch: Accepts) {
-    let mut batches = vec![batch];
+    let mut batches = distinct(batch);
     while let Some(batch) = batches.pop() {
         match store(&database, &batch).await {
             Ok(receipts) => {
@@ -79,7 +79,22 @@ pub(super) async fn accept(database: Database, claims: Arc<Claims>, batch: Accep
     }
 }
 
-const ACCEPT: &str = "SELECT number, id, outcome FROM webhook_inbox.accept(
+/// Batches of distinct identities, the last one first: of equal deliveries each needs to know of the one before.
+fn distinct(batch: Accepts) -> Vec<Accepts> {
+    let mut batches = vec![Vec::new()];
+    let mut seen = HashSet::new();
+    for pending in batch {
+        if !seen.insert(pending.call.identity) {
+            seen = HashSet::from([pending.call.identity]);
+            batches.push(Vec::new());
+        }
+        batches.last_mut().expect("there is one").push(pending);
+    }
+    batches.reverse();
+    batches
+}
+
+const ACCEPT: &str = "SELECT ids, outcomes FROM webhook_inbox.accept(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
 async fn store(database: &Database, batch: &Accepts) -> Result<Vec<Receipt>> {
@@ -114,22 +129,25 @@ async fn store(database: &Database, batch: &Accepts) -> Result<Vec<Receipt>> {
         (column!(|c| c.identity), Type::UUID_ARRAY),
         (&database.given_time(), Type::INT8),
     ];
-    let mut found: Vec<Option<Receipt>> = vec![None; batch.len()];
-    for row in database.rows(ACCEPT, &parameters).await? {
-        let index = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
-        let (Some(place), Some(pending)) = (found.get_mut(index), batch.get(index)) else {
-            continue;
-        };
-        let outcome = match row.get::<_, i16>(2) {
+    let rows = database.rows(ACCEPT, &parameters).await?;
+    let row = rows.first().ok_or_else(no_answer)?;
+    let (ids, outcomes): (Vec<i64>, Vec<i16>) = (row.get(0), row.get(1));
+    if ids.len() != batch.len() || outcomes.len() != batch.len() {
+        return Err(no_answer());
+    }
+    let receipt = |((id, outcome), call): ((i64, i16), &Accept)| {
+        let outcome = match outcome {
             0 => AcceptOutcome::New,
             1 => AcceptOutcome::Duplicate,
             _ => AcceptOutcome::Conflict,
         };
-        let message_id = pending.call.delivery.message_id.clone();
-        *place = Some(Receipt { id: row.get(1), message_id, outcome });
-    }
-    let missing = || InboxError::Unavailable("the database has not answered for a delivery".into());
-    found.into_iter().map(|receipt| receipt.ok_or_else(missing)).collect()
+        Receipt { id, message_id: call.delivery.message_id.clone(), outcome }
+    };
+    Ok(ids.into_iter().zip(outcomes).zip(calls()).map(receipt).collect())
+}
+
+fn no_answer() -> InboxError {
+    InboxError::Unavailable("the database has not answered for each delivery".into())
 }
 
 /// A verdict to be written.

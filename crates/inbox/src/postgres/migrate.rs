@@ -56,10 +56,17 @@ pub(crate) async fn migrate(url: &str, dry_run: bool) -> anyhow::Result<Migratio
     }
     let number = i32::try_from(to)?;
     transaction.execute("UPDATE webhook_inbox.control SET version = $1", &[&number]).await?;
-    // Names in functions are those of the schema, whatever the caller's path.
+    // Names in functions are those of the schema, whatever the caller's path; and their plans use the indexes, whatever a batch
+    // or a table held when they were made.
     let functions = "DO $$ DECLARE f regprocedure; BEGIN
-        FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'webhook_inbox'::regnamespace LOOP
+        FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'webhook_inbox'::regnamespace
+            AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql') LOOP
             EXECUTE format('ALTER FUNCTION %s SET search_path = webhook_inbox, pg_temp', f);
+            EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', f);
+            EXECUTE format('ALTER FUNCTION %s SET jit = off', f);
+            EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', f);
+            EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', f);
+            EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', f);
         END LOOP; END $$";
     transaction.batch_execute(functions).await?;
     transaction.commit().await.context("cannot commit the migration")?;

@@ -1,6 +1,7 @@
 -- Version 1 of the inbox on PostgreSQL: tables, and the functions that receivers and workers call.
 --
--- Big rows are appended, and whole parts of a thousand million ids are emptied at once. What is claimed for its first
+-- A subquery that must not read a whole table is written with LIMIT and IS NULL, since the planner may turn EXISTS into a
+-- hash of it. Big rows are appended, and whole parts of a thousand million ids are emptied at once. What is claimed for its first
 -- attempt is a row in `claimed` for each batch, since the deliveries of a source are claimed in the order of their ids.
 -- A delivery has a row of its own in `waiting` only if its first attempt did not end it. Times are milliseconds since
 -- 1970, UTC.
@@ -250,74 +251,68 @@ LEFT JOIN webhook_inbox.resend r ON r.id = d.id;
 CREATE VIEW kept AS
 SELECT e.* FROM entry e LEFT JOIN pruned p ON p.state = e.now AND e.ended_at < p.before WHERE p.state IS NULL;
 
--- Stores a batch of deliveries; says for each which delivery it is, and whether it is new (0), known (1) or a conflict (2).
--- The deliveries of one source are committed in the order of their ids: its lock is held until the commit.
+-- Stores a batch of deliveries with distinct identities; says for each which delivery it is, and whether it is new (0), known
+-- (1) or a conflict (2). The deliveries of one source are committed in the order of their ids: its lock is held until the
+-- commit.
 CREATE FUNCTION accept(
     sources text[], client_ids text[], message_ids text[], derived boolean[], dialects text[], environments text[],
     event_types text[], versions integer[], usernames text[], event_times bigint[], digests bytea[], keys text[],
     formats text[], ordering_keys text[], entities bigint[], states smallint[], headers text[], bodies bytea[],
-    identities uuid[], given_time bigint
-) RETURNS TABLE (number bigint, id bigint, outcome smallint) LANGUAGE plpgsql AS $$
+    identities uuid[], given_time bigint, OUT ids bigint[], OUT outcomes smallint[]
+) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     at bigint;
     source_ids integer[];
-    gone bigint[];
+    present smallint;
+    known record;
+    place integer;
 BEGIN
-    INSERT INTO source (name) SELECT DISTINCT name FROM unnest(sources) name
-        WHERE NOT EXISTS (SELECT FROM source s WHERE s.name = name.name) ORDER BY 1 ON CONFLICT DO NOTHING;
     SELECT array_agg(s.id ORDER BY n) INTO source_ids
         FROM unnest(sources) WITH ORDINALITY i (name, n) JOIN source s ON s.name = i.name;
+    IF cardinality(source_ids) IS DISTINCT FROM cardinality(sources) THEN
+        INSERT INTO source (name) SELECT DISTINCT name FROM unnest(sources) name ORDER BY 1 ON CONFLICT DO NOTHING;
+        SELECT array_agg(s.id ORDER BY n) INTO source_ids
+            FROM unnest(sources) WITH ORDINALITY i (name, n) JOIN source s ON s.name = i.name;
+    END IF;
     PERFORM pg_advisory_xact_lock(2003333121, one) FROM (SELECT DISTINCT unnest(source_ids) AS one ORDER BY 1) locked;
     at := time_or_now(given_time);
-    -- Identities whose delivery has been pruned are new again. OFFSET 0 keeps the planner from reading all deliveries.
-    SELECT array_agg(s.id) INTO gone FROM seen s
-        LEFT JOIN LATERAL (SELECT k.id FROM kept k WHERE k.id = s.id OFFSET 0) k ON true
-        WHERE s.identity = ANY (identities) AND k.id IS NULL;
-    IF gone IS NOT NULL THEN
-        DELETE FROM seen s WHERE s.identity = ANY (identities) AND s.id = ANY (gone);
-    END IF;
-    RETURN QUERY
-    WITH input AS MATERIALIZED (
-        SELECT * FROM unnest(source_ids, client_ids, message_ids, derived, dialects, environments, event_types, versions,
-            usernames, event_times, digests, keys, formats, ordering_keys, entities, states, headers, bodies, identities)
-            WITH ORDINALITY i (source_id, client_id, message_id, derived, dialect, environment, event_type, version,
-            username, event_time, digest, key, format, ordering_key, entity, state, headers, body, identity, number)
-    ), known AS MATERIALIZED (
-        SELECT i.number, min(s.id) AS id FROM input i JOIN seen s ON s.identity = i.identity GROUP BY i.number
-    ), first AS MATERIALIZED (
-        SELECT i.identity, min(i.number) AS number FROM input i
-        WHERE NOT EXISTS (SELECT FROM known k WHERE k.number = i.number) GROUP BY i.identity ORDER BY 2
-    ), numbered AS MATERIALIZED (
-        SELECT f.identity, f.number, nextval('webhook_inbox.delivery_id') AS id FROM first f
-    ), remembered AS (
-        INSERT INTO seen (identity, generation, id)
-        SELECT n.identity, c.seen_generation, n.id FROM numbered n, control c ORDER BY n.identity
-    ), stored AS (
-        INSERT INTO delivery (id, source_id, client_id, message_id, message_id_derived, dialect, environment, event_type,
-            version, username, event_time, received_at, digest, key, format, ordering_key, entity, state, headers, body)
-        SELECT n.id, i.source_id, i.client_id, i.message_id, i.derived, i.dialect, i.environment, i.event_type,
-            i.version, i.username, i.event_time, at, i.digest, i.key, i.format, i.ordering_key, i.entity, i.state,
-            i.headers, i.body
-        FROM numbered n JOIN input i ON i.number = n.number ORDER BY n.id
-    ), answered AS (
-        SELECT i.number, coalesce(k.id, n.id) AS id, i.derived,
-            CASE WHEN n.number = i.number THEN 0
-                 WHEN i.digest = coalesce(d.digest, f.digest) THEN 1
-                 ELSE 2 END::smallint AS outcome
-        FROM input i
-        LEFT JOIN known k ON k.number = i.number
-        LEFT JOIN delivery d ON d.id = k.id
-        LEFT JOIN numbered n ON n.identity = i.identity
-        LEFT JOIN input f ON f.number = n.number
-    ), noted AS (
-        INSERT INTO resend AS r (id, conflicts, recognised)
-        SELECT a.id, count(*) FILTER (WHERE a.outcome = 2), count(*) FILTER (WHERE a.outcome = 1) FROM answered a
-        WHERE a.outcome = 2 OR a.outcome = 1 AND a.derived GROUP BY a.id ORDER BY a.id
-        ON CONFLICT (id) DO UPDATE SET
-            conflicts = r.conflicts + excluded.conflicts, recognised = r.recognised + excluded.recognised
-    )
-    SELECT a.number, a.id, a.outcome FROM answered a;
+    SELECT c.seen_generation INTO present FROM control c;
+    outcomes := array_fill(0::smallint, ARRAY[cardinality(sources)]);
+    ids := array_fill(NULL::bigint, ARRAY[cardinality(sources)]);
+    FOR known IN SELECT s.identity, s.id, s.generation FROM seen s WHERE s.identity = ANY (identities) LOOP
+        place := array_position(identities, known.identity);
+        IF NOT EXISTS (SELECT FROM kept k WHERE k.id = known.id) THEN
+            -- Its delivery has been pruned, so that it is new again.
+            DELETE FROM seen s WHERE s.identity = known.identity AND s.generation = known.generation;
+            CONTINUE;
+        END IF;
+        ids[place] := known.id;
+        outcomes[place] := CASE (SELECT d.digest FROM delivery d WHERE d.id = known.id) WHEN digests[place] THEN 1 ELSE 2 END;
+        IF outcomes[place] = 2 OR derived[place] THEN
+            INSERT INTO resend AS r (id, conflicts, recognised)
+            VALUES (known.id, (outcomes[place] = 2)::integer, (outcomes[place] = 1)::integer)
+            ON CONFLICT (id) DO UPDATE SET
+                conflicts = r.conflicts + excluded.conflicts, recognised = r.recognised + excluded.recognised;
+        END IF;
+    END LOOP;
+    FOR place IN 1 .. cardinality(sources) LOOP
+        IF ids[place] IS NULL THEN
+            ids[place] := nextval('webhook_inbox.delivery_id');
+        END IF;
+    END LOOP;
+    INSERT INTO seen (identity, generation, id)
+        SELECT i.identity, present, i.id FROM unnest(identities, ids, outcomes) i (identity, id, outcome) WHERE i.outcome = 0;
+    INSERT INTO delivery (id, source_id, client_id, message_id, message_id_derived, dialect, environment, event_type,
+        version, username, event_time, received_at, digest, key, format, ordering_key, entity, state, headers, body)
+    SELECT i.id, i.source_id, i.client_id, i.message_id, i.derived, i.dialect, i.environment, i.event_type,
+        i.version, i.username, i.event_time, at, i.digest, i.key, i.format, i.ordering_key, i.entity, i.state,
+        i.headers, i.body
+    FROM unnest(ids, outcomes, source_ids, client_ids, message_ids, derived, dialects, environments, event_types, versions,
+        usernames, event_times, digests, keys, formats, ordering_keys, entities, states, headers, bodies)
+        i (id, outcome, source_id, client_id, message_id, derived, dialect, environment, event_type, version,
+        username, event_time, digest, key, format, ordering_key, entity, state, headers, body)
+    WHERE i.outcome = 0;
 END $$;
 
 -- True unless another delivery of the entity runs, or an older one that was replayed goes first.
@@ -385,7 +380,8 @@ BEGIN
     PERFORM expire(checked_until, at);
     -- Sources with deliveries that no claim has reached.
     SELECT array_agg(s.id ORDER BY random()) INTO active FROM source s
-        WHERE EXISTS (SELECT FROM delivery d WHERE d.source_id = s.id AND d.state = 0 AND d.id > claimed_up_to(s.id));
+        WHERE (SELECT d.id FROM delivery d WHERE d.source_id = s.id AND d.state = 0 AND d.id > claimed_up_to(s.id)
+            ORDER BY d.id LIMIT 1) IS NOT NULL;
     SELECT array_agg((l.id, l.due_at, l.was_lost, NULL)::claim_row) INTO all_claimed
         FROM claim_late(CASE WHEN active IS NULL THEN free ELSE (free + 1) / 2 END, for_token, by_owner, until, at) l;
     free := free - coalesce(cardinality(all_claimed), 0);
@@ -408,8 +404,9 @@ BEGIN
             PERFORM pg_advisory_xact_lock(2003333124, hashint8(e)) FROM (SELECT unnest(entities) AS e ORDER BY 1) locked;
             SELECT coalesce(array_agg(d.id), '{}') INTO behind FROM delivery d
                 WHERE d.id = ANY (found) AND d.entity IS NOT NULL AND (
-                    EXISTS (SELECT FROM delivery b WHERE b.entity = d.entity AND b.id < d.id AND b.id = ANY (found))
-                    OR EXISTS (SELECT FROM waiting w WHERE w.entity = d.entity)
+                    (SELECT b.id FROM delivery b WHERE b.entity = d.entity AND b.id > up_to AND b.id < d.id LIMIT 1)
+                        IS NOT NULL
+                    OR (SELECT w.id FROM waiting w WHERE w.entity = d.entity LIMIT 1) IS NOT NULL
                     OR is_running_before(d.entity, up_to));
             INSERT INTO waiting (id, source_id, entity, state, attempts, run_attempts, replays, lost)
                 SELECT d.id, d.source_id, d.entity, 0, 0, 0, 0, 0 FROM delivery d WHERE d.id = ANY (behind);
@@ -441,8 +438,8 @@ END $$;
 -- True if the last delivery of an entity up to `position`, which is not waiting, is at its first attempt.
 CREATE FUNCTION is_running_before(of_entity bigint, up_to bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT coalesce((
-        SELECT NOT EXISTS (SELECT FROM webhook_inbox.attempt a WHERE a.delivery = d.id)
-            AND NOT EXISTS (SELECT FROM webhook_inbox.waiting w WHERE w.id = d.id)
+        SELECT (SELECT a.attempt FROM webhook_inbox.attempt a WHERE a.delivery = d.id LIMIT 1) IS NULL
+            AND (SELECT w.id FROM webhook_inbox.waiting w WHERE w.id = d.id) IS NULL
         FROM webhook_inbox.delivery d WHERE d.entity = of_entity AND d.id <= up_to AND d.state = 0
         ORDER BY d.id DESC LIMIT 1), false)
 $$;
@@ -501,7 +498,7 @@ BEGIN
             WITH ORDINALITY i (id, attempt, token, entity, start, state, delay, outcome, error, number)
         LEFT JOIN waiting w ON w.id = i.id
         WHERE CASE WHEN w.id IS NOT NULL THEN w.state = 1 AND w.token = i.token
-            ELSE i.attempt = 1 AND NOT EXISTS (SELECT FROM attempt a WHERE a.delivery = i.id) END
+            ELSE i.attempt = 1 AND (SELECT a.attempt FROM attempt a WHERE a.delivery = i.id LIMIT 1) IS NULL END
         ORDER BY i.id, i.number
     ), recorded AS (
         INSERT INTO attempt (delivery, attempt, replay, started_at, ended_at, state, outcome, error)

@@ -7,6 +7,7 @@
 //! `cargo bench --profile dist -p webhook-receiver-tests -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
 //! `cargo bench --profile dist -p webhook-receiver-tests -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries, and
 //! `cargo bench --profile dist -p webhook-receiver-tests -- bus` what the event bus delivers and takes.
+//! `cargo bench --profile dist -p webhook-receiver-tests -- postgres` prints what an inbox on PostgreSQL takes, beside pgbench.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
@@ -15,6 +16,7 @@ mod curve;
 mod flood;
 mod hooks;
 mod load;
+mod postgres;
 mod process;
 mod proof;
 mod rates;
@@ -65,6 +67,8 @@ enum Role {
     Proof,
     /// The rate of genuine deliveries, alone and under a flood of forgeries
     Flood,
+    /// What an inbox on PostgreSQL takes, beside pgbench on the same server
+    Postgres,
     /// What the event bus delivers, alone and beside a dead target, and how fast it takes events
     Bus,
     /// A target of the bus (a process of its own)
@@ -103,6 +107,7 @@ fn main() -> anyhow::Result<()> {
         Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
         Role::Proof => proof::run(cli.rounds),
         Role::Flood => flood::run(cli.rounds, length),
+        Role::Postgres => postgres::run(cli.rounds, length),
         Role::Bus => bus::run(cli.rounds, length),
         Role::Sink => baseline::sink(),
         Role::Hooks => hooks::run(cli.rounds, length),

@@ -88,7 +88,7 @@ fn a_warning_is_a_line_and_no_failure() {
 #[test]
 fn everything_that_would_be_refused_is_told_at_once() {
     let broken = format!(
-        "inbox = \"postgres://me:hush@db/inbox\"\n{SOUND}
+        "inbox = \"mysql://me:hush@db/inbox\"\n{SOUND}
          [sources.keyless]\ndialect = \"slack\"\npath = \"/slack\"
          [sources.twin]\ndialect = \"directscale\"\nbearer_tokens = [\"hush-0123456789ij\"]
          [limits]\nqueue = 0
@@ -101,7 +101,7 @@ fn everything_that_would_be_refused_is_told_at_once() {
         "[sources.keyless] has no key; write signing_keys",
         "[sources.twin] and [sources.live] have overlapping paths",
         "queue in [limits] must be at least 1",
-        "the setting `inbox` is not an inbox URL: there is no engine `postgres`; write inbox = ",
+        "the setting `inbox` is not an inbox URL: there is no engine `mysql`; write inbox = ",
         "password_hash in [docs]",
         "filter = \"a=b=c\" in [log]",
     ]) {

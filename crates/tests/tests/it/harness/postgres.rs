@@ -12,6 +12,7 @@ pub(crate) struct Server {
     folder: PathBuf,
     bin: PathBuf,
     user: Option<(u32, u32)>,
+    migrated: OnceLock<()>,
     /// Its standard input is open as long as this process lives; then it stops the server and removes the folder.
     _watcher: Child,
 }
@@ -25,7 +26,9 @@ pub(crate) struct Database {
 /// The server, if PostgreSQL is installed.
 pub(crate) fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    SERVER.get_or_init(Server::start).as_ref()
+    // The tests kill no machine, so that nothing has to be synced.
+    let settings = "-c fsync=off -c full_page_writes=off -c shared_buffers=64MB";
+    SERVER.get_or_init(|| Server::start(settings)).as_ref()
 }
 
 /// True if PostgreSQL is installed; otherwise says that the test was not tried.
@@ -38,7 +41,8 @@ pub(crate) fn is_installed() -> bool {
 }
 
 impl Server {
-    fn start() -> Option<Self> {
+    /// Starts a server with these settings; none if PostgreSQL is not installed.
+    pub(crate) fn start(settings: &str) -> Option<Self> {
         let bin = bin()?;
         let folder = tempfile::tempdir().unwrap().keep();
         let user = user();
@@ -59,16 +63,16 @@ impl Server {
             "-D",
         ]);
         assert!(initdb.arg(&data).stdout(Stdio::null()).status().unwrap().success());
-        let run = r#""$0" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c full_page_writes=off \
-            -c max_connections=400 -c shared_buffers=64MB >"$1/log" 2>&1 & server=$!
+        let run = r#""$0" -D "$1/data" -k "$1" -c listen_addresses= -c max_connections=400 $2 >"$1/log" 2>&1 & server=$!
             read -r _; kill -INT $server; wait $server; rm -rf "$1""#;
         let watcher = of_user(Path::new("sh"), user)
             .args(["-c", run])
             .args([&bin.join("postgres"), &folder])
+            .arg(settings)
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let server = Server { folder, bin, user, _watcher: watcher };
+        let server = Server { folder, bin, user, migrated: OnceLock::new(), _watcher: watcher };
         let mut ready = of_user(&server.bin.join("pg_isready"), None);
         ready.arg("-h").arg(&server.folder).args(["-t", "1"]).stdout(Stdio::null());
         // The server has no signal for "ready" but an answer.
@@ -87,8 +91,7 @@ impl Server {
     /// A database with the schema of an inbox.
     pub(crate) fn database(&'static self) -> Database {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        static MIGRATED: OnceLock<()> = OnceLock::new();
-        MIGRATED.get_or_init(|| {
+        self.migrated.get_or_init(|| {
             let url = self.url("migrated");
             let migrate = async move {
                 inbox::migrate(&inbox::InboxUrl::parse(&url.into()).unwrap(), false).await
@@ -108,6 +111,13 @@ impl Server {
     pub(crate) fn empty(&'static self, name: &str) -> Database {
         self.run("postgres", &format!("CREATE DATABASE {name}"));
         Database { server: self, name: name.to_owned() }
+    }
+
+    /// A program of PostgreSQL, for this server and a database.
+    pub(crate) fn program(&self, name: &str, database: &str) -> Command {
+        let mut program = of_user(&self.bin.join(name), self.user);
+        program.args(["-U", "postgres", "-h"]).arg(&self.folder).arg(database);
+        program
     }
 
     fn url(&self, database: &str) -> String {
@@ -134,6 +144,10 @@ impl Database {
     /// The URL, with a password that must not be shown.
     pub(crate) fn url(&self) -> String {
         self.server.url(&self.name)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Runs a statement, and returns what it prints.
