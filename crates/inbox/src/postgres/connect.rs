@@ -1,13 +1,18 @@
 //! The connections to the database.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::time::Clock;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Timeouts,
 };
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use tokio_postgres::Row;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::{InboxError, Result};
 use super::{Parameter, given};
@@ -41,8 +46,12 @@ impl Database {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(WAIT);
         }
+        if !url.contains("sslmode=") {
+            let is_here = config.get_hosts().iter().all(is_on_this_machine);
+            config.ssl_mode(if is_here { SslMode::Disable } else { SslMode::Require });
+        }
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, NoTls, recycling);
+        let manager = Manager::from_config(config, tls()?, recycling);
         let timeouts = Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) };
         let pool = Pool::builder(manager)
             .max_size(connections)
@@ -91,6 +100,27 @@ impl Database {
     }
 }
 
+/// True if nobody else can read what is sent to the host.
+fn is_on_this_machine(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+/// TLS with the certificates that this machine trusts. It is used unless the database is on this machine, or the URL has
+/// another `sslmode`.
+fn tls() -> anyhow::Result<MakeRustlsConnect> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_platform_verifier()?
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
 /// True if the database has undone the statement because of another, so that it can be tried again.
 fn is_conflict(error: &tokio_postgres::Error) -> bool {
     let code = error.code();
@@ -121,6 +151,9 @@ fn cause(error: &dyn std::error::Error) -> String {
             text.push_str(&further);
         }
         cause = error.source();
+    }
+    if text.contains("peer certificate") {
+        text.push_str("; name the certificate of its authority with SSL_CERT_FILE, or end the URL with ?sslmode=disable");
     }
     text
 }

@@ -573,31 +573,36 @@ BEGIN
     RETURN count;
 END $$;
 
--- Deletes up to `most` deliveries in an ended state that ended before a time: from now on they are in no listing, and their
--- ids are new. Returns their number.
+-- The times at which deliveries in an ended state ended, within these bounds.
+CREATE FUNCTION ended_between(of_state smallint, since bigint, before bigint) RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
+    SELECT a.ended_at FROM webhook_inbox.attempt a
+    WHERE a.ended_at >= since AND a.ended_at < before AND a.state = of_state
+        AND NOT EXISTS (SELECT FROM webhook_inbox.waiting w WHERE w.id = a.delivery)
+        AND NOT EXISTS (SELECT FROM webhook_inbox.attempt o WHERE o.delivery = a.delivery AND o.attempt > a.attempt)
+    UNION ALL
+    SELECT d.received_at FROM webhook_inbox.delivery d
+    WHERE d.state > 0 AND d.state = of_state AND d.received_at >= since AND d.received_at < before
+        AND NOT EXISTS (SELECT FROM webhook_inbox.waiting w WHERE w.id = d.id)
+        AND NOT EXISTS (SELECT FROM webhook_inbox.attempt a WHERE a.delivery = d.id)
+$$;
+
+-- Deletes about `most` deliveries in an ended state that ended before a time, the oldest first: from now on they are in no
+-- listing, and their ids are new. Returns their number.
 CREATE FUNCTION prune(of_state smallint, age bigint, most bigint, given_time bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     old_before bigint;
-    new_before bigint;
+    new_before bigint := time_or_now(given_time) - age;
     count bigint;
 BEGIN
     SELECT p.before INTO old_before FROM pruned p WHERE p.state = of_state FOR UPDATE;
-    IF old_before IS NULL THEN
+    SELECT least(new_before, max(e.ended_at) + 1) INTO new_before FROM (
+        SELECT e.ended_at FROM ended_between(of_state, old_before, new_before) e (ended_at) ORDER BY 1 LIMIT most) e;
+    IF new_before IS NULL OR old_before IS NULL OR new_before <= old_before THEN
         RETURN 0;
     END IF;
-    new_before := time_or_now(given_time) - age;
-    SELECT least(new_before, max(e.ended_at) + 1), count(*) INTO new_before, count FROM (
-        SELECT a.ended_at FROM attempt a WHERE a.ended_at >= old_before AND a.ended_at < new_before AND a.state = of_state
-            AND NOT EXISTS (SELECT FROM waiting w WHERE w.id = a.delivery)
-            AND NOT EXISTS (SELECT FROM attempt o WHERE o.delivery = a.delivery AND o.attempt > a.attempt)
-        UNION ALL
-        SELECT d.received_at FROM delivery d WHERE d.state > 0 AND d.state = of_state
-            AND d.received_at >= old_before AND d.received_at < new_before
-            AND NOT EXISTS (SELECT FROM waiting w WHERE w.id = d.id)
-            AND NOT EXISTS (SELECT FROM attempt a WHERE a.delivery = d.id)
-        ORDER BY 1 LIMIT most
-    ) e;
+    -- As many again may have ended in the same millisecond.
+    SELECT count(*) INTO count FROM ended_between(of_state, old_before, new_before);
     IF count > 0 THEN
         UPDATE pruned p SET before = new_before WHERE p.state = of_state;
     END IF;
@@ -613,10 +618,11 @@ DECLARE
     count bigint;
 BEGIN
     SELECT p.before INTO old_before FROM pruned p WHERE p.state = -1 FOR UPDATE;
-    SELECT least(new_before, max(h.received_at) + 1), count(*) INTO new_before, count FROM (
+    SELECT least(new_before, max(h.received_at) + 1) INTO new_before FROM (
         SELECT h.received_at FROM hook_call h WHERE h.received_at >= old_before AND h.received_at < new_before
         ORDER BY h.received_at LIMIT most
     ) h;
+    SELECT count(*) INTO count FROM hook_call h WHERE h.received_at >= old_before AND h.received_at < new_before;
     IF count > 0 THEN
         UPDATE pruned p SET before = new_before WHERE p.state = -1;
     END IF;

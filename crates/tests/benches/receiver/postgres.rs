@@ -1,10 +1,9 @@
 //! What an inbox on PostgreSQL takes, beside pgbench on the same server, with everything synced.
 
 #[path = "../../tests/it/harness/postgres.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::unwrap_used)]
 mod server;
 
-use std::fs::File;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +34,7 @@ const INSERT: &str = "INSERT INTO webhook_inbox.delivery (id, source_id, client_
     repeat('x', 1024)::bytea);";
 
 pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
-    let settings = "-c track_functions=all -c shared_buffers=1GB -c max_wal_size=8GB -c wal_compression=on";
+    let settings = "-c shared_buffers=1GB -c max_wal_size=8GB -c wal_compression=on";
     let server = Server::start(settings).context("PostgreSQL is not installed")?;
     // It lives as long as the process.
     let server: &'static Server = Box::leak(Box::new(server));
@@ -63,7 +62,6 @@ pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
         );
         let (claimed, rows) = handled(&database)?;
         println!("{:>28} {claimed:>12.0}   of {rows}", "claim and finish");
-        println!("{}", database.run("SELECT funcname, calls, round(total_time::numeric/calls, 3), round(self_time::numeric/calls,3) from pg_stat_user_functions"));
         drop(database);
         let database = server.database();
         let (rate, left) = end_to_end(&database, length)?;
@@ -83,7 +81,7 @@ pub(crate) fn run(rounds: usize, length: Duration) -> anyhow::Result<()> {
 }
 
 fn median_sync() -> anyhow::Result<Duration> {
-    let mut file = File::from(tempfile::tempfile()?);
+    let mut file = tempfile::tempfile()?;
     let mut times = Vec::new();
     for _ in 0..200 {
         file.write_all(&[0; 1024])?;

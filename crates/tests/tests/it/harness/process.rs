@@ -76,7 +76,7 @@ impl Process {
         Process::start(&mut command(folder, &args))
     }
 
-    /// Starts a receiver and waits until it listens.
+    /// Starts a receiver or a worker, and waits until it listens or works.
     pub(crate) fn start(command: &mut Command) -> Process {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -88,8 +88,10 @@ impl Process {
         });
         let address = String::new();
         let mut process = Process { address, child, stdout, lines, seen: Vec::new() };
-        let receiving = process.wait_for(|line| line["message"] == "receiving");
-        let address = receiving["address"].as_str().unwrap();
+        let begins = |line: &Value| line["message"] == "receiving" || line["message"] == "working";
+        let begun = process.wait_for(begins);
+        // A worker has none.
+        let address = begun["address"].as_str().unwrap_or_default();
         process.address = address.replace("0.0.0.0", "127.0.0.1");
         process
     }

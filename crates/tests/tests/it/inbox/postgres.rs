@@ -6,8 +6,10 @@ use std::time::Duration;
 use contract::event::DeliveryId;
 use inbox::{AcceptOutcome, Filter, InboxUrl, Options, State, Verdict};
 
-use crate::harness::deliveries::{Opened, Store, at, keyed, message, route};
+use crate::harness::client::Request;
+use crate::harness::deliveries::{Opened, Place, Store, at, keyed, message, route};
 use crate::harness::postgres::{is_installed, server};
+use crate::harness::process::{Process, command, printed, run};
 use crate::inbox::conformance::{accept, accept_to, claim, finish, ids, send};
 
 const DAY: i64 = 24 * 60 * 60;
@@ -125,6 +127,85 @@ async fn one_process_does_the_upkeep_until_it_is_gone() {
     store.clock.set(51);
     assert!(second.lead(term).await.unwrap());
     assert!(!first.lead(term).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_source_with_many_waiting_holds_up_no_other() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let inbox = store.open().await;
+    for n in 0..100 {
+        accept(&inbox, &format!("many {n}"), 0).await;
+    }
+    for claim in claim(&inbox, 50, 0).await {
+        let retry = Verdict::Retry { after: Duration::from_secs(1), reason: "down".into() };
+        assert!(finish(&inbox, &claim.lease, retry, 0).await);
+    }
+    let other = send(&inbox, &message("one").from("two"), route(), 5).await.id;
+    let claims = claim(&inbox, 8, 5).await;
+    assert_eq!(claims.len(), 8);
+    let of = |attempt| claims.iter().filter(|claim| claim.lease.attempt == attempt).count();
+    assert_eq!((of(1), of(2)), (4, 4), "first and late attempts share the slots");
+    assert!(ids(&claims).contains(&other), "each source has a share of the first attempts");
+}
+
+const SETTINGS: &str = "[sources.one]\ndialect = \"directscale\"\nbearer_tokens = [\"key\"]\n[dispatch]\ntimeout = \"1s\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_and_workers_come_and_go_and_nothing_is_lost() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let folder = tempfile::tempdir().unwrap();
+    let Place::Database(database) = &store.place else { panic!("it is a database") };
+    let settings = format!("inbox = \"{}\"\n{SETTINGS}", database.url());
+    std::fs::write(folder.path().join("receiver.toml"), &settings).unwrap();
+    let start = |role: &str| {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--role", role];
+        Process::start(&mut command(folder.path(), &args))
+    };
+    let receivers = [start("receive"), start("receive")];
+    let post = async |id: usize, receiver: &Process| {
+        let order = Request::post("/api/webhooks/OrderEvent", r#"{"OrderId":1}"#);
+        order.bearer("key").id(&id.to_string()).send(&receiver.address).await.kept();
+    };
+    for id in 0..40 {
+        post(id, &receivers[id % 2]).await;
+    }
+    let killed = start("work");
+    killed.signal("KILL");
+    let mut worker = start("work");
+    for id in 0..60 {
+        post(id, &receivers[(id + 1) % 2]).await;
+    }
+    let [first, second] = receivers;
+    assert!(first.stop().iter().all(|line| line["message"] != "attempt"), "it handles nothing");
+    post(60, &second).await;
+    worker.wait_for(|line| line["message.id"] == "60" && line["outcome"] == "done");
+    let inbox = store.open_beside().await;
+    let waits = async || {
+        let counts = inbox.count().await.unwrap();
+        counts.iter().any(|(state, count)| !state.has_ended() && *count > 0)
+    };
+    let patience = Duration::from_secs(60);
+    // What the killed worker held is handled when its lease has expired; there is no signal for that but the states.
+    let all = async {
+        while waits().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(patience, all).await.expect("everything is handled");
+    let listed = printed(run(
+        folder.path(),
+        &["inbox", "list", "--state", "done", "--limit", "100", "--json"],
+    ));
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed.len(), 61, "each id once");
+    let log = [second.stop(), worker.stop()].concat();
+    assert!(log.iter().all(|line| !line.to_string().contains("hush")), "the password is in no log");
 }
 
 /// Rotations of everything, with deliveries in every state.

@@ -111,6 +111,7 @@ fn facts(detail: &Detail) -> Table {
         ["key", &optional(&detail.key)],
         ["happened", &at(entry.event_time)],
         ["accepted", &time(entry.received_at)],
+        ["worker", &optional(&entry.owner)],
         ["due", &at(entry.due_at)],
         ["ended", &at(entry.ended_at)],
         ["ordering key", &optional(&detail.ordering_key)],
