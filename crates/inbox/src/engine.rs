@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use contract::event::DeliveryId;
+use contract::time::Timestamp;
 use source::Verified;
 
 use super::{
@@ -107,6 +108,9 @@ pub trait Upkeep: Send + Sync + 'static {
     /// Deletes up to `limit` hook calls received longer than `age` ago, fewer if that takes long; returns their number. The
     /// newest may be kept.
     async fn prune_hooks(&self, age: Duration, limit: usize) -> Result<u64>;
+
+    /// The engine's time.
+    async fn now(&self) -> Result<Timestamp>;
 
     /// True if this process is the one that does the upkeep of all, for the next `term`: retention, gauges and
     /// [`tidy`](Self::tidy).

@@ -337,10 +337,12 @@ impl Options {
     }
 
     fn of(opener: Opener) -> Self {
+        // In containers every process may be the first.
         let owner = format!(
-            "{}:{}",
+            "{}:{}:{:04x}",
             rustix::system::uname().nodename().to_string_lossy(),
-            std::process::id()
+            std::process::id(),
+            fastrand::u16(..)
         );
         Options { queue: 16, opener, owner, clock: None }
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use contract::event::DeliveryId;
-use contract::time::system_clock;
+use contract::time::{Clock, Timestamp, system_clock};
 use rusqlite::Connection;
 use source::Verified;
 use store::Store;
@@ -42,6 +42,7 @@ pub(super) fn backup(from: &Path, to: &Path) -> anyhow::Result<store::Backup> {
 /// Inbox in a SQLite file.
 pub struct Sqlite {
     store: Store<InboxWriterState>,
+    clock: Clock,
 }
 
 impl Sqlite {
@@ -68,7 +69,7 @@ impl Sqlite {
         };
         let store =
             Store::open(path, &schema::SCHEMA, store::StoreOptions { queue, exclusive }, state)?;
-        Ok(Sqlite { store })
+        Ok(Sqlite { store, clock })
     }
 
     async fn read<T, F>(&self, query: F) -> Result<T>
@@ -202,6 +203,10 @@ impl Upkeep for Sqlite {
             hooks::prune(tx.db, before, limit)
         })
         .await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok((self.clock)())
     }
 
     async fn catch_up(&self) -> Result<Backlog> {

@@ -329,9 +329,9 @@ async fn run_maintenance(
         if clock_monitor.is_none() {
             clock_monitor = catch_up(inbox.as_ref()).await;
         }
-        let may_prune = match &mut clock_monitor {
-            Some(monitor) => check_clock(inbox.as_ref(), monitor, (shared.clock)()).await,
-            None => false,
+        let may_prune = match (&mut clock_monitor, inbox.now().await) {
+            (Some(monitor), Ok(now)) => check_clock(inbox.as_ref(), monitor, now).await,
+            _ => false,
         };
         if inbox.lead(3 * MAINTENANCE_INTERVAL).await.unwrap_or(false) {
             if may_prune {
@@ -363,6 +363,10 @@ async fn retain(config: &Config, inbox: &dyn Inbox, stop: &CancellationToken) {
             Ok(pruned) => info!(state = what.as_str(), pruned, "pruned"),
             Err(error) => warn!(state = what.as_str(), %error, "cannot prune"),
         }
+    }
+    // The steps before may have taken long.
+    if !inbox.lead(3 * MAINTENANCE_INTERVAL).await.unwrap_or(false) {
+        return;
     }
     if let Err(error) = inbox.tidy(config.dedup.window, done).await {
         warn!(%error, "cannot tidy the inbox");

@@ -85,9 +85,10 @@ pub(super) async fn count(database: &Database) -> Result<Vec<(State, u64)>> {
                 AND NOT EXISTS (SELECT FROM webhook_inbox.waiting w WHERE w.id = d.id))
         + (SELECT count(*) FROM webhook_inbox.waiting w WHERE w.state = 1),
         (SELECT count(*) FROM webhook_inbox.kept k WHERE k.now = 3
-            AND k.id IN (SELECT a.delivery FROM webhook_inbox.attempt a WHERE a.state = 3)),
+            AND k.id IN (SELECT a.delivery FROM webhook_inbox.attempt a WHERE a.state > 2 AND a.state = 3)),
         (SELECT count(*) FROM webhook_inbox.kept k WHERE k.now = 4
-            AND (k.state = 4 OR k.id IN (SELECT a.delivery FROM webhook_inbox.attempt a WHERE a.state = 4)))";
+            AND k.id IN (SELECT d.id FROM webhook_inbox.delivery d WHERE d.state > 0 AND d.state = 4
+                UNION ALL SELECT a.delivery FROM webhook_inbox.attempt a WHERE a.state > 2 AND a.state = 4))";
     let rows = database.rows(query, &[]).await?;
     let states = [State::Ready, State::Running, State::Dead, State::Unrouted];
     let count = |column| rows.first().map_or(0, |row| row.get::<_, i64>(column).unsigned_abs());
@@ -109,7 +110,8 @@ impl Conditions {
                 Condition::State(state) => {
                     all.and("now = $", number(state), Type::INT2);
                     if state.has_ended() && state != State::Done {
-                        let rare = "(e.state = $ OR id IN (SELECT delivery FROM webhook_inbox.attempt a WHERE a.state = $))";
+                        let rare = "id IN (SELECT d.id FROM webhook_inbox.delivery d WHERE d.state > 0 AND d.state = $
+                            UNION ALL SELECT a.delivery FROM webhook_inbox.attempt a WHERE a.state > 2 AND a.state = $)";
                         all.and(rare, number(state), Type::INT2);
                     }
                 }

@@ -1,7 +1,6 @@
 //! Claims: due deliveries are fetched when this process has made some due, and from time to time for those of others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -22,6 +21,21 @@ use super::{Parameter, timestamp, whole_millis};
 /// Time between two looks for deliveries that another process, or the clock, has made due.
 const POLL: Duration = Duration::from_millis(225);
 
+/// Time between two looks for claims that have just expired, and for all that have.
+const LOOK: Duration = Duration::from_secs(1);
+const LOOK_FOR_ALL: Duration = Duration::from_secs(30);
+
+/// Time between two looks for parts of ids that can be emptied.
+const LOOK_FOR_EMPTY_PARTS: Duration = Duration::from_secs(60 * 60);
+
+/// Times of the last looks.
+#[derive(Default)]
+struct Looks {
+    for_recent: Option<Instant>,
+    for_all: Option<Instant>,
+    for_empty_parts: Option<Instant>,
+}
+
 /// The claims of this process.
 pub(super) struct Claims {
     database: Database,
@@ -30,8 +44,8 @@ pub(super) struct Claims {
     due: Notify,
     /// Held by the one claim that asks the database.
     asking: Arc<tokio::sync::Mutex<()>>,
-    /// Expired claims have been looked for up to this time, in milliseconds.
-    checked_until: AtomicI64,
+    /// The last looks for expired claims: for those of the last seconds, and for all.
+    looks: Mutex<Looks>,
     /// First attempts that have not ended, by the token of their claim and the last id of their block.
     open: Mutex<HashMap<i64, BTreeMap<i64, HashSet<DeliveryId>>>>,
 }
@@ -48,7 +62,7 @@ impl Claims {
             owner,
             due: Notify::new(),
             asking: Arc::default(),
-            checked_until: AtomicI64::new(i64::MIN),
+            looks: Mutex::default(),
             open: Mutex::default(),
         }
     }
@@ -116,7 +130,7 @@ impl Claims {
             (&token, Type::INT8),
             (&self.owner, Type::TEXT),
             (&whole_millis(lease), Type::INT8),
-            (&self.checked_until.load(Ordering::Relaxed), Type::INT8),
+            (&self.look_back(now.is_some()), Type::INT8),
             (&now, Type::INT8),
         ];
         let rows = self.database.rows(CLAIM, &parameters).await?;
@@ -125,10 +139,45 @@ impl Claims {
             if let Some(block) = row.get::<_, Option<i64>>(21) {
                 self.opened(row.get(0), token, block);
             }
-            found.extend(claim_of(&row, token).map(|claim| (row.get::<_, i64>(22), claim)));
+            match claim_of(&row, token) {
+                Some(claim) => found.push((row.get::<_, i64>(22), claim)),
+                None => tracing::warn!(
+                    delivery.id = row.get::<_, i64>(0),
+                    "this program cannot read the delivery, which a newer one wrote; it is tried again when its lease has expired"
+                ),
+            }
         }
         found.sort_by_key(|(due_at, claim)| (*due_at, claim.lease.id));
         Ok(found.into_iter().map(|(_, claim)| claim).collect())
+    }
+
+    /// How far to look back for expired claims now, in milliseconds; none if that was done just now. A claim that was
+    /// committed late is found by the look for all.
+    fn look_back(&self, is_test: bool) -> Option<i64> {
+        let mut looks = lock(&self.looks);
+        let now = Instant::now();
+        let is_due =
+            |last: Option<Instant>, interval| last.is_none_or(|last| now - last >= interval);
+        if is_test || is_due(looks.for_all, LOOK_FOR_ALL) {
+            *looks = Looks { for_recent: Some(now), for_all: Some(now), ..*looks };
+            return Some(i64::MAX / 2);
+        }
+        if is_due(looks.for_recent, LOOK) {
+            looks.for_recent = Some(now);
+            return Some(whole_millis(5 * LOOK));
+        }
+        None
+    }
+
+    /// True once an hour: looking for parts that can be emptied may read much.
+    pub(super) fn is_time_to_empty(&self) -> bool {
+        let mut looks = lock(&self.looks);
+        let is_time =
+            looks.for_empty_parts.is_none_or(|last| last.elapsed() >= LOOK_FOR_EMPTY_PARTS);
+        if is_time {
+            looks.for_empty_parts = Some(Instant::now());
+        }
+        is_time
     }
 
     fn opened(&self, id: DeliveryId, token: i64, block: i64) {

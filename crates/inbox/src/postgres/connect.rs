@@ -20,6 +20,12 @@ use super::{Parameter, given};
 /// The longest that a call waits for a connection.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// Time without a word from the database after which it is asked for a sign of life.
+const ALIVE: Duration = Duration::from_secs(10);
+
+/// The longest that a statement may take; then its connection is given up.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
+
 /// Largest number of tries of a call that the database has undone to resolve a conflict.
 const TRIES: usize = 5;
 
@@ -42,6 +48,11 @@ impl Database {
         })?;
         if config.get_application_name().is_none() {
             config.application_name("webhook-receiver");
+        }
+        // A machine that is gone is noticed without waiting for hours.
+        config.keepalives_idle(ALIVE).keepalives_interval(ALIVE / 2).keepalives_retries(2);
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(2 * ALIVE);
         }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(WAIT);
@@ -75,10 +86,17 @@ impl Database {
             tries += 1;
             let parameters: Vec<_> =
                 parameters.iter().map(|(value, kind)| (*value, kind.clone())).collect();
-            match self.connection().await?.query_typed(query, &parameters).await {
-                Ok(rows) => return Ok(rows),
-                Err(error) if tries < TRIES && is_conflict(&error) => {}
-                Err(error) => return Err(failure(&error)),
+            let connection = self.connection().await?;
+            let rows = connection.query_typed(query, &parameters);
+            match tokio::time::timeout(LONGEST_CALL, rows).await {
+                Ok(Ok(rows)) => return Ok(rows),
+                Ok(Err(error)) if tries < TRIES && is_conflict(&error) => {}
+                Ok(Err(error)) => return Err(failure(&error)),
+                Err(_) => {
+                    // It is closed, not given back to the pool.
+                    drop(Object::take(connection));
+                    return Err(InboxError::Unavailable("the database does not answer".into()));
+                }
             }
         }
     }

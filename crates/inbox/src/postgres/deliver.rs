@@ -163,18 +163,24 @@ impl Call for Finish {
 const FINISH: &str =
     "SELECT number FROM webhook_inbox.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
-/// Writes a batch of verdicts and answers its callers.
+/// Writes a batch of verdicts and answers its callers. If it fails because of one, each is written alone.
 pub(super) async fn finish(database: Database, claims: Arc<Claims>, batch: Vec<Pending<Finish>>) {
-    let calls: Vec<&Finish> = batch.iter().map(|pending| &pending.call).collect();
-    match write(&database, &claims, &calls).await {
-        Ok(held) => {
-            for (number, pending) in (1..).zip(batch) {
-                let _ = pending.reply.send(Ok(held.contains(&number)));
+    let mut batches = vec![batch];
+    while let Some(batch) = batches.pop() {
+        let calls: Vec<&Finish> = batch.iter().map(|pending| &pending.call).collect();
+        match write(&database, &claims, &calls).await {
+            Ok(held) => {
+                for (number, pending) in (1..).zip(batch) {
+                    let _ = pending.reply.send(Ok(held.contains(&number)));
+                }
             }
-        }
-        Err(error) => {
-            for pending in batch {
-                let _ = pending.reply.send(Err(error.clone()));
+            Err(InboxError::Unavailable(_)) if batch.len() > 1 && database.is_there().await => {
+                batches.extend(batch.into_iter().map(|one| vec![one]));
+            }
+            Err(error) => {
+                for pending in batch {
+                    let _ = pending.reply.send(Err(error.clone()));
+                }
             }
         }
     }

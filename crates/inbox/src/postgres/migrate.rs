@@ -6,7 +6,14 @@ use super::connect::Database;
 
 /// Migration steps, one for each version. A step is never edited once it has shipped; a change is a new step, with which the
 /// program of the version before still works.
-const STEPS: [&str; 1] = [include_str!("v1.sql")];
+const STEPS: [&str; 1] = [concat!(
+    include_str!("v1/tables.sql"),
+    include_str!("v1/views.sql"),
+    include_str!("v1/accept.sql"),
+    include_str!("v1/claim.sql"),
+    include_str!("v1/finish.sql"),
+    include_str!("v1/upkeep.sql"),
+)];
 
 /// The longest that a step waits for a lock, in milliseconds: a start of another program must not wait behind it.
 const LOCK_TIMEOUT: &str = "2s";

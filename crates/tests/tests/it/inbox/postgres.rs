@@ -7,7 +7,7 @@ use contract::event::DeliveryId;
 use inbox::{AcceptOutcome, Filter, InboxUrl, Options, State, Verdict};
 
 use crate::harness::client::Request;
-use crate::harness::deliveries::{Opened, Place, Store, at, keyed, message, route};
+use crate::harness::deliveries::{Opened, Place, Store, keyed, message, route};
 use crate::harness::postgres::{is_installed, server};
 use crate::harness::process::{Process, command, printed, run};
 use crate::inbox::conformance::{accept, accept_to, claim, finish, ids, send};
@@ -224,44 +224,67 @@ async fn parts_and_generations_are_emptied_and_lose_nothing_that_is_kept() {
     assert!(finish(&inbox, &lease, Verdict::Dead { reason: "broken".into() }, 0).await);
     let retried = accept(&inbox, "retried", 0).await;
     let lease = claim(&inbox, 1, 0).await.remove(0).lease;
-    let after = Duration::from_secs(10 * DAY as u64);
+    let after = Duration::from_secs(100 * DAY as u64);
     assert!(finish(&inbox, &lease, Verdict::Retry { after, reason: "down".into() }, 0).await);
-    for n in 0..40 {
-        accept(&inbox, &format!("done {n}"), 0).await;
-    }
-    for claim in claim(&inbox, 100, 0).await {
-        assert!(finish(&inbox, &claim.lease, Verdict::Done, 0).await);
-    }
-    let running = accept(&inbox, "running", 0).await;
-    let held = claim(&inbox, 1, 0).await.remove(0).lease;
-    for day in 1..9 {
+    let done = async |id: &str, now| {
+        accept(&inbox, id, now).await;
+        let lease = claim(&inbox, 1, now).await.remove(0).lease;
+        assert!(finish(&inbox, &lease, Verdict::Done, now).await);
+    };
+    done("done", 0).await;
+    for day in 1..12 {
         tidy(day * DAY).await;
         inbox.at(day * DAY).prune(State::Done, kept, 1000).await.unwrap();
-        accept(&inbox, &format!("of day {day}"), day * DAY).await;
+        done(&format!("of day {day}"), day * DAY).await;
     }
     let left = inbox.list(Filter::default()).await.unwrap();
     let of = |state| left.iter().filter(move |entry| entry.state == state).map(|entry| entry.id);
     assert_eq!(of(State::Dead).collect::<Vec<_>>(), [dead]);
-    assert_eq!((of(State::Done).count(), left.len()), (0, 11));
+    assert_eq!(of(State::Ready).collect::<Vec<_>>(), [retried]);
+    assert_eq!((of(State::Done).count(), left.len()), (7, 9));
     assert!(left[0].id > 1_000_000_000, "ids are in parts: {}", left[0].id);
-    let part = |id: DeliveryId| id / 1_000_000_000;
-    assert_eq!((part(dead), part(retried), part(running)), (0, 0, 0));
-    let Store { place, .. } = &store;
-    let rows = place.run("SELECT count(*) FROM webhook_inbox.delivery_0");
-    assert_eq!(rows.trim(), "4", "the part has been emptied of what is not kept");
-    assert!(finish(&inbox, &held, Verdict::Done, 9 * DAY).await, "a late verdict");
+    let rows = |part| {
+        let count = format!("SELECT count(*) FROM webhook_inbox.delivery_{part}");
+        store.place.run(&count).trim().to_owned()
+    };
+    assert_eq!((rows(0), rows(1), rows(2)), ("4".into(), "0".into(), "2".into()));
     assert_eq!(inbox.show(dead).await.unwrap().unwrap().attempts.len(), 1);
-    assert_eq!(inbox.show(retried).await.unwrap().unwrap().entry.state, State::Ready);
-    let first = ids(&claim(&inbox, 100, 9 * DAY).await);
-    assert_eq!(first.len(), 8, "first attempts: {first:?}");
-    assert!(ids(&claim(&inbox, 100, 11 * DAY).await).contains(&retried));
-    assert_eq!(
-        send(&inbox, &message("of day 8"), route(), 9 * DAY).await.outcome,
-        AcceptOutcome::Duplicate
-    );
-    assert_eq!(
-        send(&inbox, &message("done 3"), route(), 9 * DAY).await.outcome,
-        AcceptOutcome::New
-    );
-    assert_eq!(inbox.catch_up().await.unwrap().newest, Some(at(9 * DAY)));
+    assert_eq!(ids(&claim(&inbox, 100, 101 * DAY).await), [retried]);
+    let again = async |id: &str| send(&inbox, &message(id), route(), 11 * DAY).await.outcome;
+    assert_eq!(again("of day 11").await, AcceptOutcome::Duplicate);
+    assert_eq!(again("of day 2").await, AcceptOutcome::New);
+    assert_eq!(again("done").await, AcceptOutcome::New);
+}
+
+/// The second of two unfinished deliveries waits behind the first, which runs, when one before them is replayed.
+#[tokio::test]
+async fn a_replay_waits_for_a_first_attempt_with_others_behind_it() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let inbox = store.open().await;
+    let mut accepted = Vec::new();
+    for id in ["replayed", "running", "behind"] {
+        accepted.push(accept_to(&inbox, id, keyed("k"), 0).await);
+        if id == "replayed" {
+            let lease = claim(&inbox, 1, 0).await.remove(0).lease;
+            assert!(finish(&inbox, &lease, Verdict::Done, 0).await);
+        }
+    }
+    let running = claim(&inbox, 9, 0).await;
+    assert_eq!(ids(&running), [accepted[1]]);
+    let replayed = Filter { ids: vec![accepted[0]], ..Filter::default() };
+    assert_eq!(inbox.at(0).replay(replayed.clone()).await.unwrap(), 1);
+    assert_eq!(inbox.replay(replayed).await.unwrap(), 0, "once");
+    assert!(claim(&inbox, 9, 0).await.is_empty());
+    let lost = claim(&inbox, 9, 100).await;
+    assert_eq!(ids(&lost), [accepted[1]], "its lease has expired");
+    assert!(!finish(&inbox, &running[0].lease, Verdict::Done, 100).await);
+    assert!(finish(&inbox, &lost[0].lease, Verdict::Done, 100).await);
+    for id in [accepted[0], accepted[2]] {
+        let next = claim(&inbox, 9, 100).await;
+        assert_eq!(ids(&next), [id]);
+        assert!(finish(&inbox, &next[0].lease, Verdict::Done, 100).await);
+    }
 }
