@@ -50,7 +50,7 @@ pub enum InboxError {
     /// The disk has no space for new deliveries; nothing of the call was stored.
     #[error("the inbox is unavailable: its disk is full")]
     Full,
-    /// The engine failed; nothing of the call was stored.
+    /// The engine failed. Nothing of the call was stored, unless a connection was lost during the commit: then it may have been.
     #[error("the inbox is unavailable: {0}")]
     Unavailable(String),
 }

@@ -96,7 +96,7 @@ impl Deliveries for Postgres {
         self.finishes.call(Finish { lease, verdict }).await
     }
 
-    /// Commits a record to the write-ahead log, which no standby and no full disk lets through.
+    /// Commits a record to the write-ahead log, which fails on a standby and on a full disk.
     async fn check(&self) -> Result<()> {
         self.claims.settle().await;
         let probe = "SELECT pg_logical_emit_message(true, 'webhook-receiver', '')::text";

@@ -15,7 +15,7 @@ const STEPS: [&str; 1] = [concat!(
     include_str!("v1/upkeep.sql"),
 )];
 
-/// The longest that a step waits for a lock, in milliseconds: a start of another program must not wait behind it.
+/// The longest that a step waits for a lock: other programs wait behind it.
 const LOCK_TIMEOUT: &str = "2s";
 
 /// A migration, done or to be done.

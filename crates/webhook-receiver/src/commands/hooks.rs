@@ -60,7 +60,7 @@ enum Command {
         #[command(flatten)]
         inbox_args: InboxArgs,
     },
-    /// Delete old calls from the log, but never the newest
+    /// Delete old calls from the log, in a file never the newest
     Prune {
         /// Received longer ago than this, e.g. 30d
         #[arg(long, value_parser = humantime::parse_duration, value_name = "AGE")]

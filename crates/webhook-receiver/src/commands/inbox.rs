@@ -69,7 +69,7 @@ enum Command {
         #[command(flatten)]
         inbox_args: InboxArgs,
     },
-    /// Delete ended deliveries, but never the newest. A resend of a deleted one is new again, once a running receiver
+    /// Delete ended deliveries, in a file never the newest. A resend of a deleted one is new again, once a running receiver
     /// has dropped its id from the cache
     Prune {
         /// In this state: done, dead, unrouted or canary
