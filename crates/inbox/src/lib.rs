@@ -5,6 +5,7 @@
 //!
 //! It depends on the contract, the sources and the store, and calls nobody.
 
+mod copy;
 mod dedup_cache;
 mod engine;
 mod filter;
@@ -27,6 +28,7 @@ use contract::event::{Delivery, DeliveryId};
 use contract::time::{Clock, Timestamp};
 use serde::Serialize;
 
+pub use copy::{Census, Copied, copy};
 pub use dedup_cache::DedupCache;
 pub use engine::{Browse, Deliveries, HookCalls, Inbox, KeyUses, Rejections, Upkeep};
 pub use filter::Filter;

@@ -7,11 +7,13 @@ mod batch;
 mod browse;
 mod claim;
 mod connect;
+mod copy;
 mod deliver;
 mod hooks;
 mod logs;
 mod migrate;
 mod text;
+mod wake;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,16 +117,18 @@ impl Browse for Postgres {
     }
 
     async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>> {
-        browse::replayable(&self.database, &filter).await
+        Ok(browse::replayable_runs(&self.database, &filter).await?.0)
     }
 
     async fn replay(&self, filter: Filter) -> Result<u64> {
-        let ids = browse::replayable(&self.database, &filter).await?;
+        let (ids, runs) = browse::replayable_runs(&self.database, &filter).await?;
         let now = self.database.given_time();
-        let parameters: [Parameter<'_>; 2] = [(&ids, Type::INT8_ARRAY), (&now, Type::INT8)];
-        let rows = self.database.rows("SELECT webhook_inbox.replay($1, $2)", &parameters).await?;
+        let parameters: [Parameter<'_>; 3] =
+            [(&ids, Type::INT8_ARRAY), (&runs, Type::INT4_ARRAY), (&now, Type::INT8)];
+        let query = "SELECT webhook_inbox.replay($1, $2, $3)";
+        let replayed = self.database.number(query, &parameters).await?;
         self.claims.wake();
-        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+        Ok(replayed)
     }
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {

@@ -4,6 +4,7 @@
 
 mod browse;
 mod columns;
+mod copy;
 mod dedup;
 mod hooks;
 mod pending_claims;

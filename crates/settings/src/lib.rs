@@ -33,7 +33,7 @@ pub use bus::{BusConfig, FaultsConfig, SubscriptionConfig};
 pub use check::{is_local, is_loopback, reachable};
 pub use hooks::HooksConfig;
 pub use keys::{ConfiguredKey, KeySort};
-pub use load::{EMIT_SIGNING_KEY, EMIT_TOKEN};
+pub use load::{COPY_FROM, COPY_TO, EMIT_SIGNING_KEY, EMIT_TOKEN};
 pub use load::{Overrides, SettingsText, load, parse};
 pub use secrets::read_secret;
 pub use warnings::Warning;

@@ -23,7 +23,13 @@ pub const EMIT_TOKEN: &str = "RECEIVER_EMIT_TOKEN";
 /// The variable with the emitter's signing key, which is no setting.
 pub const EMIT_SIGNING_KEY: &str = "RECEIVER_EMIT_SIGNING_KEY";
 
-const NOT_SETTINGS: [&str; 3] = [CONFIG_FILE, EMIT_TOKEN, EMIT_SIGNING_KEY];
+/// The variable with the URL of the inbox that `inbox copy` copies, which is no setting.
+pub const COPY_FROM: &str = "RECEIVER_COPY_FROM";
+
+/// The variable with the URL of the inbox that `inbox copy` makes, which is no setting.
+pub const COPY_TO: &str = "RECEIVER_COPY_TO";
+
+const NOT_SETTINGS: [&str; 5] = [CONFIG_FILE, EMIT_TOKEN, EMIT_SIGNING_KEY, COPY_FROM, COPY_TO];
 
 /// Settings from the command line; they override all others.
 #[derive(Debug, Clone, Default, clap::Args)]

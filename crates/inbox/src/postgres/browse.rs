@@ -25,16 +25,19 @@ pub(super) async fn list(database: &Database, filter: &Filter) -> Result<Vec<Ent
     database.rows(&query, &conditions.parameters()).await?.iter().map(entry).collect()
 }
 
-/// Ids of the deliveries that can be replayed, oldest first.
-pub(super) async fn replayable(database: &Database, filter: &Filter) -> Result<Vec<DeliveryId>> {
+/// Ids of the deliveries that can be replayed, oldest first, with the number of replays of each.
+pub(super) async fn replayable_runs(
+    database: &Database,
+    filter: &Filter,
+) -> Result<(Vec<DeliveryId>, Vec<i32>)> {
     let conditions = Conditions::of(filter);
     let query = format!(
-        "SELECT id FROM webhook_inbox.kept e WHERE now BETWEEN 2 AND 4 AND {} ORDER BY id {}",
+        "SELECT id, replays FROM webhook_inbox.kept e WHERE now BETWEEN 2 AND 4 AND {} ORDER BY id {}",
         conditions.sql,
         limit(filter)
     );
     let rows = database.rows(&query, &conditions.parameters()).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(rows.iter().map(|row| (row.get::<_, DeliveryId>(0), row.get::<_, i32>(1))).unzip())
 }
 
 fn limit(filter: &Filter) -> String {
@@ -60,7 +63,7 @@ pub(super) async fn show(database: &Database, id: DeliveryId) -> Result<Option<D
     }))
 }
 
-fn attempt(row: &Row) -> AttemptEntry {
+pub(super) fn attempt(row: &Row) -> AttemptEntry {
     AttemptEntry {
         attempt: count_at(row, 0),
         replay: count_at(row, 1),
@@ -178,10 +181,10 @@ fn entry(row: &Row) -> Result<Entry> {
     })
 }
 
-fn optional(row: &Row, column: usize) -> Option<String> {
+pub(super) fn optional(row: &Row, column: usize) -> Option<String> {
     row.get::<_, Option<String>>(column).map(read)
 }
 
-fn count_at(row: &Row, column: usize) -> u32 {
+pub(super) fn count_at(row: &Row, column: usize) -> u32 {
     row.get::<_, i32>(column).unsigned_abs()
 }

@@ -1,21 +1,24 @@
 //! Claims: due deliveries are fetched when this process has made some due, and from time to time for those of others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use contract::event::{BodyFormat, DeliveryId, Dialect, Environment};
 use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::super::state::Progress;
 use super::super::stored::Facts;
-use super::super::{Claim, Lease, Result};
+use super::super::{Claim, Lease, Result, Verdict};
 use super::connect::Database;
 use super::deliver;
 use super::text::read;
+use super::wake::{self, Notifier};
 use super::{Parameter, timestamp, whole_millis};
 
 /// Time between two looks for deliveries that another process, or the clock, has made due.
@@ -27,6 +30,9 @@ const LOOK_FOR_ALL: Duration = Duration::from_secs(30);
 
 /// Time between two looks for parts of ids that can be emptied.
 const LOOK_FOR_EMPTY_PARTS: Duration = Duration::from_secs(60 * 60);
+
+/// Time between two looks at a delivery that this program cannot read.
+const LOOK_AT_UNREADABLE: Duration = Duration::from_secs(60);
 
 /// Times of the last looks.
 #[derive(Default)]
@@ -42,6 +48,12 @@ pub(super) struct Claims {
     pub(super) owner: String,
     /// Signals that a delivery may have become due.
     due: Notify,
+    /// Number of claims that wait for the signal.
+    idle: AtomicUsize,
+    /// Notifies other processes.
+    notifier: Notifier,
+    /// Waits for the notifications of others, from the first claim on.
+    listener: OnceLock<AbortHandle>,
     /// Held by the one claim that asks the database.
     asking: Arc<tokio::sync::Mutex<()>>,
     /// The last looks for expired claims: for those of the last seconds, and for all.
@@ -58,18 +70,38 @@ const CLAIM: &str = "SELECT id, source, client_id, message_id, message_id_derive
 impl Claims {
     pub(super) fn new(database: Database, owner: String) -> Self {
         Claims {
+            notifier: Notifier::start(database.clone(), owner.clone()),
             database,
             owner,
             due: Notify::new(),
+            idle: AtomicUsize::new(0),
+            listener: OnceLock::new(),
             asking: Arc::default(),
             looks: Mutex::default(),
             open: Mutex::default(),
         }
     }
 
-    /// Wakes a claim that waits.
+    /// Wakes a claim that waits, here or in another process.
     pub(super) fn wake(&self) {
         self.due.notify_one();
+        if self.idle.load(Ordering::Relaxed) == 0 {
+            self.notifier.notify();
+        }
+    }
+
+    /// Listens to other processes.
+    fn listen(self: &Arc<Self>) {
+        self.listener.get_or_init(|| {
+            let claims = Arc::downgrade(self);
+            let wake = move || {
+                if let Some(claims) = claims.upgrade() {
+                    claims.due.notify_one();
+                }
+            };
+            let listening = wake::listen(self.database.clone(), self.owner.clone(), wake);
+            tokio::spawn(listening).abort_handle()
+        });
     }
 
     /// Waits until no claim asks the database.
@@ -94,6 +126,8 @@ impl Claims {
             if !found.is_empty() || left.is_zero() {
                 return Ok(found);
             }
+            claims.listen();
+            let _idle = Idle::new(&claims.idle);
             let _ = tokio::time::timeout(left.min(POLL), claims.due.notified()).await;
         }
     }
@@ -135,17 +169,26 @@ impl Claims {
         ];
         let rows = self.database.rows(CLAIM, &parameters).await?;
         let mut found = Vec::with_capacity(rows.len());
+        let mut unreadable = Vec::new();
         for row in rows {
             if let Some(block) = row.get::<_, Option<i64>>(21) {
                 self.opened(row.get(0), token, block);
             }
             match claim_of(&row, token) {
                 Some(claim) => found.push((row.get::<_, i64>(22), claim)),
-                None => tracing::warn!(
-                    delivery.id = row.get::<_, i64>(0),
-                    "this program cannot read the delivery, which a newer one wrote; it is tried again when its lease has expired"
-                ),
+                None => {
+                    let id = row.get::<_, i64>(0);
+                    tracing::warn!(
+                        delivery.id = id,
+                        "this program cannot read the delivery, which a newer one wrote; it looks again in a minute"
+                    );
+                    unreadable.push(lease_of(&row, token));
+                }
             }
+        }
+        if !unreadable.is_empty() {
+            let later = Verdict::Postponed { after: LOOK_AT_UNREADABLE };
+            deliver::give_back(&self.database, self, unreadable, later).await;
         }
         found.sort_by_key(|(due_at, claim)| (*due_at, claim.lease.id));
         Ok(found.into_iter().map(|(_, claim)| claim).collect())
@@ -219,7 +262,31 @@ impl Claims {
     /// Releases claims that nobody works on.
     async fn release(&self, unused: Vec<Claim>) {
         let leases = unused.into_iter().map(|claim| claim.lease).collect();
-        deliver::release(&self.database, self, leases).await;
+        deliver::give_back(&self.database, self, leases, Verdict::Released).await;
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.get() {
+            listener.abort();
+        }
+    }
+}
+
+/// A claim that waits.
+struct Idle<'c>(&'c AtomicUsize);
+
+impl<'c> Idle<'c> {
+    fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Idle(count)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -241,7 +308,18 @@ impl Drop for Claimed {
     }
 }
 
-/// The claim in a row; none if this program cannot read it, since a newer one wrote it. Then its lease expires.
+/// The lease of the claim in a row.
+fn lease_of(row: &Row, token: i64) -> Lease {
+    Lease {
+        id: row.get(0),
+        attempt: row.get::<_, i32>(15).unsigned_abs(),
+        token,
+        started_at: timestamp(row.get(20)),
+        entity: row.get(14),
+    }
+}
+
+/// The claim in a row; none if this program cannot read it, since a newer one wrote it.
 fn claim_of(row: &Row, token: i64) -> Option<Claim> {
     let text = |column| read(row.get::<_, String>(column));
     let count = |column| row.get::<_, i32>(column).unsigned_abs();
@@ -269,7 +347,7 @@ fn claim_of(row: &Row, token: i64) -> Option<Claim> {
     };
     let body = row.get::<_, Vec<u8>>(13).into();
     let claim = facts.claim(body, progress, row.get(19), token, timestamp(row.get(20)));
-    Some(Claim { lease: Lease { entity: row.get(14), ..claim.lease }, ..claim })
+    Some(Claim { lease: lease_of(row, token), ..claim })
 }
 
 /// Ignores poisoning: a panic while the lock is held can at worst leave a claim open until it expires.

@@ -9,9 +9,10 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Timeouts,
 };
 use rustls_platform_verifier::BuilderVerifierExt as _;
-use tokio_postgres::Row;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Connection, Row, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::{InboxError, Result};
@@ -33,8 +34,13 @@ const TRIES: usize = 5;
 #[derive(Clone)]
 pub(super) struct Database {
     pool: Pool,
+    config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
     clock: Option<Clock>,
 }
+
+/// A connection outside of the pool, which has to be driven by its owner.
+pub(super) type Driven = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 impl Database {
     /// Makes the pool; nothing is connected yet.
@@ -61,8 +67,9 @@ impl Database {
             let is_here = config.get_hosts().iter().all(is_on_this_machine);
             config.ssl_mode(if is_here { SslMode::Disable } else { SslMode::Require });
         }
+        let tls = tls()?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, tls()?, recycling);
+        let manager = Manager::from_config(config.clone(), tls.clone(), recycling);
         let timeouts = Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) };
         let pool = Pool::builder(manager)
             .max_size(connections)
@@ -71,12 +78,18 @@ impl Database {
             .timeouts(timeouts)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()?;
-        Ok(Database { pool, clock })
+        Ok(Database { pool, config, tls, clock })
     }
 
     /// A connection of the pool.
     pub(super) async fn connection(&self) -> Result<Object> {
         self.pool.get().await.map_err(|error| InboxError::Unavailable(cause(&error)))
+    }
+
+    /// A connection of its own, outside of the pool.
+    pub(super) async fn separate(&self) -> Result<(Client, Driven)> {
+        let connecting = self.config.connect(self.tls.clone());
+        connecting.await.map_err(|error| failure(&error))
     }
 
     /// Runs a statement. One that the database has undone because of another is tried again.

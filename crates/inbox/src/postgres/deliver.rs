@@ -31,10 +31,8 @@ impl Call for Accept {
 impl Accept {
     pub(super) fn new(delivery: Verified, route: Route) -> Self {
         let identity = Uuid::from_bytes(DeliveryIdentity::of(&delivery).hash.0);
-        let entity = route
-            .ordering_key
-            .as_deref()
-            .map(|key| i64::from_le_bytes(identity::hash([&delivery.source.name, key])));
+        let key = route.ordering_key.as_deref();
+        let entity = key.map(|key| entity(&delivery.source.name, key));
         let headers = delivery.headers_json();
         Accept { delivery, route, headers, identity, entity }
     }
@@ -47,6 +45,11 @@ impl Accept {
             _ => State::Unrouted,
         }
     }
+}
+
+/// Hash of an ordering key of a source.
+pub(super) fn entity(source: &str, key: &str) -> i64 {
+    i64::from_le_bytes(identity::hash([source, key]))
 }
 
 type Accepts = Vec<Pending<Accept>>;
@@ -223,9 +226,14 @@ fn makes_due(call: &Finish) -> bool {
     due_in.is_none_or(|delay| delay.is_zero()) && (due_in.is_some() || call.lease.entity.is_some())
 }
 
-/// Releases claims that nobody works on. If the database cannot be reached, their leases expire.
-pub(super) async fn release(database: &Database, claims: &Claims, unused: Vec<Lease>) {
-    let released = |lease| Finish { lease, verdict: Verdict::Released };
-    let calls: Vec<Finish> = unused.into_iter().map(released).collect();
+/// Gives back claims that nobody works on. If the database cannot be reached, their leases expire.
+pub(super) async fn give_back(
+    database: &Database,
+    claims: &Claims,
+    unused: Vec<Lease>,
+    verdict: Verdict,
+) {
+    let given_back = |lease| Finish { lease, verdict: verdict.clone() };
+    let calls: Vec<Finish> = unused.into_iter().map(given_back).collect();
     let _ = write(database, claims, &calls.iter().collect::<Vec<_>>()).await;
 }

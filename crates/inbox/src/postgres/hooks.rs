@@ -18,10 +18,21 @@ const COLUMNS: &str =
     "id, source, environment, hook, username, request_id, received_at, took, status, outcome,
     error_id, error, callback_took, callback_error";
 
+const BODIES: &str = "request, callback_request, callback_response, response";
+
 /// Calls that are not pruned.
-const KEPT: &str = "webhook_inbox.hook_call WHERE received_at >= (SELECT before FROM webhook_inbox.pruned WHERE state = -1)";
+pub(super) const KEPT: &str = "webhook_inbox.hook_call WHERE received_at >= (SELECT before FROM webhook_inbox.pruned WHERE state = -1)";
 
 pub(super) async fn log(database: &Database, calls: &[HookRecord]) -> Result<()> {
+    insert(database, &vec![None; calls.len()], &calls.iter().collect::<Vec<_>>()).await
+}
+
+/// Stores calls, each under the next number unless one is given.
+pub(super) async fn insert(
+    database: &Database,
+    ids: &[Option<i64>],
+    calls: &[&HookRecord],
+) -> Result<()> {
     macro_rules! column {
         (|$one:ident| $value:expr) => {
             &calls.iter().map(|$one| $value).collect::<Vec<_>>()
@@ -30,7 +41,8 @@ pub(super) async fn log(database: &Database, calls: &[HookRecord]) -> Result<()>
     let bodies = |read: fn(&HookBodies) -> Option<&Bytes>| -> Vec<Option<&[u8]>> {
         calls.iter().map(|call| call.bodies.as_ref().and_then(read).map(Bytes::as_ref)).collect()
     };
-    let parameters: [Parameter<'_>; 17] = [
+    let parameters: [Parameter<'_>; 18] = [
+        (&ids, Type::INT8_ARRAY),
         (column!(|c| stored(&c.source)), Type::TEXT_ARRAY),
         (column!(|c| c.environment.as_str()), Type::TEXT_ARRAY),
         (column!(|c| stored(&c.hook)), Type::TEXT_ARRAY),
@@ -57,8 +69,12 @@ pub(super) async fn log(database: &Database, calls: &[HookRecord]) -> Result<()>
         (&bodies(|bodies| bodies.response.as_ref()), Type::BYTEA_ARRAY),
     ];
     let query = "INSERT INTO webhook_inbox.hook_call
-        SELECT nextval('webhook_inbox.hook_call_id'), c.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-            $13, $14, $15, $16, $17) c";
+        SELECT coalesce(id, nextval('webhook_inbox.hook_call_id')), source, environment, hook, username, request_id,
+            received_at, took, status, outcome, error_id, error, callback_took, callback_error, request, callback_request,
+            callback_response, response
+        FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+            c (id, source, environment, hook, username, request_id, received_at, took, status, outcome, error_id, error,
+            callback_took, callback_error, request, callback_request, callback_response, response)";
     database.rows(query, &parameters).await.map(drop)
 }
 
@@ -100,11 +116,20 @@ pub(super) async fn list(database: &Database, filter: &HookFilter) -> Result<Vec
 }
 
 pub(super) async fn show(database: &Database, id: i64) -> Result<Option<HookEntry>> {
-    let query = format!(
-        "SELECT {COLUMNS}, request, callback_request, callback_response, response FROM {KEPT} AND id = $1"
-    );
+    let query = format!("SELECT {COLUMNS}, {BODIES} FROM {KEPT} AND id = $1");
     let rows = database.rows(&query, &[(&id, Type::INT8)]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
+    rows.first().map(whole).transpose()
+}
+
+/// Reads the calls after a number, with their bodies.
+pub(super) async fn after(database: &Database, id: i64, limit: i64) -> Result<Vec<HookEntry>> {
+    let query = format!("SELECT {COLUMNS}, {BODIES} FROM {KEPT} AND id > $1 ORDER BY id LIMIT $2");
+    let parameters: [Parameter<'_>; 2] = [(&id, Type::INT8), (&limit, Type::INT8)];
+    database.rows(&query, &parameters).await?.iter().map(whole).collect()
+}
+
+/// A call with its bodies.
+fn whole(row: &Row) -> Result<HookEntry> {
     let mut shown = entry(row)?;
     let body = |column| row.get::<_, Option<Vec<u8>>>(column).map(Bytes::from);
     shown.record.bodies = body(14).map(|request| HookBodies {
@@ -113,7 +138,7 @@ pub(super) async fn show(database: &Database, id: i64) -> Result<Option<HookEntr
         callback_response: body(16),
         response: body(17),
     });
-    Ok(Some(shown))
+    Ok(shown)
 }
 
 fn entry(row: &Row) -> Result<HookEntry> {

@@ -6,14 +6,17 @@ use super::connect::Database;
 
 /// Migration steps, one for each version. A step is never edited once it has shipped; a change is a new step, with which the
 /// program of the version before still works.
-const STEPS: [&str; 1] = [concat!(
-    include_str!("v1/tables.sql"),
-    include_str!("v1/views.sql"),
-    include_str!("v1/accept.sql"),
-    include_str!("v1/claim.sql"),
-    include_str!("v1/finish.sql"),
-    include_str!("v1/upkeep.sql"),
-)];
+const STEPS: [&str; 2] = [
+    concat!(
+        include_str!("v1/tables.sql"),
+        include_str!("v1/views.sql"),
+        include_str!("v1/accept.sql"),
+        include_str!("v1/claim.sql"),
+        include_str!("v1/finish.sql"),
+        include_str!("v1/upkeep.sql"),
+    ),
+    concat!(include_str!("v2/replay.sql"), include_str!("v2/upkeep.sql")),
+];
 
 /// The longest that a step waits for a lock: other programs wait behind it.
 const LOCK_TIMEOUT: &str = "2s";

@@ -55,7 +55,7 @@ pub(super) fn show(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<D
     Ok(Some(Detail { attempts: attempts(db, id)?, ..detail }))
 }
 
-fn attempts(db: &Connection, id: DeliveryId) -> rusqlite::Result<Vec<AttemptEntry>> {
+pub(super) fn attempts(db: &Connection, id: DeliveryId) -> rusqlite::Result<Vec<AttemptEntry>> {
     db.prepare_cached(
         "SELECT attempt, replay, started_at, ended_at, outcome, error
          FROM attempt WHERE delivery = ?1 ORDER BY attempt",

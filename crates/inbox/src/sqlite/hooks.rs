@@ -17,35 +17,48 @@ const COLUMNS: &str = "id, source, environment, hook, user, request_id, received
 const BODIES: &str = "request, callback_request, callback_response, response";
 
 pub(super) fn log(db: &Connection, calls: &[HookRecord]) -> rusqlite::Result<()> {
-    let mut insert = db.prepare_cached(
+    calls.iter().try_for_each(|call| insert(db, None, call))
+}
+
+/// Stores a call, under the next number unless one is given.
+pub(super) fn insert(db: &Connection, id: Option<i64>, call: &HookRecord) -> rusqlite::Result<()> {
+    let bodies = call.bodies.as_ref();
+    db.prepare_cached(
         "INSERT INTO hook_call (source, environment, hook, user, request_id, received_at, took, status,
              outcome, error_id, error, callback_took, callback_error,
-             request, callback_request, callback_response, response)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-    )?;
-    for call in calls {
-        let bodies = call.bodies.as_ref();
-        insert.execute(params![
-            call.source,
-            call.environment.as_str(),
-            call.hook,
-            call.user,
-            call.request_id,
-            millis(call.received_at),
-            micros(call.took),
-            call.status,
-            call.outcome,
-            call.error_id,
-            call.error,
-            call.callback.as_ref().map(|callback| micros(callback.took)),
-            call.callback.as_ref().and_then(|callback| callback.error.as_deref()),
-            bodies.map(|bodies| bodies.request.as_ref()),
-            bodies.and_then(|bodies| bodies.callback_request.as_deref()),
-            bodies.and_then(|bodies| bodies.callback_response.as_deref()),
-            bodies.and_then(|bodies| bodies.response.as_deref()),
-        ])?;
-    }
+             request, callback_request, callback_response, response, id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+    )?
+    .execute(params![
+        call.source,
+        call.environment.as_str(),
+        call.hook,
+        call.user,
+        call.request_id,
+        millis(call.received_at),
+        micros(call.took),
+        call.status,
+        call.outcome,
+        call.error_id,
+        call.error,
+        call.callback.as_ref().map(|callback| micros(callback.took)),
+        call.callback.as_ref().and_then(|callback| callback.error.as_deref()),
+        bodies.map(|bodies| bodies.request.as_ref()),
+        bodies.and_then(|bodies| bodies.callback_request.as_deref()),
+        bodies.and_then(|bodies| bodies.callback_response.as_deref()),
+        bodies.and_then(|bodies| bodies.response.as_deref()),
+        id,
+    ])?;
     Ok(())
+}
+
+/// Reads the calls after a number, with their bodies.
+pub(super) fn after(db: &Connection, id: i64, limit: usize) -> rusqlite::Result<Vec<HookEntry>> {
+    let query =
+        format!("SELECT {COLUMNS}, {BODIES} FROM hook_call WHERE id > ?1 ORDER BY id LIMIT ?2");
+    db.prepare_cached(&query)?
+        .query_map(params![id, i64::try_from(limit).unwrap_or(i64::MAX)], whole)?
+        .collect()
 }
 
 /// Lists calls, newest first, in the order of the one index, so that nothing is sorted and a time is found at once.
@@ -69,12 +82,14 @@ pub(super) fn query(
 
 pub(super) fn show(db: &Connection, id: i64) -> rusqlite::Result<Option<HookEntry>> {
     let query = format!("SELECT {COLUMNS}, {BODIES} FROM hook_call WHERE id = ?1");
-    let shown = db.query_row(&query, [id], |row| {
-        let mut shown = entry(row)?;
-        shown.record.bodies = bodies(row)?;
-        Ok(shown)
-    });
-    shown.optional()
+    db.query_row(&query, [id], whole).optional()
+}
+
+/// A call with its bodies.
+fn whole(row: &Row<'_>) -> rusqlite::Result<HookEntry> {
+    let mut shown = entry(row)?;
+    shown.record.bodies = bodies(row)?;
+    Ok(shown)
 }
 
 /// Deletes old calls. The newest call is never pruned, so that its number is never reused.

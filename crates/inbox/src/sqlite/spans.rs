@@ -14,7 +14,16 @@ const SPAN: DeliveryId = 4096;
 
 /// Stores the span that this delivery ends, if it ends one.
 pub(super) fn note(db: &Connection, id: DeliveryId) -> rusqlite::Result<()> {
-    if id % SPAN != 0 {
+    note_after(db, id - 1, id)
+}
+
+/// Stores the span that these deliveries end, up to `id`, if they end one.
+pub(super) fn note_after(
+    db: &Connection,
+    after: DeliveryId,
+    id: DeliveryId,
+) -> rusqlite::Result<()> {
+    if after / SPAN == id / SPAN {
         return Ok(());
     }
     db.prepare_cached(

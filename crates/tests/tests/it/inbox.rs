@@ -2,6 +2,7 @@
 
 mod backup;
 mod conformance;
+mod copy;
 mod dispatch;
 mod front;
 mod hook_log;

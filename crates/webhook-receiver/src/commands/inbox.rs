@@ -1,5 +1,6 @@
-//! `inbox`: lists, shows, replays, prunes, exports and backs up deliveries, with or without a running receiver.
+//! `inbox`: lists, shows, replays, prunes, exports, backs up and copies deliveries, with or without a running receiver.
 
+mod copy;
 mod print;
 
 use std::io::Write as _;
@@ -29,7 +30,7 @@ const READ: usize = 10_000;
     webhook-receiver inbox export --since 2026-01-01 > deliveries.jsonl\n  \
     webhook-receiver inbox prune --state done --older-than 30d\n  \
     webhook-receiver inbox backup /backup/inbox.db\n\n\
-    All of them work beside a running receiver, which picks up replayed deliveries within a second.")]
+    All of them but copy work beside a running receiver, which picks up replayed deliveries within a second.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -88,6 +89,8 @@ enum Command {
         #[command(flatten)]
         inbox_args: InboxArgs,
     },
+    /// Copy a stopped receiver's inbox to another store, such as from a file to PostgreSQL, or back
+    Copy(copy::CopyArgs),
     /// Write deliveries as JSON lines, bodies in base64
     Export {
         #[command(flatten)]
@@ -193,6 +196,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let copied = inbox::backup(&inbox_args.existing()?, &file)?;
             print_backup(&file, "deliveries", copied, inbox_args.json)?;
         }
+        Command::Copy(args) => return copy::run(args).await,
         Command::Export { selection, output, inbox_args } => {
             export(inbox_args.open().await?.as_ref(), selection.filter(), output).await?;
         }

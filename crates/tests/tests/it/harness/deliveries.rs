@@ -180,6 +180,14 @@ impl Store {
         &self.url
     }
 
+    /// The URL with what is secret in it.
+    pub(crate) fn secret(&self) -> String {
+        match (&self.place, &self.url) {
+            (Place::Database(database), _) => database.url(),
+            (Place::Folder(_), url) => url.to_string(),
+        }
+    }
+
     /// As the receiver opens it. Whatever was opened so before must be gone, as after the end of a process.
     pub(crate) async fn open(&self) -> Opened {
         self.open_as(Options::receiver(1024)).await
@@ -188,6 +196,16 @@ impl Store {
     /// As a command opens it beside a running receiver.
     pub(crate) async fn open_beside(&self) -> Opened {
         self.open_as(Options::command()).await
+    }
+
+    /// True if it may have several receivers at once.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Database(_))
+    }
+
+    /// A second connection: of another receiver if there may be one, else of a command.
+    pub(crate) async fn open_second(&self) -> Opened {
+        if self.is_shared() { self.open().await } else { self.open_beside().await }
     }
 
     async fn open_as(&self, options: Options) -> Opened {

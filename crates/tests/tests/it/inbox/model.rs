@@ -1,4 +1,4 @@
-//! A random life of an inbox, compared step by step with the simplest thing that could be one.
+//! A random life of an inbox, on two connections, compared step by step with the simplest thing that could be one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,27 +40,53 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 pub(crate) async fn random_operations_agree_with_a_model(fresh: Fresh) {
+    run(60, 60, move || vec![fresh()]).await;
+}
+
+/// The life goes on in a copy of the inbox, and then in a copy of the copy.
+pub(crate) async fn the_life_of_a_copy(stores: fn() -> [Store; 3]) {
+    run(30, 90, move || stores().into()).await;
+}
+
+async fn run(cases: u32, length: usize, stores: impl Fn() -> Vec<Store> + Send + 'static) {
     let runtime = tokio::runtime::Handle::current();
     let run = move || {
-        let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
-        let life = prop::collection::vec(op(), 1..60);
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        let life = prop::collection::vec((op(), any::<bool>()), 1..length);
         TestRunner::new(config).run(&life, |ops| {
-            runtime.block_on(live(fresh(), ops));
+            runtime.block_on(live(stores(), &ops));
             Ok(())
         })
     };
     tokio::task::spawn_blocking(run).await.unwrap().unwrap_or_else(|error| panic!("{error}"));
 }
 
-async fn live(store: Store, ops: Vec<Op>) {
-    let mut inbox = store.open().await;
+async fn live(stores: Vec<Store>, ops: &[(Op, bool)]) {
     let mut model = Model::default();
+    let parts = ops.chunks(ops.len().div_ceil(stores.len()));
+    for ((number, store), ops) in stores.iter().enumerate().zip(parts) {
+        live_in(store, &mut model, ops).await;
+        if let Some(next) = stores.get(number + 1) {
+            model.seconds += 2 * LEASE.as_secs() as i64;
+            let copied = inbox::copy(store.url(), next.url(), |_, _| {}).await.unwrap();
+            assert_eq!(copied.from, copied.to);
+            assert_eq!(copied.rows, model.rows.len() as u64);
+        }
+    }
+}
+
+async fn live_in(store: &Store, model: &mut Model, ops: &[(Op, bool)]) {
+    let (mut first, mut second) = (store.open().await, store.open_second().await);
+    compare(&first, model).await;
     let mut leases: Vec<Lease> = Vec::new();
-    for op in ops {
-        match op {
+    for (op, by_second) in ops {
+        // A second connection to a file neither accepts nor claims.
+        let inbox = if *by_second && store.is_shared() { &second } else { &first };
+        let command = if *by_second { &second } else { &first };
+        match op.clone() {
             Op::Accept { id, body, key, awaited } => {
                 let waiting = match awaited && model.due().is_empty() {
-                    true => Some(wait(&inbox, 2, model.seconds).await),
+                    true => Some(wait(inbox, 2, model.seconds).await),
                     false => None,
                 };
                 let (id, body) = (id.to_string(), body.to_string());
@@ -76,7 +102,7 @@ async fn live(store: Store, ops: Vec<Op>) {
                 }
             }
             Op::Claim { max } => {
-                let claims = claim(&inbox, max, model.seconds).await;
+                let claims = claim(inbox, max, model.seconds).await;
                 model.claim(max, &claims);
                 leases.extend(claims.into_iter().map(|claim| claim.lease));
             }
@@ -91,12 +117,12 @@ async fn live(store: Store, ops: Vec<Op>) {
             Op::Wait { seconds } => model.seconds += seconds,
             Op::Replay { state } => {
                 let filter = Filter { state: Some(state), ..Filter::default() };
-                let replayed = inbox.at(model.seconds).replay(filter).await.unwrap();
+                let replayed = command.at(model.seconds).replay(filter).await.unwrap();
                 assert_eq!(replayed, model.replay(state));
             }
             Op::Prune { state } => {
                 let pruned =
-                    inbox.at(model.seconds).prune(state, Duration::ZERO, 1000).await.unwrap();
+                    command.at(model.seconds).prune(state, Duration::ZERO, 1000).await.unwrap();
                 // The newest may be kept.
                 let newest = inbox.show(model.newest).await.unwrap().map(|detail| detail.entry.id);
                 assert_eq!(pruned, model.prune(state, newest));
@@ -104,11 +130,11 @@ async fn live(store: Store, ops: Vec<Op>) {
             Op::Reopen => {
                 // An engine may take over at once what its predecessor held, or wait for the lease to end.
                 model.seconds += 2 * LEASE.as_secs() as i64;
-                drop(inbox);
-                inbox = store.open().await;
+                drop((first, second));
+                (first, second) = (store.open().await, store.open_second().await);
             }
         }
-        compare(&inbox, &model).await;
+        compare(if *by_second { &first } else { &second }, model).await;
     }
 }
 
