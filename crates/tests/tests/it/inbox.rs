@@ -9,6 +9,7 @@ mod hook_log;
 mod model;
 mod postgres;
 mod retention;
+mod shared;
 mod sqlite;
 mod survive;
 mod waiting;

@@ -1,5 +1,6 @@
 //! A PostgreSQL server of the tests' own, in a folder that is gone with them.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -153,6 +154,33 @@ impl Database {
     /// Runs a statement, and returns what it prints.
     pub(crate) fn run(&self, statement: &str) -> String {
         self.server.run(&self.name, statement)
+    }
+}
+
+/// A session that holds its locks until this value is dropped.
+pub(crate) struct Locks(Child);
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        // The end of its input ends the session.
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+impl Database {
+    /// Locks every table against everyone else.
+    pub(crate) fn lock_tables(&self) -> Locks {
+        let mut psql = self.server.program("psql", &self.name);
+        psql.args(["-X", "-q", "-A", "-t"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut psql = psql.spawn().unwrap();
+        let lock = "BEGIN; SELECT format('LOCK TABLE webhook_inbox.%I IN ACCESS EXCLUSIVE MODE', tablename)
+            FROM pg_tables WHERE schemaname = 'webhook_inbox' \\gexec\n\\echo locked\n";
+        psql.stdin.as_mut().unwrap().write_all(lock.as_bytes()).unwrap();
+        let mut line = String::new();
+        BufReader::new(psql.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "locked");
+        Locks(psql)
     }
 }
 
