@@ -3,7 +3,7 @@
 mod key_times;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use axum::Router;
@@ -39,7 +39,7 @@ use key_times::KeyTimes;
 const CANARY_RETENTION: Duration = Duration::from_secs(60 * 60);
 
 /// Interval of maintenance: retention, backlog metrics and the keys' last uses.
-const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A fork's handlers and pages.
 pub struct Fork {
@@ -357,6 +357,7 @@ async fn retain(config: &Config, inbox: &dyn Inbox, stop: &CancellationToken) {
         (Retained::Hooks, config.retention.hooks),
         (Retained::Ended(State::Canary), CANARY_RETENTION),
     ];
+    let started = Instant::now();
     for (what, kept) in retention {
         match prune(inbox, what, kept, stop).await {
             Ok(0) => {}
@@ -364,8 +365,10 @@ async fn retain(config: &Config, inbox: &dyn Inbox, stop: &CancellationToken) {
             Err(error) => warn!(state = what.as_str(), %error, "cannot prune"),
         }
     }
-    // The steps before may have taken long.
-    if !inbox.lead(3 * MAINTENANCE_INTERVAL).await.unwrap_or(false) {
+    // Another process may have taken over meanwhile.
+    if started.elapsed() > MAINTENANCE_INTERVAL
+        && !inbox.lead(3 * MAINTENANCE_INTERVAL).await.unwrap_or(false)
+    {
         return;
     }
     if let Err(error) = inbox.tidy(config.dedup.window, done).await {

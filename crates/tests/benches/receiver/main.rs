@@ -7,7 +7,8 @@
 //! `cargo bench --profile dist -p webhook-receiver-tests -- flood` what a flood of forgeries leaves of the rate of genuine deliveries;
 //! `cargo bench --profile dist -p webhook-receiver-tests -- hooks` prints what a hook costs, and what open calls leave of the speed of deliveries, and
 //! `cargo bench --profile dist -p webhook-receiver-tests -- bus` what the event bus delivers and takes.
-//! `cargo bench --profile dist -p webhook-receiver-tests -- postgres` prints what an inbox on PostgreSQL takes, beside pgbench.
+//! `cargo bench --profile dist -p webhook-receiver-tests -- postgres` prints what an inbox on PostgreSQL takes, beside pgbench;
+//! with `snapshot`, `keys`, `idle`, `wake` or `fair` after it, what a held snapshot and many ids cost, and what waits for what.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
@@ -68,7 +69,10 @@ enum Role {
     /// The rate of genuine deliveries, alone and under a flood of forgeries
     Flood,
     /// What an inbox on PostgreSQL takes, beside pgbench on the same server
-    Postgres,
+    Postgres {
+        #[arg(value_enum, default_value = "throughput")]
+        measured: postgres::Measured,
+    },
     /// What the event bus delivers, alone and beside a dead target, and how fast it takes events
     Bus,
     /// A target of the bus (a process of its own)
@@ -107,7 +111,7 @@ fn main() -> anyhow::Result<()> {
         Role::Curve { rows, folder } => curve::run(&rows, &folder, cli.rounds, length),
         Role::Proof => proof::run(cli.rounds),
         Role::Flood => flood::run(cli.rounds, length),
-        Role::Postgres => postgres::run(cli.rounds, length),
+        Role::Postgres { measured } => postgres::run(measured, cli.rounds, cli.seconds),
         Role::Bus => bus::run(cli.rounds, length),
         Role::Sink => baseline::sink(),
         Role::Hooks => hooks::run(cli.rounds, length),

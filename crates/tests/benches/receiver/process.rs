@@ -45,6 +45,16 @@ impl Server {
         Self::serving(folder, address, &config)
     }
 
+    /// The receiver with its workers on a database.
+    pub(crate) fn on_database(folder: &Path, inbox: &str) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let config = settings(folder, address, false)?;
+        let text = fs::read_to_string(&config)?;
+        let own = format!("sqlite:{}", folder.join("inbox.db").display());
+        fs::write(&config, text.replace(&own, inbox))?;
+        Self::serving(folder, address, &config)
+    }
+
     /// The receiver with one source that signs, handlers running.
     pub(crate) fn signed(folder: &Path) -> anyhow::Result<Self> {
         let address = free_address()?;

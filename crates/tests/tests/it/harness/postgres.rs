@@ -157,10 +157,10 @@ impl Database {
     }
 }
 
-/// A session that holds its locks until this value is dropped.
-pub(crate) struct Locks(Child);
+/// A session that holds what it has locked and seen until this value is dropped.
+pub(crate) struct Session(Child);
 
-impl Drop for Locks {
+impl Drop for Session {
     fn drop(&mut self) {
         // The end of its input ends the session.
         drop(self.0.stdin.take());
@@ -170,17 +170,29 @@ impl Drop for Locks {
 
 impl Database {
     /// Locks every table against everyone else.
-    pub(crate) fn lock_tables(&self) -> Locks {
+    pub(crate) fn lock_tables(&self) -> Session {
+        self.session("ACCESS EXCLUSIVE", "READ COMMITTED")
+    }
+
+    /// Holds a snapshot of every table, as a dump does.
+    pub(crate) fn hold_snapshot(&self) -> Session {
+        self.session("ACCESS SHARE", "REPEATABLE READ")
+    }
+
+    fn session(&self, mode: &str, isolation: &str) -> Session {
         let mut psql = self.server.program("psql", &self.name);
         psql.args(["-X", "-q", "-A", "-t"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut psql = psql.spawn().unwrap();
-        let lock = "BEGIN; SELECT format('LOCK TABLE webhook_inbox.%I IN ACCESS EXCLUSIVE MODE', tablename)
-            FROM pg_tables WHERE schemaname = 'webhook_inbox' \\gexec\n\\echo locked\n";
+        let lock = format!(
+            "BEGIN ISOLATION LEVEL {isolation};
+             SELECT format('LOCK TABLE webhook_inbox.%I IN {mode} MODE', tablename)
+                FROM pg_tables WHERE schemaname = 'webhook_inbox' \\gexec\n\\echo locked\n"
+        );
         psql.stdin.as_mut().unwrap().write_all(lock.as_bytes()).unwrap();
         let mut line = String::new();
         BufReader::new(psql.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line.trim(), "locked");
-        Locks(psql)
+        Session(psql)
     }
 }
 

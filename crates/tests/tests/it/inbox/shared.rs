@@ -7,7 +7,7 @@ use std::time::Duration;
 use contract::event::DeliveryId;
 use inbox::{AcceptOutcome, Filter, HookFilter, Inbox, InboxError, Result, State, Verdict};
 
-use crate::harness::deliveries::{Opened, Place, Store, keyed, message, route};
+use crate::harness::deliveries::{Opened, PATIENCE, Place, Store, keyed, message, route};
 use crate::harness::postgres::is_installed;
 use crate::inbox::conformance::{LEASE, accept, accept_to, claim, finish, ids, replay, send};
 
@@ -148,4 +148,29 @@ async fn a_database_that_goes_away_in_the_middle_of_a_call_has_not_done_half_of_
     inbox.check().await.unwrap();
     assert_eq!(replay(&inbox, &[id], 0).await, 1);
     assert_eq!(ids(&claim(&inbox, 1, 0).await), [id]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_during_a_dump_neither_waits_nor_blocks() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let Place::Database(database) = &store.place else { panic!("it is a database") };
+    let dump = database.hold_snapshot();
+    let all = async {
+        let inbox = store.open().await;
+        let id = accept(&inbox, "m", 0).await;
+        assert!(inbox.lead(LEASE).await.unwrap());
+        for seconds in [0, 1000, 1_000_000] {
+            inbox.at(seconds).tidy(LEASE, LEASE).await.unwrap();
+        }
+        let lease = claim(&inbox, 1, 1_000_000).await.remove(0).lease;
+        assert!(finish(&inbox, &lease, Verdict::Done, 1_000_000).await);
+        assert_eq!(inbox_state(&inbox, id).await, (State::Done, 1));
+        let migration = inbox::migrate(store.url(), false).await.unwrap().unwrap();
+        assert_eq!(migration.from, migration.to);
+    };
+    tokio::time::timeout(PATIENCE, all).await.expect("nothing waits for the dump");
+    drop(dump);
 }
