@@ -31,7 +31,7 @@ pub(crate) enum Rule {
     ClosedWithTheLast,
     /// `replay` holds lock 124 of the entity
     EntityLockInReplay,
-    /// `replay` runs one at a time, which version 1 of the schema sees to only for each entity
+    /// `replay` runs one at a time
     ReplayAlone,
     /// `replay` looks for an attempt that runs
     LookInReplay,

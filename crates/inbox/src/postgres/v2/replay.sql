@@ -11,6 +11,8 @@ DECLARE
     is_due boolean;
     count bigint := 0;
 BEGIN
+    -- One replay at a time: what a statement has read of a delivery must not be older than a run that another has begun.
+    PERFORM pg_advisory_xact_lock(2003333120, 2);
     -- Meanwhile no source is claimed from, so that its position stays.
     PERFORM pg_advisory_xact_lock_shared(2003333122, s) FROM (
         SELECT DISTINCT d.source_id AS s FROM delivery d WHERE d.id = ANY (ids) AND d.entity IS NOT NULL ORDER BY 1) locked;
