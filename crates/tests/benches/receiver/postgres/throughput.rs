@@ -10,7 +10,7 @@ use inbox::State;
 use tokio::task::JoinSet;
 
 use super::server::{Database, Server};
-use super::{CALLERS, accepted, delivery, open, route, source, work};
+use super::{CALLERS, Prepared, accepted, open, route, work};
 
 /// A row like a delivery's, inserted alone.
 const INSERT: &str = "INSERT INTO webhook_inbox.delivery (id, source_id, client_id, message_id, message_id_derived, dialect,
@@ -113,14 +113,15 @@ async fn handled(database: &Database) -> anyhow::Result<(f64, u64)> {
 async fn end_to_end(database: &Database, length: Duration) -> anyhow::Result<(f64, Duration)> {
     let inbox = open(database).await?;
     let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let prepared = Prepared::for_length(length)?;
     let end = Instant::now() + length;
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
-        let (inbox, sent) = (Arc::clone(&inbox), Arc::clone(&sent));
+        let (inbox, sent, prepared) =
+            (Arc::clone(&inbox), Arc::clone(&sent), Arc::clone(&prepared));
         callers.spawn(async move {
-            let source = source();
             while Instant::now() < end {
-                inbox.accept(delivery(&source)?, route()).await?;
+                inbox.accept(prepared.next()?, route()).await?;
                 sent.fetch_add(1, Ordering::Relaxed);
             }
             anyhow::Ok(())
