@@ -28,9 +28,15 @@ pub(crate) struct Load {
     pub(crate) connections: usize,
     #[arg(long)]
     pub(crate) millis: u64,
-    /// Sign with this key as EvolutionX does, instead of sending the token
+    /// Sign with this key, instead of sending the token
     #[arg(long)]
     pub(crate) sign: Option<String>,
+    /// The scheme of the signature
+    #[arg(long, default_value = "evolutionx")]
+    pub(crate) scheme: String,
+    /// The path of a delivery
+    #[arg(long, default_value = "/api/webhooks/CreateOrderEvent")]
+    pub(crate) path: String,
     /// Send what must be refused
     #[arg(long, value_enum)]
     pub(crate) forge: Option<Forgery>,
@@ -59,11 +65,12 @@ pub(crate) enum Forgery {
 }
 
 impl Forgery {
-    fn path(self) -> &'static str {
+    /// The path of the source that refuses it, if it is not that of the deliveries.
+    fn path(self) -> Option<&'static str> {
         match self {
-            Forgery::Unsigned | Forgery::Forged => "/api/webhooks/CreateOrderEvent",
-            Forgery::Rsa => "/rsa",
-            Forgery::UnknownKey => "/token",
+            Forgery::Unsigned | Forgery::Forged => None,
+            Forgery::Rsa => Some("/rsa"),
+            Forgery::UnknownKey => Some("/token"),
         }
     }
 
@@ -117,7 +124,8 @@ impl Load {
         let mut stream = TcpStream::connect(self.to).await?;
         stream.set_nodelay(true)?;
         let end = started + Duration::from_millis(self.millis);
-        let key = self.sign.as_deref().map(signing_key).transpose()?;
+        let key =
+            self.sign.as_deref().map(|secret| signing_key(&self.scheme, secret)).transpose()?;
         let expected = match (self.forge, self.publish) {
             (Some(forgery), _) => forgery.refused(),
             (None, true) => "HTTP/1.1 202",
@@ -162,13 +170,13 @@ impl Load {
             *request = hook_request(self.to, &self.token, &format!("{place}-{turn}"));
             return Ok(());
         }
+        let (to, id) = (self.to, uuid::Uuid::new_v4());
         let mut body = format!(
-            r#"{{"OrderNumber":{},"CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent","Note":""#,
+            r#"{{"OrderNumber":{},"RequestId":"{id}","CustomerId":2,"OrderDateUtc":"2021-10-12T18:07:26.557768Z","OrderStatus":"Pending processing","OrderType":"Standard","EventDateUtc":"2021-10-12T18:07:26.557768Z","EventCategory":"OrderEvents","EventType":"CreateOrderEvent","Note":""#,
             place * 100_000_000 + turn
         );
         body.extend(std::iter::repeat_n('x', BODY - 2 - body.len()));
         body.push_str("\"}");
-        let (to, id) = (self.to, uuid::Uuid::new_v4());
         if self.publish {
             let event = format!(r#"{{"type":"CreateOrderEvent","id":"{id}","data":{body}}}"#);
             *request = format!(
@@ -179,7 +187,7 @@ impl Load {
             return Ok(());
         }
         let proof = self.proof(key, &body, turn)?;
-        let path = self.forge.map_or("/api/webhooks/CreateOrderEvent", Forgery::path);
+        let path = self.forge.and_then(Forgery::path).unwrap_or(&self.path);
         *request = format!(
             "POST {path} HTTP/1.1\r\nHost: {to}\r\nContent-Type: application/json; charset=UTF-8\r\n{proof}X-Directscale-Client-Id: acme\r\nX-Directscale-Message-Id: {id}\r\nContent-Length: {BODY}\r\n\r\n{body}"
         )
@@ -234,8 +242,8 @@ pub(crate) fn hook_request(to: SocketAddr, token: &str, callback: &str) -> Vec<u
     .into_bytes()
 }
 
-fn signing_key(secret: &str) -> anyhow::Result<(Scheme, Key)> {
-    let scheme = Scheme::named("evolutionx").context("no such scheme")?;
+pub(crate) fn signing_key(scheme: &str, secret: &str) -> anyhow::Result<(Scheme, Key)> {
+    let scheme = Scheme::named(scheme).context("no such scheme")?;
     let key = Key::new(&scheme, &secret.into())?;
     Ok((scheme, key))
 }

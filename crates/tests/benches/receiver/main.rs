@@ -9,6 +9,7 @@
 //! `cargo bench --profile dist -p webhook-receiver-tests -- bus` what the event bus delivers and takes.
 //! `cargo bench --profile dist -p webhook-receiver-tests -- postgres` prints what an inbox on PostgreSQL takes, beside pgbench;
 //! with `snapshot`, `keys`, `idle`, `wake` or `fair` after it, what a held snapshot and many ids cost, and what waits for what.
+//! `cargo bench --profile dist -p webhook-receiver-tests -- peer` prints what the receiver and `qhook` take, with the same checks.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
@@ -17,6 +18,7 @@ mod curve;
 mod flood;
 mod hooks;
 mod load;
+mod peer;
 mod postgres;
 mod process;
 mod proof;
@@ -73,6 +75,12 @@ enum Role {
         #[arg(value_enum, default_value = "throughput")]
         measured: postgres::Measured,
     },
+    /// What the receiver and qhook take, with the same checks and durability
+    Peer {
+        /// The program, if it is not on the PATH
+        #[arg(long, default_value = "qhook")]
+        qhook: PathBuf,
+    },
     /// What the event bus delivers, alone and beside a dead target, and how fast it takes events
     Bus,
     /// A target of the bus (a process of its own)
@@ -112,6 +120,7 @@ fn main() -> anyhow::Result<()> {
         Role::Proof => proof::run(cli.rounds),
         Role::Flood => flood::run(cli.rounds, length),
         Role::Postgres { measured } => postgres::run(measured, cli.rounds, cli.seconds),
+        Role::Peer { qhook } => peer::run(&qhook, cli.rounds, length),
         Role::Bus => bus::run(cli.rounds, length),
         Role::Sink => baseline::sink(),
         Role::Hooks => hooks::run(cli.rounds, length),

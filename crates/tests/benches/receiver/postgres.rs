@@ -2,7 +2,7 @@
 
 #[path = "../../tests/it/harness/postgres.rs"]
 #[allow(dead_code, clippy::unwrap_used)]
-mod server;
+pub(crate) mod server;
 
 mod keys;
 mod snapshot;
@@ -48,10 +48,7 @@ pub(crate) enum Measured {
 }
 
 pub(crate) fn run(measured: Measured, rounds: usize, seconds: Option<u64>) -> anyhow::Result<()> {
-    let settings = "-c shared_buffers=1GB -c max_wal_size=8GB -c wal_compression=on";
-    let server = Server::start(settings).context("PostgreSQL is not installed")?;
-    // It lives as long as the process.
-    let server: &'static Server = Box::leak(Box::new(server));
+    let server = cluster().context("PostgreSQL is not installed")?;
     let length = |usual| Duration::from_secs(seconds.unwrap_or(usual));
     match measured {
         Measured::Throughput => throughput::run(server, rounds, length(5)),
@@ -67,6 +64,12 @@ struct Seen {
     rate: f64,
     p50: f64,
     p99: f64,
+}
+
+/// A server that syncs every commit and lives as long as this process; none if PostgreSQL is not installed.
+pub(crate) fn cluster() -> Option<&'static Server> {
+    let settings = "-c shared_buffers=1GB -c max_wal_size=8GB -c wal_compression=on";
+    Some(Box::leak(Box::new(Server::start(settings)?)))
 }
 
 /// Deliveries that were made before, so that an accept is measured alone.

@@ -80,11 +80,16 @@ impl Server {
         let log = File::create(folder.join("log"))?;
         let mut server =
             Self::spawn(&["hooked", &settings.to_string_lossy(), pattern], log.into())?;
-        server.wait()?;
+        server.wait("/readyz")?;
         Ok(server)
     }
 
-    fn serving(folder: &Path, address: SocketAddr, config: &Path) -> anyhow::Result<Self> {
+    /// The receiver itself, as it ships, with these settings; its log goes to a file in `folder`.
+    pub(crate) fn serving(
+        folder: &Path,
+        address: SocketAddr,
+        config: &Path,
+    ) -> anyhow::Result<Self> {
         Self::running("serve", folder, address, config)
     }
 
@@ -94,13 +99,20 @@ impl Server {
         address: SocketAddr,
         config: &Path,
     ) -> anyhow::Result<Self> {
-        let child = Command::new(env!("CARGO_BIN_EXE_fixture"))
-            .args([command, "--config"])
-            .arg(config)
-            .stderr(File::create(folder.join("log"))?)
-            .spawn()?;
-        let mut server = Server { child, address };
-        server.wait()?;
+        let mut program = Command::new(env!("CARGO_BIN_EXE_fixture"));
+        program.args([command, "--config"]).arg(config);
+        program.stderr(File::create(folder.join("log"))?);
+        Self::program(&mut program, address, "/readyz")
+    }
+
+    /// A program that answers `GET ready` with 200 once it serves at the address.
+    pub(crate) fn program(
+        program: &mut Command,
+        address: SocketAddr,
+        ready: &str,
+    ) -> anyhow::Result<Self> {
+        let mut server = Server { child: program.spawn()?, address };
+        server.wait(ready)?;
         Ok(server)
     }
 
@@ -125,14 +137,14 @@ impl Server {
         Self::spawn(&["checked", &settings.to_string_lossy(), &file.to_string_lossy()], log.into())
     }
 
-    fn wait(&mut self) -> anyhow::Result<()> {
+    fn wait(&mut self, path: &str) -> anyhow::Result<()> {
         let end = Instant::now() + Duration::from_secs(120);
-        while TcpStream::connect(self.address).is_err() || !self.ready() {
+        while TcpStream::connect(self.address).is_err() || !self.ready(path) {
             if let Some(status) = self.child.try_wait()? {
-                bail!("the receiver ended: {status}");
+                bail!("the server ended: {status}");
             }
             if Instant::now() > end {
-                bail!("the receiver does not listen");
+                bail!("the server does not listen");
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -140,12 +152,12 @@ impl Server {
     }
 
     /// The address is bound before the inbox is open; an answer says that it is.
-    fn ready(&self) -> bool {
+    fn ready(&self, path: &str) -> bool {
         use std::io::{Read, Write};
         let Ok(mut stream) = TcpStream::connect(self.address) else { return false };
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
         let mut answer = String::new();
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").is_ok()
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").is_ok()
             && stream.read_to_string(&mut answer).is_ok()
             && answer.starts_with("HTTP/1.1 200")
     }
@@ -201,6 +213,16 @@ impl Server {
             Some(forgery) => self.load_with(length, 64, &["--forge", forgery]),
             None => self.load_with(length, 64, &["--sign", TOKEN]),
         }
+    }
+
+    /// Loads it with deliveries to a path, signed by a scheme.
+    pub(crate) fn load_as(
+        &self,
+        length: Duration,
+        scheme: &str,
+        path: &str,
+    ) -> anyhow::Result<Seen> {
+        self.load_with(length, 64, &["--sign", TOKEN, "--scheme", scheme, "--path", path])
     }
 
     /// Loads a bus with events.
@@ -264,7 +286,7 @@ paused = {paused}
     Ok(file)
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
