@@ -29,7 +29,9 @@ const HEADER: &str = "\
 store delivery and job in one transaction, and answer after the commit; neither handles what it has stored.
 SQLite: WAL and synchronous=FULL in both. qhook cannot set the journal: its file is made with WAL, which is faster for it.
 PostgreSQL: one server, fsync and synchronous_commit on in both.
-qhook commits each request alone, the receiver commits together those that wait: no answer comes before its commit.";
+qhook commits each request alone, the receiver commits together those that wait: no answer comes before its commit.
+qhook's SQLite syncs with fsync, the receiver's with fdatasync: a log that grows is as durable with either.
+Other programs on this machine change the ratio, since qhook has more threads and backends that compete with them.";
 
 /// The name of a store, its server, the connections with which qhook accepts most (10 are its default), and the wanted ratio.
 type Row = (&'static str, Option<&'static server::Server>, u32, f64);
