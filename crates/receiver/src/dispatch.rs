@@ -35,6 +35,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Margin of a lease over the longest attempt, which leaves time to write the verdict.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
+/// The longest that the verdict of an attempt is tried to be written, as when the database is restarted: most of the margin.
+const VERDICT_PATIENCE: Duration = Duration::from_secs(25);
+
+/// The same after the end of the drain time.
+const LAST_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// The longest that a large body waits for memory before its delivery is postponed; less than the margin.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -172,7 +181,7 @@ impl Dispatcher {
         abandon: CancellationToken,
     ) {
         if let Some(after) = self.note_lost(&claim) {
-            return self.finish(claim.lease, Verdict::Postponed { after }).await;
+            return self.finish(claim.lease, Verdict::Postponed { after }, &abandon).await;
         }
         let started = tokio::time::Instant::now();
         let (lease, meta) = (claim.lease.clone(), claim.delivery.meta.clone());
@@ -192,7 +201,7 @@ impl Dispatcher {
         let event = handler.map_or("", |handler| handler.row.name);
         self.metrics.attempt(event, outcome(&verdict), started.elapsed());
         self.log(&meta, &verdict, started.elapsed());
-        self.finish(lease, verdict).await;
+        self.finish(lease, verdict, &abandon).await;
     }
 
     /// Logs that the previous attempt was lost, and returns the delivery's delay. After several lost attempts in a row the
@@ -287,22 +296,34 @@ impl Dispatcher {
     }
 
     /// Writes the verdict. One that cannot be written is dropped: the lease expires, and the delivery is handled again.
-    async fn finish(&self, lease: Lease, verdict: Verdict) {
-        let id = lease.id;
+    async fn finish(&self, lease: Lease, verdict: Verdict, abandon: &CancellationToken) {
+        let (id, begun) = (lease.id, tokio::time::Instant::now());
         let mut pause = Duration::from_millis(50);
-        for _ in 0..6 {
-            match self.inbox.finish(lease.clone(), verdict.clone()).await {
+        let mut is_in_doubt = false;
+        loop {
+            let error = match self.inbox.finish(lease.clone(), verdict.clone()).await {
                 Ok(true) => return,
+                Ok(false) if is_in_doubt => {
+                    return warn!(
+                        delivery.id = id,
+                        "the verdict was written by a try that seemed to fail, or else the lease was lost"
+                    );
+                }
                 Ok(false) => {
                     return warn!(
                         delivery.id = id,
                         "the lease was lost before the attempt ended; the delivery is handled again"
                     );
                 }
-                Err(error) => warn!(delivery.id = id, %error, "cannot write the verdict"),
+                Err(error) => error,
+            };
+            is_in_doubt = true;
+            let patience = if abandon.is_cancelled() { LAST_PATIENCE } else { VERDICT_PATIENCE };
+            if begun.elapsed() + pause > patience {
+                return warn!(delivery.id = id, %error, "cannot write the verdict");
             }
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
 }

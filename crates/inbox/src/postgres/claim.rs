@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use contract::event::{BodyFormat, DeliveryId, Dialect, Environment};
+use contract::event::{BodyFormat, Delivery, DeliveryId, Dialect, Environment};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio_postgres::Row;
@@ -62,10 +62,16 @@ pub(super) struct Claims {
     open: Mutex<HashMap<i64, BTreeMap<i64, HashSet<DeliveryId>>>>,
 }
 
+/// Claims, with the bodies of the first deliveries. The locks of a claim are held until its rows have left the server, and
+/// more might not leave it if this process stands still.
 const CLAIM: &str = "SELECT id, source, client_id, message_id, message_id_derived, dialect, environment, event_type,
-    version, username, event_time, received_at, format, body, entity, attempts, run_attempts, replays, lost,
-    was_lost, started_at, block, due_at
+    version, username, event_time, received_at, format,
+    CASE WHEN sum(octet_length(body)) OVER (ORDER BY due_at, id) <= 65536 THEN body END, entity, attempts, run_attempts,
+    replays, lost, was_lost, started_at, block, due_at
     FROM webhook_inbox.claim($1, $2, $3, $4, $5, $6)";
+
+/// Reads the bodies of the other deliveries.
+const BODIES: &str = "SELECT id, body FROM webhook_inbox.delivery WHERE id = ANY ($1)";
 
 impl Claims {
     pub(super) fn new(database: Database, owner: String) -> Self {
@@ -169,12 +175,16 @@ impl Claims {
         ];
         let rows = self.database.rows(CLAIM, &parameters).await?;
         let mut found = Vec::with_capacity(rows.len());
-        let mut unreadable = Vec::new();
+        let (mut unreadable, mut bodiless) = (Vec::new(), Vec::new());
         for row in rows {
             if let Some(block) = row.get::<_, Option<i64>>(21) {
                 self.opened(row.get(0), token, block);
             }
-            match claim_of(&row, token) {
+            let body = row.get::<_, Option<Vec<u8>>>(13);
+            if body.is_none() {
+                bodiless.push(row.get(0));
+            }
+            match claim_of(&row, token, body.unwrap_or_default()) {
                 Some(claim) => found.push((row.get::<_, i64>(22), claim)),
                 None => {
                     let id = row.get::<_, i64>(0);
@@ -191,7 +201,35 @@ impl Claims {
             deliver::give_back(&self.database, self, unreadable, later).await;
         }
         found.sort_by_key(|(due_at, claim)| (*due_at, claim.lease.id));
-        Ok(found.into_iter().map(|(_, claim)| claim).collect())
+        let found = found.into_iter().map(|(_, claim)| claim).collect();
+        self.with_bodies(found, bodiless).await
+    }
+
+    /// Adds the bodies that have not come with their claims; if that fails, releases the claims.
+    async fn with_bodies(
+        &self,
+        claims: Vec<Claim>,
+        bodiless: Vec<DeliveryId>,
+    ) -> Result<Vec<Claim>> {
+        if bodiless.is_empty() {
+            return Ok(claims);
+        }
+        let rows = match self.database.rows(BODIES, &[(&bodiless, Type::INT8_ARRAY)]).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.release(claims).await;
+                return Err(error);
+            }
+        };
+        let mut bodies: HashMap<DeliveryId, Vec<u8>> =
+            rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let whole = |claim: Claim| match bodies.remove(&claim.lease.id) {
+            Some(body) => {
+                Claim { delivery: Delivery::new(claim.delivery.meta, body.into()), ..claim }
+            }
+            None => claim,
+        };
+        Ok(claims.into_iter().map(whole).collect())
     }
 
     /// How far to look back for expired claims now, in milliseconds; none if that was done just now. A claim that was
@@ -320,7 +358,7 @@ fn lease_of(row: &Row, token: i64) -> Lease {
 }
 
 /// The claim in a row; none if this program cannot read it, since a newer one wrote it.
-fn claim_of(row: &Row, token: i64) -> Option<Claim> {
+fn claim_of(row: &Row, token: i64, body: Vec<u8>) -> Option<Claim> {
     let text = |column| read(row.get::<_, String>(column));
     let count = |column| row.get::<_, i32>(column).unsigned_abs();
     let client_id = text(2);
@@ -345,8 +383,7 @@ fn claim_of(row: &Row, token: i64) -> Option<Claim> {
         replays: count(17),
         lost: count(18),
     };
-    let body = row.get::<_, Vec<u8>>(13).into();
-    let claim = facts.claim(body, progress, row.get(19), token, timestamp(row.get(20)));
+    let claim = facts.claim(body.into(), progress, row.get(19), token, timestamp(row.get(20)));
     Some(Claim { lease: lease_of(row, token), ..claim })
 }
 

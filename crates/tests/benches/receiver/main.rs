@@ -10,10 +10,13 @@
 //! `cargo bench --profile dist -p webhook-receiver-tests -- postgres` prints what an inbox on PostgreSQL takes, beside pgbench;
 //! with `snapshot`, `keys`, `idle`, `wake` or `fair` after it, what a held snapshot and many ids cost, and what waits for what.
 //! `cargo bench --profile dist -p webhook-receiver-tests -- peer` prints what the receiver and `qhook` take, with the same checks.
+//! `cargo bench -p webhook-receiver-tests -- chaos --minutes 60` lets everything around such an inbox go wrong, and checks what
+//! it promises.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
 mod bus;
+mod chaos;
 mod curve;
 mod flood;
 mod hooks;
@@ -23,6 +26,15 @@ mod postgres;
 mod process;
 mod proof;
 mod rates;
+
+/// What the benchmark shares with the tests.
+#[path = "../../tests/it/harness"]
+#[allow(dead_code, clippy::unwrap_used)]
+mod harness {
+    pub(crate) mod chaos;
+    pub(crate) mod postgres;
+    pub(crate) mod proxy;
+}
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,6 +93,8 @@ enum Role {
         #[arg(long, default_value = "qhook")]
         qhook: PathBuf,
     },
+    /// Two receivers and two workers on one PostgreSQL, and everything that goes wrong
+    Chaos(chaos::Chaos),
     /// What the event bus delivers, alone and beside a dead target, and how fast it takes events
     Bus,
     /// A target of the bus (a process of its own)
@@ -121,6 +135,7 @@ fn main() -> anyhow::Result<()> {
         Role::Flood => flood::run(cli.rounds, length),
         Role::Postgres { measured } => postgres::run(measured, cli.rounds, cli.seconds),
         Role::Peer { qhook } => peer::run(&qhook, cli.rounds, length),
+        Role::Chaos(chaos) => chaos.run(),
         Role::Bus => bus::run(cli.rounds, length),
         Role::Sink => baseline::sink(),
         Role::Hooks => hooks::run(cli.rounds, length),

@@ -14,8 +14,9 @@ use http::HeaderValue;
 use rusqlite::Connection;
 use signature::Stamp;
 
+use crate::harness::postgres as server;
 use crate::load::{Seen, signing_key};
-use crate::postgres::{cluster, server};
+use crate::postgres::cluster;
 use crate::process::{Server, TOKEN, free_address, median};
 
 /// The path in both programs: for qhook its last segment is the source, for the receiver the event type.

@@ -1,9 +1,5 @@
 //! What an inbox on PostgreSQL takes, on a cluster of its own, with everything synced.
 
-#[path = "../../tests/it/harness/postgres.rs"]
-#[allow(dead_code, clippy::unwrap_used)]
-pub(crate) mod server;
-
 mod keys;
 mod snapshot;
 mod throughput;
@@ -18,9 +14,10 @@ use contract::event::Dialect;
 use hdrhistogram::Histogram;
 use http::{HeaderMap, Request};
 use inbox::{Inbox, InboxUrl, Options, Route, Verdict};
-use server::{Database, Server};
 use source::{Admission as _, Admitted, Auth, Source, Verified};
 use tokio::task::JoinSet;
+
+use crate::harness::postgres::{Database, Server};
 
 /// Concurrent callers.
 const CALLERS: usize = 64;

@@ -2,6 +2,9 @@
 
 pub(crate) mod bus;
 pub(crate) mod calls;
+// The benchmark uses the rest of it.
+#[allow(dead_code)]
+pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod deliveries;
 pub(crate) mod disks;
@@ -14,6 +17,8 @@ pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod program;
+// The chaos run uses the rest of it.
+pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod receiver;
 pub(crate) mod sink;

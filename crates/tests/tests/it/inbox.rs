@@ -1,6 +1,7 @@
 //! Durable storage and dispatch.
 
 mod backup;
+mod chaos;
 mod conformance;
 mod copy;
 mod dispatch;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::accepted;
-use super::server::{Database, Server};
+use crate::harness::postgres::{Database, Server};
 use crate::process::median;
 
 /// Numbers of known ids.

@@ -10,8 +10,8 @@ use inbox::Inbox;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use super::server::{Database, Server};
 use super::{delivery, open, route, source, work};
+use crate::harness::postgres::{Database, Server};
 
 /// Deliveries a second.
 const RATE: u64 = 2_000;

@@ -9,8 +9,8 @@ use anyhow::{Context as _, ensure};
 use inbox::State;
 use tokio::task::JoinSet;
 
-use super::server::{Database, Server};
 use super::{CALLERS, Prepared, accepted, open, route, work};
+use crate::harness::postgres::{Database, Server};
 
 /// A row like a delivery's, inserted alone.
 const INSERT: &str = "INSERT INTO webhook_inbox.delivery (id, source_id, client_id, message_id, message_id_derived, dialect,

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use tempfile::tempdir;
 
-use super::server::Server;
 use super::{CLAIMED, LEASE, delivery, open, route, source};
+use crate::harness::postgres::Server;
 use crate::process;
 
 /// Deliveries that are sent one by one.

@@ -1,12 +1,13 @@
 //! A PostgreSQL server of the tests' own, in a folder that is gone with them.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// A server that runs until this process ends.
 pub(crate) struct Server {
@@ -14,9 +15,41 @@ pub(crate) struct Server {
     bin: PathBuf,
     user: Option<(u32, u32)>,
     migrated: OnceLock<()>,
-    /// Its standard input is open as long as this process lives; then it stops the server and removes the folder.
-    _watcher: Child,
+    watcher: Mutex<Watcher>,
 }
+
+/// The shell that starts and stops the server. Its input is open as long as this process lives; at its end the server is
+/// stopped and the folder removed.
+struct Watcher {
+    orders: ChildStdin,
+    done: BufReader<ChildStdout>,
+    /// Outlives this process.
+    _shell: Child,
+}
+
+/// Starts a server, obeys orders, each a line: `start`, or the name of a signal that ends it; a line tells that one is done.
+const WATCH: &str = r#"
+start() {
+    "$0" -D "$1/data" -k "$1" -c listen_addresses= -c max_connections=400 $2 >>"$1/log" 2>&1 & server=$!
+}
+start "$@"
+while read -r order; do
+    case $order in
+        start) start "$@" ;;
+        *) kill "-$order" $server; wait $server ;;
+    esac
+    echo
+done
+kill -INT $server; wait $server; rm -rf "$1""#;
+
+/// The same with a small disk in mounts of the server's own, which end before the folder is removed.
+const WATCH_WITH_DISK: &str = r#"
+mkdir "$1/disk"
+unshare -m sh -c '
+    mount -t tmpfs -o "size=$DISK,uid=$USER_ID,gid=$GROUP_ID" none "$1/disk" &&
+        setpriv --reuid=$USER_ID --regid=$GROUP_ID --clear-groups sh -c "$WATCH" "$0" "$@"
+' "$0" "$@" 2>/dev/null
+rm -rf "$1""#;
 
 /// A database of the server, dropped with this value.
 pub(crate) struct Database {
@@ -44,6 +77,23 @@ pub(crate) fn is_installed() -> bool {
 impl Server {
     /// Starts a server with these settings; none if PostgreSQL is not installed.
     pub(crate) fn start(settings: &str) -> Option<Self> {
+        Self::start_on(settings, None)
+    }
+
+    /// The same with the tablespace `small` on a disk of this size; none if mounting is not permitted.
+    pub(crate) fn start_with_disk(settings: &str, size: &str) -> Option<Self> {
+        let mut unshare = Command::new("unshare");
+        let is_permitted = unshare.args(["-m", "true"]).stderr(Stdio::null()).status();
+        if !is_permitted.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let server = Self::start_on(settings, Some(size))?;
+        let disk = server.folder.join("disk");
+        server.run("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", disk.display()));
+        Some(server)
+    }
+
+    fn start_on(settings: &str, disk: Option<&str>) -> Option<Self> {
         let bin = bin()?;
         let folder = tempfile::tempdir().unwrap().keep();
         let user = user();
@@ -64,33 +114,70 @@ impl Server {
             "-D",
         ]);
         assert!(initdb.arg(&data).stdout(Stdio::null()).status().unwrap().success());
-        let run = r#""$0" -D "$1/data" -k "$1" -c listen_addresses= -c max_connections=400 $2 >"$1/log" 2>&1 & server=$!
-            read -r _; kill -INT $server; wait $server; rm -rf "$1""#;
-        let watcher = of_user(Path::new("sh"), user)
-            .args(["-c", run])
-            .args([&bin.join("postgres"), &folder])
-            .arg(settings)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let server = Server { folder, bin, user, migrated: OnceLock::new(), _watcher: watcher };
-        let mut ready = of_user(&server.bin.join("pg_isready"), None);
-        ready.arg("-h").arg(&server.folder).args(["-t", "1"]).stdout(Stdio::null());
-        // The server has no signal for "ready" but an answer.
-        let is_ready = (0..200).any(|_| {
-            let is_ready = ready.status().unwrap().success();
-            if !is_ready {
-                std::thread::sleep(std::time::Duration::from_millis(50));
+        let mut watcher = match (disk, user) {
+            (None, _) => of_user(Path::new("sh"), user),
+            (Some(size), Some((uid, gid))) => {
+                let mut shell = of_user(Path::new("sh"), None);
+                shell.env("DISK", size).env("USER_ID", uid.to_string());
+                shell.env("GROUP_ID", gid.to_string()).env("WATCH", WATCH);
+                shell
             }
-            is_ready
-        });
-        assert!(is_ready, "{}", std::fs::read_to_string(server.folder.join("log")).unwrap());
+            (Some(_), None) => return None,
+        };
+        watcher.args(["-c", if disk.is_some() { WATCH_WITH_DISK } else { WATCH }]);
+        watcher.args([&bin.join("postgres"), &folder]).arg(settings);
+        let mut shell = watcher.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (orders, done) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
+        let watcher = Watcher { orders, done: BufReader::new(done), _shell: shell };
+        let watcher = Mutex::new(watcher);
+        let server = Server { folder, bin, user, migrated: OnceLock::new(), watcher };
+        server.wait_until_ready();
         server.run("postgres", "CREATE DATABASE migrated");
         Some(server)
     }
 
+    /// Ends the server by a signal: INT closes its connections, QUIT leaves everything as it is.
+    pub(crate) fn stop(&self, signal: &str) {
+        self.order(signal);
+    }
+
+    /// Starts it after a stop.
+    pub(crate) fn start_again(&self) {
+        self.order("start");
+        self.wait_until_ready();
+    }
+
+    fn order(&self, order: &str) {
+        let mut watcher = self.watcher.lock().unwrap();
+        writeln!(watcher.orders, "{order}").unwrap();
+        assert_ne!(watcher.done.read_line(&mut String::new()).unwrap(), 0, "the watcher lives");
+    }
+
+    /// Kills one of the server's processes, which begins anew then.
+    pub(crate) fn kill_a_process(&self) {
+        let one = "SELECT pid FROM pg_stat_activity WHERE application_name <> 'psql' ORDER BY random() LIMIT 1";
+        let pid = self.run("postgres", one);
+        let kill =
+            of_user(Path::new("sh"), self.user).args(["-c", "kill -KILL $0", pid.trim()]).status();
+        assert!(kill.unwrap().success());
+        let is_gone = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {}", pid.trim());
+        wait_until(|| self.try_run("postgres", &is_gone).is_ok_and(|count| count.trim() == "0"));
+    }
+
+    fn wait_until_ready(&self) {
+        let mut ready = of_user(&self.bin.join("pg_isready"), None);
+        ready.arg("-h").arg(&self.folder).args(["-t", "1"]).stdout(Stdio::null());
+        let is_ready = wait_until(|| ready.status().unwrap().success());
+        assert!(is_ready, "{}", std::fs::read_to_string(self.folder.join("log")).unwrap());
+    }
+
     /// A database with the schema of an inbox.
     pub(crate) fn database(&'static self) -> Database {
+        self.database_on("")
+    }
+
+    /// The same in a place, such as ` TABLESPACE small`.
+    pub(crate) fn database_on(&'static self, place: &str) -> Database {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         self.migrated.get_or_init(|| {
             let url = self.url("migrated");
@@ -104,7 +191,7 @@ impl Server {
             std::thread::scope(|scope| scope.spawn(migrate).join().unwrap());
         });
         let name = format!("inbox_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        self.run("postgres", &format!("CREATE DATABASE {name} TEMPLATE migrated"));
+        self.run("postgres", &format!("CREATE DATABASE {name} TEMPLATE migrated{place}"));
         Database { server: self, name }
     }
 
@@ -127,17 +214,19 @@ impl Server {
     }
 
     /// Runs a statement, and returns what it prints.
-    fn run(&self, database: &str, statement: &str) -> String {
+    pub(crate) fn run(&self, database: &str, statement: &str) -> String {
+        let output = self.try_run(database, statement);
+        output.unwrap_or_else(|error| panic!("{statement}: {error}"))
+    }
+
+    /// Runs a statement, and returns what it prints, or the error.
+    fn try_run(&self, database: &str, statement: &str) -> Result<String, String> {
         let mut psql = of_user(&self.bin.join("psql"), self.user);
         psql.args(["-U", "postgres", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h"]);
         psql.arg(&self.folder).args(["-d", database, "-c", statement]);
         let output = psql.output().unwrap();
-        assert!(
-            output.status.success(),
-            "{statement}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 }
 
@@ -147,13 +236,32 @@ impl Database {
         self.server.url(&self.name)
     }
 
+    /// The same through a proxy.
+    pub(crate) fn url_through(&self, proxy: SocketAddr) -> String {
+        format!("postgres://postgres:hush-0123456789@{proxy}/{}", self.name)
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The socket of the server, for a proxy.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.server.folder.join(".s.PGSQL.5432")
+    }
+
+    pub(crate) fn server(&self) -> &'static Server {
+        self.server
     }
 
     /// Runs a statement, and returns what it prints.
     pub(crate) fn run(&self, statement: &str) -> String {
         self.server.run(&self.name, statement)
+    }
+
+    /// Runs a statement, and returns what it prints, or the error.
+    pub(crate) fn try_run(&self, statement: &str) -> Result<String, String> {
+        self.server.try_run(&self.name, statement)
     }
 }
 
@@ -200,6 +308,17 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.server.run("postgres", &format!("DROP DATABASE {} WITH (FORCE)", self.name));
     }
+}
+
+/// True as soon as something is so, for which the server has no signal; false if it is not for a minute.
+fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
+    (0..1200).any(|_| {
+        let is_so = is_so();
+        if !is_so {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        is_so
+    })
 }
 
 /// The folder of the newest version's programs.

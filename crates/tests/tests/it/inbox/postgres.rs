@@ -7,10 +7,11 @@ use contract::event::DeliveryId;
 use inbox::{AcceptOutcome, Filter, InboxUrl, Options, State, Verdict};
 
 use crate::harness::client::Request;
-use crate::harness::deliveries::{Opened, Place, Store, keyed, message, route};
+use crate::harness::deliveries::{Opened, PATIENCE, Place, Store, keyed, message, route};
 use crate::harness::postgres::{is_installed, server};
 use crate::harness::process::{Process, command, printed, run};
-use crate::inbox::conformance::{accept, accept_to, claim, finish, ids, send};
+use crate::harness::proxy::{Link, Proxy};
+use crate::inbox::conformance::{LEASE, accept, accept_to, claim, finish, ids, send};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -256,6 +257,35 @@ async fn receivers_and_workers_come_and_go_and_nothing_is_lost() {
     assert_eq!(listed.len(), 61, "each id once");
     let log = [second.stop(), worker.stop()].concat();
     assert!(log.iter().all(|line| !line.to_string().contains("hush")), "the password is in no log");
+}
+
+/// It has claimed more than the network takes, and reads none of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stands_still_while_it_claims_holds_up_no_other() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let inbox = store.open().await;
+    for id in 0..32 {
+        let large = message(&id.to_string()).body(format!("\"{}\"", "x".repeat(200_000)));
+        send(&inbox, &large, route(), 0).await;
+    }
+    let Place::Database(database) = &store.place else { panic!("it is a database") };
+    let proxy = Proxy::to(database.socket()).await;
+    let url = InboxUrl::parse(&database.url_through(proxy.address).into()).unwrap();
+    let options = Options::receiver(16).with_clock(store.clock.clock());
+    let still = inbox::open(&url, options).await.unwrap();
+    proxy.set(Link::Deaf);
+    let claiming = tokio::spawn(async move { still.claim(16, LEASE, PATIENCE).await });
+    let is_claiming = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory')
+        OR EXISTS (SELECT FROM webhook_inbox.claimed)";
+    while tokio::task::block_in_place(|| store.place.run(is_claiming)).trim() != "t" {
+        tokio::task::yield_now().await;
+    }
+    let claims = inbox.claim(16, LEASE, PATIENCE).await.unwrap();
+    assert_eq!(claims.len(), 16);
+    claiming.abort();
 }
 
 /// Rotations of everything, with deliveries in every state.
