@@ -23,6 +23,8 @@ mod url;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "postgres")]
+use anyhow::Context as _;
 use contract::canary::CANARY;
 use contract::event::{Delivery, DeliveryId};
 use contract::time::{Clock, Timestamp};
@@ -251,8 +253,16 @@ pub async fn open(url: &InboxUrl, options: Options) -> anyhow::Result<Arc<dyn In
     match url {
         InboxUrl::Sqlite(path) => Ok(Arc::new(Sqlite::open(path, options).await?)),
         #[cfg(feature = "postgres")]
-        InboxUrl::Postgres(url) => Ok(Arc::new(Postgres::open(&url.url, options).await?)),
+        InboxUrl::Postgres(database) => {
+            let opened = Postgres::open(&database.url, options).await;
+            Ok(Arc::new(opened.with_context(|| cannot_use(url))?))
+        }
     }
+}
+
+#[cfg(feature = "postgres")]
+fn cannot_use(url: &InboxUrl) -> String {
+    format!("cannot use the inbox at {url}, which the setting `inbox` or RECEIVER_INBOX names")
 }
 
 /// Brings the schema of the inbox at a URL up to the version of this program, unless `dry_run`. An embedded inbox is brought up
@@ -264,7 +274,10 @@ pub async fn open(url: &InboxUrl, options: Options) -> anyhow::Result<Arc<dyn In
 pub async fn migrate(url: &InboxUrl, dry_run: bool) -> anyhow::Result<Option<Migration>> {
     match url {
         InboxUrl::Sqlite(_) => Ok(None),
-        InboxUrl::Postgres(url) => postgres::migrate(&url.url, dry_run).await.map(Some),
+        InboxUrl::Postgres(database) => {
+            let migrated = postgres::migrate(&database.url, dry_run).await;
+            migrated.map(Some).with_context(|| cannot_use(url))
+        }
     }
 }
 

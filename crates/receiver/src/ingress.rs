@@ -88,13 +88,12 @@ impl Routes {
             clock: Arc::clone(&parts.clock),
             rejections: parts.rejections.clone(),
         };
-        let health = Readiness { inbox: Arc::clone(&parts.inbox), stop: parts.stop.clone() };
+        let probes = probes(Arc::clone(&parts.inbox), parts.stop.clone());
         let receiver = Arc::new(Receiver::new(parts));
         let others = Router::new()
             .fallback(events::not_found)
             .with_state(Arc::clone(&receiver))
-            .route("/healthz", get(async || "ok\n"))
-            .route("/readyz", get(readiness).with_state(health))
+            .merge(probes)
             .merge(pages);
         Routes(Arc::new(RoutesInner { receiver, others, recorder }))
     }
@@ -138,6 +137,13 @@ impl Service<Request> for Routes {
 pub fn metrics(metrics: Arc<Metrics>) -> Router {
     let text = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     Router::new().route("/metrics", get(async move || (text, metrics.text())))
+}
+
+/// Routes of the health and readiness probes.
+pub fn probes(inbox: Arc<dyn Deliveries>, stop: CancellationToken) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readiness).with_state(Readiness { inbox, stop }))
 }
 
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 
 mod key_times;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use chrono::TimeDelta;
 use contract::catalog::{Handlers, Table};
 use contract::time::{Clock, Timestamp, system_clock};
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use inbox::{
     Backlog, DedupCache, Inbox, InboxError, InboxUrl, Options, RejectionLog, STEP_ROWS, State,
     Upkeep, throttled_step,
@@ -55,15 +56,15 @@ pub enum Part {
     All(TcpListener),
     /// Receives on the listener; the handlers of events are not called.
     Receive(TcpListener),
-    /// Handles what others receive.
-    Work,
+    /// Handles what others receive. A listener answers probes and shows the metrics.
+    Work(Option<TcpListener>),
 }
 
 impl Part {
     fn listener(&self) -> Option<&TcpListener> {
         match self {
             Part::All(listener) | Part::Receive(listener) => Some(listener),
-            Part::Work => None,
+            Part::Work(_) => None,
         }
     }
 }
@@ -128,23 +129,28 @@ async fn run(
     let clock_monitor = catch_up(shared.inbox.as_ref()).await;
     let mut keys = KeyTimes::load(sources.clone(), shared.inbox.as_ref()).await?;
     keys.publish(&shared.metrics);
-    let (works, listener) = match part {
-        Part::All(listener) => (true, Some(listener)),
-        Part::Receive(listener) => (false, Some(listener)),
-        Part::Work => (true, None),
+    let (works, listener, monitor) = match part {
+        Part::All(listener) => (true, Some(listener), None),
+        Part::Receive(listener) => (false, Some(listener), None),
+        Part::Work(monitor) => (true, None, monitor),
     };
-    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-    match address {
-        Some(address) => info!(%address, inbox = %url, "receiving"),
-        None => info!(inbox = %url, "working"),
+    let address = |listener: &Option<TcpListener>| -> anyhow::Result<Option<String>> {
+        let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        Ok(address.map(|address| address.to_string()))
+    };
+    match address(&listener)? {
+        Some(address) => info!(address, inbox = %url, "receiving"),
+        None => info!(monitor = address(&monitor)?, inbox = %url, "working"),
     }
+    let monitoring = monitor.map(|listener| monitored(&shared, listener)).transpose()?;
     let receiving = receive(&shared, listener, sources, hooks, &pages)?;
     let handling = async {
         if works {
             work(&shared).await;
         }
     };
-    tokio::join!(receiving, handling, run_maintenance(&shared, clock_monitor, &mut keys));
+    let maintaining = run_maintenance(&shared, clock_monitor, &mut keys);
+    tokio::join!(receiving, OptionFuture::from(monitoring), handling, maintaining);
     // The last requests of the drain have used keys, too.
     keys.save(shared.inbox.as_ref(), &shared.metrics).await;
     info!("stopped");
@@ -220,6 +226,15 @@ fn receive<'s>(
     .boxed())
 }
 
+/// Prepares to answer probes and to show the metrics on a listener; the future runs until the stop.
+fn monitored(shared: &Shared, listener: TcpListener) -> anyhow::Result<BoxFuture<'_, ()>> {
+    let Shared { config, inbox, metrics, stop, .. } = shared;
+    let probes = ingress::probes(Arc::clone(inbox) as _, stop.clone());
+    let metrics = metrics_page(config, listener.local_addr()?, metrics)?.unwrap_or_default();
+    let routes = probes.merge(metrics);
+    Ok(server::connections::serve(listener, routes, &config.limits, None, stop.clone()).boxed())
+}
+
 /// Handles deliveries until the stop, and then drains.
 async fn work(shared: &Shared) {
     let Shared { config, inbox, handlers, clock, metrics, stop } = shared;
@@ -258,17 +273,24 @@ fn pages(
     hooks: &[Arc<HookRoute>],
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Router> {
-    let login = Login::new(&config.docs)?;
-    if login.is_none() && !is_loopback(config.listen.ip()) {
+    let Some(metrics) = metrics_page(config, config.listen, metrics)? else {
         return Ok(Router::new());
-    }
-    let document = openapi::document(catalog, sources, hooks)?;
-    let metrics = ingress::metrics(Arc::clone(metrics));
-    let metrics = match login.clone() {
-        Some(login) => metrics.layer(from_fn_with_state(login, require_login)),
-        None => metrics,
     };
-    Ok(server::docs::router(&document, login)?.merge(metrics))
+    let document = openapi::document(catalog, sources, hooks)?;
+    Ok(server::docs::router(&document, Login::new(&config.docs)?)?.merge(metrics))
+}
+
+/// The metrics on a listener at this address; none if everyone could read them.
+fn metrics_page(
+    config: &Config,
+    address: SocketAddr,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Router>> {
+    let metrics = ingress::metrics(Arc::clone(metrics));
+    Ok(match Login::new(&config.docs)? {
+        Some(login) => Some(metrics.layer(from_fn_with_state(login, require_login))),
+        None => is_loopback(address.ip()).then_some(metrics),
+    })
 }
 
 /// Makes deliveries due that an earlier clock had put into the future, and creates the clock monitor, if the inbox answers.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use contract::time::Clock;
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Timeouts,
+    Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod, TimeoutType,
+    Timeouts,
 };
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio_postgres::config::{Host, SslMode};
@@ -83,7 +84,18 @@ impl Database {
 
     /// A connection of the pool.
     pub(super) async fn connection(&self) -> Result<Object> {
-        self.pool.get().await.map_err(|error| InboxError::Unavailable(cause(&error)))
+        self.pool.get().await.map_err(|error| match &error {
+            PoolError::Backend(error) => failure(error),
+            PoolError::Timeout(TimeoutType::Wait) => InboxError::Unavailable(format!(
+                "none of its connections became free within {} s",
+                WAIT.as_secs()
+            )),
+            PoolError::Timeout(_) => InboxError::Unavailable(format!(
+                "its database does not answer within {} s",
+                WAIT.as_secs()
+            )),
+            _ => InboxError::Unavailable(cause(&error)),
+        })
     }
 
     /// A connection of its own, outside of the pool.
@@ -183,8 +195,20 @@ fn cause(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    if text.contains("peer certificate") {
-        text.push_str("; name the certificate of its authority with SSL_CERT_FILE, or end the URL with ?sslmode=disable");
+    if let Some((_, remedy)) = REMEDIES.iter().find(|(sign, _)| text.contains(sign)) {
+        text.push_str("; ");
+        text.push_str(remedy);
     }
     text
 }
+
+/// What to do about a failure, by what its message says.
+const REMEDIES: [(&str, &str); 4] = [
+    (
+        "peer certificate",
+        "name the certificate of its authority with SSL_CERT_FILE, or end the URL with ?sslmode=disable",
+    ),
+    ("does not support TLS", "configure TLS there, or end the URL with ?sslmode=disable"),
+    ("permission denied", "the owner of the schema grants the right, as docs/postgres.md says"),
+    ("schema \"webhook_inbox\" does not exist", "run `webhook-receiver migrate`"),
+];

@@ -1,8 +1,9 @@
 //! `serve`: runs the receiver from its settings.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use receiver::serve::Part;
 use settings::{Config, LogFormat, Overrides};
 use telemetry::start_log;
@@ -23,6 +24,10 @@ pub(crate) struct Args {
     /// Part of the work that this process does; any but `all` takes an inbox on PostgreSQL
     #[arg(long, value_enum, default_value_t = Role::All, value_name = "ROLE")]
     role: Role,
+    /// Address on which a worker answers /healthz and /readyz and shows its /metrics, e.g. 127.0.0.1:9090; on others than
+    /// loopback the metrics need the login of [docs]
+    #[arg(long, value_name = "ADDRESS")]
+    monitor: Option<SocketAddr>,
 }
 
 /// Part of the work that a process does.
@@ -32,7 +37,7 @@ enum Role {
     All,
     /// Receive deliveries; without hooks, the handlers' context is not made
     Receive,
-    /// Handle what others receive; listens nowhere
+    /// Handle what others receive; listens nowhere but on --monitor
     Work,
 }
 
@@ -44,10 +49,18 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     // Errors of the settings are reported before a port in use.
     config.check()?;
     config.hook_sites(&config.sources()?)?;
-    let part = match args.role {
-        Role::All => Part::All(bind(&config).await?),
-        Role::Receive => Part::Receive(bind(&config).await?),
-        Role::Work => Part::Work,
+    let part = match (args.role, args.monitor) {
+        (Role::Work, None) => Part::Work(None),
+        (Role::Work, Some(address)) => {
+            let listener = TcpListener::bind(address).await;
+            let why = || format!("cannot listen on {address}; choose another with --monitor");
+            Part::Work(Some(listener.with_context(why)?))
+        }
+        (_, Some(_)) => {
+            bail!("--monitor is for --role work; a receiver has these pages on its own address")
+        }
+        (Role::All, None) => Part::All(bind(&config).await?),
+        (Role::Receive, None) => Part::Receive(bind(&config).await?),
     };
     serve(config, program, part, async |_| Ok(())).await
 }

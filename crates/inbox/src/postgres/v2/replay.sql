@@ -1,4 +1,4 @@
--- Version 2: two replays at once make a delivery due once, and parts of ids are dropped in the end.
+-- Version 2: two replays at once make a delivery due once, and what is kept of old parts of ids is put into one.
 
 -- Makes ended deliveries due again as a new run; returns their number. What another replay has made due since it had this
 -- number of replays is left alone; without numbers, all are replayed.

@@ -90,8 +90,8 @@ impl Process {
         let mut process = Process { address, child, stdout, lines, seen: Vec::new() };
         let begins = |line: &Value| line["message"] == "receiving" || line["message"] == "working";
         let begun = process.wait_for(begins);
-        // A worker has none.
-        let address = begun["address"].as_str().unwrap_or_default();
+        // A worker may have none.
+        let address = begun["address"].as_str().or(begun["monitor"].as_str()).unwrap_or_default();
         process.address = address.replace("0.0.0.0", "127.0.0.1");
         process
     }

@@ -43,7 +43,7 @@ fn hook_call(number: usize) -> HookRecord {
         error_id: None,
         error: None,
         callback: Some(HookCallback { took: Duration::from_micros(3), error: Some("late".into()) }),
-        bodies: (number % 2 == 0).then_some(bodies),
+        bodies: number.is_multiple_of(2).then_some(bodies),
     }
 }
 
