@@ -33,6 +33,9 @@ pub trait Deliveries: Send + Sync + 'static {
     /// Dropping the call releases the deliveries that it had claimed.
     async fn claim(&self, max: usize, lease: Duration, patience: Duration) -> Result<Vec<Claim>>;
 
+    /// Waits until what was claimed for callers that have gone is released, so that the process may end.
+    async fn settle(&self) {}
+
     /// Ends an attempt. Returns false if the lease was lost meanwhile: then another worker's verdict counts.
     async fn finish(&self, lease: Lease, verdict: Verdict) -> Result<bool>;
 

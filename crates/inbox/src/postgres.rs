@@ -94,6 +94,10 @@ impl Deliveries for Postgres {
         Claims::claim(&self.claims, max, lease, patience).await
     }
 
+    async fn settle(&self) {
+        self.claims.settle().await;
+    }
+
     async fn finish(&self, lease: Lease, verdict: Verdict) -> Result<bool> {
         self.finishes.call(Finish { lease, verdict }).await
     }

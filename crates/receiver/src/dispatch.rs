@@ -139,6 +139,8 @@ impl Dispatcher {
             abandon.cancel();
             tasks.wait().await;
         }
+        // Otherwise what the last claim has found would wait for its lease.
+        let _ = tokio::time::timeout(LAST_PATIENCE, self.inbox.settle()).await;
     }
 
     /// Waits for a slot and a due delivery, and starts as many attempts as there are slots.

@@ -110,7 +110,7 @@ impl Claims {
         });
     }
 
-    /// Waits until no claim asks the database.
+    /// Waits until no claim asks the database, and none is being released.
     pub(super) async fn settle(&self) {
         drop(self.asking.lock().await);
     }
@@ -154,10 +154,10 @@ impl Claims {
                 return;
             }
             let found = self.fetch(max, lease).await;
-            drop(turn);
             if let Err(Ok(found)) = reply.send(found) {
                 self.release(found).await;
             }
+            drop(turn);
         });
         (&mut claimed.answer).await.unwrap_or_else(|_| Ok(Vec::new()))
     }
@@ -341,7 +341,11 @@ impl Drop for Claimed {
             && !found.is_empty()
         {
             let claims = Arc::clone(&self.claims);
-            tokio::spawn(async move { claims.release(found).await });
+            let turn = Arc::clone(&self.claims.asking).try_lock_owned();
+            tokio::spawn(async move {
+                claims.release(found).await;
+                drop(turn);
+            });
         }
     }
 }

@@ -294,6 +294,40 @@ async fn a_worker_that_stands_still_while_it_claims_holds_up_no_other() {
     claiming.abort();
 }
 
+/// The answer to its claim is still on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_stopped_while_it_claims_releases_what_it_has_claimed() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let inbox = store.open().await;
+    let Place::Database(database) = &store.place else { panic!("it is a database") };
+    let proxy = Proxy::to(database.socket()).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("receiver.toml"), SETTINGS).unwrap();
+    let mut worker = command(folder.path(), &["serve", "--role", "work"]);
+    worker.env("RECEIVER_INBOX", database.url_through(proxy.address));
+    accept(&inbox, "first", 0).await;
+    let mut worker = tokio::task::block_in_place(|| Process::start(&mut worker));
+    worker.wait_for(|line| line["message"] == "attempt");
+    let claimed =
+        || store.place.run("SELECT count(*) FROM webhook_inbox.claimed").trim().to_owned();
+    proxy.set(Link::Slow(Duration::from_millis(300)));
+    let before = claimed();
+    for id in 0..9 {
+        accept(&inbox, &id.to_string(), 0).await;
+    }
+    let log = tokio::task::block_in_place(|| {
+        while claimed() == before {}
+        worker.stop()
+    });
+    let handled = log.iter().filter(|line| line["message"] == "attempt").count();
+    let beside = inbox::open(store.url(), Options::receiver(16)).await.unwrap();
+    let claims = beside.claim(10, LEASE, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(claims.len() + handled, 10, "{handled}: nothing waits for a lease");
+}
+
 /// Rotations of everything, with deliveries in every state.
 #[tokio::test]
 async fn parts_and_generations_are_emptied_and_lose_nothing_that_is_kept() {
