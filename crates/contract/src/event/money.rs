@@ -1,6 +1,8 @@
 //! An amount of money, exact to the last digit.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
 use rust_decimal::Decimal;
@@ -17,8 +19,12 @@ use super::scalar;
 ///
 /// Trailing zeros are kept (`1.50`). An amount that does not fit (some 28 digits) is an error and never rounded.
 /// The currency is a field beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Money(Decimal);
+/// It is written as received: a number as a number, text as text. One that is made from a [`Decimal`] is a number.
+#[derive(Debug, Clone, Copy)]
+pub struct Money {
+    amount: Decimal,
+    is_text: bool,
+}
 
 /// A number that is no money: a count, a weight, a duration. It is as exact as an amount and has the same format.
 pub type Quantity = Money;
@@ -27,45 +33,76 @@ impl Deref for Money {
     type Target = Decimal;
 
     fn deref(&self) -> &Decimal {
-        &self.0
+        &self.amount
+    }
+}
+
+impl PartialEq for Money {
+    fn eq(&self, other: &Self) -> bool {
+        self.amount == other.amount
+    }
+}
+
+impl Eq for Money {}
+
+impl Hash for Money {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.amount.hash(state);
+    }
+}
+
+impl PartialOrd for Money {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Money {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.amount.cmp(&other.amount)
     }
 }
 
 impl From<Decimal> for Money {
     fn from(amount: Decimal) -> Self {
-        Money(amount)
+        Money { amount, is_text: false }
     }
 }
 
 impl From<i64> for Money {
     fn from(amount: i64) -> Self {
-        Money(amount.into())
+        Decimal::from(amount).into()
     }
 }
 
 impl From<Money> for Decimal {
-    fn from(amount: Money) -> Self {
-        amount.0
+    fn from(money: Money) -> Self {
+        money.amount
     }
 }
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.amount.fmt(f)
     }
 }
 
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = scalar::read(deserializer, "an amount (number or numeric string)")?;
-        exact(&text).map(Money).map_err(D::Error::custom)
+        let (text, is_number) =
+            scalar::read_as(deserializer, "an amount (number or numeric string)")?;
+        let amount = exact(&text).map_err(D::Error::custom)?;
+        Ok(Money { amount, is_text: !is_number })
     }
 }
 
 impl Serialize for Money {
-    /// A JSON number with all its digits.
+    /// A JSON number or a numeric string, with all its digits.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let number = RawValue::from_string(self.0.to_string()).map_err(S::Error::custom)?;
+        if self.is_text {
+            return serializer.collect_str(&self.amount);
+        }
+        let number = RawValue::from_string(self.amount.to_string()).map_err(S::Error::custom)?;
         number.serialize(serializer)
     }
 }
@@ -102,6 +139,8 @@ impl ToSchema for Money {}
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -126,6 +165,23 @@ mod tests {
         for digits in ["1.50", "12345678901234567.89", "-3", "0"] {
             assert_eq!(serde_json::to_string(&money(digits).unwrap()).unwrap(), digits);
         }
+    }
+
+    #[test]
+    fn an_amount_sent_as_text_stays_text() {
+        for json in [r#""12.50""#, r#""12345678901234567.89""#, r#""-3""#, r#""0.00""#] {
+            assert_eq!(serde_json::to_string(&money(json).unwrap()).unwrap(), json);
+        }
+        for made in [Money::from(7), Money::from(*money(r#""7""#).unwrap())] {
+            assert_eq!(serde_json::to_string(&made).unwrap(), "7", "it was not received");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_the_same_as_text_and_as_a_number() {
+        let (text, number) = (money(r#""1.50""#).unwrap(), money("1.5").unwrap());
+        assert_eq!((text, text.cmp(&number)), (number, Ordering::Equal));
+        assert!(HashSet::from([text]).contains(&number));
     }
 
     #[test]
