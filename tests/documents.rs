@@ -2,6 +2,8 @@
 
 #[path = "documents/autoship_hooks.rs"]
 mod autoship_hooks;
+#[path = "documents/charge.rs"]
+mod charge;
 #[path = "documents/order.rs"]
 mod order;
 #[path = "documents/shipment.rs"]

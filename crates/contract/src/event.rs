@@ -5,6 +5,7 @@ mod bounds;
 mod cloudevents;
 mod code;
 mod decode;
+mod effect_key;
 mod id;
 mod json;
 mod money;

@@ -171,6 +171,8 @@ struct Row {
     run_attempts: u32,
     replays: u32,
     conflicts: u32,
+    /// The replay of the latest claim, and its effect key.
+    effect_key: Option<(u32, String)>,
     /// The token of the claim that holds it.
     holder: Option<i64>,
 }
@@ -199,6 +201,7 @@ impl Model {
             run_attempts: 0,
             replays: 0,
             conflicts: 0,
+            effect_key: None,
             holder: None,
         };
         self.rows.insert(got.id, row);
@@ -220,6 +223,9 @@ impl Model {
             let meta = &claim.delivery.meta;
             let numbers = (claim.run_attempt, meta.attempt, meta.replay);
             assert_eq!(numbers, (row.run_attempts, row.attempts, row.replays));
+            let key = (meta.replay, meta.effect_key("charge"));
+            let earlier = row.effect_key.replace(key.clone()).unwrap_or_else(|| key.clone());
+            assert_eq!(earlier.0 == key.0, earlier.1 == key.1, "one key for each run");
             assert_eq!(claim.delivery.raw(), row.body.as_bytes());
         }
     }
