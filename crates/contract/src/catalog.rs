@@ -18,7 +18,7 @@ use crate::hook::{Callback, Hook, HookCall, HookOutcome, UntypedCall, decoded};
 use handlers::{StartEvent, StartHook};
 
 pub use handlers::{EventHandler, HandlerFuture, Handlers, HookFuture, HookHandler};
-pub use name::{is_path_traversal, segment};
+pub use name::{is_path_traversal, respelled, segment};
 pub use table::{BodyCheck, BodyModel, Clash, EventRow, HookRow, NamedSchema, Table};
 
 type EventStarter<C> = Box<dyn Fn(C, Delivery) -> Result<HandlerFuture, DecodeError> + Send + Sync>;

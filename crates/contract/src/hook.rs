@@ -37,7 +37,7 @@ pub trait Hook: ToSchema + Send + Sync + 'static {
     /// The vendor's id, e.g. `Autoships.CreateAutoship`. Matched without regard to case.
     const ID: &'static str;
 
-    /// Other spellings of the id.
+    /// Other spellings of the id. `Autoship.X` is one of every `Autoships.X` without being listed.
     const ALIASES: &'static [&'static str] = &[];
 
     /// The vendor's request.

@@ -1,12 +1,15 @@
 //! The table of events and hooks, without their handlers: routes, OpenAPI, the emitter and the tests iterate it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::iter::once;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::name::respelled;
 use crate::event::{self, DecodeError, Dialect, Event, Open, decode};
 use crate::hook::{Hook, Model};
 
@@ -62,7 +65,7 @@ impl EventRow {
 
     /// The name and the aliases.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
-        std::iter::once(self.name).chain(self.aliases.iter().copied())
+        once(self.name).chain(self.aliases.iter().copied())
     }
 }
 
@@ -107,12 +110,14 @@ impl HookRow {
     }
 
     /// The matching id or alias in the vendor's spelling.
-    pub fn spelled(&self, id: &str) -> &'static str {
-        self.ids().find(|own| own.eq_ignore_ascii_case(id)).unwrap_or(self.id)
+    pub fn spelled(&self, id: &str) -> Cow<'static, str> {
+        self.ids().find(|own| own.eq_ignore_ascii_case(id)).unwrap_or(Cow::Borrowed(self.id))
     }
 
-    fn ids(&self) -> impl Iterator<Item = &'static str> + use<> {
-        std::iter::once(self.id).chain(self.aliases.iter().copied())
+    /// The id and the aliases, each in all of the vendor's spellings.
+    pub fn ids(&self) -> impl Iterator<Item = Cow<'static, str>> + use<> {
+        let written = once(self.id).chain(self.aliases.iter().copied());
+        written.flat_map(|id| once(Cow::Borrowed(id)).chain(respelled(id).map(Cow::Owned)))
     }
 }
 
@@ -253,7 +258,7 @@ impl Table {
             let first = *self.hook_index.entry(id.to_ascii_lowercase()).or_insert(index);
             if first != index {
                 self.clashes.push(Clash::Hook {
-                    id: id.to_owned(),
+                    id: id.into_owned(),
                     first: self.hooks[first].claimant(),
                     second: row.claimant(),
                 });

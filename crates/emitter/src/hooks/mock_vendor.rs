@@ -96,7 +96,7 @@ impl MockVendor {
     pub async fn start(
         base: &Url,
         key: SecretString,
-        samples: impl IntoIterator<Item = (&'static str, &'static str)>,
+        samples: impl IntoIterator<Item = (String, &'static str)>,
         behaviour: VendorBehaviour,
     ) -> anyhow::Result<Self> {
         ensure!(

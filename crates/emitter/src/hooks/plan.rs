@@ -45,7 +45,7 @@ struct VendorPlan {
     source: String,
     base: Url,
     key: SecretString,
-    samples: Vec<(&'static str, &'static str)>,
+    samples: Vec<(String, &'static str)>,
     behaviour: VendorBehaviour,
 }
 
@@ -95,7 +95,7 @@ impl HookPlan {
     /// If the address is in use.
     pub(super) async fn start_vendor(&self) -> anyhow::Result<MockVendor> {
         let VendorPlan { source, base, key, samples, behaviour } = &self.vendor;
-        MockVendor::start(base, key.clone(), samples.iter().copied(), behaviour.clone())
+        MockVendor::start(base, key.clone(), samples.iter().cloned(), behaviour.clone())
             .await
             .with_context(|| {
                 format!(
@@ -150,10 +150,9 @@ impl VendorPlan {
         let key = hooks.callback_key(source)?.with_context(|| {
             format!("[sources.{source}.hooks] has no key for the callback; write callback_key = \"…\" or callback_key_file")
         })?;
-        let samples = catalog.hooks().flat_map(|row| {
-            let ids = std::iter::once(row.id).chain(row.aliases.iter().copied());
-            ids.map(|id| (id, row.example_response))
-        });
+        let samples = catalog
+            .hooks()
+            .flat_map(|row| row.ids().map(|id| (id.into_owned(), row.example_response)));
         let behaviour = VendorBehaviour {
             logic: logic(&args.hooks.answer)?,
             delay: args.hooks.delay,

@@ -61,17 +61,30 @@ impl Endpoint {
 
 /// The last segment of `path`, if the part before it equals `below` without regard to case; empty if nothing follows.
 pub(super) fn name_below<'p>(below: &str, path: &'p str) -> Option<Cow<'p, str>> {
+    let name = rest_below(below, path)?;
+    (!name.contains('/')).then(|| percent_decode_str(name).decode_utf8_lossy())
+}
+
+/// True if exactly two segments of `path` follow the part that equals `below` without regard to case.
+pub(super) fn is_two_below(below: &str, path: &str) -> bool {
+    let segments = rest_below(below, path).and_then(|rest| rest.split_once('/'));
+    segments.is_some_and(|(first, second)| {
+        !first.is_empty() && !second.is_empty() && !second.contains('/')
+    })
+}
+
+/// The part of `path` after `below`, without the slashes around it.
+fn rest_below<'p>(below: &str, path: &'p str) -> Option<&'p str> {
     let (prefix, rest) = path.split_at_checked(below.len())?;
     if !prefix.eq_ignore_ascii_case(below) {
         return None;
     }
-    let name = match rest.strip_prefix('/') {
-        Some(name) => name.strip_suffix('/').unwrap_or(name),
+    let rest = match rest.strip_prefix('/') {
+        Some(rest) => rest.strip_suffix('/').unwrap_or(rest),
         None if rest.is_empty() => "",
         None => return None,
     };
-    (!name.contains('/') && name.len() <= LONGEST_NAME)
-        .then(|| percent_decode_str(name).decode_utf8_lossy())
+    (rest.len() <= LONGEST_NAME).then_some(rest)
 }
 
 #[cfg(test)]
@@ -105,6 +118,22 @@ mod tests {
         for path in ["/", "/api", "/api/webhooksx", "/api/webhooks/a/b", "/api/v2/webhooks/a"] {
             assert_eq!(event("/api/webhooks", path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn two_segments_are_two_and_neither_is_empty() {
+        let is_two = |path| is_two_below("/api/hooks", path);
+        assert!(is_two("/API/Hooks/OrderHooks/SubmitOrderHook"));
+        assert!(is_two("/api/hooks/a/b/"));
+        for path in
+            ["/api/hooks", "/api/hooks/a", "/api/hooks/a/", "/api/hooks//b", "/api/hooks/a//"]
+        {
+            assert!(!is_two(path), "{path}");
+        }
+        for path in ["/api/hooks/a/b/c", "/api/hooksx/a/b", "/x/api/hooks/a/b", "/"] {
+            assert!(!is_two(path), "{path}");
+        }
+        assert!(!is_two(&format!("/api/hooks/a/{}", "b".repeat(LONGEST_NAME))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use contract::canary::CANARY;
 use contract::canary::CanaryReport;
-use contract::catalog::Handlers;
+use contract::catalog::{Handlers, respelled};
 use contract::hook::{HookMeta, UntypedCall};
 use http::StatusCode;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::accepted;
 use super::call_log::{CallLog, PendingCall, RunningCall};
 use super::diagnosis::Arrival;
-use super::endpoint::name_below;
+use super::endpoint::{is_two_below, name_below};
 use super::gate::{Authentic, Gate};
 use super::hook_response::respond;
 use super::record::{PROBE, SharedFacts};
@@ -56,10 +56,18 @@ impl Hooks {
     }
 
     /// Finds the endpoint of `path`, and the hook that it names; empty for the one URL of all hooks.
+    ///
+    /// Two segments name no hook either, as in `/api/hooks/OrderHooks/SubmitOrderHook`: so the vendor's own sample lays
+    /// out its URLs, by its classes and methods. The hook is then the one in `X-DirectScale-RequestName`.
     pub(super) fn find<'p>(&self, path: &'p str) -> Option<(&HookEndpoint, Cow<'p, str>)> {
-        self.endpoints.iter().find_map(|endpoint| {
+        let named = self.endpoints.iter().find_map(|endpoint| {
             let hook = endpoint.prefixes.iter().find_map(|prefix| name_below(prefix, path))?;
             Some((endpoint, hook))
+        });
+        named.or_else(|| {
+            let is_sample = |prefix: &String| is_two_below(prefix, path);
+            let endpoint = self.endpoints.iter().find(|it| it.prefixes.iter().any(is_sample))?;
+            Some((endpoint, Cow::Borrowed("")))
         })
     }
 
@@ -76,7 +84,7 @@ impl Hooks {
         let (route, deadline) = (&endpoint.route, Instant::now() + endpoint.route.deadline);
         let started = Instant::now();
         let named = |admitted: &AdmittedCall| {
-            let ids = self.hook(path, admitted).map_err(|reason| malformed(reason.into_owned()))?;
+            let ids = self.hook(route, path, admitted).map_err(malformed)?;
             facts.note(|known| known.hook = Some(ids.0.clone()));
             Ok(ids)
         };
@@ -129,26 +137,34 @@ impl Hooks {
     }
 
     /// The hook's id in the catalog, and the id used in the call and the callback; the caller's id if it is not known.
-    fn hook(&self, path: &str, call: &AdmittedCall) -> Result<(String, String), Cow<'static, str>> {
+    fn hook(
+        &self,
+        route: &HookRoute,
+        path: &str,
+        call: &AdmittedCall,
+    ) -> Result<(String, String), String> {
         let header = call.request_name().map_err(|refusal| refusal.to_string())?;
         let id = match (path, header.as_deref()) {
             ("", None) => {
-                return Err("neither the path nor X-DirectScale-RequestName names the hook".into());
+                return Err(format!(
+                    "neither the path nor X-DirectScale-RequestName names the hook; enter a URL that ends in the hook's id, e.g. {}/Autoships.CreateAutoship",
+                    route.path
+                ));
             }
             ("", Some(header)) => header,
             (path, None) => path,
             (path, Some(header)) if self.is_same(path, header) => header,
             (path, Some(header)) => {
                 return Err(format!(
-                    "the path names the hook {path:?}, but X-DirectScale-RequestName {header:?}"
-                )
-                .into());
+                    "the path names the hook {path:?}, but X-DirectScale-RequestName {header:?}; enter for each hook a URL that ends in its own id, e.g. {}/Autoships.CreateAutoship",
+                    route.path
+                ));
             }
         };
         // It becomes a segment of the callback URL.
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         match self.handlers.table().hook(id) {
-            Some(row) => Ok((row.id.to_owned(), row.spelled(id).to_owned())),
+            Some(row) => Ok((row.id.to_owned(), row.spelled(id).into_owned())),
             None if id.chars().all(plain) && id.contains(char::is_alphanumeric) => {
                 Ok((id.to_owned(), id.to_owned()))
             }
@@ -158,7 +174,9 @@ impl Hooks {
 
     fn is_same(&self, path: &str, header: &str) -> bool {
         let id = |name| self.handlers.table().hook(name).map(|row| row.id);
-        path.eq_ignore_ascii_case(header) || id(path).is_some_and(|path| id(header) == Some(path))
+        path.eq_ignore_ascii_case(header)
+            || respelled(path).is_some_and(|path| path.eq_ignore_ascii_case(header))
+            || id(path).is_some_and(|path| id(header) == Some(path))
     }
 
     /// Runs the call to its end even if its caller disconnects, since the vendor's own logic may have run already.

@@ -501,7 +501,7 @@ fn a_dry_run_shows_everything_but_keys_and_tokens() {
 }
 
 async fn mock_vendor(url: &str, behaviour: VendorBehaviour) -> MockVendor {
-    let samples = IDS.map(|id| (id, RESPONSE));
+    let samples = IDS.map(|id| (id.to_owned(), RESPONSE));
     MockVendor::start(&url.parse().unwrap(), CALLBACK_KEY.into(), samples, behaviour).await.unwrap()
 }
 

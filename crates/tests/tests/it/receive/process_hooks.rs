@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use contract::catalog::Catalog;
-use contract::event::{Delivery, Id, Outcome};
+use contract::event::{Delivery, Id, Json, Outcome};
 use contract::hook::{Hook, HookCall, HookFailure, HookOutcome, RemoteError};
 use inbox::HookEntry;
 use receiver::ingress::page::PageUser;
@@ -57,6 +57,24 @@ impl Hook for Acting {
     }
 }
 
+/// A hook of autoships.
+#[derive(ToSchema)]
+struct Skipping;
+
+impl Hook for Skipping {
+    const ID: &'static str = "Autoships.Skip";
+    type Request = Json;
+    type Response = Json;
+
+    fn example() -> &'static str {
+        "{}"
+    }
+
+    fn example_response() -> &'static str {
+        "{}"
+    }
+}
+
 /// The fork's context: a gate for handlers that wait, and a bell that they ring before it.
 #[derive(Clone)]
 struct Gate {
@@ -89,6 +107,10 @@ async fn act(gate: Gate, call: HookCall<Acting>) -> HookOutcome<Acting> {
     }
 }
 
+async fn skip(_: Gate, call: HookCall<Skipping>) -> HookOutcome<Skipping> {
+    Ok(call.callback.proceed(call.request).await?)
+}
+
 async fn daily(_: Gate, _: Delivery<DailyEvent>) -> Outcome {
     Ok(())
 }
@@ -107,7 +129,7 @@ async fn start(vendor: &str, more: &str) -> (Receiver, Gate) {
     );
     let closed = || Arc::new(Semaphore::new(0));
     let gate = Gate { open: closed(), arrived: closed() };
-    let catalog = Catalog::new().on(daily).hook(act);
+    let catalog = Catalog::new().on(daily).hook(act).hook(skip);
     let pages = Router::new().route("/who", get(page));
     let fork = Fork { handlers: catalog.bind(&gate).unwrap(), pages };
     (Receiver::start_fork(tempfile::tempdir().unwrap(), &settings, fork).await, gate)
@@ -180,6 +202,66 @@ async fn a_hook_is_called_back_under_the_id_by_which_it_was_called() {
         assert!(head.starts_with(&format!("POST /api/extension/hooks/{back} ")), "{head}");
     }
     assert!(calls(receiver).await.iter().all(|call| call.record.hook == "Tests.Act"));
+}
+
+#[tokio::test]
+async fn an_autoships_hook_is_taken_in_both_of_the_vendors_spellings() {
+    let vendor = Vendor::start(Reply::Echo).await;
+    let (receiver, _) = start(&vendor.url, "").await;
+    let id = |hook: &str, known: &str| (hook.to_owned(), known.to_owned());
+    let mut recorded = Vec::new();
+    for (path, header, back, kept) in [
+        ("/autoship.SKIP", None, "Autoship.Skip", id("Autoships.Skip", "answered")),
+        ("/Autoships.Skip", None, "Autoships.Skip", id("Autoships.Skip", "answered")),
+        ("", Some("AUTOSHIP.skip"), "Autoship.Skip", id("Autoships.Skip", "answered")),
+        (
+            "/Autoship.Skip",
+            Some("Autoships.Skip"),
+            "Autoships.Skip",
+            id("Autoships.Skip", "answered"),
+        ),
+        // One that nobody has described: of two spellings, the header's is the vendor's.
+        (
+            "/Autoship.New",
+            Some("Autoships.New"),
+            "Autoships.New",
+            id("Autoships.New", "passed-through"),
+        ),
+        ("/Autoship.New", None, "Autoship.New", id("Autoship.New", "passed-through")),
+    ] {
+        let request = call(&format!("/api/hooks{path}"), "{\"A\":1}");
+        let request = match header {
+            Some(name) => request.set("X-DirectScale-RequestName", name),
+            None => request,
+        };
+        assert_eq!(receiver.send(&request).await.json().to_string(), "{\"A\":1}", "{path}");
+        let head = vendor.asked().pop().unwrap().head;
+        assert!(head.starts_with(&format!("POST /api/extension/hooks/{back} ")), "{head}");
+        recorded.push(kept);
+    }
+    let calls = calls(receiver).await.into_iter();
+    let calls: Vec<_> = calls.map(|it| (it.record.hook, it.record.outcome.to_string())).collect();
+    assert_eq!(calls, recorded);
+}
+
+#[tokio::test]
+async fn the_url_layout_of_the_vendors_sample_is_taken_by_the_header() {
+    let vendor = Vendor::start(Reply::Echo).await;
+    let (receiver, _) = start(&vendor.url, "").await;
+    for path in ["/api/hooks/TestHooks/ActHook", "/API/v1/Hooks/TestHooksGeneric/Act/"] {
+        let request = call(path, r#"{"Act":"override"}"#);
+        let answer =
+            receiver.send(&request.clone().set("X-DirectScale-RequestName", "Tests.Act")).await;
+        assert_eq!(answer.json().to_string(), r#"{"Number":7}"#, "{path}");
+        let said = receiver.send(&request).await.problem(400, "bad-request").unwrap();
+        assert!(
+            said.contains("ends in the hook's id, e.g. /api/hooks/Autoships.CreateAutoship"),
+            "{said}"
+        );
+        receiver.send(&request.without("Authorization")).await.problem(401, "unauthorized");
+    }
+    receiver.send(&call("/api/hooks/a/b/c", "{}")).await.problem(404, "not-found");
+    assert!(vendor.asked().is_empty());
 }
 
 #[tokio::test]
@@ -496,9 +578,13 @@ fn gzip(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A vendor that answers with these header lines, whatever it is asked.
+/// A vendor that answers 200 with these header lines, whatever it is asked.
 async fn vendor_with(header: &str, body: &[u8]) -> Vendor {
-    let head = format!("HTTP/1.1 200 OK\r\n{header}Content-Length: {}\r\n\r\n", body.len());
+    vendor_says("200 OK", header, body).await
+}
+
+async fn vendor_says(status: &str, header: &str, body: &[u8]) -> Vendor {
+    let head = format!("HTTP/1.1 {status}\r\n{header}Content-Length: {}\r\n\r\n", body.len());
     Vendor::start(Reply::Bytes(Vec::leak([head.as_bytes(), body].concat()))).await
 }
 
@@ -519,6 +605,25 @@ async fn an_answer_that_is_passed_through_keeps_its_type_and_its_coding() {
     let bodies = stopped.call(call.id).await.record.bodies.unwrap();
     assert_eq!(bodies.response.unwrap(), "{\"Number\":5}", "it is kept readably");
     assert_eq!(bodies.callback_response.unwrap(), "{\"Number\":5}");
+}
+
+#[tokio::test]
+async fn a_coding_that_nobody_here_knows_and_a_failures_coding_are_kept_too() {
+    for (status, code, coding, body) in [
+        ("200 OK", 200, "br", b"\x0b\x02\x80{\"Number\":5}\x03".to_vec()),
+        ("200 OK", 200, "gzip, br", b"\xff".to_vec()),
+        ("500 X", 500, "gzip", gzip("{\"DiscoRemoteException\":{}}")),
+    ] {
+        let header =
+            format!("Content-Type: text/json; charset=utf-16\r\nContent-Encoding: {coding}\r\n");
+        let vendor = vendor_says(status, &header, &body).await;
+        let (receiver, _) = start(&vendor.url, "record_bodies = true").await;
+        let answer = receiver.send(&call("/api/hooks/Made.Up", "{}")).await;
+        assert_eq!((answer.status, &answer.body), (code, &body));
+        assert_eq!(answer.header("content-encoding"), coding);
+        assert_eq!(answer.header("content-type"), "text/json; charset=utf-16");
+        receiver.stop().await;
+    }
 }
 
 #[tokio::test]
