@@ -1,7 +1,8 @@
-//! Hooks of autoships: created, listed, changed and cancelled.
+//! Hooks of autoships: created, listed, changed, cancelled, discounted, retried and run.
 use webhook_receiver::Catalog;
 use webhook_receiver::vendors::directscale::hooks::autoship::{
-    CancelAutoship, CreateAutoship, GetAutoships, UpdateAutoship,
+    ApplyAutoshipCouponCodes, CancelAutoship, CreateAutoship, DailyRun, GetAutoships,
+    ShouldRetryAutoshipOrder, UpdateAutoship,
 };
 
 use super::Context;
@@ -12,4 +13,7 @@ pub(super) fn catalog() -> Catalog<Context> {
         .unhandled::<GetAutoships>()
         .unhandled::<UpdateAutoship>()
         .unhandled::<CancelAutoship>()
+        .unhandled::<ApplyAutoshipCouponCodes>()
+        .unhandled::<ShouldRetryAutoshipOrder>()
+        .unhandled::<DailyRun>()
 }

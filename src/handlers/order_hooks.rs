@@ -11,7 +11,7 @@ use webhook_receiver::vendors::directscale::hooks::order::{
     CancelOrder, FinalizeAcceptedOrder, FinalizeNonAcceptedOrder, FullRefundOrder,
 };
 use webhook_receiver::vendors::directscale::hooks::package::MarkPackagesShipped;
-use webhook_receiver::vendors::directscale::hooks::tax::CommitTax;
+use webhook_receiver::vendors::directscale::hooks::tax::{CommitTax, GetTax};
 
 use super::Context;
 
@@ -22,6 +22,7 @@ pub(super) fn catalog() -> Catalog<Context> {
         .unhandled::<GetCouponAdjustedVolume>()
         .unhandled::<FinalizeAcceptedOrder>()
         .unhandled::<FinalizeNonAcceptedOrder>()
+        .unhandled::<GetTax>()
         .unhandled::<CommitTax>()
         .unhandled::<MarkPackagesShipped>()
         .unhandled::<FullRefundOrder>()

@@ -78,10 +78,12 @@ pub fn table() -> Arc<Table> {
 /// The hooks of the vendors' models, which no handler takes.
 fn unhandled_hooks() -> Catalog<Context> {
     use vendors::directscale::hooks::associate::{
-        GetAssociateServiceAutoshipSettings, GetSecondaryTitle, UpdateAssociate, WriteApplication,
+        GetAssociateServiceAutoshipSettings, GetSecondaryTitle, IsEmailAvailable,
+        OnNotificationEvent, UpdateAssociate, WriteApplication,
     };
     use vendors::directscale::hooks::autoship::{
-        CancelAutoship, CreateAutoship, GetAutoships, UpdateAutoship,
+        ApplyAutoshipCouponCodes, CancelAutoship, CreateAutoship, DailyRun, GetAutoships,
+        ShouldRetryAutoshipOrder, UpdateAutoship,
     };
     use vendors::directscale::hooks::commission::{
         GetCommissionBonusDetails, GetSplitPayments, LogRealtimeRankAdvance,
@@ -92,17 +94,22 @@ fn unhandled_hooks() -> Catalog<Context> {
         CancelOrder, FinalizeAcceptedOrder, FinalizeNonAcceptedOrder, FullRefundOrder,
     };
     use vendors::directscale::hooks::package::MarkPackagesShipped;
-    use vendors::directscale::hooks::tax::CommitTax;
+    use vendors::directscale::hooks::tax::{CommitTax, GetTax};
 
     Catalog::new()
         .unhandled::<WriteApplication>()
         .unhandled::<UpdateAssociate>()
         .unhandled::<GetSecondaryTitle>()
         .unhandled::<GetAssociateServiceAutoshipSettings>()
+        .unhandled::<IsEmailAvailable>()
+        .unhandled::<OnNotificationEvent>()
         .unhandled::<CreateAutoship>()
         .unhandled::<GetAutoships>()
         .unhandled::<UpdateAutoship>()
         .unhandled::<CancelAutoship>()
+        .unhandled::<ApplyAutoshipCouponCodes>()
+        .unhandled::<ShouldRetryAutoshipOrder>()
+        .unhandled::<DailyRun>()
         .unhandled::<LogRealtimeRankAdvance>()
         .unhandled::<GetSplitPayments>()
         .unhandled::<GetCommissionBonusDetails>()
@@ -111,6 +118,7 @@ fn unhandled_hooks() -> Catalog<Context> {
         .unhandled::<GetCouponAdjustedVolume>()
         .unhandled::<FinalizeAcceptedOrder>()
         .unhandled::<FinalizeNonAcceptedOrder>()
+        .unhandled::<GetTax>()
         .unhandled::<CommitTax>()
         .unhandled::<MarkPackagesShipped>()
         .unhandled::<FullRefundOrder>()

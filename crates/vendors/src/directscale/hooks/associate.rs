@@ -1,6 +1,6 @@
 //! Associates: enrolled, changed, titled, and the autoships that their services make.
 
-use contract::event::{Id, NetDateTime, Open, Quantity};
+use contract::event::{Id, Json, NetDateTime, Open, Quantity};
 use contract::hook::Hook;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -234,5 +234,50 @@ impl Hook for GetAssociateServiceAutoshipSettings {
 
     fn example_response() -> &'static str {
         r#"{"AutoshipSettings":{"ShipMethodId":1,"OverriddenAutoshipItemId":9}}"#
+    }
+}
+
+/// Handles a notification event.
+///
+/// Source: the vendor's page on associate hooks. Neither the wire id nor the models are documented: the id is inferred
+/// from the class's name.
+#[derive(Debug, ToSchema)]
+pub struct OnNotificationEvent;
+
+impl Hook for OnNotificationEvent {
+    const ID: &'static str = "Associates.OnNotificationEvent";
+
+    type Request = Json;
+    type Response = Json;
+
+    fn example() -> &'static str {
+        "{}"
+    }
+
+    fn example_response() -> &'static str {
+        "{}"
+    }
+}
+
+/// Tells if an email address can be enrolled.
+///
+/// Source: clients' public code. Neither the wire id nor the models are documented: the id is inferred from the class's
+/// name.
+#[derive(Debug, ToSchema)]
+pub struct IsEmailAvailable;
+
+impl Hook for IsEmailAvailable {
+    const ID: &'static str = "Associates.Enrollment.IsEmailAvailable";
+    const ALIASES: &'static [&'static str] = &["Enrollment.IsEmailAvailable"];
+
+    type Request = Json;
+    type Response = Json;
+
+    fn example() -> &'static str {
+        "{}"
+    }
+
+    fn example_response() -> &'static str {
+        "{}"
     }
 }

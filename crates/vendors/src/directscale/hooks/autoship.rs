@@ -1,6 +1,6 @@
 //! Autoships: orders that repeat by a schedule.
 
-use contract::event::{Code, Id, Money, NetDateTime, Open};
+use contract::event::{Code, Id, Json, Money, NetDateTime, Open};
 use contract::hook::Hook;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -89,9 +89,6 @@ pub struct CreateAutoship;
 impl Hook for CreateAutoship {
     const ID: &'static str = "Autoships.CreateAutoship";
 
-    // So it is spelled in the callback's address on that page only.
-    const ALIASES: &'static [&'static str] = &["Autoship.CreateAutoship"];
-
     type Request = AutoshipRequest;
     type Response = CreateAutoshipResponse;
 
@@ -179,6 +176,72 @@ impl Hook for CancelAutoship {
 
     fn example() -> &'static str {
         r#"{"AutoshipInfo":{"AutoshipId":1,"AssociateId":2,"Frequency":2,"LastProcessDate":"2022-04-04T00:00:00","LastChargeAmount":20.00,"AutoshipType":0,"LineItems":[{"ItemId":1,"Quantity":2}]}}"#
+    }
+
+    fn example_response() -> &'static str {
+        "{}"
+    }
+}
+
+/// Applies coupon codes to an order of an autoship.
+///
+/// Source: the vendor's page on autoship hooks, which has a request without its types, and no response. Neither the
+/// wire id nor the models are documented: the id is inferred from the class's name.
+#[derive(Debug, ToSchema)]
+pub struct ApplyAutoshipCouponCodes;
+
+impl Hook for ApplyAutoshipCouponCodes {
+    const ID: &'static str = "Autoships.ApplyAutoshipCouponCodes";
+
+    type Request = Json;
+    type Response = Json;
+
+    fn example() -> &'static str {
+        r#"{"Order":{"AssociateId":2,"LineItems":[{"ItemId":1,"Quantity":2}]},"CouponCodes":null}"#
+    }
+
+    fn example_response() -> &'static str {
+        "{}"
+    }
+}
+
+/// Tells if an order of an autoship that failed is tried again.
+///
+/// Source: clients' public code. Neither the wire id nor the models are documented: the id is inferred from the class's
+/// name.
+#[derive(Debug, ToSchema)]
+pub struct ShouldRetryAutoshipOrder;
+
+impl Hook for ShouldRetryAutoshipOrder {
+    const ID: &'static str = "Autoships.ShouldRetryAutoshipOrder";
+
+    type Request = Json;
+    type Response = Json;
+
+    fn example() -> &'static str {
+        "{}"
+    }
+
+    fn example_response() -> &'static str {
+        "{}"
+    }
+}
+
+/// Runs once a day. In practice DailyEvent has taken its place.
+///
+/// Source: a client's public code (2022). Neither the wire id nor the models are documented: the id is inferred from
+/// the class's name.
+#[derive(Debug, ToSchema)]
+pub struct DailyRun;
+
+impl Hook for DailyRun {
+    const ID: &'static str = "Autoships.DailyRun";
+
+    type Request = Json;
+    type Response = Json;
+
+    fn example() -> &'static str {
+        "{}"
     }
 
     fn example_response() -> &'static str {

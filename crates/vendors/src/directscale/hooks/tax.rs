@@ -1,6 +1,6 @@
 //! Taxes.
 
-use contract::event::Open;
+use contract::event::{Json, Open};
 use contract::hook::Hook;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -31,6 +31,28 @@ impl Hook for CommitTax {
 
     fn example() -> &'static str {
         r#"{"OrderInfo":{"OrderNumber":1,"AssociateId":2,"OrderDate":"2022-03-04T10:15:30.497","OrderType":1,"Status":"Paid","LineItems":[],"USDSubTotal":20.00,"USDTotal":21.45}}"#
+    }
+
+    fn example_response() -> &'static str {
+        "{}"
+    }
+}
+
+/// Returns the tax of an order.
+///
+/// Source: the vendor's page on tax service providers. Neither the wire id nor the models are documented: the id is
+/// inferred from the class's name.
+#[derive(Debug, ToSchema)]
+pub struct GetTax;
+
+impl Hook for GetTax {
+    const ID: &'static str = "Taxes.GetTax";
+
+    type Request = Json;
+    type Response = Json;
+
+    fn example() -> &'static str {
+        "{}"
     }
 
     fn example_response() -> &'static str {
