@@ -173,7 +173,7 @@ impl Claims {
             (&self.look_back(now.is_some()), Type::INT8),
             (&now, Type::INT8),
         ];
-        let rows = self.database.rows(CLAIM, &parameters).await?;
+        let rows = self.database.urgent_rows(CLAIM, &parameters).await?;
         let mut found = Vec::with_capacity(rows.len());
         let (mut unreadable, mut bodiless) = (Vec::new(), Vec::new());
         for row in rows {

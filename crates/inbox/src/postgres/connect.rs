@@ -28,6 +28,9 @@ const ALIVE: Duration = Duration::from_secs(10);
 /// The longest that a statement may take; then its connection is given up.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
 
+/// The same for a statement that accepts, claims or finishes deliveries.
+const LONGEST_URGENT_CALL: Duration = Duration::from_secs(8);
+
 /// Largest number of tries of a call that the database has undone to resolve a conflict.
 const TRIES: usize = 5;
 
@@ -106,6 +109,24 @@ impl Database {
 
     /// Runs a statement. One that the database has undone because of another is tried again.
     pub(super) async fn rows(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>> {
+        self.rows_within(LONGEST_CALL, query, parameters).await
+    }
+
+    /// Runs a statement for which deliveries wait: a connection that died without a word is given up soon.
+    pub(super) async fn urgent_rows(
+        &self,
+        query: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>> {
+        self.rows_within(LONGEST_URGENT_CALL, query, parameters).await
+    }
+
+    async fn rows_within(
+        &self,
+        limit: Duration,
+        query: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -113,7 +134,7 @@ impl Database {
                 parameters.iter().map(|(value, kind)| (*value, kind.clone())).collect();
             let connection = self.connection().await?;
             let rows = connection.query_typed(query, &parameters);
-            match tokio::time::timeout(LONGEST_CALL, rows).await {
+            match tokio::time::timeout(limit, rows).await {
                 Ok(Ok(rows)) => return Ok(rows),
                 Ok(Err(error)) if tries < TRIES && is_conflict(&error) => {}
                 Ok(Err(error)) => return Err(failure(&error)),

@@ -132,7 +132,7 @@ async fn store(database: &Database, batch: &Accepts) -> Result<Vec<Receipt>> {
         (column!(|c| c.identity), Type::UUID_ARRAY),
         (&database.given_time(), Type::INT8),
     ];
-    let rows = database.rows(ACCEPT, &parameters).await?;
+    let rows = database.urgent_rows(ACCEPT, &parameters).await?;
     let row = rows.first().ok_or_else(no_answer)?;
     let (ids, outcomes): (Vec<i64>, Vec<i16>) = (row.get(0), row.get(1));
     if ids.len() != batch.len() || outcomes.len() != batch.len() {
@@ -212,7 +212,7 @@ async fn write(database: &Database, claims: &Claims, calls: &[&Finish]) -> Resul
         (&closed.iter().map(|(_, block)| *block).collect::<Vec<i64>>(), Type::INT8_ARRAY),
         (&database.given_time(), Type::INT8),
     ];
-    let rows = database.rows(FINISH, &parameters).await?;
+    let rows = database.urgent_rows(FINISH, &parameters).await?;
     claims.ended(&leases);
     if calls.iter().any(|call| makes_due(call)) {
         claims.wake();
