@@ -14,6 +14,7 @@ pub(crate) mod jobs;
 pub(crate) mod nginx;
 // The benchmark uses the rest of it.
 #[allow(dead_code)]
+pub(crate) mod pooler;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod program;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::harness::postgres;
+use crate::harness::{pooler, postgres};
 use contract::event::{Dialect, Environment};
 use contract::time::{Clock, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -178,6 +178,15 @@ impl Store {
 
     pub(crate) fn url(&self) -> &InboxUrl {
         &self.url
+    }
+
+    /// A database behind a transaction pooler.
+    pub(crate) fn pooled() -> Self {
+        let store = Store::postgres();
+        let Place::Database(database) = &store.place else { panic!("it is a database") };
+        let pooler = pooler::pooler().expect("pgbouncer is installed");
+        let url = InboxUrl::parse(&pooler.url(database).into()).unwrap();
+        Store { url, ..store }
     }
 
     /// The URL with what is secret in it.

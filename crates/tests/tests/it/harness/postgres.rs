@@ -136,6 +136,16 @@ impl Server {
         Some(server)
     }
 
+    /// The folder of its sockets and data.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The user that it runs as, if not as this process's.
+    pub(crate) fn user(&self) -> Option<(u32, u32)> {
+        self.user
+    }
+
     /// Ends the server by a signal: INT closes its connections, QUIT leaves everything as it is.
     pub(crate) fn stop(&self, signal: &str) {
         self.order(signal);
@@ -342,7 +352,7 @@ fn user() -> Option<(u32, u32)> {
     Some((ids.next()?, ids.next()?))
 }
 
-fn of_user(program: &Path, user: Option<(u32, u32)>) -> Command {
+pub(crate) fn of_user(program: &Path, user: Option<(u32, u32)>) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/");
     if let Some((uid, gid)) = user {

@@ -816,4 +816,5 @@ macro_rules! conformance {
 conformance! {
     sqlite: super::Store::sqlite, if true;
     postgres: super::Store::postgres, if crate::harness::postgres::is_installed();
+    pooled: super::Store::pooled, if crate::harness::pooler::is_installed();
 }
