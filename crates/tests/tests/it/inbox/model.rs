@@ -6,7 +6,6 @@ use std::time::Duration;
 use contract::event::DeliveryId;
 use inbox::{AcceptOutcome, Claim, Filter, Lease, Receipt, State, Verdict};
 use proptest::prelude::*;
-use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::harness::deliveries::{Opened, Store, keyed, message, route};
@@ -17,7 +16,7 @@ use crate::inbox::waiting::wait;
 enum Op {
     Accept { id: u8, body: u8, key: Option<u8>, awaited: bool },
     Claim { max: usize },
-    Finish { lease: Index, verdict: u8 },
+    Finish { lease: u64, verdict: u8 },
     Wait { seconds: i64 },
     Replay { state: State },
     Prune { state: State },
@@ -31,7 +30,7 @@ fn op() -> impl Strategy<Value = Op> {
             |(id, body, key, awaited)| Op::Accept { id, body: body / 9, key, awaited }
         ),
         5 => (0..4usize).prop_map(|max| Op::Claim { max }),
-        5 => (any::<Index>(), 0..5u8).prop_map(|(lease, verdict)| Op::Finish { lease, verdict }),
+        5 => (any::<u64>(), 0..5u8).prop_map(|(lease, verdict)| Op::Finish { lease, verdict }),
         3 => (0..40i64).prop_map(|seconds| Op::Wait { seconds }),
         1 => ended.clone().prop_map(|state| Op::Replay { state }),
         1 => ended.prop_map(|state| Op::Prune { state }),
@@ -107,7 +106,8 @@ async fn live_in(store: &Store, model: &mut Model, ops: &[(Op, bool)]) {
                 leases.extend(claims.into_iter().map(|claim| claim.lease));
             }
             Op::Finish { lease, verdict } if !leases.is_empty() => {
-                let lease = lease.get(&leases).clone();
+                let position = (u128::from(lease) * leases.len() as u128) >> 64;
+                let lease = leases[usize::try_from(position).unwrap()].clone();
                 let verdict = Model::verdict(verdict);
                 let held =
                     inbox.at(model.seconds).finish(lease.clone(), verdict.clone()).await.unwrap();
@@ -276,19 +276,25 @@ impl Model {
     }
 
     fn replay(&mut self, state: State) -> u64 {
-        let mut replayed = 0;
-        for row in self.rows.values_mut().filter(|row| row.state == state) {
+        let is_replayed = |(_, row): &(&DeliveryId, &Row)| row.state == state;
+        let replayed: Vec<_> = self.rows.iter().filter(is_replayed).map(|(id, _)| *id).collect();
+        for id in &replayed {
+            // An older delivery goes first, unless one is running.
+            let key = self.rows[id].key.clone();
+            let is_first = !self.rows.iter().any(|(other, row)| {
+                let goes_before = row.state == State::Running || other < id;
+                row.key == key && !row.state.has_ended() && goes_before
+            });
+            if let Some(key) = key.filter(|_| is_first) {
+                self.turns.insert(key, *id);
+            }
+            let row = self.rows.get_mut(id).unwrap();
             row.state = State::Ready;
             row.due = self.seconds;
             row.run_attempts = 0;
             row.replays += 1;
-            replayed += 1;
         }
-        // An older delivery goes first, unless one is running.
-        let rows = &self.rows;
-        self.turns.retain(|_, id| rows.get(id).is_some_and(|row| row.state == State::Running));
-        self.next_turns();
-        replayed
+        replayed.len() as u64
     }
 
     fn prune(&mut self, state: State, kept: Option<DeliveryId>) -> u64 {
