@@ -99,14 +99,15 @@ fn the_service_units_leave_little_exposed() {
 fn assert_is_sound_unit(name: &str, text: &str) {
     let unit = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     // The program need not be installed to be judged.
-    fs::write(&unit, text.replace("/usr/local/bin/webhook-receiver", "/bin/true")).unwrap();
+    fs::write(&unit, text.replace("/usr/local/bin/webhook-receiver", "/bin/true"))
+        .expect("it can be written");
     let analyze = |args: &[&str]| Command::new("systemd-analyze").args(args).arg(&unit).output();
     let Ok(security) = analyze(&["security", "--offline=true", "--threshold=30"]) else {
         return eprintln!("SKIPPED: systemd-analyze is not installed here");
     };
     let printed = String::from_utf8_lossy(&security.stdout).into_owned();
     assert!(security.status.success() && printed.contains("Overall exposure level"), "{printed}");
-    let verified = analyze(&["verify"]).unwrap();
+    let verified = analyze(&["verify"]).expect("it is installed");
     assert!(verified.status.success() && verified.stderr.is_empty(), "{verified:?}");
 }
 

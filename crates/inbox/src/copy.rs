@@ -55,11 +55,17 @@ pub(crate) trait Copyable: Inbox {
     /// Prepares to be copied from.
     ///
     /// # Errors
-    /// If a worker still holds deliveries.
+    /// If it is in use.
     async fn prepare_source(&self) -> anyhow::Result<()>;
 
-    /// Prepares to be copied to: ids up to these will be taken.
+    /// Prepares to be copied to: ids up to these will be taken. From now on no receiver or worker starts on it.
+    ///
+    /// # Errors
+    /// If it is in use.
     async fn prepare_target(&self, delivery: DeliveryId, hook_call: i64) -> anyhow::Result<()>;
+
+    /// Ends the copy, so that receivers and workers may start.
+    async fn complete_target(&self) -> anyhow::Result<()>;
 
     /// Ids of the newest delivery and the newest hook call; 0 if there are none.
     async fn newest(&self) -> Result<(DeliveryId, i64)>;
@@ -134,12 +140,13 @@ pub async fn copy(
     let source = open(from).await.with_context(|| format!("cannot copy from {from}"))?;
     source.prepare_source().await.with_context(|| format!("cannot copy from {from}"))?;
     let target = open(to).await.with_context(|| format!("cannot copy to {to}"))?;
+    let as_owner = || format!("cannot copy to {to}; of a database, the schema's owner can");
     let census = source.census().await?;
     let total = census.copied_rows();
     let (mut delivery, mut call) = common(&*source, &*target, to).await?;
     let before = target.census().await?.copied_rows();
     let (last_delivery, last_call) = source.newest().await?;
-    target.prepare_target(last_delivery, last_call).await?;
+    target.prepare_target(last_delivery, last_call).await.with_context(as_owner)?;
     let mut rows = before;
     progress(rows, total);
     loop {
@@ -160,17 +167,22 @@ pub async fn copy(
     }
     target.note_keys(source.keys().await?).await?;
     target.note_rejections(source.rejections().await?).await?;
-    let to = target.census().await?;
-    Ok(Copied { before, rows: rows - before, from: census, to })
+    let copied = Copied { before, rows: rows - before, from: census, to: target.census().await? };
+    if copied.from == copied.to {
+        target.complete_target().await?;
+    }
+    Ok(copied)
 }
+
+/// The reason why nobody else may use an inbox that is being copied to.
+pub(crate) const UNFINISHED: &str = "a copy to it is not finished: give `webhook-receiver inbox copy` again as before, or delete it";
 
 fn interrupted(to: &InboxUrl) -> String {
     format!("the copy to {to} is not complete; the same command goes on with it")
 }
 
 async fn open(url: &InboxUrl) -> anyhow::Result<Box<dyn Copyable>> {
-    // As a receiver, since a file must be in nobody else's use.
-    let options = Options::receiver(BATCH);
+    let options = Options::copy();
     match url {
         InboxUrl::Sqlite(path) => Ok(Box::new(Sqlite::open(path, options).await?)),
         #[cfg(feature = "postgres")]

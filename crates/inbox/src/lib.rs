@@ -332,6 +332,8 @@ pub enum Opener {
     Receiver,
     /// Browses, replays and prunes, beside a receiver.
     Command,
+    /// Copies an inbox that nobody else uses.
+    Copy,
 }
 
 impl Options {
@@ -349,6 +351,11 @@ impl Options {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Options { clock: Some(clock), ..self }
+    }
+
+    /// Options of a copy.
+    pub(crate) fn copy() -> Self {
+        Options { queue: 1024, ..Options::of(Opener::Copy) }
     }
 
     fn of(opener: Opener) -> Self {

@@ -69,8 +69,11 @@ impl Postgres {
     pub async fn open(url: &str, options: Options) -> anyhow::Result<Self> {
         let Options { queue, opener, owner, clock } = options;
         let connections = if opener == Opener::Receiver { 16 } else { 4 };
-        let database = Database::connect(url, connections, clock)?;
+        let database = Database::connect(url, opener, connections, clock)?;
         migrate::check(&database).await?;
+        if opener == Opener::Receiver {
+            copy::check_finished(&database).await?;
+        }
         let claims = Arc::new(Claims::new(database.clone(), owner));
         let accepts = Batches::new(queue, ACCEPTING, {
             let (database, claims) = (database.clone(), Arc::clone(&claims));
@@ -105,8 +108,16 @@ impl Deliveries for Postgres {
     /// Commits a record to the write-ahead log, which fails on a standby and on a full disk.
     async fn check(&self) -> Result<()> {
         self.claims.settle().await;
-        let probe = "SELECT pg_logical_emit_message(true, 'webhook-receiver', '')::text";
-        self.database.rows(probe, &[]).await.map(drop)
+        let probe = "SELECT has_table_privilege('webhook_inbox.delivery', 'INSERT')
+                AND has_table_privilege('webhook_inbox.seen', 'INSERT'),
+            pg_logical_emit_message(true, 'webhook-receiver', '')::text";
+        let rows = self.database.rows(probe, &[]).await?;
+        match rows.first().is_some_and(|row| row.get(0)) {
+            true => Ok(()),
+            false => Err(InboxError::Unavailable(
+                "its user may not add deliveries; the owner of the schema grants that, as docs/postgres.md says".into(),
+            )),
+        }
     }
 }
 

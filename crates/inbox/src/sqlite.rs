@@ -27,6 +27,7 @@ use rusqlite::Connection;
 use source::Verified;
 use store::Store;
 
+use super::copy::UNFINISHED;
 use super::{
     Backlog, Browse, Claim, Deliveries, Detail, Entry, Filter, HookCalls, HookEntry, HookFilter,
     HookRecord, InboxError, KeyUse, KeyUses, Lease, Opener, Options, Receipt, Rejection,
@@ -58,10 +59,13 @@ impl Sqlite {
 
     fn open_now(path: &Path, options: Options) -> anyhow::Result<Self> {
         let Options { queue, opener, owner, clock } = options;
-        let exclusive = opener == Opener::Receiver;
+        let exclusive = opener != Opener::Command;
         let (owner, clock) = (Arc::from(owner), clock.unwrap_or_else(system_clock));
         let state = |db: &Connection| {
             let mut dedup = None;
+            if opener == Opener::Receiver && copy::is_unfinished(db)? {
+                anyhow::bail!(UNFINISHED);
+            }
             if exclusive {
                 rows::end_leases(db).context("it cannot be written")?;
                 dedup = Some(DedupIndex::load(db)?);

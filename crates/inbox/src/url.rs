@@ -70,6 +70,13 @@ impl PostgresUrl {
     fn parse(url: &str) -> Result<InboxUrl, InboxUrlError> {
         use tokio_postgres::config::Host;
 
+        let (before_query, _) = url.split_once('?').unwrap_or((url, ""));
+        if before_query.matches('@').count() > 1 || before_query.matches('/').count() > 3 {
+            // What is left of a password would be taken for a host or a database.
+            return Err(InboxUrlError {
+                reason: "in a password, @ is written %40 and / is written %2F".into(),
+            });
+        }
         // The driver's message may repeat a part of the URL.
         let config: tokio_postgres::Config = url.parse().map_err(|_| InboxUrlError {
             reason: "it cannot be read as postgres://USER:PASSWORD@HOST/DATABASE".into(),

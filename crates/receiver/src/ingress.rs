@@ -88,7 +88,12 @@ impl Routes {
             clock: Arc::clone(&parts.clock),
             rejections: parts.rejections.clone(),
         };
-        let probes = probes(Arc::clone(&parts.inbox), parts.stop.clone());
+        let inbox = Arc::clone(&parts.inbox);
+        let can_store = move || {
+            let inbox = Arc::clone(&inbox);
+            async move { inbox.check().await }.boxed()
+        };
+        let probes = probes(Arc::new(can_store), parts.stop.clone());
         let receiver = Arc::new(Receiver::new(parts));
         let others = Router::new()
             .fallback(events::not_found)
@@ -139,25 +144,28 @@ pub fn metrics(metrics: Arc<Metrics>) -> Router {
     Router::new().route("/metrics", get(async move || (text, metrics.text())))
 }
 
+/// Checks that the process can do its work now.
+pub type ReadyCheck = Arc<dyn Fn() -> BoxFuture<'static, inbox::Result<()>> + Send + Sync>;
+
 /// Routes of the health and readiness probes.
-pub fn probes(inbox: Arc<dyn Deliveries>, stop: CancellationToken) -> Router {
+pub fn probes(check: ReadyCheck, stop: CancellationToken) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readiness).with_state(Readiness { inbox, stop }))
+        .route("/readyz", get(readiness).with_state(Readiness { check, stop }))
 }
 
 #[derive(Clone)]
 struct Readiness {
-    inbox: Arc<dyn Deliveries>,
+    check: ReadyCheck,
     stop: CancellationToken,
 }
 
-/// Readiness probe: 200 if deliveries can be accepted now.
+/// Readiness probe: 200 if deliveries can be accepted now, or, by a worker, handled.
 async fn readiness(State(health): State<Readiness>) -> Response {
     if health.stop.is_cancelled() {
         return unready("stopping");
     }
-    match tokio::time::timeout(Duration::from_secs(5), health.inbox.check()).await {
+    match tokio::time::timeout(Duration::from_secs(5), (health.check)()).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n").into_response(),
         Ok(Err(error)) => {
             tracing::warn!(%error, "not ready");

@@ -103,8 +103,9 @@ async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let Fork { handlers, pages } = fork;
+    let needs_none = matches!(part, Part::Work(_)) && config.sources.is_empty();
+    let sources = if needs_none { Vec::new() } else { config.sources()? };
     config.check()?;
-    let sources = config.sources()?;
     let hooks = config.hook_sites(&sources)?;
     config.warnings().iter().for_each(|warning| warn!("{warning}"));
     let url = InboxUrl::parse(&config.inbox)?;
@@ -229,9 +230,20 @@ fn receive<'s>(
 /// Prepares to answer probes and to show the metrics on a listener; the future runs until the stop.
 fn monitored(shared: &Shared, listener: TcpListener) -> anyhow::Result<BoxFuture<'_, ()>> {
     let Shared { config, inbox, metrics, stop, .. } = shared;
-    let probes = ingress::probes(Arc::clone(inbox) as _, stop.clone());
-    let metrics = metrics_page(config, listener.local_addr()?, metrics)?.unwrap_or_default();
-    let routes = probes.merge(metrics);
+    let ready = Arc::clone(inbox);
+    let ready = move || {
+        let inbox = Arc::clone(&ready);
+        async move { inbox.now().await.map(drop) }.boxed()
+    };
+    let probes = ingress::probes(Arc::new(ready), stop.clone());
+    let metrics = metrics_page(config, listener.local_addr()?, metrics)?;
+    if metrics.is_none() {
+        warn!(
+            "the metrics are not shown on {}: set `user` and `password_hash` in [docs], or give --monitor an address of loopback",
+            listener.local_addr()?
+        );
+    }
+    let routes = probes.merge(metrics.unwrap_or_default());
     Ok(server::connections::serve(listener, routes, &config.limits, None, stop.clone()).boxed())
 }
 

@@ -16,8 +16,11 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Connection, Row, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::{InboxError, Result};
+use super::super::{InboxError, Opener, Result};
 use super::{Parameter, given};
+
+/// Name of the sessions of receivers and workers.
+pub(super) const SERVING: &str = "webhook-receiver";
 
 /// The longest that a call waits for a connection.
 const WAIT: Duration = Duration::from_secs(5);
@@ -50,6 +53,7 @@ impl Database {
     /// Makes the pool; nothing is connected yet.
     pub(super) fn connect(
         url: &str,
+        opener: Opener,
         connections: usize,
         clock: Option<Clock>,
     ) -> anyhow::Result<Self> {
@@ -57,7 +61,11 @@ impl Database {
             anyhow::anyhow!("the inbox's URL is not one of PostgreSQL; write postgres://USER:PASSWORD@HOST/DATABASE")
         })?;
         if config.get_application_name().is_none() {
-            config.application_name("webhook-receiver");
+            config.application_name(match opener {
+                Opener::Receiver => SERVING,
+                Opener::Command => "webhook-receiver command",
+                Opener::Copy => "webhook-receiver copy",
+            });
         }
         // A machine that is gone is noticed without waiting for hours.
         config.keepalives_idle(ALIVE).keepalives_interval(ALIVE / 2).keepalives_retries(2);

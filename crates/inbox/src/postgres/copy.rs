@@ -1,18 +1,20 @@
 //! A database as the source or the target of a copy.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use async_trait::async_trait;
 use contract::event::DeliveryId;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::super::copy::{Census, Copyable, DeliveryRecord};
+use super::super::copy::{Census, Copyable, DeliveryRecord, UNFINISHED};
 use super::super::identity::DeliveryIdentity;
 use super::super::{AttemptEntry, HookEntry, Result, State};
 use super::browse::{attempt, count_at, optional};
+use super::connect::{Database, SERVING};
 use super::text::{read, stored};
 use super::{Parameter, Postgres, deliver, hooks, millis, number, state};
 
@@ -22,6 +24,7 @@ const PART: i64 = 1_000_000_000;
 #[async_trait]
 impl Copyable for Postgres {
     async fn prepare_source(&self) -> anyhow::Result<()> {
+        self.check_unused().await?;
         let query = "SELECT webhook_inbox.expire($1, webhook_inbox.time_or_now($2))";
         let now = self.database.given_time();
         let parameters: [Parameter<'_>; 2] = [(&(i64::MAX / 2), Type::INT8), (&now, Type::INT8)];
@@ -38,12 +41,22 @@ impl Copyable for Postgres {
     }
 
     async fn prepare_target(&self, delivery: DeliveryId, hook_call: i64) -> anyhow::Result<()> {
+        self.check_unused().await?;
+        let mark = "CREATE TABLE IF NOT EXISTS webhook_inbox.unfinished_copy ()";
+        self.database.rows(mark, &[]).await?;
+        self.check_unused().await?;
         let query = "SELECT setval('webhook_inbox.delivery_id', greatest($1, (SELECT last_value FROM webhook_inbox.delivery_id))),
             setval('webhook_inbox.hook_call_id', greatest($2, (SELECT last_value FROM webhook_inbox.hook_call_id))) WHERE $1 + $2 > 0";
         let parameters: [Parameter<'_>; 2] = [(&delivery, Type::INT8), (&hook_call, Type::INT8)];
         self.database.rows(query, &parameters).await?;
         let last = delivery.max(hook_call) / PART;
         self.add_parts([delivery, hook_call, last * PART, (last + 1) * PART]).await
+    }
+
+    async fn complete_target(&self) -> anyhow::Result<()> {
+        let unmark = "DROP TABLE IF EXISTS webhook_inbox.unfinished_copy";
+        self.database.rows(unmark, &[]).await?;
+        Ok(())
     }
 
     async fn newest(&self) -> Result<(DeliveryId, i64)> {
@@ -130,7 +143,30 @@ impl Copyable for Postgres {
     }
 }
 
+/// Checks that no copy to this inbox has begun and not ended.
+pub(super) async fn check_finished(database: &Database) -> anyhow::Result<()> {
+    let query = "SELECT to_regclass('webhook_inbox.unfinished_copy') IS NULL";
+    let rows = database.rows(query, &[]).await?;
+    ensure!(rows.first().is_some_and(|row| row.get(0)), UNFINISHED);
+    Ok(())
+}
+
 impl Postgres {
+    /// Checks that no receiver or worker is connected. One that has just ended may still be for a moment.
+    async fn check_unused(&self) -> anyhow::Result<()> {
+        let query = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = $1";
+        let mut connected = 0;
+        for _ in 0..20 {
+            connected = self.database.number(query, &[(&SERVING, Type::TEXT)]).await?;
+            if connected == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("receivers or workers are connected to it ({connected} connections): stop them all");
+    }
+
     /// Adds the parts that will hold these ids.
     async fn add_parts(&self, ids: impl IntoIterator<Item = i64>) -> anyhow::Result<()> {
         let parts: Vec<i64> =

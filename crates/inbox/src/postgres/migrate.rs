@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 
+use super::super::Opener;
 use super::connect::Database;
 
 /// Migration steps, one for each version. A step is never edited once it has shipped; a change is a new step, with which the
@@ -37,7 +38,7 @@ pub struct Migration {
 /// # Errors
 /// If the database cannot be reached, has a newer schema, or refuses a statement. Then nothing has been changed.
 pub(crate) async fn migrate(url: &str, dry_run: bool) -> anyhow::Result<Migration> {
-    let database = Database::connect(url, 1, None)?;
+    let database = Database::connect(url, Opener::Command, 1, None)?;
     let from = version(&database).await?;
     let to = STEPS.len();
     if from > to {

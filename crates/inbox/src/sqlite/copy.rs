@@ -19,7 +19,12 @@ impl Copyable for Sqlite {
     }
 
     async fn prepare_target(&self, _delivery: DeliveryId, _hook_call: i64) -> anyhow::Result<()> {
-        Ok(())
+        let mark = "CREATE TABLE IF NOT EXISTS unfinished_copy (id INTEGER) STRICT";
+        Ok(self.call(|tx| tx.db.execute_batch(mark)).await?)
+    }
+
+    async fn complete_target(&self) -> anyhow::Result<()> {
+        Ok(self.call(|tx| tx.db.execute_batch("DROP TABLE IF EXISTS unfinished_copy")).await?)
     }
 
     async fn newest(&self) -> Result<(DeliveryId, i64)> {
@@ -64,6 +69,12 @@ impl Copyable for Sqlite {
     async fn census(&self) -> Result<Census> {
         self.read(census).await
     }
+}
+
+/// True if a copy to this inbox has begun and not ended.
+pub(super) fn is_unfinished(db: &Connection) -> rusqlite::Result<bool> {
+    let query = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'unfinished_copy')";
+    db.query_row(query, [], |row| row.get(0))
 }
 
 fn deliveries_after(

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use inbox::Migration;
 use serde_json::json;
 use settings::Overrides;
@@ -29,8 +30,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let url = super::inbox_url(&settings::load(&args.settings)?)?;
     let Some(Migration { from, to, statements }) = inbox::migrate(&url, args.dry_run).await? else {
-        print(format!("{url}: the receiver brings it up to date when it starts"))?;
-        return Ok(ExitCode::SUCCESS);
+        bail!(
+            "{url} is a file, which its receiver brings up to date when it starts; `migrate` is for an inbox on PostgreSQL: set RECEIVER_INBOX"
+        );
     };
     let sql = statements.join("\n");
     print(match (args.json, args.dry_run) {

@@ -48,7 +48,9 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     }
     // Errors of the settings are reported before a port in use.
     config.check()?;
-    config.hook_sites(&config.sources()?)?;
+    if args.role != Role::Work || !config.sources.is_empty() {
+        config.hook_sites(&config.sources()?)?;
+    }
     let part = match (args.role, args.monitor) {
         (Role::Work, None) => Part::Work(None),
         (Role::Work, Some(address)) => {

@@ -140,8 +140,39 @@ async fn what_is_in_use_or_has_rows_of_its_own_is_refused() {
     let beyond_any_clock = 10_000_000_000;
     assert_eq!(claim(&inbox, 1, beyond_any_clock).await.len(), 1);
     let error = inbox::copy(database.url(), Store::sqlite().url(), |_, _| {}).await.unwrap_err();
+    assert!(format!("{error:#}").contains("receivers or workers are connected"), "{error:#}");
+    drop(inbox);
+    let error = inbox::copy(database.url(), Store::sqlite().url(), |_, _| {}).await.unwrap_err();
     assert!(format!("{error:#}").contains("workers hold 1 of its deliveries"), "{error:#}");
+    let inbox = database.open().await;
     assert!(inbox.count().await.unwrap().contains(&(State::Running, 1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_starts_on_a_copy_that_is_not_finished() {
+    if !is_installed() {
+        return;
+    }
+    let from = Store::sqlite();
+    fill(&from.open().await).await;
+    for to in [Store::sqlite(), Store::postgres()] {
+        let begun = tokio::sync::Notify::new();
+        let progress = |rows, _| {
+            if rows > 0 {
+                begun.notify_one();
+            }
+        };
+        tokio::select! {
+            _ = inbox::copy(from.url(), to.url(), progress) => panic!("it was interrupted"),
+            () = begun.notified() => {}
+        }
+        let opened = inbox::open(to.url(), inbox::Options::receiver(16)).await;
+        let error = opened.err().expect("it is refused");
+        assert!(format!("{error:#}").contains("a copy to it is not finished"), "{error:#}");
+        let rest = inbox::copy(from.url(), to.url(), |_, _| {}).await.unwrap();
+        assert!(rest.before > 0 && rest.rows > 0 && rest.from == rest.to, "{rest:?}");
+        to.open().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

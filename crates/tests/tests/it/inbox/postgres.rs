@@ -27,6 +27,10 @@ async fn the_url_is_shown_without_its_secrets() {
     }
     let error = InboxUrl::parse(&"postgres://me:hush@host:port/db".into()).unwrap_err();
     assert!(!error.to_string().contains("hush"), "{error}");
+    for url in ["postgres://me:hu@sh/x@db.example/inbox", "postgres://me:hush/x@db.example/inbox"] {
+        let error = InboxUrl::parse(&url.into()).unwrap_err().to_string();
+        assert!(error.contains("@ is written %40") && !error.contains("sh/x"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -200,6 +204,29 @@ async fn what_this_program_cannot_read_waits_and_holds_up_nothing() {
         .place
         .run(&format!("UPDATE webhook_inbox.delivery SET dialect = 'directscale' WHERE id = {id}"));
     assert!(ids(&claim(&inbox, 8, 2000).await).contains(&id));
+}
+
+/// A receiver that cannot store is not ready; a worker needs not to.
+#[tokio::test]
+async fn a_user_who_may_not_add_deliveries_is_not_ready() {
+    if !is_installed() {
+        return;
+    }
+    let store = Store::postgres();
+    let Place::Database(database) = &store.place else { panic!("it is a database") };
+    let role = format!("reader_{}", database.name());
+    database.run(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA webhook_inbox TO {role};
+         GRANT SELECT ON ALL TABLES IN SCHEMA webhook_inbox TO {role}"
+    ));
+    let url =
+        InboxUrl::parse(&database.url().replace("postgres:hush", &format!("{role}:hush")).into());
+    let inbox = inbox::open(&url.unwrap(), Options::receiver(16)).await.unwrap();
+    let error = inbox.check().await.unwrap_err().to_string();
+    assert!(error.contains("may not add deliveries"), "{error}");
+    inbox.now().await.unwrap();
+    drop(inbox);
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
 const SETTINGS: &str = "[sources.one]\ndialect = \"directscale\"\nbearer_tokens = [\"key\"]\n[dispatch]\ntimeout = \"1s\"\n";

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, stderr};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use inbox::{Copied, InboxUrl};
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::SecretString;
@@ -36,11 +36,17 @@ pub(super) async fn run(args: CopyArgs) -> anyhow::Result<ExitCode> {
     let from = InboxUrl::parse(&args.from).context("--from")?;
     let to = InboxUrl::parse(&args.to).context("--to")?;
     let bar = progress_bar();
-    let copied = inbox::copy(&from, &to, |rows, total| {
+    let copying = inbox::copy(&from, &to, |rows, total| {
         bar.set_length(total);
         bar.set_position(rows);
-    })
-    .await;
+    });
+    let copied = tokio::select! {
+        copied = copying => copied,
+        _ = tokio::signal::ctrl_c() => {
+            let (rows, total) = (bar.position(), bar.length().unwrap_or_default());
+            Err(anyhow!("interrupted after {rows} of {total} rows; the same command goes on with it"))
+        }
+    };
     bar.finish_and_clear();
     let copied = copied?;
     print(if args.json { json_of(&copied).to_string() } else { text(&copied) })?;
@@ -51,7 +57,8 @@ fn progress_bar() -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec} {eta}");
+    let style =
+        ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} rows, {eta} left");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
