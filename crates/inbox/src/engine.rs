@@ -57,6 +57,15 @@ pub trait Browse: Send + Sync + 'static {
     /// Returns one delivery with its headers, body and attempts.
     async fn show(&self, id: DeliveryId) -> Result<Option<Detail>>;
 
+    /// Returns the matching deliveries with their headers, bodies and attempts, newest first.
+    async fn details(&self, filter: Filter) -> Result<Vec<Detail>> {
+        let mut details = Vec::new();
+        for entry in self.list(filter).await? {
+            details.extend(self.show(entry.id).await?);
+        }
+        Ok(details)
+    }
+
     /// Returns the ids of the matching deliveries that [can be replayed](State::can_be_replayed), oldest first.
     async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>>;
 

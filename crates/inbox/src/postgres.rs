@@ -131,6 +131,10 @@ impl Browse for Postgres {
         browse::show(&self.database, id).await
     }
 
+    async fn details(&self, filter: Filter) -> Result<Vec<Detail>> {
+        browse::details(&self.database, &filter).await
+    }
+
     async fn replayable(&self, filter: Filter) -> Result<Vec<DeliveryId>> {
         Ok(browse::replayable_runs(&self.database, &filter).await?.0)
     }

@@ -1,5 +1,7 @@
 //! Queries of deliveries.
 
+use std::collections::HashMap;
+
 use contract::event::DeliveryId;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -45,25 +47,50 @@ fn limit(filter: &Filter) -> String {
 }
 
 pub(super) async fn show(database: &Database, id: DeliveryId) -> Result<Option<Detail>> {
-    let query = format!(
-        "SELECT {COLUMNS}, ordering_key, headers, body, key FROM webhook_inbox.kept e WHERE id = $1"
-    );
-    let rows = database.rows(&query, &[(&id, Type::INT8)]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let attempts = "SELECT attempt, replay, started_at, ended_at, outcome, error
-        FROM webhook_inbox.attempt WHERE delivery = $1 ORDER BY attempt";
-    let attempts = database.rows(attempts, &[(&id, Type::INT8)]).await?;
-    Ok(Some(Detail {
-        entry: entry(row)?,
-        ordering_key: optional(row, 23),
-        headers: read(row.get(24)),
-        body: row.get::<_, Vec<u8>>(25).into(),
-        key: optional(row, 26),
-        attempts: attempts.iter().map(attempt).collect(),
-    }))
+    let filter = Filter { ids: vec![id], ..Filter::default() };
+    Ok(details(database, &filter).await?.pop())
 }
 
-pub(super) fn attempt(row: &Row) -> AttemptEntry {
+/// Lists deliveries with all that is known of them, newest first.
+pub(super) async fn details(database: &Database, filter: &Filter) -> Result<Vec<Detail>> {
+    let conditions = Conditions::of(filter);
+    let query = format!(
+        "SELECT {COLUMNS}, ordering_key, headers, body, key FROM webhook_inbox.kept e WHERE {} ORDER BY id DESC {}",
+        conditions.sql,
+        limit(filter)
+    );
+    let rows = database.rows(&query, &conditions.parameters()).await?;
+    let ids: Vec<DeliveryId> = rows.iter().map(|row| row.get(0)).collect();
+    let mut attempts = attempts(database, &ids).await?;
+    let detail = |row: &Row| {
+        let entry = entry(row)?;
+        Ok(Detail {
+            ordering_key: optional(row, 23),
+            headers: read(row.get(24)),
+            body: row.get::<_, Vec<u8>>(25).into(),
+            key: optional(row, 26),
+            attempts: attempts.remove(&entry.id).unwrap_or_default(),
+            entry,
+        })
+    };
+    rows.iter().map(detail).collect()
+}
+
+/// The ended attempts of deliveries, oldest first.
+pub(super) async fn attempts(
+    database: &Database,
+    ids: &[DeliveryId],
+) -> Result<HashMap<DeliveryId, Vec<AttemptEntry>>> {
+    let query = "SELECT attempt, replay, started_at, ended_at, outcome, error, delivery FROM webhook_inbox.attempt
+        WHERE delivery = ANY ($1) ORDER BY delivery, attempt";
+    let mut attempts: HashMap<DeliveryId, Vec<AttemptEntry>> = HashMap::new();
+    for row in database.rows(query, &[(&ids, Type::INT8_ARRAY)]).await? {
+        attempts.entry(row.get(6)).or_default().push(attempt(&row));
+    }
+    Ok(attempts)
+}
+
+fn attempt(row: &Row) -> AttemptEntry {
     AttemptEntry {
         attempt: count_at(row, 0),
         replay: count_at(row, 1),

@@ -1,6 +1,6 @@
 //! A database as the source or the target of a copy.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::super::copy::{Census, Copyable, DeliveryRecord, UNFINISHED};
 use super::super::identity::DeliveryIdentity;
 use super::super::{AttemptEntry, HookEntry, Result, State};
-use super::browse::{attempt, count_at, optional};
+use super::browse::{self, count_at, optional};
 use super::connect::{Database, SERVING};
 use super::text::{read, stored};
 use super::{Parameter, Postgres, deliver, hooks, millis, number, state};
@@ -80,12 +80,7 @@ impl Copyable for Postgres {
             WHERE k.id > $1 ORDER BY k.id LIMIT $2";
         let rows = self.database.rows(query, &parameters).await?;
         let ids: Vec<DeliveryId> = rows.iter().map(|row| row.get(0)).collect();
-        let query = "SELECT attempt, replay, started_at, ended_at, outcome, error, delivery FROM webhook_inbox.attempt
-            WHERE delivery = ANY ($1) ORDER BY delivery, attempt";
-        let mut attempts: HashMap<DeliveryId, Vec<AttemptEntry>> = HashMap::new();
-        for row in self.database.rows(query, &[(&ids, Type::INT8_ARRAY)]).await? {
-            attempts.entry(row.get(6)).or_default().push(attempt(&row));
-        }
+        let mut attempts = browse::attempts(&self.database, &ids).await?;
         let mut log = |id: DeliveryId| attempts.remove(&id).unwrap_or_default();
         rows.iter().map(|row| record(row, log(row.get(0)))).collect()
     }

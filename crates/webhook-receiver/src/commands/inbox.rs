@@ -12,11 +12,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
-use inbox::{self, Browse, Detail, Entry, Filter, STEP_ROWS, State, Upkeep, throttled_step};
+use inbox::{self, Browse, Detail, Filter, STEP_ROWS, State, Upkeep, throttled_step};
 use serde_json::{Value, json};
 use text::inert;
 
-use super::browse::{InboxArgs, PAGE, open_output, parse_time, print_backup, print_pruned};
+use super::browse::{InboxArgs, open_output, parse_time, print_backup, print_pruned};
+
+/// The number of whole deliveries that are read at once.
+const EXPORTED: usize = 100;
 
 /// The number of delivery ids that are read at once.
 const READ: usize = 10_000;
@@ -261,34 +264,14 @@ async fn prune(
 
 async fn export(inbox: &dyn Browse, filter: Filter, output: Option<PathBuf>) -> anyhow::Result<()> {
     let mut lines = open_output(output)?;
-    let mut pages = ListPages::new(filter);
-    while let Some(page) = pages.next(inbox).await? {
-        for entry in page {
-            if let Some(detail) = inbox.show(entry.id).await? {
-                writeln!(lines, "{}", inert(&json_of(&detail).to_string()))?;
-            }
+    let mut rest = Filter { limit: Some(EXPORTED), ..filter };
+    loop {
+        let page = inbox.details(rest.clone()).await?;
+        for detail in &page {
+            writeln!(lines, "{}", inert(&json_of(detail).to_string()))?;
         }
-    }
-    Ok(lines.flush()?)
-}
-
-/// The pages of a listing, newest first.
-struct ListPages {
-    filter: Option<Filter>,
-}
-
-impl ListPages {
-    fn new(filter: Filter) -> Self {
-        ListPages { filter: Some(Filter { limit: Some(PAGE), ..filter }) }
-    }
-
-    async fn next(&mut self, inbox: &dyn Browse) -> anyhow::Result<Option<Vec<Entry>>> {
-        let Some(filter) = self.filter.take() else { return Ok(None) };
-        let page = inbox.list(filter.clone()).await?;
-        if let Some(last) = page.last().filter(|_| page.len() == PAGE) {
-            self.filter = Some(Filter { before: Some(last.id), ..filter });
-        }
-        Ok(Some(page).filter(|page| !page.is_empty()))
+        let Some(last) = page.last() else { return Ok(lines.flush()?) };
+        rest.before = Some(last.entry.id);
     }
 }
 
