@@ -16,7 +16,11 @@ const STEPS: [&str; 2] = [
         include_str!("v1/finish.sql"),
         include_str!("v1/upkeep.sql"),
     ),
-    concat!(include_str!("v2/replay.sql"), include_str!("v2/upkeep.sql")),
+    concat!(
+        include_str!("v2/replay.sql"),
+        include_str!("v2/accept.sql"),
+        include_str!("v2/upkeep.sql"),
+    ),
 ];
 
 /// The longest that a step waits for a lock: other programs wait behind it.
