@@ -1,4 +1,4 @@
-//! A charge through a payment API that takes idempotency keys.
+//! A charge through a payment API that takes idempotency keys; `send` stands for an HTTP client.
 
 use axum::http::Request;
 use webhook_receiver::vendors::directscale::order::OrderEvent;
@@ -10,11 +10,9 @@ async fn charge(_: Context, order: Delivery<OrderEvent>) -> Outcome {
     let request = Request::post("https://api.payments.example/charges")
         .header("Idempotency-Key", order.meta.effect_key("charge"))
         .body(order.raw().to_vec())?;
-    send(request).await?;
-    Ok(())
+    Ok(send(request).await?)
 }
 
-/// In place of an HTTP client.
 async fn send(_: Request<Vec<u8>>) -> anyhow::Result<()> {
     Ok(())
 }
