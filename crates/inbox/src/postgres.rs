@@ -41,8 +41,9 @@ pub(super) use migrate::migrate;
 /// Largest number of deliveries or verdicts in one statement.
 const LARGEST_BATCH: usize = 256;
 
-/// Number of batches of deliveries in flight.
-const ACCEPTING: usize = 2;
+/// Number of batches of deliveries in flight. Those of one source are committed one by one anyway, and what waits makes the next
+/// batch larger.
+const ACCEPTING: usize = 1;
 
 /// Number of parts of ids that are begun while a delivery is kept, so that at most one part more than needed is on disk.
 const PARTS: u32 = 6;

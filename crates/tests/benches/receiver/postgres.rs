@@ -51,7 +51,7 @@ pub(crate) fn run(measured: Measured, rounds: usize, seconds: Option<u64>) -> an
         Measured::Throughput => throughput::run(server, rounds, length(5)),
         Measured::Snapshot => snapshot::run(server, length(600)),
         Measured::Keys => keys::run(server, rounds, length(5)),
-        Measured::Idle => waiting::idle(server, length(20)),
+        Measured::Idle => waiting::idle(server, length(60)),
         Measured::Wake => waiting::wake(server),
         Measured::Fair => waiting::fair(server),
     }
@@ -76,9 +76,10 @@ struct Prepared(Mutex<Vec<Verified>>);
 const MOST: u64 = 80_000;
 
 impl Prepared {
-    fn for_length(length: Duration) -> anyhow::Result<Arc<Self>> {
-        let (count, source) = (MOST * length.as_secs(), source());
-        let deliveries = (0..count).map(|_| delivery(&source)).collect::<anyhow::Result<_>>()?;
+    fn for_length(length: Duration, sources: &[&str]) -> anyhow::Result<Arc<Self>> {
+        let sources: Vec<_> = sources.iter().map(|name| source_named(name)).collect();
+        let sources = sources.iter().cycle().take(usize::try_from(MOST * length.as_secs())?);
+        let deliveries = sources.map(delivery).collect::<anyhow::Result<_>>()?;
         Ok(Arc::new(Prepared(Mutex::new(deliveries))))
     }
 
@@ -88,9 +89,9 @@ impl Prepared {
 }
 
 #[tokio::main]
-async fn accepted(database: &Database, length: Duration) -> anyhow::Result<Seen> {
+async fn accepted(database: &Database, length: Duration, sources: &[&str]) -> anyhow::Result<Seen> {
     let inbox = open(database).await?;
-    let prepared = Prepared::for_length(length)?;
+    let prepared = Prepared::for_length(length, sources)?;
     let mut callers = JoinSet::new();
     let end = Instant::now() + length;
     for _ in 0..CALLERS {
@@ -146,7 +147,11 @@ async fn open(database: &Database) -> anyhow::Result<Arc<dyn Inbox>> {
 }
 
 fn source() -> Arc<Source> {
-    Arc::new(Source::new("one", Dialect::DirectScale, "/api/webhooks", Auth::default()))
+    source_named("one")
+}
+
+fn source_named(name: &str) -> Arc<Source> {
+    Arc::new(Source::new(name, Dialect::DirectScale, "/api/webhooks", Auth::default()))
 }
 
 fn delivery(source: &Arc<Source>) -> anyhow::Result<Verified> {

@@ -17,7 +17,7 @@ pub(super) fn run(server: &'static Server, rounds: usize, length: Duration) -> a
     for _ in 0..rounds {
         let mut rates = Vec::new();
         for (database, ids) in [(&few, FEW), (&many, MANY)] {
-            let seen = accepted(database, length)?;
+            let seen = accepted(database, length, &["one"])?;
             println!("{ids:>12} {:>12.0} {:>9.2} {:>9.2}", seen.rate, seen.p50, seen.p99);
             rates.push(seen.rate);
         }

@@ -9,8 +9,18 @@ use anyhow::{Context as _, ensure};
 use inbox::State;
 use tokio::task::JoinSet;
 
-use super::{CALLERS, Prepared, accepted, open, route, work};
+use super::{CALLERS, Prepared, Seen, accepted, open, route, work};
 use crate::harness::postgres::{Database, Server};
+
+fn row(name: &str, seen: &Seen, single: f64) {
+    println!(
+        "{name:>28} {:>12.0} {:>9.2} {:>9.2} {:>9.2}",
+        seen.rate,
+        seen.p50,
+        seen.p99,
+        seen.rate / single
+    );
+}
 
 /// A row like a delivery's, inserted alone.
 const INSERT: &str = "INSERT INTO webhook_inbox.delivery (id, source_id, client_id, message_id, message_id_derived, dialect,
@@ -32,18 +42,15 @@ pub(super) fn run(server: &'static Server, rounds: usize, length: Duration) -> a
         println!("{:>28} {single:>12.0}", "pgbench, a row each");
         drop(database);
         let database = server.database();
-        let seen = accepted(&database, length)?;
+        let seen = accepted(&database, length, &["one"])?;
         ratios.push(seen.rate / single);
-        println!(
-            "{:>28} {:>12.0} {:>9.2} {:>9.2} {:>9.2}",
-            "accept",
-            seen.rate,
-            seen.p50,
-            seen.p99,
-            seen.rate / single
-        );
+        row("accept", &seen, single);
         let (claimed, rows) = handled(&database)?;
         println!("{:>28} {claimed:>12.0}   of {rows}", "claim and finish");
+        drop(database);
+        let database = server.database();
+        let two = accepted(&database, length, &["one", "three"])?;
+        row("accept of two sources", &two, single);
         drop(database);
         let database = server.database();
         let (rate, left) = end_to_end(&database, length)?;
@@ -113,7 +120,7 @@ async fn handled(database: &Database) -> anyhow::Result<(f64, u64)> {
 async fn end_to_end(database: &Database, length: Duration) -> anyhow::Result<(f64, Duration)> {
     let inbox = open(database).await?;
     let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let prepared = Prepared::for_length(length)?;
+    let prepared = Prepared::for_length(length, &["one"])?;
     let end = Instant::now() + length;
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {

@@ -25,6 +25,9 @@ pub(super) fn idle(server: &'static Server, length: Duration) -> anyhow::Result<
         let count = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
         Ok(database.run(count).trim().parse()?)
     };
+    // Its transactions would be counted, too.
+    database.run("ALTER SYSTEM SET autovacuum = off");
+    database.run("SELECT pg_reload_conf()");
     // What is done at the start is over, and counted.
     std::thread::sleep(Duration::from_secs(5));
     let (before, started) = (queries()?, Instant::now());
