@@ -16,6 +16,9 @@ use text::json::Pointer;
 use super::parts::RequestParts;
 use super::{Algorithm, Encoding, Place};
 
+/// Largest number of members that a template names at once.
+const MOST_MEMBERS: usize = 64;
+
 /// A text with slots for the parts of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -73,7 +76,7 @@ pub enum TemplateError {
     Open,
     /// Something in braces is not known.
     #[error(
-        "has {{{0}}} in it; in braces stand body, id, timestamp, method, url, host, path, query, form, members:NAME,…, header:NAME, query:NAME, /json/pointer, or =NAME"
+        "has {{{0}}} in it; in braces stand body, id, timestamp, method, url, host, path, query, form, members:NAME,… (64 at most), header:NAME, query:NAME, /json/pointer, or =NAME"
     )]
     Unknown(String),
     /// A filter is not known.
@@ -347,6 +350,11 @@ impl Slot {
                         let pointer = Pointer::parse(&format!("/{}", bare.unwrap_or(name)))?;
                         Ok((pointer, bare.is_some()))
                     };
+                    let is_nameless = |name: &str| name.trim_end_matches('?').is_empty();
+                    let too_many = names.split(',').nth(MOST_MEMBERS).is_some();
+                    if too_many || names.split(',').any(is_nameless) {
+                        return Err(unknown());
+                    }
                     let pointers = names
                         .split(',')
                         .map(pointer)
