@@ -52,9 +52,16 @@ fn each_part_stands_for_the_requests_own_bytes() {
 
 #[test]
 fn what_is_no_template_is_refused_with_its_slot() {
-    for bad in
-        ["{body", "{unknown}", "{header:}", "{header:a b}", "{/a~2}", "{body|md5}", "{query:}"]
-    {
+    for bad in [
+        "{body",
+        "{unknown}",
+        "{header:}",
+        "{header:a b}",
+        "{/a~2}",
+        "{body|md5}",
+        "{query:}",
+        "{members:A,,B}",
+    ] {
         assert!(Template::parse(bad).is_err(), "{bad}");
     }
 }
