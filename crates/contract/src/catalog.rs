@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
+use crate::effect::{Attempt, EffectDb, EffectStore, Once, OnceHandler, apply};
 use crate::event::{DecodeError, Delivery, Event, Outcome};
 use crate::hook::{Callback, Hook, HookCall, HookOutcome, UntypedCall, decoded};
 use handlers::{StartEvent, StartHook};
@@ -21,7 +22,8 @@ pub use handlers::{EventHandler, HandlerFuture, Handlers, HookFuture, HookHandle
 pub use name::{is_path_traversal, respelled, segment};
 pub use table::{BodyCheck, BodyModel, Clash, EventRow, HookRow, NamedSchema, Table};
 
-type EventStarter<C> = Box<dyn Fn(C, Delivery) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
+type EventStarter<C> =
+    Box<dyn Fn(C, Delivery, Attempt) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
 type HookStarter<C> = Box<dyn Fn(C, UntypedCall) -> Result<HookFuture, DecodeError> + Send + Sync>;
 
 /// The events and hooks of a receiver, each with its handler. `C` is the fork's context, cloned for every attempt.
@@ -29,11 +31,18 @@ pub struct Catalog<C> {
     table: Table,
     events: Vec<EventStarter<C>>,
     hooks: Vec<Option<HookStarter<C>>>,
+    effects: Option<Effects<C>>,
+}
+
+/// The database of the one-effect handlers.
+struct Effects<C> {
+    store: fn(&C) -> Arc<dyn EffectStore>,
+    migration: &'static str,
 }
 
 impl<C> Default for Catalog<C> {
     fn default() -> Self {
-        Catalog { table: Table::default(), events: Vec::new(), hooks: Vec::new() }
+        Catalog { table: Table::default(), events: Vec::new(), hooks: Vec::new(), effects: None }
     }
 }
 
@@ -53,10 +62,33 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
     {
         self.table.push_event(EventRow::of::<E>(type_name::<F>()));
         let handler = Arc::new(handler);
-        self.events.push(Box::new(move |context, delivery| {
+        self.events.push(Box::new(move |context, delivery, _| {
             let (handler, delivery) = (Arc::clone(&handler), delivery.decode()?);
-            Ok(async move { handler(context, delivery).await }.boxed())
+            Ok(async move { handler(context, delivery).await.map(|()| None) }.boxed())
         }));
+        self
+    }
+
+    /// Adds an event and its one-effect handler, `async fn(Context, &mut Tx<'_>, Delivery<E>) -> Outcome`: what it writes
+    /// with the transaction happens once for each run, whatever crashes.
+    #[must_use]
+    pub fn once<E, F>(mut self, handler: F) -> Self
+    where
+        C: Once,
+        E: Event,
+        F: OnceHandler<C, E>,
+    {
+        self.table.push_event(EventRow::of::<E>(type_name::<F>()));
+        let handler = Arc::new(handler);
+        self.events.push(Box::new(move |context, delivery, attempt| {
+            let (handler, delivery) = (Arc::clone(&handler), delivery.decode()?);
+            let applying = async move { apply(context, &*handler, delivery, attempt).await };
+            Ok(applying.map(|applied| applied.map(Some)).boxed())
+        }));
+        self.effects = Some(Effects {
+            store: |context| Arc::new(context.db().clone()),
+            migration: C::Db::MIGRATION,
+        });
         self
     }
 
@@ -72,7 +104,8 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         self.hooks.push(Some(Box::new(move |context, call: UntypedCall| {
             let request = decoded(&call.body)?;
             let callback = Callback::new(call.callback);
-            let answer = handler(context, HookCall { meta: call.meta, request, callback });
+            let UntypedCall { meta, deferrer, .. } = call;
+            let answer = handler(context, HookCall { meta, request, callback, deferrer });
             Ok(async move { Ok(serde_json::to_vec(&answer.await?)?.into()) }.boxed())
         })));
         self
@@ -93,6 +126,7 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         self.table.merge(&family.table);
         self.events.extend(family.events);
         self.hooks.extend(family.hooks);
+        self.effects = self.effects.or(family.effects);
         self
     }
 
@@ -107,6 +141,11 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         }
     }
 
+    /// The statements that make the tables of the one-effect handlers, if there are any.
+    pub fn migration(&self) -> Option<&'static str> {
+        self.effects.as_ref().map(|effects| effects.migration)
+    }
+
     /// The handlers, bound to `context`: each attempt gets a clone of it.
     ///
     /// # Errors
@@ -115,7 +154,7 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         let table = self.table()?;
         let event = |start: EventStarter<C>| -> StartEvent {
             let context = context.clone();
-            Box::new(move |delivery| start(context.clone(), delivery))
+            Box::new(move |delivery, attempt| start(context.clone(), delivery, attempt))
         };
         let hook = |start: HookStarter<C>| -> StartHook {
             let context = context.clone();
@@ -123,7 +162,8 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         };
         let events = self.events.into_iter().map(event).collect();
         let hooks = self.hooks.into_iter().map(|start| start.map(hook)).collect();
-        Ok(Handlers::new(table, events, hooks))
+        let effects = self.effects.map(|effects| (effects.store)(context));
+        Ok(Handlers::new(table, events, hooks, effects))
     }
 }
 

@@ -32,6 +32,7 @@ pub use code::{Code, Codes};
 pub use decode::fields;
 pub use decode::{DecodeError, needs_object};
 pub use decode::{decode, without_value};
+pub(crate) use effect_key::uuid_of;
 pub use id::Id;
 pub use json::Json;
 pub use money::{Money, Quantity};

@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::event::{Environment, Open};
+use crate::effect::{DeferError, Deferrer};
+use crate::event::{Environment, Event, Open};
 use crate::time::Timestamp;
 
 pub use call::{TraceHandle, UntypedCall};
@@ -71,6 +72,19 @@ pub struct HookCall<H: Hook> {
     pub request: Open<H::Request>,
     /// The vendor's own logic, for one use.
     pub callback: Callback<H>,
+    /// Events of the fork's own, handled after the call: `call.deferrer.defer(event)`.
+    pub deferrer: Deferrer,
+}
+
+impl<H: Hook> HookCall<H> {
+    /// Defers an event of the fork's own, as [`Deferrer::defer`] does. After `proceed`, which consumes the callback, it is
+    /// `call.deferrer.defer(event)`.
+    ///
+    /// # Errors
+    /// As [`Deferrer::defer`].
+    pub async fn defer<E: Event + Serialize>(&self, event: E) -> Result<(), DeferError> {
+        self.deferrer.defer(event).await
+    }
 }
 
 /// The metadata of a call: everything besides its request.

@@ -5,6 +5,7 @@
 
 pub mod canary;
 pub mod catalog;
+pub mod effect;
 pub mod event;
 pub mod hook;
 pub mod time;

@@ -73,6 +73,10 @@ pub trait Browse: Send + Sync + 'static {
     /// transaction: replay large sets in batches, by id.
     async fn replay(&self, filter: Filter) -> Result<u64>;
 
+    /// As [`replay`](Self::replay), but in the run that has ended: what one-effect handlers have applied in it, they do not
+    /// apply again.
+    async fn resume(&self, filter: Filter) -> Result<u64>;
+
     /// Counts the deliveries in each state except [`State::Done`], which are too many to count, and [`State::Canary`].
     async fn count(&self) -> Result<Vec<(State, u64)>>;
 }
@@ -134,6 +138,9 @@ pub trait Upkeep: Send + Sync + 'static {
     async fn tidy(&self, _window: Duration, _retention: Duration) -> Result<()> {
         Ok(())
     }
+
+    /// Time of acceptance of the oldest delivery that has been attempted and has not ended.
+    async fn oldest_attempted(&self) -> Result<Option<Timestamp>>;
 
     /// Makes deliveries due whose due time was set by a clock that was ahead, if they were due on arrival; returns the backlog.
     async fn catch_up(&self) -> Result<Backlog>;

@@ -26,9 +26,11 @@ use std::sync::Arc;
 #[cfg(feature = "postgres")]
 use anyhow::Context as _;
 use contract::canary::CANARY;
+use contract::effect::Applied;
 use contract::event::{Delivery, DeliveryId};
 use contract::time::{Clock, Timestamp};
 use serde::Serialize;
+use tokio::time::Instant;
 
 pub use copy::{Census, Copied, copy};
 pub use dedup_cache::DedupCache;
@@ -130,6 +132,8 @@ pub struct Claim {
     pub lost: u32,
     /// The right to finish it; returned with the verdict.
     pub lease: Lease,
+    /// Begin of the lease by this process's clock, or a little before.
+    pub claimed_at: Instant,
 }
 
 /// Lease: the right to finish one attempt, until it expires (visibility timeout).
@@ -232,6 +236,9 @@ pub struct AttemptEntry {
     pub outcome: String,
     /// Reason of the failure.
     pub error: Option<String>,
+    /// What has applied the effect of a one-effect handler in this run: this attempt, or one before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
 }
 
 /// Last use of a key to authenticate a request.

@@ -12,7 +12,6 @@ mod deliver;
 mod hooks;
 mod logs;
 mod migrate;
-mod text;
 mod wake;
 
 use std::sync::Arc;
@@ -86,6 +85,22 @@ impl Postgres {
         });
         Ok(Postgres { database, accepts, finishes, claims })
     }
+
+    /// Makes ended deliveries due, as a new run or in the one that ended.
+    async fn make_due(&self, filter: &Filter, is_new_run: bool) -> Result<u64> {
+        let (ids, runs) = browse::replayable_runs(&self.database, filter).await?;
+        let now = self.database.given_time();
+        let parameters: [Parameter<'_>; 4] = [
+            (&ids, Type::INT8_ARRAY),
+            (&runs, Type::INT4_ARRAY),
+            (&is_new_run, Type::BOOL),
+            (&now, Type::INT8),
+        ];
+        let query = "SELECT webhook_inbox.replay($1, $2, $3, $4)";
+        let replayed = self.database.number(query, &parameters).await?;
+        self.claims.wake();
+        Ok(replayed)
+    }
 }
 
 #[async_trait]
@@ -141,14 +156,11 @@ impl Browse for Postgres {
     }
 
     async fn replay(&self, filter: Filter) -> Result<u64> {
-        let (ids, runs) = browse::replayable_runs(&self.database, &filter).await?;
-        let now = self.database.given_time();
-        let parameters: [Parameter<'_>; 3] =
-            [(&ids, Type::INT8_ARRAY), (&runs, Type::INT4_ARRAY), (&now, Type::INT8)];
-        let query = "SELECT webhook_inbox.replay($1, $2, $3)";
-        let replayed = self.database.number(query, &parameters).await?;
-        self.claims.wake();
-        Ok(replayed)
+        self.make_due(&filter, true).await
+    }
+
+    async fn resume(&self, filter: Filter) -> Result<u64> {
+        self.make_due(&filter, false).await
     }
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {
@@ -253,6 +265,10 @@ impl Upkeep for Postgres {
             tracing::info!(done, "tidied the inbox");
         }
         Ok(())
+    }
+
+    async fn oldest_attempted(&self) -> Result<Option<Timestamp>> {
+        logs::oldest_attempted(&self.database).await
     }
 
     async fn catch_up(&self) -> Result<Backlog> {

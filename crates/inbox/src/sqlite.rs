@@ -148,7 +148,11 @@ impl Browse for Sqlite {
     }
 
     async fn replay(&self, filter: Filter) -> Result<u64> {
-        self.call(move |tx| rows::replay(tx, &filter)).await
+        self.call(move |tx| rows::replay(tx, &filter, true)).await
+    }
+
+    async fn resume(&self, filter: Filter) -> Result<u64> {
+        self.call(move |tx| rows::replay(tx, &filter, false)).await
     }
 
     async fn count(&self) -> Result<Vec<(State, u64)>> {
@@ -212,6 +216,10 @@ impl Upkeep for Sqlite {
 
     async fn now(&self) -> Result<Timestamp> {
         Ok((self.clock)())
+    }
+
+    async fn oldest_attempted(&self) -> Result<Option<Timestamp>> {
+        self.read(rows::oldest_attempted).await
     }
 
     async fn catch_up(&self) -> Result<Backlog> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contract::effect::Applied;
 use serde::Serialize;
 
 /// State of a delivery.
@@ -55,6 +56,8 @@ impl State {
 pub enum Verdict {
     /// Handled.
     Done,
+    /// Handled by a one-effect handler, whose effect was applied once.
+    Applied(Applied),
     /// Failed; to be tried again.
     Retry {
         /// Time until the next attempt, at least.
@@ -89,13 +92,15 @@ pub(crate) struct Transition<'v> {
     pub(crate) outcome: Option<&'static str>,
     /// Reason of the failure.
     pub(crate) error: Option<&'v str>,
+    /// What has applied the effect of a one-effect handler.
+    pub(crate) applied: Option<Applied>,
 }
 
 impl Verdict {
     /// The verdict's effect on a running delivery.
     pub(crate) fn transition(&self) -> Transition<'_> {
         let (state, due_in, outcome, error) = match self {
-            Verdict::Done => (State::Done, None, Some("done"), None),
+            Verdict::Done | Verdict::Applied(_) => (State::Done, None, Some("done"), None),
             Verdict::Retry { after, reason } => {
                 (State::Ready, Some(*after), Some("retry"), Some(reason.as_str()))
             }
@@ -104,7 +109,11 @@ impl Verdict {
             Verdict::Released => (State::Ready, Some(Duration::ZERO), None, None),
             Verdict::Postponed { after } => (State::Ready, Some(*after), None, None),
         };
-        Transition { state, due_in, outcome, error }
+        let applied = match self {
+            Verdict::Applied(applied) => Some(*applied),
+            _ => None,
+        };
+        Transition { state, due_in, outcome, error, applied }
     }
 }
 

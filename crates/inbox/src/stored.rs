@@ -5,6 +5,7 @@ use chrono::SubsecRound as _;
 use contract::event::{BodyFormat, Delivery, DeliveryId, Dialect, Environment, Meta};
 use contract::time::Timestamp;
 use source::Verified;
+use tokio::time::Instant;
 
 use super::state::Progress;
 use super::{Claim, Lease, Route};
@@ -80,6 +81,7 @@ impl Facts {
             run_attempt: progress.run_attempts,
             lost: if was_running { progress.lost } else { 0 },
             lease,
+            claimed_at: Instant::now(),
         }
     }
 }

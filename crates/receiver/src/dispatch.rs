@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use contract::catalog::{EventHandler, HandlerFuture, Handlers};
-use contract::event::{DecodeError, Delivery, Failure, Meta, Outcome};
+use contract::effect::{Applied, Attempt};
+use contract::event::{DecodeError, Delivery, Failure, Meta};
 use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::route::Deferrals;
 pub use memory_permits::MemoryPermits;
 pub use schedule::Schedule;
 
@@ -56,6 +58,7 @@ const LONGEST_REASON: usize = 4096;
 /// Dispatcher: runs handlers on the inbox's deliveries.
 pub struct Dispatcher {
     inbox: Arc<dyn Deliveries>,
+    deferrals: Arc<Deferrals>,
     handlers: Arc<Handlers>,
     schedule: Schedule,
     timeout: Duration,
@@ -89,7 +92,9 @@ impl Dispatcher {
     ) -> Arc<Self> {
         let DispatchOptions { schedule, timeout, concurrency, clock, metrics } = options;
         let slots = Arc::new(Semaphore::new(concurrency));
+        let catalog = Arc::clone(handlers.table());
         Arc::new(Dispatcher {
+            deferrals: Deferrals::new(Arc::clone(&inbox), catalog),
             inbox,
             handlers,
             schedule,
@@ -234,16 +239,19 @@ impl Dispatcher {
     }
 
     async fn handle(&self, handler: Option<EventHandler<'_>>, claim: Claim) -> Verdict {
-        let Claim { delivery, run_attempt, .. } = claim;
+        let Claim { delivery, run_attempt, claimed_at, .. } = claim;
         let Some(handler) = handler else { return Verdict::Unrouted };
-        let attempt = match begin(handler, delivery) {
+        let lease_until = claimed_at + self.timeout + LEASE_MARGIN;
+        let acceptor = Arc::clone(&self.deferrals) as _;
+        let attempt = match begin(handler, delivery, Attempt { lease_until, acceptor }) {
             Ok(attempt) => attempt,
             Err(error) => {
                 return Verdict::Dead { reason: format!("the body is not the model: {error}") };
             }
         };
         match self.call(attempt).await {
-            Ok(()) => Verdict::Done,
+            Ok(None) => Verdict::Done,
+            Ok(Some(applied)) => Verdict::Applied(applied),
             Err(Failure::Reject { reason }) => Verdict::Dead { reason },
             Err(Failure::Retry { reason, after }) => {
                 self.schedule.verdict(run_attempt, after, reason)
@@ -252,7 +260,7 @@ impl Dispatcher {
     }
 
     /// Runs the handler; a panic or a timeout is a failure to retry.
-    async fn call(&self, attempt: HandlerFuture) -> Outcome {
+    async fn call(&self, attempt: HandlerFuture) -> Result<Option<Applied>, Failure> {
         match tokio::time::timeout(self.timeout, AssertUnwindSafe(attempt).catch_unwind()).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => {
@@ -331,8 +339,12 @@ impl Dispatcher {
 }
 
 /// Decodes the delivery; a panic of the model counts as a decoding error.
-fn begin(handler: EventHandler<'_>, delivery: Delivery) -> Result<HandlerFuture, DecodeError> {
-    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| handler.start(delivery)));
+fn begin(
+    handler: EventHandler<'_>,
+    delivery: Delivery,
+    attempt: Attempt,
+) -> Result<HandlerFuture, DecodeError> {
+    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| handler.start(delivery, attempt)));
     begun.unwrap_or_else(|panic| {
         let message = format!("the model panicked: {}", text(&*panic));
         Err(DecodeError { path: ".".into(), message })
@@ -353,7 +365,7 @@ fn shortened(mut verdict: Verdict) -> Verdict {
 /// Name of the verdict in the log and the metrics.
 fn outcome(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Done => "done",
+        Verdict::Done | Verdict::Applied(_) => "done",
         Verdict::Retry { .. } => "retry",
         Verdict::Dead { .. } => "dead",
         Verdict::Unrouted => "unrouted",

@@ -55,7 +55,7 @@ pub struct IngressParts {
     pub calls: TaskTracker,
     /// The inbox behind its cache of message ids.
     pub dedup_cache: DedupCache,
-    /// The inbox itself, for readiness.
+    /// The inbox itself, for readiness and for deferred events.
     pub inbox: Arc<dyn Deliveries>,
     /// The hook log.
     pub hook_log: HookLog,

@@ -6,4 +6,5 @@ pub mod dispatch;
 pub mod hook_log;
 pub mod ingress;
 pub mod openapi;
+mod route;
 pub mod serve;

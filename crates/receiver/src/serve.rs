@@ -1,5 +1,6 @@
 //! Receiver process: starts inbox, dispatcher, routes and maintenance, and stops them in order.
 
+mod effects;
 mod key_times;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use crate::dispatch::{self, Dispatcher, Schedule};
 use crate::hook_log::HookLog;
 use crate::ingress;
 use crate::openapi;
+use crate::route::Deferrals;
 use key_times::KeyTimes;
 
 /// Retention of canaries: long enough to inspect them after a run of `doctor`.
@@ -66,6 +68,11 @@ impl Part {
             Part::All(listener) | Part::Receive(listener) => Some(listener),
             Part::Work(_) => None,
         }
+    }
+
+    /// True if it calls the handlers of events.
+    fn works(&self) -> bool {
+        matches!(self, Part::All(_) | Part::Work(_))
     }
 }
 
@@ -113,6 +120,9 @@ async fn run(
         url.file().is_none() || matches!(part, Part::All(_)),
         "the inbox {url} is a file, which one process uses; leave out --role, or set an inbox on PostgreSQL"
     );
+    if let (true, Some(effects)) = (part.works(), handlers.effects()) {
+        effects.check().await?;
+    }
     if part.listener().is_some() {
         allow_connections(config.limits.connections, 0);
     }
@@ -130,10 +140,10 @@ async fn run(
     let clock_monitor = catch_up(shared.inbox.as_ref()).await;
     let mut keys = KeyTimes::load(sources.clone(), shared.inbox.as_ref()).await?;
     keys.publish(&shared.metrics);
-    let (works, listener, monitor) = match part {
-        Part::All(listener) => (true, Some(listener), None),
-        Part::Receive(listener) => (false, Some(listener), None),
-        Part::Work(monitor) => (true, None, monitor),
+    let works = part.works();
+    let (listener, monitor) = match part {
+        Part::All(listener) | Part::Receive(listener) => (Some(listener), None),
+        Part::Work(monitor) => (None, monitor),
     };
     let address = |listener: &Option<TcpListener>| -> anyhow::Result<Option<String>> {
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -255,7 +265,11 @@ async fn work(shared: &Shared) {
     }
     let parts = dispatching(&config.dispatch, clock, metrics);
     let dispatcher = Dispatcher::new(Arc::clone(inbox) as _, Arc::clone(handlers), parts);
-    dispatcher.run(stop.clone(), config.limits.drain).await;
+    let deferrals = Deferrals::new(Arc::clone(inbox) as _, Arc::clone(handlers.table()));
+    let tending = handlers.effects().map(|effects| {
+        effects::tend(effects.as_ref(), deferrals.as_ref(), config, inbox.as_ref(), stop)
+    });
+    tokio::join!(dispatcher.run(stop.clone(), config.limits.drain), OptionFuture::from(tending));
 }
 
 fn dedup_cache(inbox: &Arc<dyn Inbox>, dedup: &settings::Dedup, clock: &Clock) -> DedupCache {

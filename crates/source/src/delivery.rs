@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::canary::CANARY;
+use contract::effect::DeferredEvent;
 use contract::event::{self, BodyFormat, Content};
 use contract::time::Timestamp;
 use http::header::{HeaderMap, HeaderName};
@@ -21,7 +22,7 @@ use super::refusal::{Refusal, Rejected};
 use super::remote_keys::{KeyId, RemoteKeys};
 use super::secret_header::is_secret_header;
 use super::wire::AcceptedBody;
-use super::{Admission, Source, auth, body_facts, cloudevents, identity};
+use super::{Admission, Auth, Source, auth, body_facts, cloudevents, identity};
 
 /// A delivery with checked headers; its body has not been read.
 #[derive(Debug)]
@@ -196,6 +197,28 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// An event of the fork's own, which a handler or a hook has deferred: nobody has sent it, so there is nothing to prove.
+    pub fn deferred(event: DeferredEvent) -> Self {
+        let mut source = Source::new(&event.source, event.dialect, "", Auth::default());
+        source.environment = event.environment;
+        Verified {
+            message_id: event.message_id(),
+            message_id_derived: false,
+            client_id: Some(event.client_id).filter(|id| !id.is_empty()),
+            user: None,
+            event_type: Some(event.event_type),
+            event_time: None,
+            is_object: is_object(&event.body),
+            handshake: None,
+            format: BodyFormat::default(),
+            digest: Sha256::digest(&event.body).into(),
+            body: event.body,
+            key: None,
+            headers: HeaderMap::new(),
+            source: Arc::new(source),
+        }
+    }
+
     /// The request's headers as a JSON list of name and value pairs, without secrets.
     pub fn headers_json(&self) -> String {
         let pairs: Vec<(&str, Cow<'_, str>)> = self

@@ -9,6 +9,7 @@ pub mod field;
 pub mod form;
 pub mod json;
 mod names;
+pub mod nul;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

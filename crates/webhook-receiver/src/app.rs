@@ -37,19 +37,21 @@ impl<C: Clone + Send + Sync + 'static> App<C> {
 
     /// Erases the type of the context.
     pub(crate) fn bind(self) -> Program {
-        let table = self.catalog.table();
+        let (table, migration) = (self.catalog.table(), self.catalog.migration());
         let start = async move || {
             let context = (self.connect)().await?;
             let handlers = self.catalog.bind(&context)?;
             Ok(Fork { handlers, pages: (self.pages)(context) })
         };
-        Program { table, start: Box::new(|| start().boxed()) }
+        Program { table, migration, start: Box::new(|| start().boxed()) }
     }
 }
 
 /// The application as the commands see it.
 pub(crate) struct Program {
     table: Result<Arc<Table>, Clash>,
+    /// The statements that make the tables of one-effect handlers, if there are any.
+    pub(crate) migration: Option<&'static str>,
     start: Connect<Fork>,
 }
 

@@ -68,6 +68,8 @@ enum Command {
     #[cfg(feature = "postgres")]
     /// Make or update the schema of an inbox on PostgreSQL
     Migrate(commands::migrate::Args),
+    /// Print the statements that make the tables of one-effect handlers in the handlers' own database
+    Effects(commands::effects::Args),
     /// Manage the log of hook calls: list, show, export, prune
     Hooks(commands::hooks::Args),
     /// Check the settings: errors, warnings, and the sources that would be served
@@ -105,6 +107,7 @@ async fn run(command: Command, program: Program) -> anyhow::Result<ExitCode> {
         Command::Inbox(args) => commands::inbox::run(args).await,
         #[cfg(feature = "postgres")]
         Command::Migrate(args) => commands::migrate::run(args).await,
+        Command::Effects(args) => commands::effects::run(&args, &program),
         Command::Hooks(args) => commands::hooks::run(args).await,
         Command::Check(args) => commands::check::run(args),
         Command::Keys(args) => commands::keys::run(args).await,

@@ -9,6 +9,7 @@ pub(crate) mod connect;
 pub(crate) mod dev;
 #[cfg(feature = "doctor")]
 pub(crate) mod doctor;
+pub(crate) mod effects;
 pub(crate) mod healthcheck;
 pub(crate) mod hooks;
 pub(crate) mod inbox;

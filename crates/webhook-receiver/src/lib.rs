@@ -12,6 +12,7 @@ pub use app::App;
 pub use cli::main;
 pub use contract::catalog::{Catalog, Clash};
 pub use contract::codes;
+pub use contract::effect::{DeferError, Deferrer, Once};
 pub use contract::event::{
     Code, Codes, DecodeError, Delivery, DeliveryId, Dialect, Environment, Event, Failure, Id, Json,
     Meta, Money, NetDateTime, Open, Outcome, Quantity,
@@ -21,5 +22,9 @@ pub use contract::hook::{
     Script,
 };
 pub use contract::time::Timestamp;
+#[cfg(feature = "tokio-postgres")]
+pub use effects::postgres;
+#[cfg(feature = "rusqlite")]
+pub use effects::sqlite;
 pub use receiver::ingress::page::PageUser;
 pub use vendors;

@@ -6,18 +6,19 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::table::{EventRow, HookRow, Table};
-use crate::event::{DecodeError, Delivery, Dialect, Outcome};
+use crate::effect::{Applied, Attempt, EffectStore};
+use crate::event::{DecodeError, Delivery, Dialect, Failure};
 use crate::hook::{HookFailure, UntypedCall};
 
-/// A started event handler.
-pub type HandlerFuture = BoxFuture<'static, Outcome>;
+/// A started event handler; a one-effect handler yields what has applied its effect.
+pub type HandlerFuture = BoxFuture<'static, Result<Option<Applied>, Failure>>;
 
 /// A started hook handler; it yields the response's JSON.
 pub type HookFuture = BoxFuture<'static, Result<Bytes, HookFailure>>;
 
 /// Decodes a delivery and starts its handler; nothing runs before the future is polled.
 pub(super) type StartEvent =
-    Box<dyn Fn(Delivery) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
+    Box<dyn Fn(Delivery, Attempt) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
 
 /// Decodes a call and starts its handler; nothing runs before the future is polled.
 pub(super) type StartHook =
@@ -30,6 +31,7 @@ pub struct Handlers {
     events: Vec<StartEvent>,
     /// One for each hook of the table; none for a hook without a handler.
     hooks: Vec<Option<StartHook>>,
+    effects: Option<Arc<dyn EffectStore>>,
 }
 
 /// The handler of an event.
@@ -45,8 +47,12 @@ impl EventHandler<'_> {
     ///
     /// # Errors
     /// [`DecodeError`] if the body does not fit the model.
-    pub fn start(&self, delivery: Delivery) -> Result<HandlerFuture, DecodeError> {
-        (self.start)(delivery)
+    pub fn start(
+        &self,
+        delivery: Delivery,
+        attempt: Attempt,
+    ) -> Result<HandlerFuture, DecodeError> {
+        (self.start)(delivery, attempt)
     }
 }
 
@@ -73,19 +79,25 @@ impl Handlers {
         table: Arc<Table>,
         events: Vec<StartEvent>,
         hooks: Vec<Option<StartHook>>,
+        effects: Option<Arc<dyn EffectStore>>,
     ) -> Self {
-        Handlers { table, events, hooks }
+        Handlers { table, events, hooks, effects }
     }
 
     /// No handlers, for a process that only receives events: it needs no context.
     pub fn none(table: Arc<Table>) -> Self {
         let hooks = table.hooks().map(|_| None).collect();
-        Handlers { table, events: Vec::new(), hooks }
+        Handlers { table, events: Vec::new(), hooks, effects: None }
     }
 
     /// The events and hooks.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
+    }
+
+    /// The database of the one-effect handlers, if there are any.
+    pub fn effects(&self) -> Option<&Arc<dyn EffectStore>> {
+        self.effects.as_ref()
     }
 
     /// The handler of the event with this name or alias in the given version, without regard to case.

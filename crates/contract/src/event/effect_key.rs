@@ -18,15 +18,26 @@ impl Meta {
     pub fn effect_key(&self, name: &str) -> String {
         let replay = self.replay.to_string();
         let client_id = self.client_id.as_deref().unwrap_or_default();
-        let mut digest = Sha256::new();
-        for part in
-            [DOMAIN, &self.source, client_id, &self.message_id, &self.event_type, &replay, name]
-        {
-            digest.update((part.len() as u64).to_le_bytes());
-            digest.update(part);
-        }
-        uuid(&digest.finalize().into())
+        uuid_of(&[
+            DOMAIN,
+            &self.source,
+            client_id,
+            &self.message_id,
+            &self.event_type,
+            &replay,
+            name,
+        ])
     }
+}
+
+/// A UUID of texts, of which each is delimited by its length.
+pub(crate) fn uuid_of(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    uuid(&digest.finalize().into())
 }
 
 /// The first half of the digest as a UUID of version 8 (RFC 9562).

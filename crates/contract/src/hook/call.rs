@@ -7,6 +7,7 @@ use http::HeaderValue;
 
 use super::callback::TraceSlot;
 use super::{CallbackTrace, HookMeta, UntypedCallback, Vendor};
+use crate::effect::Deferrer;
 
 /// A verified call that is not yet decoded.
 pub struct UntypedCall {
@@ -16,6 +17,8 @@ pub struct UntypedCall {
     pub body: Bytes,
     /// The callback, for one use.
     pub callback: UntypedCallback,
+    /// Defers events of the fork's own.
+    pub deferrer: Deferrer,
 }
 
 impl UntypedCall {
@@ -28,6 +31,7 @@ impl UntypedCall {
         token: HeaderValue,
         user: Option<HeaderValue>,
         body: Bytes,
+        deferrer: Deferrer,
     ) -> Self {
         let callback = UntypedCallback {
             vendor,
@@ -37,7 +41,7 @@ impl UntypedCall {
             deadline: meta.deadline,
             trace: TraceSlot::default(),
         };
-        UntypedCall { meta, body, callback }
+        UntypedCall { meta, body, callback, deferrer }
     }
 
     /// A handle to the callback's trace, which is filled in later.

@@ -12,6 +12,7 @@ use super::callback::{Callback, CallbackRequest, TraceSlot, UntypedCallback};
 use super::{
     CallbackError, Hook, HookCall, HookMeta, Representation, UntypedCall, Vendor, decoded,
 };
+use crate::effect::Deferrer;
 use crate::event::{DecodeError, Environment};
 use crate::time::Timestamp;
 
@@ -67,7 +68,8 @@ impl<H: Hook> HookCall<H> {
     pub fn sample(json: &str, vendor: Arc<dyn Vendor>) -> Result<Self, DecodeError> {
         let call = UntypedCall::sample(H::ID, json, vendor);
         let request = decoded(&call.body)?;
-        Ok(HookCall { meta: call.meta, request, callback: Callback::new(call.callback) })
+        let UntypedCall { meta, callback, deferrer, .. } = call;
+        Ok(HookCall { meta, request, callback: Callback::new(callback), deferrer })
     }
 }
 
@@ -90,6 +92,7 @@ impl UntypedCall {
             deadline: meta.deadline,
             trace: TraceSlot::default(),
         };
-        UntypedCall { meta, body: Bytes::copy_from_slice(json.as_bytes()), callback }
+        let deferrer = Deferrer::recording(&meta.source, meta.environment);
+        UntypedCall { meta, body: Bytes::copy_from_slice(json.as_bytes()), callback, deferrer }
     }
 }

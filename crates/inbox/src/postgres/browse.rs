@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
+use contract::effect::Applied;
 use contract::event::DeliveryId;
+use text::nul::{read, stored};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::super::filter::Condition;
 use super::super::{AttemptEntry, Detail, Entry, Filter, Result, State};
 use super::connect::Database;
-use super::text::{read, stored};
 use super::{Parameter, millis, number, state, timestamp};
 
 const COLUMNS: &str = "id, source, environment, event_type, version, message_id, message_id_derived, client_id,
@@ -81,7 +82,8 @@ pub(super) async fn attempts(
     database: &Database,
     ids: &[DeliveryId],
 ) -> Result<HashMap<DeliveryId, Vec<AttemptEntry>>> {
-    let query = "SELECT attempt, replay, started_at, ended_at, outcome, error, delivery FROM webhook_inbox.attempt
+    let query = "SELECT attempt, replay, started_at, ended_at, outcome, error, delivery,
+            applied_by, applied_at FROM webhook_inbox.attempt
         WHERE delivery = ANY ($1) ORDER BY delivery, attempt";
     let mut attempts: HashMap<DeliveryId, Vec<AttemptEntry>> = HashMap::new();
     for row in database.rows(query, &[(&ids, Type::INT8_ARRAY)]).await? {
@@ -98,7 +100,14 @@ fn attempt(row: &Row) -> AttemptEntry {
         ended_at: timestamp(row.get(3)),
         outcome: row.get(4),
         error: optional(row, 5),
+        applied: applied(row.get(7), row.get(8)),
     }
+}
+
+/// What has applied an effect, if both its columns say so.
+fn applied(attempt: Option<i32>, at: Option<i64>) -> Option<Applied> {
+    let (attempt, at) = attempt.zip(at)?;
+    Some(Applied { attempt: attempt.unsigned_abs(), at: timestamp(at) })
 }
 
 /// Counts deliveries by state, from the rows that say so: handled ones are too many to count.

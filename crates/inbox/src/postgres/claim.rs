@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use contract::event::{BodyFormat, Delivery, DeliveryId, Dialect, Environment};
+use text::nul::read;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio_postgres::Row;
@@ -17,7 +18,6 @@ use super::super::stored::Facts;
 use super::super::{Claim, Lease, Result, Verdict};
 use super::connect::Database;
 use super::deliver;
-use super::text::read;
 use super::wake::{self, Notifier};
 use super::{Parameter, timestamp, whole_millis};
 
@@ -173,6 +173,7 @@ impl Claims {
             (&self.look_back(now.is_some()), Type::INT8),
             (&now, Type::INT8),
         ];
+        let claimed_at = Instant::now().into();
         let rows = self.database.urgent_rows(CLAIM, &parameters).await?;
         let mut found = Vec::with_capacity(rows.len());
         let (mut unreadable, mut bodiless) = (Vec::new(), Vec::new());
@@ -185,7 +186,7 @@ impl Claims {
                 bodiless.push(row.get(0));
             }
             match claim_of(&row, token, body.unwrap_or_default()) {
-                Some(claim) => found.push((row.get::<_, i64>(22), claim)),
+                Some(claim) => found.push((row.get::<_, i64>(22), Claim { claimed_at, ..claim })),
                 None => {
                     let id = row.get::<_, i64>(0);
                     tracing::warn!(

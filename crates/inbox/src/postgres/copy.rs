@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use async_trait::async_trait;
 use contract::event::DeliveryId;
+use text::nul::{read, stored};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -15,7 +16,6 @@ use super::super::identity::DeliveryIdentity;
 use super::super::{AttemptEntry, HookEntry, Result, State};
 use super::browse::{self, count_at, optional};
 use super::connect::{Database, SERVING};
-use super::text::{read, stored};
 use super::{Parameter, Postgres, deliver, hooks, millis, number, state};
 
 /// Number of ids in a part.
@@ -232,8 +232,9 @@ const DELIVERIES: &str = "WITH input AS MATERIALIZED (
         received_at, digest, key, format, ordering_key, entity, state, headers, body
     FROM input i JOIN named n ON n.name = i.source";
 
-const ATTEMPTS: &str = "INSERT INTO webhook_inbox.attempt (delivery, attempt, replay, started_at, ended_at, state, outcome, error)
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)";
+const ATTEMPTS: &str = "INSERT INTO webhook_inbox.attempt (delivery, attempt, replay, started_at, ended_at, state, outcome, error,
+        applied_by, applied_at)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 const WAITING: &str = "INSERT INTO webhook_inbox.waiting (id, source_id, entity, state, due_at, attempts, run_attempts, replays,
         lost, started_at, last_error)
@@ -311,6 +312,8 @@ fn attempts<'r>(records: &[&'r DeliveryRecord]) -> Values<'r> {
         (column!(rows, |r| number(r.2)), Type::INT2_ARRAY),
         (column!(rows, |r| r.1.outcome.as_str()), Type::TEXT_ARRAY),
         (column!(rows, |r| r.1.error.as_deref().map(stored)), Type::TEXT_ARRAY),
+        (column!(rows, |r| r.1.applied.map(|by| small(by.attempt))), Type::INT4_ARRAY),
+        (column!(rows, |r| r.1.applied.map(|by| millis(by.at))), Type::INT8_ARRAY),
     ]
 }
 

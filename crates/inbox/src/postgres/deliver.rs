@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use source::Verified;
+use text::nul::stored;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -12,7 +13,6 @@ use super::super::{AcceptOutcome, InboxError, Lease, Receipt, Result, Route, Sta
 use super::batch::{Call, Pending};
 use super::claim::Claims;
 use super::connect::Database;
-use super::text::stored;
 use super::{Parameter, millis, number, whole_millis};
 
 /// A delivery to be stored.
@@ -163,8 +163,8 @@ impl Call for Finish {
     type Output = bool;
 }
 
-const FINISH: &str =
-    "SELECT number FROM webhook_inbox.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const FINISH: &str = "SELECT number FROM webhook_inbox.finish(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 /// Writes a batch of verdicts and answers its callers. If it fails because of one, each is written alone.
 pub(super) async fn finish(database: Database, claims: Arc<Claims>, batch: Vec<Pending<Finish>>) {
@@ -198,7 +198,8 @@ async fn write(database: &Database, claims: &Claims, calls: &[&Finish]) -> Resul
             &calls.iter().map(|$call| $value).collect::<Vec<_>>()
         };
     }
-    let parameters: [Parameter<'_>; 12] = [
+    let applied = |call: &Finish| call.verdict.transition().applied;
+    let parameters: [Parameter<'_>; 14] = [
         (column!(|c| c.lease.id), Type::INT8_ARRAY),
         (column!(|c| i32::try_from(c.lease.attempt).unwrap_or(i32::MAX)), Type::INT4_ARRAY),
         (column!(|c| c.lease.token), Type::INT8_ARRAY),
@@ -208,6 +209,11 @@ async fn write(database: &Database, claims: &Claims, calls: &[&Finish]) -> Resul
         (column!(|c| c.verdict.transition().due_in.map(whole_millis)), Type::INT8_ARRAY),
         (column!(|c| c.verdict.transition().outcome), Type::TEXT_ARRAY),
         (column!(|c| c.verdict.transition().error.map(stored)), Type::TEXT_ARRAY),
+        (
+            column!(|c| applied(c).map(|by| i32::try_from(by.attempt).unwrap_or(i32::MAX))),
+            Type::INT4_ARRAY,
+        ),
+        (column!(|c| applied(c).map(|by| millis(by.at))), Type::INT8_ARRAY),
         (&closed.iter().map(|(token, _)| *token).collect::<Vec<i64>>(), Type::INT8_ARRAY),
         (&closed.iter().map(|(_, block)| *block).collect::<Vec<i64>>(), Type::INT8_ARRAY),
         (&database.given_time(), Type::INT8),

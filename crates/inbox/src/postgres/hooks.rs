@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contract::event::Environment;
+use text::nul::{read, stored};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -11,7 +12,6 @@ use super::super::{
     HookBodies, HookCallback, HookEntry, HookFilter, HookRecord, InboxError, Result,
 };
 use super::connect::Database;
-use super::text::{read, stored};
 use super::{Parameter, millis, timestamp};
 
 const COLUMNS: &str =

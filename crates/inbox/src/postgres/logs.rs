@@ -1,11 +1,12 @@
 //! The last uses of keys, the rejection log, and the backlog.
 
+use contract::time::Timestamp;
+use text::nul::{read, stored};
 use tokio_postgres::types::Type;
 
 use super::super::rejection_log::KEPT;
 use super::super::{Backlog, KeyUse, Rejection, Result};
 use super::connect::Database;
-use super::text::{read, stored};
 use super::{Parameter, millis, timestamp};
 
 pub(super) async fn note_keys(database: &Database, uses: &[KeyUse]) -> Result<()> {
@@ -88,6 +89,17 @@ pub(super) async fn rejections(database: &Database) -> Result<Vec<Rejection>> {
         }
     };
     Ok(rows.iter().rev().map(rejection).collect())
+}
+
+/// Time of acceptance of the oldest delivery that waits after an attempt, or start of the oldest first attempts under way.
+pub(super) async fn oldest_attempted(database: &Database) -> Result<Option<Timestamp>> {
+    let query = "SELECT least(
+        (SELECT min(d.received_at) FROM webhook_inbox.waiting w JOIN webhook_inbox.delivery d ON d.id = w.id
+            WHERE w.attempts > 0),
+        (SELECT min(c.started_at) FROM webhook_inbox.claimed c WHERE NOT EXISTS (
+            SELECT FROM webhook_inbox.closed x WHERE x.token = c.token AND x.last_id = c.last_id)))";
+    let rows = database.rows(query, &[]).await?;
+    Ok(rows.first().and_then(|row| row.get::<_, Option<i64>>(0)).map(timestamp))
 }
 
 /// The backlog. First attempts are due whatever the clock says, so none has to be made due.

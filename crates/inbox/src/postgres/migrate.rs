@@ -7,7 +7,7 @@ use super::connect::Database;
 
 /// Migration steps, one for each version. A step is never edited once it has shipped; a change is a new step, with which the
 /// program of the version before still works.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     concat!(
         include_str!("v1/tables.sql"),
         include_str!("v1/views.sql"),
@@ -21,6 +21,7 @@ const STEPS: [&str; 2] = [
         include_str!("v2/accept.sql"),
         include_str!("v2/upkeep.sql"),
     ),
+    concat!(include_str!("v3/finish.sql"), include_str!("v3/replay.sql")),
 ];
 
 /// The longest that a step waits for a lock: other programs wait behind it.

@@ -1,5 +1,6 @@
 //! Queries of deliveries.
 
+use contract::effect::Applied;
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
 use rusqlite::types::Value;
@@ -57,7 +58,7 @@ pub(super) fn show(db: &Connection, id: DeliveryId) -> rusqlite::Result<Option<D
 
 pub(super) fn attempts(db: &Connection, id: DeliveryId) -> rusqlite::Result<Vec<AttemptEntry>> {
     db.prepare_cached(
-        "SELECT attempt, replay, started_at, ended_at, outcome, error
+        "SELECT attempt, replay, started_at, ended_at, outcome, error, applied_by, applied_at
          FROM attempt WHERE delivery = ?1 ORDER BY attempt",
     )?
     .query_map([id], |row| {
@@ -68,9 +69,15 @@ pub(super) fn attempts(db: &Connection, id: DeliveryId) -> rusqlite::Result<Vec<
             ended_at: timestamp(row.get(3)?),
             outcome: row.get(4)?,
             error: row.get(5)?,
+            applied: applied(row.get(6)?, row.get::<_, Option<i64>>(7)?.map(timestamp)),
         })
     })?
     .collect()
+}
+
+/// What has applied an effect, if both its columns say so.
+fn applied(attempt: Option<u32>, at: Option<Timestamp>) -> Option<Applied> {
+    attempt.zip(at).map(|(attempt, at)| Applied { attempt, at })
 }
 
 pub(super) fn next_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {

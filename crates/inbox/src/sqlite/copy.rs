@@ -175,8 +175,8 @@ fn add(tx: &mut InboxTx<'_>, record: &DeliveryRecord) -> rusqlite::Result<()> {
         record.recognised,
     ])?;
     let mut insert = db.prepare_cached(
-        "INSERT INTO attempt (delivery, attempt, replay, started_at, ended_at, outcome, error)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO attempt (delivery, attempt, replay, started_at, ended_at, outcome, error, applied_by, applied_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     for attempt in &record.attempt_log {
         insert.execute(params![
@@ -187,6 +187,8 @@ fn add(tx: &mut InboxTx<'_>, record: &DeliveryRecord) -> rusqlite::Result<()> {
             millis(attempt.ended_at),
             attempt.outcome,
             attempt.error,
+            attempt.applied.map(|applied| applied.attempt),
+            attempt.applied.map(|applied| millis(applied.at)),
         ])?;
     }
     let identity = DeliveryIdentity::new(&record.source, &record.client_id, &record.message_id);

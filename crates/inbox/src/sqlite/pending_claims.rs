@@ -168,7 +168,13 @@ mod tests {
             started_at: Timestamp::UNIX_EPOCH,
             entity: None,
         };
-        Claim { delivery: Delivery::new(meta, "{}".into()), run_attempt: 1, lost: 0, lease }
+        Claim {
+            delivery: Delivery::new(meta, "{}".into()),
+            run_attempt: 1,
+            lost: 0,
+            lease,
+            claimed_at: tokio::time::Instant::now(),
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
+use contract::effect::Applied;
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -207,7 +208,8 @@ pub(super) fn claim(
         };
         if let Some(started) = lost {
             let (outcome, error) = LOST;
-            let lost = FinishedAttempt { delivery: id, number: progress.attempts, started };
+            let number = progress.attempts;
+            let lost = FinishedAttempt { delivery: id, number, started, applied: None };
             lost.record(db, progress.replays, outcome, Some(error), now)?;
         }
         let progress = progress.claimed(lost.is_some());
@@ -315,7 +317,8 @@ pub(super) fn finish(
             has_ended.then(|| millis(now)),
             transition.error
         ])?;
-    let attempt = FinishedAttempt { delivery: lease.id, number: lease.attempt, started };
+    let applied = transition.applied;
+    let attempt = FinishedAttempt { delivery: lease.id, number: lease.attempt, started, applied };
     attempt.record(tx.db, replay, outcome, transition.error, now)?;
     if has_ended {
         promote(tx, key.as_deref(), now)?;
@@ -346,6 +349,8 @@ struct FinishedAttempt {
     number: u32,
     /// Time at which it began, in milliseconds.
     started: i64,
+    /// What has applied the effect of a one-effect handler.
+    applied: Option<Applied>,
 }
 
 impl FinishedAttempt {
@@ -358,8 +363,9 @@ impl FinishedAttempt {
         now: Timestamp,
     ) -> rusqlite::Result<()> {
         db.prepare_cached(
-            "INSERT OR REPLACE INTO attempt (delivery, attempt, replay, started_at, ended_at, outcome, error)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT OR REPLACE INTO attempt (delivery, attempt, replay, started_at, ended_at, outcome, error,
+                 applied_by, applied_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             self.delivery,
@@ -368,7 +374,9 @@ impl FinishedAttempt {
             self.started,
             millis(now),
             outcome,
-            error
+            error,
+            self.applied.map(|applied| applied.attempt),
+            self.applied.map(|applied| millis(applied.at)),
         ])?;
         Ok(())
     }
@@ -392,18 +400,22 @@ fn promote(tx: &mut InboxTx<'_>, key: Option<&str>, now: Timestamp) -> rusqlite:
     Ok(())
 }
 
-pub(super) fn replay(tx: &mut InboxTx<'_>, filter: &Filter) -> rusqlite::Result<u64> {
+pub(super) fn replay(
+    tx: &mut InboxTx<'_>,
+    filter: &Filter,
+    is_new_run: bool,
+) -> rusqlite::Result<u64> {
     let now = tx.state.now();
     let ended = browse::replayable(tx.db, filter)?;
     let mut key_of = tx.db.prepare_cached("SELECT ordering_key FROM work WHERE id = ?1")?;
     let mut restart = tx.db.prepare_cached(
-        "UPDATE work SET state = 0, due_at = ?2, ended_at = NULL, replays = replays + 1,
+        "UPDATE work SET state = 0, due_at = ?2, ended_at = NULL, replays = replays + ?3,
              run_attempts = 0, lost = 0 WHERE id = ?1",
     )?;
     for id in &ended {
         let key: Option<String> = key_of.query_row([id], |row| row.get(0))?;
         let due = !has_no_turn(tx, key.as_deref(), *id)?;
-        restart.execute(params![id, due.then(|| millis(now))])?;
+        restart.execute(params![id, due.then(|| millis(now)), is_new_run])?;
     }
     if !ended.is_empty() {
         tx.state.claims.wake();
@@ -474,6 +486,17 @@ pub(super) fn note_keys(tx: &InboxTx<'_>, uses: &[KeyUse]) -> rusqlite::Result<(
 /// Ends the leases of previous receivers, which have gone: each of them held the lock on the file that this one holds now.
 pub(super) fn end_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
+}
+
+pub(super) fn oldest_attempted(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let received = db.query_row(
+        "SELECT min(received_at) FROM delivery WHERE id IN (
+             (SELECT min(id) FROM work WHERE due_at IS NOT NULL AND attempts > 0),
+             (SELECT min(id) FROM work WHERE ordering_key IS NOT NULL AND state < 2 AND attempts > 0))",
+        [],
+        |row| row.get::<_, Option<i64>>(0),
+    )?;
+    Ok(received.map(timestamp))
 }
 
 pub(super) fn catch_up(tx: &mut InboxTx<'_>) -> rusqlite::Result<Backlog> {

@@ -9,10 +9,10 @@ use contract::canary::CANARY;
 use contract::canary::CanaryReport;
 use contract::catalog::Table;
 use http::{Method, StatusCode};
-use inbox::{AcceptOutcome, DedupCache, Receipt, Route};
+use inbox::{AcceptOutcome, DedupCache, Receipt};
 use server::problem::{NOT_FOUND, Problem, SOON};
 use server::request_id::RequestId;
-use source::{Admitted, Refusal, Verified};
+use source::{Admitted, Verified};
 
 use super::IngressParts;
 use super::accepted::{self, AcceptedBody, AcceptedStatus};
@@ -25,6 +25,7 @@ use super::hooks::{HookEndpoint, Hooks};
 use super::record::{HANDSHAKE, PROBE, RequestFacts, SharedFacts};
 use super::refused::{HttpRefusal, not_post, too_fast, unavailable};
 use super::shares::Shares;
+use crate::route::route;
 
 /// Delay of the response to an unauthenticated request, which holds neither a slot nor its body meanwhile: a flood over
 /// kept-alive connections slows itself down.
@@ -83,7 +84,7 @@ impl Receiver {
             endpoints: endpoints.collect(),
             gate: Gate::new(sources, &parts.limits, parts.clock, parts.rejections, parts.stop),
             slots: Shares::new(parts.limits.concurrency, 1),
-            hooks: Hooks::new(parts.hooks, Arc::clone(&parts.handlers), log),
+            hooks: Hooks::new(parts.hooks, Arc::clone(&parts.handlers), log, parts.inbox),
             catalog: Arc::clone(parts.handlers.table()),
             dedup_cache: parts.dedup_cache,
         }
@@ -180,7 +181,8 @@ impl Receiver {
             facts.note(|known| known.outcome = Some(HANDSHAKE));
             return handshake::proved(source, answer).await;
         }
-        let route = self.route(endpoint.version, event, &verified)?;
+        let route = route(&self.catalog, endpoint.version, event, &verified);
+        let route = route.map_err(|refusal| HttpRefusal::of(&refusal, source))?;
         facts.note(|known| {
             known.event_type = Some(route.event_type.clone());
             known.message_id = Some(verified.message_id.clone());
@@ -225,35 +227,6 @@ impl Receiver {
             ..accepted::echo(&canary.body, arrival, &canary.source.auth, self.gate.reader.max)
         }
     }
-
-    /// Routes a delivery by the event that it declares, if the catalog knows it; otherwise by the event in the path. A
-    /// delivery with the canary mark is a canary, whatever the path names.
-    fn route(&self, version: u16, path: &str, delivery: &Verified) -> Result<Route, HttpRefusal> {
-        let dialect = delivery.source.dialect;
-        let declared = delivery.event_type.as_deref();
-        if declared.unwrap_or(path) == CANARY || delivery.canary().is_some() {
-            let event_type = CANARY.to_owned();
-            return Ok(Route { event_type, version, handled: false, ordering_key: None });
-        }
-        let row = declared
-            .and_then(|declared| self.catalog.event(dialect, version, declared))
-            .or_else(|| self.catalog.event(dialect, version, path));
-        let Some(row) = row else {
-            let event_type = declared.unwrap_or(path).to_owned();
-            return Ok(Route { event_type, version, handled: false, ordering_key: None });
-        };
-        if row.needs_object && !delivery.is_object {
-            let refusal = Refusal::NotObject(row.name.to_owned());
-            return Err(HttpRefusal::of(&refusal, &delivery.source));
-        }
-        let entity = row.entity.and_then(|field| Some((field, delivery.field(field)?)));
-        Ok(Route {
-            event_type: row.name.to_owned(),
-            version,
-            handled: true,
-            ordering_key: entity.map(|(field, value)| ordering_key(delivery, field, &value)),
-        })
-    }
 }
 
 /// Name of the outcome in the log and the metrics.
@@ -265,11 +238,6 @@ fn outcome(receipt: &Receipt, handled: bool, is_canary: bool) -> &'static str {
         AcceptOutcome::Duplicate => "duplicate",
         AcceptOutcome::Conflict => "conflict",
     }
-}
-
-/// Ordering key: one entity of one source, since live and stage use the same numbers for different orders.
-fn ordering_key(delivery: &Verified, field: &str, value: &str) -> String {
-    format!("{} {field}={value}", delivery.source.name)
 }
 
 impl From<Receipt> for AcceptedBody {

@@ -8,8 +8,10 @@ use axum::response::Response;
 use contract::canary::CANARY;
 use contract::canary::CanaryReport;
 use contract::catalog::{Handlers, respelled};
+use contract::effect::{Deferrer, Origin};
 use contract::hook::{HookMeta, UntypedCall};
 use http::StatusCode;
+use inbox::Deliveries;
 use serde::Serialize;
 use server::problem::SOON;
 use server::request_id::RequestId;
@@ -27,6 +29,7 @@ use super::record::{PROBE, SharedFacts};
 use super::refused::{HttpRefusal, malformed, unavailable};
 use crate::dispatch::MemoryPermits;
 use crate::dispatch::hooks;
+use crate::route::Deferrals;
 
 /// Receiver of hook calls.
 pub(super) struct Hooks {
@@ -34,6 +37,7 @@ pub(super) struct Hooks {
     handlers: Arc<Handlers>,
     log: CallLog,
     memory: MemoryPermits,
+    deferrals: Arc<Deferrals>,
 }
 
 /// Hook route with its path prefixes and concurrency slots.
@@ -44,7 +48,12 @@ pub(super) struct HookEndpoint {
 }
 
 impl Hooks {
-    pub(super) fn new(routes: Vec<Arc<HookRoute>>, handlers: Arc<Handlers>, log: CallLog) -> Self {
+    pub(super) fn new(
+        routes: Vec<Arc<HookRoute>>,
+        handlers: Arc<Handlers>,
+        log: CallLog,
+        inbox: Arc<dyn Deliveries>,
+    ) -> Self {
         let endpoint = |route: Arc<HookRoute>| HookEndpoint {
             prefixes: [versioned(&route.path, 1), route.path.clone()],
             slots: Arc::new(Semaphore::new(route.concurrency)),
@@ -52,7 +61,8 @@ impl Hooks {
         };
         let (endpoints, memory) =
             (routes.into_iter().map(endpoint).collect(), MemoryPermits::default());
-        Hooks { endpoints, handlers, log, memory }
+        let deferrals = Deferrals::new(inbox, Arc::clone(handlers.table()));
+        Hooks { endpoints, handlers, log, memory, deferrals }
     }
 
     /// Finds the endpoint of `path`, and the hook that it names; empty for the one URL of all hooks.
@@ -111,8 +121,16 @@ impl Hooks {
             received_at: arrival.time,
             deadline,
         };
+        let origin = Origin {
+            // Two calls are never one cause.
+            cause: format!("{id}-{}-{:x}", arrival.time.timestamp_millis(), fastrand::u64(..)),
+            source: meta.source.clone(),
+            environment: meta.environment,
+            client_id: String::new(),
+        };
+        let deferrer = Deferrer::new(Arc::clone(&self.deferrals) as _, origin);
         let VerifiedCall { token, user, body, .. } = verified;
-        let call = UntypedCall::new(route.vendor(), meta, called, token, user, body);
+        let call = UntypedCall::new(route.vendor(), meta, called, token, user, body, deferrer);
         let pending = PendingCall::new(route, &call, id, started);
         Ok(self.run(route.unhandled, call, slot, pending, facts).await)
     }

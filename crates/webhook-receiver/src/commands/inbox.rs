@@ -67,6 +67,10 @@ enum Command {
         ids: Vec<DeliveryId>,
         #[command(flatten)]
         selection: DeliveryFilterArgs,
+        /// Go on with the run that has ended instead of beginning a new one: what a one-effect handler has applied in it is
+        /// not applied again, and effect keys stay
+        #[arg(long)]
+        unapplied: bool,
         /// Only print the number
         #[arg(long)]
         dry_run: bool,
@@ -171,7 +175,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Some(detail) => print::detail(&detail, &json_of(&detail), inbox_args.json)?,
             None => bail!("there is no delivery {id} in the inbox"),
         },
-        Command::Replay { mut ids, selection, dry_run, inbox_args } => {
+        Command::Replay { mut ids, selection, unapplied, dry_run, inbox_args } => {
             ids.sort_unstable();
             ids.dedup();
             let filter = Filter { ids: ids.clone(), ..selection.filter() };
@@ -179,7 +183,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 bail!("give the deliveries: numbers, or a filter such as --state dead");
             }
             let inbox = inbox_args.open().await?;
-            let replayed = replay(inbox.as_ref(), filter, dry_run).await?;
+            let act = match (dry_run, unapplied) {
+                (true, _) => Replay::DryRun,
+                (false, true) => Replay::Resume,
+                (false, false) => Replay::Anew,
+            };
+            let replayed = replay(inbox.as_ref(), filter, act).await?;
             if replayed < ids.len() as u64 {
                 let reason = not_replayed(inbox.as_ref(), &ids, replayed).await?;
                 let what = if dry_run { "to be replayed" } else { "due again" };
@@ -207,9 +216,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a replay does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Replay {
+    /// Begins a new run.
+    Anew,
+    /// Goes on with the run that has ended.
+    Resume,
+    /// Counts.
+    DryRun,
+}
+
 /// Replays the oldest first, so that the deliveries of one entity keep their order, and in steps that let a running
 /// receiver go first.
-async fn replay(inbox: &dyn Browse, filter: Filter, dry_run: bool) -> anyhow::Result<u64> {
+async fn replay(inbox: &dyn Browse, filter: Filter, act: Replay) -> anyhow::Result<u64> {
     let newest = inbox.list(Filter { limit: Some(1), ..Filter::default() }).await?;
     let Some(newest) = newest.first() else { return Ok(0) };
     // Deliveries that are accepted from now on are not replayed.
@@ -220,13 +240,17 @@ async fn replay(inbox: &dyn Browse, filter: Filter, dry_run: bool) -> anyhow::Re
         let ids = inbox.replayable(rest.clone()).await?;
         let Some(last) = ids.last() else { return Ok(replayed) };
         rest.after = Some(*last);
-        if dry_run {
+        if act == Replay::DryRun {
             replayed += ids.len() as u64;
             continue;
         }
         for ids in ids.chunks(STEP_ROWS) {
             let step = Filter { ids: ids.to_vec(), ..filter.clone() };
-            replayed += throttled_step(|| inbox.replay(step.clone())).await?;
+            replayed += throttled_step(|| match act {
+                Replay::Resume => inbox.resume(step.clone()),
+                _ => inbox.replay(step.clone()),
+            })
+            .await?;
         }
     }
 }

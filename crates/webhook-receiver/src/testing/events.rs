@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use contract::catalog::{EventRow, Handlers, Table};
+use contract::effect::Attempt;
 use contract::event::{Delivery, Meta};
 use serde_json::{Map, Value, json};
 use source::{Fact, FieldLocator, FieldLocators};
@@ -42,7 +43,7 @@ pub(super) async fn refusal(row: &EventRow, handlers: &Handlers) -> Option<Strin
     let meta = Meta::sample(row.dialect, row.name, row.version);
     let delivery = Delivery::new(meta, Bytes::from_static(row.example.as_bytes()));
     let handler = handlers.event(row.dialect, row.version, row.name)?;
-    let failure = match handler.start(delivery) {
+    let failure = match handler.start(delivery, Attempt::sample()) {
         Ok(attempt) => attempt.await.err().map(|failure| format!("{failure:?}")),
         // Reported as a violation of the model.
         Err(_) => None,

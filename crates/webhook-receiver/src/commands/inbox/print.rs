@@ -1,6 +1,7 @@
 //! Output of deliveries: tables and text.
 
 use comfy_table::Table;
+use contract::effect::Applied;
 use contract::time::Timestamp;
 use inbox::{Detail, Entry};
 use serde_json::{Value, json};
@@ -123,16 +124,22 @@ fn facts(detail: &Detail) -> Table {
 
 fn attempts(detail: &Detail) -> Table {
     let mut table = plain();
-    table.set_header(["ATTEMPT", "REPLAY", "STARTED", "MS", "OUTCOME", "ERROR"]);
+    let has_effect = detail.attempts.iter().any(|attempt| attempt.applied.is_some());
+    let mut header = vec!["ATTEMPT", "REPLAY", "STARTED", "MS", "OUTCOME", "ERROR"];
+    header.extend(has_effect.then_some("APPLIED BY"));
+    table.set_header(header);
     table.add_rows(detail.attempts.iter().map(|attempt| {
-        cells([
+        let mut row = Vec::from(cells([
             attempt.attempt.to_string(),
             attempt.replay.to_string(),
             time(attempt.started_at),
             (attempt.ended_at - attempt.started_at).num_milliseconds().to_string(),
             attempt.outcome.clone(),
             attempt.error.clone().unwrap_or_default(),
-        ])
+        ]));
+        let by = |applied: Applied| format!("attempt {}, {}", applied.attempt, time(applied.at));
+        row.extend(has_effect.then(|| attempt.applied.map(by).unwrap_or_default()));
+        row
     }));
     table
 }

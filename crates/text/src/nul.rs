@@ -1,4 +1,4 @@
-//! Texts in columns: PostgreSQL has every character but NUL.
+//! Texts in columns of PostgreSQL, which have every character but NUL.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use std::borrow::Cow;
 const ESCAPE: char = '\u{10FFFF}';
 
 /// The text as a column holds it.
-pub(super) fn stored(text: &str) -> Cow<'_, str> {
+pub fn stored(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', ESCAPE]) {
         return text.into();
     }
@@ -22,7 +22,7 @@ pub(super) fn stored(text: &str) -> Cow<'_, str> {
 }
 
 /// The text of a column.
-pub(super) fn read(stored: String) -> String {
+pub fn read(stored: String) -> String {
     if !stored.contains(ESCAPE) {
         return stored;
     }

@@ -1,0 +1,140 @@
+//! An attempt of a one-effect handler: mark, handler, commit, and the deferred events' way to the inbox.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::deferred::Recorder;
+use super::{
+    Acceptor, Applied, Begun, DeferredEvent, EffectDb, EffectStore as _, Mark, Once, OnceHandler,
+    Origin, Tx,
+};
+use crate::event::{Delivery, Event, Failure};
+
+/// What the engine gives to an attempt besides the delivery.
+#[derive(Clone)]
+pub struct Attempt {
+    /// The end of the lease: what is not committed by then is rolled back.
+    pub lease_until: Instant,
+    /// The inbox, for deferred events.
+    pub acceptor: Arc<dyn Acceptor>,
+}
+
+impl Attempt {
+    /// An attempt of a test, whose deferred events go nowhere.
+    pub fn sample() -> Self {
+        let acceptor = Arc::<Recorder>::default();
+        Attempt { lease_until: Instant::now() + Duration::from_secs(60), acceptor }
+    }
+}
+
+/// Runs the handler once, whatever this and other attempts meet.
+pub(crate) async fn apply<C, E, F>(
+    context: C,
+    handler: &F,
+    delivery: Delivery<E>,
+    attempt: Attempt,
+) -> Result<Applied, Failure>
+where
+    C: Once,
+    E: Event,
+    F: OnceHandler<C, E>,
+{
+    let db = context.db().clone();
+    let mark = Mark::of(&delivery.meta);
+    let written = write(&db, &mark, context, handler, delivery, attempt.lease_until).await?;
+    let (applied, deferred) = match written {
+        Written::Before(applied) => (applied, db.outbox(Some(&mark.cause)).await?),
+        Written::Now(applied, deferred) => (applied, deferred),
+        Written::InDoubt(error, deferred) => {
+            match committed_after_all(&db, &mark, &attempt).await {
+                Some(applied) => (applied, deferred),
+                None => return Err(error.context("the transaction was not committed").into()),
+            }
+        }
+    };
+    hand_over(&db, deferred, &*attempt.acceptor).await?;
+    Ok(applied)
+}
+
+/// The end of a transaction.
+enum Written {
+    /// Another attempt had applied the run.
+    Before(Applied),
+    /// This attempt has, and has deferred these events.
+    Now(Applied, Vec<DeferredEvent>),
+    /// The commit failed, and may have succeeded.
+    InDoubt(anyhow::Error, Vec<DeferredEvent>),
+}
+
+async fn write<C, E, F>(
+    db: &C::Db,
+    mark: &Mark,
+    context: C,
+    handler: &F,
+    delivery: Delivery<E>,
+    lease_until: Instant,
+) -> Result<Written, Failure>
+where
+    C: Once,
+    E: Event,
+    F: OnceHandler<C, E>,
+{
+    let mut connection = db.connect().await?;
+    let begun = C::Db::begin(&mut connection, mark, time_left(lease_until)).await?;
+    let (transaction, at) = match begun {
+        Begun::AppliedBefore(applied) => return Ok(Written::Before(applied)),
+        Begun::Marked(transaction, at) => (transaction, at),
+    };
+    let origin = Origin::of(&delivery.meta);
+    let mut tx = Tx { transaction, origin, deferred: Vec::new() };
+    handler.call(context, &mut tx, delivery).await?;
+    if time_left(lease_until).is_zero() {
+        return Err(Failure::retry("the lease was lost; what was written is rolled back"));
+    }
+    let Tx { transaction, deferred, .. } = tx;
+    Ok(match C::Db::commit(transaction, &deferred).await {
+        Ok(()) => Written::Now(Applied { attempt: mark.attempt, at }, deferred),
+        Err(error) => Written::InDoubt(error, deferred),
+    })
+}
+
+fn time_left(lease_until: Instant) -> Duration {
+    lease_until.saturating_duration_since(Instant::now())
+}
+
+/// The mark, if a commit that seemed to fail has succeeded: to write it again waits for a commit that is under way.
+async fn committed_after_all<D: EffectDb>(
+    db: &D,
+    mark: &Mark,
+    attempt: &Attempt,
+) -> Option<Applied> {
+    let mut connection = db.connect().await.ok()?;
+    match D::begin(&mut connection, mark, time_left(attempt.lease_until)).await.ok()? {
+        Begun::AppliedBefore(applied) => Some(applied),
+        Begun::Marked(..) => None,
+    }
+}
+
+/// Makes deferred events deliveries, before the verdict: so those of one entity keep their order, and a crash before it
+/// leaves them to the next attempt.
+async fn hand_over<D: EffectDb>(
+    db: &D,
+    deferred: Vec<DeferredEvent>,
+    acceptor: &dyn Acceptor,
+) -> Result<(), Failure> {
+    if deferred.is_empty() {
+        return Ok(());
+    }
+    for event in &deferred {
+        if let Err(error) = acceptor.accept(event.clone()).await {
+            let reason = format!("the deferred events are not in the inbox yet: {error:#}");
+            return Err(Failure::retry(reason));
+        }
+    }
+    // What cannot be removed is accepted again later, and recognised.
+    let db = db.clone();
+    tokio::spawn(async move { db.remove(&deferred).await });
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The handler's function, called with a transaction.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::{Once, Tx};
+use crate::event::{Delivery, Outcome};
+
+/// A one-effect handler: `async fn(Context, &mut Tx<'_>, Delivery<E>) -> Outcome`.
+#[diagnostic::on_unimplemented(
+    message = "`.once` takes no such handler",
+    label = "not an `async fn(Context, &mut Tx<'_>, Delivery<…>) -> Outcome`",
+    note = "`Tx` is the one of the database that `impl Once for Context` names, and the function's future must be `Send`"
+)]
+pub trait OnceHandler<C: Once, E>: Send + Sync + 'static {
+    /// Calls the handler.
+    fn call<'a, 't: 'a>(
+        &self,
+        context: C,
+        tx: &'a mut Tx<'t, C::Db>,
+        delivery: Delivery<E>,
+    ) -> BoxFuture<'a, Outcome>;
+}
+
+impl<C, E, F> OnceHandler<C, E> for F
+where
+    C: Once,
+    F: Send + Sync + 'static + for<'a, 't> Call<'a, 't, C, E>,
+{
+    fn call<'a, 't: 'a>(
+        &self,
+        context: C,
+        tx: &'a mut Tx<'t, C::Db>,
+        delivery: Delivery<E>,
+    ) -> BoxFuture<'a, Outcome> {
+        Call::call(self, context, tx, delivery).boxed()
+    }
+}
+
+/// One call. `Outlives` says that the transaction lives longer than the loan of it, wherever the trait is mentioned.
+pub trait Call<'a, 't, C: Once, E, Outlives = &'a &'t ()> {
+    /// The handler's future.
+    type Future: Future<Output = Outcome> + Send + 'a;
+
+    /// Calls the handler.
+    fn call(&self, context: C, tx: &'a mut Tx<'t, C::Db>, delivery: Delivery<E>) -> Self::Future;
+}
+
+impl<'a, 't, C, E, F, Fut> Call<'a, 't, C, E> for F
+where
+    C: Once,
+    F: Fn(C, &'a mut Tx<'t, C::Db>, Delivery<E>) -> Fut,
+    Fut: Future<Output = Outcome> + Send + 'a,
+{
+    type Future = Fut;
+
+    fn call(&self, context: C, tx: &'a mut Tx<'t, C::Db>, delivery: Delivery<E>) -> Fut {
+        self(context, tx, delivery)
+    }
+}

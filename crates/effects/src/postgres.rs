@@ -1,0 +1,219 @@
+//! PostgreSQL, through tokio-postgres.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use chrono::DateTime;
+use contract::effect::{Applied, Begun, DeferredEvent, EffectDb, EffectStore, Mark};
+use contract::time::Timestamp;
+pub use deadpool_postgres;
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime,
+};
+use text::nul::{read, stored};
+pub use tokio_postgres;
+use tokio_postgres::{Client, NoTls, Row, Transaction};
+
+/// The transaction of a one-effect handler. It dereferences to [`tokio_postgres::Transaction`].
+pub type Tx<'t> = contract::effect::Tx<'t, Postgres>;
+
+/// Largest number of connections of a pool that is opened by its URL.
+const CONNECTIONS: usize = 16;
+
+/// The longest that the check at the start waits.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// A database, with the pool of connections that one-effect handlers take theirs of. Clones share it.
+#[derive(Clone)]
+pub struct Postgres(Pool);
+
+impl Postgres {
+    /// Makes a pool of 16 connections without TLS to the database at a URL, `postgres://USER:PASSWORD@HOST/DATABASE`. Nothing is
+    /// connected yet.
+    ///
+    /// # Errors
+    /// If the URL is none of PostgreSQL. It is not repeated, since it holds a password.
+    pub fn open(url: &str) -> anyhow::Result<Self> {
+        let config: tokio_postgres::Config = url.parse().map_err(|_| {
+            anyhow::anyhow!("the URL of the handlers' database is not one of PostgreSQL; write postgres://USER:PASSWORD@HOST/DATABASE")
+        })?;
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, NoTls, recycling);
+        // The connection that was used last knows the plans.
+        let pool = Pool::builder(manager).max_size(CONNECTIONS).queue_mode(QueueMode::Lifo);
+        Ok(Postgres(pool.runtime(Runtime::Tokio1).build()?))
+    }
+
+    /// Takes a pool of the caller's, with TLS, limits and timeouts of its own.
+    pub fn new(pool: Pool) -> Self {
+        Postgres(pool)
+    }
+
+    /// The pool, for migrations and queries of the fork's own.
+    pub fn pool(&self) -> &Pool {
+        &self.0
+    }
+}
+
+/// Writes the mark, and limits the waits of this transaction to the attempt: a transaction under way that has written the
+/// same mark is waited for, and one of a worker that is gone is ended by the server.
+const MARK: &str = "WITH limits AS MATERIALIZED (
+        SELECT set_config('lock_timeout', $7, true), set_config('idle_in_transaction_session_timeout', $7, true)
+    )
+    INSERT INTO webhook_effect (source, client_id, message_id, event, run, attempt)
+    SELECT $1, $2, $3, $4, $5, $6 FROM limits
+    ON CONFLICT DO NOTHING
+    RETURNING (extract(epoch FROM applied_at) * 1000)::bigint";
+
+const APPLIED: &str =
+    "SELECT attempt, (extract(epoch FROM applied_at) * 1000)::bigint FROM webhook_effect
+    WHERE source = $1 AND client_id = $2 AND message_id = $3 AND event = $4 AND run = $5";
+
+const DEFER: &str = "INSERT INTO webhook_deferred
+        (cause, number, source, environment, client_id, dialect, event, version, body)
+    SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::integer[], $9::bytea[])";
+
+const OUTBOX: &str =
+    "SELECT cause, number, source, environment, client_id, dialect, event, version, body FROM webhook_deferred
+    WHERE cause = $1 OR $1 IS NULL AND deferred_at < now() - interval '10 s'
+    ORDER BY deferred_at, cause, number LIMIT 1000";
+
+const REMOVE: &str =
+    "DELETE FROM webhook_deferred d USING unnest($1::text[], $2::integer[]) gone (cause, number)
+    WHERE d.cause = gone.cause AND d.number = gone.number";
+
+const PRUNE: &str = "DELETE FROM webhook_effect WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM webhook_effect WHERE applied_at < now() - make_interval(secs => $1) LIMIT 10000))";
+
+#[async_trait]
+impl EffectDb for Postgres {
+    type Connection = Object;
+    type Transaction<'c> = Transaction<'c>;
+
+    const MIGRATION: &'static str = crate::POSTGRES_MIGRATION;
+
+    async fn connect(&self) -> anyhow::Result<Object> {
+        self.0.get().await.context("the handlers' database cannot be reached")
+    }
+
+    async fn begin<'c>(
+        connection: &'c mut Object,
+        mark: &Mark,
+        time_left: Duration,
+    ) -> anyhow::Result<Begun<Transaction<'c>>> {
+        let statement = connection.prepare_cached(MARK).await?;
+        // The driver's own: the pool's would be kept in memory below.
+        let client: &'c mut Client = connection;
+        let transaction = client.transaction().await?;
+        let [source, client_id] = [stored(&mark.source), stored(&mark.client_id)];
+        let [message_id, event] = [stored(&mark.message_id), stored(&mark.event)];
+        let (run, attempt) = (i32::try_from(mark.run)?, i32::try_from(mark.attempt)?);
+        let limit = time_left.as_millis().clamp(1, i32::MAX as u128).to_string();
+        let marked = transaction
+            .query_opt(
+                &statement,
+                &[&source, &client_id, &message_id, &event, &run, &attempt, &limit],
+            )
+            .await?;
+        if let Some(row) = marked {
+            return Ok(Begun::Marked(transaction, time(row.get(0))));
+        }
+        let key: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&source, &client_id, &message_id, &event, &run];
+        let row = transaction.query_one(APPLIED, &key).await?;
+        let attempt = row.get::<_, i32>(0).unsigned_abs();
+        Ok(Begun::AppliedBefore(Applied { attempt, at: time(row.get(1)) }))
+    }
+
+    async fn commit(
+        transaction: Transaction<'_>,
+        deferred: &[DeferredEvent],
+    ) -> anyhow::Result<()> {
+        if !deferred.is_empty() {
+            add(&transaction, deferred).await?;
+        }
+        // If a statement has failed and the handler has swallowed the error, COMMIT rolls back and reports no error: then the
+        // statement before it does.
+        transaction.batch_execute("SELECT; COMMIT").await?;
+        // Dropping it would roll back what is committed, of which the server would warn. It owns nothing but the loan.
+        std::mem::forget(transaction);
+        Ok(())
+    }
+}
+
+async fn add(transaction: &Transaction<'_>, deferred: &[DeferredEvent]) -> anyhow::Result<()> {
+    macro_rules! column {
+        (|$event:ident| $value:expr) => {
+            &deferred.iter().map(|$event| $value).collect::<Vec<_>>()
+        };
+    }
+    transaction
+        .execute(
+            DEFER,
+            &[
+                column!(|event| &*event.cause),
+                column!(|event| i32::try_from(event.number).unwrap_or(i32::MAX)),
+                column!(|event| stored(&event.source)),
+                column!(|event| event.environment.as_str()),
+                column!(|event| stored(&event.client_id)),
+                column!(|event| event.dialect.as_str()),
+                column!(|event| stored(&event.event_type)),
+                column!(|event| i32::from(event.version)),
+                column!(|event| event.body.as_ref()),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+#[async_trait]
+impl EffectStore for Postgres {
+    async fn check(&self) -> anyhow::Result<()> {
+        let tables = "SELECT to_regclass('webhook_effect') IS NOT NULL AND to_regclass('webhook_deferred') IS NOT NULL";
+        let found =
+            async { anyhow::Ok(self.connect().await?.query_one(tables, &[]).await?.get(0)) };
+        let found: bool = tokio::time::timeout(WAIT, found)
+            .await
+            .context("the handlers' database does not answer")??;
+        anyhow::ensure!(found, crate::NO_TABLES);
+        Ok(())
+    }
+
+    async fn outbox(&self, cause: Option<&str>) -> anyhow::Result<Vec<DeferredEvent>> {
+        let rows = self.connect().await?.query(OUTBOX, &[&cause]).await?;
+        rows.iter().map(event).collect()
+    }
+
+    async fn remove(&self, events: &[DeferredEvent]) -> anyhow::Result<()> {
+        let causes: Vec<&str> = events.iter().map(|event| &*event.cause).collect();
+        let number = |event: &DeferredEvent| i32::try_from(event.number).unwrap_or(i32::MAX);
+        let numbers: Vec<i32> = events.iter().map(number).collect();
+        self.connect().await?.execute(REMOVE, &[&causes, &numbers]).await?;
+        Ok(())
+    }
+
+    async fn prune(&self, age: Duration) -> anyhow::Result<u64> {
+        Ok(self.connect().await?.execute(PRUNE, &[&age.as_secs_f64()]).await?)
+    }
+}
+
+fn event(row: &Row) -> anyhow::Result<DeferredEvent> {
+    let (dialect, environment) = crate::names(row.get(5), row.get(3))?;
+    Ok(DeferredEvent {
+        cause: row.get(0),
+        number: row.get::<_, i32>(1).unsigned_abs(),
+        source: read(row.get(2)),
+        environment,
+        client_id: read(row.get(4)),
+        dialect,
+        event_type: read(row.get(6)),
+        version: u16::try_from(row.get::<_, i32>(7))?,
+        body: row.get::<_, Vec<u8>>(8).into(),
+    })
+}
+
+fn time(millis: i64) -> Timestamp {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
