@@ -1,10 +1,7 @@
 //! The handler's function, called with a transaction.
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-
 use super::{Once, Tx};
-use crate::event::{Delivery, Outcome};
+use crate::event::{Delivery, Event, Outcome};
 
 /// A one-effect handler: `async fn(Context, &mut Tx<'_>, Delivery<E>) -> Outcome`.
 #[diagnostic::on_unimplemented(
@@ -14,33 +11,29 @@ use crate::event::{Delivery, Outcome};
 )]
 pub trait OnceHandler<C: Once, E>: Send + Sync + 'static {
     /// Calls the handler.
-    fn call<'a, 't: 'a>(
+    fn call(
         &self,
         context: C,
-        tx: &'a mut Tx<'t, C::Db>,
+        tx: &mut Tx<'_, C::Db>,
         delivery: Delivery<E>,
-    ) -> BoxFuture<'a, Outcome>;
+    ) -> impl Future<Output = Outcome> + Send;
 }
 
 impl<C, E, F> OnceHandler<C, E> for F
 where
     C: Once,
+    E: Event,
     F: Send + Sync + 'static + for<'a, 't> Call<'a, 't, C, E>,
 {
-    fn call<'a, 't: 'a>(
-        &self,
-        context: C,
-        tx: &'a mut Tx<'t, C::Db>,
-        delivery: Delivery<E>,
-    ) -> BoxFuture<'a, Outcome> {
-        Call::call(self, context, tx, delivery).boxed()
+    async fn call(&self, context: C, tx: &mut Tx<'_, C::Db>, delivery: Delivery<E>) -> Outcome {
+        Call::call(self, context, tx, delivery).await
     }
 }
 
 /// One call. `Outlives` says that the transaction lives longer than the loan of it, wherever the trait is mentioned.
 pub trait Call<'a, 't, C: Once, E, Outlives = &'a &'t ()> {
     /// The handler's future.
-    type Future: Future<Output = Outcome> + Send + 'a;
+    type Future: Future<Output = Outcome> + Send;
 
     /// Calls the handler.
     fn call(&self, context: C, tx: &'a mut Tx<'t, C::Db>, delivery: Delivery<E>) -> Self::Future;
@@ -50,7 +43,7 @@ impl<'a, 't, C, E, F, Fut> Call<'a, 't, C, E> for F
 where
     C: Once,
     F: Fn(C, &'a mut Tx<'t, C::Db>, Delivery<E>) -> Fut,
-    Fut: Future<Output = Outcome> + Send + 'a,
+    Fut: Future<Output = Outcome> + Send,
 {
     type Future = Fut;
 

@@ -12,6 +12,8 @@
 //! `cargo bench --profile dist -p webhook-receiver-tests -- peer` prints what the receiver and `qhook` take, with the same checks.
 //! `cargo bench -p webhook-receiver-tests -- chaos --minutes 60` lets everything around such an inbox go wrong, and checks what
 //! it promises.
+//! `cargo bench -p webhook-receiver-tests -- killed` kills workers a thousand times at each point of a one-effect handler's attempt,
+//! and counts what they have written; `effects` prints what such handlers take.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
@@ -20,6 +22,7 @@ mod chaos;
 mod curve;
 mod flood;
 mod hooks;
+mod killed;
 mod load;
 mod peer;
 mod postgres;
@@ -32,6 +35,7 @@ mod rates;
 #[allow(dead_code, clippy::unwrap_used)]
 mod harness {
     pub(crate) mod chaos;
+    pub(crate) mod killed;
     pub(crate) mod postgres;
     pub(crate) mod proxy;
 }
@@ -95,6 +99,8 @@ enum Role {
     },
     /// Two receivers and two workers on one PostgreSQL, and everything that goes wrong
     Chaos(chaos::Chaos),
+    /// Workers that are killed in the middle of one-effect handlers
+    Killed(killed::Killed),
     /// What the event bus delivers, alone and beside a dead target, and how fast it takes events
     Bus,
     /// A target of the bus (a process of its own)
@@ -123,6 +129,7 @@ enum Role {
 }
 
 fn main() -> anyhow::Result<()> {
+    harness::killed::work_if_asked();
     let cli = Cli::parse();
     let role = cli.role.unwrap_or(Role::Rates);
     let usual = if matches!(role, Role::Tail) { 60 } else { 5 };
@@ -136,6 +143,7 @@ fn main() -> anyhow::Result<()> {
         Role::Postgres { measured } => postgres::run(measured, cli.rounds, cli.seconds),
         Role::Peer { qhook } => peer::run(&qhook, cli.rounds, length),
         Role::Chaos(chaos) => chaos.run(),
+        Role::Killed(killed) => killed.run(),
         Role::Bus => bus::run(cli.rounds, length),
         Role::Sink => baseline::sink(),
         Role::Hooks => hooks::run(cli.rounds, length),

@@ -11,6 +11,7 @@ pub(crate) mod disks;
 pub(crate) mod emit;
 pub(crate) mod genuine;
 pub(crate) mod jobs;
+pub(crate) mod killed;
 pub(crate) mod nginx;
 // The benchmark uses the rest of it.
 #[allow(dead_code)]

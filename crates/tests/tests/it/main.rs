@@ -5,6 +5,7 @@
 mod bus;
 mod commands;
 mod doctor;
+mod effects;
 mod emit;
 mod harness;
 mod inbox;

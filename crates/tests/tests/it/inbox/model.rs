@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use contract::effect::Applied;
 use contract::event::DeliveryId;
 use inbox::{AcceptOutcome, Claim, Filter, Lease, Receipt, State, Verdict};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::harness::deliveries::{Opened, Store, keyed, message, route};
+use crate::harness::deliveries::{Opened, Store, at, keyed, message, route};
 use crate::inbox::conformance::{Fresh, LEASE, claim, retry};
 use crate::inbox::waiting::wait;
 
@@ -18,7 +19,7 @@ enum Op {
     Claim { max: usize },
     Finish { lease: u64, verdict: u8 },
     Wait { seconds: i64 },
-    Replay { state: State },
+    Replay { state: State, is_new_run: bool },
     Prune { state: State },
     Reopen,
 }
@@ -30,9 +31,9 @@ fn op() -> impl Strategy<Value = Op> {
             |(id, body, key, awaited)| Op::Accept { id, body: body / 9, key, awaited }
         ),
         5 => (0..4usize).prop_map(|max| Op::Claim { max }),
-        5 => (any::<u64>(), 0..5u8).prop_map(|(lease, verdict)| Op::Finish { lease, verdict }),
+        5 => (any::<u64>(), 0..6u8).prop_map(|(lease, verdict)| Op::Finish { lease, verdict }),
         3 => (0..40i64).prop_map(|seconds| Op::Wait { seconds }),
-        1 => ended.clone().prop_map(|state| Op::Replay { state }),
+        1 => (ended.clone(), any::<bool>()).prop_map(|(state, is_new_run)| Op::Replay { state, is_new_run }),
         1 => ended.prop_map(|state| Op::Prune { state }),
         1 => Just(Op::Reopen),
     ]
@@ -115,10 +116,14 @@ async fn live_in(store: &Store, model: &mut Model, ops: &[(Op, bool)]) {
             }
             Op::Finish { .. } => {}
             Op::Wait { seconds } => model.seconds += seconds,
-            Op::Replay { state } => {
+            Op::Replay { state, is_new_run } => {
                 let filter = Filter { state: Some(state), ..Filter::default() };
-                let replayed = command.at(model.seconds).replay(filter).await.unwrap();
-                assert_eq!(replayed, model.replay(state));
+                let inbox = command.at(model.seconds);
+                let replayed = match is_new_run {
+                    true => inbox.replay(filter).await.unwrap(),
+                    false => inbox.resume(filter).await.unwrap(),
+                };
+                assert_eq!(replayed, model.replay(state, is_new_run));
             }
             Op::Prune { state } => {
                 let pruned =
@@ -148,6 +153,10 @@ async fn compare(inbox: &Opened, model: &Model) {
         .map(|(id, row)| (*id, row.state, row.attempts, row.replays, row.conflicts))
         .collect();
     assert_eq!(kept, expected);
+    for detail in inbox.details(Filter::default()).await.unwrap() {
+        let applied = detail.attempts.last().and_then(|attempt| attempt.applied);
+        assert_eq!(applied, model.rows[&detail.entry.id].applied);
+    }
 }
 
 /// Seconds instead of timestamps, a map instead of tables, and no cleverness.
@@ -175,6 +184,8 @@ struct Row {
     effect_key: Option<(u32, String)>,
     /// The token of the claim that holds it.
     holder: Option<i64>,
+    /// What has applied its effect, as the last ended attempt says.
+    applied: Option<Applied>,
 }
 
 impl Model {
@@ -203,6 +214,7 @@ impl Model {
             conflicts: 0,
             effect_key: None,
             holder: None,
+            applied: None,
         };
         self.rows.insert(got.id, row);
         self.next_turns();
@@ -215,6 +227,9 @@ impl Model {
             assert!(due.contains(&claim.lease.id), "{} of {due:?}", claim.lease.id);
             let row = self.rows.get_mut(&claim.lease.id).unwrap();
             let was_lost = row.state == State::Running;
+            if was_lost {
+                row.applied = None;
+            }
             row.state = State::Running;
             row.due = self.seconds + LEASE.as_secs() as i64;
             row.attempts += 1;
@@ -246,6 +261,7 @@ impl Model {
             1 => retry(20),
             2 => Verdict::Dead { reason: "broken".into() },
             3 => Verdict::Unrouted,
+            4 => Verdict::Applied(Applied { attempt: 7, at: at(5) }),
             _ => Verdict::Released,
         }
     }
@@ -259,11 +275,16 @@ impl Model {
         row.due = self.seconds;
         row.ended = self.seconds;
         row.state = match verdict {
-            Verdict::Done => State::Done,
+            Verdict::Done | Verdict::Applied(_) => State::Done,
             Verdict::Dead { .. } => State::Dead,
             Verdict::Unrouted => State::Unrouted,
             Verdict::Retry { .. } | Verdict::Released | Verdict::Postponed { .. } => State::Ready,
         };
+        match verdict {
+            Verdict::Applied(applied) => row.applied = Some(*applied),
+            Verdict::Released | Verdict::Postponed { .. } => {}
+            _ => row.applied = None,
+        }
         if let Verdict::Retry { .. } = verdict {
             row.due += 20;
         }
@@ -275,7 +296,7 @@ impl Model {
         true
     }
 
-    fn replay(&mut self, state: State) -> u64 {
+    fn replay(&mut self, state: State, is_new_run: bool) -> u64 {
         let is_replayed = |(_, row): &(&DeliveryId, &Row)| row.state == state;
         let replayed: Vec<_> = self.rows.iter().filter(is_replayed).map(|(id, _)| *id).collect();
         for id in &replayed {
@@ -292,7 +313,7 @@ impl Model {
             row.state = State::Ready;
             row.due = self.seconds;
             row.run_attempts = 0;
-            row.replays += 1;
+            row.replays += u32::from(is_new_run);
         }
         replayed.len() as u64
     }

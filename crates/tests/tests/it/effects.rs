@@ -1,0 +1,4 @@
+//! One-effect handlers and deferred events.
+
+mod killed;
+mod once;
