@@ -25,6 +25,12 @@ GRANT USAGE ON SEQUENCE webhook_inbox.delivery_id, webhook_inbox.hook_call_id TO
 GRANT INSERT ON webhook_inbox.attempt, webhook_inbox.claimed, webhook_inbox.closed TO inbox_work;
 GRANT INSERT, UPDATE, DELETE ON webhook_inbox.waiting TO inbox_work;
 
+-- What their handlers defer with `Tx::defer` becomes deliveries.
+GRANT INSERT ON webhook_inbox.delivery, webhook_inbox.source TO inbox_work;
+GRANT SELECT, INSERT, DELETE ON webhook_inbox.seen TO inbox_work;
+GRANT SELECT, INSERT, UPDATE ON webhook_inbox.resend TO inbox_work;
+GRANT USAGE ON SEQUENCE webhook_inbox.delivery_id TO inbox_work;
+
 -- Commands look, replay and prune.
 GRANT INSERT, UPDATE ON webhook_inbox.waiting TO inbox_operate;
 GRANT SELECT ON webhook_inbox.rejection TO inbox_operate;

@@ -9,13 +9,16 @@ use contract::effect::{Applied, Begun, DeferredEvent, EffectDb, EffectStore, Mar
 use contract::time::Timestamp;
 pub use deadpool_postgres;
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime,
+    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime, Transaction,
 };
+use futures_util::TryStreamExt as _;
+use futures_util::future::ready;
 use text::nul::{read, stored};
 pub use tokio_postgres;
-use tokio_postgres::{Client, NoTls, Row, Transaction};
+use tokio_postgres::{NoTls, Row};
 
-/// The transaction of a one-effect handler. It dereferences to [`tokio_postgres::Transaction`].
+/// The transaction of a one-effect handler. It dereferences to the pool's [`Transaction`], which prepares statements once for
+/// each connection, and that to [`tokio_postgres::Transaction`].
 pub type Tx<'t> = contract::effect::Tx<'t, Postgres>;
 
 /// Largest number of connections of a pool that is opened by its URL.
@@ -103,10 +106,8 @@ impl EffectDb for Postgres {
         mark: &Mark,
         time_left: Duration,
     ) -> anyhow::Result<Begun<Transaction<'c>>> {
-        let statement = connection.prepare_cached(MARK).await?;
-        // The driver's own: the pool's would be kept in memory below.
-        let client: &'c mut Client = connection;
-        let transaction = client.transaction().await?;
+        let transaction = connection.transaction().await?;
+        let statement = transaction.prepare_cached(MARK).await?;
         let [source, client_id] = [stored(&mark.source), stored(&mark.client_id)];
         let [message_id, event] = [stored(&mark.message_id), stored(&mark.event)];
         let (run, attempt) = (i32::try_from(mark.run)?, i32::try_from(mark.attempt)?);
@@ -135,11 +136,10 @@ impl EffectDb for Postgres {
             add(&transaction, deferred).await?;
         }
         // If a statement has failed and the handler has swallowed the error, COMMIT rolls back and reports no error: then the
-        // statement before it does.
-        transaction.batch_execute("SELECT; COMMIT").await?;
-        // Dropping it would roll back what is committed, of which the server would warn. It owns nothing but the loan.
-        std::mem::forget(transaction);
-        Ok(())
+        // statement before it does, which is sent together with it.
+        let last = transaction.client().simple_query_raw("SELECT").await?;
+        transaction.commit().await?;
+        Ok(last.try_for_each(|_| ready(Ok(()))).await?)
     }
 }
 

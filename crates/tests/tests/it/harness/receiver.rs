@@ -118,6 +118,16 @@ impl Receiver {
         Stopped(self.folder)
     }
 
+    /// The folder of the inbox.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(self) -> anyhow::Result<()> {
+        self.serving.await.unwrap()
+    }
+
     /// Sends a request and reads the answer.
     pub(crate) async fn send(&self, request: &Request) -> Answer {
         request.send(&self.address).await

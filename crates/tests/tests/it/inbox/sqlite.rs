@@ -71,7 +71,8 @@ fn to_first_version(file: &Path) {
          DROP INDEX work_rare; DROP INDEX work_recognised; DROP INDEX work_conflicts;
          ALTER TABLE delivery DROP COLUMN format; ALTER TABLE work DROP COLUMN recognised;
          ALTER TABLE work DROP COLUMN token; ALTER TABLE work DROP COLUMN owner;
-         ALTER TABLE delivery DROP COLUMN key; ALTER TABLE work DROP COLUMN lost; PRAGMA user_version = 1;",
+         ALTER TABLE delivery DROP COLUMN key; ALTER TABLE work DROP COLUMN lost;
+         ALTER TABLE attempt DROP COLUMN applied_by; ALTER TABLE attempt DROP COLUMN applied_at; PRAGMA user_version = 1;",
     )
     .unwrap();
     let first = Connection::open_in_memory().unwrap();
