@@ -24,6 +24,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::extension::ExtensionError;
 use crate::time::Timestamp;
 
 pub use body_format::{BodyFormat, Content};
@@ -429,7 +430,8 @@ pub type Outcome = Result<(), Failure>;
 
 /// The failure of a handler, retryable or not.
 ///
-/// Any error converts into [`Failure::Retry`] through `?`. It is deliberately not an error type itself.
+/// Any error converts into [`Failure::Retry`] through `?`, except for an [`ExtensionError`] that no retry can help. It is
+/// deliberately not an error type itself.
 #[derive(Debug)]
 pub enum Failure {
     /// A retryable failure: the next attempt follows the schedule, or `after`.
@@ -465,7 +467,13 @@ impl Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Failure::retry(format!("{:#}", error.into()))
+        let error = error.into();
+        let reason = format!("{error:#}");
+        // Anywhere in the chain: a handler may have added a context to it.
+        match error.chain().find_map(|cause| cause.downcast_ref::<ExtensionError>()) {
+            Some(extension) => extension.failure(reason),
+            None => Failure::retry(reason),
+        }
     }
 }
 

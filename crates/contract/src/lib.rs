@@ -7,5 +7,6 @@ pub mod canary;
 pub mod catalog;
 pub mod effect;
 pub mod event;
+pub mod extension;
 pub mod hook;
 pub mod time;
