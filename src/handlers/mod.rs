@@ -23,7 +23,7 @@ pub mod subscription;
 pub mod welcome;
 
 use axum::Router;
-use webhook_receiver::Catalog;
+use webhook_receiver::{Catalog, Setup};
 
 /// The context of every handler: the fork's own connections and clients.
 ///
@@ -37,7 +37,7 @@ impl Context {
     ///
     /// # Errors
     /// If what the handlers need is not there; the receiver then does not start.
-    pub async fn connect() -> anyhow::Result<Self> {
+    pub async fn connect(_: Setup) -> anyhow::Result<Self> {
         Ok(Context {})
     }
 }

@@ -50,9 +50,27 @@ pub fn with_roots(
     timeout: Option<Duration>,
     roots: &[CertificateDer<'_>],
 ) -> anyhow::Result<Client> {
+    build(pooled(Client::builder()), https, timeout, roots)
+}
+
+/// As [`client`], and opens a connection of its own for each request: one over a pooled connection that turns out to be
+/// closed may or may not have been read, and a request that must not be handled twice cannot be sent again.
+///
+/// # Errors
+/// As [`client`].
+pub fn unpooled(https: bool) -> anyhow::Result<Client> {
+    build(Client::builder().pool_max_idle_per_host(0), https, None, &[])
+}
+
+fn build(
+    client: ClientBuilder,
+    https: bool,
+    timeout: Option<Duration>,
+    roots: &[CertificateDer<'_>],
+) -> anyhow::Result<Client> {
     // Fails only if a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = pooled(Client::builder())
+    let client = client
         .redirect(reqwest::redirect::Policy::none())
         .http1_title_case_headers()
         .http1_max_headers(MAX_HEADERS);
@@ -76,7 +94,7 @@ pub fn pooled(client: ClientBuilder) -> ClientBuilder {
 /// last over a new one: the peer closed the connection because it was idle, and has not read the request.
 ///
 /// A server that reads a request and hangs up without a response cannot be told from that, so a request that must not
-/// be handled twice needs a one-time token or an id.
+/// be handled twice needs a one-time token or an id, or a client without a pool.
 ///
 /// # Errors
 /// As [`Client::execute`].

@@ -9,7 +9,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
 use source::Source;
-use source::{CallbackApi, HookRoute, Recording, SECRET_MEMBERS, Unhandled};
+use source::{CallbackApi, ExtensionClient, HookRoute, Recording, SECRET_MEMBERS, Unhandled};
 
 use super::check::{MAX_COUNT, normal_path, overlap, refuse};
 use super::{Config, ConfigError, SourceConfig, duration, is_local, one_or_many};
@@ -108,6 +108,30 @@ impl HooksConfig {
 }
 
 impl Config {
+    /// The client of the Extension API of a source's vendor, which has the callback API's address and its key.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there is no such source, or it lacks the address or the key.
+    pub fn extension_client(&self, name: &str) -> Result<ExtensionClient, ConfigError> {
+        const WRITE: &str = "the Extension API needs callback_url = \"https://….corpadmin.directscale.com\" and \
+            callback_key_file = \"…\" with the DirectScale Secret from the vendor's Extension Settings";
+        let Some(source) = self.sources.get(name) else {
+            return refuse(format!(
+                "the settings have no [sources.{name}] for the Extension API; add it, or name another source"
+            ));
+        };
+        let Some(hooks) = &source.hooks else {
+            return refuse(format!("[sources.{name}.hooks] is missing: {WRITE}"));
+        };
+        let (Some(url), Some(key)) = (hooks.callback_url(name)?, hooks.callback_key(name)?) else {
+            let missing =
+                if hooks.callback_url.is_none() { "callback_url" } else { "callback_key_file" };
+            return refuse(format!("[sources.{name}.hooks] has no {missing}: {WRITE}"));
+        };
+        let client = CallbackApi::new(url, &key).and_then(ExtensionClient::new);
+        client.or_else(|error| refuse(format!("[sources.{name}.hooks] {error:#}")))
+    }
+
     /// The routes of hooks, with the sources that call them.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ const PAGES: &str = "api/extension/pages/ValidateToken";
 /// Source: the vendor's "How Process Hooks Work" and "Securing Client Web Applications".
 #[derive(Clone)]
 pub struct CallbackApi {
-    client: Client,
+    pub(super) client: Client,
     base: Url,
     key: HeaderValue,
 }
@@ -48,6 +48,11 @@ impl CallbackApi {
     /// The vendor's origin, e.g. `https://acme.corpadmin.directscale.com`.
     pub fn origin(&self) -> String {
         self.base.origin().ascii_serialization()
+    }
+
+    /// True if requests are encrypted.
+    pub(super) fn is_https(&self) -> bool {
+        self.base.scheme() == "https"
     }
 
     /// The name of the user who opened the page with this token.
@@ -79,7 +84,7 @@ impl CallbackApi {
         }
     }
 
-    fn request(&self, path: &str, body: Bytes) -> Result<Request, CallbackError> {
+    pub(super) fn request(&self, path: &str, body: Bytes) -> Result<Request, CallbackError> {
         let url = self.base.join(path).map_err(|e| CallbackError::Unreachable(e.to_string()))?;
         let mut request = Request::new(Method::POST, url);
         let headers = request.headers_mut();
@@ -161,7 +166,8 @@ fn user(response: &[u8]) -> Result<String, PageError> {
     if name.trim().is_empty() { Err(PageError::NoUser) } else { Ok(name) }
 }
 
-async fn read(mut response: Response) -> Result<Representation, CallbackError> {
+/// Reads a response, up to the largest that is allowed.
+pub(super) async fn read(mut response: Response) -> Result<Representation, CallbackError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
         if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
@@ -173,7 +179,7 @@ async fn read(mut response: Response) -> Result<Representation, CallbackError> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err passes")]
-fn unreachable(error: reqwest::Error) -> CallbackError {
+pub(super) fn unreachable(error: reqwest::Error) -> CallbackError {
     CallbackError::Unreachable(cause(&error))
 }
 

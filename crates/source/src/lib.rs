@@ -15,6 +15,7 @@ mod delivery;
 pub mod diagnose;
 mod diagnostic_keys;
 mod envelope;
+mod extension_client;
 mod field_locator;
 mod handshake;
 mod hook_route;
@@ -49,6 +50,7 @@ pub use callback_api::{CallbackApi, PageError};
 pub use content::UnsupportedContent;
 pub use delivery::{Admitted, Verified};
 pub use diagnostic_keys::DiagnosticKeys;
+pub use extension_client::ExtensionClient;
 pub use field_locator::{
     Fact, FieldLocator, FieldLocators, HeaderLocator, LocatorError, Unidentified,
 };

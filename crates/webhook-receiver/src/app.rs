@@ -9,24 +9,24 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use receiver::serve::Fork;
 
-type Connect<C> = Box<dyn FnOnce() -> BoxFuture<'static, anyhow::Result<C>> + Send>;
+use crate::setup::Setup;
+
+type MakeContext<C> = Box<dyn FnOnce(Setup) -> BoxFuture<'static, anyhow::Result<C>> + Send>;
 type MakePages<C> = Box<dyn FnOnce(C) -> Router + Send>;
 
 /// A fork's application: its handlers, their context, and its pages.
 pub struct App<C> {
     catalog: Catalog<C>,
-    connect: Connect<C>,
+    connect: MakeContext<C>,
     pages: MakePages<C>,
 }
 
 impl<C: Clone + Send + Sync + 'static> App<C> {
     /// An application with these handlers. `connect` makes their context once, before anything is received; if it
     /// fails, the receiver does not start. Commands that receive nothing do not call it.
-    pub fn new<F>(catalog: Catalog<C>, connect: impl FnOnce() -> F + Send + 'static) -> Self
-    where
-        F: Future<Output = anyhow::Result<C>> + Send + 'static,
-    {
-        App { catalog, connect: Box::new(|| connect().boxed()), pages: Box::new(|_| Router::new()) }
+    pub fn new<P>(catalog: Catalog<C>, connect: impl Connect<C, P>) -> Self {
+        let connect: MakeContext<C> = Box::new(|setup| connect.connect(setup));
+        App { catalog, connect, pages: Box::new(|_| Router::new()) }
     }
 
     /// Adds pages that a vendor shows in a frame, below the path that `pages` of a source's hooks gives them.
@@ -38,12 +38,38 @@ impl<C: Clone + Send + Sync + 'static> App<C> {
     /// Erases the type of the context.
     pub(crate) fn bind(self) -> Program {
         let (table, migration) = (self.catalog.table(), self.catalog.migration());
-        let start = async move || {
-            let context = (self.connect)().await?;
+        let start = async move |setup| {
+            let context = (self.connect)(setup).await?;
             let handlers = self.catalog.bind(&context)?;
             Ok(Fork { handlers, pages: (self.pages)(context) })
         };
-        Program { table, migration, start: Box::new(|| start().boxed()) }
+        Program { table, migration, start: Box::new(|setup| start(setup).boxed()) }
+    }
+}
+
+/// The function that makes a fork's context: an async one that takes [`Setup`], or nothing. `P` is its parameters.
+pub trait Connect<C, P>: Send + 'static {
+    /// Makes the context.
+    fn connect(self, setup: Setup) -> BoxFuture<'static, anyhow::Result<C>>;
+}
+
+impl<C, F, T> Connect<C, ()> for T
+where
+    T: FnOnce() -> F + Send + 'static,
+    F: Future<Output = anyhow::Result<C>> + Send + 'static,
+{
+    fn connect(self, _: Setup) -> BoxFuture<'static, anyhow::Result<C>> {
+        self().boxed()
+    }
+}
+
+impl<C, F, T> Connect<C, (Setup,)> for T
+where
+    T: FnOnce(Setup) -> F + Send + 'static,
+    F: Future<Output = anyhow::Result<C>> + Send + 'static,
+{
+    fn connect(self, setup: Setup) -> BoxFuture<'static, anyhow::Result<C>> {
+        self(setup).boxed()
     }
 }
 
@@ -52,7 +78,7 @@ pub(crate) struct Program {
     table: Result<Arc<Table>, Clash>,
     /// The statements that make the tables of one-effect handlers, if there are any.
     pub(crate) migration: Option<&'static str>,
-    start: Connect<Fork>,
+    start: MakeContext<Fork>,
 }
 
 impl Program {
@@ -67,7 +93,7 @@ impl Program {
     }
 
     /// Makes the context and binds the handlers to it.
-    pub(crate) async fn start(self) -> anyhow::Result<Fork> {
-        (self.start)().await
+    pub(crate) async fn start(self, setup: Setup) -> anyhow::Result<Fork> {
+        (self.start)(setup).await
     }
 }

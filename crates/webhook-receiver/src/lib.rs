@@ -6,9 +6,10 @@
 mod app;
 mod cli;
 mod commands;
+mod setup;
 pub mod testing;
 
-pub use app::App;
+pub use app::{App, Connect};
 pub use cli::main;
 pub use contract::catalog::{Catalog, Clash};
 pub use contract::codes;
@@ -16,6 +17,9 @@ pub use contract::effect::{DeferError, Deferrer, Once};
 pub use contract::event::{
     Code, Codes, DecodeError, Delivery, DeliveryId, Dialect, Environment, Event, Failure, Id, Json,
     Meta, Money, NetDateTime, Open, Outcome, Quantity,
+};
+pub use contract::extension::{
+    ExtensionApi, ExtensionCall, ExtensionCause, ExtensionError, ExtensionScript,
 };
 pub use contract::hook::{
     Callback, CallbackError, Hook, HookCall, HookFailure, HookMeta, HookOutcome, Representation,
@@ -27,4 +31,5 @@ pub use effects::postgres;
 #[cfg(feature = "rusqlite")]
 pub use effects::sqlite;
 pub use receiver::ingress::page::PageUser;
+pub use setup::Setup;
 pub use vendors;

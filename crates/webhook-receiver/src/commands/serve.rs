@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::app::Program;
+use crate::setup::Setup;
 
 /// The flags of `serve`.
 #[derive(clap::Args)]
@@ -85,7 +86,7 @@ pub(crate) async fn serve(
     let needs_handlers = !matches!(part, Part::Receive(_))
         || config.sources.values().any(|source| source.hooks.is_some());
     let fork = match needs_handlers {
-        true => program.start().await?,
+        true => program.start(Setup::new(config.clone())).await?,
         false => program.without_handlers()?,
     };
     let stop = CancellationToken::new();

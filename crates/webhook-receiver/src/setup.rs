@@ -1,0 +1,25 @@
+//! What a fork's context can be made from: clients that are set up from the settings.
+
+use contract::extension::ExtensionApi;
+use settings::Config;
+
+/// The settings' part in a fork's context, for its `connect`.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    config: Config,
+}
+
+impl Setup {
+    pub(crate) fn new(config: Config) -> Self {
+        Setup { config }
+    }
+
+    /// The client of the vendor's services for the source of this name in the settings, at the `callback_url` of its hooks
+    /// and with its callback key. Clones of one client share its rate limit, so call this once for each source.
+    ///
+    /// # Errors
+    /// If the settings lack the source, the address or the key; the error names the line to write.
+    pub fn extension_api(&self, source: &str) -> anyhow::Result<ExtensionApi> {
+        Ok(ExtensionApi::new(std::sync::Arc::new(self.config.extension_client(source)?)))
+    }
+}
