@@ -1,5 +1,5 @@
-//! Hook calls: calls hooks as their vendor would, beside a mock of the vendor's callback API, and shows what the hooks
-//! changed.
+//! Hook calls: calls hooks as their vendor would, beside a mock of the vendor's callback and Extension
+//! API, and shows what the hooks changed and called.
 
 mod args;
 mod behaviour;
@@ -8,6 +8,8 @@ mod mock_vendor;
 mod plan;
 mod report;
 mod request;
+mod services;
+mod stand_in;
 mod summary;
 mod tokens;
 
@@ -25,7 +27,7 @@ use super::attempt::execute;
 use super::message::request;
 use super::{EmitArgs, RunOutcome, interrupt};
 use plan::PlannedCall;
-use report::CallResult;
+use report::{CallResult, ServiceResult};
 
 pub use args::HookArgs;
 pub use behaviour::{Logic, VendorBehaviour};
@@ -33,6 +35,7 @@ pub use mock_vendor::{CallbackRecord, MockVendor};
 pub use plan::HookPlan;
 pub use report::HookReport;
 pub use request::HookRequest;
+pub use services::{PostedEvents, ServiceRecord};
 pub use tokens::CallbackRefusal;
 
 /// The largest response that is compared, in bytes.
@@ -92,12 +95,22 @@ async fn call_one(
     let request = request(call.url.clone(), headers, body.clone())?;
     let start = Instant::now();
     let result = execute(client, request, ANSWER_LIMIT).await;
+    let took = start.elapsed();
+    let mut services = Vec::new();
+    for call in vendor.take_service_calls() {
+        let delivered = match call.posted_event() {
+            Some(event) => Some(plan.deliver(event.clone()).await),
+            None => None,
+        };
+        services.push(ServiceResult { call, delivered });
+    }
     Ok(CallResult {
         hook: call.hook.clone(),
         url: call.url.clone(),
         request: body,
-        took: start.elapsed(),
+        took,
         callbacks: vendor.take_callbacks(),
+        services,
         result,
     })
 }

@@ -162,6 +162,11 @@ fn default_address(listen: SocketAddr, path: &str) -> anyhow::Result<String> {
     Ok(format!("http://{}{}/", reachable(listen), path.trim_end_matches('/')))
 }
 
+/// The URL of all events of the source with this path, at the configured listener.
+pub(super) fn all_events(listen: SocketAddr, path: &str) -> anyhow::Result<Url> {
+    Ok(Url::parse(default_address(listen, path)?.trim_end_matches('/'))?)
+}
+
 /// The URL for a name, by the rule of `--to`: a `/` at the end, `{event}` and `{hook}` stand for the name.
 ///
 /// # Errors

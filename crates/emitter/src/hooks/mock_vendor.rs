@@ -1,7 +1,9 @@
-//! A mock of the vendor's callback API on this machine: callbacks with one-time tokens, and the check of page tokens.
+//! A mock of the vendor on this machine: callbacks with one-time tokens, the check of page tokens, and the services of the
+//! Extension API.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,10 +28,13 @@ use settings::is_local;
 use source::has_bearer;
 use text::field::MediaType;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::behaviour::{Logic, VendorBehaviour};
+use super::services::{SERVICES, ServiceRecord, service};
+use super::stand_in::{self, StandIn};
 use super::tokens::{CallbackRefusal, Tokens};
 
 /// The path of callbacks, below the base URL.
@@ -41,7 +46,7 @@ const PAGES: &str = "api/extension/pages/ValidateToken";
 /// The largest callback, in bytes.
 const LARGEST: usize = 8 * 1024 * 1024;
 
-/// The number of recorded callbacks: the latest.
+/// The number of recorded calls of each kind: the latest.
 const REMEMBERED: usize = 1024;
 
 /// The number before the first id that the mock assigns.
@@ -50,8 +55,11 @@ const FIRST_ID: u64 = 1000;
 /// A mock vendor for hooks to call back. It listens on loopback only, and stops when it is dropped.
 pub struct MockVendor {
     url: Url,
+    address: SocketAddr,
     vendor: Arc<VendorState>,
     serving: AbortOnDropHandle<()>,
+    /// Its place in front of a stand-in, for as long as it is held.
+    lease: Option<reqwest::Response>,
 }
 
 /// A callback and its result.
@@ -69,7 +77,7 @@ pub struct CallbackRecord {
     pub answer: Option<(StatusCode, Bytes)>,
 }
 
-struct VendorState {
+pub(super) struct VendorState {
     /// The path of the base URL, with a slash at its end.
     base: String,
     key: SecretString,
@@ -78,7 +86,10 @@ struct VendorState {
     tokens: Mutex<Tokens<String>>,
     pages: Mutex<Tokens<PageGrant>>,
     callbacks: Mutex<VecDeque<CallbackRecord>>,
+    services: Mutex<VecDeque<ServiceRecord>>,
     last_id: AtomicU64,
+    /// The part of one that stands in for the vendor for good.
+    pub(super) stand_in: Option<StandIn>,
 }
 
 #[derive(Debug)]
@@ -99,6 +110,48 @@ impl MockVendor {
         samples: impl IntoIterator<Item = (String, &'static str)>,
         behaviour: VendorBehaviour,
     ) -> anyhow::Result<Self> {
+        Self::listen(base, key, samples, behaviour, None).await
+    }
+
+    /// As [`start`](Self::start), for a vendor that stays, as beside `dev`: since nobody issues its callbacks' tokens, it takes
+    /// any. It sends what it was asked for to `calls`, and [another one](Self::start_before) can take its place for a time.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn stand_in(
+        base: &Url,
+        key: SecretString,
+        samples: impl IntoIterator<Item = (String, &'static str)>,
+        calls: mpsc::Sender<ServiceRecord>,
+    ) -> anyhow::Result<Self> {
+        let stand_in = StandIn::new(calls);
+        Self::listen(base, key, samples, VendorBehaviour::default(), Some(stand_in)).await
+    }
+
+    /// As [`start`](Self::start), in front of the stand-in at `base`: it hands over every request for as long as this one runs.
+    ///
+    /// # Errors
+    /// If there is no stand-in with this key, or another one is in front of it.
+    pub(super) async fn start_before(
+        base: &Url,
+        key: SecretString,
+        samples: impl IntoIterator<Item = (String, &'static str)>,
+        behaviour: VendorBehaviour,
+    ) -> anyhow::Result<Self> {
+        let mut free = base.clone();
+        free.set_port(Some(0)).ok().context("the address has no port")?;
+        let vendor = Self::start(&free, key.clone(), samples, behaviour).await?;
+        let lease = stand_in::lease(base, &key, vendor.address).await?;
+        Ok(MockVendor { lease: Some(lease), ..vendor })
+    }
+
+    async fn listen(
+        base: &Url,
+        key: SecretString,
+        samples: impl IntoIterator<Item = (String, &'static str)>,
+        behaviour: VendorBehaviour,
+        stand_in: Option<StandIn>,
+    ) -> anyhow::Result<Self> {
         ensure!(
             base.scheme() == "http" && is_local(base),
             "{base} is not an http:// address of this machine, and the mock vendor runs only there"
@@ -112,8 +165,8 @@ impl MockVendor {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", base.path()));
         }
-        let port = listener.local_addr()?.port();
-        url.set_port(Some(port)).ok().context("the address has no port")?;
+        let address = listener.local_addr()?;
+        url.set_port(Some(address.port())).ok().context("the address has no port")?;
         let vendor = Arc::new(VendorState {
             base: url.path().to_owned(),
             key,
@@ -123,10 +176,18 @@ impl MockVendor {
             // The vendor's page tokens contain these characters.
             pages: Mutex::new(Tokens::new("/-")),
             callbacks: Mutex::default(),
+            services: Mutex::default(),
             last_id: AtomicU64::new(FIRST_ID),
+            stand_in,
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&vendor)));
-        Ok(MockVendor { url, vendor, serving: AbortOnDropHandle::new(serving) })
+        Ok(MockVendor {
+            url,
+            address,
+            vendor,
+            serving: AbortOnDropHandle::new(serving),
+            lease: None,
+        })
     }
 
     /// The base URL, for `callback_url`.
@@ -160,15 +221,21 @@ impl MockVendor {
         lock(&self.vendor.callbacks).drain(..).collect()
     }
 
+    /// The calls of services since the last call of this method, as [`take_callbacks`](Self::take_callbacks).
+    pub fn take_service_calls(&self) -> Vec<ServiceRecord> {
+        lock(&self.vendor.services).drain(..).collect()
+    }
+
     /// Ends every connection; when this returns, the address is free.
     pub async fn stop(self) {
+        drop(self.lease);
         self.serving.abort();
         // The task ends only by this abort.
         let _ = self.serving.await;
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -188,27 +255,38 @@ async fn serve(listener: TcpListener, vendor: Arc<VendorState>) {
     }
 }
 
-async fn connection(stream: TcpStream, vendor: Arc<VendorState>) {
+async fn connection(mut stream: TcpStream, vendor: Arc<VendorState>) {
     let _ = stream.set_nodelay(true);
+    if let Some(stand_in) = &vendor.stand_in
+        && let Some(mut other) = stand_in.other().await
+    {
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut other).await;
+        return;
+    }
+    // A connection that stayed would bypass whoever takes this one's place.
+    let is_kept = vendor.stand_in.is_none();
     let service = service_fn(move |request| {
         let vendor = Arc::clone(&vendor);
         async move { vendor.answer(request).await }
     });
     // A broken connection is reported by the other side.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let mut http = http1::Builder::new();
+    let _ = http.keep_alive(is_kept).serve_connection(TokioIo::new(stream), service).await;
 }
 
-type ResponseBody = BoxBody<Bytes, io::Error>;
+pub(super) type ResponseBody = BoxBody<Bytes, io::Error>;
 
 /// A response, or the end of the connection.
-type VendorResponse = Result<Response<ResponseBody>, io::Error>;
+pub(super) type VendorResponse = Result<Response<ResponseBody>, io::Error>;
 
 impl VendorState {
-    async fn answer(&self, request: Request<Incoming>) -> VendorResponse {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> VendorResponse {
         let path = request.uri().path().strip_prefix(&self.base).unwrap_or_default().to_owned();
         let hook = path.strip_prefix(HOOKS).filter(|hook| !hook.is_empty());
         let is_page = path.eq_ignore_ascii_case(PAGES);
-        if hook.is_none() && !is_page {
+        let service = path.strip_prefix(SERVICES).and_then(service);
+        let is_lease = self.stand_in.is_some() && path == stand_in::LEASE;
+        if hook.is_none() && service.is_none() && !is_page && !is_lease {
             return error(StatusCode::NOT_FOUND, "not-found", "the vendor has no such path");
         }
         if request.method() != Method::POST {
@@ -217,10 +295,38 @@ impl VendorState {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, LARGEST).collect().await.map_err(io::Error::other)?;
         let body = body.to_bytes();
-        match hook {
-            Some(hook) => self.callback(hook, &head.headers, body).await,
-            None => self.page(&head.headers, &body),
+        match (hook, service) {
+            (Some(hook), _) => self.callback(hook, &head.headers, body).await,
+            (None, Some(called)) => self.service(called, &head.headers, body).await,
+            (None, None) if is_lease => stand_in::grant(self, &head.headers, &body),
+            (None, None) => self.page(&head.headers, &body),
         }
+    }
+
+    /// Answers 200 with `{}`, as for a method without a response; nothing is known of others.
+    async fn service(
+        &self,
+        (service, method): (&str, &str),
+        headers: &http::HeaderMap,
+        request: Bytes,
+    ) -> VendorResponse {
+        let refusal = self.check_key(headers).err();
+        let (status, body) = match refusal {
+            Some(refusal) => refused(refusal),
+            None if !is_json(headers, &request) => {
+                let body = problem("not-json", "the request is not application/json");
+                (StatusCode::BAD_REQUEST, body)
+            }
+            None => (StatusCode::OK, Bytes::from_static(b"{}")),
+        };
+        let (service, method) = (service.to_owned(), method.to_owned());
+        let answer = (status, body.clone());
+        let call = ServiceRecord { service, method, request, refusal, answer };
+        match &self.stand_in {
+            Some(stand_in) => stand_in.report(call).await,
+            None => remember(&self.services, call),
+        }
+        whole(status, body)
     }
 
     async fn callback(&self, hook: &str, headers: &http::HeaderMap, body: Bytes) -> VendorResponse {
@@ -252,7 +358,9 @@ impl VendorState {
         let is_accepted = status == StatusCode::OK;
         let hangs_up = is_accepted && behaviour.logic == Logic::HangUp;
         exchange.answer = (!hangs_up).then(|| (status, body.clone()));
-        self.record(exchange);
+        if self.stand_in.is_none() {
+            remember(&self.callbacks, exchange);
+        }
         match behaviour.logic {
             Logic::HangUp if is_accepted => Err(io::ErrorKind::ConnectionAborted.into()),
             Logic::Cut if is_accepted => Ok(half(&body)),
@@ -273,11 +381,14 @@ impl VendorState {
         if behaviour.logic == Logic::Refuse {
             return Err(CallbackRefusal::Unknown);
         }
+        if self.stand_in.is_some() {
+            return Ok(());
+        }
         let fits = |granted: &String| granted.eq_ignore_ascii_case(hook);
         lock(&self.tokens).redeem(token, behaviour.token_life, fits).map(|_| ())
     }
 
-    fn check_key(&self, headers: &http::HeaderMap) -> Result<(), CallbackRefusal> {
+    pub(super) fn check_key(&self, headers: &http::HeaderMap) -> Result<(), CallbackRefusal> {
         if has_bearer(headers, &self.key) { Ok(()) } else { Err(CallbackRefusal::Key) }
     }
 
@@ -311,14 +422,14 @@ impl VendorState {
         };
         whole(status, body)
     }
+}
 
-    fn record(&self, exchange: CallbackRecord) {
-        let mut callbacks = lock(&self.callbacks);
-        if callbacks.len() == REMEMBERED {
-            callbacks.pop_front();
-        }
-        callbacks.push_back(exchange);
+fn remember<T>(records: &Mutex<VecDeque<T>>, record: T) {
+    let mut records = lock(records);
+    if records.len() == REMEMBERED {
+        records.pop_front();
     }
+    records.push_back(record);
 }
 
 fn is_json(headers: &http::HeaderMap, body: &[u8]) -> bool {
@@ -330,7 +441,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn refused(refusal: CallbackRefusal) -> (StatusCode, Bytes) {
+pub(super) fn refused(refusal: CallbackRefusal) -> (StatusCode, Bytes) {
     (StatusCode::UNAUTHORIZED, problem(refusal.as_str(), &refusal.to_string()))
 }
 
@@ -338,11 +449,11 @@ fn problem(error: &str, message: &str) -> Bytes {
     json!({ "error": error, "message": message }).to_string().into()
 }
 
-fn error(status: StatusCode, error: &str, message: &str) -> VendorResponse {
+pub(super) fn error(status: StatusCode, error: &str, message: &str) -> VendorResponse {
     whole(status, problem(error, message))
 }
 
-fn whole(status: StatusCode, body: Bytes) -> VendorResponse {
+pub(super) fn whole(status: StatusCode, body: Bytes) -> VendorResponse {
     Ok(response(status, body.len(), Full::new(body).map_err(|never| match never {}).boxed()))
 }
 

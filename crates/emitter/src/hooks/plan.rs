@@ -1,12 +1,13 @@
 //! The plan of hook calls, checked before anything is sent.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use contract::catalog::{HookRow, Table};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use reqwest::Url;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use settings::{Config, HooksConfig, SourceConfig, is_local};
 use super::behaviour::{Logic, VendorBehaviour};
 use super::mock_vendor::MockVendor;
 use super::request::HookRequest;
+use super::services::PostedEvents;
 use crate::dry_run::{request_json, write_request};
 use crate::plan::{hint, is_segment, proof};
 use crate::proof::{NamedHeader, Proof};
@@ -30,6 +32,7 @@ pub struct HookPlan {
     proof: Proof,
     user: Option<HeaderValue>,
     vendor: VendorPlan,
+    posted: Result<PostedEvents, String>,
 }
 
 /// One planned call.
@@ -86,22 +89,33 @@ impl HookPlan {
             proof: proof(args, config, Some((name, source)), source.dialect, &urls)?,
             user: user.context("no header can carry the --user")?,
             vendor: VendorPlan::new(args, catalog, name, hooks)?,
+            posted: PostedEvents::new(config, name).map_err(|error| format!("{error:#}")),
         })
     }
 
-    /// Starts the mock vendor at the source's `callback_url`.
+    /// Starts the mock vendor at the source's `callback_url`, or in front of the stand-in that `dev` runs there.
     ///
     /// # Errors
-    /// If the address is in use.
+    /// If another program uses the address.
     pub(super) async fn start_vendor(&self) -> anyhow::Result<MockVendor> {
         let VendorPlan { source, base, key, samples, behaviour } = &self.vendor;
-        MockVendor::start(base, key.clone(), samples.iter().cloned(), behaviour.clone())
-            .await
-            .with_context(|| {
-                format!(
-                    "callback_url in [sources.{source}.hooks]; if another program listens there, stop it or choose another port"
-                )
-            })
+        let samples = samples.iter().cloned();
+        let started = MockVendor::start(base, key.clone(), samples.clone(), behaviour.clone());
+        let error = match started.await {
+            Err(error) if is_in_use(&error) => error,
+            started => return started,
+        };
+        let in_front = MockVendor::start_before(base, key.clone(), samples, behaviour.clone());
+        in_front.await.map_err(|_| error).with_context(|| {
+            format!(
+                "callback_url in [sources.{source}.hooks]; if another program than `dev` with these settings listens there, stop it or choose another port"
+            )
+        })
+    }
+
+    /// Delivers an event that a hook has posted.
+    pub(super) async fn deliver(&self, event: Bytes) -> Result<StatusCode, String> {
+        self.posted.as_ref().map_err(Clone::clone)?.deliver(event).await
     }
 
     /// The headers in the documented order and spelling, and the body as sent.
@@ -167,6 +181,11 @@ impl VendorPlan {
             behaviour,
         })
     }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|io| io.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// The URL of the mock vendor. A token that was made here must never reach the real vendor.

@@ -11,6 +11,7 @@ use crate::report::is_refusal;
 
 use super::diff::{Change, Text, diff};
 use super::mock_vendor::CallbackRecord;
+use super::services::ServiceRecord;
 use crate::attempt::HttpResponse;
 
 /// The report of a run of hook calls.
@@ -29,9 +30,18 @@ pub(super) struct CallResult {
     pub(super) url: Url,
     pub(super) request: Bytes,
     pub(super) callbacks: Vec<CallbackRecord>,
+    pub(super) services: Vec<ServiceResult>,
     /// The hook's response, or the reason why there is none.
     pub(super) result: Result<HttpResponse, String>,
     pub(super) took: Duration,
+}
+
+/// A call of a service by the hook.
+#[derive(Debug)]
+pub(super) struct ServiceResult {
+    pub(super) call: ServiceRecord,
+    /// The receiver's answer to the posted event, or the reason why there is none.
+    pub(super) delivered: Option<Result<StatusCode, String>>,
 }
 
 impl HookReport {
@@ -101,6 +111,7 @@ mod tests {
             url: Url::parse("http://127.0.0.1/").unwrap(),
             request: Bytes::from_static(b"{}"),
             callbacks: Vec::new(),
+            services: Vec::new(),
             result: Ok(HttpResponse { status: StatusCode::INTERNAL_SERVER_ERROR, body }),
             took: Duration::ZERO,
         };

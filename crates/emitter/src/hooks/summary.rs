@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use super::diff::{Change, Text};
 use super::mock_vendor::{CallbackRecord, HOOKS};
-use super::report::{CallResult, HookReport};
+use super::report::{CallResult, HookReport, ServiceResult};
+use super::services::SERVICES;
 use crate::summary::{millis, printable};
 
 const OLD: Style = AnsiColor::Red.on_default();
@@ -43,6 +44,7 @@ struct HookJson<'r> {
     took_ms: f64,
     request: Option<Box<RawValue>>,
     callbacks: Vec<CallbackJson<'r>>,
+    extension_calls: Vec<ServiceJson<'r>>,
     before: Option<Vec<Change>>,
     after: Option<Vec<Change>>,
     status: Option<u16>,
@@ -60,6 +62,19 @@ struct CallbackJson<'r> {
     response: Option<Box<RawValue>>,
 }
 
+#[derive(Serialize)]
+struct ServiceJson<'r> {
+    service: &'r str,
+    method: &'r str,
+    refusal: Option<&'static str>,
+    request: Option<Box<RawValue>>,
+    status: u16,
+    response: Option<Box<RawValue>>,
+    /// Of a posted event: the receiver's status, or the reason why there is none.
+    delivered: Option<u16>,
+    delivery_error: Option<&'r str>,
+}
+
 impl<'r> HookJson<'r> {
     fn of(call: &'r CallResult) -> Self {
         let answer = call.result.as_ref().ok();
@@ -69,6 +84,7 @@ impl<'r> HookJson<'r> {
             took_ms: millis(call.took),
             request: raw(&call.request),
             callbacks: call.callbacks.iter().map(CallbackJson::of).collect(),
+            extension_calls: call.services.iter().map(ServiceJson::of).collect(),
             before: call.before(),
             after: call.after(),
             status: answer.map(|answer| answer.status.as_u16()),
@@ -92,6 +108,23 @@ impl<'r> CallbackJson<'r> {
     }
 }
 
+impl<'r> ServiceJson<'r> {
+    fn of(ServiceResult { call, delivered }: &'r ServiceResult) -> Self {
+        let (status, response) = &call.answer;
+        let delivered = delivered.as_ref();
+        ServiceJson {
+            service: &call.service,
+            method: &call.method,
+            refusal: call.refusal.map(|refusal| refusal.as_str()),
+            request: raw(&call.request),
+            status: status.as_u16(),
+            response: raw(response),
+            delivered: delivered.and_then(|it| it.as_ref().ok()).map(StatusCode::as_u16),
+            delivery_error: delivered.and_then(|it| it.as_ref().err()).map(String::as_str),
+        }
+    }
+}
+
 /// A body digit for digit if it is JSON, otherwise as a string.
 fn raw(body: &[u8]) -> Option<Box<RawValue>> {
     match Text::of(body) {
@@ -109,6 +142,7 @@ impl fmt::Display for HookReport {
             }
             write_end(f, call)?;
             write_changes(f, call)?;
+            write_services(f, call)?;
         }
         if self.planned > 1 || !self.is_as_expected() {
             let (met, planned) = (self.as_expected(), self.planned);
@@ -133,6 +167,13 @@ fn write_exchanges(f: &mut fmt::Formatter<'_>, call: &CallResult) -> fmt::Result
             Some((status, body)) => writeln!(f, "{status}\n{}\n", line(body))?,
             None => writeln!(f, "no answer\n")?,
         }
+    }
+    for ServiceResult { call, .. } in &call.services {
+        let (service, method) =
+            (printable(call.service.as_bytes()), printable(call.method.as_bytes()));
+        writeln!(f, "{TITLE}extension POST {SERVICES}{service}/v1/{method}{TITLE:#}")?;
+        let (status, body) = &call.answer;
+        writeln!(f, "{}\n{status}\n{}\n", line(&call.request), line(body))?;
     }
     if let Ok(answer) = &call.result {
         writeln!(f, "{TITLE}answer{TITLE:#}\n{}\n", line(&answer.body))?;
@@ -177,6 +218,19 @@ fn write_changes(f: &mut fmt::Formatter<'_>, call: &CallResult) -> fmt::Result {
             write_part(f, "after the callback", call.after())
         }
     }
+}
+
+fn write_services(f: &mut fmt::Formatter<'_>, call: &CallResult) -> fmt::Result {
+    for ServiceResult { call, delivered } in &call.services {
+        let name = printable(format!("{}.{}", call.service, call.method).as_bytes());
+        write!(f, "  extension call {name}: {}", call.answer.0)?;
+        match delivered {
+            None => writeln!(f)?,
+            Some(Ok(status)) => writeln!(f, "; the event was delivered: {status}")?,
+            Some(Err(cause)) => writeln!(f, "; the event was not delivered: {cause}")?,
+        }
+    }
+    Ok(())
 }
 
 fn write_part(f: &mut fmt::Formatter<'_>, part: &str, changes: Option<Vec<Change>>) -> fmt::Result {

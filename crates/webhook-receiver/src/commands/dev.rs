@@ -4,6 +4,7 @@
 mod bus;
 mod printed;
 mod settings_file;
+mod stand_in;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -17,6 +18,7 @@ use contract::catalog::Table;
 use contract::event::Dialect;
 use receiver::serve::Part;
 use settings::{Config, Overrides, SubscriptionConfig};
+use tokio_util::sync::CancellationToken;
 
 use super::secret;
 use super::serve::{bind, serve};
@@ -24,6 +26,7 @@ use crate::app::Program;
 use bus::BusBeside;
 use printed::Welcome;
 use settings_file::SettingsFile;
+use stand_in::StandIn;
 
 /// `dev`'s own flags.
 #[derive(clap::Args)]
@@ -37,6 +40,13 @@ pub(crate) struct Args {
     /// The folder of the inbox, the outbox, the generated keys and the settings file
     #[arg(long, value_name = "FOLDER", default_value = "data/dev")]
     data: PathBuf,
+}
+
+impl Args {
+    /// True if the receiver takes a free port; what is beside it has one too then.
+    fn is_on_free_ports(&self) -> bool {
+        self.listen.is_some_and(|listen| listen.port() == 0)
+    }
 }
 
 pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode> {
@@ -57,16 +67,31 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     stay_here(config.bus.listen)?;
     let bus = BusBeside::bind(&mut config).await?;
     config.listen = listener.local_addr()?;
+    let table = program.table()?;
+    let stand_in = StandIn::start(&mut config, &table, args.is_on_free_ports()).await;
     // With the addresses in the file, other commands find the receiver and the bus by the file alone.
     file.keep_addresses(config.listen, config.bus.listen)?;
+    if let (Ok(Some((stand_in, _))), true) = (&stand_in, args.is_on_free_ports()) {
+        file.keep_callback_url(&stand_in.source, stand_in.vendor.url())?;
+    }
     if file.is_new {
         make_stores(&config).await?;
     }
-    let table = program.table()?;
     subscribe(&mut config, &table, &token);
     print!("{}", Welcome { config: &config, table: &table, token: &token, file: &file.path });
     let settings = config.clone();
-    let beside = async move |stop| bus.serve(&settings, &table, stop).await;
+    // The stand-in outlives the receiver, whose last handlers may still call it.
+    let (_stand_in, calls) = match stand_in {
+        Ok(stand_in) => {
+            let (stand_in, calls) = stand_in.unzip();
+            (stand_in, Ok(calls))
+        }
+        Err(error) => (None, Err(error)),
+    };
+    let beside = async move |stop: CancellationToken| {
+        let vendor = stand_in::serve(&settings, calls, stop.clone());
+        tokio::try_join!(bus.serve(&settings, &table, stop), vendor).map(|_| ())
+    };
     serve(config, program, Part::All(listener), beside).await
 }
 
@@ -74,7 +99,7 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
 fn add_bus(config: &mut Config, args: &Args, data: &Path) {
     if let Some(listen) = args.bus_listen {
         config.bus.listen = listen;
-    } else if args.listen.is_some_and(|listen| listen.port() == 0) {
+    } else if args.is_on_free_ports() {
         config.bus.listen.set_port(0);
     }
     // A file of an earlier version does not name it.

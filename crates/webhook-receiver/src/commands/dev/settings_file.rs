@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use reqwest::Url;
 
 /// A settings file in the data folder.
 pub(super) struct SettingsFile {
@@ -30,10 +31,23 @@ impl SettingsFile {
         receiver: SocketAddr,
         bus: SocketAddr,
     ) -> anyhow::Result<()> {
+        self.change(|before| {
+            let after = with_address(before, "", "listen", &receiver.to_string());
+            with_address(&after, "bus", "listen", &bus.to_string())
+        })
+    }
+
+    /// Puts the address of the stand-in for a source's vendor into the file, unless it is there.
+    pub(super) fn keep_callback_url(&self, source: &str, url: &Url) -> anyhow::Result<()> {
+        let section = format!("sources.{source}.hooks");
+        let url = url.as_str().trim_end_matches('/');
+        self.change(|before| with_address(before, &section, "callback_url", url))
+    }
+
+    fn change(&self, with: impl Fn(&str) -> String) -> anyhow::Result<()> {
         let before = fs::read_to_string(&self.path)
             .with_context(|| format!("cannot read {}", self.path.display()))?;
-        let after = with_listen(&before, "", receiver);
-        let after = with_listen(&after, "bus", bus);
+        let after = with(&before);
         // A file that is written in another way is left alone.
         if after != before && settings::parse(&after, [], "receiver.toml").is_ok() {
             write(&self.path, &after)?;
@@ -52,10 +66,10 @@ fn first(data: &Path) -> String {
     let (inbox, outbox) = (store("inbox.db"), store("outbox.db"));
     let (token, callback_key) = (path("token"), path("callback-key"));
     format!(
-        "# Written by `dev`; yours to change. Only the two addresses in `listen` follow its flags.\n\
+        "# Written by `dev`; yours to change. Only the addresses in it follow its flags.\n\
          listen = \"127.0.0.1:8080\"\ninbox = {inbox:?}\n\n\
          [sources.directscale]\ndialect = \"directscale\"\nenvironment = \"stage\"\nbearer_token_files = [{token:?}]\n\n\
-         # `emit --hook` stands in for the vendor at this address.\n\
+         # `dev` stands in for the vendor at this address, and so does `emit --hook`.\n\
          [sources.directscale.hooks]\ncallback_url = \"http://127.0.0.1:8081\"\ncallback_key_file = {callback_key:?}\n\
          record_bodies = true\npages = \"/pages\"\n\n\
          # Within the usual limit of open files.\n[limits]\nconnections = 500\n\n\
@@ -63,18 +77,17 @@ fn first(data: &Path) -> String {
     )
 }
 
-/// The settings with this address as the `listen` of a section; of none if its name is empty.
-fn with_listen(text: &str, section: &str, address: SocketAddr) -> String {
-    let setting = format!("listen = \"{address}\"");
+/// The settings with this address under a name in a section; in none if its name is empty.
+fn with_address(text: &str, section: &str, name: &str, address: &str) -> String {
+    let setting = format!("{name} = \"{address}\"");
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let (mut here, mut header) = (String::new(), None);
     for (index, line) in lines.iter_mut().enumerate() {
         let trimmed = line.trim();
-        if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            here = name.to_owned();
+        if let Some(own) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            here = own.to_owned();
             header = header.or((here == section).then_some(index + 1));
-        } else if here == section && trimmed.split('=').next().is_some_and(|k| k.trim() == "listen")
-        {
+        } else if here == section && trimmed.split('=').next().is_some_and(|k| k.trim() == name) {
             *line = setting;
             return lines.join("\n") + "\n";
         }
@@ -116,7 +129,7 @@ mod tests {
             ),
             ("[log]\n", "bus", "[log]\n\n[bus]\nlisten = \"127.0.0.1:9\"\n"),
         ] {
-            assert_eq!(with_listen(before, section, address(9)), after);
+            assert_eq!(with_address(before, section, "listen", "127.0.0.1:9"), after);
         }
     }
 
