@@ -1,7 +1,7 @@
 //! The Extension API: the vendor's services, for handlers and hooks to call.
 //!
-//! A service's method takes JSON and answers JSON. Source: the vendor's "Calling the Extension API"; which services there
-//! are, and the rate that they take, is not documented publicly.
+//! A service's method takes JSON and answers JSON. Source: the vendor's "Calling the Extension API"; the list of services and
+//! the rate that they accept are not documented publicly.
 
 mod error;
 mod post_event;
@@ -39,34 +39,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// A client of the vendor's services.
 ///
-/// Clones share the connections and the rate limit, so it is a field of the fork's context:
-///
-/// ```
-/// # use webhook_receiver::{ExtensionApi, Id, Json, Outcome, Delivery, Setup, vendors::directscale::order::OrderEvent};
-/// #[derive(Clone)]
-/// struct Context {
-///     extension: ExtensionApi,
-/// }
-///
-/// impl Context {
-///     async fn connect(setup: Setup) -> anyhow::Result<Self> {
-///         Ok(Context { extension: setup.extension_api("directscale")? })
-///     }
-/// }
-///
-/// #[derive(serde::Serialize)]
-/// struct GetAssociate {
-///     #[serde(rename = "associateId")]
-///     associate_id: Id,
-/// }
-///
-/// async fn placed(cx: Context, order: Delivery<OrderEvent>) -> Outcome {
-///     let Some(associate_id) = order.distributor_id.clone() else { return Ok(()) };
-///     let body = GetAssociate { associate_id };
-///     let associate = cx.extension.call_idempotent::<Json>("AssociateService", "GetAssociate", &body).await?;
-///     Ok(cx.extension.post_event("AssociateSeenEvent", &*associate).await?)
-/// }
-/// ```
+/// Clones share the connections and the rate limit, so it is a field of the fork's context. The façade's
+/// `examples/extension.rs` shows it from the context to the unit test.
 #[derive(Clone)]
 pub struct ExtensionApi {
     transport: Arc<dyn ExtensionTransport>,
@@ -192,22 +166,14 @@ impl ExtensionApi {
     async fn answer(&self, call: &ExtensionCall) -> Result<Representation, ExtensionCause> {
         let mut retries = Retries::new(self.time_limit, call.is_idempotent);
         loop {
-            let cause = match self.attempt(call, retries.attempt_deadline()).await {
+            self.wait_for_rate(retries.end()).await?;
+            let cause = match self.transport.attempt(call, retries.attempt_deadline()).await {
                 Err(cause) => cause,
                 response => return response,
             };
             let Some(delay) = retries.next_delay(&cause) else { return Err(cause) };
             sleep(delay).await;
         }
-    }
-
-    async fn attempt(
-        &self,
-        call: &ExtensionCall,
-        deadline: Instant,
-    ) -> Result<Representation, ExtensionCause> {
-        self.wait_for_rate(deadline).await?;
-        self.transport.attempt(call, deadline).await
     }
 
     async fn wait_for_rate(&self, deadline: Instant) -> Result<(), ExtensionCause> {

@@ -20,6 +20,7 @@ pub use contract::event::{
 };
 pub use contract::extension::{
     ExtensionApi, ExtensionCall, ExtensionCause, ExtensionError, ExtensionScript,
+    ExtensionTransport,
 };
 pub use contract::hook::{
     Callback, CallbackError, Hook, HookCall, HookFailure, HookMeta, HookOutcome, Representation,

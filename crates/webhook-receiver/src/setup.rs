@@ -1,9 +1,11 @@
-//! What a fork's context can be made from: clients that are set up from the settings.
+//! Clients for a fork's context, set up from the settings.
+
+use std::sync::Arc;
 
 use contract::extension::ExtensionApi;
 use settings::Config;
 
-/// The settings' part in a fork's context, for its `connect`.
+/// The clients that the settings describe, for a fork's `connect`.
 #[derive(Debug, Clone)]
 pub struct Setup {
     config: Config,
@@ -20,6 +22,6 @@ impl Setup {
     /// # Errors
     /// If the settings lack the source, the address or the key; the error names the line to write.
     pub fn extension_api(&self, source: &str) -> anyhow::Result<ExtensionApi> {
-        Ok(ExtensionApi::new(std::sync::Arc::new(self.config.extension_client(source)?)))
+        Ok(ExtensionApi::new(Arc::new(self.config.extension_client(source)?)))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! **The vendor documents neither its URL nor its shape.** The URL follows the pattern of the other services. The shape
 //! is that in which the event should be delivered: its own members, with `EventType` and `EventDateUtc`, which the vendor
-//! promises in every body. Once it is known, [`request`] is the one place to change; the stand-in delivers what it is posted.
+//! promises in every body. Once it is known, [`request`] is the one place to change; the stand-in delivers the request as it came.
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ const FIRST: Duration = Duration::from_millis(250);
 
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The fraction by which each delay varies, so that handlers which failed together do not come again together.
+/// The fraction by which each delay varies, so that handlers that fail together do not come again together.
 const JITTER: f64 = 0.5;
 
 /// The share of the time limit that one attempt may take: one that hangs leaves time for others.
@@ -30,6 +30,11 @@ impl Retries {
     pub(super) fn new(limit: Duration, is_idempotent: bool) -> Self {
         let attempt = if is_idempotent { limit / ATTEMPTS_IN_LIMIT } else { limit };
         Retries { end: Instant::now() + limit, attempt, is_idempotent, failed: 0 }
+    }
+
+    /// The end of the time limit.
+    pub(super) fn end(&self) -> Instant {
+        self.end
     }
 
     /// The deadline of an attempt that begins now.

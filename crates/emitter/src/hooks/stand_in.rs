@@ -1,7 +1,7 @@
 //! A mock vendor that stays, and hands its place over to one that comes for a time.
 //!
-//! `dev` keeps one at its `callback_url`; `emit --hook` needs that very address for the callbacks that it reports. It leases it by
-//! a request that is answered for as long as the lease is held, so that even a crash gives it back.
+//! `dev` keeps one at its `callback_url`; `emit --hook` needs that very address for the callbacks that it reports. It leases the
+//! address by a request whose response lasts as long as the lease, so that even a crash gives it back.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ pub(super) const LEASE: &str = "stand-in/lease";
 /// The patience with a stand-in on this machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a mock vendor that stays has besides.
+/// The further state of a mock vendor that stays.
 pub(super) struct StandIn {
     calls: mpsc::Sender<ServiceRecord>,
     /// The address of the one in its place.

@@ -5,6 +5,7 @@ mod cloudevents;
 mod deliver;
 mod dialects;
 mod drain;
+mod extension;
 mod halves;
 mod handshakes;
 mod identity;

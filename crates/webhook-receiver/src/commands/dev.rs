@@ -71,23 +71,26 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     let stand_in = StandIn::start(&mut config, &table, args.is_on_free_ports()).await;
     // With the addresses in the file, other commands find the receiver and the bus by the file alone.
     file.keep_addresses(config.listen, config.bus.listen)?;
-    if let (Ok(Some((stand_in, _))), true) = (&stand_in, args.is_on_free_ports()) {
-        file.keep_callback_url(&stand_in.source, stand_in.vendor.url())?;
-    }
-    if file.is_new {
-        make_stores(&config).await?;
-    }
-    subscribe(&mut config, &table, &token);
-    print!("{}", Welcome { config: &config, table: &table, token: &token, file: &file.path });
-    let settings = config.clone();
     // The stand-in outlives the receiver, whose last handlers may still call it.
-    let (_stand_in, calls) = match stand_in {
+    let (stand_in, calls) = match stand_in {
         Ok(stand_in) => {
             let (stand_in, calls) = stand_in.unzip();
             (stand_in, Ok(calls))
         }
         Err(error) => (None, Err(error)),
     };
+    if let (Some(stand_in), true) = (&stand_in, args.is_on_free_ports()) {
+        file.keep_callback_url(&stand_in.source, stand_in.vendor.url())?;
+    }
+    if file.is_new {
+        make_stores(&config).await?;
+    }
+    subscribe(&mut config, &table, &token);
+    let vendor = stand_in.as_ref().map(|stand_in| stand_in.vendor.url());
+    let welcome =
+        Welcome { config: &config, table: &table, token: &token, file: &file.path, vendor };
+    print!("{welcome}");
+    let settings = config.clone();
     let beside = async move |stop: CancellationToken| {
         let vendor = stand_in::serve(&settings, calls, stop.clone());
         tokio::try_join!(bus.serve(&settings, &table, stop), vendor).map(|_| ())

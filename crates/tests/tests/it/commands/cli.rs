@@ -337,6 +337,30 @@ async fn the_lines_that_dev_prints_work_as_printed() {
 }
 
 #[tokio::test]
+async fn dev_stands_in_for_the_vendor_and_delivers_what_is_posted_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dev = Process::start(&mut command(folder.path(), &["dev", "--listen", "127.0.0.1:0"]));
+    // The settings file has the address before anything is received.
+    let settings = std::fs::read_to_string(folder.path().join("data/dev/receiver.toml")).unwrap();
+    let (_, rest) = settings.split_once("callback_url = \"http://").unwrap();
+    let vendor = rest.split('"').next().unwrap();
+    assert_ne!(vendor, "127.0.0.1:8081", "it is a free port, as the receiver's");
+    let key = std::fs::read_to_string(folder.path().join("data/dev/callback-key")).unwrap();
+    let event = r#"{"EventType":"DailyEvent","Price":1.50}"#;
+    let path = "/api/extension/services/EventService/v1/PostEvent";
+    let request = Request::post(path, event).bearer(key.trim_end());
+    assert_eq!(request.send(vendor).await.status, 200);
+    dev.wait_for(|line| line["extension.method"] == "PostEvent");
+    dev.wait_for(|line| line["message"] == "the posted event was delivered");
+    let config = ["--config", "data/dev/receiver.toml"];
+    let list = printed(run(folder.path(), &[&["inbox", "list", "--json"], &config[..]].concat()));
+    let list = json_of(&list);
+    assert_eq!(list[0]["eventType"], "DailyEvent", "{list}");
+    let shown = printed(run(folder.path(), &[&["inbox", "show", "1"], &config[..]].concat()));
+    assert!(shown.contains("1.50"), "{shown}");
+}
+
+#[tokio::test]
 async fn dev_prints_lines_for_the_way_in_which_it_was_started() {
     let folder = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();

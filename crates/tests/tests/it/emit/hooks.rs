@@ -11,11 +11,13 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::routing::post;
 use contract::catalog::{Catalog, Table};
+use contract::event::{Delivery, Outcome};
+use contract::extension::ExtensionApi;
 use contract::hook::{
     CallbackError, CallbackRequest, Hook, HookCall, HookOutcome, RemoteError, Vendor,
 };
 use emitter::hooks::{
-    CallbackRefusal, HookPlan, HookReport, Logic, MockVendor, VendorBehaviour, call,
+    CallbackRefusal, HookPlan, HookReport, Logic, MockVendor, ServiceRecord, VendorBehaviour, call,
 };
 use emitter::{EmitArgs, RunOutcome, run};
 use fixture::Context;
@@ -25,7 +27,9 @@ use settings::{Config, parse};
 use source::{CallbackApi, PageError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+use vendors::directscale::daily::DailyEvent;
 use vendors::directscale::hooks::autoship::CreateAutoship;
 
 use crate::harness::client::Request;
@@ -420,6 +424,145 @@ async fn a_stop_waits_for_the_call_on_its_way_and_begins_no_other() {
     let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
     assert_eq!((&json["planned"], &json["as_expected"]), (&json!(4), &json!(1)));
     assert!(!report.is_as_expected());
+}
+
+/// A hook that posts an event before it proceeds, and the event's handler.
+fn posting() -> Catalog<ExtensionApi> {
+    async fn post(api: ExtensionApi, call: HookCall<Test<0>>) -> HookOutcome<Test<0>> {
+        api.post_event("DailyEvent", &json!({"Sum": 1})).await?;
+        Ok(call.callback.proceed(call.request).await?)
+    }
+    async fn daily(_: ExtensionApi, _: Delivery<DailyEvent>) -> Outcome {
+        Ok(())
+    }
+    Catalog::new().hook(post).on(daily)
+}
+
+/// A receiver with that hook, and the settings that it has.
+async fn posting_receiver() -> (Receiver, Config) {
+    let url = own_address();
+    let extension = with_callback("127.0.0.1:1", &url).extension_client("one").unwrap();
+    let text = format!(
+        "[sources.one]\ndialect = \"directscale\"\nbearer_tokens = [\"{KEY}\"]\n\
+         [sources.one.hooks]\ncallback_url = \"{url}\"\ncallback_key = \"{CALLBACK_KEY}\"\n"
+    );
+    let api = ExtensionApi::new(Arc::new(extension));
+    let receiver = Receiver::start(&text, posting(), api).await;
+    let config = with_callback(&receiver.address, &url);
+    (receiver, config)
+}
+
+#[tokio::test]
+async fn calls_of_services_are_shown_and_a_posted_event_is_delivered() {
+    let (receiver, config) = posting_receiver().await;
+    let report = report(&config, &["--hook", "Tests.Before"]).await;
+    let json: Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    let [called] = &json["hooks"][0]["extension_calls"].as_array().unwrap()[..] else {
+        panic!("one call: {json}")
+    };
+    assert_eq!(
+        (&called["service"], &called["method"]),
+        (&json!("EventService"), &json!("PostEvent"))
+    );
+    assert_eq!((&called["status"], &called["response"]), (&json!(200), &json!({})));
+    assert_eq!((&called["request"]["Sum"], &called["delivered"]), (&json!(1), &json!(200)));
+    let text = anstream::adapter::strip_str(&report.to_string()).to_string();
+    for part in [
+        "extension POST api/extension/services/EventService/v1/PostEvent\n{",
+        "  extension call EventService.PostEvent: 200 OK; the event was delivered: 200 OK\n",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let [delivery] = receiver.finish().await.deliveries().await.try_into().unwrap();
+    assert_eq!(delivery.entry.event_type, "DailyEvent");
+    assert_eq!(serde_json::from_slice::<Value>(&delivery.body).unwrap()["Sum"], 1);
+}
+
+#[tokio::test]
+async fn a_service_takes_no_other_key_and_no_other_bytes_than_json() {
+    let mock_vendor = mock_vendor("http://127.0.0.1:0", VendorBehaviour::default()).await;
+    let address = format!("127.0.0.1:{}", mock_vendor.url().port().unwrap());
+    let call = |path: &str, body: &str| {
+        let path = format!("/api/extension/services/{path}");
+        Request::post(&path, body).bearer(CALLBACK_KEY)
+    };
+    for (request, status) in [
+        (call("A/v1/B", "[1]"), 200),
+        (call("A/v1/B", "[1]").bearer(KEY), 401),
+        (call("A/v1/B", "[1"), 400),
+        (call("A/v1/B", "[1]").method("PUT"), 405),
+        (call("A/v2/B", "[1]"), 404),
+        (Request::post("/stand-in/lease", "{}").bearer(CALLBACK_KEY), 404),
+    ] {
+        assert_eq!(request.send(&address).await.status, status);
+    }
+    let seen = mock_vendor.take_service_calls();
+    let seen: Vec<_> = seen.iter().map(|call| (call.answer.0.as_u16(), call.refusal)).collect();
+    assert_eq!(seen, [(200, None), (401, Some(CallbackRefusal::Key)), (400, None)]);
+}
+
+/// A stand-in at the callback URL of these settings, with this key.
+async fn stand_in(config: &Config, key: &str) -> (MockVendor, mpsc::Receiver<ServiceRecord>) {
+    let url = config.sources["one"].hooks.as_ref().unwrap().callback_url.clone().unwrap();
+    let (sender, calls) = mpsc::channel(8);
+    let samples = IDS.map(|id| (id.to_owned(), RESPONSE));
+    let vendor = MockVendor::stand_in(&url.parse().unwrap(), key.into(), samples, sender).await;
+    (vendor.unwrap(), calls)
+}
+
+#[tokio::test]
+async fn a_stand_in_hands_its_place_over_for_as_long_as_it_is_leased() {
+    let (receiver, config) = posting_receiver().await;
+    let (_stand_in, mut calls) = stand_in(&config, CALLBACK_KEY).await;
+    // It answers a call that it has not made, whatever its token.
+    let call_directly = async || {
+        let request = Request::post("/api/hooks/Tests.Before", REQUEST)
+            .bearer(KEY)
+            .set("X-DirectScale-CallbackToken", "any");
+        receiver.send(&request).await.status
+    };
+    for _ in 0..2 {
+        assert_eq!(call_directly().await, 200);
+        assert!(calls.recv().await.unwrap().posted_event().is_some());
+        let json = json_of(&config, &["--hook", "Tests.Before", "--answer", "error"]).await;
+        assert_eq!(
+            (&json["hooks"][0]["status"], &json["hooks"][0]["after"]),
+            (&json!(500), &json!([]))
+        );
+        assert_eq!(json["hooks"][0]["extension_calls"][0]["delivered"], 200);
+        assert!(calls.try_recv().is_err(), "the calls are another's");
+    }
+    receiver.stop().await;
+}
+
+#[tokio::test]
+async fn a_stand_in_is_not_leased_twice_at_once_nor_with_another_key() {
+    type Begun = mpsc::Sender<()>;
+    async fn wait(begun: Begun, _: HookCall<Test<0>>) -> HookOutcome<Test<0>> {
+        begun.send(()).await?;
+        std::future::pending().await
+    }
+    let (begun, mut waits) = mpsc::channel(1);
+    let (receiver, config) = real_receiver(Catalog::new().hook(wait), begun).await;
+    let (_stand_in, _calls) = stand_in(&config, CALLBACK_KEY).await;
+    let table = table();
+    let line = || args(&["--hook", "Tests.Before"]);
+    let plan = HookPlan::new(&line(), &table, &config).unwrap();
+    let first = call(&plan, std::future::pending());
+    let second = async {
+        waits.recv().await.unwrap();
+        run(line(), &table, &config).await.unwrap_err()
+    };
+    tokio::select! {
+        _ = first => unreachable!("its hook waits"),
+        error = second => assert!(format!("{error:#}").contains("in use"), "{error:#}"),
+    }
+    // A stop would wait for the hook.
+    drop(receiver);
+    let config = self::receiver().await;
+    let (_stand_in, _calls) = stand_in(&config, "another key").await;
+    let error = run(line(), &table, &config).await.unwrap_err();
+    assert!(format!("{error:#}").contains("in use"), "{error:#}");
 }
 
 #[tokio::test]

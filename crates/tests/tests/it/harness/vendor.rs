@@ -18,6 +18,8 @@ pub(crate) enum Reply {
     Echo,
     /// Answers these bytes and closes the connection.
     Bytes(&'static [u8]),
+    /// Answers one request after the other with these bytes, the last for all further ones, and closes the connection.
+    InTurn(&'static [&'static str]),
     /// Answers the first request of each connection with 200 and this body, and hangs up at the second one.
     OnceEach(&'static str),
     /// Keeps the connection open and says nothing.
@@ -78,7 +80,11 @@ impl Drop for Vendor {
 async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<Asked>>>) {
     let mut answered = 0;
     while let Some(asked) = read(&mut stream).await {
-        seen.lock().unwrap().push(asked.clone());
+        let turn = {
+            let mut seen = seen.lock().unwrap();
+            seen.push(asked.clone());
+            seen.len() - 1
+        };
         answered += 1;
         let (status, body) = match &reply {
             Reply::Says(status, body) => (*status, (*body).to_owned()),
@@ -87,6 +93,11 @@ async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<Asked>>>
             Reply::Echo => (200, asked.body),
             Reply::Bytes(bytes) => {
                 let _ = stream.write_all(bytes).await;
+                return;
+            }
+            Reply::InTurn(answers) => {
+                let answer = answers[turn.min(answers.len() - 1)];
+                let _ = stream.write_all(answer.as_bytes()).await;
                 return;
             }
             Reply::Silence => return std::future::pending().await,

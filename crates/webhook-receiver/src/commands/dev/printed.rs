@@ -5,6 +5,7 @@ use std::path::Path;
 
 use contract::catalog::{EventRow, Table};
 use contract::event::Dialect;
+use reqwest::Url;
 use settings::Config;
 
 use super::bus;
@@ -15,6 +16,8 @@ pub(super) struct Welcome<'w> {
     pub(super) table: &'w Table,
     pub(super) token: &'w Path,
     pub(super) file: &'w Path,
+    /// The address of the stand-in for the vendor, if there is one.
+    pub(super) vendor: Option<&'w Url>,
 }
 
 impl fmt::Display for Welcome<'_> {
@@ -27,13 +30,16 @@ impl fmt::Display for Welcome<'_> {
             ),
             false => String::new(),
         };
+        let vendor = self.vendor.map_or_else(String::new, |url| {
+            format!("  Vendor     {url} stands in for it: callbacks of hooks, Extension API\n")
+        });
         let (token, file, program) = (quoted(self.token), quoted(self.file), program());
         writeln!(
             f,
             r"
   Swagger    http://{address}/swagger
   Key        in {token}; paste it after Authorize in Swagger
-{bus}  Settings   {file}; other commands take them with --config
+{bus}{vendor}  Settings   {file}; other commands take them with --config
   Stop       Ctrl-C
 
   Send every event once, and look at what arrived:

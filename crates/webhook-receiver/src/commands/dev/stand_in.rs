@@ -19,7 +19,7 @@ pub(super) struct StandIn {
     pub(super) vendor: MockVendor,
 }
 
-/// What a stand-in is asked for.
+/// The calls of services that a stand-in answers.
 pub(super) struct Calls {
     source: String,
     calls: mpsc::Receiver<ServiceRecord>,
