@@ -114,7 +114,7 @@ impl MockVendor {
     }
 
     /// As [`start`](Self::start), for a vendor that stays, as beside `dev`: since nobody issues its callbacks' tokens, it takes
-    /// any. It sends what it was asked for to `calls`, and [another one](Self::start_before) can take its place for a time.
+    /// any. It sends each call of a service to `calls`, and hands its place over to the mock of `emit --hook` while that runs.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -128,7 +128,7 @@ impl MockVendor {
         Self::listen(base, key, samples, VendorBehaviour::default(), Some(stand_in)).await
     }
 
-    /// As [`start`](Self::start), in front of the stand-in at `base`: it hands over every request for as long as this one runs.
+    /// As [`start`](Self::start), in front of the stand-in at `base`, which passes every request on for as long as this one runs.
     ///
     /// # Errors
     /// If there is no stand-in with this key, or another one is in front of it.

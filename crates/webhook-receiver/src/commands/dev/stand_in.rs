@@ -96,7 +96,11 @@ pub(super) async fn serve(
         Ok(None) => Ok(()),
         Err(error) => {
             let error = format!("{error:#}");
-            warn!(error, "nobody stands in for the vendor: callbacks and the Extension API fail");
+            warn!(
+                error,
+                "nobody stands in for the vendor, so callbacks and the Extension API fail; stop the other program, or \
+                 write a free port in callback_url of the settings file"
+            );
             Ok(())
         }
     }
