@@ -1,5 +1,6 @@
 //! PostgreSQL, through tokio-postgres.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -30,6 +31,12 @@ const WAIT: Duration = Duration::from_secs(10);
 /// A database, with the pool of connections that one-effect handlers take theirs of. Clones share it.
 #[derive(Clone)]
 pub struct Postgres(Pool);
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Postgres")
+    }
+}
 
 impl Postgres {
     /// Makes a pool of 16 connections without TLS to the database at a URL, `postgres://USER:PASSWORD@HOST/DATABASE`. Nothing is

@@ -32,13 +32,17 @@ const LEFT_BEHIND: i64 = 10;
 pub struct Sqlite(Arc<Mutex<Connection>>);
 
 impl Sqlite {
-    /// Opens the database in a file, which is made if there is none, and makes the tables of marks and deferred events. What is
-    /// committed is on disk.
+    /// Opens the database in a file, which is made if there is none, with its folder and the tables of marks and deferred
+    /// events. What is committed is on disk.
     ///
     /// # Errors
     /// If the file cannot be opened.
     pub fn open(path: impl AsRef<Path>) -> anyhow::Result<Self> {
         let path = path.as_ref();
+        if let Some(folder) = path.parent() {
+            let made = std::fs::create_dir_all(folder);
+            made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
         let open = || -> rusqlite::Result<Connection> {
             let db = Connection::open(path)?;
             db.pragma_update(None, "journal_mode", "WAL")?;
@@ -58,6 +62,15 @@ impl Sqlite {
     pub fn new(db: Connection) -> anyhow::Result<Self> {
         db.busy_timeout(BUSY)?;
         Ok(Sqlite(Arc::new(Mutex::new(db))))
+    }
+
+    /// Runs the statements that make the handlers' own tables, which must be such that they can be repeated.
+    ///
+    /// # Errors
+    /// If one of them fails, or a handler writes already.
+    pub fn with_tables(self, statements: &str) -> anyhow::Result<Self> {
+        self.0.try_lock()?.execute_batch(statements)?;
+        Ok(self)
     }
 
     /// The connection, when no handler writes: for migrations and queries of the fork's own.
