@@ -165,7 +165,10 @@ async fn write<D: Rows>(cx: Context<D>, tx: &mut Tx<'_, D>, order: Delivery<Writ
             tx.defer(Later { row: format!("{} 2", order.row) })?;
             Ok(())
         }
-        Some("wait") => Ok(cx.go.acquire().await?.forget()),
+        Some("wait") => {
+            cx.go.acquire().await?.forget();
+            Ok(())
+        }
         Some("wait and fail") => {
             cx.go.acquire().await?.forget();
             Err(Failure::retry("as it was told"))

@@ -147,7 +147,7 @@ impl Fixture {
 }
 
 fn order(id: &str, number: i64) -> Request {
-    Request::post("/api/webhooks/OrderEvent", &format!(r#"{{"number":{number}}}"#))
+    Request::post("/api/webhooks/OrderEvent", format!(r#"{{"number":{number}}}"#))
         .set("Content-Type", "application/json")
         .set("X-Directscale-Message-Id", id)
         .set("X-Directscale-Client-Id", "acme")
