@@ -8,6 +8,7 @@
 pub mod postgres;
 #[cfg(feature = "rusqlite")]
 pub mod sqlite;
+pub mod statements;
 
 /// The tables on PostgreSQL.
 pub const POSTGRES_MIGRATION: &str = include_str!("postgres.sql");

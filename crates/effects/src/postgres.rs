@@ -18,6 +18,8 @@ use text::nul::{read, stored};
 pub use tokio_postgres;
 use tokio_postgres::{NoTls, Row};
 
+use crate::statements::{APPLIED, CHECK, DEFER, MARK, OUTBOX, PRUNE, REMOVE};
+
 /// The transaction of a one-effect handler. It dereferences to the pool's [`Transaction`], which prepares statements once for
 /// each connection, and that to [`tokio_postgres::Transaction`].
 pub type Tx<'t> = contract::effect::Tx<'t, Postgres>;
@@ -65,37 +67,6 @@ impl Postgres {
         &self.0
     }
 }
-
-/// Writes the mark, and limits the waits of this transaction to the attempt: a transaction under way that has written the
-/// same mark is waited for, and one of a worker that is gone is ended by the server.
-const MARK: &str = "WITH limits AS MATERIALIZED (
-        SELECT set_config('lock_timeout', $7, true), set_config('idle_in_transaction_session_timeout', $7, true)
-    )
-    INSERT INTO webhook_effect (source, client_id, message_id, event, run, attempt)
-    SELECT $1, $2, $3, $4, $5, $6 FROM limits
-    ON CONFLICT DO NOTHING
-    RETURNING (extract(epoch FROM applied_at) * 1000)::bigint";
-
-const APPLIED: &str =
-    "SELECT attempt, (extract(epoch FROM applied_at) * 1000)::bigint FROM webhook_effect
-    WHERE source = $1 AND client_id = $2 AND message_id = $3 AND event = $4 AND run = $5";
-
-const DEFER: &str = "INSERT INTO webhook_deferred
-        (cause, number, source, environment, client_id, dialect, event, version, body)
-    SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::integer[], $9::bytea[])";
-
-const OUTBOX: &str =
-    "SELECT cause, number, source, environment, client_id, dialect, event, version, body FROM webhook_deferred
-    WHERE cause = $1 OR $1 IS NULL AND deferred_at < now() - interval '10 s'
-    ORDER BY deferred_at, cause, number LIMIT 1000";
-
-const REMOVE: &str =
-    "DELETE FROM webhook_deferred d USING unnest($1::text[], $2::integer[]) gone (cause, number)
-    WHERE d.cause = gone.cause AND d.number = gone.number";
-
-const PRUNE: &str = "DELETE FROM webhook_effect WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM webhook_effect WHERE applied_at < now() - make_interval(secs => $1) LIMIT 10000))";
 
 #[async_trait]
 impl EffectDb for Postgres {
@@ -178,9 +149,7 @@ async fn add(transaction: &Transaction<'_>, deferred: &[DeferredEvent]) -> anyho
 #[async_trait]
 impl EffectStore for Postgres {
     async fn check(&self) -> anyhow::Result<()> {
-        let tables = "SELECT to_regclass('webhook_effect') IS NOT NULL AND to_regclass('webhook_deferred') IS NOT NULL";
-        let found =
-            async { anyhow::Ok(self.connect().await?.query_one(tables, &[]).await?.get(0)) };
+        let found = async { anyhow::Ok(self.connect().await?.query_one(CHECK, &[]).await?.get(0)) };
         let found: bool = tokio::time::timeout(WAIT, found)
             .await
             .context("the handlers' database does not answer")??;
