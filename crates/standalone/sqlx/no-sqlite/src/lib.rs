@@ -1,0 +1,1 @@
+//! Nothing: sqlx without SQLite needs no more.
