@@ -18,7 +18,7 @@ use text::nul::{read, stored};
 pub use tokio_postgres;
 use tokio_postgres::{NoTls, Row};
 
-use crate::statements::{APPLIED, CHECK, DEFER, MARK, OUTBOX, PRUNE, REMOVE};
+use crate::statements::{APPLIED, CHECK, DEFER, MARK, OUTBOX, PRUNE, REMOVE, UNBROKEN};
 
 /// The transaction of a one-effect handler. It dereferences to the pool's [`Transaction`], which prepares statements once for
 /// each connection, and that to [`tokio_postgres::Transaction`].
@@ -113,11 +113,10 @@ impl EffectDb for Postgres {
         if !deferred.is_empty() {
             add(&transaction, deferred).await?;
         }
-        // If a statement has failed and the handler has swallowed the error, COMMIT rolls back and reports no error: then the
-        // statement before it does, which is sent together with it.
-        let last = transaction.client().simple_query_raw("SELECT").await?;
+        // Sent together with the commit, whose answer says less.
+        let unbroken = transaction.client().simple_query_raw(UNBROKEN).await?;
         transaction.commit().await?;
-        Ok(last.try_for_each(|_| ready(Ok(()))).await?)
+        Ok(unbroken.try_for_each(|_| ready(Ok(()))).await?)
     }
 }
 

@@ -20,6 +20,10 @@ pub const APPLIED: &str =
     "SELECT attempt, (extract(epoch FROM applied_at) * 1000)::bigint FROM webhook_effect
     WHERE source = $1 AND client_id = $2 AND message_id = $3 AND event = $4 AND run = $5";
 
+/// Fails unless the transaction is under way and none of its statements has failed: PostgreSQL takes COMMIT for ROLLBACK if a
+/// handler has swallowed an error, and for nothing if it has ended the transaction by itself, and reports no error.
+pub const UNBROKEN: &str = "SAVEPOINT webhook_commit";
+
 /// Writes deferred events. Parameters: their columns, each as an array.
 pub const DEFER: &str = "INSERT INTO webhook_deferred
         (cause, number, source, environment, client_id, dialect, event, version, body)

@@ -8,7 +8,7 @@ use chrono::DateTime;
 use contract::effect::{Applied, Begun, DeferredEvent, EffectDb, EffectStore, Mark};
 use contract::time::Timestamp;
 pub use effects::POSTGRES_MIGRATION;
-use effects::statements::{APPLIED, CHECK, DEFER, MARK, OUTBOX, PRUNE, REMOVE};
+use effects::statements::{APPLIED, CHECK, DEFER, MARK, OUTBOX, PRUNE, REMOVE, UNBROKEN};
 pub use sqlx;
 use sqlx::{PgPool, Transaction};
 use text::nul::{read, stored};
@@ -43,11 +43,6 @@ impl Postgres {
         &self.0
     }
 }
-
-/// Fails unless the transaction is under way and none of its statements has failed. PostgreSQL takes COMMIT for ROLLBACK then,
-/// and sqlx commits nothing if a savepoint that was dropped while it began has taken the transaction with it; neither reports
-/// an error.
-const UNBROKEN: &str = "SAVEPOINT webhook_commit";
 
 #[async_trait]
 impl EffectDb for Postgres {
@@ -103,6 +98,7 @@ impl EffectDb for Postgres {
         mut transaction: Self::Transaction<'_>,
         deferred: &[DeferredEvent],
     ) -> anyhow::Result<()> {
+        // Sqlx commits nothing, too, if a savepoint that was dropped while it began has taken the transaction with it.
         sqlx::raw_sql(UNBROKEN).execute(transaction.as_mut()).await?;
         if !deferred.is_empty() {
             add(&mut transaction, deferred).await?;

@@ -59,6 +59,9 @@ trait Rows: EffectDb {
         row: &'a str,
     ) -> BoxFuture<'a, anyhow::Result<()>>;
 
+    /// Ends the transaction, which is not the handler's to end.
+    fn end<'a>(tx: &'a mut Self::Transaction<'_>) -> BoxFuture<'a, anyhow::Result<()>>;
+
     /// The text that a query finds.
     async fn query(&self, query: &'static str) -> Vec<String>;
 
@@ -81,6 +84,11 @@ impl Rows for Sqlite {
     ) -> BoxFuture<'a, anyhow::Result<()>> {
         let added = tx.execute("INSERT INTO rows VALUES (?1)", [row]);
         async move { Ok(added.map(drop)?) }.boxed()
+    }
+
+    fn end<'a>(tx: &'a mut Self::Transaction<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+        let ended = tx.execute_batch("ROLLBACK");
+        async move { Ok(ended?) }.boxed()
     }
 
     async fn query(&self, query: &'static str) -> Vec<String> {
@@ -123,6 +131,10 @@ impl Rows for Postgres {
             .boxed()
     }
 
+    fn end<'a>(tx: &'a mut Self::Transaction<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+        async move { Ok(tx.batch_execute("ROLLBACK").await?) }.boxed()
+    }
+
     async fn query(&self, query: &'static str) -> Vec<String> {
         let rows = self.pool().get().await.unwrap().query(query, &[]).await.unwrap();
         rows.iter().map(|row: &tokio_postgres::Row| row.get(0)).collect()
@@ -160,6 +172,7 @@ async fn write<D: Rows>(cx: Context<D>, tx: &mut Tx<'_, D>, order: Delivery<Writ
             let _ = D::add(tx, &order.row).await;
             Ok(())
         }
+        Some("end") => Ok(D::end(tx).await?),
         Some("defer") => {
             tx.defer(Later { row: format!("{} 1", order.row) })?;
             tx.defer(Later { row: format!("{} 2", order.row) })?;
@@ -291,6 +304,7 @@ on_each_database!(
     a_second_attempt_finds_what_the_first_has_applied,
     what_fails_or_panics_is_rolled_back,
     a_violation_of_the_handlers_own_is_the_handlers,
+    a_handler_that_rolls_back_has_applied_nothing,
     a_lost_lease_rolls_back,
     a_second_attempt_waits_for_the_first,
     a_second_attempt_applies_what_the_first_has_rolled_back,
@@ -330,6 +344,14 @@ async fn a_violation_of_the_handlers_own_is_the_handlers<D: Rows>() {
     let reason = failure(fixture.run(meta("another", 1), "a", "").await);
     assert!(reason.contains("nique") || reason.contains("UNIQUE"), "{reason}");
     assert_eq!(fixture.marks().await, ["m"]);
+}
+
+async fn a_handler_that_rolls_back_has_applied_nothing<D: Rows>() {
+    let Some(fixture) = Fixture::<D>::new().await else { return };
+    let reason = failure(fixture.run(meta("m", 1), "a", "end").await);
+    assert!(reason.starts_with("the transaction was not committed"), "{reason}");
+    assert_eq!((fixture.rows().await.len(), fixture.marks().await.len()), (0, 0));
+    assert_eq!(applied(fixture.run(meta("m", 2), "a", "").await).attempt, 2);
 }
 
 async fn a_lost_lease_rolls_back<D: Rows>() {
@@ -470,6 +492,10 @@ impl<D: Rows> Rows for Unlucky<D> {
         row: &'a str,
     ) -> BoxFuture<'a, anyhow::Result<()>> {
         D::add(tx, row)
+    }
+
+    fn end<'a>(tx: &'a mut Self::Transaction<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+        D::end(tx)
     }
 
     async fn query(&self, query: &'static str) -> Vec<String> {
