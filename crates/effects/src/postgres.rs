@@ -41,6 +41,10 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
+    /// The statements that make the tables of marks and of deferred events, as the command `effects` prints them. They can be
+    /// repeated.
+    pub const MIGRATION: &'static str = crate::POSTGRES_MIGRATION;
+
     /// Makes a pool of 16 connections without TLS to the database at a URL, `postgres://USER:PASSWORD@HOST/DATABASE`. Nothing is
     /// connected yet.
     ///
@@ -73,7 +77,7 @@ impl EffectDb for Postgres {
     type Connection = Object;
     type Transaction<'c> = Transaction<'c>;
 
-    const MIGRATION: &'static str = crate::POSTGRES_MIGRATION;
+    const MIGRATION: &'static str = Postgres::MIGRATION;
 
     async fn connect(&self) -> anyhow::Result<Object> {
         self.0.get().await.context("the handlers' database cannot be reached")
@@ -111,6 +115,8 @@ impl EffectDb for Postgres {
         deferred: &[DeferredEvent],
     ) -> anyhow::Result<()> {
         if !deferred.is_empty() {
+            // Outside of the transaction they would be committed by themselves.
+            transaction.batch_execute(UNBROKEN).await?;
             add(&transaction, deferred).await?;
         }
         // Sent together with the commit, whose answer says less.

@@ -32,6 +32,10 @@ const LEFT_BEHIND: i64 = 10;
 pub struct Sqlite(Arc<Mutex<Connection>>);
 
 impl Sqlite {
+    /// The statements that make the tables of marks and of deferred events, as the command `effects` prints them. They can be
+    /// repeated.
+    pub const MIGRATION: &'static str = crate::SQLITE_MIGRATION;
+
     /// Opens the database in a file, which is made if there is none, with its folder and the tables of marks and deferred
     /// events. What is committed is on disk.
     ///
@@ -127,7 +131,7 @@ impl EffectDb for Sqlite {
     type Connection = Option<OwnedMutexGuard<Connection>>;
     type Transaction<'c> = Transaction;
 
-    const MIGRATION: &'static str = crate::SQLITE_MIGRATION;
+    const MIGRATION: &'static str = Sqlite::MIGRATION;
 
     async fn connect(&self) -> anyhow::Result<Self::Connection> {
         Ok(Some(self.lock().await))
@@ -149,10 +153,11 @@ impl EffectDb for Sqlite {
     ) -> anyhow::Result<()> {
         let deferred = deferred.to_vec();
         spawn_blocking(move || {
+            // An error, such as of a full disk, rolls back by itself, and so may a handler.
+            anyhow::ensure!(!transaction.is_autocommit(), "the transaction has ended before");
             for event in &deferred {
                 add(&transaction, event)?;
             }
-            // Fails if an error, such as of a full disk, has rolled back already.
             Ok(transaction.execute_batch("COMMIT")?)
         })
         .await?

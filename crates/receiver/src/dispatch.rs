@@ -280,6 +280,11 @@ impl Dispatcher {
             _ => (None, None),
         };
         let failed = reason.is_some();
+        // Another attempt had applied the effect.
+        let applied_by = match verdict {
+            Verdict::Applied(applied) if applied.attempt != meta.attempt => Some(applied.attempt),
+            _ => None,
+        };
         macro_rules! line {
             ($level:ident) => {
                 $level!(
@@ -291,6 +296,7 @@ impl Dispatcher {
                     replay = meta.replay,
                     outcome = outcome(verdict),
                     duration_us = took.as_micros() as u64,
+                    applied.by = applied_by,
                     error = reason,
                     next = next.map(tracing::field::display),
                     "attempt"

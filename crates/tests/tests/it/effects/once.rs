@@ -172,7 +172,10 @@ async fn write<D: Rows>(cx: Context<D>, tx: &mut Tx<'_, D>, order: Delivery<Writ
             let _ = D::add(tx, &order.row).await;
             Ok(())
         }
-        Some("end") => Ok(D::end(tx).await?),
+        Some("end") => {
+            tx.defer(Later { row: order.row.clone() })?;
+            Ok(D::end(tx).await?)
+        }
         Some("defer") => {
             tx.defer(Later { row: format!("{} 1", order.row) })?;
             tx.defer(Later { row: format!("{} 2", order.row) })?;
@@ -351,6 +354,7 @@ async fn a_handler_that_rolls_back_has_applied_nothing<D: Rows>() {
     let reason = failure(fixture.run(meta("m", 1), "a", "end").await);
     assert!(reason.starts_with("the transaction was not committed"), "{reason}");
     assert_eq!((fixture.rows().await.len(), fixture.marks().await.len()), (0, 0));
+    assert_eq!(fixture.outbox().await.len(), 0);
     assert_eq!(applied(fixture.run(meta("m", 2), "a", "").await).attempt, 2);
 }
 
