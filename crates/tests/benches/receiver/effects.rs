@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ::effects::postgres::deadpool_postgres::{Manager, ManagerConfig, Pool};
+use ::effects::postgres::tokio_postgres::NoTls;
 use ::effects::postgres::{self, Postgres};
 use ::effects::sqlite;
 use anyhow::Context as _;
 use contract::catalog::{Catalog, Handlers};
-use contract::effect::{DeferredEvent, EffectDb as _, Once};
+use contract::effect::{DeferredEvent, Once};
 use contract::event::{Delivery, Dialect, Environment, Event, Outcome};
 use contract::time::system_clock;
 use hdrhistogram::Histogram;
@@ -26,8 +28,18 @@ use crate::postgres::cluster;
 /// Deliveries of a round.
 const DELIVERIES: usize = 40_000;
 
-/// Handlers that run at once, as many as a receiver has.
-const HANDLERS: usize = 64;
+#[derive(clap::Args)]
+pub(crate) struct Effects {
+    /// Handlers that run at once
+    #[arg(long, default_value_t = 64)]
+    handlers: usize,
+    /// Connections of the handlers' pool
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+}
+
+/// Callers that fill an inbox.
+const CALLERS: usize = 64;
 
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 struct Job {
@@ -109,7 +121,7 @@ async fn once_in_file(
     Ok(())
 }
 
-pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Effects, rounds: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let server = cluster().context("PostgreSQL is not installed")?;
     println!(
@@ -127,7 +139,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
                     false => inbox_database.url(),
                 };
                 let rate = runtime.block_on(async {
-                    let db = Postgres::open(&data.url())?;
+                    let db = open_pool(&data.url(), args.connections)?;
                     let client = db.pool().get().await?;
                     client.batch_execute(Postgres::MIGRATION).await?;
                     client.batch_execute("CREATE TABLE job (n bigint)").await?;
@@ -137,7 +149,7 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
                         "plain" => catalog.on(plain),
                         _ => catalog.once(once),
                     };
-                    rate(&inbox, db, catalog).await
+                    rate(&inbox, db, args.handlers, catalog).await
                 })?;
                 rates.push(rate);
             }
@@ -155,7 +167,8 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
         in_files.push(runtime.block_on(async {
             let db = sqlite::Sqlite::open(folder.path().join("data.db"))?;
             db.lock().await.execute_batch("CREATE TABLE job (n INTEGER)")?;
-            rate(&inbox, db, |catalog| catalog.once(once_in_file)).await
+            let catalog = |catalog: Catalog<_>| catalog.once(once_in_file);
+            rate(&inbox, db, args.handlers, catalog).await
         })?);
     }
     println!("inbox in a file, data in another: `.once` {:.0}", median(in_files));
@@ -187,6 +200,7 @@ fn median(mut rates: Vec<f64>) -> f64 {
 async fn rate<D: Clone + Send + Sync + 'static>(
     url: &str,
     db: D,
+    handlers_at_once: usize,
     catalog: impl FnOnce(Catalog<Context<D>>) -> Catalog<Context<D>>,
 ) -> anyhow::Result<f64> {
     let inbox = open(url).await?;
@@ -194,7 +208,7 @@ async fn rate<D: Clone + Send + Sync + 'static>(
     let left = Arc::new((AtomicUsize::new(DELIVERIES), Notify::new()));
     let context = Context { db, left: Arc::clone(&left) };
     let handlers = catalog(Catalog::new()).bind(&context)?;
-    let dispatcher = dispatcher(&inbox, handlers);
+    let dispatcher = dispatcher(&inbox, handlers, handlers_at_once);
     let stop = CancellationToken::new();
     let began = Instant::now();
     let running = tokio::spawn(dispatcher.run(stop.clone(), Duration::from_secs(10)));
@@ -205,11 +219,17 @@ async fn rate<D: Clone + Send + Sync + 'static>(
     Ok(rate)
 }
 
-fn dispatcher(inbox: &Arc<dyn Inbox>, handlers: Handlers) -> Arc<Dispatcher> {
+fn open_pool(url: &str, connections: usize) -> anyhow::Result<Postgres> {
+    let config: postgres::tokio_postgres::Config = url.parse()?;
+    let manager = Manager::from_config(config, NoTls, ManagerConfig::default());
+    Ok(Postgres::new(Pool::builder(manager).max_size(connections).build()?))
+}
+
+fn dispatcher(inbox: &Arc<dyn Inbox>, handlers: Handlers, concurrency: usize) -> Arc<Dispatcher> {
     let options = DispatchOptions {
         schedule: Schedule::new(vec![Duration::from_secs(1)], 0.0),
         timeout: Duration::from_secs(30),
-        concurrency: HANDLERS,
+        concurrency,
         clock: system_clock(),
         metrics: Arc::default(),
     };
@@ -239,10 +259,10 @@ fn delivery(n: usize) -> anyhow::Result<(Verified, Route)> {
 
 async fn accept(inbox: &Arc<dyn Inbox>) -> anyhow::Result<()> {
     let mut callers = JoinSet::new();
-    for caller in 0..HANDLERS {
+    for caller in 0..CALLERS {
         let inbox = Arc::clone(inbox);
         callers.spawn(async move {
-            for n in (caller..DELIVERIES).step_by(HANDLERS) {
+            for n in (caller..DELIVERIES).step_by(CALLERS) {
                 let (delivery, route) = delivery(n)?;
                 inbox.accept(delivery, route).await?;
             }

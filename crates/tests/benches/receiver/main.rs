@@ -101,7 +101,7 @@ enum Role {
     /// Two receivers and two workers on one PostgreSQL, and everything that goes wrong
     Chaos(chaos::Chaos),
     /// What one-effect handlers take, and what it costs to defer an event
-    Effects,
+    Effects(effects::Effects),
     /// Workers that are killed in the middle of one-effect handlers
     Killed(killed::Killed),
     /// What the event bus delivers, alone and beside a dead target, and how fast it takes events
@@ -146,7 +146,7 @@ fn main() -> anyhow::Result<()> {
         Role::Postgres { measured } => postgres::run(measured, cli.rounds, cli.seconds),
         Role::Peer { qhook } => peer::run(&qhook, cli.rounds, length),
         Role::Chaos(chaos) => chaos.run(),
-        Role::Effects => effects::run(cli.rounds),
+        Role::Effects(args) => effects::run(&args, cli.rounds),
         Role::Killed(killed) => killed.run(),
         Role::Bus => bus::run(cli.rounds, length),
         Role::Sink => baseline::sink(),
