@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::effect::{Attempt, EffectDb, EffectStore, Once, OnceHandler, apply};
+use crate::effect::{Attempt, EffectDb, EffectStore, Handled, Once, OnceHandler, apply};
 use crate::event::{DecodeError, Delivery, Event, Outcome};
 use crate::hook::{Callback, Hook, HookCall, HookOutcome, UntypedCall, decoded};
 use handlers::{StartEvent, StartHook};
@@ -64,7 +64,7 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         let handler = Arc::new(handler);
         self.events.push(Box::new(move |context, delivery, _| {
             let (handler, delivery) = (Arc::clone(&handler), delivery.decode()?);
-            Ok(async move { handler(context, delivery).await.map(|()| None) }.boxed())
+            Ok(async move { handler(context, delivery).await.map(|()| Handled::Done) }.boxed())
         }));
         self
     }
@@ -82,8 +82,7 @@ impl<C: Clone + Send + Sync + 'static> Catalog<C> {
         let handler = Arc::new(handler);
         self.events.push(Box::new(move |context, delivery, attempt| {
             let (handler, delivery) = (Arc::clone(&handler), delivery.decode()?);
-            let applying = async move { apply(context, &*handler, delivery, attempt).await };
-            Ok(applying.map(|applied| applied.map(Some)).boxed())
+            Ok(async move { apply(context, &*handler, delivery, attempt).await }.boxed())
         }));
         self.effects = Some(Effects {
             store: |context| Arc::new(context.db().clone()),

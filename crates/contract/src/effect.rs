@@ -81,6 +81,17 @@ pub struct Applied {
     pub at: Timestamp,
 }
 
+/// The result of an attempt that has not failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handled {
+    /// The handler has ended.
+    Done,
+    /// A one-effect handler's effect is applied.
+    Applied(Applied),
+    /// Not attempted: the handlers' database had no connection in time, since other handlers hold them.
+    NotBegun,
+}
+
 /// The result of beginning a transaction with a mark.
 pub enum Begun<T> {
     /// The mark is written, and not yet committed.

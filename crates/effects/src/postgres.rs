@@ -3,14 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use chrono::DateTime;
 use contract::effect::{Applied, Begun, DeferredEvent, EffectDb, EffectStore, Mark};
 use contract::time::Timestamp;
 pub use deadpool_postgres;
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime, Transaction,
+    Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod, Runtime,
+    Transaction,
 };
 use futures_util::TryStreamExt as _;
 use futures_util::future::ready;
@@ -51,8 +52,9 @@ impl Postgres {
     /// # Errors
     /// If the URL is none of PostgreSQL. It is not repeated, since it holds a password.
     pub fn open(url: &str) -> anyhow::Result<Self> {
-        let config: tokio_postgres::Config = url.parse().map_err(|_| {
-            anyhow::anyhow!("the URL of the handlers' database is not one of PostgreSQL; write postgres://USER:PASSWORD@HOST/DATABASE")
+        let config = url.parse::<tokio_postgres::Config>().ok();
+        let config = config.filter(|config| !config.get_hosts().is_empty()).with_context(|| {
+            anyhow!("the URL of the handlers' database is not one of PostgreSQL; write postgres://USER:PASSWORD@HOST/DATABASE")
         })?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, NoTls, recycling);
@@ -80,7 +82,13 @@ impl EffectDb for Postgres {
     const MIGRATION: &'static str = Postgres::MIGRATION;
 
     async fn connect(&self) -> anyhow::Result<Object> {
-        self.0.get().await.context("the handlers' database cannot be reached")
+        self.0.get().await.map_err(|error| match error {
+            // Its text has that of its source.
+            PoolError::Backend(error) => {
+                anyhow!("the handlers' database cannot be reached: {error}")
+            }
+            error => anyhow!("the handlers' database has no connection: {error}"),
+        })
     }
 
     async fn begin<'c>(

@@ -101,27 +101,31 @@ impl Default for Sqlite {
 }
 
 /// A transaction, which is rolled back when it is dropped.
-pub struct Transaction(OwnedMutexGuard<Connection>);
+pub struct Transaction {
+    db: OwnedMutexGuard<Connection>,
+    /// Row of the mark, once it is written.
+    mark: i64,
+}
 
 impl Deref for Transaction {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.0
+        &self.db
     }
 }
 
 impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.0
+        &mut self.db
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if !self.0.is_autocommit() {
+        if !self.db.is_autocommit() {
             // If it cannot be rolled back, the next one cannot begin, and says so.
-            let _ = self.0.execute_batch("ROLLBACK");
+            let _ = self.db.execute_batch("ROLLBACK");
         }
     }
 }
@@ -144,7 +148,7 @@ impl EffectDb for Sqlite {
     ) -> anyhow::Result<Begun<Transaction>> {
         let db = connection.take().context("the connection is in use")?;
         let mark = mark.clone();
-        spawn_blocking(move || begin(Transaction(db), &mark)).await?
+        spawn_blocking(move || begin(Transaction { db, mark: 0 }, &mark)).await?
     }
 
     async fn commit(
@@ -154,7 +158,12 @@ impl EffectDb for Sqlite {
         let deferred = deferred.to_vec();
         spawn_blocking(move || {
             // An error, such as of a full disk, rolls back by itself, and so may a handler.
-            anyhow::ensure!(!transaction.is_autocommit(), "the transaction has ended before");
+            let mark = "SELECT EXISTS (SELECT 1 FROM webhook_effect WHERE id = ?1)";
+            let is_marked: bool = transaction
+                .prepare_cached(mark)?
+                .query_row([transaction.mark], |row| row.get(0))?;
+            let is_open = is_marked && !transaction.is_autocommit();
+            anyhow::ensure!(is_open, "the transaction has ended before the handler");
             for event in &deferred {
                 add(&transaction, event)?;
             }
@@ -164,7 +173,7 @@ impl EffectDb for Sqlite {
     }
 }
 
-fn begin(db: Transaction, mark: &Mark) -> anyhow::Result<Begun<Transaction>> {
+fn begin(mut db: Transaction, mark: &Mark) -> anyhow::Result<Begun<Transaction>> {
     db.execute_batch("BEGIN IMMEDIATE")?;
     let key = params![mark.source, mark.client_id, mark.message_id, mark.event, mark.run];
     let before = db
@@ -177,10 +186,10 @@ fn begin(db: Transaction, mark: &Mark) -> anyhow::Result<Begun<Transaction>> {
     if let Some(applied) = before {
         return Ok(Begun::AppliedBefore(applied));
     }
-    let at = db
+    let (at, row) = db
         .prepare_cached(
             "INSERT INTO webhook_effect (source, client_id, message_id, event, run, attempt)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING applied_at",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING applied_at, id",
         )?
         .query_row(
             params![
@@ -191,8 +200,9 @@ fn begin(db: Transaction, mark: &Mark) -> anyhow::Result<Begun<Transaction>> {
                 mark.run,
                 mark.attempt
             ],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
+    db.mark = row;
     Ok(Begun::Marked(db, time(at)))
 }
 

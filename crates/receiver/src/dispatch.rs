@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use contract::catalog::{EventHandler, HandlerFuture, Handlers};
-use contract::effect::{Applied, Attempt};
+use contract::effect::{Attempt, Handled};
 use contract::event::{DecodeError, Delivery, Failure, Meta};
 use contract::time::Clock;
 use contract::time::Timestamp;
@@ -51,6 +51,9 @@ const MEMORY_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Delay of a delivery that is postponed for lack of memory.
 const MEMORY_DELAY: Duration = Duration::from_secs(1);
+
+/// Delay of a delivery that is postponed because other handlers hold the connections.
+const CONNECTION_DELAY: Duration = Duration::from_secs(2);
 
 /// Largest length of a stored failure reason, in bytes.
 const LONGEST_REASON: usize = 4096;
@@ -242,16 +245,28 @@ impl Dispatcher {
         let Claim { delivery, run_attempt, claimed_at, .. } = claim;
         let Some(handler) = handler else { return Verdict::Unrouted };
         let lease_until = claimed_at + self.timeout + LEASE_MARGIN;
-        let acceptor = Arc::clone(&self.deferrals) as _;
-        let attempt = match begin(handler, delivery, Attempt { lease_until, acceptor }) {
+        let lease_id = delivery.meta.id;
+        let attempt = Attempt {
+            lease_until,
+            patience: self.timeout / 3,
+            acceptor: Arc::clone(&self.deferrals) as _,
+        };
+        let attempt = match begin(handler, delivery, attempt) {
             Ok(attempt) => attempt,
             Err(error) => {
                 return Verdict::Dead { reason: format!("the body is not the model: {error}") };
             }
         };
         match self.call(attempt).await {
-            Ok(None) => Verdict::Done,
-            Ok(Some(applied)) => Verdict::Applied(applied),
+            Ok(Handled::Done) => Verdict::Done,
+            Ok(Handled::Applied(applied)) => Verdict::Applied(applied),
+            Ok(Handled::NotBegun) => {
+                warn!(
+                    delivery.id = lease_id,
+                    "other handlers hold the connections of their database: the delivery waits, and the attempt does not count"
+                );
+                Verdict::Postponed { after: self.schedule.vary(CONNECTION_DELAY) }
+            }
             Err(Failure::Reject { reason }) => Verdict::Dead { reason },
             Err(Failure::Retry { reason, after }) => {
                 self.schedule.verdict(run_attempt, after, reason)
@@ -260,7 +275,7 @@ impl Dispatcher {
     }
 
     /// Runs the handler; a panic or a timeout is a failure to retry.
-    async fn call(&self, attempt: HandlerFuture) -> Result<Option<Applied>, Failure> {
+    async fn call(&self, attempt: HandlerFuture) -> Result<Handled, Failure> {
         match tokio::time::timeout(self.timeout, AssertUnwindSafe(attempt).catch_unwind()).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => {

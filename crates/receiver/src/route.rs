@@ -8,6 +8,7 @@ use contract::catalog::Table;
 use contract::effect::{Acceptor, DeferredEvent};
 use inbox::{Deliveries, Route};
 use source::{Refusal, Verified};
+use tracing::warn;
 
 /// Routes a delivery by the event that it declares, if the catalog knows it; otherwise by the event in the path. A delivery
 /// with the canary mark is a canary, whatever the path names.
@@ -68,6 +69,12 @@ impl Acceptor for Deferrals {
         let version = event.version;
         let delivery = Verified::deferred(event);
         let route = route(&self.catalog, version, "", &delivery)?;
+        if !route.handled {
+            warn!(
+                event.r#type = route.event_type,
+                "deferred, but no handler takes it: register one with `.on` or `.once`, and replay it"
+            );
+        }
         self.inbox.accept(delivery, route).await?;
         Ok(())
     }

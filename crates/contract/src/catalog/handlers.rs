@@ -6,12 +6,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::table::{EventRow, HookRow, Table};
-use crate::effect::{Applied, Attempt, EffectStore};
+use crate::effect::{Attempt, EffectStore, Handled};
 use crate::event::{DecodeError, Delivery, Dialect, Failure};
 use crate::hook::{HookFailure, UntypedCall};
 
-/// A started event handler; a one-effect handler yields what has applied its effect.
-pub type HandlerFuture = BoxFuture<'static, Result<Option<Applied>, Failure>>;
+/// A started event handler.
+pub type HandlerFuture = BoxFuture<'static, Result<Handled, Failure>>;
 
 /// A started hook handler; it yields the response's JSON.
 pub type HookFuture = BoxFuture<'static, Result<Bytes, HookFailure>>;

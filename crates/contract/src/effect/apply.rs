@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::deferred::Recorder;
 use super::{
-    Acceptor, Applied, Begun, DeferredEvent, EffectDb, EffectStore as _, Mark, Once, OnceHandler,
-    Origin, Tx,
+    Acceptor, Applied, Begun, DeferredEvent, EffectDb, EffectStore as _, Handled, Mark, Once,
+    OnceHandler, Origin, Tx,
 };
 use crate::event::{Delivery, Event, Failure};
 
@@ -17,6 +17,8 @@ use crate::event::{Delivery, Event, Failure};
 pub struct Attempt {
     /// The end of the lease: what is not committed by then is rolled back.
     pub lease_until: Instant,
+    /// The longest wait for a connection, after which the attempt does not count.
+    pub patience: Duration,
     /// The inbox, for deferred events.
     pub acceptor: Arc<dyn Acceptor>,
 }
@@ -25,7 +27,8 @@ impl Attempt {
     /// An attempt of a test, whose deferred events go nowhere.
     pub fn sample() -> Self {
         let acceptor = Arc::<Recorder>::default();
-        Attempt { lease_until: Instant::now() + Duration::from_secs(60), acceptor }
+        let length = Duration::from_secs(60);
+        Attempt { lease_until: Instant::now() + length, patience: length, acceptor }
     }
 }
 
@@ -35,15 +38,19 @@ pub(crate) async fn apply<C, E, F>(
     handler: &F,
     delivery: Delivery<E>,
     attempt: Attempt,
-) -> Result<Applied, Failure>
+) -> Result<Handled, Failure>
 where
     C: Once,
     E: Event,
     F: OnceHandler<C, E>,
 {
     let db = context.db().clone();
+    let Ok(connection) = timeout(attempt.patience, db.connect()).await else {
+        return Ok(Handled::NotBegun);
+    };
     let mark = Mark::of(&delivery.meta);
-    let written = write(&db, &mark, context, handler, delivery, attempt.lease_until).await?;
+    let written =
+        write(connection?, &mark, context, handler, delivery, attempt.lease_until).await?;
     let (applied, deferred) = match written {
         Written::Before(applied) => (applied, db.outbox(Some(&mark.cause)).await?),
         Written::Now(applied, deferred) => (applied, deferred),
@@ -55,7 +62,7 @@ where
         }
     };
     hand_over(&db, deferred, &*attempt.acceptor).await?;
-    Ok(applied)
+    Ok(Handled::Applied(applied))
 }
 
 /// The end of a transaction.
@@ -69,7 +76,7 @@ enum Written {
 }
 
 async fn write<C, E, F>(
-    db: &C::Db,
+    mut connection: <C::Db as EffectDb>::Connection,
     mark: &Mark,
     context: C,
     handler: &F,
@@ -81,7 +88,6 @@ where
     E: Event,
     F: OnceHandler<C, E>,
 {
-    let mut connection = db.connect().await?;
     let begun = C::Db::begin(&mut connection, mark, time_left(lease_until)).await?;
     let (transaction, at) = match begun {
         Begun::AppliedBefore(applied) => return Ok(Written::Before(applied)),

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::deferred::{Recorder, of_type};
-use super::{Applied, Attempt, DeferredEvent, Once, OnceHandler, apply};
+use super::{Applied, Attempt, DeferredEvent, Handled, Once, OnceHandler, apply};
 use crate::event::{Delivery, Event, Failure, Meta};
 use crate::time::now;
 
@@ -67,11 +64,11 @@ impl<E: Event> Delivery<E> {
         for number in 1..=count {
             let meta = Meta { attempt: number, ..meta.clone() };
             let delivery = Delivery::new(meta, self.raw().clone()).decode()?;
-            let attempt = Attempt {
-                lease_until: Instant::now() + Duration::from_secs(60),
-                acceptor: Arc::clone(&recorder) as _,
-            };
-            attempts.push(apply(context.clone(), &handler, delivery, attempt).await?);
+            let attempt = Attempt { acceptor: Arc::clone(&recorder) as _, ..Attempt::sample() };
+            match apply(context.clone(), &handler, delivery, attempt).await? {
+                Handled::Applied(applied) => attempts.push(applied),
+                other => return Err(Failure::retry(format!("the attempt ended as {other:?}"))),
+            }
         }
         let mut events = recorder.events();
         events.sort_by_key(|event| event.number);

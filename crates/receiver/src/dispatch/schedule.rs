@@ -42,7 +42,8 @@ impl Schedule {
         if lost < 2 { Duration::ZERO } else { self.vary(delay) }
     }
 
-    fn vary(&self, delay: Duration) -> Duration {
+    /// A delay with jitter.
+    pub(super) fn vary(&self, delay: Duration) -> Duration {
         delay.mul_f64(1.0 + self.jitter * (2.0 * fastrand::f64() - 1.0))
     }
 }

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::catalog::Catalog;
 use contract::effect::{
-    Acceptor, Applied, Attempt, Begun, DeferredEvent, EffectDb, EffectStore, Mark, Once, Tx,
+    Acceptor, Applied, Attempt, Begun, DeferredEvent, EffectDb, EffectStore, Handled, Mark, Once,
+    Tx,
 };
 use contract::event::{Delivery, Event, Failure, Meta, Outcome};
 use effects::postgres::{Postgres, tokio_postgres};
@@ -62,6 +63,12 @@ trait Rows: EffectDb {
     /// Ends the transaction, which is not the handler's to end.
     fn end<'a>(tx: &'a mut Self::Transaction<'_>) -> BoxFuture<'a, anyhow::Result<()>>;
 
+    /// Begins another one.
+    fn begin_another<'a>(tx: &'a mut Self::Transaction<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+        let _ = tx;
+        async { Ok(()) }.boxed()
+    }
+
     /// The text that a query finds.
     async fn query(&self, query: &'static str) -> Vec<String>;
 
@@ -89,6 +96,11 @@ impl Rows for Sqlite {
     fn end<'a>(tx: &'a mut Self::Transaction<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
         let ended = tx.execute_batch("ROLLBACK");
         async move { Ok(ended?) }.boxed()
+    }
+
+    fn begin_another<'a>(tx: &'a mut Self::Transaction<'_>) -> BoxFuture<'a, anyhow::Result<()>> {
+        let begun = tx.execute_batch("BEGIN");
+        async move { Ok(begun?) }.boxed()
     }
 
     async fn query(&self, query: &'static str) -> Vec<String> {
@@ -172,6 +184,10 @@ async fn write<D: Rows>(cx: Context<D>, tx: &mut Tx<'_, D>, order: Delivery<Writ
             let _ = D::add(tx, &order.row).await;
             Ok(())
         }
+        Some("begin another") => {
+            D::end(tx).await?;
+            Ok(D::begin_another(tx).await?)
+        }
         Some("end") => {
             tx.defer(Later { row: order.row.clone() })?;
             Ok(D::end(tx).await?)
@@ -208,6 +224,29 @@ async fn on_sqlite_an_error_that_is_swallowed_is_the_handlers_own() {
     let Some(fixture) = Fixture::<Sqlite>::new().await else { return };
     applied(fixture.run(meta("m", 1), "a", "swallow").await);
     assert_eq!((fixture.rows().await.len(), fixture.marks().await.len()), (1, 1));
+}
+
+/// A transaction of the handler's own is not the engine's.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_a_handler_that_begins_another_transaction_has_applied_nothing() {
+    let Some(fixture) = Fixture::<Sqlite>::new().await else { return };
+    let reason = failure(fixture.run(meta("m", 1), "a", "begin another").await);
+    assert!(reason.contains("the transaction has ended before the handler"), "{reason}");
+    assert_eq!((fixture.rows().await.len(), fixture.marks().await.len()), (0, 0));
+}
+
+/// Who has no connection in time has not begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_waits_for_others_is_postponed() {
+    let Some(fixture) = Fixture::<Sqlite>::new().await else { return };
+    let held = fixture.context.db.lock().await;
+    let handlers = Catalog::new().once(write::<Sqlite>).bind(&fixture.context).unwrap();
+    let handler = handlers.event(Write::DIALECT, 1, Write::TYPE).unwrap();
+    let attempt = Attempt { patience: Duration::from_millis(10), ..Attempt::sample() };
+    let delivery = Delivery::new(meta("m", 1), Bytes::from_static(br#"{"row":"a"}"#));
+    assert_eq!(handler.start(delivery, attempt).unwrap().await.unwrap(), Handled::NotBegun);
+    drop(held);
+    assert_eq!(fixture.rows().await.len(), 0);
 }
 
 /// Takes deferred events, or refuses them.
@@ -247,16 +286,16 @@ impl<D: Rows> Fixture<D> {
         row: &str,
         then: &str,
         lease: Duration,
-    ) -> BoxFuture<'static, Result<Option<Applied>, Failure>> {
+    ) -> BoxFuture<'static, Result<Handled, Failure>> {
         let body = serde_json::to_vec(&Write { row: row.into(), then: Some(then.into()) }).unwrap();
         let handlers = Catalog::new().once(write::<D>).bind(&self.context).unwrap();
         let handler = handlers.event(Write::DIALECT, 1, Write::TYPE).unwrap();
         let acceptor = Arc::clone(&self.inbox) as _;
-        let attempt = Attempt { lease_until: Instant::now() + lease, acceptor };
+        let attempt = Attempt { lease_until: Instant::now() + lease, patience: PATIENCE, acceptor };
         handler.start(Delivery::new(meta, Bytes::from(body)), attempt).unwrap()
     }
 
-    async fn run(&self, meta: Meta, row: &str, then: &str) -> Result<Option<Applied>, Failure> {
+    async fn run(&self, meta: Meta, row: &str, then: &str) -> Result<Handled, Failure> {
         let attempt = self.start(meta, row, then, Duration::from_secs(60));
         tokio::time::timeout(PATIENCE, attempt).await.expect("it ends")
     }
@@ -275,11 +314,14 @@ fn meta(id: &str, attempt: u32) -> Meta {
     Meta { message_id: id.into(), attempt, ..sample }
 }
 
-fn applied(result: Result<Option<Applied>, Failure>) -> Applied {
-    result.unwrap().expect("a one-effect handler says what has applied it")
+fn applied(result: Result<Handled, Failure>) -> Applied {
+    match result.unwrap() {
+        Handled::Applied(applied) => applied,
+        other => panic!("a one-effect handler says what has applied it: {other:?}"),
+    }
 }
 
-fn failure(result: Result<Option<Applied>, Failure>) -> String {
+fn failure(result: Result<Handled, Failure>) -> String {
     match result.unwrap_err() {
         Failure::Retry { reason, .. } => reason,
         Failure::Reject { reason } => format!("rejected: {reason}"),
