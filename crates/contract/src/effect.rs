@@ -28,7 +28,8 @@ pub use sample::OnceRun;
     message = "`.once` needs the database of `{Self}`, which `impl Once` names",
     label = "no database is named for this context",
     note = "add to the file of the context, with the type of its pool:\n\
-            impl Once for {Self} {{\n    type Db = Postgres;\n\n    fn db(&self) -> &Postgres {{\n        &self.db\n    }}\n}}"
+            use webhook_receiver::Once;\n\n\
+            impl Once for {Self} {{\n    type Db = Sqlite; // or Postgres: that of the handlers' `Tx`\n\n    fn db(&self) -> &Self::Db {{\n        &self.db\n    }}\n}}"
 )]
 pub trait Once: Clone + Send + Sync + 'static {
     /// The database.

@@ -7,7 +7,9 @@ use crate::event::{Delivery, Event, Outcome};
 #[diagnostic::on_unimplemented(
     message = "`.once` takes no such handler",
     label = "not an `async fn(Context, &mut Tx<'_>, Delivery<…>) -> Outcome`",
-    note = "`Tx` is the one of the database that `impl Once for Context` names, and the function's future must be `Send`"
+    note = "a handler with a `Tx` is registered with `.once(…)`, one without it with `.on(…)`",
+    note = "`Tx` is that of the database that `impl Once for Context` names: `webhook_receiver::sqlite::Tx` or `webhook_receiver::postgres::Tx`",
+    note = "nothing that is not `Send` may be held over an `.await`"
 )]
 pub trait OnceHandler<C: Once, E>: Send + Sync + 'static {
     /// Calls the handler.
@@ -19,6 +21,7 @@ pub trait OnceHandler<C: Once, E>: Send + Sync + 'static {
     ) -> impl Future<Output = Outcome> + Send;
 }
 
+#[diagnostic::do_not_recommend]
 impl<C, E, F> OnceHandler<C, E> for F
 where
     C: Once,
@@ -39,6 +42,7 @@ pub trait Call<'a, 't, C: Once, E, Outlives = &'a &'t ()> {
     fn call(&self, context: C, tx: &'a mut Tx<'t, C::Db>, delivery: Delivery<E>) -> Self::Future;
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, 't, C, E, F, Fut> Call<'a, 't, C, E> for F
 where
     C: Once,

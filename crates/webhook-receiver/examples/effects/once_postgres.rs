@@ -17,6 +17,14 @@ impl Context {
     }
 }
 
+/// What tests give to handlers: a database for tests, in which the tables have been made.
+impl Default for Context {
+    fn default() -> Self {
+        let url = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL is set");
+        Context { db: Postgres::open(&url).expect("it is a URL of PostgreSQL") }
+    }
+}
+
 impl Once for Context {
     type Db = Postgres;
 
@@ -34,4 +42,25 @@ async fn placed(_: Context, tx: &mut Tx<'_>, order: Delivery<OrderEvent>) -> Out
     let insert = tx.prepare_cached(insert).await?;
     tx.execute(&insert, &[&order.order_id.as_str(), &order.order_status]).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_order_is_written_once() {
+        if std::env::var_os("TEST_DATABASE_URL").is_none() {
+            return eprintln!("NOT TRIED: TEST_DATABASE_URL is not set");
+        }
+        let cx = Context::default();
+        let client = cx.db.pool().get().await.unwrap();
+        let count = async || {
+            let count = client.query_one("SELECT count(*) FROM orders", &[]).await;
+            count.unwrap().get::<_, i64>(0)
+        };
+        let before = count().await;
+        Delivery::<OrderEvent>::example().unwrap().twice(&cx, placed).await.unwrap();
+        assert_eq!(count().await, before + 1);
+    }
 }
