@@ -48,6 +48,8 @@ pub struct Mark {
     pub client_id: String,
     /// The sender's id for the message.
     pub message_id: String,
+    /// The time of acceptance: once the inbox has forgotten the id, a delivery of the same id is another one.
+    pub received_at: Timestamp,
     /// The event.
     pub event: String,
     /// The number of the run: 0, and one more for each replay that begins a new one.
@@ -65,12 +67,19 @@ impl Mark {
             source: meta.source.clone(),
             client_id: meta.client_id.clone().unwrap_or_default(),
             message_id: meta.message_id.clone(),
+            received_at: meta.received_at,
             event: meta.event_type.clone(),
             run: meta.replay,
             attempt: meta.attempt,
-            cause: meta.effect_key("webhook_effect"),
+            cause: cause(meta),
         }
     }
+}
+
+/// The name of a run among the causes of deferred events.
+fn cause(meta: &Meta) -> String {
+    let accepted = meta.received_at.timestamp_millis();
+    meta.effect_key(&format!("webhook_effect {accepted}"))
 }
 
 /// The attempt whose transaction was committed.
@@ -89,8 +98,8 @@ pub enum Handled {
     Done,
     /// A one-effect handler's effect is applied.
     Applied(Applied),
-    /// Not attempted: the handlers' database had no connection in time, since other handlers hold them.
-    NotBegun,
+    /// To be attempted again, for this reason; this attempt does not count.
+    Postponed(&'static str),
 }
 
 /// The result of beginning a transaction with a mark.

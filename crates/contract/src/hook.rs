@@ -72,7 +72,7 @@ pub struct HookCall<H: Hook> {
     pub request: Open<H::Request>,
     /// The vendor's own logic, for one use.
     pub callback: Callback<H>,
-    /// Events of the fork's own, handled after the call: `call.deferrer.defer(event)`.
+    /// Events of the fork's own, handled beside the call or after it: `call.deferrer.defer(event)`.
     pub deferrer: Deferrer,
 }
 

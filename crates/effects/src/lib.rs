@@ -1,7 +1,7 @@
 //! The databases of one-effect handlers. Each adapter writes marks and deferred events beside the handler's own tables, and
 //! its transaction dereferences to the driver's own.
 //!
-//! It depends on the contract alone. An adapter for another driver implements
+//! It depends on the contract and on `text`. An adapter for another driver implements
 //! [`EffectDb`](contract::effect::EffectDb) in the same way.
 
 #[cfg(feature = "tokio-postgres")]

@@ -28,7 +28,10 @@ pub type Tx<'t> = contract::effect::Tx<'t, Postgres>;
 /// Largest number of connections of a pool that is opened by its URL.
 const CONNECTIONS: usize = 16;
 
-/// The longest that the check at the start waits.
+/// Time without a word from the server after which it is asked for a sign of life.
+const ALIVE: Duration = Duration::from_secs(10);
+
+/// The longest wait for a new connection, and for the check at the start.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// A database, with the pool of connections that one-effect handlers take theirs of. Clones share it.
@@ -56,6 +59,10 @@ impl Postgres {
         let config = config.filter(|config| !config.get_hosts().is_empty()).with_context(|| {
             anyhow!("the URL of the handlers' database is not one of PostgreSQL; write postgres://USER:PASSWORD@HOST/DATABASE")
         })?;
+        // A server that is gone is noticed without waiting for hours.
+        let mut config = config;
+        config.keepalives_idle(ALIVE).keepalives_interval(ALIVE / 2).keepalives_retries(2);
+        config.tcp_user_timeout(2 * ALIVE).connect_timeout(WAIT);
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, NoTls, recycling);
         // The connection that was used last knows the plans.
@@ -101,18 +108,19 @@ impl EffectDb for Postgres {
         let [source, client_id] = [stored(&mark.source), stored(&mark.client_id)];
         let [message_id, event] = [stored(&mark.message_id), stored(&mark.event)];
         let (run, attempt) = (i32::try_from(mark.run)?, i32::try_from(mark.attempt)?);
+        let received_at = mark.received_at.timestamp_millis();
         let limit = time_left.as_millis().clamp(1, i32::MAX as u128).to_string();
         let marked = transaction
             .query_opt(
                 &statement,
-                &[&source, &client_id, &message_id, &event, &run, &attempt, &limit],
+                &[&source, &client_id, &message_id, &received_at, &event, &run, &attempt, &limit],
             )
             .await?;
         if let Some(row) = marked {
             return Ok(Begun::Marked(transaction, time(row.get(0))));
         }
-        let key: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&source, &client_id, &message_id, &event, &run];
+        let key: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&source, &client_id, &message_id, &received_at, &event, &run];
         let row = transaction.query_one(APPLIED, &key).await?;
         let attempt = row.get::<_, i32>(0).unsigned_abs();
         Ok(Begun::AppliedBefore(Applied { attempt, at: time(row.get(1)) }))

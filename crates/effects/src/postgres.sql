@@ -5,11 +5,13 @@ CREATE TABLE IF NOT EXISTS webhook_effect (
     source text NOT NULL,
     client_id text NOT NULL,           -- '' if the sender gave none
     message_id text NOT NULL,
+    received_at bigint NOT NULL,       -- milliseconds since 1970, UTC
     event text NOT NULL,
     run integer NOT NULL,              -- 0, and one more for each replay
     attempt integer NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (message_id, source, client_id, event, run)
+    -- By time, so that new marks are beside one another.
+    PRIMARY KEY (received_at, message_id, source, client_id, event, run)
 );
 CREATE INDEX IF NOT EXISTS webhook_effect_applied ON webhook_effect USING brin (applied_at) WITH (pages_per_range = 32);
 

@@ -77,7 +77,8 @@ impl Sqlite {
         Ok(self)
     }
 
-    /// The connection, when no handler writes: for migrations and queries of the fork's own.
+    /// The connection, when no handler writes: for migrations and queries of the fork's own. A one-effect handler holds it, so
+    /// that there this would wait for itself: its queries go through `tx`.
     pub async fn lock(&self) -> OwnedMutexGuard<Connection> {
         Arc::clone(&self.0).lock_owned().await
     }
@@ -175,11 +176,13 @@ impl EffectDb for Sqlite {
 
 fn begin(mut db: Transaction, mark: &Mark) -> anyhow::Result<Begun<Transaction>> {
     db.execute_batch("BEGIN IMMEDIATE")?;
-    let key = params![mark.source, mark.client_id, mark.message_id, mark.event, mark.run];
+    let received_at = mark.received_at.timestamp_millis();
+    let key =
+        params![mark.source, mark.client_id, mark.message_id, received_at, mark.event, mark.run];
     let before = db
         .prepare_cached(
             "SELECT attempt, applied_at FROM webhook_effect
-             WHERE source = ?1 AND client_id = ?2 AND message_id = ?3 AND event = ?4 AND run = ?5",
+             WHERE source = ?1 AND client_id = ?2 AND message_id = ?3 AND received_at = ?4 AND event = ?5 AND run = ?6",
         )?
         .query_row(key, |row| Ok(Applied { attempt: row.get(0)?, at: time(row.get(1)?) }))
         .optional()?;
@@ -188,14 +191,15 @@ fn begin(mut db: Transaction, mark: &Mark) -> anyhow::Result<Begun<Transaction>>
     }
     let (at, row) = db
         .prepare_cached(
-            "INSERT INTO webhook_effect (source, client_id, message_id, event, run, attempt)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING applied_at, id",
+            "INSERT INTO webhook_effect (source, client_id, message_id, received_at, event, run, attempt)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING applied_at, id",
         )?
         .query_row(
             params![
                 mark.source,
                 mark.client_id,
                 mark.message_id,
+                received_at,
                 mark.event,
                 mark.run,
                 mark.attempt

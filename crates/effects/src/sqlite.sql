@@ -6,11 +6,13 @@ CREATE TABLE IF NOT EXISTS webhook_effect (
     source TEXT NOT NULL,
     client_id TEXT NOT NULL,          -- '' if the sender gave none
     message_id TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
     event TEXT NOT NULL,
     run INTEGER NOT NULL,             -- 0, and one more for each replay
     attempt INTEGER NOT NULL,
     applied_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER)),
-    UNIQUE (source, client_id, message_id, event, run)
+    -- By time, so that new marks are beside one another.
+    UNIQUE (received_at, message_id, source, client_id, event, run)
 ) STRICT;
 
 -- Events that handlers have deferred, until they are deliveries.

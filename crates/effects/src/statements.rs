@@ -5,20 +5,21 @@
 /// Writes the mark, and limits the waits of this transaction to the attempt: a transaction under way that has written the
 /// same mark is waited for, and one of a worker that is gone is ended by the server.
 ///
-/// Parameters: source, client id, message id, event, run, attempt, and the limit in milliseconds as text. Returns the time
+/// Parameters: source, client id, message id, time of acceptance, event, run, attempt, and the limit in milliseconds as text. Returns the time
 /// in milliseconds since 1970, or no row if the mark is there.
 pub const MARK: &str = "WITH limits AS MATERIALIZED (
-        SELECT set_config('lock_timeout', $7, true), set_config('idle_in_transaction_session_timeout', $7, true)
+        SELECT set_config('lock_timeout', $8, true), set_config('statement_timeout', $8, true),
+            set_config('idle_in_transaction_session_timeout', $8, true)
     )
-    INSERT INTO webhook_effect (source, client_id, message_id, event, run, attempt)
-    SELECT $1, $2, $3, $4, $5, $6 FROM limits
+    INSERT INTO webhook_effect (source, client_id, message_id, received_at, event, run, attempt)
+    SELECT $1, $2, $3, $4, $5, $6, $7 FROM limits
     ON CONFLICT DO NOTHING
     RETURNING (extract(epoch FROM applied_at) * 1000)::bigint";
 
-/// Reads the attempt and the time of a mark. Parameters: source, client id, message id, event, run.
+/// Reads the attempt and the time of a mark. Parameters: source, client id, message id, time of acceptance, event, run.
 pub const APPLIED: &str =
     "SELECT attempt, (extract(epoch FROM applied_at) * 1000)::bigint FROM webhook_effect
-    WHERE source = $1 AND client_id = $2 AND message_id = $3 AND event = $4 AND run = $5";
+    WHERE source = $1 AND client_id = $2 AND message_id = $3 AND received_at = $4 AND event = $5 AND run = $6";
 
 /// Fails unless the transaction is under way and none of its statements has failed: PostgreSQL takes COMMIT for ROLLBACK if a
 /// handler has swallowed an error, and for nothing if it has ended the transaction by itself, and reports no error.

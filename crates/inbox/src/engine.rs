@@ -139,8 +139,8 @@ pub trait Upkeep: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Time of acceptance of the oldest delivery that has been attempted and has not ended.
-    async fn oldest_attempted(&self) -> Result<Option<Timestamp>>;
+    /// Time of acceptance of the oldest delivery that has not ended, or an earlier one.
+    async fn oldest_unended(&self) -> Result<Option<Timestamp>>;
 
     /// Makes deliveries due whose due time was set by a clock that was ahead, if they were due on arrival; returns the backlog.
     async fn catch_up(&self) -> Result<Backlog>;

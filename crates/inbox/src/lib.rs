@@ -132,7 +132,7 @@ pub struct Claim {
     pub lost: u32,
     /// The right to finish it; returned with the verdict.
     pub lease: Lease,
-    /// Begin of the lease by this process's clock, or a little before.
+    /// Begin of the lease, by this process's clock.
     pub claimed_at: Instant,
 }
 

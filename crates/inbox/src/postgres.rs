@@ -267,8 +267,8 @@ impl Upkeep for Postgres {
         Ok(())
     }
 
-    async fn oldest_attempted(&self) -> Result<Option<Timestamp>> {
-        logs::oldest_attempted(&self.database).await
+    async fn oldest_unended(&self) -> Result<Option<Timestamp>> {
+        logs::oldest_unended(&self.database).await
     }
 
     async fn catch_up(&self) -> Result<Backlog> {

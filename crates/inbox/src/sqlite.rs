@@ -218,8 +218,8 @@ impl Upkeep for Sqlite {
         Ok((self.clock)())
     }
 
-    async fn oldest_attempted(&self) -> Result<Option<Timestamp>> {
-        self.read(rows::oldest_attempted).await
+    async fn oldest_unended(&self) -> Result<Option<Timestamp>> {
+        self.read(rows::oldest_unended).await
     }
 
     async fn catch_up(&self) -> Result<Backlog> {

@@ -52,8 +52,8 @@ const MEMORY_PATIENCE: Duration = Duration::from_secs(15);
 /// Delay of a delivery that is postponed for lack of memory.
 const MEMORY_DELAY: Duration = Duration::from_secs(1);
 
-/// Delay of a delivery that is postponed because other handlers hold the connections.
-const CONNECTION_DELAY: Duration = Duration::from_secs(2);
+/// Delay of a delivery that a one-effect handler puts off.
+const PUT_OFF: Duration = Duration::from_secs(2);
 
 /// Largest length of a stored failure reason, in bytes.
 const LONGEST_REASON: usize = 4096;
@@ -245,7 +245,7 @@ impl Dispatcher {
         let Claim { delivery, run_attempt, claimed_at, .. } = claim;
         let Some(handler) = handler else { return Verdict::Unrouted };
         let lease_until = claimed_at + self.timeout + LEASE_MARGIN;
-        let lease_id = delivery.meta.id;
+        let id = delivery.meta.id;
         let attempt = Attempt {
             lease_until,
             patience: self.timeout / 3,
@@ -260,12 +260,12 @@ impl Dispatcher {
         match self.call(attempt).await {
             Ok(Handled::Done) => Verdict::Done,
             Ok(Handled::Applied(applied)) => Verdict::Applied(applied),
-            Ok(Handled::NotBegun) => {
+            Ok(Handled::Postponed(reason)) => {
                 warn!(
-                    delivery.id = lease_id,
-                    "other handlers hold the connections of their database: the delivery waits, and the attempt does not count"
+                    delivery.id = id,
+                    reason, "the delivery is put off, and the attempt does not count"
                 );
-                Verdict::Postponed { after: self.schedule.vary(CONNECTION_DELAY) }
+                Verdict::Postponed { after: self.schedule.vary(PUT_OFF) }
             }
             Err(Failure::Reject { reason }) => Verdict::Dead { reason },
             Err(Failure::Retry { reason, after }) => {
@@ -295,9 +295,8 @@ impl Dispatcher {
             _ => (None, None),
         };
         let failed = reason.is_some();
-        // Another attempt had applied the effect.
-        let applied_by = match verdict {
-            Verdict::Applied(applied) if applied.attempt != meta.attempt => Some(applied.attempt),
+        let applied = match verdict {
+            Verdict::Applied(applied) => Some(*applied),
             _ => None,
         };
         macro_rules! line {
@@ -311,7 +310,8 @@ impl Dispatcher {
                     replay = meta.replay,
                     outcome = outcome(verdict),
                     duration_us = took.as_micros() as u64,
-                    applied.by = applied_by,
+                    applied.by = applied.map(|applied| applied.attempt),
+                    applied.at = applied.map(|applied| tracing::field::display(applied.at)),
                     error = reason,
                     next = next.map(tracing::field::display),
                     "attempt"

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use contract::canary::CANARY;
 use contract::catalog::Table;
 use contract::effect::{Acceptor, DeferredEvent};
-use inbox::{Deliveries, Route};
+use inbox::{AcceptOutcome, Deliveries, Route};
 use source::{Refusal, Verified};
 use tracing::warn;
 
@@ -75,7 +75,14 @@ impl Acceptor for Deferrals {
                 "deferred, but no handler takes it: register one with `.on` or `.once`, and replay it"
             );
         }
-        self.inbox.accept(delivery, route).await?;
+        let receipt = self.inbox.accept(delivery, route).await?;
+        if receipt.outcome == AcceptOutcome::Conflict {
+            warn!(
+                delivery.id = receipt.id,
+                message.id = receipt.message_id,
+                "the id of a deferred event is known with other bytes; the first ones are kept"
+            );
+        }
         Ok(())
     }
 }

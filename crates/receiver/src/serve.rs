@@ -260,16 +260,19 @@ fn monitored(shared: &Shared, listener: TcpListener) -> anyhow::Result<BoxFuture
 /// Handles deliveries until the stop, and then drains.
 async fn work(shared: &Shared) {
     let Shared { config, inbox, handlers, clock, metrics, stop } = shared;
-    if config.dispatch.paused {
-        return warn!("paused = true in [dispatch]: deliveries are stored, but not handled");
-    }
-    let parts = dispatching(&config.dispatch, clock, metrics);
-    let dispatcher = Dispatcher::new(Arc::clone(inbox) as _, Arc::clone(handlers), parts);
     let deferrals = Deferrals::new(Arc::clone(inbox) as _, Arc::clone(handlers.table()));
     let tending = handlers.effects().map(|effects| {
         effects::tend(effects.as_ref(), deferrals.as_ref(), config, inbox.as_ref(), stop)
     });
-    tokio::join!(dispatcher.run(stop.clone(), config.limits.drain), OptionFuture::from(tending));
+    let tending = OptionFuture::from(tending);
+    if config.dispatch.paused {
+        warn!("paused = true in [dispatch]: deliveries are stored, but not handled");
+        tending.await;
+        return;
+    }
+    let parts = dispatching(&config.dispatch, clock, metrics);
+    let dispatcher = Dispatcher::new(Arc::clone(inbox) as _, Arc::clone(handlers), parts);
+    tokio::join!(dispatcher.run(stop.clone(), config.limits.drain), tending);
 }
 
 fn dedup_cache(inbox: &Arc<dyn Inbox>, dedup: &settings::Dedup, clock: &Clock) -> DedupCache {

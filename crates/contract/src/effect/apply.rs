@@ -12,7 +12,7 @@ use super::{
 };
 use crate::event::{Delivery, Event, Failure};
 
-/// What the engine gives to an attempt besides the delivery.
+/// The conditions of an attempt.
 #[derive(Clone)]
 pub struct Attempt {
     /// The end of the lease: what is not committed by then is rolled back.
@@ -46,7 +46,9 @@ where
 {
     let db = context.db().clone();
     let Ok(connection) = timeout(attempt.patience, db.connect()).await else {
-        return Ok(Handled::NotBegun);
+        return Ok(Handled::Postponed(
+            "the handlers' database had no connection in time: other handlers hold them, or it does not answer",
+        ));
     };
     let mark = Mark::of(&delivery.meta);
     let written =
@@ -54,15 +56,21 @@ where
     let (applied, deferred) = match written {
         Written::Before(applied) => (applied, db.outbox(Some(&mark.cause)).await?),
         Written::Now(applied, deferred) => (applied, deferred),
-        Written::InDoubt(error, deferred) => {
+        Written::InDoubt(error, own, deferred) => {
             match committed_after_all(&db, &mark, &attempt).await {
-                Some(applied) => (applied, deferred),
+                Some(applied) if applied == own => (applied, deferred),
+                Some(other) => (other, db.outbox(Some(&mark.cause)).await?),
                 None => return Err(error.context("the transaction was not committed").into()),
             }
         }
     };
-    hand_over(&db, deferred, &*attempt.acceptor).await?;
-    Ok(Handled::Applied(applied))
+    // What is applied must not end as dead.
+    match hand_over(&db, deferred, &*attempt.acceptor).await {
+        Ok(()) => Ok(Handled::Applied(applied)),
+        Err(_) => Ok(Handled::Postponed(
+            "the effect is applied, and the inbox does not take the events that it defers",
+        )),
+    }
 }
 
 /// The end of a transaction.
@@ -72,7 +80,7 @@ enum Written {
     /// This attempt has, and has deferred these events.
     Now(Applied, Vec<DeferredEvent>),
     /// The commit failed, and may have succeeded.
-    InDoubt(anyhow::Error, Vec<DeferredEvent>),
+    InDoubt(anyhow::Error, Applied, Vec<DeferredEvent>),
 }
 
 async fn write<C, E, F>(
@@ -100,9 +108,10 @@ where
         return Err(Failure::retry("the lease was lost; what was written is rolled back"));
     }
     let Tx { transaction, deferred, .. } = tx;
+    let own = Applied { attempt: mark.attempt, at };
     Ok(match C::Db::commit(transaction, &deferred).await {
-        Ok(()) => Written::Now(Applied { attempt: mark.attempt, at }, deferred),
-        Err(error) => Written::InDoubt(error, deferred),
+        Ok(()) => Written::Now(own, deferred),
+        Err(error) => Written::InDoubt(error, own, deferred),
     })
 }
 
@@ -129,15 +138,12 @@ async fn hand_over<D: EffectDb>(
     db: &D,
     deferred: Vec<DeferredEvent>,
     acceptor: &dyn Acceptor,
-) -> Result<(), Failure> {
+) -> anyhow::Result<()> {
     if deferred.is_empty() {
         return Ok(());
     }
     for event in &deferred {
-        if let Err(error) = acceptor.accept(event.clone()).await {
-            let reason = format!("the deferred events are not in the inbox yet: {error:#}");
-            return Err(Failure::retry(reason));
-        }
+        acceptor.accept(event.clone()).await?;
     }
     // What cannot be removed is accepted again later, and recognised.
     let db = db.clone();

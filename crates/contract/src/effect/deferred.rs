@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::cause;
 use crate::event::{DecodeError, Delivery, Dialect, Environment, Event, Meta, uuid_of};
 
 /// An event on its way to the inbox.
@@ -77,7 +78,7 @@ pub enum DeferError {
 /// The cause of deferred events: a delivery's run, or a hook's call.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// Names it.
+    /// The name of the run or the call.
     pub cause: String,
     /// The source.
     pub source: String,
@@ -90,7 +91,7 @@ pub struct Origin {
 impl Origin {
     pub(super) fn of(meta: &Meta) -> Self {
         Origin {
-            cause: meta.effect_key("webhook_effect"),
+            cause: cause(meta),
             source: meta.source.clone(),
             environment: meta.environment,
             client_id: meta.client_id.clone().unwrap_or_default(),

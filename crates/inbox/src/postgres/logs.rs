@@ -91,13 +91,16 @@ pub(super) async fn rejections(database: &Database) -> Result<Vec<Rejection>> {
     Ok(rows.iter().rev().map(rejection).collect())
 }
 
-/// Time of acceptance of the oldest delivery that waits after an attempt, or start of the oldest first attempts under way.
-pub(super) async fn oldest_attempted(database: &Database) -> Result<Option<Timestamp>> {
+/// Time of acceptance of the oldest delivery that has not ended, or an earlier one.
+pub(super) async fn oldest_unended(database: &Database) -> Result<Option<Timestamp>> {
     let query = "SELECT least(
-        (SELECT min(d.received_at) FROM webhook_inbox.waiting w JOIN webhook_inbox.delivery d ON d.id = w.id
-            WHERE w.attempts > 0),
-        (SELECT min(c.started_at) FROM webhook_inbox.claimed c WHERE NOT EXISTS (
-            SELECT FROM webhook_inbox.closed x WHERE x.token = c.token AND x.last_id = c.last_id)))";
+        (SELECT min(d.received_at) FROM webhook_inbox.waiting w JOIN webhook_inbox.delivery d ON d.id = w.id),
+        (SELECT min((SELECT d.received_at FROM webhook_inbox.delivery d WHERE d.source_id = s.id AND d.state = 0
+            AND d.id > webhook_inbox.claimed_up_to(s.id) ORDER BY d.id LIMIT 1)) FROM webhook_inbox.source s),
+        (SELECT min(d.received_at) FROM webhook_inbox.claimed c
+            JOIN webhook_inbox.delivery d ON d.source_id = c.source_id AND d.state = 0
+                AND d.id > c.after_id AND d.id <= c.last_id
+            WHERE NOT EXISTS (SELECT FROM webhook_inbox.closed x WHERE x.token = c.token AND x.last_id = c.last_id)))";
     let rows = database.rows(query, &[]).await?;
     Ok(rows.first().and_then(|row| row.get::<_, Option<i64>>(0)).map(timestamp))
 }

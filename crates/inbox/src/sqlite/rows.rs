@@ -488,11 +488,11 @@ pub(super) fn end_leases(db: &Connection) -> rusqlite::Result<usize> {
     db.execute("UPDATE work SET due_at = 0 WHERE state = 1 AND due_at IS NOT NULL", [])
 }
 
-pub(super) fn oldest_attempted(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+pub(super) fn oldest_unended(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     let received = db.query_row(
         "SELECT min(received_at) FROM delivery WHERE id IN (
-             (SELECT min(id) FROM work WHERE due_at IS NOT NULL AND attempts > 0),
-             (SELECT min(id) FROM work WHERE ordering_key IS NOT NULL AND state < 2 AND attempts > 0))",
+             (SELECT min(id) FROM work WHERE due_at IS NOT NULL),
+             (SELECT min(id) FROM work WHERE ordering_key IS NOT NULL AND state < 2))",
         [],
         |row| row.get::<_, Option<i64>>(0),
     )?;

@@ -68,12 +68,13 @@ impl EffectDb for Postgres {
         let mut transaction = connection.take().context("the connection is in use")?;
         let [source, client_id] = [stored(&mark.source), stored(&mark.client_id)];
         let [message_id, event] = [stored(&mark.message_id), stored(&mark.event)];
-        let run = i32::try_from(mark.run)?;
+        let (run, received_at) = (i32::try_from(mark.run)?, mark.received_at.timestamp_millis());
         let limit = time_left.as_millis().clamp(1, i32::MAX as u128).to_string();
         let marked = sqlx::query_scalar(MARK)
             .bind(&source)
             .bind(&client_id)
             .bind(&message_id)
+            .bind(received_at)
             .bind(&event)
             .bind(run)
             .bind(i32::try_from(mark.attempt)?)
@@ -87,6 +88,7 @@ impl EffectDb for Postgres {
             .bind(source)
             .bind(client_id)
             .bind(message_id)
+            .bind(received_at)
             .bind(event)
             .bind(run)
             .fetch_one(transaction.as_mut())

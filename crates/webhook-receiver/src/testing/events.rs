@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use contract::catalog::{EventRow, Handlers, Table};
-use contract::effect::Attempt;
+use contract::effect::{Attempt, Handled};
 use contract::event::{Delivery, Meta};
 use serde_json::{Map, Value, json};
 use source::{Fact, FieldLocator, FieldLocators};
@@ -40,11 +40,16 @@ pub(super) fn violations(row: &EventRow, table: &Table, schemas: &SchemasByName)
 
 /// The failure of the event's handler on the example, if there is one.
 pub(super) async fn refusal(row: &EventRow, handlers: &Handlers) -> Option<String> {
-    let meta = Meta::sample(row.dialect, row.name, row.version);
+    let sample = Meta::sample(row.dialect, row.name, row.version);
+    // Marks of earlier runs may be in the same database.
+    let meta = Meta { message_id: uuid::Uuid::new_v4().to_string(), ..sample };
     let delivery = Delivery::new(meta, Bytes::from_static(row.example.as_bytes()));
     let handler = handlers.event(row.dialect, row.version, row.name)?;
     let failure = match handler.start(delivery, Attempt::sample()) {
-        Ok(attempt) => attempt.await.err().map(|failure| format!("{failure:?}")),
+        Ok(attempt) => match attempt.await {
+            Ok(Handled::Postponed(reason)) => Some(reason.to_owned()),
+            ended => ended.err().map(|failure| format!("{failure:?}")),
+        },
         // Reported as a violation of the model.
         Err(_) => None,
     };
