@@ -92,14 +92,14 @@ pub struct Applied {
 }
 
 /// The result of an attempt that has not failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Handled {
     /// The handler has ended.
     Done,
     /// A one-effect handler's effect is applied.
     Applied(Applied),
     /// To be attempted again, for this reason; this attempt does not count.
-    Postponed(&'static str),
+    Postponed(String),
 }
 
 /// The result of beginning a transaction with a mark.

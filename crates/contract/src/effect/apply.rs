@@ -47,7 +47,7 @@ where
     let db = context.db().clone();
     let Ok(connection) = timeout(attempt.patience, db.connect()).await else {
         return Ok(Handled::Postponed(
-            "the handlers' database had no connection in time: other handlers hold them, or it does not answer",
+            "the handlers' database had no connection in time: other handlers hold them, or it does not answer".into(),
         ));
     };
     let mark = Mark::of(&delivery.meta);
@@ -67,9 +67,9 @@ where
     // What is applied must not end as dead.
     match hand_over(&db, deferred, &*attempt.acceptor).await {
         Ok(()) => Ok(Handled::Applied(applied)),
-        Err(_) => Ok(Handled::Postponed(
-            "the effect is applied, and the inbox does not take the events that it defers",
-        )),
+        Err(error) => Ok(Handled::Postponed(format!(
+            "the effect is applied, and the inbox does not take the events that it defers: {error:#}"
+        ))),
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn refusal(row: &EventRow, handlers: &Handlers) -> Option<Strin
     let handler = handlers.event(row.dialect, row.version, row.name)?;
     let failure = match handler.start(delivery, Attempt::sample()) {
         Ok(attempt) => match attempt.await {
-            Ok(Handled::Postponed(reason)) => Some(reason.to_owned()),
+            Ok(Handled::Postponed(reason)) => Some(reason),
             ended => ended.err().map(|failure| format!("{failure:?}")),
         },
         // Reported as a violation of the model.
