@@ -125,8 +125,8 @@ pub trait EffectDb: EffectStore + Clone {
     /// Waits for a connection.
     async fn connect(&self) -> anyhow::Result<Self::Connection>;
 
-    /// Begins a transaction and writes the mark. A transaction under way that has written it too is waited for, at most for
-    /// `time_left`; only a mark that is committed counts as applied.
+    /// Begins a transaction and writes the mark. A transaction under way that has written it too is waited for, for
+    /// `time_left` or as long as the database waits; only a mark that is committed counts as applied.
     async fn begin<'c>(
         connection: &'c mut Self::Connection,
         mark: &Mark,

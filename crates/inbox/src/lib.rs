@@ -236,7 +236,7 @@ pub struct AttemptEntry {
     pub outcome: String,
     /// Reason of the failure.
     pub error: Option<String>,
-    /// What has applied the effect of a one-effect handler in this run: this attempt, or one before it.
+    /// The attempt that applied the effect of a one-effect handler in this run: this one, or one before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
 }

@@ -92,7 +92,7 @@ pub(crate) struct Transition<'v> {
     pub(crate) outcome: Option<&'static str>,
     /// Reason of the failure.
     pub(crate) error: Option<&'v str>,
-    /// What has applied the effect of a one-effect handler.
+    /// The attempt that applied the effect of a one-effect handler.
     pub(crate) applied: Option<Applied>,
 }
 

@@ -54,18 +54,18 @@ where
     let written =
         write(connection?, &mark, context, handler, delivery, attempt.lease_until).await?;
     let (applied, deferred) = match written {
-        Written::Before(applied) => (applied, db.outbox(Some(&mark.cause)).await?),
-        Written::Now(applied, deferred) => (applied, deferred),
+        Written::Before(applied) => (applied, None),
+        Written::Now(applied, deferred) => (applied, Some(deferred)),
         Written::InDoubt(error, own, deferred) => {
             match committed_after_all(&db, &mark, &attempt).await {
-                Some(applied) if applied == own => (applied, deferred),
-                Some(other) => (other, db.outbox(Some(&mark.cause)).await?),
+                Some(applied) if applied == own => (applied, Some(deferred)),
+                Some(other) => (other, None),
                 None => return Err(error.context("the transaction was not committed").into()),
             }
         }
     };
     // What is applied must not end as dead.
-    match hand_over(&db, deferred, &*attempt.acceptor).await {
+    match hand_over(&db, &mark.cause, deferred, &*attempt.acceptor).await {
         Ok(()) => Ok(Handled::Applied(applied)),
         Err(error) => Ok(Handled::Postponed(format!(
             "the effect is applied, and the inbox does not take the events that it defers: {error:#}"
@@ -133,12 +133,17 @@ async fn committed_after_all<D: EffectDb>(
 }
 
 /// Makes deferred events deliveries, before the verdict: so those of one entity keep their order, and a crash before it
-/// leaves them to the next attempt.
+/// leaves them to the next attempt. Without events, those of the cause are in the outbox, if there are any.
 async fn hand_over<D: EffectDb>(
     db: &D,
-    deferred: Vec<DeferredEvent>,
+    cause: &str,
+    deferred: Option<Vec<DeferredEvent>>,
     acceptor: &dyn Acceptor,
 ) -> anyhow::Result<()> {
+    let deferred = match deferred {
+        Some(deferred) => deferred,
+        None => db.outbox(Some(cause)).await?,
+    };
     if deferred.is_empty() {
         return Ok(());
     }

@@ -104,7 +104,7 @@ fn attempt(row: &Row) -> AttemptEntry {
     }
 }
 
-/// What has applied an effect, if both its columns say so.
+/// The attempt that applied an effect, if both of its columns are set.
 fn applied(attempt: Option<i32>, at: Option<i64>) -> Option<Applied> {
     let (attempt, at) = attempt.zip(at)?;
     Some(Applied { attempt: attempt.unsigned_abs(), at: timestamp(at) })

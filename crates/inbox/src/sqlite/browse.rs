@@ -75,7 +75,7 @@ pub(super) fn attempts(db: &Connection, id: DeliveryId) -> rusqlite::Result<Vec<
     .collect()
 }
 
-/// What has applied an effect, if both its columns say so.
+/// The attempt that applied an effect, if both of its columns are set.
 fn applied(attempt: Option<u32>, at: Option<Timestamp>) -> Option<Applied> {
     attempt.zip(at).map(|(attempt, at)| Applied { attempt, at })
 }

@@ -349,7 +349,7 @@ struct FinishedAttempt {
     number: u32,
     /// Time at which it began, in milliseconds.
     started: i64,
-    /// What has applied the effect of a one-effect handler.
+    /// The attempt that applied the effect of a one-effect handler.
     applied: Option<Applied>,
 }
 

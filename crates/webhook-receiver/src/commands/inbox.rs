@@ -216,7 +216,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a replay does.
+/// The kind of a replay.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Replay {
     /// Begins a new run.

@@ -4,7 +4,8 @@
 ALTER TABLE attempt ADD COLUMN applied_by integer, ADD COLUMN applied_at bigint;
 
 -- Writes the verdicts of a batch; says for each whether its lease was held. `delays` is null for what has ended, `outcomes`
--- for what does not count as an attempt; `appliers` and `applied_times` say what has applied a one-effect handler's effect. `done_tokens` and `done_blocks` name the rows in `claimed` of which nothing is left.
+-- for what does not count as an attempt; `appliers` and `applied_times` are of the attempt that applied a one-effect handler's
+-- effect. `done_tokens` and `done_blocks` name the rows in `claimed` of which nothing is left.
 CREATE FUNCTION finish(
     ids bigint[], numbers integer[], tokens bigint[], entities bigint[], starts bigint[], new_states smallint[],
     delays bigint[], outcomes text[], errors text[], appliers integer[],

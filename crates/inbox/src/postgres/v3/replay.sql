@@ -1,5 +1,5 @@
--- Makes ended deliveries due again, as a new run or in the one that ended; returns their number. What another replay has made due since it had this
--- number of replays is left alone; without numbers, all are replayed.
+-- Makes ended deliveries due again, as a new run or in the one that ended; returns their number. What another replay has made
+-- due since it had this number of replays is left alone; without numbers, all are replayed.
 CREATE FUNCTION replay(ids bigint[], runs integer[], is_new_run boolean, given_time bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
