@@ -7,8 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::deferred::Recorder;
 use super::{
-    Acceptor, Applied, Begun, DeferredEvent, EffectDb, EffectStore as _, Handled, Mark, Once,
-    OnceHandler, Origin, Tx,
+    Acceptor, Applied, Begun, DeferredEvent, EffectDb, Handled, Mark, Once, OnceHandler, Origin, Tx,
 };
 use crate::event::{Delivery, Event, Failure};
 
