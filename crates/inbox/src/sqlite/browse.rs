@@ -93,6 +93,8 @@ pub(super) fn count(db: &Connection) -> rusqlite::Result<Vec<(State, u64)>> {
     const BEHIND: &str = "SELECT count(*) FROM work
         WHERE ordering_key IS NOT NULL AND state < 2 AND state = ?1 AND due_at IS NULL";
     const ENDED: &str = "SELECT count(*) FROM work WHERE state > 2 AND state = ?1";
+    // One that changes its state meanwhile is in one of them.
+    let _snapshot = db.unchecked_transaction()?;
     let number = |query: &str, state| -> rusqlite::Result<u64> {
         let count = |row: &Row<'_>| row.get::<_, i64>(0);
         Ok(db.prepare_cached(query)?.query_row([state_number(state)], count)?.unsigned_abs())
