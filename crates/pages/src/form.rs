@@ -44,6 +44,11 @@ impl FormFields {
         Ok(FormFields(known.filter(|(_, text)| !text.is_empty()).collect()))
     }
 
+    /// The names and texts of all fields, as they were typed: for passwords.
+    pub fn untrimmed(text: &[u8]) -> Vec<(String, String)> {
+        serde_urlencoded::from_bytes(text).unwrap_or_default()
+    }
+
     /// The text of a field; empty if it is missing.
     pub fn get(&self, name: &str) -> &str {
         self.all(name).next().unwrap_or_default()

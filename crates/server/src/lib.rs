@@ -8,6 +8,7 @@ pub mod full_disk;
 pub mod login;
 pub mod open_files;
 pub mod origin;
+pub mod password;
 pub mod problem;
 pub mod request_id;
 pub mod security;
