@@ -10,6 +10,7 @@ mod copy;
 mod dedup_cache;
 mod engine;
 mod filter;
+mod follow;
 mod hook_record;
 mod identity;
 mod pause;
@@ -43,6 +44,7 @@ pub use engine::{
     Acts, Browse, Deliveries, HookCalls, Inbox, KeyUses, Pauses, Rejections, Tallies, Upkeep,
 };
 pub use filter::{BodyTest, Filter, Order};
+pub use follow::Follower;
 pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
 pub use pause::{NewPause, Pause};
 #[cfg(feature = "postgres")]

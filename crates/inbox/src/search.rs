@@ -259,3 +259,87 @@ impl Walk {
         self.horizon
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// An engine whose windows take a second each, and whose every delivery matches.
+    struct Slow {
+        ids: Vec<DeliveryId>,
+        windows: Mutex<Vec<usize>>,
+    }
+
+    impl Slow {
+        fn with(ids: impl Iterator<Item = DeliveryId>) -> Self {
+            Slow { ids: ids.collect(), windows: Mutex::default() }
+        }
+
+        fn of<'s>(&'s self, filter: &'s Filter) -> impl Iterator<Item = DeliveryId> + 's {
+            let ids = self.ids.iter().copied();
+            ids.filter(|id| filter.after.is_none_or(|after| *id > after))
+        }
+    }
+
+    #[async_trait]
+    impl Searchable for Slow {
+        async fn window(&self, filter: &Filter, rows: usize) -> Result<Window> {
+            self.windows.lock().unwrap().push(rows);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let last = self.of(filter).nth(rows - 1);
+            let mark = |id| Mark { id, received_at: Timestamp::UNIX_EPOCH };
+            Ok(Window { ids: None, last: last.map(mark) })
+        }
+
+        async fn entries(&self, _: Filter) -> Result<Vec<Entry>> {
+            Ok(Vec::new())
+        }
+
+        async fn briefs(&self, filter: Filter) -> Result<Vec<Brief>> {
+            let before = filter.before.unwrap_or(DeliveryId::MAX);
+            let ids = self.of(&filter).filter(|id| *id < before);
+            let brief = |id| Brief {
+                id,
+                source: "one".into(),
+                event_type: String::new(),
+                received_at: Timestamp::UNIX_EPOCH,
+                ordering_key: Some((id % 10).to_string()),
+            };
+            Ok(ids.map(brief).collect())
+        }
+    }
+
+    fn oldest_first() -> Filter {
+        Filter { order: super::super::Order::OldestFirst, ..Filter::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_summary_looks_at_each_delivery_once_and_at_all_of_them() {
+        let engine = Slow::with(1..=2_345);
+        let summary =
+            summarize(&engine, oldest_first(), Duration::from_secs(1_000)).await.unwrap();
+        assert_eq!((summary.groups[0].count, summary.entities), (2_345, 10));
+        assert_eq!(summary.horizon, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_search_ends_with_the_patience_and_says_where() {
+        let engine = Slow::with(1..=100_000);
+        let page = search(&engine, oldest_first(), Duration::from_secs(4)).await.unwrap();
+        let windows = engine.windows.lock().unwrap().clone();
+        assert_eq!(windows.len(), 4, "{windows:?}");
+        assert_eq!(page.horizon, Some(windows.iter().sum::<usize>() as DeliveryId));
+        assert!(page.horizon_at.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_search_without_patience_looks_at_one_window() {
+        let engine = Slow::with(1..=100_000);
+        let page = search(&engine, oldest_first(), Duration::ZERO).await.unwrap();
+        assert_eq!(page.horizon, Some(FIRST as DeliveryId));
+        let page = search(&Slow::with(0..0), oldest_first(), Duration::ZERO).await.unwrap();
+        assert_eq!(page.horizon, None);
+    }
+}

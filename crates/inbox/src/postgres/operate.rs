@@ -106,6 +106,34 @@ fn act_of(row: &Row) -> Result<Act> {
     })
 }
 
+/// Adds acts under their numbers, and lets further ones follow after them; those that exist already are left alone.
+pub(super) async fn add_acts(database: &Database, acts: &[Act]) -> Result<()> {
+    macro_rules! column {
+        (|$act:ident| $value:expr) => {
+            &acts.iter().map(|$act| $value).collect::<Vec<_>>()
+        };
+    }
+    let parameters: [Parameter<'_>; 11] = [
+        (column!(|act| act.id), Type::INT8_ARRAY),
+        (column!(|act| millis(act.at)), Type::INT8_ARRAY),
+        (column!(|act| millis(act.updated_at)), Type::INT8_ARRAY),
+        (column!(|act| act.kind.as_str()), Type::TEXT_ARRAY),
+        (column!(|act| stored(&act.actor)), Type::TEXT_ARRAY),
+        (column!(|act| stored(&act.subject)), Type::TEXT_ARRAY),
+        (column!(|act| act.reason.as_deref().map(stored)), Type::TEXT_ARRAY),
+        (column!(|act| number(act.total)), Type::INT8_ARRAY),
+        (column!(|act| number(act.done)), Type::INT8_ARRAY),
+        (column!(|act| act.state.as_str()), Type::TEXT_ARRAY),
+        (column!(|act| act.error.as_deref().map(stored)), Type::TEXT_ARRAY),
+    ];
+    let query = "INSERT INTO webhook_inbox.act (id, at, updated_at, kind, actor, subject, reason, total, done, state, error)
+        SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING";
+    database.rows(query, &parameters).await?;
+    let query = "SELECT setval(pg_get_serial_sequence('webhook_inbox.act', 'id'), max(id)) FROM webhook_inbox.act
+        HAVING max(id) IS NOT NULL";
+    database.rows(query, &[]).await.map(drop)
+}
+
 pub(super) async fn pause(database: &Database, pause: &NewPause) -> Result<()> {
     let parameters: [Parameter<'_>; 3] = [
         (&stored(&pause.by), Type::TEXT),
