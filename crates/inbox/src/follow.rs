@@ -33,6 +33,8 @@ pub struct Follower {
     filter: Filter,
     /// The newest delivery that was looked at.
     newest: DeliveryId,
+    /// True if the last call has read as many new deliveries as it may.
+    has_more: bool,
     /// True once the ids before the first delivery were looked at, too.
     has_begun: bool,
     /// Ids that were missing, with the time at which that was noticed.
@@ -71,6 +73,7 @@ impl Follower {
         Follower {
             filter: Filter::default(),
             newest: after,
+            has_more: false,
             has_begun: false,
             missing: BTreeMap::new(),
             watched: BTreeMap::new(),
@@ -97,9 +100,9 @@ impl Follower {
         self.missing.keys().next().map_or(self.newest, |first| self.newest.min(first - 1))
     }
 
-    /// True if nothing was left out of the last call for its size.
-    pub fn is_up_to_date(&self, last: &[Entry]) -> bool {
-        last.len() < BATCH
+    /// True unless there may be more that have arrived than the last call has returned.
+    pub fn is_up_to_date(&self) -> bool {
+        !self.has_more
     }
 
     /// Returns the deliveries that have arrived since the last call, and those of which an attempt has ended since, by id.
@@ -136,7 +139,8 @@ impl Follower {
         let mut found = Vec::new();
         if !self.missing.is_empty() {
             let ids: Vec<DeliveryId> = self.missing.keys().copied().collect();
-            found = inbox.list(Filter { ids, order: Order::OldestFirst, ..Filter::default() }).await?;
+            found =
+                inbox.list(Filter { ids, order: Order::OldestFirst, ..Filter::default() }).await?;
         }
         let filter = Filter {
             after: Some(self.newest),
@@ -145,6 +149,7 @@ impl Follower {
             ..Filter::default()
         };
         let new = inbox.list(filter).await?;
+        self.has_more = new.len() == BATCH;
         self.note_missing(self.newest, new.iter().map(|entry| entry.id), now);
         found.extend(new);
         for entry in &found {

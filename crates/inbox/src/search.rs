@@ -318,8 +318,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_summary_looks_at_each_delivery_once_and_at_all_of_them() {
         let engine = Slow::with(1..=2_345);
-        let summary =
-            summarize(&engine, oldest_first(), Duration::from_secs(1_000)).await.unwrap();
+        let summary = summarize(&engine, oldest_first(), Duration::from_secs(1_000)).await.unwrap();
         assert_eq!((summary.groups[0].count, summary.entities), (2_345, 10));
         assert_eq!(summary.horizon, None);
     }
