@@ -7,8 +7,8 @@ use contract::event::DeliveryId;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use inbox::{
-    ActKind, ActProgress, ActState, Acts as _, Browse as _, Filter, InboxError, NewAct, STEP_ROWS, State,
-    Upkeep as _, throttled_step,
+    ActKind, ActProgress, ActState, Filter, InboxError, NewAct, STEP_ROWS, State,
+    throttled_step,
 };
 use tracing::{info, warn};
 

@@ -9,7 +9,7 @@ use axum::extract::{Path, State as StateOf};
 use axum::response::Response;
 use axum::routing::{get, post};
 use contract::time::Timestamp;
-use inbox::{Act, ActKind, ActState, Acts as _, Browse as _, Filter, State, Summary};
+use inbox::{Act, ActKind, ActState, Filter, State, Summary};
 use maud::{Markup, html};
 use pages::{Column, FormError, FormFields, Table, Tone, ago, button, chip, facts, hidden, text};
 use serde::Serialize;
@@ -309,7 +309,7 @@ fn act_page(act: &Act, interrupted: bool, may_act: bool, now: Timestamp) -> Mark
         @if act.state == ActState::Done && act.done < act.total {
             p.hint { (act.total - act.done) " had changed since the preview and were left alone: only ended deliveries are replayed." }
         }
-        p.bar {
+        div.bar {
             @if is_running && may_act { (button(&format!("acts/{}/cancel", act.id), "Cancel", "the act")) }
             a.button href="acts" { "All acts" }
             a.button href="deliveries" { "Deliveries" }
@@ -336,7 +336,7 @@ pub(crate) async fn prune(
     age: Duration,
     reason: Option<String>,
 ) -> Result<Response, Failure> {
-    let words = format!("{} that ended longer ago than {}", state.as_str(), humantime::format_duration(age));
+    let words = format!("{} that ended longer ago than {}", state.as_str(), pages::length(age));
     let subject = Subject::Ended(state, age);
     let order = Order { kind: ActKind::Prune, subject, words, reason, total: 0, rate: None };
     let id = begin(console, &visit.actor, order).await?;

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 use contract::event::DeliveryId;
 use contract::time::Timestamp;
-use inbox::{Browse as _, Entry, Filter, Order, Page as Found, State, Summary};
+use inbox::{Entry, Filter, Order, Page as Found, State, Summary};
 use maud::{Markup, html};
 use pages::{Column, FormFields, Table, Tone, ago, chip, hidden};
 use serde::Serialize;
@@ -228,7 +228,7 @@ fn cells(entry: &Entry, now: Timestamp, may_act: bool) -> Vec<Markup> {
         state_chip(entry.state),
         html! { a href={ "deliveries/" (id) } { (named(&entry.event_type)) } " " span.hint { (id) } },
         html! { (entry.source) @if entry.environment != "live" { " (" (entry.environment) ")" } },
-        html! { span title=(entry.message_id) { (shortened(&entry.message_id, 24)) } (remarks(entry)) },
+        html! { span title=(entry.message_id) { (shortened(&entry.message_id, 20)) } (remarks(entry)) },
         ago(entry.received_at, now),
         html! { (entry.attempts) @if let (State::Ready, Some(due)) = (entry.state, entry.due_at.filter(|due| *due > now)) { p.why { "next " (ago(due, now)) } } },
         html! { @if let Some(error) = &entry.last_error { span title=(error) { (shortened(text::first_line(error), 90)) } } },

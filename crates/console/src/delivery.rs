@@ -13,7 +13,7 @@ use contract::event::{DeliveryId, Dialect, without_bom};
 use contract::time::Timestamp;
 use doctor::model_fit;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use inbox::{ActKind, Browse as _, Detail, Filter, Order, Rejections as _, State};
+use inbox::{ActKind, Detail, Filter, Order, State};
 use maud::{Markup, html};
 use pages::{FormFields, Tone, ago, button, chip, copyable, facts, hidden, json as json_view};
 use serde::Serialize;
@@ -382,7 +382,7 @@ fn timeline(detail: &Detail, now: Timestamp) -> Markup {
                 @if index > 0 && attempt.replay != detail.attempts[index - 1].replay { li.warn { "Replayed" } }
                 li class=(outcome_class(&attempt.outcome)) {
                     "Attempt " (attempt.attempt) ": " strong { (attempt.outcome) } ", "
-                    (ago(attempt.started_at, now)) ", " (attempt.ended_at - attempt.started_at).num_milliseconds() " ms"
+                    (ago(attempt.started_at, now)) ", " ((attempt.ended_at - attempt.started_at).num_milliseconds()) " ms"
                     @if let Some(applied) = attempt.applied { ", applied by attempt " (applied.attempt) }
                     @if let Some(error) = &attempt.error { pre { (inert_lines(error)) } }
                 }
@@ -501,7 +501,7 @@ fn fit(row: &EventRow, detail: &Detail) -> Fit {
 
 fn model(fit: &Fit) -> Markup {
     html! {
-        ul.needs { @for (tone, note) in &fit.notes { li class=[(*tone == Tone::Bad).then_some("bad")] { (inert(note)) } } }
+        ul.needs { @for (tone, note) in &fit.notes { li class=(tone.class()) { (inert(note)) } } }
         @if let Some(diff) = &fit.diff {
             p.hint { "These lines would make the model fit:" }
             pre tabindex="0" { @for line in diff.lines() {

@@ -9,7 +9,7 @@ use axum::extract::State as StateOf;
 use axum::response::Response;
 use axum::routing::{get, post};
 use contract::time::Timestamp;
-use inbox::{ActKind, Blocked, Browse as _, Entry, Filter, NewPause, Pause, Pauses as _, State};
+use inbox::{ActKind, Blocked, Entry, Filter, NewPause, Pause, State};
 use maud::{Markup, html};
 use pages::{Column, FormFields, Table, ago, facts, text};
 use serde_json::json;
@@ -56,13 +56,13 @@ fn content(
 ) -> Markup {
     let settings = &console.parts.config.dispatch;
     let schedule: Vec<String> =
-        settings.schedule.iter().map(|delay| humantime::format_duration(*delay).to_string()).collect();
+        settings.schedule.iter().map(|delay| pages::length(*delay)).collect();
     html! {
         @if visit.may_act() { (switch(pause)) }
         (facts(&[
             ("State", html! { @if pause.is_some() { "paused" } @else { "running" } }),
             ("This process", html! { @if console.parts.works { "handles deliveries, " (settings.concurrency) " at once" } @else { "receives only; workers handle" } }),
-            ("Time limit of an attempt", html! { (humantime::format_duration(settings.timeout)) }),
+            ("Time limit of an attempt", html! { (pages::length(settings.timeout)) }),
             ("Delays between attempts", html! { (schedule.join(", ")) "; then dead" }),
         ]))
         h2 { "Running now" }

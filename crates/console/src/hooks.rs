@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use contract::time::Timestamp;
-use inbox::{HOOK_OUTCOMES, HookCalls as _, HookEntry, HookFilter};
+use inbox::{HOOK_OUTCOMES, HookEntry, HookFilter};
 use maud::{Markup, html};
 use pages::{Column, FormFields, Table, Tone, ago, chip, choice, facts, field, filters, json as json_view, text};
 use serde::Serialize;
@@ -217,7 +217,7 @@ fn call_page(call: &HookEntry, now: Timestamp) -> Markup {
                     section { h2 { (capital(name)) } (body_view(body)) }
                 } }
             }
-            None => p.hint { "Bodies are not kept; " code { "record = \"bodies\"" } " in the source's [hooks] keeps them, redacted." },
+            None => p.hint { "Bodies are not kept; " code { "record_bodies = true" } " in the [hooks] of its source keeps them, redacted." },
         }
     }
 }

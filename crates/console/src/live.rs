@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use inbox::{Browse as _, Entry, Filter, Follower};
+use inbox::{Entry, Filter, Follower};
 use server::problem::Problem;
 use tokio::sync::OwnedSemaphorePermit;
 

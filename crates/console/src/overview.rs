@@ -11,8 +11,8 @@ use axum::routing::get;
 use chrono::TimeDelta;
 use contract::time::Timestamp;
 use inbox::{
-    Browse as _, Filter, Group, HookCalls as _, HookFilter, KeyUses as _, Pauses as _, State, StoreSize, Tallies as _,
-    Tally, TallyKind, Upkeep as _,
+    Filter, Group, HookFilter, State, StoreSize, 
+    Tally, TallyKind, 
 };
 use maud::{Markup, html};
 use pages::{ago, since, sparkline};

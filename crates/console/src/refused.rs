@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use contract::time::Timestamp;
-use inbox::{Browse as _, Entry, Filter, Rejection, Rejections as _};
+use inbox::{Entry, Filter, Rejection};
 use maud::{Markup, html};
 use pages::{Column, FormFields, Table, Tone, ago, chip, choice, filters, text};
 use serde::Serialize;

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State as StateOf;
 use axum::response::Response;
 use axum::routing::get;
-use inbox::{Browse as _, Filter, State, StoreSize, Summary, Upkeep as _};
+use inbox::{Filter, State, StoreSize, Summary};
 use maud::{Markup, html};
 use pages::{Column, FormError, FormFields, Table, choice, facts, hidden, text};
 use serde_json::json;
@@ -84,7 +84,7 @@ async fn matching(console: &Console, wanted: &Wanted) -> Result<Summary, Failure
 
 fn rules(console: &Console, size: &StoreSize, counts: &[(State, u64)]) -> Markup {
     let config = &console.parts.config;
-    let kept = |age: Duration| humantime::format_duration(age.max(config.dedup.window)).to_string();
+    let kept = |age: Duration| pages::length(age.max(config.dedup.window));
     let columns = [Column::text("What"), Column::text("Kept for"), Column::text("Setting"), Column::number("Now")];
     let count = |state| html! { @if let Some((_, count)) = counts.iter().find(|(own, _)| *own == state) { (count) } };
     let row = |what: &str, kept: String, setting: &str, now: Markup| {
@@ -95,9 +95,9 @@ fn rules(console: &Console, size: &StoreSize, counts: &[(State, u64)]) -> Markup
         row("Deliveries without a handler (unrouted)", kept(config.retention.unrouted), "unrouted in [retention]", count(State::Unrouted)),
         row("Dead deliveries", "until a person replays, discards or deletes them".into(), "–", count(State::Dead)),
         row("Waiting and running deliveries", "until they are handled".into(), "–", count(State::Ready)),
-        row("Hook calls", humantime::format_duration(config.retention.hooks).to_string(), "hooks in [retention]", Markup::default()),
-        row("Ids of messages, to recognise resends", humantime::format_duration(config.dedup.window).to_string(), "window in [dedup]", Markup::default()),
-        row("Canaries", "1h".into(), "–", Markup::default()),
+        row("Hook calls", pages::length(config.retention.hooks), "hooks in [retention]", Markup::default()),
+        row("Ids of messages, to recognise resends", pages::length(config.dedup.window), "window in [dedup]", Markup::default()),
+        row("Canaries", "1 h".into(), "–", Markup::default()),
         row("Refused requests", "the latest 500".into(), "–", Markup::default()),
         row("Acts of operators", "the latest 10,000".into(), "–", Markup::default()),
     ];

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use chrono::TimeDelta;
 use contract::time::Timestamp;
 use doctor::{CheckVerdict, DoctorArgs, DoctorReport, SetupGuideArgs};
-use inbox::{KeyUse, KeyUses as _, Tallies as _, TallyKind};
+use inbox::{KeyUse, TallyKind};
 use maud::{Markup, html};
 use pages::{Column, Table, Tone, ago, button, chip, copyable, facts};
 use serde::Serialize;
@@ -194,7 +194,7 @@ fn source_page(
         .collect();
     let empty = html! { p { "It has no key: something else proves its requests." } };
     html! {
-        p.bar {
+        div.bar {
             @if may_act { (button(&format!("sources/{name}/canary"), "Send a canary", "")) }
             a.button href={ "deliveries?source=" (name) } { "Deliveries" }
             a.button href={ "refused?source=" (name) } { "Refused" }

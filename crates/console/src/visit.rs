@@ -10,7 +10,7 @@ use contract::time::Timestamp;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, VARY};
 use http::request::Parts;
 use http::{StatusCode, Uri};
-use inbox::{InboxError, Pause, Pauses as _};
+use inbox::{InboxError, Pause};
 use maud::{Markup, html};
 use pages::{FormError, FormFields, Page, alert, button};
 use serde::Serialize;

@@ -24,4 +24,4 @@ pub use parts::{
     moment, note, text,
 };
 pub use site::{assets, encoded, protect};
-pub use time::{ago, since, some_time, time};
+pub use time::{ago, length, since, some_time, time};

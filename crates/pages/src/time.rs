@@ -1,5 +1,7 @@
 //! Times: relative ones to read, exact ones to compare.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use contract::time::Timestamp;
 use maud::{Markup, html};
@@ -31,6 +33,14 @@ pub fn since(length: TimeDelta) -> String {
     }
 }
 
+/// An exact length of time, in the largest unit that needs no other: `90 days`, `35 h`.
+pub fn length(length: Duration) -> String {
+    let millis = length.as_millis();
+    let units = [(86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let unit = units.iter().find(|(unit, _)| millis > 0 && millis % unit == 0);
+    unit.map_or_else(|| format!("{millis} ms"), |(unit, name)| format!("{} {name}", millis / unit))
+}
+
 fn exact(time: Timestamp) -> String {
     time.format("%Y-%m-%d %H:%M:%S%.3f UTC").to_string()
 }
@@ -45,6 +55,14 @@ fn distance(time: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_is_exact() {
+        let lengths = [(90 * 86_400_000, "90 days"), (126_000_000, "35 h"), (30_000, "30 s"), (1_500, "1500 ms")];
+        for (millis, expected) in lengths {
+            assert_eq!(length(Duration::from_millis(millis)), expected);
+        }
+    }
 
     #[test]
     fn a_distance_is_told_by_its_largest_unit() {
