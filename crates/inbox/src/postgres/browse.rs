@@ -25,6 +25,9 @@ const BRIEF: &str = "id, source, event_type, received_at, ordering_key";
 const WINDOW: (usize, usize) = (500, 10_000);
 const WINDOW_WITH_BODIES: (usize, usize) = (32, 32);
 
+/// Largest limit of a statement; nothing has more rows.
+const LARGEST_LIMIT: usize = u32::MAX as usize;
+
 /// Lists deliveries in the filter's order.
 pub(super) async fn list(database: &Database, filter: &Filter) -> Result<Vec<Entry>> {
     rows(database, filter, COLUMNS, "").await?.iter().map(entry).collect()
@@ -86,7 +89,7 @@ async fn rows(
                 if ids.is_empty() {
                     break;
                 }
-                let limit = member.is_none().then_some(left);
+                let limit = filter.limit.filter(|_| member.is_none()).map(|_| left);
                 (Filter { ids, limit, ..rest.clone() }, last.map(|last| last.id))
             }
         };
@@ -122,7 +125,9 @@ async fn query(
         "SELECT {columns} FROM webhook_inbox.kept e WHERE {}{further} ORDER BY id {} {}",
         conditions.sql,
         direction(filter),
-        filter.limit.map_or_else(String::new, |limit| format!("LIMIT {limit}"))
+        filter
+            .limit
+            .map_or_else(String::new, |limit| format!("LIMIT {}", limit.min(LARGEST_LIMIT)))
     );
     database.rows(&query, &conditions.parameters()).await
 }

@@ -68,8 +68,8 @@ const CLAIM: &str = "SELECT id, source, client_id, message_id, message_id_derive
     version, username, event_time, received_at, format,
     CASE WHEN sum(octet_length(body)) OVER (ORDER BY due_at, id) <= 65536 THEN body END, entity, attempts, run_attempts,
     replays, lost, was_lost, started_at, block, due_at
-    FROM webhook_inbox.control
-    CROSS JOIN LATERAL webhook_inbox.claim(CASE WHEN paused_at IS NULL THEN $1 ELSE 0 END, $2, $3, $4, $5, $6) c";
+    FROM (SELECT paused_at FROM webhook_inbox.control) p
+    CROSS JOIN LATERAL webhook_inbox.claim(CASE WHEN paused_at IS NULL THEN $1 ELSE 0 END, $2, $3, $4, $5, $6)";
 
 /// Reads the bodies of the other deliveries.
 const BODIES: &str = "SELECT id, body FROM webhook_inbox.delivery WHERE id = ANY ($1)";

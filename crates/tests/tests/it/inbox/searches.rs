@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contract::event::{DeliveryId, Dialect, Environment};
 use inbox::{BodyTest, Filter, Follower, Order, Route, State, Summary, Verdict};
-use source::{AcceptedKey, Admitted, Auth, Source};
+use source::{AcceptedKey, Admission as _, Admitted, Auth, Source};
 
 use crate::harness::deliveries::{Opened, at, keyed, message, route};
 use crate::inbox::conformance::{
@@ -34,7 +34,7 @@ pub(crate) async fn every_new_condition_selects(fresh: Fresh) {
     let inbox = store.open().await;
     let first = message("ab-1").client("c").body(r#"{"a":{"b~/":"x\u00e9"},"n":[1.50,true]}"#);
     let a = send(&inbox, &first, keyed("k"), 0).await.id;
-    let b = send(&inbox, &message("ab_2").body("not json \u{0}"), keyed("K"), 1).await.id;
+    let b = send(&inbox, &message("ab_2").body("\"json 50% _\""), keyed("K"), 1).await.id;
     let c = send(
         &inbox,
         &message("AB-3").from("two").body("\u{feff}{\"n\":[0,\"true\"]}"),
@@ -45,13 +45,16 @@ pub(crate) async fn every_new_condition_selects(fresh: Fresh) {
     .id;
     let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
     let d = send(&inbox, &message("d").body(deep), route(), 3).await.id;
-    for claim in claim(&inbox, 100, 4).await {
-        let verdict = match claim.lease.id {
-            id if id == a => Verdict::Dead { reason: "HTTP 500 from Ünder".into() },
-            id if id == b => retry(100),
-            _ => Verdict::Done,
-        };
-        assert!(finish(&inbox, &claim.lease, verdict, 4).await);
+    // One of them waits behind another.
+    while let claims @ [_, ..] = claim(&inbox, 100, 4).await.as_slice() {
+        for claim in claims {
+            let verdict = match claim.lease.id {
+                id if id == a => Verdict::Dead { reason: "HTTP 500 from Ünder".into() },
+                id if id == b => retry(100),
+                _ => Verdict::Done,
+            };
+            assert!(finish(&inbox, &claim.lease, verdict, 4).await);
+        }
     }
     assert_eq!(replay(&inbox, &[d], 5).await, 1);
 
@@ -75,8 +78,8 @@ pub(crate) async fn every_new_condition_selects(fresh: Fresh) {
         (error("ünder"), vec![]),
         (error("Ünder"), vec![a]),
         (contains("\"n\":["), vec![c, a]),
-        (contains("json \u{0}"), vec![b]),
-        (contains("%"), vec![]),
+        (contains("json 50%"), vec![b]),
+        (contains("json%_"), vec![]),
         (member("/a/b~0~1", "xé"), vec![a]),
         (member("/n/0", "1.50"), vec![a]),
         (member("/n/0", "1.5"), vec![]),
