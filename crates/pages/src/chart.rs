@@ -20,6 +20,25 @@ pub fn sparkline(counts: &[u64], label: &str) -> Markup {
     }
 }
 
+/// A bar of two shares, good and bad, with its text for those who do not see it.
+pub fn share_bar(good: u64, bad: u64, label: &str) -> Markup {
+    const WIDTH: u64 = 80;
+    let all = good.saturating_add(bad);
+    // A small share is seen too.
+    let width = match (good, bad) {
+        (0, _) => 0,
+        (_, 0) => WIDTH,
+        _ => (u128::from(good) * u128::from(WIDTH) / u128::from(all)).clamp(2, u128::from(WIDTH - 2)) as u64,
+    };
+    html! {
+        svg.share role="img" aria-label=(label) viewBox={ "0 0 " (WIDTH) " 8" } width=(WIDTH) height="8" preserveAspectRatio="none" {
+            @if all == 0 { rect.none x="0" y="3" width=(WIDTH) height="2" {} }
+            @if width > 0 { rect.ok x="0" y="0" width=(width) height="8" {} }
+            @if bad > 0 { rect.ko x=(width) y="0" width=(WIDTH - width) height="8" {} }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +50,13 @@ mod tests {
         assert!(chart.contains(r#"y="27" width="2" height="1""#), "{chart}");
         assert!(chart.contains(r#"y="0" width="2" height="28""#), "{chart}");
         assert!(!sparkline(&[0, 0], "none").into_string().contains("<rect"));
+    }
+
+    #[test]
+    fn the_smallest_share_is_seen_and_nothing_is_drawn_as_nothing() {
+        let bar = |good, bad| share_bar(good, bad, "x").into_string();
+        assert!(bar(1_000_000, 1).contains(r#"class="ko" x="78" y="0" width="2""#));
+        assert!(bar(1, 1_000_000).contains(r#"class="ok" x="0" y="0" width="2""#));
+        assert!(!bar(0, 0).contains("class=\"ok\"") && bar(0, 0).contains("class=\"none\""));
     }
 }

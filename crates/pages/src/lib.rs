@@ -5,7 +5,9 @@
 //!
 //! It depends on the server, for the security headers; each program's pages depend on it.
 
+mod body;
 mod chart;
+mod error;
 mod form;
 mod json;
 mod layout;
@@ -14,14 +16,16 @@ mod parts;
 mod site;
 mod time;
 
-pub use chart::sparkline;
+pub use body::{body, curl, size};
+pub use chart::{share_bar, sparkline};
+pub use error::{PageError, show_errors};
 pub use form::{FormError, FormFields};
 pub use json::{JsonView, json};
 pub use layout::{Page, Site, Tab};
 pub use list::{Column, Table};
 pub use parts::{
-    Tone, alert, button, check, chip, choice, copyable, facts, field, filters, hidden, input,
-    moment, note, text,
+    Tone, alert, button, check, chip, choice, copyable, errors, facts, field, filters, hidden,
+    input, live_switch, moment, note, suggested, text,
 };
-pub use site::{assets, encoded, protect};
+pub use site::{address_of, assets, encoded, protect, redirect};
 pub use time::{ago, length, since, some_time, time};

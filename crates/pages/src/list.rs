@@ -53,13 +53,36 @@ impl Table<'_> {
         }
     }
 
+    /// The table as markup, each row with its id, by which live rows replace it.
+    pub fn markup_with_ids(&self, ids: &[String]) -> Markup {
+        html! {
+            @if self.rows.is_empty() {
+                div.empty { (self.empty) }
+            } @else {
+                div.scroll role="region" aria-label=(self.name) tabindex="0" {
+                    table {
+                        thead { tr { @for column in self.columns { th scope="col" class=[class(*column)] { (column.name) } } } }
+                        tbody { @for (id, row) in ids.iter().zip(self.rows) { (self.row_with_id(id, row)) } }
+                    }
+                }
+            }
+        }
+    }
+
+    /// One row as markup, with its id.
+    pub fn row_with_id(&self, id: &str, cells: &[Markup]) -> Markup {
+        html! { tr id=(id) { (self.cells(cells)) } }
+    }
+
     /// One row as markup. Each cell names its column, which a narrow screen shows beside it.
     pub fn row(&self, cells: &[Markup]) -> Markup {
+        html! { tr { (self.cells(cells)) } }
+    }
+
+    fn cells(&self, cells: &[Markup]) -> Markup {
         html! {
-            tr {
-                @for (column, cell) in self.columns.iter().zip(cells) {
-                    td class=[class(*column)] data-label=(column.name) { div { (cell) } }
-                }
+            @for (column, cell) in self.columns.iter().zip(cells) {
+                td class=[class(*column)] data-label=(column.name) { div { (cell) } }
             }
         }
     }

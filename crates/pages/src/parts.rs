@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use crate::form::FormError;
+
 /// The tone of a chip. The word tells the state; the colour only repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
@@ -42,6 +44,37 @@ pub fn alert(error: &str) -> Markup {
     html! { p.alert role="alert" id="error" tabindex="-1" { (error) } }
 }
 
+/// The errors of a form, each a link to its field. `here` is the address of the page, relative to its site's root. A
+/// browser puts the focus on them.
+pub fn errors(errors: &[FormError], here: &str) -> Markup {
+    html! {
+        @if !errors.is_empty() {
+            div.alert role="alert" id="error" tabindex="-1" autofocus {
+                @if let [error] = errors { p { (linked(error, here)) } }
+                @else {
+                    p { (errors.len()) " fields need your attention:" }
+                    ul { @for error in errors { li { (linked(error, here)) } } }
+                }
+            }
+        }
+    }
+}
+
+fn linked(error: &FormError, here: &str) -> Markup {
+    html! {
+        @if error.field.is_empty() { (error.reason) }
+        @else { a href={ (here) "#" (error.field) } { (error.reason) } }
+    }
+}
+
+/// The switch of a live list, whose rows come from `address` as server-sent events. It needs the script.
+pub fn live_switch(address: &str) -> Markup {
+    html! {
+        button type="button" hidden aria-pressed="false" data-live=(address) { "Live" }
+        span.soft id="live-status" role="status" {}
+    }
+}
+
 /// Facts, one a line.
 pub fn facts(rows: &[(&str, Markup)]) -> Markup {
     html! { dl { @for (name, value) in rows { div { dt { (name) } dd { (value) } } } } }
@@ -80,6 +113,22 @@ pub fn field(name: &str, label: &str, hint: &str, input: Markup) -> Markup {
 /// A field for one line of text.
 pub fn text(name: &str, label: &str, hint: &str, value: &str) -> Markup {
     input("text", name, label, hint, value)
+}
+
+/// A field for one line of text, with suggestions.
+pub fn suggested<'o>(
+    name: &str,
+    label: &str,
+    hint: &str,
+    value: &str,
+    options: impl IntoIterator<Item = &'o str>,
+) -> Markup {
+    let described = (!hint.is_empty()).then(|| format!("{name}-hint"));
+    let input = html! {
+        input type="text" id=(name) name=(name) value=(value) list={ (name) "-list" } autocomplete="off" aria-describedby=[described];
+        datalist id={ (name) "-list" } { @for option in options { option value=(option) {} } }
+    };
+    field(name, label, hint, input)
 }
 
 /// A field for a time in UTC.

@@ -115,7 +115,7 @@
     stream = new EventSource(toggle.dataset.live);
     stream.addEventListener("row", (event) => { waiting.push(event.data); if (waiting.length > 400) waiting.shift(); flush(); });
     stream.addEventListener("open", () => { status.textContent = "Live"; });
-    stream.addEventListener("error", () => { status.textContent = "Live: the receiver does not answer; trying again"; });
+    stream.addEventListener("error", () => { status.textContent = "Live: no answer; trying again"; });
     toggle.setAttribute("aria-pressed", "true");
   };
   const stop = () => {

@@ -3,12 +3,14 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, map_response};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::origin::same_origin_only;
 use server::security;
+
+use crate::layout::Site;
 
 /// The content security policy: the site's own style sheet, script and forms; the script may ask the site itself.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; \
@@ -39,7 +41,7 @@ async fn own_forms(request: Request, next: Next) -> Response {
     same_origin_only(request, next).await
 }
 
-async fn secured(mut response: Response) -> Response {
+pub(crate) async fn secured(mut response: Response) -> Response {
     // A browser sends the origin of a form only if the page permits it: hence not `no-referrer`.
     let policy = HeaderValue::from_static(POLICY);
     security::add(&mut response, security::headers(policy, "same-origin"));
@@ -50,6 +52,17 @@ async fn secured(mut response: Response) -> Response {
 /// The text percent-encoded for a path or a query.
 pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// Leads to an address of the site, relative to its root, after a form that was sent to `path`. The `Location` is relative
+/// too, so that it leads there below a proxy's path.
+pub fn redirect(site: &Site, path: &str, to: &str) -> Response {
+    Redirect::to(&format!("{}{to}", base(site.path, path))).into_response()
+}
+
+/// The address of the page at `path`, relative to its site's root: a link to a part of the page is this and `#part`.
+pub fn address_of<'p>(site: &Site, path: &'p str) -> &'p str {
+    path.strip_prefix(site.path).unwrap_or_default().trim_start_matches('/')
 }
 
 /// The address of a site's root, relative to the page at `path`, for `<base href>`. `mount` is the site's path, such as
@@ -84,5 +97,16 @@ mod tests {
     #[test]
     fn text_in_an_address_is_encoded() {
         assert_eq!(encoded("a/b c?"), "a%2Fb%20c%3F");
+    }
+
+    #[test]
+    fn a_redirect_is_relative_to_the_form() {
+        const SITE: Site = Site { brand: "x", path: "/console", tabs: &[] };
+        for (path, expected) in
+            [("/console/acts", "./acts/7"), ("/console/acts/7/cancel", "../../acts/7"), ("/console", "console/acts/7")]
+        {
+            assert_eq!(redirect(&SITE, path, "acts/7").headers()["location"], expected);
+        }
+        assert_eq!(address_of(&SITE, "/console/acts/7"), "acts/7");
     }
 }
