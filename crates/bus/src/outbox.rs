@@ -28,8 +28,8 @@ pub(super) use prune::Horizon;
 pub(super) use read::{DueDeliveries, DueQuery};
 pub(super) use rows::{AttemptOutcome, FinishedAttempt, NewDelivery, QueuedDelivery, Recipient};
 pub(super) use search::{
-    AttemptSearch, DeliveryTally, EventOutcome, EventSearch, FoundAttempt, FoundDelivery, FoundEvent, Neighbours,
-    Progress, ResponseKind, StoredBody, SubscriptionTally,
+    AttemptSearch, DeliveryTally, EventOutcome, EventSearch, FoundAttempt, FoundDelivery,
+    FoundEvent, Neighbours, Progress, ResponseKind, StoredBody, SubscriptionTally,
 };
 pub(super) use write::PublishedBatch;
 pub use write::{Preview, ResendSelection};

@@ -17,12 +17,12 @@ mod words;
 
 use std::sync::Arc;
 
+use ::pages::{PageError, Site, Tab};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
 use http::StatusCode;
-use ::pages::{PageError, Site, Tab};
 
 use super::api::status;
 use super::{Bus, BusError};
@@ -73,7 +73,10 @@ pub fn router(bus: Arc<Bus>) -> Router {
         .route("/admin/new-subscription", get(form::new))
         .route("/admin/subscriptions/{name}", get(subscription::show))
         .route("/admin/subscriptions/{name}/edit", get(form::edit).post(form::change))
-        .route("/admin/subscriptions/{name}/delete", get(subscription::confirm).post(subscription::remove))
+        .route(
+            "/admin/subscriptions/{name}/delete",
+            get(subscription::confirm).post(subscription::remove),
+        )
         .route("/admin/subscriptions/{name}/rotate", post(subscription::rotate))
         .route("/admin/subscriptions/{name}/test", post(subscription::test))
         .route("/admin/subscriptions/{name}/{act}", post(subscription::action))
@@ -97,7 +100,9 @@ pub fn router(bus: Arc<Bus>) -> Router {
 async fn unknown(request: PageRequest) -> PageResult {
     let here = request.here();
     match here.trim_end_matches('/') {
-        trimmed if trimmed.len() < here.len() && request.is_read => Ok(request.redirect(&request.with_query(trimmed))),
+        trimmed if trimmed.len() < here.len() && request.is_read => {
+            Ok(request.redirect(&request.with_query(trimmed)))
+        }
         _ => Err(BusError::Missing("such page".into()).into()),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use ::pages::{assets, show_errors};
+use axum::Router;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use contract::catalog::Table;
@@ -89,7 +89,10 @@ fn pages(config: &Config, bus: &Arc<Bus>, has_key: bool) -> anyhow::Result<Route
 /// Answers an address that the bus does not serve.
 async fn not_found() -> Response {
     let mut response = Problem::new(&NOT_FOUND).into_response();
-    security::add(&mut response, security::headers(HeaderValue::from_static("default-src 'none'"), "no-referrer"));
+    security::add(
+        &mut response,
+        security::headers(HeaderValue::from_static("default-src 'none'"), "no-referrer"),
+    );
     security::add(&mut response, security::UNFRAMED);
     response
 }

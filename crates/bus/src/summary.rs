@@ -26,7 +26,8 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    pub(crate) const ALL: [Condition; 3] = [Condition::Failing, Condition::Paused, Condition::Active];
+    pub(crate) const ALL: [Condition; 3] =
+        [Condition::Failing, Condition::Paused, Condition::Active];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -107,11 +108,18 @@ impl Bus {
 
     async fn summarized(&self, queues: Vec<Arc<DeliveryQueue>>) -> Result<Vec<Summary>, BusError> {
         let since = self.now() - TimeDelta::hours(24);
-        let tallies = self.outbox.tallies(queues.iter().map(|queue| queue.id).collect(), since).await?;
+        let tallies =
+            self.outbox.tallies(queues.iter().map(|queue| queue.id).collect(), since).await?;
         let summary = |(queue, tally): (Arc<DeliveryQueue>, SubscriptionTally)| {
             let (subscription, health) = (queue.subscription(), queue.health());
             let condition = Condition::of(&health, subscription.config.enabled);
-            Summary { view: subscription.view(), health, condition, tally, is_declared: queue.is_declared }
+            Summary {
+                view: subscription.view(),
+                health,
+                condition,
+                tally,
+                is_declared: queue.is_declared,
+            }
         };
         Ok(queues.into_iter().zip(tallies).map(summary).collect())
     }
@@ -175,7 +183,10 @@ mod tests {
     #[test]
     fn what_has_failed_last_is_failing_although_it_is_sent_to() {
         let at = Timestamp::UNIX_EPOCH;
-        let health = |status, failures| SubscriptionHealth { failures, ..SubscriptionHealth::new(status, None, at) };
+        let health = |status, failures| SubscriptionHealth {
+            failures,
+            ..SubscriptionHealth::new(status, None, at)
+        };
         for (status, failures, is_enabled, expected) in [
             (Status::Active, 0, true, Condition::Active),
             (Status::Active, 12, true, Condition::Failing),
@@ -184,7 +195,11 @@ mod tests {
             (Status::Failing, 0, true, Condition::Failing),
             (Status::Ended, 0, true, Condition::Failing),
         ] {
-            assert_eq!(Condition::of(&health(status, failures), is_enabled), expected, "{status:?} {failures}");
+            assert_eq!(
+                Condition::of(&health(status, failures), is_enabled),
+                expected,
+                "{status:?} {failures}"
+            );
         }
     }
 
@@ -192,7 +207,8 @@ mod tests {
     fn the_times_to_come_are_those_of_the_delays_that_are_left() {
         let policy: RetryPolicy = "1s, 2s, 4s".parse().unwrap();
         let due = Timestamp::UNIX_EPOCH;
-        let seconds = |made| policy.times(made, due).iter().map(|at| at.timestamp()).collect::<Vec<_>>();
+        let seconds =
+            |made| policy.times(made, due).iter().map(|at| at.timestamp()).collect::<Vec<_>>();
         assert_eq!(seconds(0), [0, 1, 3, 7]);
         assert_eq!(seconds(2), [0, 4]);
         assert_eq!(seconds(9), [0]);

@@ -76,7 +76,12 @@ mod tests {
 
     #[test]
     fn a_command_of_curl_quotes_whatever_a_shell_would_change() {
-        let command = curl("POST", "http://x.test/?a=$(b)", [("X-A", "it's"), ("Content-Length", "9")], "{\"a\":\"'\"}");
+        let command = curl(
+            "POST",
+            "http://x.test/?a=$(b)",
+            [("X-A", "it's"), ("Content-Length", "9")],
+            "{\"a\":\"'\"}",
+        );
         assert_eq!(
             command,
             "curl -X POST 'http://x.test/?a=$(b)' \\\n  -H 'X-A: it'\\''s' \\\n  --data-raw '{\"a\":\"'\\''\"}'"

@@ -28,7 +28,8 @@ pub fn share_bar(good: u64, bad: u64, label: &str) -> Markup {
     let width = match (good, bad) {
         (0, _) => 0,
         (_, 0) => WIDTH,
-        _ => (u128::from(good) * u128::from(WIDTH) / u128::from(all)).clamp(2, u128::from(WIDTH - 2)) as u64,
+        _ => (u128::from(good) * u128::from(WIDTH) / u128::from(all))
+            .clamp(2, u128::from(WIDTH - 2)) as u64,
     };
     html! {
         svg.share role="img" aria-label=(label) viewBox={ "0 0 " (WIDTH) " 8" } width=(WIDTH) height="8" preserveAspectRatio="none" {

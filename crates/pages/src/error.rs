@@ -40,7 +40,9 @@ impl IntoResponse for PageError {
 pub fn show_errors(site: &'static Site, routes: Router) -> Router {
     routes.layer(from_fn(move |request: Request, next: Next| async move {
         let path = request.uri().path().to_owned();
-        let is_ours = path.strip_prefix(site.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_ours = path
+            .strip_prefix(site.path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let reads_pages = is_ours && accepts_html(request.headers());
         let response = next.run(request).await;
         if is_ours { shown(site, &path, reads_pages, response).await } else { response }
@@ -49,12 +51,15 @@ pub fn show_errors(site: &'static Site, routes: Router) -> Router {
 
 async fn shown(site: &'static Site, path: &str, reads_pages: bool, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
-    let is_problem = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == problem::CONTENT_TYPE);
+    let is_problem =
+        parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == problem::CONTENT_TYPE);
     let is_empty = !parts.headers.contains_key(CONTENT_TYPE);
     let reason = match parts.extensions.remove::<PageError>() {
         Some(error) => error.reason,
         None if is_problem && reads_pages => detail(body).await,
-        None if is_empty && parts.status == StatusCode::NOT_FOUND => "There is no such page.".to_owned(),
+        None if is_empty && parts.status == StatusCode::NOT_FOUND => {
+            "There is no such page.".to_owned()
+        }
         None if is_empty && parts.status == StatusCode::METHOD_NOT_ALLOWED => {
             "This address is of a form, and shows nothing by itself.".to_owned()
         }

@@ -102,9 +102,11 @@ mod tests {
     #[test]
     fn a_redirect_is_relative_to_the_form() {
         const SITE: Site = Site { brand: "x", path: "/console", tabs: &[] };
-        for (path, expected) in
-            [("/console/acts", "./acts/7"), ("/console/acts/7/cancel", "../../acts/7"), ("/console", "console/acts/7")]
-        {
+        for (path, expected) in [
+            ("/console/acts", "./acts/7"),
+            ("/console/acts/7/cancel", "../../acts/7"),
+            ("/console", "console/acts/7"),
+        ] {
             assert_eq!(redirect(&SITE, path, "acts/7").headers()["location"], expected);
         }
         assert_eq!(address_of(&SITE, "/console/acts/7"), "acts/7");

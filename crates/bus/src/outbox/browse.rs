@@ -182,7 +182,8 @@ pub struct Exchange {
     pub is_cut: bool,
 }
 
-pub(super) const EVENT: &str = "e.id, e.event_id, e.event_type, e.environment, e.object_type, e.object_id,
+pub(super) const EVENT: &str =
+    "e.id, e.event_id, e.event_type, e.environment, e.object_type, e.object_id,
      e.source_user, e.happened_at, e.published_at";
 
 const ATTEMPT: &str = "a.id, e.event_id, e.event_type, s.name, a.delivery, a.attempt, a.started_at,

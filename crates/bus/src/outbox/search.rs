@@ -205,7 +205,10 @@ impl Outbox {
     }
 
     /// The data and the object record of an event, as they were published.
-    pub(crate) async fn event_bodies(&self, id: String) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+    pub(crate) async fn event_bodies(
+        &self,
+        id: String,
+    ) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
         self.store
             .read(move |db| {
                 db.query_row("SELECT body, record FROM event WHERE event_id = ?1", [id], |row| {
@@ -234,7 +237,8 @@ fn bytes(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
 
 fn events(db: &Connection, search: EventSearch) -> rusqlite::Result<Vec<FoundEvent>> {
     let (query, values) = events_query(search);
-    let mut states = db.prepare_cached("SELECT state, count(*) FROM delivery WHERE event = ?1 GROUP BY state")?;
+    let mut states =
+        db.prepare_cached("SELECT state, count(*) FROM delivery WHERE event = ?1 GROUP BY state")?;
     let mut found = Vec::new();
     let mut rows = db.prepare_cached(&query)?;
     let mut rows = rows.query(params_from_iter(values))?;
@@ -274,8 +278,9 @@ fn events_query(search: EventSearch) -> (String, Vec<Value>) {
         .and(&contains("e.source_user"), lower(search.user))
         .and("e.published_at >= ?", search.since.map(millis))
         .and("e.published_at < ?", search.until.map(millis));
-    let anywhere = ["e.event_type", "e.event_id", "coalesce(e.object_id, '')", "coalesce(e.source_user, '')"]
-        .join(" || char(10) || ");
+    let anywhere =
+        ["e.event_type", "e.event_id", "coalesce(e.object_id, '')", "coalesce(e.source_user, '')"]
+            .join(" || char(10) || ");
     conditions = conditions.and(&contains(&anywhere), lower(search.text));
     if let Some(outcome) = search.outcome {
         conditions.0.push_str(" AND ");
@@ -331,13 +336,18 @@ fn found_attempt(row: &Row<'_>) -> rusqlite::Result<FoundAttempt> {
 
 /// Newest first, in the order of their numbers. A whole id and a whole name are looked up, which is faster than to
 /// compare each.
-fn attempts_query(db: &Connection, search: AttemptSearch) -> rusqlite::Result<(String, Vec<Value>)> {
+fn attempts_query(
+    db: &Connection,
+    search: AttemptSearch,
+) -> rusqlite::Result<(String, Vec<Value>)> {
     let count = |query: &str, text: &String| -> rusqlite::Result<i64> {
         db.prepare_cached(query)?.query_row([text], |row| row.get(0))
     };
     let of_name = |text: &String| count("SELECT count(*) FROM subscription WHERE name = ?", text);
     let of_subscription = match search.subscription.as_ref().map(of_name).transpose()? {
-        Some(0) => "+a.subscription IN (SELECT id FROM subscription WHERE instr(lower(name), lower(?)) > 0)",
+        Some(0) => {
+            "+a.subscription IN (SELECT id FROM subscription WHERE instr(lower(name), lower(?)) > 0)"
+        }
         Some(1) => "a.subscription = (SELECT id FROM subscription WHERE name = ?)",
         _ => "+a.subscription IN (SELECT id FROM subscription WHERE name = ?)",
     };
@@ -346,7 +356,9 @@ fn attempts_query(db: &Connection, search: AttemptSearch) -> rusqlite::Result<(S
         Some(0) => "instr(lower(e.event_id), lower(?)) > 0",
         _ => "a.event = (SELECT id FROM event WHERE event_id = ?)",
     };
-    let outcome = search.outcome.and_then(|name| super::browse::OUTCOMES.iter().position(|known| *known == name));
+    let outcome = search
+        .outcome
+        .and_then(|name| super::browse::OUTCOMES.iter().position(|known| *known == name));
     let anywhere = [
         "coalesce(e.event_type, '')",
         "coalesce(e.event_id, '')",
@@ -364,11 +376,14 @@ fn attempts_query(db: &Connection, search: AttemptSearch) -> rusqlite::Result<(S
         .and("a.started_at < ?", search.until.map(millis))
         .and("a.id < ?", search.before);
     conditions = match search.response {
-        Some(ResponseKind::Status(status)) => conditions.and("a.status = ?", Some(i64::from(status))),
-        Some(ResponseKind::Class(class)) => conditions.and("a.status / 100 = ?", Some(i64::from(class))),
-        Some(ResponseKind::TimedOut) => {
-            conditions.and("a.status IS NULL AND a.error = ?", Some(crate::sender::TIMED_OUT.to_owned()))
+        Some(ResponseKind::Status(status)) => {
+            conditions.and("a.status = ?", Some(i64::from(status)))
         }
+        Some(ResponseKind::Class(class)) => {
+            conditions.and("a.status / 100 = ?", Some(i64::from(class)))
+        }
+        Some(ResponseKind::TimedOut) => conditions
+            .and("a.status IS NULL AND a.error = ?", Some(crate::sender::TIMED_OUT.to_owned())),
         Some(ResponseKind::Missing) => conditions.and("a.status IS NULL AND ?", Some(1)),
         None => conditions,
     };
@@ -445,16 +460,23 @@ fn neighbours(db: &Connection, attempt: i64) -> rusqlite::Result<(Neighbours, Op
 
 fn tally(db: &Connection, id: i64, since: Timestamp) -> rusqlite::Result<SubscriptionTally> {
     let count = |query: &str, values: &[i64]| -> rusqlite::Result<u64> {
-        let count = db.prepare_cached(query)?.query_row(params_from_iter(values), |row| row.get::<_, i64>(0))?;
+        let count = db
+            .prepare_cached(query)?
+            .query_row(params_from_iter(values), |row| row.get::<_, i64>(0))?;
         Ok(count.unsigned_abs())
     };
     let since = millis(since);
     let last: Option<i64> = db
-        .prepare_cached("SELECT max(started_at) FROM attempt WHERE subscription = ?1 AND outcome = 0")?
+        .prepare_cached(
+            "SELECT max(started_at) FROM attempt WHERE subscription = ?1 AND outcome = 0",
+        )?
         .query_row(params![id], |row| row.get(0))?;
     Ok(SubscriptionTally {
         waiting: count(super::browse::WAITING, &[id])?,
-        given_up: count("SELECT count(*) FROM delivery WHERE subscription = ?1 AND state = 2", &[id])?,
+        given_up: count(
+            "SELECT count(*) FROM delivery WHERE subscription = ?1 AND state = 2",
+            &[id],
+        )?,
         last_success: last.map(timestamp),
         delivered: count(
             "SELECT count(*) FROM attempt WHERE subscription = ?1 AND outcome = 0 AND started_at >= ?2",
@@ -474,7 +496,12 @@ mod tests {
     fn outbox() -> Connection {
         let db = Connection::open_in_memory().unwrap();
         super::super::MIGRATIONS.iter().for_each(|step| db.execute_batch(step).unwrap());
-        for (id, states) in [("failed", &[1, 2][..]), ("waiting", &[1, 0]), ("delivered", &[1, 3]), ("Unmatched", &[])] {
+        for (id, states) in [
+            ("failed", &[1, 2][..]),
+            ("waiting", &[1, 0]),
+            ("delivered", &[1, 3]),
+            ("Unmatched", &[]),
+        ] {
             db.execute(
                 "INSERT INTO event (event_id, event_type, happened_at, published_at, body)
                  VALUES (?1, 'OrderEvent', 0, 0, x'7b7d')",
@@ -492,8 +519,11 @@ mod tests {
             }
         }
         for name in ["crm-live", "crm-stage"] {
-            db.execute("INSERT INTO subscription (name, standing, since, made_at) VALUES (?1, 0, 0, 0)", [name])
-                .unwrap();
+            db.execute(
+                "INSERT INTO subscription (name, standing, since, made_at) VALUES (?1, 0, 0, 0)",
+                [name],
+            )
+            .unwrap();
         }
         for (subscription, status, outcome, error, at) in [
             (1, Some(200), 0, None, 10),
@@ -525,7 +555,10 @@ mod tests {
             (EventOutcome::Delivered, "delivered"),
             (EventOutcome::Unmatched, "Unmatched"),
         ] {
-            assert_eq!(ids(EventSearch { outcome: Some(outcome), ..EventSearch::default() }), [expected]);
+            assert_eq!(
+                ids(EventSearch { outcome: Some(outcome), ..EventSearch::default() }),
+                [expected]
+            );
         }
         let found = events(&outbox(), EventSearch { limit: 9, ..EventSearch::default() }).unwrap();
         let tally = found.iter().find(|found| found.event.id == "failed").unwrap().tally;
@@ -538,7 +571,10 @@ mod tests {
         assert_eq!(ids(text("unmat")), ["Unmatched"]);
         assert_eq!(ids(text("ORDER")).len(), 4);
         assert_eq!(ids(text("%")), Vec::<String>::new());
-        assert_eq!(ids(EventSearch { event_type: Some("order".into()), ..EventSearch::default() }).len(), 4);
+        assert_eq!(
+            ids(EventSearch { event_type: Some("order".into()), ..EventSearch::default() }).len(),
+            4
+        );
     }
 
     #[test]
@@ -558,11 +594,17 @@ mod tests {
             let search = AttemptSearch { response: Some(response), ..AttemptSearch::default() };
             assert_eq!(numbers(search), expected, "{response:?}");
         }
-        let of = |name: &str| AttemptSearch { subscription: Some(name.into()), ..AttemptSearch::default() };
+        let of = |name: &str| AttemptSearch {
+            subscription: Some(name.into()),
+            ..AttemptSearch::default()
+        };
         assert_eq!(numbers(of("crm-live")), [2, 1]);
         assert_eq!(numbers(of("CRM")).len(), 5);
         let of = |id: &str| AttemptSearch { event: Some(id.into()), ..AttemptSearch::default() };
-        assert_eq!((numbers(of("failed")).len(), numbers(of("ail")).len(), numbers(of("x")).len()), (5, 5, 0));
+        assert_eq!(
+            (numbers(of("failed")).len(), numbers(of("ail")).len(), numbers(of("x")).len()),
+            (5, 5, 0)
+        );
         let text = AttemptSearch { text: Some("REFUSED".into()), ..AttemptSearch::default() };
         assert_eq!(numbers(text), [5]);
     }
@@ -571,11 +613,19 @@ mod tests {
     fn a_subscription_has_its_figures() {
         let db = outbox();
         let tally = tally(&db, 2, timestamp(35)).unwrap();
-        let expected =
-            SubscriptionTally { waiting: 1, given_up: 1, last_success: None, delivered: 0, failed: 2 };
+        let expected = SubscriptionTally {
+            waiting: 1,
+            given_up: 1,
+            last_success: None,
+            delivered: 0,
+            failed: 2,
+        };
         assert_eq!(tally, expected);
         let first = super::tally(&db, 1, timestamp(0)).unwrap();
-        assert_eq!((first.last_success, first.delivered, first.failed), (Some(timestamp(10)), 1, 1));
+        assert_eq!(
+            (first.last_success, first.delivered, first.failed),
+            (Some(timestamp(10)), 1, 1)
+        );
     }
 
     #[test]
@@ -583,24 +633,35 @@ mod tests {
         let db = outbox();
         let plan = |query: &str, values: &[Value]| -> String {
             let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
-            let steps = plan.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+            let steps =
+                plan.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
             steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ")
         };
         let failed = Some(EventOutcome::Failed);
-        for outcome in [None, failed, Some(EventOutcome::Delivered), Some(EventOutcome::Unmatched)] {
-            let (query, values) =
-                events_query(EventSearch { outcome, before: Some(3), text: Some("x".into()), ..EventSearch::default() });
+        for outcome in [None, failed, Some(EventOutcome::Delivered), Some(EventOutcome::Unmatched)]
+        {
+            let (query, values) = events_query(EventSearch {
+                outcome,
+                before: Some(3),
+                text: Some("x".into()),
+                ..EventSearch::default()
+            });
             let steps = plan(&query, &values);
             assert!(!steps.contains("TEMP B-TREE FOR ORDER"), "{steps}");
             assert!(outcome != failed || steps.contains("delivery_failed"), "{steps}");
         }
         for subscription in [None, Some("crm".to_owned()), Some("crm-live".to_owned())] {
-            let search = AttemptSearch { subscription, outcome: Some("delivered"), ..AttemptSearch::default() };
+            let search = AttemptSearch {
+                subscription,
+                outcome: Some("delivered"),
+                ..AttemptSearch::default()
+            };
             let (query, values) = attempts_query(&db, search).unwrap();
             let steps = plan(&query, &values);
             assert!(!steps.contains("TEMP B-TREE FOR ORDER"), "{steps}");
         }
-        let steps = plan("SELECT max(started_at) FROM attempt WHERE subscription = 1 AND outcome = 0", &[]);
+        let steps =
+            plan("SELECT max(started_at) FROM attempt WHERE subscription = 1 AND outcome = 0", &[]);
         assert!(steps.contains("attempt_outcome"), "{steps}");
     }
 }

@@ -1,11 +1,11 @@
 //! The attempts pages: the list, and each attempt with its request and response.
 
-use axum::extract::{Path, State};
-use maud::{Markup, html};
 use ::pages::{
     Column, FormFields, Table, alert, choice, copyable, curl, encoded, errors, facts, filters,
     hidden, live_switch, moment, suggested, text,
 };
+use axum::extract::{Path, State};
+use maud::{Markup, html};
 
 use super::live::LiveRow;
 use super::request::{Filter, PageRequest};
@@ -122,7 +122,8 @@ fn filter_form(admin: &Admin, query: &FormFields) -> Markup {
     let (names, status) = (admin.bus.subscription_names(), query.get("status"));
     let own = [(status, status)];
     let is_own = !status.is_empty() && RESPONSES.iter().all(|(known, _)| *known != status);
-    let responses: Vec<_> = RESPONSES.iter().chain(own.iter().filter(|_| is_own)).copied().collect();
+    let responses: Vec<_> =
+        RESPONSES.iter().chain(own.iter().filter(|_| is_own)).copied().collect();
     let fields = html! {
         (text("q", "Search", "Part of an event's name or id, a subscription, or an error.", query.get("q")))
         (choice("outcome", "Outcome", Some("any"), &OUTCOMES, query.get("outcome")))
@@ -142,7 +143,13 @@ fn filter_form(admin: &Admin, query: &FormFields) -> Markup {
 }
 
 /// Attempts as a table, each to be sent again, alone or with others; the forms lead back to the page at `back`.
-pub(super) fn table(admin: &Admin, now: Now, found: &[FoundAttempt], back: &str, empty: Markup) -> Markup {
+pub(super) fn table(
+    admin: &Admin,
+    now: Now,
+    found: &[FoundAttempt],
+    back: &str,
+    empty: Markup,
+) -> Markup {
     let rows: Vec<_> = found.iter().map(|found| cells(admin, now, found)).collect();
     let ids: Vec<_> = found.iter().map(row_id).collect();
     let table = Table { name: "Attempts", columns: &COLUMNS, rows: &rows, empty };
@@ -185,7 +192,8 @@ pub(super) async fn live_rows(admin: &Admin, query: &FormFields) -> Result<Vec<L
 
 fn cells(admin: &Admin, now: Now, found: &FoundAttempt) -> Vec<Markup> {
     let attempt = &found.attempt;
-    let about = format!("attempt {} of event {}", attempt.attempt, attempt.event.as_deref().unwrap_or("–"));
+    let about =
+        format!("attempt {} of event {}", attempt.attempt, attempt.event.as_deref().unwrap_or("–"));
     let has_ended = found.progress.is_some_and(|progress| progress.state != "waiting");
     vec![
         html! { input type="checkbox" name="id" value=(attempt.id) aria-label={ "Select " (about) }; },
@@ -217,7 +225,9 @@ fn number(admin: &Admin, attempt: &AttemptLogEntry, progress: Option<Progress>) 
         }
     });
     match all {
-        Some(all) if attempt.outcome != "copy" => format!("{} of {}", attempt.attempt, all.max(attempt.attempt)),
+        Some(all) if attempt.outcome != "copy" => {
+            format!("{} of {}", attempt.attempt, all.max(attempt.attempt))
+        }
         _ => attempt.attempt.to_string(),
     }
 }
@@ -334,7 +344,12 @@ fn command(attempt: &AttemptLogEntry, exchange: &Exchange) -> String {
     curl(attempt.method, &attempt.uri, headers, &exchange.request_body)
 }
 
-fn request_and_response(attempt: &AttemptLogEntry, exchange: &Exchange, sent: &[u8], came: &[u8]) -> Markup {
+fn request_and_response(
+    attempt: &AttemptLogEntry,
+    exchange: &Exchange,
+    sent: &[u8],
+    came: &[u8],
+) -> Markup {
     let here = format!("{HOME}/{}", attempt.id);
     html! {
         h2 { "Request" }
@@ -356,7 +371,8 @@ fn request_and_response(attempt: &AttemptLogEntry, exchange: &Exchange, sent: &[
 }
 
 fn headers(name: &str, pairs: &[(String, String)]) -> Markup {
-    let rows: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), html! { (value) })).collect();
+    let rows: Vec<_> =
+        pairs.iter().map(|(name, value)| (name.as_str(), html! { (value) })).collect();
     html! {
         @if !rows.is_empty() { details.group open { summary { (name) } (facts(&rows)) } }
     }

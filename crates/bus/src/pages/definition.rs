@@ -1,10 +1,10 @@
 //! The form of a subscription: one table, from which the form is drawn, checked and read.
 
+use ::pages::{FormError, FormFields, check as check_box, choice, copyable};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use contract::event::{Dialect, Environment};
 use emitter::send_as::SigningMethod;
 use maud::{Markup, html};
-use ::pages::{FormError, FormFields, check as check_box, choice, copyable};
 use serde_json::{Map, Value, json};
 use signature::{KeyFormat, schemes};
 
@@ -79,7 +79,12 @@ const GROUPS: [Group; 6] = [
     Group {
         title: "Events",
         is_folded: false,
-        rows: &[row("events", "Other names or patterns", FieldKind::Events, "One a line; * stands for any text.")],
+        rows: &[row(
+            "events",
+            "Other names or patterns",
+            FieldKind::Events,
+            "One a line; * stands for any text.",
+        )],
     },
     Group {
         title: "Authentication",
@@ -100,7 +105,12 @@ const GROUPS: [Group; 6] = [
         title: "Format of deliveries",
         is_folded: true,
         rows: &[
-            row("scheme", "Signature scheme", FieldKind::Scheme, "Only if it differs from the dialect's."),
+            row(
+                "scheme",
+                "Signature scheme",
+                FieldKind::Scheme,
+                "Only if it differs from the dialect's.",
+            ),
             row(
                 "source",
                 "Source",
@@ -121,7 +131,12 @@ const GROUPS: [Group; 6] = [
                 FieldKind::Retries,
                 "A known sender's name, or delays such as 10s, 5m, 1h. Empty for the dialect's.",
             ),
-            row("timeout", "Timeout", FieldKind::Time, "Such as 30s. Empty for that of the retries."),
+            row(
+                "timeout",
+                "Timeout",
+                FieldKind::Time,
+                "Such as 30s. Empty for that of the retries.",
+            ),
             row("concurrency", "Requests at once", FieldKind::Count, "From 1 to 1024."),
             row("rate_limit", "Requests per second", FieldKind::Number, "Empty for no limit."),
             row("in_order", "Keep the order of events about the same object", FieldKind::Check, ""),
@@ -132,7 +147,12 @@ const GROUPS: [Group; 6] = [
         is_folded: true,
         rows: &[
             row("faults.delay", "Delay every attempt by", FieldKind::Time, "Such as 2s."),
-            row("faults.duplicate", "Share of duplicates", FieldKind::Share, "From 0 to 1, as all shares."),
+            row(
+                "faults.duplicate",
+                "Share of duplicates",
+                FieldKind::Share,
+                "From 0 to 1, as all shares.",
+            ),
             row("faults.reorder", "Share of reordered deliveries", FieldKind::Share, ""),
             row("faults.drop", "Share of lost responses", FieldKind::Share, ""),
             row("faults.truncate", "Share of truncated bodies", FieldKind::Share, ""),
@@ -270,7 +290,8 @@ fn generate(name: &str) -> String {
 /// The patterns of a form: the events that are ticked, and the lines.
 fn patterns(form: &FormFields) -> Vec<String> {
     let mut patterns: Vec<String> = Vec::new();
-    let lines = form.get("events").split(['\n', ',']).map(str::trim).filter(|line| !line.is_empty());
+    let lines =
+        form.get("events").split(['\n', ',']).map(str::trim).filter(|line| !line.is_empty());
     for pattern in form.all(TICKED).chain(lines) {
         if !patterns.iter().any(|known| known == pattern) {
             patterns.push(pattern.to_owned());
@@ -329,12 +350,16 @@ fn wrong(row: &FormField, form: &FormFields) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    let within = |least: f64, most: f64| text.parse().is_ok_and(|number: f64| (least..=most).contains(&number));
+    let within = |least: f64, most: f64| {
+        text.parse().is_ok_and(|number: f64| (least..=most).contains(&number))
+    };
     match row.kind {
         FieldKind::Time if humantime::parse_duration(text).is_err() => {
             Some(format!("{text:?} is no time with its unit; write for example 30s or 2m"))
         }
-        FieldKind::Share if !within(0.0, 1.0) => Some(format!("{text:?} is no share; write a number from 0 to 1")),
+        FieldKind::Share if !within(0.0, 1.0) => {
+            Some(format!("{text:?} is no share; write a number from 0 to 1"))
+        }
         FieldKind::Count if !text.parse().is_ok_and(|number: u16| (1..=1024).contains(&number)) => {
             Some(format!("{text:?} is no whole number from 1 to 1024"))
         }
@@ -348,10 +373,13 @@ fn wrong_pattern(patterns: &[String]) -> Option<String> {
     if patterns.is_empty() {
         return Some("tick at least one, or write a pattern; * stands for all".to_owned());
     }
-    let strange = |pattern: &&String| pattern.contains(ELSEWHERE) || pattern.chars().any(char::is_control);
+    let strange =
+        |pattern: &&String| pattern.contains(ELSEWHERE) || pattern.chars().any(char::is_control);
     let found = patterns.iter().find(strange)?;
     let sign = found.chars().find(|c| ELSEWHERE.contains(c) || c.is_control()).unwrap_or_default();
-    Some(format!("{found:?} is no pattern: only * stands for other text, and {sign:?} is in no event's name"))
+    Some(format!(
+        "{found:?} is no pattern: only * stands for other text, and {sign:?} is in no event's name"
+    ))
 }
 
 /// True if a secret had to be entered again, and is not.
@@ -400,14 +428,20 @@ impl Generated {
     pub(super) fn signing(scheme: &str) -> Result<Self, BusError> {
         let bytes = random()?;
         let formats = match SigningMethod::named(scheme) {
-            Some(SigningMethod::Scheme(scheme)) => scheme.kinds.iter().map(|kind| kind.key.clone()).collect(),
+            Some(SigningMethod::Scheme(scheme)) => {
+                scheme.kinds.iter().map(|kind| kind.key.clone()).collect()
+            }
             Some(_) => vec![KeyFormat::Text],
             None => Vec::new(),
         };
         let written = |format: &KeyFormat| match format {
             KeyFormat::Text | KeyFormat::Hex => Some(hexadecimal(&bytes)),
-            KeyFormat::Base64 { prefix } => Some(format!("{prefix}{}", BASE64_STANDARD.encode(bytes))),
-            KeyFormat::Pair { secret, .. } => Some(format!("{secret}{}", BASE64_STANDARD.encode(bytes))),
+            KeyFormat::Base64 { prefix } => {
+                Some(format!("{prefix}{}", BASE64_STANDARD.encode(bytes)))
+            }
+            KeyFormat::Pair { secret, .. } => {
+                Some(format!("{secret}{}", BASE64_STANDARD.encode(bytes)))
+            }
             KeyFormat::Document => None,
         };
         match formats.iter().find_map(written) {
@@ -421,7 +455,8 @@ impl Generated {
 
 fn random() -> Result<[u8; 32], BusError> {
     let mut bytes = [0; 32];
-    let failed = |error| BusError::Unavailable(format!("the system gives no random bytes: {error}"));
+    let failed =
+        |error| BusError::Unavailable(format!("the system gives no random bytes: {error}"));
     getrandom::fill(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
@@ -488,7 +523,8 @@ impl Drawer<'_> {
         let inputs = html! { div.fields { @for row in group.rows { (self.input(row)) } } };
         let default = blank();
         let is_open = group.rows.iter().any(|row| {
-            self.form.get(row.name) != default.get(row.name) || self.wrong.iter().any(|error| error.field == row.name)
+            self.form.get(row.name) != default.get(row.name)
+                || self.wrong.iter().any(|error| error.field == row.name)
         });
         html! {
             @if group.is_folded { details.group open[is_open] { summary { (group.title) } (inputs) } }
@@ -503,11 +539,15 @@ impl Drawer<'_> {
         match kind {
             FieldKind::Check => check_box(name, label, self.form.is_on(name)),
             FieldKind::Dialect => {
-                let names: Vec<_> = Dialect::ALL.iter().map(|dialect| (dialect.as_str(), dialect.as_str())).collect();
+                let names: Vec<_> = Dialect::ALL
+                    .iter()
+                    .map(|dialect| (dialect.as_str(), dialect.as_str()))
+                    .collect();
                 choice(name, label, None, &names, value)
             }
             FieldKind::Environment => {
-                let names = [Environment::Live, Environment::Stage].map(|world| (world.as_str(), world.as_str()));
+                let names = [Environment::Live, Environment::Stage]
+                    .map(|world| (world.as_str(), world.as_str()));
                 choice(name, label, None, &names, value)
             }
             FieldKind::Retries => control(Control::Suggested {
@@ -520,18 +560,24 @@ impl Drawer<'_> {
             }),
             FieldKind::Events => self.picker(row),
             FieldKind::Secret | FieldKind::Pairs => self.secret(row),
-            FieldKind::Text | FieldKind::Number | FieldKind::Share | FieldKind::Count | FieldKind::Time => {
-                control(Control::Line { is_required: name == "target" })
-            }
+            FieldKind::Text
+            | FieldKind::Number
+            | FieldKind::Share
+            | FieldKind::Count
+            | FieldKind::Time => control(Control::Line { is_required: name == "target" }),
         }
     }
 
     /// Check boxes for the events of the catalog, and the other patterns as lines.
     fn picker(&self, row: &FormField) -> Markup {
         let patterns = patterns(self.form);
-        let is_ticked = |name: &str| patterns.iter().any(|pattern| pattern.eq_ignore_ascii_case(name));
-        let is_listed = |pattern: &str| pattern == "*" || self.types.iter().any(|kind| kind.name.eq_ignore_ascii_case(pattern));
-        let others: Vec<_> = patterns.iter().map(String::as_str).filter(|pattern| !is_listed(pattern)).collect();
+        let is_ticked =
+            |name: &str| patterns.iter().any(|pattern| pattern.eq_ignore_ascii_case(name));
+        let is_listed = |pattern: &str| {
+            pattern == "*" || self.types.iter().any(|kind| kind.name.eq_ignore_ascii_case(pattern))
+        };
+        let others: Vec<_> =
+            patterns.iter().map(String::as_str).filter(|pattern| !is_listed(pattern)).collect();
         let mut shown = self.form.clone();
         shown.set(row.name, others.join("\n"));
         let ticked = self.types.iter().filter(|kind| is_ticked(kind.name)).count();
@@ -574,7 +620,11 @@ impl Drawer<'_> {
             name,
             label,
             hint,
-            if kind == FieldKind::Pairs { Control::Pairs { is_emptied } } else { Control::Secret { is_emptied } },
+            if kind == FieldKind::Pairs {
+                Control::Pairs { is_emptied }
+            } else {
+                Control::Secret { is_emptied }
+            },
         );
         html! {
             div {
@@ -597,14 +647,23 @@ fn names(names: &[String]) -> Option<String> {
 
 /// The kind of an input.
 pub(super) enum Control {
-    Line { is_required: bool },
-    Suggested { options: Vec<String>, is_required: bool },
+    Line {
+        is_required: bool,
+    },
+    Suggested {
+        options: Vec<String>,
+        is_required: bool,
+    },
     /// Several lines, at first so many.
     Lines(u8),
     /// A key, which is never filled in; one that was typed into a form that is sent back has to be entered again.
-    Secret { is_emptied: bool },
+    Secret {
+        is_emptied: bool,
+    },
     /// Lines of a name and a secret.
-    Pairs { is_emptied: bool },
+    Pairs {
+        is_emptied: bool,
+    },
 }
 
 /// A labelled input, with what is wrong about it.
@@ -617,9 +676,11 @@ pub(super) fn control(
     kind: Control,
 ) -> Markup {
     let value = form.get(name);
-    let is_emptied = matches!(kind, Control::Secret { is_emptied: true } | Control::Pairs { is_emptied: true });
+    let is_emptied =
+        matches!(kind, Control::Secret { is_emptied: true } | Control::Pairs { is_emptied: true });
     let error = wrong.iter().find(|error| error.field == name).map(|error| error.reason.as_str());
-    let error = error.or(is_emptied.then_some("Enter this once more: a form that is sent back never has what is secret."));
+    let error = error.or(is_emptied
+        .then_some("Enter this once more: a form that is sent back never has what is secret."));
     let described: Vec<_> = [(!hint.is_empty(), "hint"), (error.is_some(), "error")]
         .iter()
         .filter(|(is_there, _)| *is_there)
@@ -672,9 +733,7 @@ mod tests {
 
     fn view_of(definition: Value) -> SubscriptionView {
         let config = serde_json::from_value(definition).unwrap();
-        crate::subscription::Subscription::new("one", config, &Default::default())
-            .unwrap()
-            .view()
+        crate::subscription::Subscription::new("one", config, &Default::default()).unwrap().view()
     }
 
     #[test]
@@ -695,25 +754,40 @@ mod tests {
         let view = view_of(json!({"events": ["b*", "A"], "target": "https://x.test/"}));
         let mut form = form_of(&view);
         form.remove("events");
-        let ticked = FormFields::read(format!("{}&event=A&events=b*", form.query()).as_bytes()).unwrap();
+        let ticked =
+            FormFields::read(format!("{}&event=A&events=b*", form.query()).as_bytes()).unwrap();
         assert_eq!(change(&ticked, &view), json!({}));
-        let more = FormFields::read(format!("{}&event=A&event=C&events=b*", form.query()).as_bytes()).unwrap();
+        let more =
+            FormFields::read(format!("{}&event=A&event=C&events=b*", form.query()).as_bytes())
+                .unwrap();
         assert_eq!(change(&more, &view), json!({"events": ["A", "C", "b*"]}));
     }
 
     #[test]
     fn all_that_is_wrong_is_named_at_once() {
-        let form = FormFields::read(b"events=Bad[Glob&timeout=30&concurrency=0&faults.drop=2&retries=soon").unwrap();
+        let form = FormFields::read(
+            b"events=Bad[Glob&timeout=30&concurrency=0&faults.drop=2&retries=soon",
+        )
+        .unwrap();
         let fields: Vec<_> = errors(&form, true).into_iter().map(|error| error.field).collect();
-        assert_eq!(fields, ["name", "target", "events", "retries", "timeout", "concurrency", "faults.drop"]);
-        let fine = FormFields::read(b"name=a&target=x&events=a*&timeout=30s&concurrency=7&faults.drop=0.5").unwrap();
+        assert_eq!(
+            fields,
+            ["name", "target", "events", "retries", "timeout", "concurrency", "faults.drop"]
+        );
+        let fine = FormFields::read(
+            b"name=a&target=x&events=a*&timeout=30s&concurrency=7&faults.drop=0.5",
+        )
+        .unwrap();
         assert_eq!(errors(&fine, true), []);
     }
 
     #[test]
     fn an_error_of_the_bus_is_that_of_its_field_in_the_words_of_the_form() {
         let error = of_bus("target: 10.0.0.5 is a private address");
-        assert_eq!((error.field.as_str(), error.reason.as_str()), ("target", "Target URL: 10.0.0.5 is a private address."));
+        assert_eq!(
+            (error.field.as_str(), error.reason.as_str()),
+            ("target", "Target URL: 10.0.0.5 is a private address.")
+        );
         assert_eq!(of_bus("there is a subscription a already").field, "name");
         assert_eq!(of_bus("something else").field, "");
     }
@@ -725,14 +799,19 @@ mod tests {
             errors(&form, false).into_iter().map(|error| error.field).collect::<Vec<_>>()
         };
         assert_eq!(of("again=bearer_token&again=headers"), ["bearer_token", "headers"]);
-        assert_eq!(of("again=bearer_token&bearer_token=k&again=headers&forget.headers=on"), Vec::<String>::new());
+        assert_eq!(
+            of("again=bearer_token&bearer_token=k&again=headers&forget.headers=on"),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
     fn a_generated_key_fits_its_scheme() {
         for dialect in ["standard-webhooks", "stripe", "github", "shopify"] {
             let key = Generated::signing(dialect).unwrap().key;
-            view_of(json!({"events": "*", "target": "https://x.test/", "dialect": dialect, "signing_key": key}));
+            view_of(
+                json!({"events": "*", "target": "https://x.test/", "dialect": dialect, "signing_key": key}),
+            );
         }
         assert_ne!(Generated::bearer().unwrap().key, Generated::bearer().unwrap().key);
     }

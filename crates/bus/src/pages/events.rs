@@ -1,18 +1,20 @@
 //! The events pages: the list, and each event with its deliveries and attempts.
 
-use axum::extract::{Path, State};
-use maud::{Markup, html};
 use ::pages::{
     Column, FormFields, Table, Tone, chip, choice, copyable, encoded, errors, facts, filters,
     hidden, live_switch, moment, suggested, text,
 };
+use axum::extract::{Path, State};
+use maud::{Markup, html};
 
 use super::live::LiveRow;
 use super::request::{Filter, PageRequest};
 use super::words::{Now, RANGES, outcome};
 use super::{Admin, AdminState, PAGE, PageResult, attempts};
 use crate::health::Status;
-use crate::outbox::{AttemptSearch, DeliveryTally, EventOutcome, EventSearch, FoundDelivery, FoundEvent};
+use crate::outbox::{
+    AttemptSearch, DeliveryTally, EventOutcome, EventSearch, FoundDelivery, FoundEvent,
+};
 use crate::{BusError, EventLogEntry};
 
 const HOME: &str = "events";
@@ -194,16 +196,26 @@ pub(super) async fn show(
     let bus = &admin.bus;
     let event = bus.event(&id).await?.event;
     let deliveries = bus.outbox.deliveries_of(event.number).await?;
-    let search = AttemptSearch { event: Some(id.clone()), limit: ATTEMPTS, ..AttemptSearch::default() };
+    let search =
+        AttemptSearch { event: Some(id.clone()), limit: ATTEMPTS, ..AttemptSearch::default() };
     let attempts = bus.outbox.search_attempts(search).await?;
     let (data, record) = bus.outbox.event_bodies(id.clone()).await?.unwrap_or_default();
     let now = Now::of(bus);
     let (here, all) = (address(&id), format!("attempts?event={}", encoded(&id)));
     let mut rows = vec![
         ("Id", copyable(&event.id)),
-        ("Published", html! { (now.ago(event.published_at)) " · " (::pages::time(event.published_at)) }),
-        ("Happened", html! { (now.ago(event.happened_at)) " · " (::pages::time(event.happened_at)) }),
-        ("Environment", html! { (event.environment.as_deref().unwrap_or("none: for subscriptions of any")) }),
+        (
+            "Published",
+            html! { (now.ago(event.published_at)) " · " (::pages::time(event.published_at)) },
+        ),
+        (
+            "Happened",
+            html! { (now.ago(event.happened_at)) " · " (::pages::time(event.happened_at)) },
+        ),
+        (
+            "Environment",
+            html! { (event.environment.as_deref().unwrap_or("none: for subscriptions of any")) },
+        ),
     ];
     rows.extend(object(&event).map(|object| ("Object", html! { (object) })));
     rows.extend(event.user.as_ref().map(|user| ("User", html! { (user) })));
@@ -257,7 +269,8 @@ fn delivery_table(admin: &Admin, now: Now, here: &str, deliveries: &[FoundDelive
         Column::text("Ended"),
         Column::text("Action"),
     ];
-    let rows: Vec<_> = deliveries.iter().map(|delivery| delivery_cells(admin, now, delivery)).collect();
+    let rows: Vec<_> =
+        deliveries.iter().map(|delivery| delivery_cells(admin, now, delivery)).collect();
     let empty = html! {
         p { "No subscription takes this event, so nothing was sent. " a href="new-subscription" { "Make one" } " for events to come." }
     };

@@ -1,10 +1,10 @@
 //! The pages on which a subscription is made and changed.
 
+use ::pages::{FormError, FormFields, errors, note};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 use maud::html;
-use ::pages::{FormError, FormFields, errors, note};
 
 use super::definition::{self, Control, Generated, control, shown_once};
 use super::request::{FormRequest, PageRequest};
@@ -13,7 +13,8 @@ use super::{Admin, AdminState, PageResult, status};
 use crate::{BusError, Overview};
 
 pub(super) async fn new(State(admin): AdminState, request: PageRequest) -> Response {
-    Shown { admin: &admin, request: &request, overview: None, wrong: &[] }.page(&definition::blank(), StatusCode::OK)
+    Shown { admin: &admin, request: &request, overview: None, wrong: &[] }
+        .page(&definition::blank(), StatusCode::OK)
 }
 
 pub(super) async fn create(
@@ -30,7 +31,10 @@ pub(super) async fn edit(
 ) -> PageResult {
     let overview = admin.bus.subscription(&name).await?;
     if overview.is_declared {
-        return Err(BusError::Conflict(format!("{name} is declared in the settings; change it there")).into());
+        return Err(BusError::Conflict(format!(
+            "{name} is declared in the settings; change it there"
+        ))
+        .into());
     }
     let form = definition::form_of(&overview.subscription);
     let shown = Shown { admin: &admin, request: &request, overview: Some(&overview), wrong: &[] };
@@ -48,7 +52,12 @@ pub(super) async fn change(
 
 /// Saves a new subscription, or the changes of one; what is wrong leads back to the form with everything that was typed
 /// but secrets.
-async fn save(admin: &Admin, page: &PageRequest, form: &FormFields, overview: Option<&Overview>) -> PageResult {
+async fn save(
+    admin: &Admin,
+    page: &PageRequest,
+    form: &FormFields,
+    overview: Option<&Overview>,
+) -> PageResult {
     let wrong = definition::errors(form, overview.is_none());
     if !wrong.is_empty() {
         let shown = Shown { admin, request: page, overview, wrong: &wrong };
@@ -101,7 +110,11 @@ impl Shown<'_> {
     fn page(&self, form: &FormFields, status: StatusCode) -> Response {
         let view = self.overview.map(|overview| &overview.subscription);
         let (action, back, title) = match view {
-            Some(view) => (format!("{}/edit", address(&view.name)), address(&view.name), format!("Change {}", view.name)),
+            Some(view) => (
+                format!("{}/edit", address(&view.name)),
+                address(&view.name),
+                format!("Change {}", view.name),
+            ),
             None => (HOME.to_owned(), HOME.to_owned(), "New subscription".to_owned()),
         };
         let title = if self.wrong.is_empty() { title } else { format!("Not saved yet: {title}") };

@@ -72,7 +72,8 @@ pub(super) async fn attempts(State(admin): AdminState, request: PageRequest) -> 
 
 async fn follow(admin: Arc<Admin>, request: PageRequest, list: List) -> PageResult {
     let Ok(permit) = Arc::clone(&admin.streams.0).try_acquire_owned() else {
-        let busy = error(StatusCode::SERVICE_UNAVAILABLE, "too many live lists are open; close one");
+        let busy =
+            error(StatusCode::SERVICE_UNAVAILABLE, "too many live lists are open; close one");
         return Ok(([(RETRY_AFTER, "10")], busy).into_response());
     };
     let mut follower =

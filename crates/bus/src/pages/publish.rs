@@ -1,11 +1,11 @@
 //! The form by which an event is published.
 
+use ::pages::{FormError, FormFields, check, choice, errors, note, text};
 use axum::extract::State;
 use axum::response::Response;
 use contract::event::{Environment, Id};
 use http::StatusCode;
 use maud::html;
-use ::pages::{FormError, FormFields, check, choice, errors, note, text};
 use serde_json::value::RawValue;
 
 use super::definition::{Control, control};
@@ -31,7 +31,8 @@ pub(super) async fn publish(
     match admin.bus.publish(vec![publication]).await {
         Ok(receipts) => {
             let receipt = receipts.into_iter().next();
-            let receipt = receipt.ok_or_else(|| BusError::Unavailable("nothing was published".into()))?;
+            let receipt =
+                receipt.ok_or_else(|| BusError::Unavailable("nothing was published".into()))?;
             Ok(page.redirect_with(&admin, &events::address(&receipt.id), note(&said(&receipt))))
         }
         Err(error @ BusError::Unavailable(_)) => Err(error.into()),
@@ -81,7 +82,10 @@ fn of_bus(error: &str) -> FormError {
 fn publication(form: &FormFields, now: contract::time::Timestamp) -> (Publication, Vec<FormError>) {
     let mut errors = Vec::new();
     if form.get("type").is_empty() {
-        errors.push(FormError::new("type", "Event: choose one of the catalog's, or write a name of your own."));
+        errors.push(FormError::new(
+            "type",
+            "Event: choose one of the catalog's, or write a name of your own.",
+        ));
     }
     let mut json = |name: &str, label: &str| {
         let text = form.some(name)?;
@@ -120,9 +124,10 @@ fn form_page(
     wrong: &[FormError],
     status: StatusCode,
 ) -> Response {
-    let environments =
-        [Environment::Live, Environment::Stage].map(|environment| (environment.as_str(), environment.as_str()));
-    let control = |name: &'static str, label, hint, kind| control(form, wrong, name, label, hint, kind);
+    let environments = [Environment::Live, Environment::Stage]
+        .map(|environment| (environment.as_str(), environment.as_str()));
+    let control =
+        |name: &'static str, label, hint, kind| control(form, wrong, name, label, hint, kind);
     let is_open = ["environment", "object_type", "object_id", "user", "record", "raw"]
         .iter()
         .any(|name| form.some(name).is_some());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::pages::{FormError, FormFields, Page, PageError, address_of};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::Response;
@@ -9,7 +10,6 @@ use contract::time::Timestamp;
 use http::StatusCode;
 use http::request::Parts;
 use maud::{Markup, html};
-use ::pages::{FormError, FormFields, Page, PageError, address_of};
 
 use super::{Admin, SITE, error};
 
@@ -70,7 +70,12 @@ impl FromRequestParts<Arc<Admin>> for PageRequest {
         let mut query = fields(parts.uri.query().unwrap_or_default().as_bytes())?;
         let note = query.some(NOTE);
         query.remove(NOTE);
-        Ok(PageRequest { path: parts.uri.path().to_owned(), query, is_read: parts.method.is_safe(), note })
+        Ok(PageRequest {
+            path: parts.uri.path().to_owned(),
+            query,
+            is_read: parts.method.is_safe(),
+            note,
+        })
     }
 }
 

@@ -1,12 +1,12 @@
 //! Resends: in place from other pages, and, on a page of its own, of everything that was given up in a period, first as
 //! a preview.
 
-use axum::extract::State;
-use maud::{Markup, html};
 use ::pages::{
     Column, FormError, FormFields, Table, alert, choice, encoded, errors, hidden, moment, note,
     suggested, text,
 };
+use axum::extract::State;
+use maud::{Markup, html};
 
 use super::request::{Filter, FormRequest, PageRequest};
 use super::words::{Now, RANGES, count, sentence};
@@ -34,7 +34,8 @@ pub(super) async fn confirm(State(admin): AdminState, request: PageRequest) -> P
     let now = Now::of(&admin.bus);
     let mut filter = Filter::new(query, now.time);
     let (selection, rate) = (failed(&mut filter), rate(&mut filter));
-    let is_asked = FIELDS.iter().any(|name| query.some(name).is_some()) || query.get("preview") == "1";
+    let is_asked =
+        FIELDS.iter().any(|name| query.some(name).is_some()) || query.get("preview") == "1";
     let shown = match (is_asked, filter.errors.as_slice()) {
         (true, []) => match preview(&admin.bus, selection, rate).await {
             Ok(shown) => Some(shown),
@@ -68,7 +69,11 @@ fn rate(filter: &mut Filter<'_>) -> Option<f64> {
     })
 }
 
-async fn preview(bus: &Bus, selection: ResendSelection, rate: Option<f64>) -> Result<Shown, BusError> {
+async fn preview(
+    bus: &Bus,
+    selection: ResendSelection,
+    rate: Option<f64>,
+) -> Result<Shown, BusError> {
     let preview = bus.preview(selection.clone(), rate).await?;
     let first = bus.outbox.chosen_deliveries(selection, LISTED).await?;
     Ok(Shown { preview, first })
@@ -118,7 +123,8 @@ fn listed(now: Now, first: &[FoundDelivery]) -> Markup {
         ]
     };
     let rows: Vec<_> = first.iter().map(row).collect();
-    Table { name: "Deliveries to resend", columns: &columns, rows: &rows, empty: Markup::default() }.markup()
+    Table { name: "Deliveries to resend", columns: &columns, rows: &rows, empty: Markup::default() }
+        .markup()
 }
 
 fn form(admin: &Admin, query: &FormFields) -> Markup {
@@ -144,10 +150,15 @@ fn form(admin: &Admin, query: &FormFields) -> Markup {
 
 /// Sends again: a delivery, the delivery of an attempt or of several, all or the failed deliveries of an event, or what
 /// was given up in a period; then leads back to the page of the form.
-pub(super) async fn send(State(admin): AdminState, FormRequest { page, form }: FormRequest) -> PageResult {
+pub(super) async fn send(
+    State(admin): AdminState,
+    FormRequest { page, form }: FormRequest,
+) -> PageResult {
     let sent = resend(&admin, &form).await;
     let said = match sent {
-        Ok(0) => alert("Nothing was resent: the delivery is on its way already, or its subscription is gone."),
+        Ok(0) => alert(
+            "Nothing was resent: the delivery is on its way already, or its subscription is gone.",
+        ),
         Ok(number) => {
             tracing::info!(deliveries = number, "resent by hand from the Admin pages");
             let due = if number == 1 { "is" } else { "are" };
@@ -169,7 +180,9 @@ pub(super) async fn send(State(admin): AdminState, FormRequest { page, form }: F
 async fn resend(admin: &Admin, form: &FormFields) -> Result<u64, BusError> {
     let bus = &admin.bus;
     let number = |text: &str| {
-        text.parse().map_err(|_| BusError::Invalid(format!("{text:?} is the number of nothing that can be resent")))
+        text.parse().map_err(|_| {
+            BusError::Invalid(format!("{text:?} is the number of nothing that can be resent"))
+        })
     };
     if let Some(delivery) = form.some("delivery") {
         return bus.resend_deliveries(vec![number(&delivery)?]).await;
@@ -221,9 +234,17 @@ mod tests {
         for address in ["attempts", "attempts/7", "events/a%2Fb", "events?q=a%2F..&live=1"] {
             assert_eq!(back(address), address);
         }
-        for address in
-            ["", "/evil.test", "//evil.test", "https://evil.test", "events/../../x", "events//x", "events\\x", "events/\r\nx", "../swagger/"]
-        {
+        for address in [
+            "",
+            "/evil.test",
+            "//evil.test",
+            "https://evil.test",
+            "events/../../x",
+            "events//x",
+            "events\\x",
+            "events/\r\nx",
+            "../swagger/",
+        ] {
             assert_eq!(back(address), HOME, "{address:?}");
         }
     }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use ::pages::{alert, button, check, copyable, encoded, facts, field, input, note, text};
 use axum::extract::{Path, State};
 use maud::{Markup, html};
-use ::pages::{
-    alert, button, check, copyable, encoded, facts, field, input, note, text,
-};
 
 use super::definition::{self, Generated};
 use super::request::{FormRequest, PageRequest};
@@ -28,7 +26,11 @@ pub(super) async fn show(
     request: PageRequest,
 ) -> PageResult {
     let summary = admin.bus.summary(&name).await?;
-    let search = AttemptSearch { subscription: Some(name.clone()), limit: ATTEMPTS, ..AttemptSearch::default() };
+    let search = AttemptSearch {
+        subscription: Some(name.clone()),
+        limit: ATTEMPTS,
+        ..AttemptSearch::default()
+    };
     let latest = admin.bus.outbox.search_attempts(search).await?;
     let now = Now::of(&admin.bus);
     let content = html! {
@@ -85,8 +87,10 @@ fn health(now: Now, summary: &Summary) -> Markup {
 fn settings(admin: &Admin, summary: &Summary) -> Markup {
     let view = &summary.view;
     let plain = |text: &str| html! { @if text.is_empty() { "–" } @else { (text) } };
-    let key = |key: &Option<String>| html! { @if let Some(key) = key { code { (key) } } @else { "–" } };
-    let policy = admin.bus.running(&view.name).map(|(subscription, _)| subscription.retry_policy.clone());
+    let key =
+        |key: &Option<String>| html! { @if let Some(key) = key { code { (key) } } @else { "–" } };
+    let policy =
+        admin.bus.running(&view.name).map(|(subscription, _)| subscription.retry_policy.clone());
     html! {
         details.group {
             summary { "Settings" }
@@ -130,7 +134,8 @@ fn schedule(policy: &RetryPolicy) -> String {
 
 fn test_form(admin: &Admin, name: &str) -> Markup {
     let matched = admin.bus.matched_types(name);
-    let others = admin.bus.types().iter().map(|kind| kind.name).filter(|name| !matched.contains(name));
+    let others =
+        admin.bus.types().iter().map(|kind| kind.name).filter(|name| !matched.contains(name));
     html! {
         form method="post" action={ (address(name)) "/test" } {
             fieldset {
@@ -241,7 +246,11 @@ pub(super) async fn rotate(
     }
 }
 
-async fn rotated(admin: &Admin, name: &str, form: &pages::FormFields) -> Result<Option<Generated>, BusError> {
+async fn rotated(
+    admin: &Admin,
+    name: &str,
+    form: &pages::FormFields,
+) -> Result<Option<Generated>, BusError> {
     let overlap = humantime::parse_duration(form.get("overlap"))
         .map_err(|_| BusError::Invalid("overlap: write a time such as 24h".into()))?;
     let generated = match form.is_on("generate") {
@@ -254,7 +263,9 @@ async fn rotated(admin: &Admin, name: &str, form: &pages::FormFields) -> Result<
     };
     let key = generated.as_ref().map_or(form.get("key"), |generated| &generated.key);
     if key.is_empty() {
-        return Err(BusError::Invalid("there is no new key: enter one, or have one generated".into()));
+        return Err(BusError::Invalid(
+            "there is no new key: enter one, or have one generated".into(),
+        ));
     }
     admin.bus.rotate(name, key, overlap).await?;
     Ok(generated)
@@ -274,9 +285,11 @@ pub(super) async fn action(
         _ => return Err(BusError::Missing("such page".into()).into()),
     };
     match done {
-        Ok(done) => {
-            Ok(page.redirect_with(&admin, &address(&name), note(&format!("The subscription {name} {done}."))))
-        }
+        Ok(done) => Ok(page.redirect_with(
+            &admin,
+            &address(&name),
+            note(&format!("The subscription {name} {done}.")),
+        )),
         Err(error) => refused(&admin, &page, &name, error),
     }
 }
@@ -285,6 +298,8 @@ pub(super) async fn action(
 fn refused(admin: &Admin, page: &PageRequest, name: &str, error: BusError) -> PageResult {
     match error {
         BusError::Missing(_) | BusError::Unavailable(_) => Err(error.into()),
-        error => Ok(page.redirect_with(admin, &address(name), alert(&sentence(&error.to_string())))),
+        error => {
+            Ok(page.redirect_with(admin, &address(name), alert(&sentence(&error.to_string()))))
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The list of subscriptions, the sickest first.
 
+use ::pages::{
+    Column, FormFields, Table, Tone, button, chip, choice, encoded, errors, filters, share_bar,
+    text,
+};
 use axum::extract::State;
 use maud::{Markup, html};
-use ::pages::{
-    Column, FormFields, Table, Tone, button, chip, choice, encoded, errors, filters, share_bar, text,
-};
 
 use super::request::{Filter, PageRequest};
 use super::words::{Now, count};

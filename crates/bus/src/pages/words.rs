@@ -1,9 +1,9 @@
 //! The words of states and outcomes, and times as people read them.
 
+use ::pages::{Tone, chip};
 use chrono::TimeDelta;
 use contract::time::Timestamp;
 use maud::{Markup, html};
-use ::pages::{Tone, chip};
 
 use crate::Bus;
 
