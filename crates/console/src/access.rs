@@ -79,7 +79,8 @@ struct Session {
 impl Access {
     pub(crate) fn new(settings: &ConsoleConfig) -> Result<Self, ConfigError> {
         let viewer = password(settings.viewer_password_hash.as_ref(), "viewer_password_hash")?;
-        let operator = password(settings.operator_password_hash.as_ref(), "operator_password_hash")?;
+        let operator =
+            password(settings.operator_password_hash.as_ref(), "operator_password_hash")?;
         let (guesses, sessions) = (Guesses::default(), Mutex::default());
         Ok(Access { viewer, operator, guesses, sessions })
     }
@@ -122,7 +123,8 @@ impl Access {
         let found = Arc::clone(&role);
         // Both are checked, so that the time does not tell which one was nearly right.
         let check = move || {
-            let is = |password: &Option<Password>| password.as_ref().is_some_and(|own| own.is(&secret));
+            let is =
+                |password: &Option<Password>| password.as_ref().is_some_and(|own| own.is(&secret));
             let (is_viewer, is_operator) = (is(&viewer), is(&operator));
             let role = match (is_operator, is_viewer) {
                 (true, _) => Some(Role::Operator),
@@ -150,7 +152,8 @@ impl Access {
         if self.is_open() {
             return Ok(Some(Actor { name: "local".into(), role: Role::Operator }));
         }
-        if let Some(actor) = token(headers).and_then(|token| self.session(digest(token.as_bytes()))) {
+        if let Some(actor) = token(headers).and_then(|token| self.session(digest(token.as_bytes())))
+        {
             return Ok(Some(actor));
         }
         let Some(credential) = basic_credential(headers) else { return Ok(None) };
@@ -169,7 +172,9 @@ impl Access {
 
     fn session(&self, key: [u8; 32]) -> Option<Actor> {
         let mut sessions = self.lock();
-        sessions.retain(|_, session| session.used.elapsed() < IDLE && session.began.elapsed() < LONGEST);
+        sessions.retain(|_, session| {
+            session.used.elapsed() < IDLE && session.began.elapsed() < LONGEST
+        });
         let session = sessions.get_mut(&key)?;
         session.used = Instant::now();
         Some(session.actor.clone())
@@ -179,7 +184,8 @@ impl Access {
         let now = Instant::now();
         let mut sessions = self.lock();
         if sessions.len() >= MOST_SESSIONS {
-            let oldest = sessions.iter().min_by_key(|(_, session)| session.used).map(|(key, _)| *key);
+            let oldest =
+                sessions.iter().min_by_key(|(_, session)| session.used).map(|(key, _)| *key);
             oldest.map(|key| sessions.remove(&key));
         }
         sessions.insert(key, Session { actor, began: now, used: now });

@@ -7,8 +7,7 @@ use contract::event::DeliveryId;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use inbox::{
-    ActKind, ActProgress, ActState, Filter, InboxError, NewAct, STEP_ROWS, State,
-    throttled_step,
+    ActKind, ActProgress, ActState, Filter, InboxError, NewAct, STEP_ROWS, State, throttled_step,
 };
 use tracing::{info, warn};
 
@@ -45,7 +44,11 @@ pub(crate) struct Order {
 }
 
 /// Records an act, and begins it. Returns its number.
-pub(crate) async fn begin(console: &Arc<Console>, actor: &Actor, order: Order) -> inbox::Result<i64> {
+pub(crate) async fn begin(
+    console: &Arc<Console>,
+    actor: &Actor,
+    order: Order,
+) -> inbox::Result<i64> {
     let record = NewAct {
         kind: order.kind,
         actor: actor.name.clone(),
@@ -55,16 +58,36 @@ pub(crate) async fn begin(console: &Arc<Console>, actor: &Actor, order: Order) -
         state: ActState::Running,
     };
     let id = console.parts.inbox.begin_act(record).await?;
-    info!(act = id, kind = order.kind.as_str(), user = actor.name, subject = order.words, total = order.total, "an operator has begun an act");
+    info!(
+        act = id,
+        kind = order.kind.as_str(),
+        user = actor.name,
+        subject = order.words,
+        total = order.total,
+        "an operator has begun an act"
+    );
     let console = Arc::clone(console);
     tokio::spawn(async move { Acting { console, id, order, done: 0 }.run().await });
     Ok(id)
 }
 
 /// Records an act that is over at once.
-pub(crate) async fn note(console: &Console, actor: &Actor, kind: ActKind, subject: String, reason: Option<String>) -> inbox::Result<i64> {
+pub(crate) async fn note(
+    console: &Console,
+    actor: &Actor,
+    kind: ActKind,
+    subject: String,
+    reason: Option<String>,
+) -> inbox::Result<i64> {
     info!(kind = kind.as_str(), user = actor.name, subject, "an operator has acted");
-    let act = NewAct { kind, actor: actor.name.clone(), subject, reason, total: 1, state: ActState::Done };
+    let act = NewAct {
+        kind,
+        actor: actor.name.clone(),
+        subject,
+        reason,
+        total: 1,
+        state: ActState::Done,
+    };
     console.parts.inbox.begin_act(act).await
 }
 
@@ -99,7 +122,10 @@ impl Acting {
         let (state, error) = match ended {
             Ok(()) => (ActState::Done, None),
             Err(Ended::Cancelled) => (ActState::Cancelled, None),
-            Err(Ended::Stopped) => (ActState::Failed, Some("the receiver stopped; begin it again for the rest".to_owned())),
+            Err(Ended::Stopped) => (
+                ActState::Failed,
+                Some("the receiver stopped; begin it again for the rest".to_owned()),
+            ),
             Err(Ended::Failed(error)) => (ActState::Failed, Some(error.to_string())),
         };
         let (act, done) = (self.id, self.done);
@@ -150,7 +176,8 @@ impl Acting {
             let pruned = self
                 .patiently(|this| {
                     let inbox = Arc::clone(&this.console.parts.inbox);
-                    async move { throttled_step(|| inbox.prune(state, age, STEP_ROWS)).await }.boxed()
+                    async move { throttled_step(|| inbox.prune(state, age, STEP_ROWS)).await }
+                        .boxed()
                 })
                 .await?;
             if pruned == 0 {
@@ -195,7 +222,8 @@ impl Acting {
 
     /// Number of deliveries of a step: no more than those of one second.
     fn step_rows(&self) -> usize {
-        let most = self.order.rate.map_or(STEP_ROWS as f64, |rate| rate.clamp(1.0, STEP_ROWS as f64));
+        let most =
+            self.order.rate.map_or(STEP_ROWS as f64, |rate| rate.clamp(1.0, STEP_ROWS as f64));
         most as usize
     }
 }

@@ -47,8 +47,13 @@ async fn list(StateOf(console): ConsoleState, visit: Visit) -> Response {
         let content = || {
             let rows: Vec<Vec<Markup>> = acts.iter().map(|act| cells(act, now)).collect();
             let columns = [
-                Column::text("Act"), Column::text("State"), Column::text("By"), Column::text("When"),
-                Column::text("Subject"), Column::text("Reason"), Column::number("Done"),
+                Column::text("Act"),
+                Column::text("State"),
+                Column::text("By"),
+                Column::text("When"),
+                Column::text("Subject"),
+                Column::text("Reason"),
+                Column::number("Done"),
             ];
             let empty = html! { p { "No one has acted yet. Replays, discards, prunes and pauses are written down here, and who asked to see what is redacted." } };
             let oldest = acts.last().filter(|_| acts.len() == PAGE);
@@ -105,7 +110,11 @@ fn selected(fields: &FormFields, now: Timestamp) -> Result<(Filter, FormFields),
             }
         }
     } else {
-        return Err(FormError::new("", "No delivery is selected. Tick some rows, or choose all that match.").into());
+        return Err(FormError::new(
+            "",
+            "No delivery is selected. Tick some rows, or choose all that match.",
+        )
+        .into());
     }
     Ok((filter::read(&query, now)?, query))
 }
@@ -150,7 +159,12 @@ fn preview_page(kind: ActKind, query: &FormFields, summary: &Summary) -> Markup 
             ]
         })
         .collect();
-    let columns = [Column::text("Event"), Column::text("Source"), Column::number("Deliveries"), Column::text("First error")];
+    let columns = [
+        Column::text("Event"),
+        Column::text("Source"),
+        Column::number("Deliveries"),
+        Column::text("First error"),
+    ];
     html! {
         (facts(&[
             ("Matching", html! { (total) @if summary.horizon.is_some() { " or more; counting was cut short" } }),
@@ -191,7 +205,9 @@ fn preview_page(kind: ActKind, query: &FormFields, summary: &Summary) -> Markup 
 
 fn consequence(kind: ActKind) -> &'static str {
     match kind {
-        ActKind::Discard => "They end as done, without being handled; the reason stands in their attempts. What waits behind them has its turn.",
+        ActKind::Discard => {
+            "They end as done, without being handled; the reason stands in their attempts. What waits behind them has its turn."
+        }
         _ => "Those that have ended are handled again, the oldest first. Others are left alone.",
     }
 }
@@ -219,13 +235,16 @@ async fn confirm(StateOf(console): ConsoleState, visit: Visit, body: Bytes) -> R
         let (filter, query) = selected(&fields, now)?;
         let rate = fields.number::<f64>("rate")?;
         if rate.is_some_and(|rate| !(0.01..=1_000_000.0).contains(&rate)) {
-            return Err(FormError::new("rate", "write a number of deliveries per second, above 0").into());
+            return Err(
+                FormError::new("rate", "write a number of deliveries per second, above 0").into()
+            );
         }
         let total = fields.number("total")?.unwrap_or_default();
         let reason = fields.some("reason");
         let words = query.query();
         let subject = Subject::Deliveries(filter);
-        let id = begin(&console, &visit.actor, Order { kind, subject, words, reason, total, rate }).await?;
+        let id = begin(&console, &visit.actor, Order { kind, subject, words, reason, total, rate })
+            .await?;
         Ok(begun(&console, &visit, id).await)
     };
     answer(&console, &visit, shown).await
@@ -244,10 +263,16 @@ async fn at_once(StateOf(console): ConsoleState, visit: Visit) -> Response {
             return Err(FormError::new("number", "name the deliveries").into());
         }
         let total = ids.len() as u64;
-        let words = format!("number={}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+        let words =
+            format!("number={}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
         let subject = Subject::Deliveries(Filter { ids, ..Filter::default() });
         let reason = visit.query.some("reason");
-        let id = begin(&console, &visit.actor, Order { kind, subject, words, reason, total, rate: None }).await?;
+        let id = begin(
+            &console,
+            &visit.actor,
+            Order { kind, subject, words, reason, total, rate: None },
+        )
+        .await?;
         Ok(begun(&console, &visit, id).await)
     };
     answer(&console, &visit, shown).await

@@ -53,12 +53,14 @@ async fn list(State(console): ConsoleState, visit: Visit) -> Response {
         .collect();
     let hooks: Vec<HookView> =
         table.hooks().map(|row| HookView { hook: row.id, handler: row.handler }).collect();
-    let content = || html! {
-        h2 { "Events" }
-        (event_table(&events))
-        h2 { "Hooks" }
-        (hook_table(&hooks))
-        p.hint { "Try them in " a href="/swagger/" { "Swagger" } ", or with " code { "webhook-receiver emit" } "." }
+    let content = || {
+        html! {
+            h2 { "Events" }
+            (event_table(&events))
+            h2 { "Hooks" }
+            (hook_table(&hooks))
+            p.hint { "Try them in " a href="/swagger/" { "Swagger" } ", or with " code { "webhook-receiver emit" } "." }
+        }
     };
     let data = json!({ "events": events, "hooks": hooks });
     visit.list(&console, ("catalog", "Catalog"), (&data, &events), content).await
@@ -66,7 +68,11 @@ async fn list(State(console): ConsoleState, visit: Visit) -> Response {
 
 fn event_table(events: &[EventView]) -> Markup {
     let columns = [
-        Column::text("Event"), Column::text("Sender"), Column::number("Version"), Column::text("Handler"), Column::text("Order"),
+        Column::text("Event"),
+        Column::text("Sender"),
+        Column::number("Version"),
+        Column::text("Handler"),
+        Column::text("Order"),
         Column::text("Deliveries"),
     ];
     let rows: Vec<Vec<Markup>> = events
@@ -94,7 +100,13 @@ fn hook_table(hooks: &[HookView]) -> Markup {
             html! { a href={ "hooks?hook=" (pages::encoded(row.hook)) } { "look" } },
         ])
         .collect();
-    Table { name: "Hooks", columns: &columns, rows: &rows, empty: html! { p { "The catalog has no hook." } } }.markup()
+    Table {
+        name: "Hooks",
+        columns: &columns,
+        rows: &rows,
+        empty: html! { p { "The catalog has no hook." } },
+    }
+    .markup()
 }
 
 async fn show(
@@ -107,23 +119,26 @@ async fn show(
             row.dialect.as_str() == dialect && row.version == version && row.name == event
         };
         let row = console.parts.table.events().find(known);
-        let row = row.ok_or_else(|| Failure::Missing("There is no such event in the catalog.".into()))?;
+        let row =
+            row.ok_or_else(|| Failure::Missing("There is no such event in the catalog.".into()))?;
         let (_, schema) = (row.schema)();
         let schema = serde_json::to_value(schema).unwrap_or_default();
         let data = json!({ "event": row.name, "handler": row.handler, "example": row.example, "schema": schema });
-        let content = || html! {
-            (facts(&[
-                ("Sender", html! { (row.dialect.as_str()) }),
-                ("Version", html! { (row.version) }),
-                ("Handler", html! { code { (row.handler) } }),
-                ("Order", html! { @match row.entity { Some(entity) => { "one after the other for each " code { (entity) } }, None => "none" } }),
-                ("Send one", pages::copyable(&format!("webhook-receiver emit {}", row.name))),
-            ]))
-            div.columns {
-                section { h2 { "Sample" } (view(row.example)) }
-                section { h2 { "Schema" } (view(&schema.to_string())) }
+        let content = || {
+            html! {
+                (facts(&[
+                    ("Sender", html! { (row.dialect.as_str()) }),
+                    ("Version", html! { (row.version) }),
+                    ("Handler", html! { code { (row.handler) } }),
+                    ("Order", html! { @match row.entity { Some(entity) => { "one after the other for each " code { (entity) } }, None => "none" } }),
+                    ("Send one", pages::copyable(&format!("webhook-receiver emit {}", row.name))),
+                ]))
+                div.columns {
+                    section { h2 { "Sample" } (view(row.example)) }
+                    section { h2 { "Schema" } (view(&schema.to_string())) }
+                }
+                p.bar { a.button href={ "deliveries?event=" (pages::encoded(row.name)) } { "Its deliveries" } a.button href="/swagger/" { "Swagger" } }
             }
-            p.bar { a.button href={ "deliveries?event=" (pages::encoded(row.name)) } { "Its deliveries" } a.button href="/swagger/" { "Swagger" } }
         };
         Ok(visit.show(&console, ("catalog", row.name), &data, content).await)
     };

@@ -11,7 +11,7 @@ use contract::event::DeliveryId;
 use contract::time::Timestamp;
 use inbox::{Entry, Filter, Order, Page as Found, State, Summary};
 use maud::{Markup, html};
-use pages::{Column, FormFields, Table, Tone, ago, chip, hidden};
+use pages::{Column, FormFields, Table, Tone, ago, chip, hidden, live_switch};
 use serde::Serialize;
 
 use crate::filter::{self, FIELDS, SAVED};
@@ -143,7 +143,8 @@ fn content(
     let query = &visit.query;
     let own = query.only(&FIELDS);
     let newest = found.page.entries.first().map(|first| first.id);
-    let rows: Vec<Vec<Markup>> = found.page.entries.iter().map(|entry| cells(entry, now, visit.may_act())).collect();
+    let rows: Vec<Vec<Markup>> =
+        found.page.entries.iter().map(|entry| cells(entry, now, visit.may_act())).collect();
     let is_first = !found.has_newer;
     html! {
         (note(query))
@@ -154,8 +155,7 @@ fn content(
         p.bar {
             span { (counted(summary, filter)) }
             @if is_first {
-                button type="button" hidden aria-pressed="false" data-live={ "deliveries/live?" (own.query()) } { "Live" }
-                span id="live-status" role="status" {}
+                (live_switch(&format!("deliveries/live?{}", own.query())))
             }
             a href={ "deliveries?" (own.query()) } { "Newest" }
         }
@@ -190,35 +190,26 @@ fn content(
 }
 
 fn table(rows: &[Vec<Markup>], found: &Listing) -> Markup {
-    let table = Table { name: "Deliveries", columns: &COLUMNS, rows: &[], empty: empty(found) };
-    html! {
-        @if rows.is_empty() {
-            (table.markup())
-        } @else {
-            div.scroll role="region" aria-label="Deliveries" tabindex="0" {
-                table {
-                    thead { tr { @for column in COLUMNS { th scope="col" class=[column.is_number.then_some("num")] { (column.name) } } } }
-                    tbody { @for (cells, entry) in rows.iter().zip(&found.page.entries) { (row(cells, entry.id)) } }
-                }
-            }
-        }
-    }
+    let ids: Vec<String> = found.page.entries.iter().map(|entry| row_id(entry.id)).collect();
+    Table { rows, empty: empty(found), ..TABLE }.markup_with_ids(&ids)
 }
 
-/// A row, with an id by which a live view replaces it.
-fn row(cells: &[Markup], id: DeliveryId) -> Markup {
-    html! {
-        tr id={ "d" (id) } {
-            @for (column, cell) in COLUMNS.iter().zip(cells) {
-                td class=[column.is_number.then_some("num")] data-label=(column.name) { div { (cell) } }
-            }
-        }
-    }
+/// The list without its rows.
+const TABLE: Table<'static> = Table {
+    name: "Deliveries",
+    columns: &COLUMNS,
+    rows: &[],
+    empty: maud::PreEscaped(String::new()),
+};
+
+/// The id of a row, by which a live view replaces it.
+fn row_id(id: DeliveryId) -> String {
+    format!("d{id}")
 }
 
 /// The row of a delivery, as a live view sends it.
 pub(crate) fn live_row(entry: &Entry, now: Timestamp, may_act: bool) -> String {
-    row(&cells(entry, now, may_act), entry.id).into_string()
+    TABLE.row_with_id(&row_id(entry.id), &cells(entry, now, may_act)).into_string()
 }
 
 fn cells(entry: &Entry, now: Timestamp, may_act: bool) -> Vec<Markup> {

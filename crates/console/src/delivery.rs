@@ -39,8 +39,16 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
         .route("/console/deliveries/{id}/reveal", post(reveal))
 }
 
-async fn show(StateOf(console): ConsoleState, visit: Visit, Path(id): Path<DeliveryId>) -> Response {
-    let view = BodyView { form: BodyForm::of(&visit.query), find: visit.query.get("find").to_owned(), is_revealed: false };
+async fn show(
+    StateOf(console): ConsoleState,
+    visit: Visit,
+    Path(id): Path<DeliveryId>,
+) -> Response {
+    let view = BodyView {
+        form: BodyForm::of(&visit.query),
+        find: visit.query.get("find").to_owned(),
+        is_revealed: false,
+    };
     answer(&console, &visit, present(&console, &visit, id, view)).await
 }
 
@@ -53,11 +61,22 @@ async fn reveal(
 ) -> Response {
     let shown = async {
         let fields = FormFields::read(&body)?;
-        note(&console, &visit.actor, ActKind::Reveal, format!("delivery {id}"), fields.some("reason")).await?;
+        note(
+            &console,
+            &visit.actor,
+            ActKind::Reveal,
+            format!("delivery {id}"),
+            fields.some("reason"),
+        )
+        .await?;
         if fields.get("as") == "download" {
             return download(&console, id).await;
         }
-        let view = BodyView { form: BodyForm::of(&fields), find: fields.get("find").to_owned(), is_revealed: true };
+        let view = BodyView {
+            form: BodyForm::of(&fields),
+            find: fields.get("find").to_owned(),
+            is_revealed: true,
+        };
         present(&console, &visit, id, view).await
     };
     answer(&console, &visit, shown).await
@@ -192,7 +211,8 @@ async fn surroundings(console: &Console, detail: &Detail) -> Result<Surroundings
     let id = detail.entry.id;
     let one = Filter { limit: Some(1), ..Filter::default() };
     let older = inbox.list(Filter { before: Some(id), ..one.clone() }).await?;
-    let newer = inbox.list(Filter { after: Some(id), order: Order::OldestFirst, ..one.clone() }).await?;
+    let newer =
+        inbox.list(Filter { after: Some(id), order: Order::OldestFirst, ..one.clone() }).await?;
     let (mut behind, mut ahead) = (0, None);
     if let Some(key) = &detail.ordering_key
         && !detail.entry.state.has_ended()
@@ -203,7 +223,8 @@ async fn surroundings(console: &Console, detail: &Detail) -> Result<Surroundings
             state: Some(State::Ready),
             ..Filter::default()
         };
-        let waiting = inbox.summarize(Filter { after: Some(id), ..entity.clone() }, PATIENCE).await?;
+        let waiting =
+            inbox.summarize(Filter { after: Some(id), ..entity.clone() }, PATIENCE).await?;
         behind = waiting.groups.iter().map(|group| group.count).sum();
         let first = Filter { state: None, before: Some(id), order: Order::OldestFirst, ..entity };
         for state in [State::Running, State::Ready] {
@@ -294,7 +315,11 @@ fn snake(name: &str) -> String {
         before = c;
     }
     let snake = snake.trim_end_matches('_').to_owned();
-    if snake.starts_with(|c: char| c.is_ascii_alphabetic()) { snake } else { format!("event_{snake}") }
+    if snake.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        snake
+    } else {
+        format!("event_{snake}")
+    }
 }
 
 fn fact_list(
@@ -305,29 +330,51 @@ fn fact_list(
     now: Timestamp,
 ) -> Markup {
     let entry = &detail.entry;
-    let optional = |text: &Option<String>| html! { @match text { Some(text) => (inert(text)), None => "–" } };
+    let optional =
+        |text: &Option<String>| html! { @match text { Some(text) => (inert(text)), None => "–" } };
     let at = |time: Option<Timestamp>| html! { @match time { Some(time) => (ago(time, now)), None => "–" } };
     let link = |field: &str, value: &str| html! { a href={ "deliveries?" (field) "=" (pages::encoded(value)) } { (inert(value)) } };
     facts(&[
         ("Event", html! { (link("event", named(&entry.event_type))) " v" (entry.version) }),
         ("Handler", html! { @match row { Some(row) => code { (row.handler) }, None => "none" } }),
         ("Source", html! { (link("source", &entry.source)) " (" (entry.environment) ")" }),
-        ("Message id", html! { (copyable(&inert(&entry.message_id))) @if entry.message_id_derived { p.hint { "Derived: the sender gave none." } } }),
-        ("Client id", html! { @match &entry.client_id { Some(client) => (link("client", client)), None => "–" } }),
+        (
+            "Message id",
+            html! { (copyable(&inert(&entry.message_id))) @if entry.message_id_derived { p.hint { "Derived: the sender gave none." } } },
+        ),
+        (
+            "Client id",
+            html! { @match &entry.client_id { Some(client) => (link("client", client)), None => "–" } },
+        ),
         ("User", optional(&entry.user)),
-        ("Entity", html! { @match &detail.ordering_key { Some(key) => { (link("entity", key)) @if around.behind > 0 { p { a href={ "deliveries?state=ready&entity=" (pages::encoded(key)) } { (around.behind) " wait behind this one" } } } }, None => "–" } }),
-        ("Key", html! { @match &detail.key { Some(key) => a href={ "deliveries?key=" (key) } { code { (key) } }, None => "–" } }),
+        (
+            "Entity",
+            html! { @match &detail.ordering_key { Some(key) => { (link("entity", key)) @if around.behind > 0 { p { a href={ "deliveries?state=ready&entity=" (pages::encoded(key)) } { (around.behind) " wait behind this one" } } } }, None => "–" } },
+        ),
+        (
+            "Key",
+            html! { @match &detail.key { Some(key) => a href={ "deliveries?key=" (key) } { code { (key) } }, None => "–" } },
+        ),
         ("Happened", at(entry.event_time)),
         ("Accepted", ago(entry.received_at, now)),
-        ("Next attempt", html! { @match (entry.state, entry.due_at) {
-            (State::Ready, Some(due)) => (ago(due, now)),
-            (State::Ready, None) => "after the one before it of the same entity",
-            (State::Running, Some(until)) => { "running on " (entry.owner.as_deref().unwrap_or("a worker")) "; its lease ends " (ago(until, now)) },
-            _ => "–",
-        } }),
+        (
+            "Next attempt",
+            html! { @match (entry.state, entry.due_at) {
+                (State::Ready, Some(due)) => (ago(due, now)),
+                (State::Ready, None) => "after the one before it of the same entity",
+                (State::Running, Some(until)) => { "running on " (entry.owner.as_deref().unwrap_or("a worker")) "; its lease ends " (ago(until, now)) },
+                _ => "–",
+            } },
+        ),
         ("Ended", at(entry.ended_at)),
-        ("Attempts", html! { (entry.attempts) " (up to " (console.parts.config.dispatch.schedule.len() + 1) " a run)" @if entry.replays > 0 { ", " (entry.replays) " replays" } }),
-        ("Conflicts", html! { @if entry.conflicts > 0 { (chip(Tone::Warn, &format!("{} resends with other bytes", entry.conflicts))) } @else { "none" } }),
+        (
+            "Attempts",
+            html! { (entry.attempts) " (up to " (console.parts.config.dispatch.schedule.len() + 1) " a run)" @if entry.replays > 0 { ", " (entry.replays) " replays" } },
+        ),
+        (
+            "Conflicts",
+            html! { @if entry.conflicts > 0 { (chip(Tone::Warn, &format!("{} resends with other bytes", entry.conflicts))) } @else { "none" } },
+        ),
         ("Body", html! { (entry.size) " bytes, " (entry.format) }),
         ("Send it again", html! { (copyable(&emit_line(detail))) }),
         ("As curl", html! { (copyable(&curl_line(console, detail))) }),
@@ -355,12 +402,19 @@ fn curl_line(console: &Console, detail: &Detail) -> String {
         false => path,
     };
     let names = ["content-type"];
-    let headers = headers(detail, false).into_iter().filter(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
-    let headers: String = headers.map(|(name, value)| format!(" -H {}", quoted(&format!("{name}: {value}")))).collect();
+    let headers = headers(detail, false)
+        .into_iter()
+        .filter(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
+    let headers: String = headers
+        .map(|(name, value)| format!(" -H {}", quoted(&format!("{name}: {value}"))))
+        .collect();
     format!(
         "curl -H \"Authorization: Bearer $KEY\"{headers} --data-binary @delivery-{}.bin {}",
         detail.entry.id,
-        quoted(&format!("http://{}{path}/{}", console.parts.config.listen, detail.entry.event_type))
+        quoted(&format!(
+            "http://{}{path}/{}",
+            console.parts.config.listen, detail.entry.event_type
+        ))
     )
 }
 
@@ -417,9 +471,13 @@ fn body_text(detail: &Detail, is_revealed: bool) -> Option<String> {
 fn body_section(visit: &Visit, detail: &Detail, body: Option<&str>, view: &BodyView) -> Markup {
     let id = detail.entry.id;
     let shown = match (view.form, body) {
-        (BodyForm::Hex, _) if view.is_revealed => html! { pre tabindex="0" { (hex_lines(&detail.body)) } },
+        (BodyForm::Hex, _) if view.is_revealed => {
+            html! { pre tabindex="0" { (hex_lines(&detail.body)) } }
+        }
         (BodyForm::Hex, Some(body)) => html! { pre tabindex="0" { (hex_lines(body.as_bytes())) } },
-        (_, None) => html! { p.empty { "The body is no text. See it in hexadecimal, or download it." } },
+        (_, None) => {
+            html! { p.empty { "The body is no text. See it in hexadecimal, or download it." } }
+        }
         (BodyForm::Raw, Some(body)) => raw(body),
         (BodyForm::Indented, Some(body)) => {
             let text = without_bom(body.as_bytes());
@@ -471,7 +529,10 @@ fn hex_lines(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(HEX)];
     let line = |(index, line): (usize, &[u8])| {
         let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text: String = line.iter().map(|&byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '.' }).collect();
+        let text: String = line
+            .iter()
+            .map(|&byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '.' })
+            .collect();
         format!("{:08x}  {:47}  {text}\n", index * 16, hex.join(" "))
     };
     let mut lines: String = shown.chunks(16).enumerate().map(line).collect();
@@ -524,7 +585,17 @@ fn headers(detail: &Detail, is_revealed: bool) -> Vec<(String, String)> {
 
 fn is_harmless(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let parts = ["authorization", "cookie", "token", "key", "secret", "signature", "password", "forwarded", "real-ip"];
+    let parts = [
+        "authorization",
+        "cookie",
+        "token",
+        "key",
+        "secret",
+        "signature",
+        "password",
+        "forwarded",
+        "real-ip",
+    ];
     !parts.iter().any(|part| name.contains(part))
 }
 
@@ -564,7 +635,12 @@ mod tests {
 
     #[test]
     fn names_become_modules() {
-        for (name, module) in [("OrderEvent", "order_event"), ("order.created", "order_created"), ("2x", "event_2x"), ("<b>", "b")] {
+        for (name, module) in [
+            ("OrderEvent", "order_event"),
+            ("order.created", "order_created"),
+            ("2x", "event_2x"),
+            ("<b>", "b"),
+        ] {
             assert_eq!(snake(name), module, "{name}");
         }
     }
@@ -574,12 +650,16 @@ mod tests {
         let lines = hex_lines(b"0123456789abcdef\x00\xff");
         assert_eq!(lines.lines().count(), 2);
         assert!(lines.starts_with("00000000  30 31 32"), "{lines}");
-        assert!(lines.ends_with("00 ff                                            ..\n"), "{lines}");
+        assert!(
+            lines.ends_with("00 ff                                            ..\n"),
+            "{lines}"
+        );
     }
 
     #[test]
     fn headers_that_can_hold_a_secret_are_not_harmless() {
-        for name in ["Authorization", "Cookie", "X-Api-Key", "Stripe-Signature", "X-Forwarded-For"] {
+        for name in ["Authorization", "Cookie", "X-Api-Key", "Stripe-Signature", "X-Forwarded-For"]
+        {
             assert!(!is_harmless(name), "{name}");
         }
         assert!(is_harmless("content-type") && is_harmless("user-agent"));

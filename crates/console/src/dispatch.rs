@@ -35,7 +35,8 @@ async fn show(StateOf(console): ConsoleState, visit: Visit) -> Response {
     let shown = async {
         let inbox = &console.parts.inbox;
         let pause = inbox.paused().await?;
-        let running = Filter { state: Some(State::Running), limit: Some(MOST), ..Filter::default() };
+        let running =
+            Filter { state: Some(State::Running), limit: Some(MOST), ..Filter::default() };
         let running = inbox.search(running, PATIENCE).await?.entries;
         let blocked = inbox.blocked(MOST).await?;
         let now = now(&console);
@@ -93,7 +94,11 @@ fn switch(pause: Option<&Pause>) -> Markup {
 
 fn running_table(running: &[Entry], now: Timestamp) -> Markup {
     let columns = [
-        Column::text("Delivery"), Column::text("Source"), Column::number("Attempt"), Column::text("Worker"), Column::text("Lease ends"),
+        Column::text("Delivery"),
+        Column::text("Source"),
+        Column::number("Attempt"),
+        Column::text("Worker"),
+        Column::text("Lease ends"),
     ];
     let rows: Vec<Vec<Markup>> = running
         .iter()
@@ -111,8 +116,13 @@ fn running_table(running: &[Entry], now: Timestamp) -> Markup {
 
 fn blocked_table(blocked: &[Blocked], may_act: bool, now: Timestamp) -> Markup {
     let columns = [
-        Column::text("Entity"), Column::number("Waiting"), Column::text("Behind"), Column::text("State"), Column::text("Next attempt"),
-        Column::text("Last error"), Column::text("Act"),
+        Column::text("Entity"),
+        Column::number("Waiting"),
+        Column::text("Behind"),
+        Column::text("State"),
+        Column::text("Next attempt"),
+        Column::text("Last error"),
+        Column::text("Act"),
     ];
     let rows: Vec<Vec<Markup>> = blocked
         .iter()

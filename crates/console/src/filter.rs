@@ -4,14 +4,31 @@ use contract::event::{DeliveryId, Environment};
 use contract::time::Timestamp;
 use inbox::{BodyTest, Filter, State};
 use maud::{Markup, html};
-use pages::{FormError, FormFields, check, choice, field, filters, moment, text};
+use pages::{FormError, FormFields, check, choice, filters, moment, suggested, text};
 
 use crate::Console;
 
 /// The fields of a filter, in the form and in addresses.
 pub(crate) const FIELDS: [&str; 19] = [
-    "state", "source", "event", "environment", "client", "id", "entity", "key", "error", "text", "member", "value",
-    "last", "since", "until", "conflicts", "recognised", "replayed", "number",
+    "state",
+    "source",
+    "event",
+    "environment",
+    "client",
+    "id",
+    "entity",
+    "key",
+    "error",
+    "text",
+    "member",
+    "value",
+    "last",
+    "since",
+    "until",
+    "conflicts",
+    "recognised",
+    "replayed",
+    "number",
 ];
 
 /// Views that operators often need: name, and filter.
@@ -84,9 +101,9 @@ fn named<T: Copy>(
     let Some(wanted) = query.some(name) else { return Ok(None) };
     let found = all.iter().copied().find(|one| text(*one) == wanted);
     let known = || all.iter().map(|one| text(*one)).collect::<Vec<_>>().join(", ");
-    found.map(Some).ok_or_else(|| {
-        FormError::new(name, format!("{wanted:?} is none of {}", known()))
-    })
+    found
+        .map(Some)
+        .ok_or_else(|| FormError::new(name, format!("{wanted:?} is none of {}", known())))
 }
 
 /// Delivery numbers in a field that can be given several times, or once with commas.
@@ -101,8 +118,18 @@ pub(crate) fn ids(query: &FormFields, name: &str) -> Result<Vec<DeliveryId>, For
 /// True if a query has a filter that stands in the folded part of the form.
 fn is_detailed(query: &FormFields) -> bool {
     let folded = [
-        "environment", "client", "entity", "key", "error", "text", "member", "since", "until", "conflicts",
-        "recognised", "replayed",
+        "environment",
+        "client",
+        "entity",
+        "key",
+        "error",
+        "text",
+        "member",
+        "since",
+        "until",
+        "conflicts",
+        "recognised",
+        "replayed",
     ];
     folded.iter().any(|name| query.some(name).is_some())
 }
@@ -110,17 +137,18 @@ fn is_detailed(query: &FormFields) -> bool {
 /// The form.
 pub(crate) fn form(console: &Console, query: &FormFields) -> Markup {
     let states = State::ALL.map(|state| (state.as_str(), state.as_str()));
-    let sources: Vec<(&str, &str)> =
-        console.parts.sources.iter().map(|source| (source.name.as_str(), source.name.as_str())).collect();
+    let sources: Vec<(&str, &str)> = console
+        .parts
+        .sources
+        .iter()
+        .map(|source| (source.name.as_str(), source.name.as_str()))
+        .collect();
     let environments = ENVIRONMENTS.map(|world| (world.as_str(), world.as_str()));
     let get = |name| query.get(name);
     let fields = html! {
         (choice("state", "State", Some("any"), &states, get("state")))
         (choice("source", "Source", Some("any"), &sources, get("source")))
-        (field("event", "Event", "", html! {
-            input type="text" id="event" name="event" value=(get("event")) list="events" autocomplete="off";
-            datalist id="events" { @for row in console.parts.table.events() { option value=(row.name) {} } }
-        }))
+        (suggested("event", "Event", "", get("event"), console.parts.table.events().map(|row| row.name)))
         (text("id", "Message id begins with", "", get("id")))
         (choice("last", "Accepted", Some("any time"), &RANGES, get("last")))
     };
@@ -159,7 +187,10 @@ mod tests {
         assert_eq!(found.state, Some(State::Dead));
         assert_eq!(found.event_type.as_deref(), Some("OrderEvent"));
         assert_eq!(found.since.unwrap().to_rfc3339(), "2026-01-31T00:00:00+00:00");
-        assert_eq!(found.body, Some(BodyTest::Member { pointer: "/Order/Id".into(), value: "7".into() }));
+        assert_eq!(
+            found.body,
+            Some(BodyTest::Member { pointer: "/Order/Id".into(), value: "7".into() })
+        );
         assert_eq!(found.ids, [1, 2]);
         assert!(found.replayed && !found.conflicts);
         assert_eq!(filter("").unwrap(), Filter::default());

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use contract::time::Timestamp;
 use inbox::{HOOK_OUTCOMES, HookEntry, HookFilter};
 use maud::{Markup, html};
-use pages::{Column, FormFields, Table, Tone, ago, chip, choice, facts, field, filters, json as json_view, text};
+use pages::{
+    Column, FormFields, Table, Tone, ago, chip, choice, facts, filters, json as json_view,
+    suggested, text,
+};
 use serde::Serialize;
 use serde_json::json;
 use text::{inert, inert_lines};
@@ -104,8 +107,15 @@ fn content(
     let outcomes = HOOK_OUTCOMES.map(|outcome| (outcome, outcome));
     let ranges = [("1h", "last hour"), ("24h", "last 24 hours"), ("7d", "last 7 days")];
     let columns = [
-        Column::text("Call"), Column::text("Outcome"), Column::text("User"), Column::text("When"), Column::number("Took"),
-        Column::number("Callback"), Column::number("Status"), Column::text("Error id"), Column::text("Error"),
+        Column::text("Call"),
+        Column::text("Outcome"),
+        Column::text("User"),
+        Column::text("When"),
+        Column::number("Took"),
+        Column::number("Callback"),
+        Column::number("Status"),
+        Column::text("Error id"),
+        Column::text("Error"),
     ];
     let rows: Vec<Vec<Markup>> = calls.iter().map(|call| cells(call, now)).collect();
     let empty = html! {
@@ -116,10 +126,7 @@ fn content(
     html! {
         (filters("hooks", html! {
             (text("error_id", "Error id", "That a caller reads out.", query.get("error_id")))
-            (field("hook", "Hook", "", html! {
-                input type="text" id="hook" name="hook" value=(query.get("hook")) list="hook-ids" autocomplete="off";
-                datalist id="hook-ids" { @for row in console.parts.table.hooks() { option value=(row.id) {} } }
-            }))
+            (suggested("hook", "Hook", "", query.get("hook"), console.parts.table.hooks().map(|row| row.id)))
             (choice("outcome", "Outcome", Some("any"), &outcomes, query.get("outcome")))
             (choice("last", "Received", Some("any time"), &ranges, query.get("last")))
         }, None))
@@ -159,7 +166,11 @@ fn millis(took: Duration) -> String {
 
 fn latency_table(console: &Console, latencies: &[Latency<'_>]) -> Markup {
     let columns = [
-        Column::text("Hook"), Column::number("Calls"), Column::number("Failed"), Column::number("Median"), Column::number("95 %"),
+        Column::text("Hook"),
+        Column::number("Calls"),
+        Column::number("Failed"),
+        Column::number("Median"),
+        Column::number("95 %"),
         Column::number("Deadline"),
     ];
     let deadline = console.parts.hooks.iter().map(|route| route.deadline).min();
@@ -184,7 +195,8 @@ fn latency_table(console: &Console, latencies: &[Latency<'_>]) -> Markup {
 async fn show(State(console): ConsoleState, visit: Visit, Path(id): Path<i64>) -> Response {
     let shown = async {
         let call = console.parts.inbox.show_hook(id).await?;
-        let call = call.ok_or_else(|| Failure::Missing(format!("There is no call {id} in the hook log.")))?;
+        let call = call
+            .ok_or_else(|| Failure::Missing(format!("There is no call {id} in the hook log.")))?;
         let title = format!("{} {id}", call.record.hook);
         let now = now(&console);
         let content = || call_page(&call, now);
@@ -195,7 +207,8 @@ async fn show(State(console): ConsoleState, visit: Visit, Path(id): Path<i64>) -
 
 fn call_page(call: &HookEntry, now: Timestamp) -> Markup {
     let record = &call.record;
-    let optional = |text: &Option<String>| html! { @match text { Some(text) => (inert(text)), None => "–" } };
+    let optional =
+        |text: &Option<String>| html! { @match text { Some(text) => (inert(text)), None => "–" } };
     html! {
         (facts(&[
             ("Outcome", outcome_chip(&record.outcome)),
@@ -249,6 +262,8 @@ fn body_view(body: &Bytes) -> Markup {
     match json_view(&text, "") {
         Some(json) => json.markup,
         None if text.is_empty() => html! { p.empty { "Empty." } },
-        None => html! { pre tabindex="0" { (inert_lines(&text[..text.floor_char_boundary(64 * 1024)])) } },
+        None => {
+            html! { pre tabindex="0" { (inert_lines(&text[..text.floor_char_boundary(64 * 1024)])) } }
+        }
     }
 }

@@ -22,6 +22,9 @@ pub(crate) const MOST_STREAMS: usize = 64;
 /// Time between two looks at the inbox.
 const INTERVAL: Duration = Duration::from_millis(200);
 
+/// Time between two writes to a view for which there is nothing new.
+const CHECK: Duration = Duration::from_secs(2);
+
 /// The most rows that one look sends: more cannot be read anyway.
 const MOST_ROWS: usize = 50;
 
@@ -44,7 +47,8 @@ pub(crate) async fn deliveries(State(console): ConsoleState, visit: Visit) -> Re
     let follower = Follower::new(newest).with_filter(filter);
     let view = View { console, follower, may_act: visit.may_act(), _permit: permit };
     let events = stream::unfold((view, Vec::new()), next);
-    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+    // A browser that has gone is noticed by a write alone.
+    Sse::new(events).keep_alive(KeepAlive::new().interval(CHECK)).into_response()
 }
 
 struct View {

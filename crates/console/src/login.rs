@@ -30,10 +30,13 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
 /// The answer to a request without a session: the form for a person, a challenge for a program.
 pub(crate) fn ask(request: &Request) -> Response {
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let is_person = request.method().is_safe() && accept.is_some_and(|accept| accept.contains("text/html"));
+    let is_person =
+        request.method().is_safe() && accept.is_some_and(|accept| accept.contains("text/html"));
     if !is_person {
-        return Problem::unauthorized("Basic realm=\"webhook-receiver console\", charset=\"UTF-8\"")
-            .into_response();
+        return Problem::unauthorized(
+            "Basic realm=\"webhook-receiver console\", charset=\"UTF-8\"",
+        )
+        .into_response();
     }
     let path = request.uri().path();
     let below = path.strip_prefix(SITE.path).unwrap_or_default().trim_start_matches('/');
@@ -65,7 +68,9 @@ async fn log_in(State(console): ConsoleState, request: Request) -> Response {
     let body = axum::body::to_bytes(request.into_body(), LARGEST).await.unwrap_or_default();
     let fields = match FormFields::read(&body) {
         Ok(fields) => fields,
-        Err(error) => return page(&path, StatusCode::BAD_REQUEST, "", "", Some(&error.to_string())),
+        Err(error) => {
+            return page(&path, StatusCode::BAD_REQUEST, "", "", Some(&error.to_string()));
+        }
     };
     let (name, next) = (fields.get("name"), fields.get("next"));
     if name.is_empty() {
@@ -82,10 +87,19 @@ async fn log_in(State(console): ConsoleState, request: Request) -> Response {
             }
             response
         }
-        Ok(None) => page(&path, StatusCode::UNAUTHORIZED, next, name, Some("The password is wrong.")),
+        Ok(None) => {
+            page(&path, StatusCode::UNAUTHORIZED, next, name, Some("The password is wrong."))
+        }
         Err(problem) => {
-            let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-            page(&path, status, next, name, Some("There were too many attempts. Wait a minute, and try again."))
+            let status =
+                StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            page(
+                &path,
+                status,
+                next,
+                name,
+                Some("There were too many attempts. Wait a minute, and try again."),
+            )
         }
     }
 }
@@ -110,7 +124,9 @@ fn safe(next: &str) -> &str {
 async fn log_out(State(console): ConsoleState, headers: HeaderMap) -> Response {
     console.access.log_out(&headers);
     let mut response = Redirect::to("login").into_response();
-    if let Ok(cookie) = HeaderValue::try_from(format!("{SESSION}=; Max-Age=0; HttpOnly; SameSite=Lax")) {
+    if let Ok(cookie) =
+        HeaderValue::try_from(format!("{SESSION}=; Max-Age=0; HttpOnly; SameSite=Lax"))
+    {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     response
@@ -125,7 +141,15 @@ mod tests {
         for next in ["deliveries?state=dead", "deliveries/42", "acts"] {
             assert_eq!(safe(next), next);
         }
-        for next in ["", "//evil.example", "/x", "https://evil.example", "\\\\evil", "javascript:alert(1)", "a b"] {
+        for next in [
+            "",
+            "//evil.example",
+            "/x",
+            "https://evil.example",
+            "\\\\evil",
+            "javascript:alert(1)",
+            "a b",
+        ] {
             assert_eq!(safe(next), "./", "{next}");
         }
     }

@@ -10,10 +10,7 @@ use axum::response::Response;
 use axum::routing::get;
 use chrono::TimeDelta;
 use contract::time::Timestamp;
-use inbox::{
-    Filter, Group, HookFilter, State, StoreSize, 
-    Tally, TallyKind, 
-};
+use inbox::{Filter, Group, HookFilter, State, StoreSize, Tally, TallyKind};
 use maud::{Markup, html};
 use pages::{ago, since, sparkline};
 use serde::Serialize;
@@ -135,7 +132,8 @@ fn source_day(name: &str, week: &[Tally], now: Timestamp) -> SourceDay {
         }
     }
     let day = |kind| {
-        let lately = own().filter(|tally| tally.kind == kind && tally.at > now - TimeDelta::days(1));
+        let lately =
+            own().filter(|tally| tally.kind == kind && tally.at > now - TimeDelta::days(1));
         lately.map(|tally| tally.count).sum()
     };
     let last = own().filter(|tally| tally.kind == TallyKind::Accepted).map(|tally| tally.at).max();
@@ -165,7 +163,8 @@ async fn needs(
         if overview_count(overview, state) == 0 {
             continue;
         }
-        let summary = inbox.summarize(Filter { state: Some(state), ..Filter::default() }, PATIENCE).await?;
+        let summary =
+            inbox.summarize(Filter { state: Some(state), ..Filter::default() }, PATIENCE).await?;
         needs.extend(summary.groups.iter().take(MOST).map(|group| ended(group, word, now)));
     }
     needs.extend(overview.sources.iter().filter_map(|source| silent(source, week, now)));
@@ -190,7 +189,12 @@ fn ended(group: &Group, word: &str, now: Timestamp) -> Need {
     };
     Need {
         urgent: word == "dead",
-        text: format!("{} {word}: {name} of {}, the oldest for {}", group.count, group.source, since(now - group.oldest)),
+        text: format!(
+            "{} {word}: {name} of {}, the oldest for {}",
+            group.count,
+            group.source,
+            since(now - group.oldest)
+        ),
         detail: group.error.as_deref().map(|error| shortened(text::first_line(error), 200)),
         href: format!("deliveries?state={word}&source={}{event}", pages::encoded(&group.source)),
     }
@@ -237,11 +241,18 @@ async fn retired_keys(console: &Console, now: Timestamp) -> Result<Vec<Need>, Fa
         .collect();
     let used = console.parts.inbox.keys().await?;
     let lately = used.iter().filter(|used| now - used.last_used < LATELY);
-    let still = lately.filter(|used| retired.iter().any(|(source, key)| *source == used.source && *key == used.key));
+    let still = lately.filter(|used| {
+        retired.iter().any(|(source, key)| *source == used.source && *key == used.key)
+    });
     Ok(still
         .map(|used| Need {
             urgent: true,
-            text: format!("The retired key {} of {} was used {} ago", used.key, used.source, since(now - used.last_used)),
+            text: format!(
+                "The retired key {} of {} was used {} ago",
+                used.key,
+                used.source,
+                since(now - used.last_used)
+            ),
             detail: Some("Requests that come with it are refused.".into()),
             href: "sources".into(),
         })
@@ -252,7 +263,8 @@ async fn failing_hooks(console: &Console, now: Timestamp) -> Result<Vec<Need>, F
     if console.parts.hooks.is_empty() {
         return Ok(Vec::new());
     }
-    let filter = HookFilter { since: Some(now - LATELY), limit: Some(500), ..HookFilter::default() };
+    let filter =
+        HookFilter { since: Some(now - LATELY), limit: Some(500), ..HookFilter::default() };
     let calls = console.parts.inbox.list_hooks(filter).await?;
     let mut failed: BTreeMap<&str, (u64, Option<&str>)> = BTreeMap::new();
     for call in calls.iter().filter(|call| is_failure(&call.record.outcome)) {
@@ -283,7 +295,10 @@ fn disk(size: &StoreSize) -> Option<Need> {
     (part < LITTLE || free < 256 * 1024 * 1024).then(|| Need {
         urgent: true,
         text: format!("The inbox's disk has {} left", bytes(free)),
-        detail: Some(format!("The inbox itself has {}. A full disk is answered 503.", bytes(size.bytes))),
+        detail: Some(format!(
+            "The inbox itself has {}. A full disk is answered 503.",
+            bytes(size.bytes)
+        )),
         href: "retention".into(),
     })
 }
@@ -336,8 +351,12 @@ fn content(overview: &Overview, now: Timestamp) -> Markup {
 fn sources(overview: &Overview, now: Timestamp) -> Markup {
     use pages::{Column, Table};
     let columns = [
-        Column::text("Source"), Column::text("Accepted, 24 h"), Column::number("Accepted"), Column::number("Duplicates"),
-        Column::number("Refused"), Column::text("Last quarter of an hour with any"),
+        Column::text("Source"),
+        Column::text("Accepted, 24 h"),
+        Column::number("Accepted"),
+        Column::number("Duplicates"),
+        Column::number("Refused"),
+        Column::text("Last quarter of an hour with any"),
     ];
     let rows: Vec<Vec<Markup>> = overview
         .sources
@@ -378,7 +397,8 @@ mod tests {
         let hourly: Vec<i64> = (0..100).map(|hour| hour * 4).collect();
         assert!(!is_silent(&hourly, 99 * 4 + 5));
         assert!(is_silent(&hourly, 99 * 4 + 12));
-        let nightly: Vec<i64> = (0..100).flat_map(|n| if n % 24 < 12 { Some(n * 4) } else { None }).collect();
+        let nightly: Vec<i64> =
+            (0..100).flat_map(|n| if n % 24 < 12 { Some(n * 4) } else { None }).collect();
         assert!(!is_silent(&nightly, 87 * 4 + 50), "it sleeps at night");
         assert!(!is_silent(&[0, 4], 1000), "too few to know");
         assert!(!is_silent(&[], 1000));
@@ -387,7 +407,12 @@ mod tests {
     #[test]
     fn the_newest_bar_is_the_last() {
         let now = Timestamp::UNIX_EPOCH + TimeDelta::seconds(1000 * BAR + 7);
-        let week = [tally("one", 1000 * BAR), tally("one", 905 * BAR), tally("one", 904 * BAR), tally("two", 1000 * BAR)];
+        let week = [
+            tally("one", 1000 * BAR),
+            tally("one", 905 * BAR),
+            tally("one", 904 * BAR),
+            tally("two", 1000 * BAR),
+        ];
         let day = source_day("one", &week, now);
         assert_eq!((day.chart[BARS - 1], day.chart[0], day.chart.iter().sum()), (1, 1, 2));
     }

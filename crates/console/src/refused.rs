@@ -69,7 +69,8 @@ async fn list(State(console): ConsoleState, visit: Visit) -> Response {
 
 fn text_of(one: &Rejection) -> String {
     let parts = [&one.reason, &one.findings, &one.event_type, &one.message_id, &one.target];
-    let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).chain([one.request_id.as_str()]).collect();
+    let parts: Vec<&str> =
+        parts.into_iter().flatten().map(String::as_str).chain([one.request_id.as_str()]).collect();
     parts.join(" ")
 }
 
@@ -79,7 +80,9 @@ fn reasons(seen: &[Rejection]) -> Vec<Reason<'_>> {
     for one in seen {
         let reason = why(one);
         let is = |known: &&mut Reason<'_>| {
-            known.status == one.status && known.source == one.source.as_deref() && known.reason == reason
+            known.status == one.status
+                && known.source == one.source.as_deref()
+                && known.reason == reason
         };
         match reasons.iter_mut().find(is) {
             Some(known) => {
@@ -119,10 +122,18 @@ fn content(
     kept: usize,
     now: Timestamp,
 ) -> Markup {
-    let sources: Vec<(&str, &str)> =
-        console.parts.sources.iter().map(|source| (source.name.as_str(), source.name.as_str())).collect();
+    let sources: Vec<(&str, &str)> = console
+        .parts
+        .sources
+        .iter()
+        .map(|source| (source.name.as_str(), source.name.as_str()))
+        .collect();
     let columns = [
-        Column::text("Status"), Column::text("Source"), Column::text("Reason"), Column::number("Requests"), Column::text("Last"),
+        Column::text("Status"),
+        Column::text("Source"),
+        Column::text("Reason"),
+        Column::number("Requests"),
+        Column::text("Last"),
     ];
     let rows: Vec<Vec<Markup>> = reasons
         .iter()
@@ -134,9 +145,11 @@ fn content(
             html! { (ago(reason.last, now)) @if reason.count > 1 { p.why { "since " (ago(reason.first, now)) } } },
         ])
         .collect();
-    let empty = || html! {
-        p { "Nothing was refused" @if !query.query().is_empty() { " that matches" } "." }
-        p { "A sender that never arrives is not refused: it sends elsewhere, or a proxy stops it. See the " a href="sources" { "address to enter" } "." }
+    let empty = || {
+        html! {
+            p { "Nothing was refused" @if !query.query().is_empty() { " that matches" } "." }
+            p { "A sender that never arrives is not refused: it sends elsewhere, or a proxy stops it. See the " a href="sources" { "address to enter" } "." }
+        }
     };
     html! {
         p { "The latest " (kept) " requests that were refused, or brought nothing new. Older ones make room for new ones." }
@@ -157,8 +170,14 @@ fn content(
 
 fn requests(seen: &[Rejection], now: Timestamp) -> Markup {
     let columns = [
-        Column::text("When"), Column::text("Status"), Column::text("Source or path"), Column::text("Event"), Column::text("Message id"),
-        Column::text("Reason"), Column::text("Request id"), Column::text("Duplicate of"),
+        Column::text("When"),
+        Column::text("Status"),
+        Column::text("Source or path"),
+        Column::text("Event"),
+        Column::text("Message id"),
+        Column::text("Reason"),
+        Column::text("Request id"),
+        Column::text("Duplicate of"),
     ];
     let rows: Vec<Vec<Markup>> = seen
         .iter()
@@ -203,7 +222,8 @@ async fn listen(State(console): ConsoleState, visit: Visit) -> Response {
     let shown = async {
         let arrived = next(&console).await?;
         let content = || verdict(&arrived);
-        let response = visit.show(&console, ("refused", "The next request"), &arrived, content).await;
+        let response =
+            visit.show(&console, ("refused", "The next request"), &arrived, content).await;
         Ok(response)
     };
     answer(&console, &visit, shown).await
@@ -213,14 +233,16 @@ async fn next(console: &Console) -> Result<Arrived, Failure> {
     let inbox = &console.parts.inbox;
     let newest = async || inbox.list(Filter { limit: Some(1), ..Filter::default() }).await;
     let begin = newest().await?.first().map_or(0, |entry| entry.id);
-    let before: HashSet<String> = inbox.rejections().await?.into_iter().map(|seen| seen.request_id).collect();
+    let before: HashSet<String> =
+        inbox.rejections().await?.into_iter().map(|seen| seen.request_id).collect();
     let end = Instant::now() + LISTENING;
     while Instant::now() < end && !console.parts.stop.is_cancelled() {
         tokio::time::sleep(INTERVAL).await;
         if let Some(entry) = newest().await?.into_iter().next().filter(|entry| entry.id > begin) {
             return Ok(Arrived::Accepted(Box::new(entry)));
         }
-        let fresh = inbox.rejections().await?.into_iter().find(|seen| !before.contains(&seen.request_id));
+        let fresh =
+            inbox.rejections().await?.into_iter().find(|seen| !before.contains(&seen.request_id));
         // The findings follow the refusal.
         if let Some(seen) = fresh {
             tokio::time::sleep(2 * INTERVAL).await;

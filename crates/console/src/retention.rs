@@ -36,7 +36,8 @@ impl Wanted {
     fn of(fields: &FormFields) -> Result<Option<Wanted>, FormError> {
         let Some(state) = fields.some("state") else { return Ok(None) };
         let state = PRUNED.into_iter().find(|own| own.as_str() == state);
-        let state = state.ok_or_else(|| FormError::new("state", "write done, unrouted, dead or canary"))?;
+        let state =
+            state.ok_or_else(|| FormError::new("state", "write done, unrouted, dead or canary"))?;
         let age = humantime::parse_duration(fields.get("age"));
         let age = age.map_err(|_| FormError::new("age", "write a time such as 30d"))?;
         Ok(Some(Wanted { state, age }))
@@ -85,18 +86,53 @@ async fn matching(console: &Console, wanted: &Wanted) -> Result<Summary, Failure
 fn rules(console: &Console, size: &StoreSize, counts: &[(State, u64)]) -> Markup {
     let config = &console.parts.config;
     let kept = |age: Duration| pages::length(age.max(config.dedup.window));
-    let columns = [Column::text("What"), Column::text("Kept for"), Column::text("Setting"), Column::number("Now")];
+    let columns = [
+        Column::text("What"),
+        Column::text("Kept for"),
+        Column::text("Setting"),
+        Column::number("Now"),
+    ];
     let count = |state| html! { @if let Some((_, count)) = counts.iter().find(|(own, _)| *own == state) { (count) } };
     let row = |what: &str, kept: String, setting: &str, now: Markup| {
         vec![html! { (what) }, html! { (kept) }, html! { code { (setting) } }, now]
     };
     let rows = [
-        row("Handled deliveries (done)", kept(config.retention.done), "done in [retention]", Markup::default()),
-        row("Deliveries without a handler (unrouted)", kept(config.retention.unrouted), "unrouted in [retention]", count(State::Unrouted)),
-        row("Dead deliveries", "until a person replays, discards or deletes them".into(), "–", count(State::Dead)),
-        row("Waiting and running deliveries", "until they are handled".into(), "–", count(State::Ready)),
-        row("Hook calls", pages::length(config.retention.hooks), "hooks in [retention]", Markup::default()),
-        row("Ids of messages, to recognise resends", pages::length(config.dedup.window), "window in [dedup]", Markup::default()),
+        row(
+            "Handled deliveries (done)",
+            kept(config.retention.done),
+            "done in [retention]",
+            Markup::default(),
+        ),
+        row(
+            "Deliveries without a handler (unrouted)",
+            kept(config.retention.unrouted),
+            "unrouted in [retention]",
+            count(State::Unrouted),
+        ),
+        row(
+            "Dead deliveries",
+            "until a person replays, discards or deletes them".into(),
+            "–",
+            count(State::Dead),
+        ),
+        row(
+            "Waiting and running deliveries",
+            "until they are handled".into(),
+            "–",
+            count(State::Ready),
+        ),
+        row(
+            "Hook calls",
+            pages::length(config.retention.hooks),
+            "hooks in [retention]",
+            Markup::default(),
+        ),
+        row(
+            "Ids of messages, to recognise resends",
+            pages::length(config.dedup.window),
+            "window in [dedup]",
+            Markup::default(),
+        ),
         row("Canaries", "1 h".into(), "–", Markup::default()),
         row("Refused requests", "the latest 500".into(), "–", Markup::default()),
         row("Acts of operators", "the latest 10,000".into(), "–", Markup::default()),

@@ -24,7 +24,8 @@ use crate::{Console, ConsoleState};
 const LATELY: TimeDelta = TimeDelta::days(7);
 
 /// The checks of a canary: whether it arrives, is accepted, and comes out of the inbox again.
-const CANARY: [&str; 5] = ["reach.connect", "reach.path", "identity.key", "identity.wrong", "duplicates.again"];
+const CANARY: [&str; 5] =
+    ["reach.connect", "reach.path", "identity.key", "identity.wrong", "duplicates.again"];
 
 pub(crate) fn routes() -> Router<Arc<Console>> {
     Router::new()
@@ -64,14 +65,22 @@ async fn list(State(console): ConsoleState, visit: Visit) -> Response {
         let sources = sources(&console, now).await?;
         let content = || {
             let columns = [
-                Column::text("Source"), Column::text("Sender"), Column::text("Path"), Column::text("Authentication"),
-                Column::number("Accepted, 24 h"), Column::number("Refused, 24 h"), Column::text("Keys"),
+                Column::text("Source"),
+                Column::text("Sender"),
+                Column::text("Path"),
+                Column::text("Authentication"),
+                Column::number("Accepted, 24 h"),
+                Column::number("Refused, 24 h"),
+                Column::text("Keys"),
             ];
             let rows: Vec<Vec<Markup>> = sources.iter().map(|source| cells(source, now)).collect();
-            let empty = html! { p { "This process has no source in its settings: a worker needs none." } };
+            let empty =
+                html! { p { "This process has no source in its settings: a worker needs none." } };
             html! { (Table { name: "Sources", columns: &columns, rows: &rows, empty }.markup()) }
         };
-        Ok(visit.list(&console, ("sources", "Sources"), (&sources, sources.as_slice()), content).await)
+        Ok(visit
+            .list(&console, ("sources", "Sources"), (&sources, sources.as_slice()), content)
+            .await)
     };
     answer(&console, &visit, shown).await
 }
@@ -93,7 +102,11 @@ async fn sources(console: &Console, now: Timestamp) -> Result<Vec<SourceView>, F
         auth: auth(source),
         accepted_in_day: count(&source.name, TallyKind::Accepted),
         refused_in_day: count(&source.name, TallyKind::Refused),
-        keys: keys.iter().filter(|key| key.source == source.name).map(|key| key_view(key, &used)).collect(),
+        keys: keys
+            .iter()
+            .filter(|key| key.source == source.name)
+            .map(|key| key_view(key, &used))
+            .collect(),
     };
     Ok(console.parts.sources.iter().map(view).collect())
 }
@@ -163,7 +176,9 @@ async fn show(State(console): ConsoleState, visit: Visit, Path(name): Path<Strin
 async fn one(console: &Console, name: &str) -> Result<SourceView, Failure> {
     let sources = sources(console, now(console)).await?;
     let own = sources.into_iter().find(|source| source.name == name);
-    own.ok_or_else(|| Failure::Missing(format!("There is no source {:?} in the settings.", inert(name))))
+    own.ok_or_else(|| {
+        Failure::Missing(format!("There is no source {:?} in the settings.", inert(name)))
+    })
 }
 
 fn guide(console: &Console, name: &str) -> String {
@@ -180,17 +195,25 @@ fn source_page(
     now: Timestamp,
 ) -> Markup {
     let name = pages::encoded(&source.name);
-    let columns = [Column::text("Key"), Column::text("Type"), Column::text("Setting"), Column::text("Last used"), Column::text("State")];
+    let columns = [
+        Column::text("Key"),
+        Column::text("Type"),
+        Column::text("Setting"),
+        Column::text("Last used"),
+        Column::text("State"),
+    ];
     let rows: Vec<Vec<Markup>> = source
         .keys
         .iter()
-        .map(|key| vec![
-            html! { a href={ "deliveries?key=" (key.key) } { code { (key.key) } } },
-            html! { (key.sort) },
-            html! { (key.setting) },
-            html! { @match key.last_used { Some(used) => (ago(used, now)), None => "never" } },
-            key_chip(key, now),
-        ])
+        .map(|key| {
+            vec![
+                html! { a href={ "deliveries?key=" (key.key) } { code { (key.key) } } },
+                html! { (key.sort) },
+                html! { (key.setting) },
+                html! { @match key.last_used { Some(used) => (ago(used, now)), None => "never" } },
+                key_chip(key, now),
+            ]
+        })
         .collect();
     let empty = html! { p { "It has no key: something else proves its requests." } };
     html! {
@@ -216,10 +239,12 @@ fn source_page(
 
 /// The steps of replacing a key, with the one that is due.
 fn rotation(source: &SourceView, now: Timestamp) -> Markup {
-    let accepted: Vec<&KeyView> = source.keys.iter().filter(|key| key.sort != KeySort::Retired.as_str()).collect();
+    let accepted: Vec<&KeyView> =
+        source.keys.iter().filter(|key| key.sort != KeySort::Retired.as_str()).collect();
     let Some(sort) = accepted.first().map(|key| key.sort) else { return Markup::default() };
     let same: Vec<&&KeyView> = accepted.iter().filter(|key| key.sort == sort).collect();
-    let used = same.iter().filter(|key| key.last_used.is_some_and(|used| now - used < LATELY)).count();
+    let used =
+        same.iter().filter(|key| key.last_used.is_some_and(|used| now - used < LATELY)).count();
     let step = match (same.len(), used) {
         (1, _) => 1,
         (_, 0 | 1) => 3,
@@ -249,9 +274,11 @@ async fn canary(State(console): ConsoleState, visit: Visit, Path(name): Path<Str
             Ok(report) => (report.json(), report_page(report)),
             Err(error) => (serde_json::json!({ "error": error }), html! { (pages::alert(error)) }),
         };
-        let content = || html! {
-            (content)
-            p.bar { a.button href={ "sources/" (pages::encoded(&name)) } { (name) } }
+        let content = || {
+            html! {
+                (content)
+                p.bar { a.button href={ "sources/" (pages::encoded(&name)) } { (name) } }
+            }
         };
         Ok(visit.show(&console, ("sources", &title), &data, content).await)
     };
@@ -278,7 +305,12 @@ async fn send(console: &Console, name: &str) -> Result<DoctorReport, String> {
 }
 
 fn report_page(report: &DoctorReport) -> Markup {
-    let columns = [Column::text("Check"), Column::text("Verdict"), Column::text("Seen"), Column::text("Remedy")];
+    let columns = [
+        Column::text("Check"),
+        Column::text("Verdict"),
+        Column::text("Seen"),
+        Column::text("Remedy"),
+    ];
     let tone = |verdict| match verdict {
         CheckVerdict::Pass => Tone::Good,
         CheckVerdict::Warn => Tone::Warn,
@@ -288,12 +320,14 @@ fn report_page(report: &DoctorReport) -> Markup {
     let rows: Vec<Vec<Markup>> = report
         .lines
         .iter()
-        .map(|line| vec![
-            html! { (line.check.asks) },
-            chip(tone(line.finding.verdict), line.finding.verdict.as_str()),
-            html! { (inert(&line.finding.seen)) },
-            html! { (inert(&line.remedy(&report.proof).unwrap_or_default())) },
-        ])
+        .map(|line| {
+            vec![
+                html! { (line.check.asks) },
+                chip(tone(line.finding.verdict), line.finding.verdict.as_str()),
+                html! { (inert(&line.finding.seen)) },
+                html! { (inert(&line.remedy(&report.proof).unwrap_or_default())) },
+            ]
+        })
         .collect();
     html! {
         p { (report.requests) " marked requests were sent to this receiver as the sender would. No handler sees them." }

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{StatusCode, Uri};
 use inbox::{InboxError, Pause};
 use maud::{Markup, html};
-use pages::{FormError, FormFields, Page, alert, button};
+use pages::{FormError, FormFields, Page, alert, button, redirect};
 use serde::Serialize;
 use server::problem::{BAD_REQUEST, INTERNAL, NOT_FOUND, Problem, SOON};
 
@@ -104,7 +104,9 @@ impl Visit {
             let kind = match status {
                 StatusCode::NOT_FOUND => &NOT_FOUND,
                 StatusCode::BAD_REQUEST => &BAD_REQUEST,
-                StatusCode::SERVICE_UNAVAILABLE => return Problem::unavailable(SOON).into_response(),
+                StatusCode::SERVICE_UNAVAILABLE => {
+                    return Problem::unavailable(SOON).into_response();
+                }
                 _ => &INTERNAL,
             };
             return Problem::new(kind).detail(why).into_response();
@@ -129,7 +131,8 @@ impl Visit {
             title,
             aside: self.aside(console.access.is_open()),
         };
-        let content = html! { (banner(pause.as_ref(), console.parts.config.dispatch.paused)) (content) };
+        let content =
+            html! { (banner(pause.as_ref(), console.parts.config.dispatch.paused)) (content) };
         page.with_status(status, content)
     }
 
@@ -147,14 +150,7 @@ impl Visit {
 
     /// A redirect to another page of the console, by its address from the root of the console.
     pub(crate) fn to(&self, address: &str) -> Response {
-        // Relative to this page, since the path of the console may be another for the browser.
-        let below = self.path.strip_prefix(SITE.path).unwrap_or_default();
-        let up = match below.matches('/').count() {
-            0 => format!("{}/", SITE.path.trim_start_matches('/')),
-            1 => "./".to_owned(),
-            levels => "../".repeat(levels - 1),
-        };
-        Redirect::to(&format!("{up}{address}")).into_response()
+        redirect(&SITE, &self.path, address)
     }
 }
 

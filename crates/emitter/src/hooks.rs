@@ -46,7 +46,12 @@ const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 pub fn changes(was: &[u8], is: &[u8]) -> Option<Vec<(String, Option<String>, Option<String>)>> {
     let (was, is) = (diff::Text::of(was)?, diff::Text::of(is)?);
     let text = |text: Option<diff::Text>| text.map(|text| text.get().to_owned());
-    Some(diff::diff(&was, &is).into_iter().map(|one| (one.path, text(one.was), text(one.is))).collect())
+    Some(
+        diff::diff(&was, &is)
+            .into_iter()
+            .map(|one| (one.path, text(one.was), text(one.is)))
+            .collect(),
+    )
 }
 
 /// Calls the hooks that the arguments name and prints a report.

@@ -58,7 +58,12 @@ mod tests {
 
     #[test]
     fn a_length_is_exact() {
-        let lengths = [(90 * 86_400_000, "90 days"), (126_000_000, "35 h"), (30_000, "30 s"), (1_500, "1500 ms")];
+        let lengths = [
+            (90 * 86_400_000, "90 days"),
+            (126_000_000, "35 h"),
+            (30_000, "30 s"),
+            (1_500, "1500 ms"),
+        ];
         for (millis, expected) in lengths {
             assert_eq!(length(Duration::from_millis(millis)), expected);
         }

@@ -216,7 +216,9 @@ impl Dispatcher {
         let event = handler.map_or("", |handler| handler.row.name);
         self.metrics.attempt(event, outcome(&verdict), started.elapsed());
         match &verdict {
-            Verdict::Done | Verdict::Applied(_) => self.tallies.add(&meta.source, TallyKind::Handled),
+            Verdict::Done | Verdict::Applied(_) => {
+                self.tallies.add(&meta.source, TallyKind::Handled)
+            }
             Verdict::Dead { .. } => self.tallies.add(&meta.source, TallyKind::Dead),
             _ => {}
         }

@@ -198,7 +198,13 @@ async fn run(
     let maintaining = run_maintenance(&shared, clock_monitor, &mut keys);
     let tallying = shared.tallies.run(shared.inbox.as_ref(), &shared.clock, &shared.stop);
     let apart = console.apart.map(|(listener, routes)| {
-        server::connections::serve(listener, routes, &shared.config.limits, None, shared.stop.clone())
+        server::connections::serve(
+            listener,
+            routes,
+            &shared.config.limits,
+            None,
+            shared.stop.clone(),
+        )
     });
     let (monitoring, apart) = (OptionFuture::from(monitoring), OptionFuture::from(apart));
     tokio::join!(receiving, monitoring, apart, handling, tallying, maintaining);

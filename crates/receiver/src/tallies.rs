@@ -42,7 +42,12 @@ impl TallyCounter {
     }
 
     /// Writes the counts every few seconds until `stop`.
-    pub async fn run(&self, inbox: &(impl Tallies + ?Sized), clock: &Clock, stop: &CancellationToken) {
+    pub async fn run(
+        &self,
+        inbox: &(impl Tallies + ?Sized),
+        clock: &Clock,
+        stop: &CancellationToken,
+    ) {
         while tokio::time::timeout(INTERVAL, stop.cancelled()).await.is_err() {
             self.save(inbox, clock).await;
         }

@@ -15,8 +15,17 @@ use crate::harness::client::Request;
 use crate::harness::receiver::{Receiver, SOURCES};
 
 /// The pages of the console that need no id.
-const PAGES: [&str; 9] =
-    ["", "/deliveries", "/refused", "/hooks", "/sources", "/catalog", "/dispatch", "/retention", "/acts"];
+const PAGES: [&str; 9] = [
+    "",
+    "/deliveries",
+    "/refused",
+    "/hooks",
+    "/sources",
+    "/catalog",
+    "/dispatch",
+    "/retention",
+    "/acts",
+];
 
 /// A receiver with its console.
 struct Site {
@@ -39,11 +48,13 @@ impl Site {
     }
 
     async fn open_with(settings: &str) -> Site {
-        let receiver = Receiver::start(&format!("{settings}{SOURCES}"), catalog(), Context::default()).await;
+        let receiver =
+            Receiver::start(&format!("{settings}{SOURCES}"), catalog(), Context::default()).await;
         Site::of(receiver)
     }
 
     fn of(receiver: Receiver) -> Site {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         Site { receiver, client: client.build().unwrap(), cookie: None }
     }
@@ -75,7 +86,8 @@ impl Site {
     }
 
     async fn json(&self, path: &str) -> Value {
-        let shown = shown(self.request(Method::GET, path).header("accept", "application/json")).await;
+        let shown =
+            shown(self.request(Method::GET, path).header("accept", "application/json")).await;
         assert_eq!(shown.status, 200, "{path}: {}", shown.text);
         serde_json::from_str(&shown.text).unwrap()
     }
@@ -84,7 +96,12 @@ impl Site {
     async fn post(&self, path: &str, form: &str) -> Shown {
         let origin = format!("http://{}", self.receiver.address);
         let request = self.request(Method::POST, path).header("origin", origin);
-        shown(request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned())).await
+        shown(
+            request
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(form.to_owned()),
+        )
+        .await
     }
 
     /// Logs in, and stays so.

@@ -1,6 +1,7 @@
 //! Access to the console: who may see it, who may act, and from where.
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -10,7 +11,8 @@ use super::{PAGES, Site, shown};
 async fn without_a_login_every_page_answers_names_of_this_machine_only() {
     let site = Site::open().await;
     let paths = PAGES.map(|page| format!("/console{page}"));
-    let others = ["/swagger/", "/openapi.json", "/metrics", "/console/style.css"].map(str::to_owned);
+    let others =
+        ["/swagger/", "/openapi.json", "/metrics", "/console/style.css"].map(str::to_owned);
     for path in paths.iter().chain(&others) {
         let url = format!("http://{}{path}", site.receiver.address);
         let get = |host: &str| site.client.get(&url).header("host", host);
@@ -145,7 +147,8 @@ async fn no_request_of_a_viewer_changes_anything() {
         "".into(),
     ];
     let path = prop::sample::select(paths.to_vec());
-    let method = prop::sample::select(vec!["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]);
+    let method =
+        prop::sample::select(vec!["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]);
     let pair = prop_oneof![
         Just("kind=replay".to_owned()),
         Just("all=1".to_owned()),
@@ -162,15 +165,21 @@ async fn no_request_of_a_viewer_changes_anything() {
     for _ in 0..200 {
         let case = (path.clone(), method.clone(), form.clone(), own).new_tree(&mut runner).unwrap();
         let (path, method, form, is_own) = case.current();
-        let mut request = site.request(method.parse().unwrap(), &path).header("accept", "text/html");
+        let mut request =
+            site.request(method.parse().unwrap(), &path).header("accept", "text/html");
         if is_own {
             request = request.header("origin", format!("http://{}", site.receiver.address));
         }
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.clone());
+        let request =
+            request.header("content-type", "application/x-www-form-urlencoded").body(form.clone());
         let answer = shown(request).await;
         assert!(answer.status < 500, "{method} {path} {form}: {}", answer.status);
         if !matches!(method, "GET" | "HEAD" | "OPTIONS") {
-            assert!(matches!(answer.status, 403 | 404 | 405), "{method} {path} {form}: {}", answer.status);
+            assert!(
+                matches!(answer.status, 403 | 404 | 405),
+                "{method} {path} {form}: {}",
+                answer.status
+            );
         }
     }
     assert_eq!(snapshot(&site).await, before);

@@ -28,9 +28,13 @@ async fn all_that_match_are_previewed_and_then_replayed() {
     assert!(preview.text.contains("the body is not the model"), "the first error");
     let until = preview.text.split("name=\"filter.until\" value=\"").nth(1).unwrap();
     let until = pages::encoded(until.split('"').next().unwrap());
-    let form = format!("kind=replay&all=1&total=3&filter.state=dead&filter.until={until}&reason=mended");
+    let form =
+        format!("kind=replay&all=1&total=3&filter.state=dead&filter.until={until}&reason=mended");
     let ended = site.ended(act(&site.post("/acts", &form).await)).await;
-    assert_eq!((&ended["state"], &ended["done"], &ended["total"]), (&json!("done"), &json!(3), &json!(3)));
+    assert_eq!(
+        (&ended["state"], &ended["done"], &ended["total"]),
+        (&json!("done"), &json!(3), &json!(3))
+    );
     assert_eq!((&ended["actor"], &ended["reason"]), (&json!("local"), &json!("mended")));
     for id in 1..=3 {
         site.wait(async || site.json(&format!("/deliveries/{id}")).await["attempts"] == 2).await;
@@ -97,7 +101,8 @@ async fn a_pause_holds_deliveries_and_is_told_on_every_page() {
     assert_eq!(site.post("/dispatch/resume", "").await.status, 303);
     site.until(id, "done").await;
     let acts = site.json("/acts").await;
-    let kinds: Vec<&str> = acts.as_array().unwrap().iter().map(|act| act["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        acts.as_array().unwrap().iter().map(|act| act["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["unpause", "pause"]);
 }
 
@@ -126,7 +131,8 @@ async fn what_is_redacted_is_shown_to_who_asks_and_that_is_written_down() {
     assert_eq!(file.text, r#"{"OrderId":1,"CardNumber":"4111-secret"}"#);
     assert_eq!(file.headers["content-type"], "application/octet-stream");
     let acts = site.json("/acts").await;
-    let subjects: Vec<_> = acts.as_array().unwrap().iter().map(|act| (&act["kind"], &act["subject"])).collect();
+    let subjects: Vec<_> =
+        acts.as_array().unwrap().iter().map(|act| (&act["kind"], &act["subject"])).collect();
     let expected = (&json!("reveal"), &json!(format!("delivery {id}")));
     assert_eq!(subjects, [expected, expected]);
 }

@@ -39,7 +39,8 @@ async fn no_page_is_wider_than_a_small_phone() {
     for path in paths {
         browser.resize(320, 800).await;
         browser.go(&site.url(&path)).await;
-        let width = browser.run("return document.documentElement.scrollWidth", serde_json::json!([])).await;
+        let width =
+            browser.run("return document.documentElement.scrollWidth", serde_json::json!([])).await;
         assert!(width.as_i64().unwrap() <= 320, "{path}: {width}");
     }
 }

@@ -37,7 +37,10 @@ async fn too_many_live_views_are_refused_and_others_take_their_place() {
     assert!(open.len() >= 50);
     assert_eq!(site.get("").await.status, 200, "pages are shown all the same");
     drop(open);
-    site.wait(async || site.client.get(site.url("/deliveries/live")).send().await.unwrap().status() == 200).await;
+    site.wait(async || {
+        site.client.get(site.url("/deliveries/live")).send().await.unwrap().status() == 200
+    })
+    .await;
 }
 
 #[tokio::test]

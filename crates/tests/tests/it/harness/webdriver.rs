@@ -104,7 +104,8 @@ impl Browser {
 
     /// Shows pages as on a screen of this size, in CSS pixels.
     pub(crate) async fn resize(&self, width: u32, height: u32) {
-        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": true});
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": true});
         let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics});
         self.post("/goog/cdp/execute", command).await.unwrap();
     }
