@@ -198,6 +198,11 @@ impl Browse for Postgres {
 
 #[async_trait]
 impl Searchable for Postgres {
+    /// Planning takes longer than reading some hundred rows.
+    fn first_rows(&self) -> usize {
+        8 * search::FIRST
+    }
+
     async fn window(&self, filter: &Filter, rows: usize) -> Result<Window> {
         browse::window(&self.database, filter, rows).await
     }

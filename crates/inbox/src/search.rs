@@ -13,12 +13,15 @@ use tokio::time::Instant;
 
 use super::{Entry, Filter, Result};
 
-/// Number of rows in the first window, and in the largest.
-const FIRST: usize = 500;
+/// Number of rows in the first window of an engine whose statements cost nothing by themselves, and in the largest.
+pub(crate) const FIRST: usize = 500;
 const LARGEST: usize = 20_000;
 
-/// Number of rows in the first window if bodies are read, which may be large.
-const FIRST_WITH_BODIES: usize = 16;
+/// How many times fewer rows the first window has if bodies are read, which may be large.
+const BODY: usize = 32;
+
+/// How many times fewer rows than the first window a later one may have.
+const SMALLEST: usize = 4;
 
 /// Part of the patience that one window may take.
 const SHARE: u32 = 4;
@@ -108,6 +111,9 @@ pub(crate) struct Brief {
 /// What an engine offers to be searched.
 #[async_trait]
 pub(crate) trait Searchable: Send + Sync {
+    /// Number of rows in the first window: so many that the statements themselves do not cost most of the time.
+    fn first_rows(&self) -> usize;
+
     /// Up to `rows` rows along the index by which the filter is looked up, after its cursor. They need not match.
     async fn window(&self, filter: &Filter, rows: usize) -> Result<Window>;
 
@@ -126,12 +132,13 @@ pub(crate) async fn search(
 ) -> Result<Page> {
     let mut page = Page::default();
     let limit = filter.limit.unwrap_or(usize::MAX);
-    let mut walk = Walk::begin(&filter, patience);
+    let mut walk = Walk::begin(engine, &filter, patience);
     while page.entries.len() < limit
         && let Some(part) = walk.next(engine).await?
     {
         let left = limit - page.entries.len();
-        page.entries.extend(engine.entries(Filter { limit: Some(left), ..part }).await?);
+        let limit = filter.limit.map(|_| left);
+        page.entries.extend(engine.entries(Filter { limit, ..part }).await?);
     }
     if page.entries.len() < limit {
         page.horizon = walk.horizon().map(|mark| mark.id);
@@ -149,7 +156,7 @@ pub(crate) async fn summarize(
     let filter = Filter { limit: None, ..filter };
     let mut counts: BTreeMap<(String, String), (Group, DeliveryId)> = BTreeMap::new();
     let (hasher, mut entities) = (RandomState::new(), HashSet::new());
-    let mut walk = Walk::begin(&filter, patience);
+    let mut walk = Walk::begin(engine, &filter, patience);
     while let Some(part) = walk.next(engine).await? {
         for brief in engine.briefs(part).await? {
             entities.extend(brief.ordering_key.as_ref().map(|key| hasher.hash_one(key)));
@@ -158,7 +165,7 @@ pub(crate) async fn summarize(
     }
     let horizon = walk.horizon();
     let mut groups: Vec<(Group, DeliveryId)> = counts.into_values().collect();
-    groups.sort_by(|(a, _), (b, _)| b.count.cmp(&a.count));
+    groups.sort_by_key(|(group, _)| std::cmp::Reverse(group.count));
     for part in groups.chunks_mut(FIRST) {
         let ids = part.iter().map(|(_, oldest)| *oldest).collect();
         let oldest = engine.entries(Filter { ids, ..Filter::default() }).await?;
@@ -198,6 +205,8 @@ struct Walk {
     rest: Filter,
     /// Number of rows of the next window.
     rows: usize,
+    /// The fewest rows of a window.
+    smallest: usize,
     /// End of the patience; none if it is too far away.
     until: Option<Instant>,
     /// Longest time that one window should take.
@@ -209,10 +218,12 @@ struct Walk {
 }
 
 impl Walk {
-    fn begin(filter: &Filter, patience: Duration) -> Self {
+    fn begin(engine: &dyn Searchable, filter: &Filter, patience: Duration) -> Self {
+        let first = engine.first_rows() / if filter.body.is_some() { BODY } else { 1 };
         Walk {
             rest: filter.clone(),
-            rows: if filter.body.is_some() { FIRST_WITH_BODIES } else { FIRST },
+            rows: first,
+            smallest: (first / SMALLEST).max(1),
             until: Instant::now().checked_add(patience),
             share: patience / SHARE,
             current: None,
@@ -250,7 +261,7 @@ impl Walk {
         if took * 2 < self.share {
             self.rows = (self.rows * 2).min(LARGEST);
         } else if took > self.share {
-            self.rows = (self.rows / 2).max(1);
+            self.rows = (self.rows / 2).max(self.smallest);
         }
     }
 
@@ -285,6 +296,10 @@ mod tests {
 
     #[async_trait]
     impl Searchable for Slow {
+        fn first_rows(&self) -> usize {
+            FIRST
+        }
+
         async fn window(&self, filter: &Filter, rows: usize) -> Result<Window> {
             self.windows.lock().unwrap().push(rows);
             tokio::time::sleep(Duration::from_secs(1)).await;

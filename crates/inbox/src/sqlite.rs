@@ -181,6 +181,10 @@ impl Browse for Sqlite {
 
 #[async_trait]
 impl Searchable for Sqlite {
+    fn first_rows(&self) -> usize {
+        search::FIRST
+    }
+
     async fn window(&self, filter: &Filter, rows: usize) -> Result<Window> {
         let filter = filter.clone();
         self.read(move |db| browse::window(db, &filter, rows)).await

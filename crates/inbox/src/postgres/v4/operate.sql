@@ -29,3 +29,6 @@ ALTER TABLE control ADD COLUMN paused_at bigint, ADD COLUMN paused_by text, ADD 
 
 -- Deliveries that were replayed, for their listing.
 CREATE INDEX attempt_replayed ON attempt (delivery) WHERE replay > 0;
+
+-- Dead and unrouted deliveries each by themselves: of the rarer state, those of the other need not be read.
+CREATE INDEX attempt_rare_state ON attempt (state, delivery) WHERE state > 2;
