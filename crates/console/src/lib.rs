@@ -28,7 +28,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use receiver::serve::ConsoleParts;
 use server::origin::local_only;
-use settings::is_loopback;
+use settings::{ConfigError, ConsoleConfig, is_loopback};
 use tokio::sync::Semaphore;
 
 use access::Access;
@@ -61,6 +61,14 @@ struct Console {
 
 /// Handle of the state in the pages' handlers.
 type ConsoleState = axum::extract::State<Arc<Console>>;
+
+/// Checks the settings of the console.
+///
+/// # Errors
+/// If a password hash is none.
+pub fn check(settings: &ConsoleConfig) -> Result<(), ConfigError> {
+    Access::new(settings).map(drop)
+}
 
 /// The routes of the console; none if it has no password and its address is not loopback.
 ///

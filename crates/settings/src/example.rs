@@ -30,7 +30,8 @@ fn names<T: DeserializeOwned>(section: &str) -> impl Iterator<Item = String> {
 
 /// The names of all settings, as `section.name`.
 fn settings() -> BTreeSet<String> {
-    let sections = ["sources", "limits", "dispatch", "dedup", "retention", "docs", "bus", "log"];
+    let sections =
+        ["sources", "limits", "dispatch", "dedup", "retention", "docs", "console", "bus", "log"];
     let tables = [
         "sources.places",
         "sources.signature",
@@ -57,6 +58,7 @@ fn settings() -> BTreeSet<String> {
         .chain(names::<Dedup>("dedup."))
         .chain(names::<Retention>("retention."))
         .chain(names::<Docs>("docs."))
+        .chain(names::<ConsoleConfig>("console."))
         .chain(names::<BusConfig>("bus."))
         .chain(names::<SubscriptionConfig>("bus.subscriptions."))
         .chain(names::<FaultsConfig>("bus.subscriptions.faults."))

@@ -56,6 +56,18 @@ fn inbox_url(config: &Config) -> anyhow::Result<InboxUrl> {
     Ok(InboxUrl::parse(&config.inbox)?)
 }
 
+/// The error in the settings of the console.
+#[cfg(feature = "console")]
+fn console_refusal(config: &Config) -> Option<settings::ConfigError> {
+    console::check(&config.console).err()
+}
+
+/// Without the console nobody reads its settings.
+#[cfg(not(feature = "console"))]
+fn console_refusal(_: &Config) -> Option<settings::ConfigError> {
+    None
+}
+
 /// A table without lines.
 fn plain() -> Table {
     let mut table = Table::new();

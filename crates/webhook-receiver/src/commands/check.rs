@@ -88,6 +88,7 @@ impl SettingsReport {
             config.bus.check_key_files().err().map(Into::into),
             super::inbox_url(config).err(),
             Login::new(&config.docs).err().map(Into::into),
+            super::console_refusal(config).map(Into::into),
             telemetry::filter(&config.log).err(),
         ];
         let unusable = unusable.iter().map(ToString::to_string);

@@ -30,6 +30,10 @@ impl fmt::Display for Welcome<'_> {
             ),
             false => String::new(),
         };
+        let console = match cfg!(feature = "console") && self.config.console.enabled {
+            true => format!("  Console    http://{address}/console\n"),
+            false => String::new(),
+        };
         let vendor = self.vendor.map_or_else(String::new, |url| {
             format!("  Vendor     {url} stands in for it: callbacks of hooks, Extension API\n")
         });
@@ -38,7 +42,7 @@ impl fmt::Display for Welcome<'_> {
             f,
             r"
   Swagger    http://{address}/swagger
-  Key        in {token}; paste it after Authorize in Swagger
+{console}  Key        in {token}; paste it after Authorize in Swagger
 {bus}{vendor}  Settings   {file}; other commands take them with --config
   Stop       Ctrl-C
 
