@@ -5,7 +5,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::origin::same_origin_only;
 use server::security;
@@ -23,7 +23,11 @@ const SCRIPT: &str = include_str!("script.js");
 pub fn assets<S: Clone + Send + Sync + 'static>(path: &str) -> Router<S> {
     let asset = |kind: &'static str, text: &'static str| {
         get(async move || {
-            let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "public, max-age=3600")];
+            let headers = [
+                (CONTENT_TYPE, kind),
+                (CACHE_CONTROL, "public, max-age=3600"),
+                (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            ];
             (headers, text).into_response()
         })
     };

@@ -560,11 +560,14 @@ impl Drawer<'_> {
             }),
             FieldKind::Events => self.picker(row),
             FieldKind::Secret | FieldKind::Pairs => self.secret(row),
+            FieldKind::Text if name == "target" => {
+                html! { div.wide { (control(Control::Line { is_required: true })) } }
+            }
             FieldKind::Text
             | FieldKind::Number
             | FieldKind::Share
             | FieldKind::Count
-            | FieldKind::Time => control(Control::Line { is_required: name == "target" }),
+            | FieldKind::Time => control(Control::Line { is_required: false }),
         }
     }
 
@@ -627,7 +630,7 @@ impl Drawer<'_> {
             },
         );
         html! {
-            div {
+            div class=[(kind == FieldKind::Pairs).then_some("wide")] {
                 (control)
                 @if let Some(stored) = stored.filter(|_| !is_emptied) {
                     p.hint { "Stored: " code { (stored) } ". Leave empty to keep it." }

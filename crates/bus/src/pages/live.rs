@@ -18,10 +18,11 @@ use super::request::PageRequest;
 use super::{Admin, AdminState, PageResult, attempts, error, events};
 use crate::BusError;
 
-/// The largest number of streams, the time between two looks at the outbox, and the looks between two signs of life.
+/// The largest number of streams, the time between two looks at the outbox, and the looks between two signs of life, by
+/// which a browser that has gone is noticed.
 const STREAMS: usize = 16;
 const EVERY: Duration = Duration::from_millis(400);
-const QUIET: u32 = 30;
+const QUIET: u32 = 5;
 
 /// The looks after which a stream ends; a browser begins another.
 const LONGEST: u32 = 9_000;

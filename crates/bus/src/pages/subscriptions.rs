@@ -84,10 +84,10 @@ fn cells(now: Now, summary: &Summary) -> Vec<Markup> {
             " " (status(now, summary))
             @if !view.description.is_empty() { p.why { (view.description) } }
         },
-        html! { (view.target) p.why { (events(&view.events)) } },
+        html! { span.long { (view.target) } p.why { (events(&view.events)) } },
         now.some_ago(tally.last_success, "never"),
         day(tally),
-        html! { @if tally.waiting > 0 { a href={ "events?outcome=waiting" } { (tally.waiting) } } @else { "0" } },
+        html! { (tally.waiting) },
         html! {
             @if tally.given_up > 0 { a href={ "resend?preview=1&subscription=" (name) } { (tally.given_up) } } @else { "0" }
         },

@@ -63,6 +63,14 @@ impl Browser {
         self.post("/url", json!({"url": url})).await.unwrap();
     }
 
+    /// Gives the page the width of a screen, narrower than a window can be.
+    pub(crate) async fn resize(&self, width: u32) {
+        let metrics =
+            json!({"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": true});
+        let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics});
+        self.post("/goog/cdp/execute", command).await.unwrap();
+    }
+
     /// Clicks the first element that the CSS selector finds, as soon as it can be clicked.
     pub(crate) async fn click(&self, selector: &str) {
         self.on(selector, "click", json!({})).await;
