@@ -334,6 +334,11 @@ fn found_attempt(row: &Row<'_>) -> rusqlite::Result<FoundAttempt> {
     Ok(FoundAttempt { attempt: attempt_entry(row)?, progress, response })
 }
 
+/// The condition that a text stands anywhere: the events and subscriptions are found first, each once.
+const ANYWHERE: &str = " AND (+a.event IN (SELECT id FROM event WHERE instr(lower(event_type || char(10) || event_id), ?) > 0)
+     OR +a.subscription IN (SELECT id FROM subscription WHERE instr(lower(name), ?) > 0)
+     OR instr(lower(a.error), ?) > 0)";
+
 /// Newest first, in the order of their numbers. A whole id and a whole name are looked up, which is faster than to
 /// compare each.
 fn attempts_query(
@@ -353,28 +358,27 @@ fn attempts_query(
     };
     let of_id = |text: &String| count("SELECT count(*) FROM event WHERE event_id = ?", text);
     let of_event = match search.event.as_ref().map(of_id).transpose()? {
-        Some(0) => "instr(lower(e.event_id), lower(?)) > 0",
+        Some(0) => "+a.event IN (SELECT id FROM event WHERE instr(lower(event_id), lower(?)) > 0)",
         _ => "a.event = (SELECT id FROM event WHERE event_id = ?)",
     };
     let outcome = search
         .outcome
         .and_then(|name| super::browse::OUTCOMES.iter().position(|known| *known == name));
-    let anywhere = [
-        "coalesce(e.event_type, '')",
-        "coalesce(e.event_id, '')",
-        "coalesce(s.name, '')",
-        "coalesce(a.error, '')",
-    ]
-    .join(" || char(10) || ");
     let mut conditions = Conditions::new()
         .and(of_subscription, search.subscription)
         .and(of_event, search.event)
-        .and(&contains("e.event_type"), lower(search.event_type))
-        .and(&contains(&anywhere), lower(search.text))
+        .and(
+            "+a.event IN (SELECT id FROM event WHERE instr(lower(event_type), ?) > 0)",
+            lower(search.event_type),
+        )
         .and("+a.outcome = ?", outcome.map(limit))
         .and("a.started_at >= ?", search.since.map(millis))
         .and("a.started_at < ?", search.until.map(millis))
         .and("a.id < ?", search.before);
+    if let Some(text) = lower(search.text) {
+        conditions.0.push_str(ANYWHERE);
+        conditions.1.extend(std::iter::repeat_n(Value::from(text), 3));
+    }
     conditions = match search.response {
         Some(ResponseKind::Status(status)) => {
             conditions.and("a.status = ?", Some(i64::from(status)))
