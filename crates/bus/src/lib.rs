@@ -30,6 +30,7 @@ mod serve;
 mod slots;
 mod start;
 mod subscription;
+mod summary;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};

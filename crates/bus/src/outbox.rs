@@ -4,6 +4,7 @@ mod browse;
 mod prune;
 mod read;
 mod rows;
+mod search;
 mod subscriptions;
 mod write;
 
@@ -26,11 +27,15 @@ pub(super) use browse::{is_outcome, page, page_limit};
 pub(super) use prune::Horizon;
 pub(super) use read::{DueDeliveries, DueQuery};
 pub(super) use rows::{AttemptOutcome, FinishedAttempt, NewDelivery, QueuedDelivery, Recipient};
+pub(super) use search::{
+    AttemptSearch, DeliveryTally, EventOutcome, EventSearch, FoundAttempt, FoundDelivery,
+    FoundEvent, Neighbours, Progress, ResponseKind, StoredBody, SubscriptionTally,
+};
 pub(super) use write::PublishedBatch;
 pub use write::{Preview, ResendSelection};
 
 /// One step a version. A step is never edited once it has shipped; a change is a new step.
-const MIGRATIONS: [&str; 1] = [include_str!("outbox/v1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("outbox/v1.sql"), include_str!("outbox/v2.sql")];
 
 const SCHEMA: Schema = Schema {
     noun: "outbox",
@@ -97,6 +102,17 @@ impl Outbox {
         notify: impl Fn(&BTreeSet<i64>),
     ) -> Result<u64> {
         let chosen = self.store.read(move |db| write::chosen(db, &selection)).await?;
+        self.resend_deliveries(chosen, rate, now, notify).await
+    }
+
+    /// As [`resend`](Self::resend), of the deliveries with these numbers.
+    pub(super) async fn resend_deliveries(
+        &self,
+        chosen: Vec<i64>,
+        rate: Option<f64>,
+        now: Timestamp,
+        notify: impl Fn(&BTreeSet<i64>),
+    ) -> Result<u64> {
         let mut resent = 0;
         for (step, ids) in chosen.chunks(STEP).enumerate() {
             if step > 0 {

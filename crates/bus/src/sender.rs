@@ -115,11 +115,14 @@ impl SentRequest {
     pub(super) fn error(&self) -> Option<String> {
         match &self.result {
             Ok(_) => None,
-            Err(SendError::TimedOut) => Some("no answer in time".into()),
+            Err(SendError::TimedOut) => Some(TIMED_OUT.into()),
             Err(SendError::Failed(cause)) => Some(cause.clone()),
         }
     }
 }
+
+/// The error of an attempt without a response before the timeout.
+pub(super) const TIMED_OUT: &str = "no answer in time";
 
 /// Sends requests to targets. Connections are reused.
 pub(super) struct Sender {

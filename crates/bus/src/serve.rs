@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use ::pages::{assets, show_errors};
 use axum::Router;
 use axum::middleware::from_fn;
+use axum::response::{IntoResponse as _, Response};
 use contract::catalog::Table;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use http::HeaderValue;
 use server::connections;
 use server::docs;
 use server::full_disk::wait_for_disk_space;
 use server::login::Login;
 use server::open_files::allow_connections;
 use server::origin::local_only;
-use server::run_to_completion;
+use server::problem::{NOT_FOUND, Problem};
+use server::{run_to_completion, security};
 use settings::{Config, is_loopback};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +63,7 @@ async fn run(
     let Some(bus) = bus else { return Ok(()) };
     info!(address = %listener.local_addr()?, outbox = config.bus.outbox, "the bus accepts events");
     let router = pages(config, &bus, key.is_some())?.merge(api::router(Arc::clone(&bus), key));
-    let router = router.layer(from_fn(run_to_completion));
+    let router = router.fallback(not_found).layer(from_fn(run_to_completion));
     connections::serve(listener, router, &config.limits, None, stop).await;
     bus.stop().await;
     info!("the bus has stopped");
@@ -77,5 +81,18 @@ fn pages(config: &Config, bus: &Arc<Bus>, has_key: bool) -> anyhow::Result<Route
     }
     let document = api::document(has_key);
     let pages = docs::beside(pages::router(Arc::clone(bus)), &document, login)?;
-    Ok(if is_open { pages.layer(from_fn(local_only)) } else { pages })
+    let pages = if is_open { pages.layer(from_fn(local_only)) } else { pages };
+    // Style and script hold nothing secret; the page that asks for the login needs them too.
+    Ok(show_errors(&pages::SITE, pages).merge(assets(pages::SITE.path)))
+}
+
+/// Answers an address that the bus does not serve.
+async fn not_found() -> Response {
+    let mut response = Problem::new(&NOT_FOUND).into_response();
+    security::add(
+        &mut response,
+        security::headers(HeaderValue::from_static("default-src 'none'"), "no-referrer"),
+    );
+    security::add(&mut response, security::UNFRAMED);
+    response
 }

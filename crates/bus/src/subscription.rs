@@ -179,7 +179,12 @@ impl Subscription {
     pub(super) fn accepts(&self, event_type: &str, environment: Option<Environment>) -> bool {
         self.config.enabled
             && environment.is_none_or(|environment| environment == self.config.environment)
-            && self.globs.iter().any(|glob| glob.matches(event_type))
+            && self.matches(event_type)
+    }
+
+    /// True if a pattern matches the event's name, whatever its environment; `event_type` is in lower case.
+    pub(super) fn matches(&self, event_type: &str) -> bool {
+        self.globs.iter().any(|glob| glob.matches(event_type))
     }
 
     /// The URL to which the event is posted.

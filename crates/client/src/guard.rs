@@ -24,6 +24,7 @@ use reqwest::redirect::Policy;
 use tokio::sync::Semaphore;
 
 pub use non_public::non_public_reason;
+use non_public::shows_metadata;
 
 /// A target that is allowed although it is not public.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl fmt::Display for AllowedTarget {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetRefused {
     /// The address is not public.
-    #[error("{host} is {address}, {why}; to allow it, write allow_targets = [\"{address}\"] in [bus]", address = .address.to_canonical())]
+    #[error("{}{why}; to allow it, write allow_targets = [\"{}\"] in [bus]", resolved(.host, *.address), .address.to_canonical())]
     NotPublic {
         /// The host in the target URL.
         host: String,
@@ -112,6 +113,15 @@ impl TargetRefused {
     }
 }
 
+/// The beginning of a sentence about an address: a name with its address, or the address alone.
+fn resolved(host: &str, address: IpAddr) -> String {
+    let address = address.to_canonical();
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(written) if written.to_canonical() == address => format!("{address} is "),
+        _ => format!("{host} is {address}, "),
+    }
+}
+
 /// The guard of outgoing connections. Clones share the list of allowed targets.
 #[derive(Clone)]
 pub struct Guard {
@@ -135,7 +145,8 @@ impl Guard {
         }
     }
 
-    /// Admits non-public addresses too, for a bus that stays on this machine.
+    /// Admits non-public addresses too, for a bus that stays on this machine; but not those at which clouds show their
+    /// metadata, which nobody develops against.
     pub fn open(self) -> Self {
         Guard { is_open: true, ..self }
     }
@@ -193,7 +204,7 @@ impl Guard {
             return Ok(());
         }
         match non_public_reason(address) {
-            Some(why) if !self.is_open => {
+            Some(why) if !self.is_open || shows_metadata(address) => {
                 Err(TargetRefused::NotPublic { host: host.to_owned(), address, why })
             }
             _ if self.is_plain && !address.to_canonical().is_loopback() => {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::{Args as _, FromArgMatches as _};
 use contract::event::Environment;
 use emitter::SendAs;
 use secrecy::SecretString;
@@ -131,6 +132,19 @@ pub struct DoctorArgs {
     /// Write the result as JUnit XML, too, for a build server
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub junit: Option<PathBuf>,
+}
+
+impl DoctorArgs {
+    /// The arguments of a run of these checks against a configured source at a URL.
+    ///
+    /// # Errors
+    /// If the arguments are none.
+    pub fn of_source(url: &str, source: &str, only: &[&str]) -> anyhow::Result<Self> {
+        let command = DoctorArgs::augment_args(clap::Command::new("doctor").no_binary_name(true));
+        let only = only.iter().flat_map(|check| ["--only", check]);
+        let line = ["--source", source].into_iter().chain(only).chain(["--", url]);
+        Ok(DoctorArgs::from_arg_matches(&command.try_get_matches_from(line)?)?)
+    }
 }
 
 fn environment(name: &str) -> Result<Environment, String> {

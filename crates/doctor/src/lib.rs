@@ -25,9 +25,10 @@ mod table;
 mod target;
 mod tls;
 
-use contract::catalog::Table;
+use contract::catalog::{EventRow, Table};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
+use serde_json::Value;
 use settings::Config;
 
 use target::ProbeTarget;
@@ -41,6 +42,16 @@ pub use table::CHECKS;
 
 /// The largest number of requests of one run.
 pub const BUDGET: usize = 200;
+
+/// The fit of a body to its event's model: remarks, the worst of which is the verdict, and the lines that would make it fit.
+pub fn model_fit(
+    row: &EventRow,
+    body: &[u8],
+    payload: &Value,
+) -> (Vec<(CheckVerdict, String)>, Option<String>) {
+    let model::ModelFit { notes, diff } = model::fit(row, body, payload);
+    (notes.into_iter().map(|note| (note.verdict, note.text)).collect(), diff)
+}
 
 /// Runs every check that applies and reports the results in the order of the table.
 ///

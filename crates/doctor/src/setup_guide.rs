@@ -35,6 +35,18 @@ pub struct SetupGuideArgs {
     show_key: bool,
 }
 
+impl SetupGuideArgs {
+    /// The guide of a source without its keys; at a public address, if it is known.
+    pub fn of_source(name: &str, base: Option<&str>) -> Self {
+        SetupGuideArgs {
+            name: Some(name.to_owned()),
+            markdown: false,
+            base: base.map(str::to_owned),
+            show_key: false,
+        }
+    }
+}
+
 /// The setup guides of all selected sources, one after the other.
 ///
 /// # Errors

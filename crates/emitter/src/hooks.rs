@@ -41,6 +41,19 @@ pub use tokens::CallbackRefusal;
 /// The largest response that is compared, in bytes.
 const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 
+/// The differences between two JSON documents: the path of each, and the compact text of the old and the new value. None if
+/// one of the two is not JSON.
+pub fn changes(was: &[u8], is: &[u8]) -> Option<Vec<(String, Option<String>, Option<String>)>> {
+    let (was, is) = (diff::Text::of(was)?, diff::Text::of(is)?);
+    let text = |text: Option<diff::Text>| text.map(|text| text.get().to_owned());
+    Some(
+        diff::diff(&was, &is)
+            .into_iter()
+            .map(|one| (one.path, text(one.was), text(one.is)))
+            .collect(),
+    )
+}
+
 /// Calls the hooks that the arguments name and prints a report.
 pub(super) async fn run(
     args: &EmitArgs,

@@ -1,5 +1,5 @@
 //! Copies of an inbox to another store, of any engine: deliveries with their states and attempts, the hook log, the last
-//! uses of keys, and the rejection log.
+//! uses of keys, the rejection log, and the acts of operators. Tallies, which soon are new, and a pause stay behind.
 //!
 //! Ids stay the same, and rows are copied in the order of their ids, so that a copy that was interrupted goes on where it
 //! was: after the newest row that both have.
@@ -8,7 +8,8 @@ use anyhow::{Context as _, bail, ensure};
 use async_trait::async_trait;
 use contract::event::DeliveryId;
 
-use super::{AttemptEntry, HookEntry, Inbox, InboxUrl, Options, Result, Sqlite, State};
+use super::acts::KEPT_ACTS;
+use super::{Act, AttemptEntry, HookEntry, Inbox, InboxUrl, Options, Result, Sqlite, State};
 
 /// Number of rows that are copied at once.
 const BATCH: usize = 200;
@@ -81,6 +82,9 @@ pub(crate) trait Copyable: Inbox {
 
     /// Adds hook calls with greater ids than any before.
     async fn add_hook_calls(&self, calls: Vec<HookEntry>) -> anyhow::Result<()>;
+
+    /// Adds acts under their numbers; those that it has already are left alone.
+    async fn add_acts(&self, acts: Vec<Act>) -> anyhow::Result<()>;
 
     /// Counts deliveries by state, their attempts, and hook calls.
     async fn census(&self) -> Result<Census>;
@@ -167,6 +171,7 @@ pub async fn copy(
     }
     target.note_keys(source.keys().await?).await?;
     target.note_rejections(source.rejections().await?).await?;
+    target.add_acts(source.acts(None, KEPT_ACTS).await?).await?;
     let copied = Copied { before, rows: rows - before, from: census, to: target.census().await? };
     if copied.from == copied.to {
         target.complete_target().await?;

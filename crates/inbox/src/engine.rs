@@ -10,14 +10,21 @@ use contract::time::Timestamp;
 use source::Verified;
 
 use super::{
-    Backlog, Claim, Detail, Entry, Filter, HookEntry, HookFilter, HookRecord, KeyUse, Lease,
-    Receipt, Rejection, Result, Route, State, Verdict,
+    Act, ActProgress, Backlog, Blocked, Claim, Detail, Entry, Filter, HookEntry, HookFilter,
+    HookRecord, KeyUse, Lease, NewAct, NewPause, Page, Pause, Receipt, Rejection, Result, Route,
+    State, StoreSize, Summary, Tally, Verdict,
 };
 
 /// Every part of the contract.
-pub trait Inbox: Deliveries + Browse + HookCalls + KeyUses + Rejections + Upkeep {}
+pub trait Inbox:
+    Deliveries + Browse + HookCalls + KeyUses + Rejections + Acts + Pauses + Tallies + Upkeep
+{
+}
 
-impl<E: Deliveries + Browse + HookCalls + KeyUses + Rejections + Upkeep> Inbox for E {}
+impl<E> Inbox for E where
+    E: Deliveries + Browse + HookCalls + KeyUses + Rejections + Acts + Pauses + Tallies + Upkeep
+{
+}
 
 /// Accept, claim and finish: the way of a delivery.
 #[async_trait]
@@ -51,13 +58,20 @@ pub trait Deliveries: Send + Sync + 'static {
 /// Browse and replay.
 #[async_trait]
 pub trait Browse: Send + Sync + 'static {
-    /// Lists the matching deliveries, newest first.
+    /// Lists the matching deliveries in the filter's order, newest first by default.
     async fn list(&self, filter: Filter) -> Result<Vec<Entry>>;
+
+    /// Lists the matching deliveries as [`list`](Self::list), but ends after about `patience` even if it has not found all.
+    async fn search(&self, filter: Filter, patience: Duration) -> Result<Page>;
+
+    /// Counts the matching deliveries by source and event, looking for about `patience`. The filter's limit does not count.
+    async fn summarize(&self, filter: Filter, patience: Duration) -> Result<Summary>;
 
     /// Returns one delivery with its headers, body and attempts.
     async fn show(&self, id: DeliveryId) -> Result<Option<Detail>>;
 
-    /// Returns the matching deliveries with their headers, bodies and attempts, newest first.
+    /// Returns the matching deliveries with their headers, bodies and attempts, in the filter's
+    /// order.
     async fn details(&self, filter: Filter) -> Result<Vec<Detail>> {
         let mut details = Vec::new();
         for entry in self.list(filter).await? {
@@ -76,6 +90,15 @@ pub trait Browse: Send + Sync + 'static {
     /// As [`replay`](Self::replay), but in the run that has ended: what one-effect handlers have applied in it, they do not
     /// apply again.
     async fn resume(&self, filter: Filter) -> Result<u64>;
+
+    /// Ends the matching deliveries that are ready, dead or unrouted without handling them, as [`State::Done`]; returns their
+    /// number. Their attempt log says `discarded` with the reason, and what waits behind them has its turn. This is one
+    /// transaction: discard large sets in batches, by id.
+    async fn discard(&self, filter: Filter, reason: String) -> Result<u64>;
+
+    /// Returns up to `limit` ordering keys whose oldest unfinished delivery has others waiting behind it, those with most first.
+    /// Looks at no more than some 100,000 unfinished deliveries.
+    async fn blocked(&self, limit: usize) -> Result<Vec<Blocked>>;
 
     /// Counts the deliveries in each state except [`State::Done`], which are too many to count, and [`State::Canary`].
     async fn count(&self) -> Result<Vec<(State, u64)>>;
@@ -114,6 +137,50 @@ pub trait Rejections: Send + Sync + 'static {
     async fn rejections(&self) -> Result<Vec<Rejection>>;
 }
 
+/// Acts of operators.
+#[async_trait]
+pub trait Acts: Send + Sync + 'static {
+    /// Stores a new act; returns its number. The latest 10,000 acts are kept.
+    async fn begin_act(&self, act: NewAct) -> Result<i64>;
+
+    /// Records the progress of a running act. Returns false if it is not running: an act that was cancelled meanwhile stays
+    /// cancelled, with the number that is given.
+    async fn update_act(&self, id: i64, progress: ActProgress) -> Result<bool>;
+
+    /// Cancels a running act, which its [progress](Self::update_act) will learn. Returns false if it is not running.
+    async fn cancel_act(&self, id: i64) -> Result<bool>;
+
+    /// Lists acts, newest first, with a smaller number than `before`.
+    async fn acts(&self, before: Option<i64>, limit: usize) -> Result<Vec<Act>>;
+
+    /// Returns one act.
+    async fn act(&self, id: i64) -> Result<Option<Act>>;
+}
+
+/// Pause of the dispatch, for all processes of the inbox.
+#[async_trait]
+pub trait Pauses: Send + Sync + 'static {
+    /// Pauses the dispatch: from now on nothing is claimed. Attempts that are running end as usual. Of a pause that is under way
+    /// already, the operator and the reason are replaced.
+    async fn pause(&self, pause: NewPause) -> Result<()>;
+
+    /// Resumes the dispatch; waiting claims go on within a second.
+    async fn unpause(&self) -> Result<()>;
+
+    /// Returns the pause under way, if there is one.
+    async fn paused(&self) -> Result<Option<Pause>>;
+}
+
+/// Tallies: counts by quarter of an hour.
+#[async_trait]
+pub trait Tallies: Send + Sync + 'static {
+    /// Adds counts to those that are stored. Those older than 8 days are deleted.
+    async fn add_tallies(&self, tallies: Vec<Tally>) -> Result<()>;
+
+    /// Returns the tallies of this time or later, by time, source and kind.
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<Tally>>;
+}
+
 /// Upkeep: retention, and the consequences of a clock that was set.
 #[async_trait]
 pub trait Upkeep: Send + Sync + 'static {
@@ -124,6 +191,9 @@ pub trait Upkeep: Send + Sync + 'static {
     /// Deletes up to `limit` hook calls received longer than `age` ago, fewer if that takes long; returns their number. The
     /// newest may be kept.
     async fn prune_hooks(&self, age: Duration, limit: usize) -> Result<u64>;
+
+    /// Returns the size of the store.
+    async fn size(&self) -> Result<StoreSize>;
 
     /// The engine's time.
     async fn now(&self) -> Result<Timestamp>;

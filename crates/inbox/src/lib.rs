@@ -5,18 +5,23 @@
 //!
 //! It depends on the contract, the sources and the store, and calls nobody.
 
+mod acts;
 mod copy;
 mod dedup_cache;
 mod engine;
 mod filter;
+mod follow;
 mod hook_record;
 mod identity;
+mod pause;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod rejection_log;
+mod search;
 mod sqlite;
 mod state;
 mod stored;
+mod tally;
 mod throttle;
 mod url;
 
@@ -32,16 +37,23 @@ use contract::time::{Clock, Timestamp};
 use serde::Serialize;
 use tokio::time::Instant;
 
+pub use acts::{Act, ActKind, ActProgress, ActState, NewAct};
 pub use copy::{Census, Copied, copy};
 pub use dedup_cache::DedupCache;
-pub use engine::{Browse, Deliveries, HookCalls, Inbox, KeyUses, Rejections, Upkeep};
-pub use filter::Filter;
+pub use engine::{
+    Acts, Browse, Deliveries, HookCalls, Inbox, KeyUses, Pauses, Rejections, Tallies, Upkeep,
+};
+pub use filter::{BodyTest, Filter, Order};
+pub use follow::Follower;
 pub use hook_record::{HOOK_OUTCOMES, HookBodies, HookCallback, HookEntry, HookFilter, HookRecord};
+pub use pause::{NewPause, Pause};
 #[cfg(feature = "postgres")]
 pub use postgres::{Migration, Postgres};
 pub use rejection_log::{Rejection, RejectionLog, RejectionLogWriter};
+pub use search::{Blocked, Group, Page, Summary};
 pub use sqlite::Sqlite;
 pub use state::{State, Verdict};
+pub use tally::{Tally, TallyKind};
 pub use throttle::{STEP_ROWS, throttled_step};
 
 pub use store::Backup;
@@ -119,6 +131,18 @@ pub struct Backlog {
     pub waiting: u64,
     /// Due time of the first of them.
     pub next: Option<Timestamp>,
+}
+
+/// Size of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreSize {
+    /// Bytes on disk of the inbox.
+    pub bytes: u64,
+    /// Free bytes of its disk, if the engine can tell.
+    pub free: Option<u64>,
+    /// Number of deliveries, about.
+    pub deliveries: u64,
 }
 
 /// A delivery that this process may work on until the lease runs out.
@@ -232,7 +256,7 @@ pub struct AttemptEntry {
     pub started_at: Timestamp,
     /// Time at which it ended.
     pub ended_at: Timestamp,
-    /// `done`, `retry`, `dead`, `unrouted` or `lost`.
+    /// `done`, `retry`, `dead`, `unrouted`, `lost`, or `discarded` if an operator has ended the delivery instead.
     pub outcome: String,
     /// Reason of the failure.
     pub error: Option<String>,

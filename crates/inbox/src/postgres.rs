@@ -12,6 +12,7 @@ mod deliver;
 mod hooks;
 mod logs;
 mod migrate;
+mod operate;
 mod wake;
 
 use std::sync::Arc;
@@ -24,10 +25,12 @@ use contract::time::{Clock, Timestamp};
 use source::Verified;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::search::{self, Brief, Searchable, Window};
 use super::{
-    Backlog, Browse, Claim, Deliveries, Detail, Entry, Filter, HookCalls, HookEntry, HookFilter,
-    HookRecord, InboxError, KeyUse, KeyUses, Lease, Opener, Options, Receipt, Rejection,
-    Rejections, Result, Route, State, Upkeep, Verdict,
+    Act, ActProgress, Acts, Backlog, Blocked, Browse, Claim, Deliveries, Detail, Entry, Filter,
+    HookCalls, HookEntry, HookFilter, HookRecord, InboxError, KeyUse, KeyUses, Lease, NewAct,
+    NewPause, Opener, Options, Page, Pause, Pauses, Receipt, Rejection, Rejections, Result, Route,
+    State, StoreSize, Summary, Tallies, Tally, Upkeep, Verdict,
 };
 use batch::Batches;
 use claim::Claims;
@@ -163,8 +166,104 @@ impl Browse for Postgres {
         self.make_due(&filter, false).await
     }
 
+    async fn search(&self, filter: Filter, patience: Duration) -> Result<Page> {
+        search::search(self, filter, patience).await
+    }
+
+    async fn summarize(&self, filter: Filter, patience: Duration) -> Result<Summary> {
+        search::summarize(self, filter, patience).await
+    }
+
+    async fn discard(&self, filter: Filter, reason: String) -> Result<u64> {
+        let ids = browse::discardable(&self.database, &filter).await?;
+        let parameters: [Parameter<'_>; 3] = [
+            (&ids, Type::INT8_ARRAY),
+            (&text::nul::stored(&reason), Type::TEXT),
+            (&self.database.given_time(), Type::INT8),
+        ];
+        let query = "SELECT webhook_inbox.discard($1, $2, $3)";
+        let discarded = self.database.number(query, &parameters).await?;
+        self.claims.wake();
+        Ok(discarded)
+    }
+
+    async fn blocked(&self, limit: usize) -> Result<Vec<Blocked>> {
+        browse::blocked(&self.database, limit).await
+    }
+
     async fn count(&self) -> Result<Vec<(State, u64)>> {
         browse::count(&self.database).await
+    }
+}
+
+#[async_trait]
+impl Searchable for Postgres {
+    /// Planning takes longer than reading some hundred rows.
+    fn first_rows(&self) -> usize {
+        8 * search::FIRST
+    }
+
+    async fn window(&self, filter: &Filter, rows: usize) -> Result<Window> {
+        browse::window(&self.database, filter, rows).await
+    }
+
+    async fn entries(&self, filter: Filter) -> Result<Vec<Entry>> {
+        self.list(filter).await
+    }
+
+    async fn briefs(&self, filter: Filter) -> Result<Vec<Brief>> {
+        browse::briefs(&self.database, &filter).await
+    }
+}
+
+#[async_trait]
+impl Acts for Postgres {
+    async fn begin_act(&self, act: NewAct) -> Result<i64> {
+        operate::begin_act(&self.database, &act).await
+    }
+
+    async fn update_act(&self, id: i64, progress: ActProgress) -> Result<bool> {
+        operate::update_act(&self.database, id, &progress).await
+    }
+
+    async fn cancel_act(&self, id: i64) -> Result<bool> {
+        operate::cancel_act(&self.database, id).await
+    }
+
+    async fn acts(&self, before: Option<i64>, limit: usize) -> Result<Vec<Act>> {
+        operate::acts(&self.database, before, limit).await
+    }
+
+    async fn act(&self, id: i64) -> Result<Option<Act>> {
+        operate::act(&self.database, id).await
+    }
+}
+
+#[async_trait]
+impl Pauses for Postgres {
+    async fn pause(&self, pause: NewPause) -> Result<()> {
+        operate::pause(&self.database, &pause).await
+    }
+
+    async fn unpause(&self) -> Result<()> {
+        operate::unpause(&self.database).await?;
+        self.claims.wake();
+        Ok(())
+    }
+
+    async fn paused(&self) -> Result<Option<Pause>> {
+        operate::paused(&self.database).await
+    }
+}
+
+#[async_trait]
+impl Tallies for Postgres {
+    async fn add_tallies(&self, tallies: Vec<Tally>) -> Result<()> {
+        operate::add_tallies(&self.database, tallies).await
+    }
+
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<Tally>> {
+        operate::tallies(&self.database, since).await
     }
 }
 
@@ -228,6 +327,10 @@ impl Upkeep for Postgres {
             (&self.database.given_time(), Type::INT8),
         ];
         self.database.number("SELECT webhook_inbox.prune_hooks($1, $2, $3)", &parameters).await
+    }
+
+    async fn size(&self) -> Result<StoreSize> {
+        operate::size(&self.database).await
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -7,6 +7,7 @@ mod columns;
 mod copy;
 mod dedup;
 mod hooks;
+mod operate;
 mod pending_claims;
 mod rejections;
 mod rows;
@@ -28,10 +29,12 @@ use source::Verified;
 use store::Store;
 
 use super::copy::UNFINISHED;
+use super::search::{self, Brief, Searchable, Window};
 use super::{
-    Backlog, Browse, Claim, Deliveries, Detail, Entry, Filter, HookCalls, HookEntry, HookFilter,
-    HookRecord, InboxError, KeyUse, KeyUses, Lease, Opener, Options, Receipt, Rejection,
-    Rejections, Result, Route, State, Upkeep, Verdict,
+    Act, ActProgress, Acts, Backlog, Blocked, Browse, Claim, Deliveries, Detail, Entry, Filter,
+    HookCalls, HookEntry, HookFilter, HookRecord, InboxError, KeyUse, KeyUses, Lease, NewAct,
+    NewPause, Opener, Options, Page, Pause, Pauses, Receipt, Rejection, Rejections, Result, Route,
+    State, StoreSize, Summary, Tallies, Tally, Upkeep, Verdict,
 };
 use dedup::DedupIndex;
 use writer_state::{InboxTx, InboxWriterState};
@@ -155,8 +158,93 @@ impl Browse for Sqlite {
         self.call(move |tx| rows::replay(tx, &filter, false)).await
     }
 
+    async fn search(&self, filter: Filter, patience: Duration) -> Result<Page> {
+        search::search(self, filter, patience).await
+    }
+
+    async fn summarize(&self, filter: Filter, patience: Duration) -> Result<Summary> {
+        search::summarize(self, filter, patience).await
+    }
+
+    async fn discard(&self, filter: Filter, reason: String) -> Result<u64> {
+        self.call(move |tx| rows::discard(tx, &filter, &reason)).await
+    }
+
+    async fn blocked(&self, limit: usize) -> Result<Vec<Blocked>> {
+        self.read(move |db| browse::blocked(db, limit)).await
+    }
+
     async fn count(&self) -> Result<Vec<(State, u64)>> {
         self.read(browse::count).await
+    }
+}
+
+#[async_trait]
+impl Searchable for Sqlite {
+    fn first_rows(&self) -> usize {
+        search::FIRST
+    }
+
+    async fn window(&self, filter: &Filter, rows: usize) -> Result<Window> {
+        let filter = filter.clone();
+        self.read(move |db| browse::window(db, &filter, rows)).await
+    }
+
+    async fn entries(&self, filter: Filter) -> Result<Vec<Entry>> {
+        self.list(filter).await
+    }
+
+    async fn briefs(&self, filter: Filter) -> Result<Vec<Brief>> {
+        self.read(move |db| browse::briefs(db, &filter)).await
+    }
+}
+
+#[async_trait]
+impl Acts for Sqlite {
+    async fn begin_act(&self, act: NewAct) -> Result<i64> {
+        self.call(move |tx| operate::begin_act(tx, &act)).await
+    }
+
+    async fn update_act(&self, id: i64, progress: ActProgress) -> Result<bool> {
+        self.call(move |tx| operate::update_act(tx, id, &progress)).await
+    }
+
+    async fn cancel_act(&self, id: i64) -> Result<bool> {
+        self.call(move |tx| operate::cancel_act(tx, id)).await
+    }
+
+    async fn acts(&self, before: Option<i64>, limit: usize) -> Result<Vec<Act>> {
+        self.read(move |db| operate::acts(db, before, limit)).await
+    }
+
+    async fn act(&self, id: i64) -> Result<Option<Act>> {
+        self.read(move |db| operate::act(db, id)).await
+    }
+}
+
+#[async_trait]
+impl Pauses for Sqlite {
+    async fn pause(&self, pause: NewPause) -> Result<()> {
+        self.call(move |tx| operate::pause(tx, &pause)).await
+    }
+
+    async fn unpause(&self) -> Result<()> {
+        self.call(operate::unpause).await
+    }
+
+    async fn paused(&self) -> Result<Option<Pause>> {
+        self.read(operate::paused).await
+    }
+}
+
+#[async_trait]
+impl Tallies for Sqlite {
+    async fn add_tallies(&self, tallies: Vec<Tally>) -> Result<()> {
+        Ok(self.store.writer.add_soon(0, move |tx| operate::add_tallies(tx, &tallies)).await?)
+    }
+
+    async fn tallies(&self, since: Timestamp) -> Result<Vec<Tally>> {
+        self.read(move |db| operate::tallies(db, since)).await
     }
 }
 
@@ -212,6 +300,12 @@ impl Upkeep for Sqlite {
             hooks::prune(tx.db, before, limit)
         })
         .await
+    }
+
+    async fn size(&self) -> Result<StoreSize> {
+        let deliveries = self.read(browse::estimate).await?;
+        let (bytes, free) = self.store.disk();
+        Ok(StoreSize { bytes, free, deliveries })
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -45,6 +45,11 @@ impl State {
         !matches!(self, State::Ready | State::Running)
     }
 
+    /// True if an operator may end the delivery without handling it.
+    pub const fn can_be_discarded(self) -> bool {
+        matches!(self, State::Ready | State::Dead | State::Unrouted)
+    }
+
     /// True if a person may replay the delivery.
     pub const fn can_be_replayed(self) -> bool {
         matches!(self, State::Done | State::Dead | State::Unrouted)
@@ -119,6 +124,9 @@ impl Verdict {
 
 /// Outcome, in the attempt log, of an attempt whose lease expired, and its error.
 pub(crate) const LOST: (&str, &str) = ("lost", "its worker stopped");
+
+/// Outcome, in the attempt log, of a delivery that an operator has ended without handling it.
+pub(crate) const DISCARDED: &str = "discarded";
 
 /// Counters of a delivery's attempts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use contract::event::{DecodeError, Delivery, Failure, Meta};
 use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt;
-use inbox::{Claim, Deliveries, InboxError, Lease, Verdict};
+use inbox::{Claim, Deliveries, InboxError, Lease, TallyKind, Verdict};
 use telemetry::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::route::Deferrals;
+use crate::tallies::TallyCounter;
 pub use memory_permits::MemoryPermits;
 pub use schedule::Schedule;
 
@@ -70,6 +71,7 @@ pub struct Dispatcher {
     concurrency: usize,
     clock: Clock,
     metrics: Arc<Metrics>,
+    tallies: Arc<TallyCounter>,
 }
 
 /// Options of a dispatcher.
@@ -84,6 +86,8 @@ pub struct DispatchOptions {
     pub clock: Clock,
     /// Metrics of the attempts.
     pub metrics: Arc<Metrics>,
+    /// Counts for the console.
+    pub tallies: Arc<TallyCounter>,
 }
 
 impl Dispatcher {
@@ -93,7 +97,7 @@ impl Dispatcher {
         handlers: Arc<Handlers>,
         options: DispatchOptions,
     ) -> Arc<Self> {
-        let DispatchOptions { schedule, timeout, concurrency, clock, metrics } = options;
+        let DispatchOptions { schedule, timeout, concurrency, clock, metrics, tallies } = options;
         let slots = Arc::new(Semaphore::new(concurrency));
         let catalog = Arc::clone(handlers.table());
         Arc::new(Dispatcher {
@@ -107,6 +111,7 @@ impl Dispatcher {
             concurrency,
             clock,
             metrics,
+            tallies,
         })
     }
 
@@ -210,6 +215,13 @@ impl Dispatcher {
         };
         let event = handler.map_or("", |handler| handler.row.name);
         self.metrics.attempt(event, outcome(&verdict), started.elapsed());
+        match &verdict {
+            Verdict::Done | Verdict::Applied(_) => {
+                self.tallies.add(&meta.source, TallyKind::Handled)
+            }
+            Verdict::Dead { .. } => self.tallies.add(&meta.source, TallyKind::Dead),
+            _ => {}
+        }
         self.log(&meta, &verdict, started.elapsed());
         self.finish(lease, verdict, &abandon).await;
     }

@@ -42,6 +42,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::hook_log::HookLog;
+use crate::tallies::TallyCounter;
 use events::Receiver;
 use record::{Recorder, record};
 
@@ -69,6 +70,8 @@ pub struct IngressParts {
     pub clock: Clock,
     /// Metrics of requests.
     pub metrics: Arc<Metrics>,
+    /// Counts for the console.
+    pub tallies: Arc<TallyCounter>,
     /// Fires at a stop: from then on nothing is accepted.
     pub stop: CancellationToken,
 }
@@ -87,6 +90,7 @@ impl Routes {
     pub fn new(parts: IngressParts, pages: Router) -> Self {
         let recorder = Recorder {
             metrics: Arc::clone(&parts.metrics),
+            tallies: Arc::clone(&parts.tallies),
             clock: Arc::clone(&parts.clock),
             rejections: parts.rejections.clone(),
         };

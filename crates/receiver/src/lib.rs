@@ -8,3 +8,4 @@ pub mod ingress;
 pub mod openapi;
 mod route;
 pub mod serve;
+pub mod tallies;

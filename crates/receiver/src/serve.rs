@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use chrono::TimeDelta;
 use contract::catalog::{Handlers, Table};
 use contract::time::{Clock, Timestamp, system_clock};
@@ -22,6 +22,7 @@ use inbox::{
 use server::full_disk::wait_for_disk_space;
 use server::login::{Login, require_login};
 use server::open_files::allow_connections;
+use server::origin::local_only;
 use settings::{Config, is_loopback};
 use source::{HookRoute, Source};
 use telemetry::Metrics;
@@ -36,6 +37,7 @@ use crate::hook_log::HookLog;
 use crate::ingress;
 use crate::openapi;
 use crate::route::Deferrals;
+use crate::tallies::TallyCounter;
 use key_times::KeyTimes;
 
 /// Retention of canaries: long enough to inspect them after a run of `doctor`.
@@ -50,6 +52,33 @@ pub struct Fork {
     pub handlers: Handlers,
     /// The pages that a vendor shows in a frame, under their path in the settings.
     pub pages: Router,
+    /// Makes the operators' console; none in a build without it.
+    pub console: Option<MakeConsole>,
+}
+
+/// Makes the routes of the console, below `/console`; none if it must not be served on its address.
+pub type MakeConsole = fn(ConsoleParts) -> anyhow::Result<Option<Router>>;
+
+/// Dependencies of the console.
+pub struct ConsoleParts {
+    /// The settings.
+    pub config: Config,
+    /// The address that it is served on.
+    pub address: SocketAddr,
+    /// The inbox.
+    pub inbox: Arc<dyn Inbox>,
+    /// The events and hooks.
+    pub table: Arc<Table>,
+    /// The senders.
+    pub sources: Vec<Arc<Source>>,
+    /// The hooks of the senders.
+    pub hooks: Vec<Arc<HookRoute>>,
+    /// True if this process calls the handlers of events.
+    pub works: bool,
+    /// Clock.
+    pub clock: Clock,
+    /// Fires at a stop.
+    pub stop: CancellationToken,
 }
 
 /// Part of the work that a process does. With an inbox that is shared, each part has as many processes as it needs.
@@ -99,6 +128,7 @@ struct Shared {
     handlers: Arc<Handlers>,
     clock: Clock,
     metrics: Arc<Metrics>,
+    tallies: Arc<TallyCounter>,
     stop: CancellationToken,
 }
 
@@ -109,7 +139,7 @@ async fn run(
     clock: Option<Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Fork { handlers, pages } = fork;
+    let Fork { handlers, pages, console } = fork;
     let needs_none = matches!(part, Part::Work(_)) && config.sources.is_empty();
     let sources = if needs_none { Vec::new() } else { config.sources()? };
     config.check()?;
@@ -130,6 +160,7 @@ async fn run(
         return Ok(());
     };
     let shared = Shared {
+        tallies: Arc::new(TallyCounter::new(&sources)),
         handlers: Arc::new(handlers),
         clock: clock.unwrap_or_else(system_clock),
         metrics: Arc::default(),
@@ -153,17 +184,33 @@ async fn run(
         Some(address) => info!(address, inbox = %url, "receiving"),
         None => info!(monitor = address(&monitor)?, inbox = %url, "working"),
     }
-    let monitoring = monitor.map(|listener| monitored(&shared, listener)).transpose()?;
-    let receiving = receive(&shared, listener, sources, hooks, &pages)?;
+    let own = listener.as_ref().or(monitor.as_ref()).map(TcpListener::local_addr).transpose()?;
+    let console = Consoles::make(console, &shared, own, &sources, &hooks, works).await?;
+    let monitoring =
+        monitor.map(|listener| monitored(&shared, listener, console.beside.clone())).transpose()?;
+    let pages = Pages { own: &pages, console: console.beside };
+    let receiving = receive(&shared, listener, sources, hooks, pages)?;
     let handling = async {
         if works {
             work(&shared).await;
         }
     };
     let maintaining = run_maintenance(&shared, clock_monitor, &mut keys);
-    tokio::join!(receiving, OptionFuture::from(monitoring), handling, maintaining);
+    let tallying = shared.tallies.run(shared.inbox.as_ref(), &shared.clock, &shared.stop);
+    let apart = console.apart.map(|(listener, routes)| {
+        server::connections::serve(
+            listener,
+            routes,
+            &shared.config.limits,
+            None,
+            shared.stop.clone(),
+        )
+    });
+    let (monitoring, apart) = (OptionFuture::from(monitoring), OptionFuture::from(apart));
+    tokio::join!(receiving, monitoring, apart, handling, tallying, maintaining);
     // The last requests of the drain have used keys, too.
     keys.save(shared.inbox.as_ref(), &shared.metrics).await;
+    shared.tallies.save(shared.inbox.as_ref(), &shared.clock).await;
     info!("stopped");
     Ok(())
 }
@@ -193,14 +240,16 @@ fn receive<'s>(
     listener: Option<TcpListener>,
     sources: Vec<Arc<Source>>,
     hooks: Vec<Arc<HookRoute>>,
-    own_pages: &Router,
+    other: Pages<'_>,
 ) -> anyhow::Result<BoxFuture<'s, ()>> {
-    let Shared { config, inbox, handlers, clock, metrics, stop } = shared;
+    let Shared { config, inbox, handlers, clock, metrics, tallies, stop } = shared;
     let Some(listener) = listener else { return Ok(async {}.boxed()) };
     let (rejections, rejections_writer) = RejectionLog::new(Arc::clone(inbox) as _);
     let (hook_log, log_writer) = HookLog::new(Arc::clone(inbox) as _, Arc::clone(metrics));
-    let own_pages = ingress::page::router(&hooks, own_pages);
-    let pages = pages(config, handlers.table(), &sources, &hooks, metrics)?.merge(own_pages);
+    let own_pages = ingress::page::router(&hooks, other.own);
+    let pages = pages(config, handlers.table(), &sources, &hooks, metrics)?
+        .merge(own_pages)
+        .merge(other.console);
     let calls = TaskTracker::new();
     let routes = ingress::Routes::new(
         ingress::IngressParts {
@@ -215,6 +264,7 @@ fn receive<'s>(
             limits: config.limits.clone(),
             clock: Arc::clone(clock),
             metrics: Arc::clone(metrics),
+            tallies: Arc::clone(tallies),
             stop: stop.clone(),
         },
         pages,
@@ -238,7 +288,11 @@ fn receive<'s>(
 }
 
 /// Prepares to answer probes and to show the metrics on a listener; the future runs until the stop.
-fn monitored(shared: &Shared, listener: TcpListener) -> anyhow::Result<BoxFuture<'_, ()>> {
+fn monitored(
+    shared: &Shared,
+    listener: TcpListener,
+    console: Router,
+) -> anyhow::Result<BoxFuture<'_, ()>> {
     let Shared { config, inbox, metrics, stop, .. } = shared;
     let ready = Arc::clone(inbox);
     let ready = move || {
@@ -253,13 +307,13 @@ fn monitored(shared: &Shared, listener: TcpListener) -> anyhow::Result<BoxFuture
             listener.local_addr()?
         );
     }
-    let routes = probes.merge(metrics.unwrap_or_default());
+    let routes = probes.merge(metrics.unwrap_or_default()).merge(console);
     Ok(server::connections::serve(listener, routes, &config.limits, None, stop.clone()).boxed())
 }
 
 /// Handles deliveries until the stop, and then drains.
 async fn work(shared: &Shared) {
-    let Shared { config, inbox, handlers, clock, metrics, stop } = shared;
+    let Shared { config, inbox, handlers, clock, metrics, tallies, stop } = shared;
     let deferrals = Deferrals::new(Arc::clone(inbox) as _, Arc::clone(handlers.table()));
     let tending = handlers.effects().map(|effects| {
         effects::tend(effects.as_ref(), deferrals.as_ref(), config, inbox.as_ref(), stop)
@@ -270,7 +324,7 @@ async fn work(shared: &Shared) {
         tending.await;
         return;
     }
-    let parts = dispatching(&config.dispatch, clock, metrics);
+    let parts = dispatching(&config.dispatch, clock, metrics, tallies);
     let dispatcher = Dispatcher::new(Arc::clone(inbox) as _, Arc::clone(handlers), parts);
     tokio::join!(dispatcher.run(stop.clone(), config.limits.drain), tending);
 }
@@ -284,6 +338,7 @@ fn dispatching(
     config: &settings::Dispatch,
     clock: &Clock,
     metrics: &Arc<Metrics>,
+    tallies: &Arc<TallyCounter>,
 ) -> dispatch::DispatchOptions {
     dispatch::DispatchOptions {
         schedule: Schedule::new(config.schedule.clone(), config.jitter),
@@ -291,6 +346,7 @@ fn dispatching(
         concurrency: config.concurrency,
         clock: Arc::clone(clock),
         metrics: Arc::clone(metrics),
+        tallies: Arc::clone(tallies),
     }
 }
 
@@ -306,7 +362,68 @@ fn pages(
         return Ok(Router::new());
     };
     let document = openapi::document(catalog, sources, hooks)?;
-    Ok(server::docs::router(&document, Login::new(&config.docs)?)?.merge(metrics))
+    let login = Login::new(&config.docs)?;
+    let is_open = login.is_none();
+    let docs = server::docs::router(&document, login)?;
+    Ok(if is_open { docs.layer(from_fn(local_only)) } else { docs }.merge(metrics))
+}
+
+/// Pages beside those of the receiver itself.
+struct Pages<'p> {
+    /// The fork's, which a vendor shows in a frame.
+    own: &'p Router,
+    console: Router,
+}
+
+/// The console: on the address of the process, or on one of its own.
+#[derive(Default)]
+struct Consoles {
+    beside: Router,
+    apart: Option<(TcpListener, Router)>,
+}
+
+impl Consoles {
+    async fn make(
+        make: Option<MakeConsole>,
+        shared: &Shared,
+        beside: Option<SocketAddr>,
+        sources: &[Arc<Source>],
+        hooks: &[Arc<HookRoute>],
+        works: bool,
+    ) -> anyhow::Result<Self> {
+        let settings = &shared.config.console;
+        let Some(make) = make.filter(|_| settings.enabled) else { return Ok(Self::default()) };
+        let listener = match settings.listen {
+            None => None,
+            Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+                format!("cannot listen on {address}; change `listen` in [console]")
+            })?),
+        };
+        let own = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let Some(address) = own.or(beside) else { return Ok(Self::default()) };
+        let routes = make(ConsoleParts {
+            config: shared.config.clone(),
+            address,
+            inbox: Arc::clone(&shared.inbox),
+            table: Arc::clone(shared.handlers.table()),
+            sources: sources.to_vec(),
+            hooks: hooks.to_vec(),
+            works,
+            clock: Arc::clone(&shared.clock),
+            stop: shared.stop.clone(),
+        })?;
+        let Some(routes) = routes else {
+            info!(%address, "the console is not served without a password in [console] on an address that is not loopback");
+            return Ok(Self::default());
+        };
+        Ok(match listener {
+            Some(listener) => {
+                info!(%address, "the console is served, at /console");
+                Consoles { beside: Router::new(), apart: Some((listener, routes)) }
+            }
+            None => Consoles { beside: routes, apart: None },
+        })
+    }
 }
 
 /// The metrics on a listener at this address; none if everyone could read them.
@@ -318,7 +435,7 @@ fn metrics_page(
     let metrics = ingress::metrics(Arc::clone(metrics));
     Ok(match Login::new(&config.docs)? {
         Some(login) => Some(metrics.layer(from_fn_with_state(login, require_login))),
-        None => is_loopback(address.ip()).then_some(metrics),
+        None => is_loopback(address.ip()).then(|| metrics.layer(from_fn(local_only))),
     })
 }
 

@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use tracing::{debug, warn};
 
+use crate::password::Peer;
 use crate::problem::Problem;
 use crate::problem::SOON;
 use crate::request_id::{REQUEST_ID, RequestId};
@@ -185,6 +186,7 @@ where
         }
         permit.begin();
         request.extensions_mut().insert(Arc::clone(permit));
+        request.extensions_mut().insert(Peer(peer));
         let Ok(response) = self.routes.clone().call(request).await;
         permit.end();
         Ok(with_id(response, None))

@@ -158,7 +158,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::login::hash;
+    use crate::password::hash;
 
     async fn call(login: Option<Login>, path: &str) -> Response {
         let request = Request::get(path).body(Body::empty()).unwrap();

@@ -9,6 +9,7 @@ pub mod login;
 pub mod open_files;
 pub mod openapi;
 pub mod origin;
+pub mod password;
 pub mod problem;
 pub mod request_id;
 pub mod security;

@@ -1,27 +1,24 @@
 //! Login of the documentation pages and the metrics: HTTP Basic against an Argon2 hash.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use settings::{ConfigError, Docs};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use text::field::credentials;
-use tokio::sync::Semaphore;
+use tracing::warn;
 
-use super::problem::{INTERNAL, Problem};
-
-const PATIENCE: Duration = Duration::from_secs(10);
+pub use super::password::hash;
+use super::password::{Guesses, Password, Peer};
+use super::problem::Problem;
 
 /// Middleware: requires the login's user and password.
 ///
@@ -32,21 +29,9 @@ pub async fn require_login(
     request: Request,
     next: Next,
 ) -> Result<Response, Response> {
-    login.check(request.headers()).await.map_err(IntoResponse::into_response)?;
+    let from = Peer::of(&request);
+    login.check(request.headers(), from).await.map_err(IntoResponse::into_response)?;
     Ok(next.run(request).await)
-}
-
-/// Hashes a password for `password_hash` in `[docs]`.
-///
-/// # Errors
-/// If the system provides no random numbers.
-pub fn hash(password: &SecretString) -> anyhow::Result<String> {
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt)?;
-    let hash = Argon2::default()
-        .hash_password_with_salt(password.expose_secret().as_bytes(), &salt)
-        .map_err(|error| anyhow::anyhow!("the password cannot be hashed: {error}"))?;
-    Ok(hash.to_string())
 }
 
 /// A user and the hash of the password.
@@ -55,13 +40,10 @@ pub struct Login(Arc<LoginState>);
 
 struct LoginState {
     user: String,
-    hash: PasswordHash,
+    password: Password,
     /// Digest of the accepted credential, so that only the first request pays for the hash.
     accepted: OnceLock<[u8; 32]>,
-    /// Permits one check at a time, so that guesses cannot exhaust the memory.
-    permit: Arc<Semaphore>,
-    /// The longest that a check waits for its permit before it is refused.
-    patience: Duration,
+    guesses: Guesses,
 }
 
 impl Login {
@@ -71,25 +53,25 @@ impl Login {
     /// [`ConfigError`] if the hash is not one or the user is missing.
     pub fn new(settings: &Docs) -> Result<Option<Self>, ConfigError> {
         let Some(text) = &settings.password_hash else { return Ok(None) };
-        let hash = parse(text.expose_secret()).ok_or_else(|| {
+        let password = Password::from_hash(text.expose_secret()).ok_or_else(|| {
             ConfigError("password_hash in [docs] is not an Argon2 hash; make one with `webhook-receiver secret --hash`".into())
         })?;
         let user = settings.user.clone().filter(|user| can_log_in(user)).ok_or_else(|| {
             ConfigError("[docs] has a password_hash and no user (without a colon); write for example user = \"docs\"".into())
         })?;
-        let permit = Arc::new(Semaphore::new(1));
-        let state =
-            LoginState { user, hash, accepted: OnceLock::new(), permit, patience: PATIENCE };
-        Ok(Some(Login(Arc::new(state))))
+        let (accepted, guesses) = (OnceLock::new(), Guesses::default());
+        Ok(Some(Login(Arc::new(LoginState { user, password, accepted, guesses }))))
     }
 
-    async fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let credential = credential(headers).ok_or_else(challenge)?;
+    async fn check(&self, headers: &HeaderMap, from: IpAddr) -> Result<(), Problem> {
+        let credential = basic_credential(headers).ok_or_else(challenge)?;
         let digest: [u8; 32] = Sha256::digest(&credential).into();
         if self.remembers(&digest) {
             return Ok(());
         }
-        if !self.verify(credential).await? {
+        let state = Arc::clone(&self.0);
+        if !self.0.guesses.check(from, move || state.accepts(&credential)).await? {
+            warn!(client = %from, "a login to the documentation pages has failed");
             return Err(challenge());
         }
         // Concurrent first successes have the same credential, hence the same digest.
@@ -100,49 +82,32 @@ impl Login {
     fn remembers(&self, digest: &[u8; 32]) -> bool {
         self.0.accepted.get().is_some_and(|accepted| accepted.ct_eq(digest).into())
     }
-
-    async fn verify(&self, credential: Vec<u8>) -> Result<bool, Problem> {
-        let permit = Arc::clone(&self.0.permit).acquire_owned();
-        let Ok(Ok(permit)) = tokio::time::timeout(self.0.patience, permit).await else {
-            return Err(Problem::unavailable(self.0.patience));
-        };
-        let state = Arc::clone(&self.0);
-        let check = move || {
-            let valid = state.accepts(&credential);
-            drop(permit);
-            valid
-        };
-        tokio::task::spawn_blocking(check).await.map_err(|_| Problem::new(&INTERNAL))
-    }
 }
 
 impl LoginState {
     /// Checks a credential in equal time for a wrong user and a wrong password.
     fn accepts(&self, credential: &[u8]) -> bool {
-        let colon = credential.iter().position(|&byte| byte == b':').unwrap_or(credential.len());
-        let (user, rest) = credential.split_at(colon);
-        let password = rest.get(1..).unwrap_or_default();
+        let (user, password) = user_and_password(credential);
         let known = user.ct_eq(self.user.as_bytes());
-        let right = Argon2::default().verify_password(password, &self.hash).is_ok();
-        (known & u8::from(right).into()).into()
+        (known & u8::from(self.password.is(password)).into()).into()
     }
 }
 
 /// Decodes `user:password` from the request.
-fn credential(headers: &HeaderMap) -> Option<Vec<u8>> {
+pub fn basic_credential(headers: &HeaderMap) -> Option<Vec<u8>> {
     let encoded = credentials(headers.get(AUTHORIZATION)?.as_bytes(), "Basic")?;
     BASE64_STANDARD.decode(encoded).ok()
 }
 
-fn challenge() -> Problem {
-    Problem::unauthorized("Basic realm=\"webhook-receiver\", charset=\"UTF-8\"")
+/// Splits `user:password`.
+pub fn user_and_password(credential: &[u8]) -> (&[u8], &[u8]) {
+    let colon = credential.iter().position(|&byte| byte == b':').unwrap_or(credential.len());
+    let (user, rest) = credential.split_at(colon);
+    (user, rest.get(1..).unwrap_or_default())
 }
 
-fn parse(text: &str) -> Option<PasswordHash> {
-    let hash = PasswordHash::new(text.trim()).ok()?;
-    Algorithm::try_from(hash.algorithm.as_str()).ok()?;
-    Params::try_from(&hash).ok()?;
-    (hash.salt.is_some() && hash.hash.is_some()).then_some(hash)
+fn challenge() -> Problem {
+    Problem::unauthorized("Basic realm=\"webhook-receiver\", charset=\"UTF-8\"")
 }
 
 fn can_log_in(user: &str) -> bool {
@@ -151,7 +116,10 @@ fn can_log_in(user: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::password::hash;
 
     fn login(password: &str) -> Login {
         let password_hash = Some(hash(&password.into()).unwrap().into());
@@ -163,7 +131,7 @@ mod tests {
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
         }
-        match login.check(&headers).await {
+        match login.check(&headers, Ipv4Addr::LOCALHOST.into()).await {
             Ok(()) => 200,
             Err(problem) => problem.into_response().status().as_u16(),
         }
@@ -185,19 +153,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_accepted_credential_passes_again_without_waiting_for_its_turn() {
+    async fn an_accepted_credential_passes_however_many_guesses_there_were() {
         let login = login("secret");
         assert_eq!(status(&login, basic("docs:secret")).await, 200);
-        let _busy = login.0.permit.acquire().await.unwrap();
+        let mut refused = 0;
+        while status(&login, basic("docs:guess")).await != 429 {
+            refused += 1;
+        }
+        assert_eq!(refused, 9);
         assert_eq!(status(&login, basic("docs:secret")).await, 200);
-    }
-
-    #[tokio::test]
-    async fn a_guess_that_waits_too_long_is_sent_away() {
-        let mut login = login("secret");
-        Arc::get_mut(&mut login.0).unwrap().patience = Duration::from_millis(1);
-        let _busy = login.0.permit.acquire().await.unwrap();
-        assert_eq!(status(&login, basic("docs:guess")).await, 503);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use source::{Auth, SECRET_SEGMENT, Source, is_secret, versioned};
 use super::{AuthKind, Config, ConfigError, ConfiguredKey, SourceConfig, secrets};
 
 /// The receiver's own routes, which no source can use.
-const RESERVED: [&str; 5] = ["/swagger", "/openapi.json", "/healthz", "/readyz", "/metrics"];
+const RESERVED: [&str; 6] =
+    ["/swagger", "/openapi.json", "/healthz", "/readyz", "/metrics", "/console"];
 
 /// The default path of hooks; no source's events can use it.
 const HOOKS: &str = "/api/hooks";

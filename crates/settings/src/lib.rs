@@ -5,6 +5,7 @@
 mod auth;
 mod bus;
 mod check;
+mod console;
 #[cfg(test)]
 mod example;
 mod field_locators;
@@ -31,6 +32,7 @@ use source::{
 
 pub use bus::{BusConfig, FaultsConfig, SubscriptionConfig};
 pub use check::{is_local, is_loopback, reachable};
+pub use console::ConsoleConfig;
 pub use hooks::HooksConfig;
 pub use keys::{ConfiguredKey, KeySort};
 pub use load::{COPY_FROM, COPY_TO, EMIT_SIGNING_KEY, EMIT_TOKEN};
@@ -63,6 +65,8 @@ pub struct Config {
     pub retention: Retention,
     /// Access to the documentation pages and the metrics.
     pub docs: Docs,
+    /// The operators' console.
+    pub console: ConsoleConfig,
     /// The event bus.
     pub bus: BusConfig,
     /// The log's format and filter.
@@ -320,6 +324,7 @@ impl Default for Config {
             dedup: Dedup::default(),
             retention: Retention::default(),
             docs: Docs::default(),
+            console: ConsoleConfig::default(),
             bus: BusConfig::default(),
             log: Log::default(),
         }

@@ -108,6 +108,11 @@ impl<S: WriterState> Store<S> {
         self.file.check().is_ok()
     }
 
+    /// Bytes on disk of the store, and free bytes of its disk.
+    pub fn disk(&self) -> (u64, Option<u64>) {
+        self.file.disk()
+    }
+
     /// Runs a query on a read connection, concurrently with the writer and with a few other queries.
     pub async fn read<T, F>(&self, query: F) -> Result<T>
     where

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context, bail, ensure};
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, fadvise, statvfs};
 
 use super::Schema;
 
@@ -43,6 +43,15 @@ impl From<&Metadata> for FileId {
 }
 
 impl StoreFile {
+    /// Bytes of the database file and its log, and free bytes of their disk.
+    pub(super) fn disk(&self) -> (u64, Option<u64>) {
+        // Not opened: see above.
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let free = statvfs(folder).ok().map(|volume| volume.f_bavail * volume.f_frsize);
+        (size(&self.path) + size(&self.log()), free)
+    }
+
     /// Opens the database file, or creates it with its folder. An owner holds a lock on it until the process ends.
     pub(super) fn open(path: &Path, schema: &Schema, is_owner: bool) -> anyhow::Result<Self> {
         let Schema { noun, owner, setting, .. } = schema;

@@ -7,9 +7,15 @@ use axum::Router;
 use contract::catalog::{Catalog, Clash, Handlers, Table};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use receiver::serve::Fork;
+use receiver::serve::{Fork, MakeConsole};
 
 use crate::setup::Setup;
+
+/// The console, if it is built in.
+#[cfg(feature = "console")]
+const CONSOLE: Option<MakeConsole> = Some(console::routes);
+#[cfg(not(feature = "console"))]
+const CONSOLE: Option<MakeConsole> = None;
 
 type MakeContext<C> = Box<dyn FnOnce(Setup) -> BoxFuture<'static, anyhow::Result<C>> + Send>;
 type MakePages<C> = Box<dyn FnOnce(C) -> Router + Send>;
@@ -41,7 +47,7 @@ impl<C: Clone + Send + Sync + 'static> App<C> {
         let start = async move |setup| {
             let context = (self.connect)(setup).await?;
             let handlers = self.catalog.bind(&context)?;
-            Ok(Fork { handlers, pages: (self.pages)(context) })
+            Ok(Fork { handlers, pages: (self.pages)(context), console: CONSOLE })
         };
         Program { table, migration, start: Box::new(|setup| start(setup).boxed()) }
     }
@@ -89,7 +95,7 @@ impl Program {
 
     /// The application without its handlers, for a process that only receives events.
     pub(crate) fn without_handlers(&self) -> anyhow::Result<Fork> {
-        Ok(Fork { handlers: Handlers::none(self.table()?), pages: Router::new() })
+        Ok(Fork { handlers: Handlers::none(self.table()?), pages: Router::new(), console: CONSOLE })
     }
 
     /// Makes the context and binds the handlers to it.

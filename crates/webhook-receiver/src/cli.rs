@@ -63,8 +63,10 @@ enum Command {
     #[cfg(feature = "bus")]
     /// Publish events to a running bus
     Publish(commands::publish::Args),
-    /// Manage the inbox: list, show, replay, prune, export, backup
+    /// Manage the inbox: list, show, replay, discard, prune, export, backup
     Inbox(commands::inbox::Args),
+    /// Follow the inbox: print deliveries as they arrive and end
+    Tail(commands::tail::Args),
     #[cfg(feature = "postgres")]
     /// Make or update the schema of an inbox on PostgreSQL
     Migrate(commands::migrate::Args),
@@ -105,6 +107,7 @@ async fn run(command: Command, program: Program) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "bus")]
         Command::Publish(args) => commands::publish::run(args).await,
         Command::Inbox(args) => commands::inbox::run(args).await,
+        Command::Tail(args) => commands::tail::run(args).await,
         #[cfg(feature = "postgres")]
         Command::Migrate(args) => commands::migrate::run(args).await,
         Command::Effects(args) => commands::effects::run(&args, &program),

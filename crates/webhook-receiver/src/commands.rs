@@ -21,6 +21,7 @@ pub(crate) mod openapi;
 pub(crate) mod publish;
 pub(crate) mod secret;
 pub(crate) mod serve;
+pub(crate) mod tail;
 pub(crate) mod verify;
 
 #[cfg(not(feature = "bus"))]

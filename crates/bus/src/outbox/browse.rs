@@ -199,16 +199,21 @@ pub struct Exchange {
     pub is_cut: bool,
 }
 
-const EVENT: &str = "e.id, e.event_id, e.event_type, e.environment, e.object_type, e.object_id,
+pub(super) const EVENT: &str =
+    "e.id, e.event_id, e.event_type, e.environment, e.object_type, e.object_id,
      e.source_user, e.happened_at, e.published_at";
 
 const ATTEMPT: &str = "a.id, e.event_id, e.event_type, s.name, a.delivery, a.attempt, a.started_at,
      a.took, a.uri, a.status, a.outcome, a.error, a.fault
      FROM attempt a LEFT JOIN event e ON e.id = a.event LEFT JOIN subscription s ON s.id = a.subscription";
 
-const STATES: [&str; 4] = ["waiting", "delivered", "given_up", "cancelled"];
+pub(super) const STATES: [&str; 4] = ["waiting", "delivered", "given_up", "cancelled"];
 
-const OUTCOMES: [&str; 5] = ["delivered", "again", "given_up", "gone", "copy"];
+pub(super) const OUTCOMES: [&str; 5] = ["delivered", "again", "given_up", "gone", "copy"];
+
+/// The number of waiting deliveries of a subscription: those that are due, and those behind another of their entity.
+pub(super) const WAITING: &str = "SELECT (SELECT count(*) FROM delivery WHERE subscription = ?1 AND due_at IS NOT NULL)
+     + (SELECT count(*) FROM delivery WHERE subscription = ?1 AND entity IS NOT NULL AND state = 0 AND due_at IS NULL)";
 
 impl Outbox {
     pub(in super::super) async fn events(&self, filter: EventFilter) -> Result<Vec<EventLogEntry>> {
@@ -238,16 +243,11 @@ impl Outbox {
         self.store.read(move |db| write::preview(db, &selection, rate)).await
     }
 
-    /// Counts the waiting deliveries of each of these subscriptions: those that are due, and those behind another of
-    /// their entity.
+    /// Counts the waiting deliveries of each of these subscriptions.
     pub(in super::super) async fn waiting(&self, subscriptions: Vec<i64>) -> Result<Vec<u64>> {
         self.store
             .read(move |db| {
-                let mut count = db.prepare_cached(
-                    "SELECT (SELECT count(*) FROM delivery WHERE subscription = ?1 AND due_at IS NOT NULL)
-                         + (SELECT count(*) FROM delivery WHERE subscription = ?1 AND entity IS NOT NULL AND state = 0
-                             AND due_at IS NULL)",
-                )?;
+                let mut count = db.prepare_cached(WAITING)?;
                 let count = |id| count.query_row([id], |row| row.get::<_, i64>(0));
                 subscriptions.iter().map(count).map(|count| count.map(i64::unsigned_abs)).collect()
             })
@@ -320,14 +320,14 @@ pub(in super::super) fn is_outcome(name: &str) -> bool {
 }
 
 /// A WHERE clause: conditions in SQL, and the values of their parameters.
-struct Conditions(String, Vec<Value>);
+pub(super) struct Conditions(pub(super) String, pub(super) Vec<Value>);
 
 impl Conditions {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Conditions("1".into(), Vec::new())
     }
 
-    fn and(mut self, test: &str, value: Option<impl Into<Value>>) -> Self {
+    pub(super) fn and(mut self, test: &str, value: Option<impl Into<Value>>) -> Self {
         if let Some(value) = value {
             self.0.push_str(" AND ");
             self.0.push_str(test);
@@ -338,7 +338,7 @@ impl Conditions {
 }
 
 /// The name of a state or outcome by its number in the outbox.
-fn name(names: &[&'static str], number: i64) -> &'static str {
+pub(super) fn name(names: &[&'static str], number: i64) -> &'static str {
     usize::try_from(number).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
 }
 
@@ -358,7 +358,7 @@ fn events_query(filter: EventFilter) -> (String, Vec<Value>) {
         Some(_) => "event e",
         None => "event e INDEXED BY event_published",
     };
-    let Conditions(mut condition, mut values) = Conditions::new()
+    let mut conditions = Conditions::new()
         .and("e.event_type = ? COLLATE NOCASE", filter.event_type)
         .and("e.event_id = ?", filter.id)
         .and("e.object_type = ?", filter.object_type)
@@ -366,19 +366,25 @@ fn events_query(filter: EventFilter) -> (String, Vec<Value>) {
         .and("e.source_user = ?", filter.user)
         .and("e.published_at >= ?", filter.since.map(millis))
         .and("e.published_at < ?", filter.until.map(millis));
-    if let Some(before) = filter.before {
-        // A row that was pruned meanwhile stood before the newest of those with a smaller number.
-        condition.push_str(
-            " AND (e.published_at, e.id) < (coalesce((SELECT published_at FROM event WHERE id = ?),
-                 (SELECT max(published_at) FROM event WHERE id < ?)), ?)",
-        );
-        values.extend([before, before, before].map(Value::from));
+    if let Some(number) = filter.before {
+        before(&mut conditions, number);
     }
+    let Conditions(condition, values) = conditions;
     let query = format!(
         "SELECT {EVENT} FROM {table} WHERE {condition} ORDER BY e.published_at DESC, e.id DESC LIMIT {}",
         limit(page(filter.limit))
     );
     (query, values)
+}
+
+/// The condition that an event stands after that with this number, newest first. A row that was pruned meanwhile stood
+/// before the newest of those with a smaller number.
+pub(super) fn before(conditions: &mut Conditions, number: i64) {
+    conditions.0.push_str(
+        " AND (e.published_at, e.id) < (coalesce((SELECT published_at FROM event WHERE id = ?),
+             (SELECT max(published_at) FROM event WHERE id < ?)), ?)",
+    );
+    conditions.1.extend([number, number, number].map(Value::from));
 }
 
 fn event(db: &Connection, id: String) -> rusqlite::Result<Option<EventDetail>> {
@@ -409,7 +415,7 @@ fn event(db: &Connection, id: String) -> rusqlite::Result<Option<EventDetail>> {
     }))
 }
 
-fn event_entry(row: &Row<'_>) -> rusqlite::Result<EventLogEntry> {
+pub(super) fn event_entry(row: &Row<'_>) -> rusqlite::Result<EventLogEntry> {
     Ok(EventLogEntry {
         number: row.get(0)?,
         id: row.get(1)?,
@@ -513,7 +519,7 @@ fn exchange(row: &Row<'_>) -> rusqlite::Result<Exchange> {
     })
 }
 
-fn attempt_entry(row: &Row<'_>) -> rusqlite::Result<AttemptLogEntry> {
+pub(super) fn attempt_entry(row: &Row<'_>) -> rusqlite::Result<AttemptLogEntry> {
     Ok(AttemptLogEntry {
         id: row.get(0)?,
         event: row.get(1)?,

@@ -279,11 +279,15 @@ pub struct Preview {
 
 impl ResendSelection {
     /// The condition in SQL for deliveries `d`: those that have ended, of subscriptions that are not removed.
-    fn condition(&self) -> (String, Vec<Value>) {
+    pub(super) fn condition(&self) -> (String, Vec<Value>) {
         let mut values = Vec::new();
         let mut sql = String::from(
             "d.state <> 0 AND d.subscription IN (SELECT id FROM subscription WHERE standing <> 4)",
         );
+        if matches!(self, ResendSelection::Failed { .. }) {
+            // Written out, for the index on what was given up.
+            sql.push_str(" AND d.state = 2");
+        }
         let mut and = |test: &str, value: Value| {
             sql.push_str(" AND ");
             sql.push_str(test);
@@ -297,7 +301,6 @@ impl ResendSelection {
                 and("d.event = (SELECT id FROM event WHERE event_id = ?)", id.clone().into());
             }
             ResendSelection::Failed { subscription, since, until } => {
-                and("d.state = ?", 2.into());
                 if let Some(name) = subscription {
                     let named = "d.subscription = (SELECT id FROM subscription WHERE name = ? AND standing <> 4)";
                     and(named, name.clone().into());

@@ -62,6 +62,26 @@ pub fn non_public_reason(address: IpAddr) -> Option<&'static str> {
     }
 }
 
+/// The networks in which clouds show the metadata of a machine: link-local ones, and single addresses.
+const METADATA_V4: &[Ipv4Net] =
+    &[v4(169, 254, 0, 0, 16), v4(168, 63, 129, 16, 32), v4(100, 100, 100, 200, 32)];
+const METADATA_V6: &[Ipv6Net] = &[
+    v6(0xfe80, 0, 0, 10),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128),
+];
+
+/// True if a cloud may show its metadata at this address.
+pub(super) fn shows_metadata(address: IpAddr) -> bool {
+    let is_v4 = |address: Ipv4Addr| METADATA_V4.iter().any(|net| net.contains(&address));
+    match address {
+        IpAddr::V4(address) => is_v4(address),
+        IpAddr::V6(address) => {
+            METADATA_V6.iter().any(|net| net.contains(&address))
+                || embedded(address).is_some_and(is_v4)
+        }
+    }
+}
+
 fn reason_v4(address: Ipv4Addr) -> Option<&'static str> {
     NON_PUBLIC_V4.iter().find(|(net, _)| net.contains(&address)).map(|(_, why)| *why)
 }

@@ -192,6 +192,33 @@ async fn an_address_in_disguise_is_refused_at_save() {
 }
 
 #[tokio::test]
+async fn an_open_guard_admits_private_addresses_and_no_metadata() {
+    let open = guard(&[]).open();
+    for target in
+        ["http://10.0.0.5/", "http://192.168.1.1/", "http://[fd00::1]/", "http://127.0.0.1/"]
+    {
+        assert_eq!(open.check(&url(target)).await, Ok(()), "{target}");
+    }
+    for target in [
+        "http://169.254.169.254/latest/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://168.63.129.16/",
+        "http://[fd00:ec2::254]/",
+        "http://[fe80::1]/",
+    ] {
+        assert!(open.check(&url(target)).await.is_err(), "{target}");
+    }
+    assert_eq!(
+        guard(&[]).check(&url("http://10.0.0.5/")).await.unwrap_err().to_string(),
+        "10.0.0.5 is a private address; to allow it, write allow_targets = [\"10.0.0.5\"] in [bus]"
+    );
+    assert_eq!(
+        guard(&["169.254.0.0/16"]).open().check(&url("http://169.254.169.254/")).await,
+        Ok(())
+    );
+}
+
+#[tokio::test]
 async fn one_closed_address_among_open_ones_refuses_the_name_at_save() {
     let target = url("https://hooks.test/");
     assert_eq!(resolving(&[&["8.8.8.8", "2606:4700::1"]]).check(&target).await, Ok(()));

@@ -62,13 +62,14 @@ pub(super) struct Claims {
     open: Mutex<HashMap<i64, BTreeMap<i64, HashSet<DeliveryId>>>>,
 }
 
-/// Claims, with the bodies of the first deliveries. The locks of a claim are held until its rows have left the server, and
+/// Claims, with the bodies of the first deliveries, unless the dispatch is paused. The locks of a claim are held until its rows have left the server, and
 /// more might not leave it if this process stands still.
 const CLAIM: &str = "SELECT id, source, client_id, message_id, message_id_derived, dialect, environment, event_type,
     version, username, event_time, received_at, format,
     CASE WHEN sum(octet_length(body)) OVER (ORDER BY due_at, id) <= 65536 THEN body END, entity, attempts, run_attempts,
     replays, lost, was_lost, started_at, block, due_at
-    FROM webhook_inbox.claim($1, $2, $3, $4, $5, $6)";
+    FROM (SELECT paused_at FROM webhook_inbox.control) p
+    CROSS JOIN LATERAL webhook_inbox.claim(CASE WHEN paused_at IS NULL THEN $1 ELSE 0 END, $2, $3, $4, $5, $6)";
 
 /// Reads the bodies of the other deliveries.
 const BODIES: &str = "SELECT id, body FROM webhook_inbox.delivery WHERE id = ANY ($1)";

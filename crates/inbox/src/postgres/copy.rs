@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::super::copy::{Census, Copyable, DeliveryRecord, UNFINISHED};
 use super::super::identity::DeliveryIdentity;
-use super::super::{AttemptEntry, HookEntry, Result, State};
+use super::super::{Act, AttemptEntry, HookEntry, Result, State};
 use super::browse::{self, count_at, optional};
 use super::connect::{Database, SERVING};
-use super::{Parameter, Postgres, deliver, hooks, millis, number, state};
+use super::{Parameter, Postgres, deliver, hooks, millis, number, operate, state};
 
 /// Number of ids in a part.
 const PART: i64 = 1_000_000_000;
@@ -114,6 +114,11 @@ impl Copyable for Postgres {
         let ids: Vec<_> = calls.iter().map(|call| Some(call.id)).collect();
         let records: Vec<_> = calls.iter().map(|call| &call.record).collect();
         Ok(hooks::insert(&self.database, &ids, &records).await?)
+    }
+
+    async fn add_acts(&self, acts: Vec<Act>) -> anyhow::Result<()> {
+        operate::add_acts(&self.database, &acts).await?;
+        Ok(())
     }
 
     async fn census(&self) -> Result<Census> {

@@ -7,7 +7,7 @@ use super::connect::Database;
 
 /// Migration steps, one for each version. A step is never edited once it has shipped; a change is a new step, with which the
 /// program of the version before still works.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     concat!(
         include_str!("v1/tables.sql"),
         include_str!("v1/views.sql"),
@@ -22,6 +22,7 @@ const STEPS: [&str; 3] = [
         include_str!("v2/upkeep.sql"),
     ),
     concat!(include_str!("v3/finish.sql"), include_str!("v3/replay.sql")),
+    concat!(include_str!("v4/operate.sql"), include_str!("v4/discard.sql")),
 ];
 
 /// The longest that a step waits for a lock: other programs wait behind it.

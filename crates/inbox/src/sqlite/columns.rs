@@ -45,6 +45,17 @@ pub(super) fn format(row: &Row<'_>, column: usize) -> rusqlite::Result<BodyForma
         .ok_or_else(|| unreadable(column, Type::Text, format!("there is no format {name:?}")))
 }
 
+/// The value that a column names.
+pub(super) fn named<T>(
+    row: &Row<'_>,
+    column: usize,
+    from_name: impl Fn(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let name: String = row.get(column)?;
+    from_name(&name)
+        .ok_or_else(|| unreadable(column, Type::Text, format!("{name:?} is not known here")))
+}
+
 fn unreadable(column: usize, kind: Type, reason: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, kind, reason.into())
 }

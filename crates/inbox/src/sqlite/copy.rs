@@ -6,10 +6,10 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::copy::{Census, Copyable, DeliveryRecord};
 use super::super::identity::DeliveryIdentity;
-use super::super::{HookEntry, Result, State};
+use super::super::{Act, HookEntry, Result, State};
 use super::columns::{millis, state, state_number};
 use super::writer_state::InboxTx;
-use super::{Sqlite, browse, hooks, spans};
+use super::{Sqlite, browse, hooks, operate, spans};
 
 #[async_trait]
 impl Copyable for Sqlite {
@@ -64,6 +64,13 @@ impl Copyable for Sqlite {
                 .try_for_each(|HookEntry { id, record }| hooks::insert(tx.db, Some(*id), record))
         };
         Ok(self.store.writer.add(bytes, add).await?)
+    }
+
+    async fn add_acts(&self, acts: Vec<Act>) -> anyhow::Result<()> {
+        let add = move |tx: &mut InboxTx<'_>| {
+            acts.iter().try_for_each(|act| operate::insert_act(tx.db, Some(act.id), act))
+        };
+        Ok(self.call(add).await?)
     }
 
     async fn census(&self) -> Result<Census> {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use source::Verified;
 
 use super::super::identity::DeliveryIdentity;
-use super::super::state::{LOST, Progress};
+use super::super::state::{DISCARDED, LOST, Progress};
 use super::super::stored::Facts;
 use super::super::{
     AcceptOutcome, Backlog, Claim, Filter, KeyUse, Lease, Receipt, Route, State, Verdict,
@@ -105,7 +105,8 @@ fn enqueue(
         let progress = Progress::default().claimed(false);
         Facts::of(id, delivery, route, now).claim(body, progress, false, token, now)
     };
-    let held = if due { tx.state.claims.give(first) } else { None };
+    let is_given = due && !tx.state.is_paused(tx.db)?;
+    let held = if is_given { tx.state.claims.give(first) } else { None };
     let (state, due_at) = match held {
         Some(lease) => (State::Running, Some(millis(later(now, lease)))),
         None if route.handled => (State::Ready, due.then(|| millis(now))),
@@ -421,6 +422,48 @@ pub(super) fn replay(
         tx.state.claims.wake();
     }
     Ok(ended.len() as u64)
+}
+
+/// Ends deliveries that are ready, dead or unrouted without handling them.
+pub(super) fn discard(
+    tx: &mut InboxTx<'_>,
+    filter: &Filter,
+    reason: &str,
+) -> rusqlite::Result<u64> {
+    let now = tx.state.now();
+    let ids = browse::discardable(tx.db, filter)?;
+    for id in &ids {
+        let (state, key, attempts, replay, has_turn) = tx
+            .db
+            .prepare_cached(
+                "SELECT w.state, w.ordering_key, w.attempts, w.replays, w.due_at IS NOT NULL AND NOT EXISTS (
+                     SELECT 1 FROM work o WHERE o.ordering_key = w.ordering_key AND o.state < 2 AND o.id <> w.id
+                         AND (o.state = 1 OR o.id < w.id AND o.due_at IS NOT NULL))
+                 FROM work w WHERE w.id = ?1",
+            )?
+            .query_row([id], |row| {
+                let key: Option<String> = row.get(1)?;
+                Ok((state(row, 0)?, key, row.get::<_, u32>(2)?, row.get(3)?, row.get::<_, bool>(4)?))
+            })?;
+        tx.db
+            .prepare_cached(
+                "UPDATE work SET state = 2, due_at = NULL, ended_at = ?2, last_error = ?3, attempts = attempts + 1, lost = 0
+                 WHERE id = ?1",
+            )?
+            .execute(params![id, millis(now), reason])?;
+        let attempt = FinishedAttempt {
+            delivery: *id,
+            number: attempts + 1,
+            started: millis(now),
+            applied: None,
+        };
+        attempt.record(tx.db, replay, DISCARDED, Some(reason), now)?;
+        // If it was not its turn, another of the key has it.
+        if state == State::Ready && has_turn {
+            promote(tx, key.as_deref(), now)?;
+        }
+    }
+    Ok(ids.len() as u64)
 }
 
 /// Deletes old deliveries. The newest delivery is never pruned, so that its id is never reused.

@@ -28,16 +28,23 @@ impl store::WriterState for InboxWriterState {
     fn before_commit(&mut self, db: &Connection) -> rusqlite::Result<()> {
         if self.claims.must_check() {
             let (checked_at, now) = (Instant::now(), self.now());
-            for claim in self.claims.iter_mut() {
-                let (max, lease) = (claim.capacity_left(), claim.lease);
-                claim.given.extend(rows::claim(db, max, lease, &self.owner, now)?);
-            }
-            self.claims.checked(checked_at, browse::next_due(db)?);
+            let next = match self.is_paused(db)? {
+                true => None,
+                false => {
+                    for claim in self.claims.iter_mut() {
+                        let (max, lease) = (claim.capacity_left(), claim.lease);
+                        claim.given.extend(rows::claim(db, max, lease, &self.owner, now)?);
+                    }
+                    browse::next_due(db)?
+                }
+            };
+            self.claims.checked(checked_at, next);
         }
         self.dedup.as_mut().map_or(Ok(()), |dedup| dedup.write_run(db))
     }
 
     fn after_commit(&mut self, failure: Option<&store::Error>) -> Option<Work<Self>> {
+        self.is_paused = None;
         match (failure, &mut self.dedup) {
             (None, Some(dedup)) => dedup.committed(),
             (Some(_), Some(dedup)) => dedup.rolled_back(),

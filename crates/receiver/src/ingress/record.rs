@@ -11,12 +11,14 @@ use contract::time::Clock;
 use contract::time::Timestamp;
 use futures_util::FutureExt;
 use http::{Extensions, HeaderValue, StatusCode};
-use inbox::{Rejection, RejectionLog};
+use inbox::{Rejection, RejectionLog, TallyKind};
 use server::problem::{INTERNAL, Problem};
 use server::request_id::{REQUEST_ID, RequestId};
 use signature::Fingerprint;
 use telemetry::Metrics;
 use tracing::{info, warn};
+
+use crate::tallies::TallyCounter;
 
 /// Largest length of a logged method and path, in characters.
 const LONGEST_TARGET: usize = 200;
@@ -70,8 +72,23 @@ pub(super) struct RequestFacts {
 #[derive(Clone)]
 pub(super) struct Recorder {
     pub(super) metrics: Arc<Metrics>,
+    pub(super) tallies: Arc<TallyCounter>,
     pub(super) clock: Clock,
     pub(super) rejections: RejectionLog,
+}
+
+impl Recorder {
+    /// Counts an authentic delivery by its outcome.
+    fn tally(&self, source: &str, outcome: &str) {
+        match outcome {
+            "duplicate" => self.tallies.add(source, TallyKind::Duplicate),
+            "conflict" => self.tallies.add(source, TallyKind::Conflict),
+            _ => self.tallies.add(source, TallyKind::Accepted),
+        }
+        if outcome == "unrouted" {
+            self.tallies.add(source, TallyKind::Unrouted);
+        }
+    }
 }
 
 /// Middleware: assigns the request id, turns a panic into a 500, counts and logs.
@@ -104,9 +121,12 @@ where
         RequestFacts { hook: Some(_), outcome: Some(_), .. } => {}
         RequestFacts { source: Some(source), outcome: Some(outcome), .. } => {
             recorder.metrics.delivery(source, outcome, took);
+            recorder.tally(source, outcome);
         }
         _ if status.is_client_error() || status.is_server_error() => {
             recorder.metrics.refusal(status.as_u16());
+            let source = known.source.as_deref().unwrap_or_default();
+            recorder.tallies.add(source, TallyKind::Refused);
         }
         _ => {}
     }

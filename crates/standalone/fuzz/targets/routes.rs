@@ -83,6 +83,7 @@ static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
         limits: config.limits,
         clock: Arc::new(|| NOW),
         metrics: Arc::new(Metrics::default()),
+        tallies: Arc::default(),
         stop: Default::default(),
     };
     Routes::new(parts, Router::new())

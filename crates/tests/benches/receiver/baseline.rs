@@ -72,6 +72,7 @@ pub(crate) fn checked(settings: &Path, file: &Path) -> anyhow::Result<()> {
         limits: config.limits,
         clock: system_clock(),
         metrics: Arc::default(),
+        tallies: Arc::default(),
         stop: CancellationToken::new(),
     };
     serve(Router::new().fallback_service(ingress::Routes::new(parts, Router::new())))

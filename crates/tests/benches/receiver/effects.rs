@@ -232,6 +232,7 @@ fn dispatcher(inbox: &Arc<dyn Inbox>, handlers: Handlers, concurrency: usize) ->
         concurrency,
         clock: system_clock(),
         metrics: Arc::default(),
+        tallies: Arc::default(),
     };
     Dispatcher::new(Arc::clone(inbox) as _, Arc::new(handlers), options)
 }

@@ -74,7 +74,7 @@ pub(crate) async fn receiver(settings: &Path, pattern: Pattern) -> anyhow::Resul
     let stop = CancellationToken::new();
     serve(
         config,
-        Fork { handlers: catalog.bind(&pattern)?, pages: Router::new() },
+        Fork { handlers: catalog.bind(&pattern)?, pages: Router::new(), console: None },
         Part::All(listener),
         None,
         stop,

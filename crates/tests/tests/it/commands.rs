@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod corpus;
 mod hooks;
+mod inbox;
 mod keys;
 mod openapi;
 mod secrets;

@@ -4,6 +4,7 @@
 
 mod bus;
 mod commands;
+mod console;
 mod doctor;
 mod effects;
 mod emit;

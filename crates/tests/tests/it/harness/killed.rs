@@ -348,6 +348,7 @@ async fn work<D: Rows>(task: &Task, db: D) -> anyhow::Result<()> {
         concurrency: 4,
         clock: clock(task.offset),
         metrics: Arc::default(),
+        tallies: Arc::default(),
     };
     let dispatcher = Dispatcher::new(Arc::new(KillingInbox(inbox)), Arc::new(handlers), options);
     if let Some((point, passes)) = task.kill {

@@ -136,7 +136,11 @@ impl Receiver {
 
 /// A fork without pages.
 pub(crate) fn fork<C: Clone + Send + Sync + 'static>(catalog: Catalog<C>, context: &C) -> Fork {
-    Fork { handlers: catalog.bind(context).unwrap(), pages: Router::new() }
+    Fork {
+        handlers: catalog.bind(context).unwrap(),
+        pages: Router::new(),
+        console: Some(console::routes),
+    }
 }
 
 /// What a receiver has left on disk.

@@ -17,6 +17,17 @@ use crate::inbox::hook_log::{
     the_log_of_calls_is_filtered_and_paged,
 };
 use crate::inbox::model::random_operations_agree_with_a_model;
+use crate::inbox::operate::{
+    an_act_is_kept_with_its_progress, nothing_is_claimed_while_the_dispatch_is_paused,
+    tallies_add_up_for_eight_days, the_size_of_a_store_is_known,
+};
+use crate::inbox::searches::{
+    a_discard_ends_the_wait_of_what_is_behind_it, a_follower_sees_each_delivery_arrive_and_end,
+    a_search_that_ends_early_goes_on_at_its_horizon, a_summary_counts_by_source_and_event,
+    every_new_condition_selects, the_key_that_authenticated_a_delivery_selects_it,
+    the_keys_with_most_waiting_come_first, what_is_discarded_ends_without_its_handler,
+    who_waits_behind_what_is_discarded_has_its_turn,
+};
 use crate::inbox::waiting::{
     a_claim_that_is_not_awaited_any_more_takes_nothing, a_delivery_given_back_ends_the_wait,
     a_replay_by_a_command_ends_the_wait, a_replay_ends_the_wait,
@@ -59,7 +70,7 @@ pub(crate) async fn claim_one(inbox: &Opened, now: i64) -> Claim {
 }
 
 /// The numbers of what is due, which is thereby claimed.
-async fn due(inbox: &Opened, now: i64) -> Vec<DeliveryId> {
+pub(crate) async fn due(inbox: &Opened, now: i64) -> Vec<DeliveryId> {
     ids(&claim(inbox, 100, now).await)
 }
 
@@ -72,7 +83,7 @@ pub(crate) async fn finish(inbox: &Opened, lease: &Lease, verdict: Verdict, now:
 }
 
 /// Claims the one delivery that is due and ends the attempt at once.
-async fn end_one(inbox: &Opened, verdict: Verdict, now: i64) -> DeliveryId {
+pub(crate) async fn end_one(inbox: &Opened, verdict: Verdict, now: i64) -> DeliveryId {
     let claim = claim_one(inbox, now).await;
     assert!(finish(inbox, &claim.lease, verdict, now).await);
     claim.lease.id
@@ -90,7 +101,7 @@ pub(crate) async fn state(inbox: &Opened, id: DeliveryId) -> State {
     show(inbox, id).await.entry.state
 }
 
-async fn listed(inbox: &Opened, filter: Filter) -> Vec<DeliveryId> {
+pub(crate) async fn listed(inbox: &Opened, filter: Filter) -> Vec<DeliveryId> {
     inbox.list(filter).await.unwrap().iter().map(|entry| entry.id).collect()
 }
 
@@ -104,7 +115,7 @@ async fn prune(inbox: &Opened, state: State, before: i64, limit: usize) -> u64 {
     inbox.at(before + 1_000_000).prune(state, age, limit).await.unwrap()
 }
 
-fn dead() -> Verdict {
+pub(crate) fn dead() -> Verdict {
     Verdict::Dead { reason: "broken".into() }
 }
 
@@ -772,6 +783,19 @@ macro_rules! conformance {
             a_pruned_id_is_new_again_under_a_new_number
             no_number_is_given_twice_even_when_everything_is_pruned
             a_listing_is_filtered_and_paged
+            every_new_condition_selects
+            the_key_that_authenticated_a_delivery_selects_it
+            a_search_that_ends_early_goes_on_at_its_horizon
+            a_summary_counts_by_source_and_event
+            what_is_discarded_ends_without_its_handler
+            who_waits_behind_what_is_discarded_has_its_turn
+            a_discard_ends_the_wait_of_what_is_behind_it
+            the_keys_with_most_waiting_come_first
+            a_follower_sees_each_delivery_arrive_and_end
+            an_act_is_kept_with_its_progress
+            nothing_is_claimed_while_the_dispatch_is_paused
+            tallies_add_up_for_eight_days
+            the_size_of_a_store_is_known
             what_waits_is_counted
             an_accept_ends_the_wait
             a_verdict_ends_the_wait_of_a_delivery_behind_it

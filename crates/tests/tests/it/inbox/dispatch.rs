@@ -48,6 +48,7 @@ impl Fixture {
             concurrency: slots,
             clock: self.inbox.inbox.clock.clock(),
             metrics: Arc::new(Metrics::default()),
+            tallies: Arc::default(),
         };
         let inbox = Arc::clone(&self.inbox) as Arc<dyn Deliveries>;
         let handlers = catalog.bind(&self.watcher.context()).unwrap();

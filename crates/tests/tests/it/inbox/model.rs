@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contract::effect::Applied;
 use contract::event::DeliveryId;
-use inbox::{AcceptOutcome, Claim, Filter, Lease, Receipt, State, Verdict};
+use inbox::{AcceptOutcome, Claim, Filter, Lease, NewPause, Receipt, State, Verdict};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -20,12 +20,15 @@ enum Op {
     Finish { lease: u64, verdict: u8 },
     Wait { seconds: i64 },
     Replay { state: State, is_new_run: bool },
+    Discard { state: State },
     Prune { state: State },
+    SetPaused(bool),
     Reopen,
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let ended = prop::sample::select(vec![State::Done, State::Dead, State::Unrouted]);
+    let discarded = prop::sample::select(State::ALL.to_vec());
     prop_oneof![
         6 => (0..12u8, 0..10u8, prop::option::of(0..2u8), any::<bool>()).prop_map(
             |(id, body, key, awaited)| Op::Accept { id, body: body / 9, key, awaited }
@@ -34,7 +37,9 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (any::<u64>(), 0..6u8).prop_map(|(lease, verdict)| Op::Finish { lease, verdict }),
         3 => (0..40i64).prop_map(|seconds| Op::Wait { seconds }),
         1 => (ended.clone(), any::<bool>()).prop_map(|(state, is_new_run)| Op::Replay { state, is_new_run }),
+        1 => discarded.prop_map(|state| Op::Discard { state }),
         1 => ended.prop_map(|state| Op::Prune { state }),
+        1 => prop::bool::weighted(0.3).prop_map(Op::SetPaused),
         1 => Just(Op::Reopen),
     ]
 }
@@ -71,7 +76,9 @@ async fn live(stores: Vec<Store>, ops: &[(Op, bool)]) {
             let copied = inbox::copy(store.url(), next.url(), |_, _| {}).await.unwrap();
             assert_eq!(copied.from, copied.to);
             assert_eq!(copied.rows, model.rows.len() as u64);
-            // A copy knows nothing of ids whose deliveries were pruned before.
+            // A copy goes on.
+            model.is_paused = false;
+            // It knows nothing of ids whose deliveries were pruned before.
             model.newest = model.rows.keys().last().copied().unwrap_or_default();
         }
     }
@@ -127,6 +134,20 @@ async fn live_in(store: &Store, model: &mut Model, ops: &[(Op, bool)]) {
                 };
                 assert_eq!(replayed, model.replay(state, is_new_run));
             }
+            Op::Discard { state } => {
+                let filter = Filter { state: Some(state), ..Filter::default() };
+                let inbox = command.at(model.seconds);
+                let discarded = inbox.discard(filter, "not needed".into()).await.unwrap();
+                assert_eq!(discarded, model.discard(state));
+            }
+            Op::SetPaused(is_paused) => {
+                let pause = NewPause { by: "ann".into(), reason: None };
+                match is_paused {
+                    true => command.pause(pause).await.unwrap(),
+                    false => command.unpause().await.unwrap(),
+                }
+                model.is_paused = is_paused;
+            }
             Op::Prune { state } => {
                 let pruned =
                     command.at(model.seconds).prune(state, Duration::ZERO, 1000).await.unwrap();
@@ -165,6 +186,7 @@ async fn compare(inbox: &Opened, model: &Model) {
 #[derive(Default)]
 struct Model {
     seconds: i64,
+    is_paused: bool,
     newest: DeliveryId,
     rows: BTreeMap<DeliveryId, Row>,
     /// For each key, the delivery whose turn it is, until it has ended.
@@ -248,6 +270,9 @@ impl Model {
     }
 
     fn due(&self) -> Vec<DeliveryId> {
+        if self.is_paused {
+            return Vec::new();
+        }
         self.rows.keys().copied().filter(|id| self.is_due(*id)).collect()
     }
 
@@ -318,6 +343,22 @@ impl Model {
             row.replays += u32::from(is_new_run);
         }
         replayed.len() as u64
+    }
+
+    fn discard(&mut self, state: State) -> u64 {
+        let mut discarded = 0;
+        for row in self.rows.values_mut().filter(|row| row.state == state) {
+            if state.can_be_discarded() {
+                row.state = State::Done;
+                row.ended = self.seconds;
+                row.attempts += 1;
+                row.holder = None;
+                row.applied = None;
+                discarded += 1;
+            }
+        }
+        self.next_turns();
+        discarded
     }
 
     fn prune(&mut self, state: State, kept: Option<DeliveryId>) -> u64 {

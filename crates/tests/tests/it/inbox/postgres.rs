@@ -43,11 +43,11 @@ async fn a_database_without_the_schema_is_refused_with_the_command_that_makes_it
     let error = inbox::open(&url, Options::receiver(16)).await.err().unwrap();
     assert!(format!("{error:#}").contains("run `webhook-receiver migrate`"), "{error:#}");
     let planned = inbox::migrate(&url, true).await.unwrap().unwrap();
-    assert_eq!((planned.from, planned.to, planned.statements.len()), (0, 3, 3));
+    assert_eq!((planned.from, planned.to, planned.statements.len()), (0, 4, 4));
     assert!(inbox::open(&url, Options::receiver(16)).await.is_err(), "nothing was changed");
     inbox::migrate(&url, false).await.unwrap();
     let again = inbox::migrate(&url, false).await.unwrap().unwrap();
-    assert_eq!((again.from, again.to), (3, 3));
+    assert_eq!((again.from, again.to), (4, 4));
     inbox::open(&url, Options::receiver(16)).await.unwrap().check().await.unwrap();
 }
 

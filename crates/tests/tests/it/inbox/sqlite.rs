@@ -68,6 +68,7 @@ fn to_first_version(file: &Path) {
     let db = Connection::open(file).unwrap();
     db.execute_batch(
         "DROP TABLE key_use; DROP TABLE hook_call; DROP TABLE sighting; DROP TABLE span;
+         DROP TABLE act; DROP TABLE pause; DROP TABLE tally; DROP INDEX work_replayed;
          DROP INDEX work_rare; DROP INDEX work_recognised; DROP INDEX work_conflicts;
          ALTER TABLE delivery DROP COLUMN format; ALTER TABLE work DROP COLUMN recognised;
          ALTER TABLE work DROP COLUMN token; ALTER TABLE work DROP COLUMN owner;

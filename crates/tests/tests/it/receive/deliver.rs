@@ -586,6 +586,7 @@ fn routes_within(
         limits: config.limits,
         clock: system_clock(),
         metrics: Arc::default(),
+        tallies: Arc::default(),
         stop,
     };
     Routes::new(parts, Router::new())

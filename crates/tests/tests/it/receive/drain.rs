@@ -189,6 +189,7 @@ fn routes(
         limits: config.limits,
         clock: system_clock(),
         metrics: Arc::new(Metrics::default()),
+        tallies: Arc::default(),
         stop: stop.clone(),
     };
     Routes::new(parts, Router::new())

@@ -131,7 +131,7 @@ async fn start(vendor: &str, more: &str) -> (Receiver, Gate) {
     let gate = Gate { open: closed(), arrived: closed() };
     let catalog = Catalog::new().on(daily).hook(act).hook(skip);
     let pages = Router::new().route("/who", get(page));
-    let fork = Fork { handlers: catalog.bind(&gate).unwrap(), pages };
+    let fork = Fork { handlers: catalog.bind(&gate).unwrap(), pages, console: None };
     (Receiver::start_fork(tempfile::tempdir().unwrap(), &settings, fork).await, gate)
 }
 

@@ -17,9 +17,10 @@ use crate::commands::{plain, print};
 #[command(after_help = "Examples:\n  \
     webhook-receiver inbox copy --from sqlite:data/inbox.db --to postgres://owner@db.example/inbox\n  \
     webhook-receiver inbox copy --from postgres://owner@db.example/inbox --to sqlite:data/inbox.db\n\n\
-    Stop every receiver and worker of both inboxes first. Ids, states, attempts, the ids that are known and the hook log stay\n\
-    the same; the inbox that is copied stays as it is. An interrupted copy goes on when the command is given again. A URL\n\
-    with a password is best given as a variable. Exit code 1 if the numbers of rows differ at the end.")]
+    Stop every receiver and worker of both inboxes first. Ids, states, attempts, the ids that are known, the hook log and\n\
+    the acts of operators stay the same; tallies and a pause stay behind. The inbox that is copied stays as it is. An\n\
+    interrupted copy goes on when the command is given again. A URL with a password is best given as a variable. Exit code 1\n\
+    if the numbers of rows differ at the end.")]
 pub(super) struct CopyArgs {
     /// URL of the inbox to copy
     #[arg(long, value_name = "URL", env = COPY_FROM, hide_env_values = true)]

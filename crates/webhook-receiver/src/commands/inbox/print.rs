@@ -49,7 +49,7 @@ fn table(entries: &[Entry]) -> Table {
 }
 
 /// The last error, and other anomalies.
-fn note(entry: &Entry) -> String {
+pub(in crate::commands) fn note(entry: &Entry) -> String {
     let mut notes = Vec::new();
     if entry.recognised > 0 {
         let resends = if entry.recognised == 1 { "resend" } else { "resends" };
@@ -73,6 +73,15 @@ pub(super) fn replayed(number: u64, dry_run: bool, json: bool) -> anyhow::Result
         (true, _) => json!({ "replayed": number, "dryRun": dry_run }).to_string(),
         (false, true) => format!("to be replayed: {number}"),
         (false, false) => format!("due again: {number}"),
+    })?;
+    Ok(())
+}
+
+pub(super) fn discarded(number: u64, dry_run: bool, json: bool) -> anyhow::Result<()> {
+    super::super::print(match (json, dry_run) {
+        (true, _) => json!({ "discarded": number, "dryRun": dry_run }).to_string(),
+        (false, true) => format!("to be discarded: {number}"),
+        (false, false) => format!("discarded: {number}"),
     })?;
     Ok(())
 }
@@ -144,6 +153,6 @@ fn attempts(detail: &Detail) -> Table {
     table
 }
 
-fn named(event_type: &str) -> String {
+pub(in crate::commands) fn named(event_type: &str) -> String {
     if event_type.is_empty() { "(not named)".into() } else { event_type.to_owned() }
 }

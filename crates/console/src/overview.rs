@@ -1,0 +1,426 @@
+//! The overview: what has come and gone over the last day, and what needs a person.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State as StateOf;
+use axum::response::Response;
+use axum::routing::get;
+use chrono::TimeDelta;
+use contract::time::Timestamp;
+use inbox::{Filter, Group, HookFilter, State, StoreSize, Tally, TallyKind};
+use maud::{Markup, html};
+use pages::{ago, since, sparkline};
+use serde::Serialize;
+use settings::KeySort;
+
+use crate::deliveries::{named, shortened};
+use crate::visit::{Failure, Visit, answer, now};
+use crate::{Console, ConsoleState};
+
+/// The longest that a part of the page looks.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Time over which hooks and keys are looked at.
+const LATELY: TimeDelta = TimeDelta::days(1);
+
+/// Length of one bar of a chart: a quarter of an hour.
+const BAR: i64 = 15 * 60;
+const BARS: usize = 96;
+
+/// Free part of a disk below which it needs attention.
+const LITTLE: f64 = 0.1;
+
+/// The kinds of needs of one sort that are shown.
+const MOST: usize = 8;
+
+pub(crate) fn routes() -> Router<Arc<Console>> {
+    Router::new().route("/console", get(show)).route("/console/", get(show))
+}
+
+/// The figures of the page.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Overview {
+    day: BTreeMap<&'static str, u64>,
+    hour: BTreeMap<&'static str, u64>,
+    waiting: u64,
+    running: u64,
+    dead: u64,
+    unrouted: u64,
+    oldest_waiting: Option<Timestamp>,
+    size: StoreSize,
+    sources: Vec<SourceDay>,
+    needs: Vec<Need>,
+}
+
+/// A source over the last day.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SourceDay {
+    name: String,
+    accepted: u64,
+    refused: u64,
+    duplicates: u64,
+    /// Accepted in each quarter of an hour, the oldest first.
+    chart: Vec<u64>,
+    last: Option<Timestamp>,
+}
+
+/// Something that needs a person.
+#[derive(Serialize)]
+struct Need {
+    urgent: bool,
+    text: String,
+    detail: Option<String>,
+    /// Address of the page that shows it.
+    href: String,
+}
+
+async fn show(StateOf(console): ConsoleState, visit: Visit) -> Response {
+    let shown = async {
+        let now = now(&console);
+        let overview = overview(&console, now).await?;
+        let content = || content(&overview, now);
+        Ok(visit.show(&console, ("", "Overview"), &overview, content).await)
+    };
+    answer(&console, &visit, shown).await
+}
+
+async fn overview(console: &Console, now: Timestamp) -> Result<Overview, Failure> {
+    let inbox = &console.parts.inbox;
+    let week = inbox.tallies(now - TimeDelta::days(8)).await?;
+    let counts = inbox.count().await?;
+    let count = |state| counts.iter().find(|(own, _)| *own == state).map_or(0, |(_, count)| *count);
+    let size = inbox.size().await?;
+    let sources = console.parts.sources.iter().map(|source| source_day(&source.name, &week, now));
+    let mut overview = Overview {
+        day: totals(&week, now - TimeDelta::days(1)),
+        hour: totals(&week, now - TimeDelta::hours(1)),
+        waiting: count(State::Ready),
+        running: count(State::Running),
+        dead: count(State::Dead),
+        unrouted: count(State::Unrouted),
+        oldest_waiting: inbox.oldest_unended().await?,
+        size,
+        sources: sources.collect(),
+        needs: Vec::new(),
+    };
+    overview.needs = needs(console, &overview, &week, now).await?;
+    Ok(overview)
+}
+
+fn totals(week: &[Tally], since: Timestamp) -> BTreeMap<&'static str, u64> {
+    let mut totals: BTreeMap<&'static str, u64> =
+        TallyKind::ALL.iter().map(|kind| (kind.as_str(), 0)).collect();
+    for tally in week.iter().filter(|tally| tally.at + TimeDelta::seconds(BAR) > since) {
+        *totals.entry(tally.kind.as_str()).or_default() += tally.count;
+    }
+    totals
+}
+
+fn source_day(name: &str, week: &[Tally], now: Timestamp) -> SourceDay {
+    let own = || week.iter().filter(|tally| tally.source == name);
+    let begin = now.timestamp().div_euclid(BAR) - BARS as i64 + 1;
+    let mut chart = vec![0; BARS];
+    for tally in own().filter(|tally| tally.kind == TallyKind::Accepted) {
+        let bar = tally.at.timestamp().div_euclid(BAR) - begin;
+        if let Some(count) = usize::try_from(bar).ok().and_then(|bar| chart.get_mut(bar)) {
+            *count += tally.count;
+        }
+    }
+    let day = |kind| {
+        let lately =
+            own().filter(|tally| tally.kind == kind && tally.at > now - TimeDelta::days(1));
+        lately.map(|tally| tally.count).sum()
+    };
+    let last = own().filter(|tally| tally.kind == TallyKind::Accepted).map(|tally| tally.at).max();
+    SourceDay {
+        name: name.to_owned(),
+        accepted: day(TallyKind::Accepted),
+        refused: day(TallyKind::Refused),
+        duplicates: day(TallyKind::Duplicate),
+        chart,
+        last,
+    }
+}
+
+async fn needs(
+    console: &Console,
+    overview: &Overview,
+    week: &[Tally],
+    now: Timestamp,
+) -> Result<Vec<Need>, Failure> {
+    let inbox = &console.parts.inbox;
+    let mut needs = Vec::new();
+    if let Some(pause) = inbox.paused().await? {
+        let text = format!("Dispatch is paused by {} for {}", pause.by, since(now - pause.since));
+        needs.push(Need { urgent: true, text, detail: pause.reason, href: "dispatch".into() });
+    }
+    for (state, word) in [(State::Dead, "dead"), (State::Unrouted, "unrouted")] {
+        if overview_count(overview, state) == 0 {
+            continue;
+        }
+        let summary =
+            inbox.summarize(Filter { state: Some(state), ..Filter::default() }, PATIENCE).await?;
+        needs.extend(summary.groups.iter().take(MOST).map(|group| ended(group, word, now)));
+    }
+    needs.extend(overview.sources.iter().filter_map(|source| silent(source, week, now)));
+    needs.extend(retired_keys(console, now).await?);
+    needs.extend(failing_hooks(console, now).await?);
+    needs.extend(disk(&overview.size));
+    Ok(needs)
+}
+
+fn overview_count(overview: &Overview, state: State) -> u64 {
+    match state {
+        State::Dead => overview.dead,
+        _ => overview.unrouted,
+    }
+}
+
+fn ended(group: &Group, word: &str, now: Timestamp) -> Need {
+    let name = named(&group.event_type);
+    let event = match group.event_type.as_str() {
+        "" => String::new(),
+        event => format!("&event={}", pages::encoded(event)),
+    };
+    Need {
+        urgent: word == "dead",
+        text: format!(
+            "{} {word}: {name} of {}, the oldest for {}",
+            group.count,
+            group.source,
+            since(now - group.oldest)
+        ),
+        detail: group.error.as_deref().map(|error| shortened(text::first_line(error), 200)),
+        href: format!("deliveries?state={word}&source={}{event}", pages::encoded(&group.source)),
+    }
+}
+
+/// A source that has been silent for longer than it ever was in the days before.
+fn silent(source: &SourceDay, week: &[Tally], now: Timestamp) -> Option<Need> {
+    let mut times: Vec<i64> = week
+        .iter()
+        .filter(|tally| tally.source == source.name && tally.kind == TallyKind::Accepted)
+        .map(|tally| tally.at.timestamp())
+        .collect();
+    times.sort_unstable();
+    times.dedup();
+    // From a few deliveries nothing can be learnt.
+    let (first, last) = (times.first()?, times.last()?);
+    if times.len() < 8 || now.timestamp() - first < 24 * 60 * 60 {
+        return None;
+    }
+    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max()?;
+    let silence = now.timestamp() - last - BAR;
+    (silence > longest + longest / 2).then(|| Need {
+        urgent: false,
+        text: format!(
+            "{} has been silent for {}; the longest silence of the week before was {}",
+            source.name,
+            since(TimeDelta::seconds(silence)),
+            since(TimeDelta::seconds(longest))
+        ),
+        detail: Some("Ask the sender, or look at what was refused.".into()),
+        href: format!("refused?source={}", pages::encoded(&source.name)),
+    })
+}
+
+async fn retired_keys(console: &Console, now: Timestamp) -> Result<Vec<Need>, Failure> {
+    let retired: Vec<(String, String)> = console
+        .parts
+        .config
+        .keys()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|key| key.sort == KeySort::Retired)
+        .map(|key| (key.source, key.fingerprint.to_string()))
+        .collect();
+    let used = console.parts.inbox.keys().await?;
+    let lately = used.iter().filter(|used| now - used.last_used < LATELY);
+    let still = lately.filter(|used| {
+        retired.iter().any(|(source, key)| *source == used.source && *key == used.key)
+    });
+    Ok(still
+        .map(|used| Need {
+            urgent: true,
+            text: format!(
+                "The retired key {} of {} was used {} ago",
+                used.key,
+                used.source,
+                since(now - used.last_used)
+            ),
+            detail: Some("Requests that come with it are refused.".into()),
+            href: "sources".into(),
+        })
+        .collect())
+}
+
+async fn failing_hooks(console: &Console, now: Timestamp) -> Result<Vec<Need>, Failure> {
+    if console.parts.hooks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filter =
+        HookFilter { since: Some(now - LATELY), limit: Some(500), ..HookFilter::default() };
+    let calls = console.parts.inbox.list_hooks(filter).await?;
+    let mut failed: BTreeMap<&str, (u64, Option<&str>)> = BTreeMap::new();
+    for call in calls.iter().filter(|call| is_failure(&call.record.outcome)) {
+        let known = failed.entry(&call.record.hook).or_default();
+        known.0 += 1;
+        known.1 = known.1.or(call.record.error.as_deref());
+    }
+    Ok(failed
+        .into_iter()
+        .take(MOST)
+        .map(|(hook, (count, error))| Need {
+            urgent: true,
+            text: format!("{count} of the latest calls of {hook} have failed"),
+            detail: error.map(|error| shortened(text::first_line(error), 200)),
+            href: format!("hooks?hook={}", pages::encoded(hook)),
+        })
+        .collect())
+}
+
+/// True for the outcomes of a hook's call that are its handler's or its vendor's failure.
+pub(crate) fn is_failure(outcome: &str) -> bool {
+    matches!(outcome, "failed" | "panicked" | "timed-out" | "vendor-error" | "unreadable")
+}
+
+fn disk(size: &StoreSize) -> Option<Need> {
+    let free = size.free?;
+    let part = free as f64 / (free + size.bytes).max(1) as f64;
+    (part < LITTLE || free < 256 * 1024 * 1024).then(|| Need {
+        urgent: true,
+        text: format!("The inbox's disk has {} left", bytes(free)),
+        detail: Some(format!(
+            "The inbox itself has {}. A full disk is answered 503.",
+            bytes(size.bytes)
+        )),
+        href: "retention".into(),
+    })
+}
+
+/// A number of bytes by its largest unit.
+pub(crate) fn bytes(number: u64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = number as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{number} bytes") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+fn content(overview: &Overview, now: Timestamp) -> Markup {
+    let day = |kind: TallyKind| overview.day.get(kind.as_str()).copied().unwrap_or_default();
+    let hour = |kind: TallyKind| overview.hour.get(kind.as_str()).copied().unwrap_or_default();
+    let tile = |figure: u64, name: &str, href: &str, hint: Markup| {
+        html! { li { a href=(href) { span.figure { (figure) } (name) } p { (hint) } } }
+    };
+    let last_hour = |kind| html! { (hour(kind)) " in the last hour" };
+    html! {
+        ul.tiles {
+            (tile(day(TallyKind::Accepted), "accepted in 24 h", "deliveries?last=24h", last_hour(TallyKind::Accepted)))
+            (tile(overview.waiting, "waiting", "deliveries?state=ready", html! {
+                @match overview.oldest_waiting { Some(oldest) if overview.waiting + overview.running > 0 => { "oldest accepted " (ago(oldest, now)) }, _ => "nothing waits" }
+            }))
+            (tile(overview.running, "running", "deliveries?state=running", html! { "handlers at work" }))
+            (tile(overview.dead, "dead", "deliveries?state=dead", last_hour(TallyKind::Dead)))
+            (tile(overview.unrouted, "unrouted", "deliveries?state=unrouted", html! { "no handler takes them" }))
+            (tile(day(TallyKind::Refused), "refused in 24 h", "refused", last_hour(TallyKind::Refused)))
+            (tile(day(TallyKind::Duplicate), "duplicates in 24 h", "refused?status=200", html! { (day(TallyKind::Conflict)) " with other bytes" }))
+        }
+        h2 { "Needs you" }
+        @if overview.needs.is_empty() {
+            p.empty { "Nothing. Dead deliveries, silent sources, retired keys in use, failing hooks and a full disk are named here." }
+        } @else {
+            ul.needs { @for need in &overview.needs {
+                li class=[need.urgent.then_some("bad")] { a href=(need.href) { (need.text) } @if let Some(detail) = &need.detail { p.why { (detail) } } }
+            } }
+        }
+        h2 { "Sources" }
+        (sources(overview, now))
+        p.hint { "The inbox has about " (overview.size.deliveries) " deliveries, " (bytes(overview.size.bytes)) @if let Some(free) = overview.size.free { "; its disk has " (bytes(free)) " left" } ". Charts lag by a few seconds." }
+    }
+}
+
+fn sources(overview: &Overview, now: Timestamp) -> Markup {
+    use pages::{Column, Table};
+    let columns = [
+        Column::text("Source"),
+        Column::text("Accepted, 24 h"),
+        Column::number("Accepted"),
+        Column::number("Duplicates"),
+        Column::number("Refused"),
+        Column::text("Last quarter of an hour with any"),
+    ];
+    let rows: Vec<Vec<Markup>> = overview
+        .sources
+        .iter()
+        .map(|source| {
+            let label = format!("{} accepted in the last 24 hours, by quarter of an hour", source.accepted);
+            vec![
+                html! { a href={ "deliveries?last=24h&source=" (pages::encoded(&source.name)) } { (source.name) } },
+                sparkline(&source.chart, &label),
+                html! { (source.accepted) },
+                html! { (source.duplicates) },
+                html! { a href={ "refused?source=" (pages::encoded(&source.name)) } { (source.refused) } },
+                html! { @match source.last { Some(last) => (ago(last, now)), None => "none in 8 days" } },
+            ]
+        })
+        .collect();
+    let empty = html! { p { "This process has no source in its settings." } };
+    Table { name: "Sources", columns: &columns, rows: &rows, empty }.markup()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(source: &str, seconds: i64) -> Tally {
+        let at = Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        Tally { at, source: source.into(), kind: TallyKind::Accepted, count: 1 }
+    }
+
+    fn is_silent(times: &[i64], now: i64) -> bool {
+        let week: Vec<Tally> = times.iter().map(|time| tally("one", time * BAR)).collect();
+        let now = Timestamp::UNIX_EPOCH + TimeDelta::seconds(now * BAR);
+        silent(&source_day("one", &week, now), &week, now).is_some()
+    }
+
+    #[test]
+    fn a_source_is_silent_if_it_never_was_for_so_long() {
+        let hourly: Vec<i64> = (0..100).map(|hour| hour * 4).collect();
+        assert!(!is_silent(&hourly, 99 * 4 + 5));
+        assert!(is_silent(&hourly, 99 * 4 + 12));
+        let nightly: Vec<i64> =
+            (0..100).flat_map(|n| if n % 24 < 12 { Some(n * 4) } else { None }).collect();
+        assert!(!is_silent(&nightly, 87 * 4 + 50), "it sleeps at night");
+        assert!(!is_silent(&[0, 4], 1000), "too few to know");
+        assert!(!is_silent(&[], 1000));
+    }
+
+    #[test]
+    fn the_newest_bar_is_the_last() {
+        let now = Timestamp::UNIX_EPOCH + TimeDelta::seconds(1000 * BAR + 7);
+        let week = [
+            tally("one", 1000 * BAR),
+            tally("one", 905 * BAR),
+            tally("one", 904 * BAR),
+            tally("two", 1000 * BAR),
+        ];
+        let day = source_day("one", &week, now);
+        assert_eq!((day.chart[BARS - 1], day.chart[0], day.chart.iter().sum()), (1, 1, 2));
+    }
+
+    #[test]
+    fn bytes_have_a_unit() {
+        assert_eq!(bytes(12), "12 bytes");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 30), "5.0 GiB");
+    }
+}
