@@ -2,6 +2,7 @@
 
 mod document;
 mod logs;
+mod schemas;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -21,11 +22,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use server::connections::Permit;
 use server::origin::is_loopback_host;
+use server::security;
 use source::has_bearer;
 use text::field::MediaType;
 use utoipa::ToSchema;
 
-use super::{Bus, BusError, Publication, PublishReceipt};
+use super::outbox::page;
+use super::{Bus, BusError, Publication};
 
 pub use document::document;
 
@@ -49,7 +52,14 @@ pub fn router(bus: Arc<Bus>, key: Option<SecretString>) -> Router {
         .merge(logs::router())
         .layer(DefaultBodyLimit::max(largest))
         .layer(from_fn_with_state(key.map(Arc::new), admit))
+        .layer(map_response(guarded))
         .with_state(bus)
+}
+
+/// Adds the headers by which browsers neither guess the type of a response nor store it: bodies contain what was published.
+async fn guarded(mut response: Response) -> Response {
+    security::add(&mut response, [security::NOSNIFF, security::NO_STORE]);
+    response
 }
 
 /// Admits a request that has the key; without a configured key, one from this machine that no other site's page sent.
@@ -111,9 +121,9 @@ async fn readiness(State(bus): State<Arc<Bus>>) -> Response {
 }
 
 /// Publishes one event, or a list of up to 1000. The events are on disk before the response is sent.
-#[utoipa::path(post, path = "/api/events", tag = "events", request_body = Publication, responses(
-    (status = 202, description = "The events are published, or were published before.", body = PublishReceipt),
-    (status = 413, description = "An event is larger than `max_event` in the settings; none is published.", body = ProblemDetails, content_type = "application/problem+json"),
+#[utoipa::path(post, path = "/api/events", operation_id = "publishEvents", tag = "events", request_body = schemas::Publications, responses(
+    (status = 202, description = "The events are published, or were published before.", body = schemas::PublishReceipts),
+    (status = 413, description = "An event is larger than `max_event` in the settings, or the request is too large; nothing is published.", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 422, description = "An event is invalid; none is published.", body = ProblemDetails, content_type = "application/problem+json")))]
 async fn publish(
     State(bus): State<Arc<Bus>>,
@@ -164,6 +174,11 @@ fn filter<T: DeserializeOwned>(query: Option<String>) -> Result<T, BusError> {
         .map_err(|error| BusError::Invalid(format!("filter: {error}")))
 }
 
+/// The last entry of a page, if it is full: others may follow.
+fn last_of_full<T>(items: &[T], limit: Option<usize>) -> Option<&T> {
+    items.last().filter(|_| items.len() >= page(limit))
+}
+
 fn json_of<T: Serialize>(status: StatusCode, body: &T) -> Response {
     let body = serde_json::to_vec(body).unwrap_or_default();
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
@@ -178,6 +193,7 @@ struct ProblemDetails {
     /// The status in words.
     title: &'static str,
     /// The HTTP status, repeated.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
     /// The reason for the refusal.
     detail: String,

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::outbox::{
     AttemptDetail, AttemptFilter, AttemptLogEntry, EventDetail, EventFilter, EventLogEntry,
-    Preview, ResendSelection, page,
+    Preview, ResendSelection, is_outcome, page, page_limit,
 };
 use super::publication::{Publication, PublishReceipt};
 use super::subscription::{Subscription, SubscriptionView};
@@ -40,15 +40,19 @@ pub struct Overview {
 /// A filter of subscriptions. Every given condition must hold.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct SubscriptionFilter {
     /// Text in the name.
     pub name: Option<String>,
     /// The status.
     #[serde(rename = "standing")]
+    #[param(inline)]
     pub status: Option<Status>,
     /// The name after which the page begins: the cursor for the next page.
     pub after: Option<String>,
     /// The largest number of entries, up to 1000.
+    #[serde(default, deserialize_with = "page_limit")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<usize>,
 }
 
@@ -239,8 +243,11 @@ impl Bus {
     /// Lists the attempt log, newest first.
     ///
     /// # Errors
-    /// [`BusError::Unavailable`] if the store cannot be read.
+    /// [`BusError::Invalid`] for an outcome that is none, [`BusError::Unavailable`] if the store cannot be read.
     pub async fn attempts(&self, filter: AttemptFilter) -> Result<Vec<AttemptLogEntry>> {
+        if filter.outcome.as_deref().is_some_and(|outcome| !is_outcome(outcome)) {
+            return Err(BusError::Invalid("outcome: there is none of this name".into()));
+        }
         Ok(self.outbox.attempts(filter).await?)
     }
 

@@ -19,11 +19,11 @@ use store::{Backup, Result, Schema, Store, StoreOptions};
 
 use crate::publication::Draft;
 
-pub(super) use browse::page;
 pub use browse::{
     AttemptDetail, AttemptFilter, AttemptLogEntry, DeliveryEntry, EventDetail, EventFilter,
     EventLogEntry, Exchange,
 };
+pub(super) use browse::{is_outcome, page, page_limit};
 pub(super) use prune::Horizon;
 pub(super) use read::{DueDeliveries, DueQuery};
 pub(super) use rows::{AttemptOutcome, FinishedAttempt, NewDelivery, QueuedDelivery, Recipient};

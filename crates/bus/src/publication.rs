@@ -7,7 +7,8 @@ use bytes::Bytes;
 use contract::catalog::{BodyCheck, EventRow, Table, is_path_traversal};
 use contract::event::{Dialect, Environment, Id};
 use contract::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -16,13 +17,14 @@ use uuid::Uuid;
 /// An event to publish.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"id": "evt_1", "type": "OrderEvent"}))]
 pub struct Publication {
     /// The event id: the idempotency key of the publication; a new one if it is missing.
-    #[schema(example = "evt_1")]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[!-~]+$", example = "evt_1")]
     pub id: Option<String>,
     /// The event type: one of the catalog's, or any other.
     #[serde(rename = "type")]
-    #[schema(example = "OrderEvent")]
+    #[schema(min_length = 1, max_length = 200, example = "OrderEvent")]
     pub event_type: String,
     /// The body; the catalog's sample if it is missing.
     #[schema(value_type = Option<Object>)]
@@ -31,11 +33,11 @@ pub struct Publication {
     #[schema(value_type = Option<Object>)]
     pub record: Option<Box<RawValue>>,
     /// The environment, `live` or `stage`; without it, the event is for subscriptions of both.
-    #[schema(value_type = Option<String>)]
     pub environment: Option<Environment>,
     /// The type of the object that the event is about, such as `order`.
     pub object_type: Option<String>,
-    /// The id of the object that the event is about.
+    /// The id of the object that the event is about: a whole number or a text.
+    #[serde(default, deserialize_with = "object_id")]
     pub object_id: Option<Id>,
     /// The application and user who caused the event.
     pub user: Option<String>,
@@ -45,6 +47,18 @@ pub struct Publication {
     /// True to publish an event that does not fit its model.
     #[serde(default)]
     pub raw: bool,
+}
+
+/// An id, unless it is a number with a fraction.
+fn object_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
+    let id = Option::<Id>::deserialize(deserializer)?;
+    let json = serde_json::to_string(&id).unwrap_or_default();
+    match json.parse::<f64>() {
+        Ok(number) if number.fract() != 0.0 => {
+            Err(D::Error::custom("object_id: an id is a whole number or a text"))
+        }
+        _ => Ok(id),
+    }
 }
 
 /// The reason why an event is not published.
@@ -346,6 +360,19 @@ mod tests {
             let json = format!(r#"{{"type":"{name}","data":{{}},"raw":true}}"#);
             assert_eq!(draft(&json).unwrap_err(), NotPublished::Type, "{name}");
         }
+    }
+
+    #[test]
+    fn an_objects_id_is_a_whole_number_or_a_text() {
+        let publication = |id: &str| {
+            let json = format!(r#"{{"type":"X","data":{{}},"object_id":{id}}}"#);
+            serde_json::from_str::<Publication>(&json).map(|publication| publication.object_id)
+        };
+        for id in ["7", "7.0", "12345678901234567890123", r#""2.5""#, r#""a""#] {
+            assert_eq!(publication(id).unwrap().unwrap().as_str(), id.trim_matches('"'));
+        }
+        assert_eq!(publication("null").unwrap(), None);
+        assert!(publication("2.5").unwrap_err().to_string().contains("whole number"));
     }
 
     #[test]

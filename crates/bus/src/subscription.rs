@@ -90,12 +90,10 @@ pub struct SubscriptionView {
     /// The names of the additional headers.
     pub headers: Vec<String>,
     /// The dialect of its deliveries.
-    #[schema(value_type = String)]
     pub dialect: Dialect,
     /// The source whose sender it imitates.
     pub source: Option<String>,
     /// The environment of its events, for events that have one.
-    #[schema(value_type = String)]
     pub environment: Environment,
     /// A description for people.
     pub description: String,
@@ -106,7 +104,7 @@ pub struct SubscriptionView {
     /// The fingerprints of its keys.
     pub keys: KeyFingerprints,
     /// The time until which the old key signs too.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub old_signing_key_until: Option<Timestamp>,
     /// True if the body includes the object record.
     pub include_record: bool,

@@ -247,7 +247,7 @@ fn changes(title: &str, was: Option<&Bytes>, is: Option<&Bytes>) -> Markup {
         @if let Some(changes) = changes {
             h2 { (title) }
             @if changes.is_empty() { p.empty { "No change." } } @else {
-                pre tabindex="0" { @for (path, was, is) in &changes {
+                pre tabindex="0" { @for emitter::hooks::JsonChange { path, was, is } in &changes {
                     (inert(path)) "\n"
                     @if let Some(was) = was { span.del { "- " (shortened(was, 2_000)) "\n" } }
                     @if let Some(is) = is { span.add { "+ " (shortened(is, 2_000)) "\n" } }

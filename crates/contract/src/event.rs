@@ -23,6 +23,9 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
+use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::extension::ExtensionError;
 use crate::time::Timestamp;
@@ -48,7 +51,7 @@ pub type DeliveryId = i64;
 ///
 /// Routes, dispatch, OpenAPI, the emitter's sample and the tests all read it from the
 /// [`Catalog`](crate::catalog::Catalog).
-pub trait Event: DeserializeOwned + utoipa::ToSchema + Send + 'static {
+pub trait Event: DeserializeOwned + ToSchema + Send + 'static {
     /// The sender's own name for the event, e.g. `OrderEvent`. Matched without regard to case.
     const TYPE: &'static str;
 
@@ -237,8 +240,20 @@ impl fmt::Display for Dialect {
     }
 }
 
+impl PartialSchema for Dialect {
+    fn schema() -> RefOr<Schema> {
+        Object::builder()
+            .schema_type(Type::String)
+            .description(Some("The format of a sender's deliveries."))
+            .enum_values(Some(Self::NAMES.iter().copied()))
+            .into()
+    }
+}
+
+impl ToSchema for Dialect {}
+
 /// The sender's environment: production or test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// Real customers and real money.

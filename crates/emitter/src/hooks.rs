@@ -41,17 +41,24 @@ pub use tokens::CallbackRefusal;
 /// The largest response that is compared, in bytes.
 const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 
-/// The differences between two JSON documents: the path of each, and the compact text of the old and the new value. None if
-/// one of the two is not JSON.
-pub fn changes(was: &[u8], is: &[u8]) -> Option<Vec<(String, Option<String>, Option<String>)>> {
+/// One difference between two JSON documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonChange {
+    /// Path of the value, such as `LineItems[0].ItemId`; `.` is the document itself.
+    pub path: String,
+    /// The old value, as compact JSON text; none if it was added.
+    pub was: Option<String>,
+    /// The new value; none if it was removed.
+    pub is: Option<String>,
+}
+
+/// The differences between two JSON documents; none if one of the two is not JSON.
+pub fn changes(was: &[u8], is: &[u8]) -> Option<Vec<JsonChange>> {
     let (was, is) = (diff::Text::of(was)?, diff::Text::of(is)?);
     let text = |text: Option<diff::Text>| text.map(|text| text.get().to_owned());
-    Some(
-        diff::diff(&was, &is)
-            .into_iter()
-            .map(|one| (one.path, text(one.was), text(one.is)))
-            .collect(),
-    )
+    let change =
+        |one: diff::Change| JsonChange { path: one.path, was: text(one.was), is: text(one.is) };
+    Some(diff::diff(&was, &is).into_iter().map(change).collect())
 }
 
 /// Calls the hooks that the arguments name and prints a report.

@@ -29,12 +29,14 @@ use contract::time::Clock;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use inbox::{DedupCache, Deliveries, RejectionLog};
 use server::problem::Problem;
+use server::security;
 use settings::Limits;
 use source::{HookRoute, Source};
 use telemetry::Metrics;
+use text::field::list;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
@@ -142,10 +144,36 @@ impl Service<Request> for Routes {
     }
 }
 
-/// Route of `GET /metrics`, in the OpenMetrics text format.
+/// Route of `GET /metrics`: in the OpenMetrics text format for a client that accepts it, otherwise in the older one.
 pub fn metrics(metrics: Arc<Metrics>) -> Router {
-    let text = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    Router::new().route("/metrics", get(async move || (text, metrics.text())))
+    let answer = async move |headers: HeaderMap| {
+        let (kind, text) = match accepts_open_metrics(&headers) {
+            true => (OPEN_METRICS, metrics.text()),
+            false => (PLAIN_METRICS, metrics.plain_text()),
+        };
+        let kind = (CONTENT_TYPE, HeaderValue::from_static(kind));
+        let vary = (VARY, HeaderValue::from_static("accept"));
+        ([kind, vary, security::NOSNIFF, security::NO_STORE], text)
+    };
+    Router::new().route("/metrics", get(answer))
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// True if the client names OpenMetrics among the types that it accepts; a browser does not, and would download it.
+fn accepts_open_metrics(headers: &HeaderMap) -> bool {
+    list(headers.get_all(ACCEPT)).any(|accepted| {
+        let mut parts = accepted.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let is_named = parts
+            .next()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/openmetrics-text"));
+        let is_refused = |part: &[u8]| {
+            let weight = part.strip_prefix(b"q=").or(part.strip_prefix(b"Q="));
+            weight.is_some_and(|weight| weight.iter().all(|byte| b"0.".contains(byte)))
+        };
+        is_named && !parts.any(is_refused)
+    })
 }
 
 /// Checks that the process can do its work now.
@@ -181,4 +209,25 @@ async fn readiness(State(health): State<Readiness>) -> Response {
 
 fn unready(why: &str) -> Response {
     Problem::unavailable(Duration::from_secs(1)).detail(why).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_metrics_are_for_clients_that_name_them() {
+        let accepts = |accept: &'static str| {
+            accepts_open_metrics(&HeaderMap::from_iter([(
+                ACCEPT,
+                HeaderValue::from_static(accept),
+            )]))
+        };
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        assert!(accepts(prometheus) && accepts("text/plain, Application/OpenMetrics-Text"));
+        for other in ["", "*/*", "text/html, */*;q=0.8", "application/openmetrics-text; q=0.0"] {
+            assert!(!accepts(other), "{other}");
+        }
+        assert!(!accepts_open_metrics(&HeaderMap::new()));
+    }
 }

@@ -5,6 +5,7 @@ mod described_source;
 mod hooks;
 mod operations;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use contract::catalog::{EventRow, Table, segment};
@@ -46,13 +47,15 @@ pub fn document(
 ) -> Result<OpenApi, SchemaClash> {
     let described: Vec<DescribedSource> =
         sources.iter().map(|source| DescribedSource::new(source, sources.len())).collect();
-    Ok(OpenApiBuilder::new()
+    let mut document = OpenApiBuilder::new()
         .info(info())
         .tags(Some(tags(catalog, &described, hooks)))
         .paths(paths(catalog, &described, hooks))
-        .webhooks(Some(webhooks(catalog)))
+        .webhooks(Some(webhooks(catalog, sources)))
         .components(Some(components(catalog, sources, hooks)?))
-        .build())
+        .build();
+    server::openapi::finish(&mut document);
+    Ok(document)
 }
 
 /// Describes the catalog for a source and a hook route of the shortest settings: the document that a fork commits, as JSON.
@@ -110,18 +113,32 @@ fn info() -> Info {
 
 /// One tag for each family of events of each source, in the order of the catalog.
 fn tags(catalog: &Table, described: &[DescribedSource<'_>], hooks: &[Arc<HookRoute>]) -> Vec<Tag> {
-    let mut names: Vec<String> = Vec::new();
+    let mut tags: Vec<(String, String)> = Vec::new();
     for source in described {
-        let families = source.rows(catalog).map(|row| source.tag(&family(row)));
-        for name in families.chain([source.tag(operations::ANY)]) {
-            if !names.contains(&name) {
-                names.push(name);
+        let mut families: Vec<(String, Vec<&str>)> = Vec::new();
+        for row in source.rows(catalog) {
+            let tag = source.tag(&family(row));
+            match families.iter_mut().find(|(known, _)| *known == tag) {
+                Some((_, names)) if names.contains(&row.name) => {}
+                Some((_, names)) => names.push(row.name),
+                None => families.push((tag, vec![row.name])),
             }
         }
+        let delivered = |names: &[&str]| format!("Deliveries of {}.", names.join(", "));
+        tags.extend(families.iter().map(|(tag, names)| (tag.clone(), delivered(names))));
+        tags.push((source.tag(operations::ANY), operations::ABOUT_ANY.into()));
     }
-    names.extend(hooks.iter().map(|route| hook_tag(route, hooks.len())));
-    names.extend([operations::SENT, operations::HEALTH].map(str::to_owned));
-    names.iter().map(Tag::new).collect()
+    tags.extend(hooks.iter().map(|route| (hook_tag(route, hooks.len()), hooks::ABOUT.into())));
+    tags.push((operations::SENT.into(), operations::ABOUT_SENT.into()));
+    tags.push((operations::HEALTH.into(), operations::ABOUT_HEALTH.into()));
+    let mut names = BTreeSet::new();
+    tags.retain(|(name, _)| names.insert(name.clone()));
+    let tag = |(name, description)| {
+        let mut tag = Tag::new(name);
+        tag.description = Some(description);
+        tag
+    };
+    tags.into_iter().map(tag).collect()
 }
 
 /// Tag of a hook route, with the source's name if there are several.
@@ -176,12 +193,17 @@ fn event_path(source: &DescribedSource<'_>, row: &EventRow) -> (String, PathItem
     (format!("{base}/{}", segment(row.name)), operations::receive(source, row))
 }
 
-fn webhooks(catalog: &Table) -> Paths {
+fn webhooks(catalog: &Table, sources: &[Arc<Source>]) -> Paths {
     let webhooks = PathsBuilder::new();
-    catalog
-        .events()
-        .fold(webhooks, |webhooks, row| webhooks.path(components::name(row), operations::send(row)))
-        .build()
+    let key_of = |row: &EventRow| {
+        let takes =
+            |source: &&Arc<Source>| source.dialect == row.dialect && !source.auth.bearer.is_empty();
+        sources.iter().find(takes).map(|source| source.name.as_str())
+    };
+    let send = |webhooks: PathsBuilder, row| {
+        webhooks.path(components::name(row), operations::send(row, key_of(row)))
+    };
+    catalog.events().fold(webhooks, send).build()
 }
 
 fn components(
@@ -200,6 +222,7 @@ fn components(
     for source in sources.iter().filter(|source| !source.auth.bearer.is_empty()) {
         components.add_security_scheme(&source.name, components::bearer(source));
     }
+    components.add_security_scheme(operations::LOGIN, components::login());
     Ok(components)
 }
 
@@ -390,7 +413,7 @@ mod tests {
         assert!(!document.to_string().contains(secret));
         let operation = &document["paths"]["/api/{key1}/in/RingEvent"]["post"];
         assert_eq!(operation["parameters"][0]["name"], "key1");
-        assert_eq!(operation["security"], Value::Null);
+        assert_eq!(operation["security"], serde_json::json!([]));
     }
 
     #[test]

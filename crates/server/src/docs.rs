@@ -42,13 +42,17 @@ pub fn beside(
     document: &OpenApi,
     login: Option<Login>,
 ) -> serde_json::Result<Router> {
+    let swagger = Swagger {
+        config: Arc::new(Config::new([DOCUMENT])),
+        index: index_page(&document.info.title).into(),
+    };
     let document = Bytes::from(document.to_json()?);
     let own = Router::new()
         .route("/swagger", get(|| async { Redirect::temporary("/swagger/") }))
         .route("/swagger/", get(index))
         .route("/swagger/{file}", get(file))
         .route(DOCUMENT, get(|| async { ([(CONTENT_TYPE, "application/json")], document) }))
-        .with_state(Arc::new(swagger()));
+        .with_state(swagger);
     let pages = pages.merge(own);
     let pages = match login {
         Some(login) => pages.layer(from_fn_with_state(login, require_login)),
@@ -57,27 +61,66 @@ pub fn beside(
     Ok(pages.layer(map_response(guarded)))
 }
 
-fn swagger() -> Config<'static> {
-    Config::new([DOCUMENT])
-        .validator_url("none")
-        .persist_authorization(true)
-        .try_it_out_enabled(true)
-        .deep_linking(true)
-        .display_request_duration(true)
-        .doc_expansion("list")
-        .default_models_expand_depth(0)
-        .use_base_layout()
+/// Swagger UI and the page around it.
+#[derive(Clone)]
+struct Swagger {
+    config: Arc<Config<'static>>,
+    index: Bytes,
 }
 
-async fn index(State(config): State<Arc<Config<'static>>>) -> Response {
-    page("index.html", config)
+/// The page in place of the library's own, which has no title of the program, no viewport and no colour scheme.
+fn index_page(title: &str) -> String {
+    let title = title.replace('&', "&amp;").replace('<', "&lt;");
+    format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} · API</title>
+<link rel="icon" type="image/png" href="favicon-32x32.png" sizes="32x32">
+<link rel="stylesheet" href="swagger-ui.css">
+<link rel="stylesheet" href="index.css">
+<link rel="stylesheet" href="{PAGE_STYLE}">
+<script src="{SCHEME_SCRIPT}"></script>
+</head>
+<body>
+<main id="swagger-ui"></main>
+<noscript>These pages need scripts; the document itself is <a href="{DOCUMENT}">{DOCUMENT}</a>.</noscript>
+<script src="swagger-ui-bundle.js"></script>
+<script src="{INITIALIZER}"></script>
+</body>
+</html>
+"#
+    )
 }
 
-async fn file(Path(name): Path<String>, State(config): State<Arc<Config<'static>>>) -> Response {
-    page(&name, config)
+const PAGE_STYLE: &str = "page.css";
+const SCHEME_SCRIPT: &str = "scheme.js";
+const INITIALIZER: &str = "initializer.js";
+
+async fn index(State(swagger): State<Swagger>) -> Response {
+    page("index.html", swagger)
 }
 
-fn page(name: &str, config: Arc<Config<'static>>) -> Response {
+async fn file(Path(name): Path<String>, State(swagger): State<Swagger>) -> Response {
+    page(&name, swagger)
+}
+
+fn page(name: &str, swagger: Swagger) -> Response {
+    let own: (&str, Bytes) = match name {
+        "index.html" => ("text/html", swagger.index),
+        PAGE_STYLE => ("text/css", Bytes::from_static(include_bytes!("docs/page.css"))),
+        SCHEME_SCRIPT => ("text/javascript", Bytes::from_static(include_bytes!("docs/scheme.js"))),
+        INITIALIZER => {
+            ("text/javascript", Bytes::from_static(include_bytes!("docs/initializer.js")))
+        }
+        _ => return library_file(name, swagger.config),
+    };
+    ([(CONTENT_TYPE, format!("{}; charset=utf-8", own.0))], own.1).into_response()
+}
+
+fn library_file(name: &str, config: Arc<Config<'static>>) -> Response {
     match serve(name, config) {
         Ok(Some(file)) => response(name, file),
         Ok(None) => Problem::new(&NOT_FOUND).into_response(),
@@ -141,11 +184,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_page_has_the_title_of_the_program() {
+        let page = index_page("A & B <i>");
+        assert!(page.contains("<title>A &amp; B &lt;i> · API</title>"), "{page}");
+    }
+
+    #[tokio::test]
+    async fn what_the_page_loads_is_served() {
+        for file in
+            index_page("").split('"').filter(|text| text.ends_with(".css") || text.ends_with(".js"))
+        {
+            assert_eq!(call(None, &format!("/swagger/{file}")).await.status(), 200, "{file}");
+        }
+    }
+
     #[tokio::test]
     async fn only_the_library_is_stored_by_browsers() {
         for (path, stored) in [
             ("/swagger/", false),
-            ("/swagger/swagger-initializer.js", false),
+            ("/swagger/initializer.js", false),
             ("/swagger/swagger-ui-bundle.js", true),
             (DOCUMENT, false),
         ] {

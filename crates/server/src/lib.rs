@@ -7,6 +7,7 @@ pub mod docs;
 pub mod full_disk;
 pub mod login;
 pub mod open_files;
+pub mod openapi;
 pub mod origin;
 pub mod password;
 pub mod problem;

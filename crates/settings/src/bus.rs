@@ -86,6 +86,7 @@ pub struct SubscriptionConfig {
     #[serde(deserialize_with = "one_or_many")]
     pub events: Vec<String>,
     /// The URL to post to; after a trailing `/`, or for `{event}`, the event's name is inserted.
+    #[schema(pattern = r"^https?://[^\s?#]+$")]
     pub target: String,
     /// Query parameters to add to the URL; their values are secrets.
     #[schema(value_type = BTreeMap<String, String>, default = json!({}))]
@@ -94,12 +95,10 @@ pub struct SubscriptionConfig {
     #[schema(value_type = BTreeMap<String, String>, default = json!({}))]
     pub headers: BTreeMap<String, SecretString>,
     /// The dialect of its deliveries.
-    #[schema(value_type = String, example = "directscale")]
     pub dialect: Dialect,
     /// The configured source whose sender it imitates, in place of a dialect. Its keys are the subscription's own.
     pub source: Option<String>,
     /// The environment whose events it gets; events without an environment match any.
-    #[schema(value_type = String, example = "live")]
     pub environment: Environment,
     /// A description for people.
     pub description: String,
@@ -133,11 +132,13 @@ pub struct SubscriptionConfig {
     pub retries: Option<String>,
     /// The time limit of a response; absent for the persona's.
     #[serde(deserialize_with = "some_duration")]
-    #[schema(value_type = Option<String>, example = "30s")]
+    #[schema(value_type = Option<String>, pattern = r"^\d+ ?(ms|s|m|h|d)( \d+ ?(ms|s|m|h|d))*$", example = "30s")]
     pub timeout: Option<Duration>,
     /// The most open requests to it.
+    #[schema(minimum = 1, maximum = 1024)]
     pub concurrency: usize,
     /// Requests per second; absent for no limit.
+    #[schema(minimum = 0.001, maximum = 1_000_000)]
     pub rate_limit: Option<f64>,
     /// True to send events about the same object one after the other, in the order of publication.
     pub in_order: bool,
@@ -182,19 +183,25 @@ impl Default for SubscriptionConfig {
 pub struct FaultsConfig {
     /// The extra delay of every attempt, such as `2s`.
     #[serde(with = "humantime_text", skip_serializing_if = "Duration::is_zero")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = r"^\d+ ?(ms|s|m|h|d)( \d+ ?(ms|s|m|h|d))*$", default = json!("0s"), example = "2s")]
     pub delay: Duration,
     /// The share of attempts sent twice.
+    #[schema(minimum = 0, maximum = 1)]
     pub duplicate: f64,
     /// The share of attempts swapped with the next one.
+    #[schema(minimum = 0, maximum = 1)]
     pub reorder: f64,
     /// The share of attempts whose response is discarded.
+    #[schema(minimum = 0, maximum = 1)]
     pub drop: f64,
     /// The share of attempts whose body is cut off in the middle.
+    #[schema(minimum = 0, maximum = 1)]
     pub truncate: f64,
     /// The share of attempts whose body is changed after signing.
+    #[schema(minimum = 0, maximum = 1)]
     pub tamper: f64,
     /// The number of deliveries collected and sent together; 0 for none.
+    #[schema(maximum = 256)]
     pub burst: usize,
 }
 

@@ -6,6 +6,7 @@ pub mod clock_monitor;
 mod inert;
 mod log_buffer;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -280,11 +281,54 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+
+    /// Returns all metrics in the text format of Prometheus before OpenMetrics, version 0.0.4.
+    pub fn plain_text(&self) -> String {
+        plain(&self.text())
+    }
+}
+
+/// Metrics in the older text format: counters are described under the names of their samples, and there are neither
+/// units nor an end.
+fn plain(open_metrics: &str) -> String {
+    let described = |line: &str, what: &str| {
+        let (name, rest) = line.strip_prefix(what)?.split_once(' ')?;
+        Some((name.to_owned(), rest.to_owned()))
+    };
+    let types = open_metrics.lines().filter_map(|line| described(line, "# TYPE "));
+    let counters: HashSet<String> =
+        types.filter(|(_, kind)| kind == "counter").map(|(name, _)| name).collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines() {
+        if line.starts_with("# UNIT ") || line == "# EOF" {
+            continue;
+        }
+        let renamed = ["# HELP ", "# TYPE "].into_iter().find_map(|what| {
+            let (name, rest) = described(line, what).filter(|(name, _)| counters.contains(name))?;
+            Some(format!("{what}{name}_total {rest}"))
+        });
+        text.push_str(renamed.as_deref().unwrap_or(line));
+        text.push('\n');
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_older_format_describes_counters_under_the_names_of_their_samples() {
+        let metrics = Metrics::default();
+        metrics.refusal(401);
+        let (open, plain) = (metrics.text(), metrics.plain_text());
+        let has = |text: &str, line: &str| text.lines().any(|known| known == line);
+        assert!(has(&open, "# TYPE webhook_refusals counter") && has(&open, "# EOF"));
+        assert!(has(&plain, "# TYPE webhook_refusals_total counter"), "{plain}");
+        assert!(has(&plain, "webhook_refusals_total{status=\"401\"} 1"), "{plain}");
+        assert!(has(&plain, "# TYPE webhook_accept_seconds histogram"), "{plain}");
+        assert!(!plain.contains("# UNIT") && !plain.contains("# EOF"), "{plain}");
+    }
 
     #[test]
     fn a_hook_is_counted_with_its_callback() {

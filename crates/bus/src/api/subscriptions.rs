@@ -10,11 +10,12 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use settings::SubscriptionConfig;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::{Bus, BusError, Overview, Publication, PublishReceipt, SubscriptionFilter};
-use super::{ApiError, ApiResult, ProblemDetails, RequestBody, filter, read};
+use super::{
+    ApiError, ApiResult, ProblemDetails, RequestBody, filter, last_of_full, read, schemas,
+};
 
 pub(super) fn router() -> Router<Arc<Bus>> {
     Router::new()
@@ -27,14 +28,21 @@ pub(super) fn router() -> Router<Arc<Bus>> {
         .route("/api/subscriptions/{name}/rotate", post(rotate))
 }
 
-/// A subscription to create.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The name in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it is there for the document; axum reads the name itself")]
+pub(super) struct NamePath {
+    /// The name of the subscription.
+    #[param(min_length = 1, max_length = 100, example = "warehouse")]
+    name: String,
+}
+
+/// A subscription to create; its schema is in `schemas`.
+#[derive(Debug, Deserialize)]
 pub(super) struct NewSubscription {
-    /// The name: letters, digits and `- . _`. It cannot be changed later.
-    #[schema(example = "warehouse")]
     name: String,
     #[serde(flatten)]
-    #[schema(value_type = SubscriptionConfig)]
     definition: Map<String, Value>,
 }
 
@@ -43,9 +51,10 @@ pub(super) struct NewSubscription {
 #[serde(deny_unknown_fields)]
 pub(super) struct RotationRequest {
     /// The new signing key.
+    #[schema(min_length = 1, example = "a-signing-key-from-webhook-receiver-secret")]
     key: String,
     /// The time during which the present key signs too, such as `24h`.
-    #[schema(example = "24h")]
+    #[schema(pattern = r"^\d+ ?(ms|s|m|h|d)( \d+ ?(ms|s|m|h|d))*$", example = "24h")]
     overlap: String,
 }
 
@@ -62,25 +71,27 @@ pub(super) struct PauseRequest {
 pub(super) struct SubscriptionPage {
     /// The subscriptions on this page.
     items: Vec<Overview>,
-    /// The value of `after` for the next page; null if this page is empty.
+    /// The value of `after` for the next page; null if this page is not full, and so the last one.
     next: Option<String>,
 }
 
 /// Lists subscriptions, by name. Keys are shown as fingerprints.
-#[utoipa::path(get, path = "/api/subscriptions", tag = "subscriptions", params(SubscriptionFilter), responses(
+#[utoipa::path(get, path = "/api/subscriptions", operation_id = "listSubscriptions", tag = "subscriptions", params(SubscriptionFilter), responses(
     (status = 200, description = "A page of subscriptions.", body = SubscriptionPage),
     (status = 422, description = "The filter is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn list(
     State(bus): State<Arc<Bus>>,
     RawQuery(query): RawQuery,
 ) -> ApiResult<SubscriptionPage> {
-    let items = bus.subscriptions(filter(query)?).await?;
-    let next = items.last().map(|last| last.subscription.name.clone());
+    let filter: SubscriptionFilter = filter(query)?;
+    let limit = filter.limit;
+    let items = bus.subscriptions(filter).await?;
+    let next = last_of_full(&items, limit).map(|last| last.subscription.name.clone());
     Ok(Json(SubscriptionPage { items, next }))
 }
 
 /// Creates a subscription.
-#[utoipa::path(post, path = "/api/subscriptions", tag = "subscriptions", request_body = NewSubscription, responses(
+#[utoipa::path(post, path = "/api/subscriptions", operation_id = "createSubscription", tag = "subscriptions", request_body = schemas::NewSubscription, responses(
     (status = 201, description = "The subscription is created.", body = Overview),
     (status = 409, description = "The name is taken.", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 422, description = "A field is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
@@ -94,7 +105,7 @@ pub(super) async fn create(
 }
 
 /// Returns one subscription.
-#[utoipa::path(get, path = "/api/subscriptions/{name}", tag = "subscriptions", responses(
+#[utoipa::path(get, path = "/api/subscriptions/{name}", operation_id = "getSubscription", params(NamePath), tag = "subscriptions", responses(
     (status = 200, description = "The subscription.", body = Overview),
     (status = 404, description = "No subscription has this name.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn show(
@@ -105,7 +116,7 @@ pub(super) async fn show(
 }
 
 /// Changes the given fields; null resets a field to its default.
-#[utoipa::path(patch, path = "/api/subscriptions/{name}", tag = "subscriptions", request_body = SubscriptionConfig, responses(
+#[utoipa::path(patch, path = "/api/subscriptions/{name}", operation_id = "changeSubscription", params(NamePath), tag = "subscriptions", request_body = schemas::SubscriptionChange, responses(
     (status = 200, description = "The subscription is changed.", body = Overview),
     (status = 409, description = "The subscription is declared in the settings.", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 422, description = "A field is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
@@ -119,7 +130,7 @@ pub(super) async fn change(
 }
 
 /// Deletes a subscription. Its waiting deliveries are cancelled; the logs stay.
-#[utoipa::path(delete, path = "/api/subscriptions/{name}", tag = "subscriptions", responses(
+#[utoipa::path(delete, path = "/api/subscriptions/{name}", operation_id = "deleteSubscription", params(NamePath), tag = "subscriptions", responses(
     (status = 204, description = "The subscription is deleted."),
     (status = 409, description = "The subscription is declared in the settings.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn remove(
@@ -131,19 +142,19 @@ pub(super) async fn remove(
 }
 
 /// Pauses a subscription: its events wait.
-#[utoipa::path(post, path = "/api/subscriptions/{name}/pause", tag = "subscriptions", request_body = Option<PauseRequest>, responses(
+#[utoipa::path(post, path = "/api/subscriptions/{name}/pause", operation_id = "pauseSubscription", params(NamePath), tag = "subscriptions", request_body = Option<PauseRequest>, responses(
     (status = 200, description = "The subscription is paused.", body = Overview)))]
 pub(super) async fn pause(
     State(bus): State<Arc<Bus>>,
     Path(name): Path<String>,
     RequestBody(body): RequestBody,
 ) -> ApiResult<Overview> {
-    let asked: PauseRequest = if body.is_empty() { PauseRequest::default() } else { read(&body)? };
-    Ok(Json(bus.pause(&name, asked.why).await?))
+    let asked: Option<PauseRequest> = if body.is_empty() { None } else { read(&body)? };
+    Ok(Json(bus.pause(&name, asked.unwrap_or_default().why).await?))
 }
 
 /// Resumes a subscription, whatever paused it.
-#[utoipa::path(post, path = "/api/subscriptions/{name}/resume", tag = "subscriptions", responses(
+#[utoipa::path(post, path = "/api/subscriptions/{name}/resume", operation_id = "resumeSubscription", params(NamePath), tag = "subscriptions", responses(
     (status = 200, description = "The subscription is active.", body = Overview)))]
 pub(super) async fn resume(
     State(bus): State<Arc<Bus>>,
@@ -153,7 +164,7 @@ pub(super) async fn resume(
 }
 
 /// Tries a target that was paused for its failures with one delivery, and resumes the subscription if it succeeds.
-#[utoipa::path(post, path = "/api/subscriptions/{name}/try", tag = "subscriptions", responses(
+#[utoipa::path(post, path = "/api/subscriptions/{name}/try", operation_id = "trySubscription", params(NamePath), tag = "subscriptions", responses(
     (status = 200, description = "One delivery is being tried.", body = Overview),
     (status = 409, description = "The subscription is not paused for its failures.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn try_now(
@@ -164,7 +175,7 @@ pub(super) async fn try_now(
 }
 
 /// Publishes an event for this subscription alone, even if the subscription does not match it.
-#[utoipa::path(post, path = "/api/subscriptions/{name}/test", tag = "subscriptions", request_body = Publication, responses(
+#[utoipa::path(post, path = "/api/subscriptions/{name}/test", operation_id = "testSubscription", params(NamePath), tag = "subscriptions", request_body = Publication, responses(
     (status = 202, description = "The event is published.", body = PublishReceipt),
     (status = 422, description = "The event is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn test(
@@ -176,8 +187,9 @@ pub(super) async fn test(
 }
 
 /// Replaces the signing key; the present key signs too for a time.
-#[utoipa::path(post, path = "/api/subscriptions/{name}/rotate", tag = "subscriptions", request_body = RotationRequest, responses(
+#[utoipa::path(post, path = "/api/subscriptions/{name}/rotate", operation_id = "rotateSigningKey", params(NamePath), tag = "subscriptions", request_body = RotationRequest, responses(
     (status = 200, description = "The new key signs from now on.", body = Overview),
+    (status = 409, description = "The subscription is declared in the settings.", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 422, description = "The subscription has no signing key, or the new one is invalid.", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(super) async fn rotate(
     State(bus): State<Arc<Bus>>,

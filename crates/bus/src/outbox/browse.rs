@@ -1,10 +1,13 @@
 //! Queries for people: the event log, deliveries, the attempt log, and requests with their responses.
 
+use contract::event::Environment;
 use contract::time::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use store::Result;
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Outbox, Preview, ResendSelection, limit, millis, timestamp, write};
@@ -16,6 +19,7 @@ const LARGEST_PAGE: usize = 1000;
 /// A filter of events. Every given condition must hold.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct EventFilter {
     /// The event type.
     #[serde(rename = "type")]
@@ -37,6 +41,8 @@ pub struct EventFilter {
     /// The number before which the page begins: the cursor for the next page.
     pub before: Option<i64>,
     /// The largest number of entries, up to 1000.
+    #[serde(default, deserialize_with = "page_limit")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<usize>,
 }
 
@@ -51,6 +57,7 @@ pub struct EventLogEntry {
     #[serde(rename = "type")]
     pub event_type: String,
     /// The environment, `live` or `stage`; null for any.
+    #[schema(value_type = Option<Environment>)]
     pub environment: Option<String>,
     /// The type of the object that the event is about.
     pub object_type: Option<String>,
@@ -89,6 +96,7 @@ pub struct DeliveryEntry {
     /// The name of the subscription.
     pub subscription: String,
     /// `waiting`, `delivered`, `given_up` or `cancelled`.
+    #[schema(schema_with = state_schema)]
     pub state: &'static str,
     /// The number of attempts.
     pub attempts: u32,
@@ -103,14 +111,18 @@ pub struct DeliveryEntry {
 /// A filter of attempts. Every given condition must hold.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AttemptFilter {
     /// The name of the subscription.
     pub subscription: Option<String>,
     /// The event id.
     pub event: Option<String>,
     /// The HTTP status of the response.
+    #[serde(default, deserialize_with = "http_status")]
+    #[param(minimum = 100, maximum = 999)]
     pub status: Option<u16>,
     /// `delivered`, `again` (will retry), `given_up`, `gone` or `copy`.
+    #[param(schema_with = outcome_schema)]
     pub outcome: Option<String>,
     /// The earliest time of the attempt.
     #[param(value_type = Option<String>, format = DateTime)]
@@ -121,6 +133,8 @@ pub struct AttemptFilter {
     /// The number before which the page begins: the cursor for the next page.
     pub before: Option<i64>,
     /// The largest number of entries, up to 1000.
+    #[serde(default, deserialize_with = "page_limit")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<usize>,
 }
 
@@ -151,6 +165,7 @@ pub struct AttemptLogEntry {
     /// The HTTP status of the response.
     pub status: Option<u16>,
     /// `delivered`, `again` (will retry), `given_up`, `gone` or `copy`.
+    #[schema(schema_with = outcome_schema)]
     pub outcome: &'static str,
     /// The reason of the failure.
     pub error: Option<String>,
@@ -171,10 +186,12 @@ pub struct AttemptDetail {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Exchange {
     /// The request's headers, secrets left out.
+    #[schema(schema_with = request_headers_schema)]
     pub request_headers: Vec<(String, String)>,
     /// The request's body.
     pub request_body: String,
     /// The response's headers.
+    #[schema(schema_with = response_headers_schema)]
     pub response_headers: Vec<(String, String)>,
     /// The response's body, or the beginning of it.
     pub response_body: String,
@@ -236,6 +253,70 @@ impl Outbox {
             })
             .await
     }
+}
+
+/// The schema of a delivery's state.
+fn state_schema() -> Object {
+    one_of("The state of the delivery.", &STATES)
+}
+
+/// The schema of an attempt's outcome.
+fn outcome_schema() -> Object {
+    one_of("The outcome of the attempt; `again` will be retried.", &OUTCOMES)
+}
+
+fn one_of(description: &str, names: &[&str]) -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(description))
+        .enum_values(Some(names.iter().copied()))
+        .build()
+}
+
+fn request_headers_schema() -> Array {
+    headers_schema("The request's headers, each with its name and its value, secrets left out.")
+}
+
+fn response_headers_schema() -> Array {
+    headers_schema("The response's headers, each with its name and its value.")
+}
+
+fn headers_schema(description: &str) -> Array {
+    let text = Object::with_type(Type::String);
+    let pair = ArrayBuilder::new().items(text).min_items(Some(2)).max_items(Some(2));
+    ArrayBuilder::new().items(pair).description(Some(description)).build()
+}
+
+/// The size of a page, if it is one.
+pub(in super::super) fn page_limit<'de, D>(
+    deserializer: D,
+) -> std::result::Result<Option<usize>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    match Option::deserialize(deserializer)? {
+        Some(limit) if !(1..=LARGEST_PAGE).contains(&limit) => {
+            Err(D::Error::custom(format_args!("limit: 1 to {LARGEST_PAGE} entries")))
+        }
+        limit => Ok(limit),
+    }
+}
+
+fn http_status<'de, D>(deserializer: D) -> std::result::Result<Option<u16>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    match Option::deserialize(deserializer)? {
+        Some(status) if !(100..=999).contains(&status) => {
+            Err(D::Error::custom("status: a number from 100 to 999"))
+        }
+        status => Ok(status),
+    }
+}
+
+/// True if this is the name of an outcome.
+pub(in super::super) fn is_outcome(name: &str) -> bool {
+    OUTCOMES.contains(&name)
 }
 
 /// A WHERE clause: conditions in SQL, and the values of their parameters.

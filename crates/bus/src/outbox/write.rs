@@ -248,7 +248,7 @@ fn promote(
 }
 
 /// The deliveries to send again.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ResendSelection {
     /// The delivery of this attempt.
@@ -260,10 +260,8 @@ pub enum ResendSelection {
         /// The name of the subscription; any if it is missing.
         subscription: Option<String>,
         /// The earliest time at which it was given up.
-        #[schema(value_type = Option<String>, format = DateTime)]
         since: Option<Timestamp>,
         /// The time before which it was given up.
-        #[schema(value_type = Option<String>, format = DateTime)]
         until: Option<Timestamp>,
     },
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
-use utoipa::openapi::schema::{KnownFormat, Object, SchemaFormat, Type};
+use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -27,6 +27,9 @@ pub enum NetDateTime {
 
 /// The accepted forms, for the error message.
 const EXAMPLES: &str = "2022-03-04T12:00:00Z, 2022-03-04T12:00:00 or 2022-03-04";
+
+/// What senders write, as a regular expression for the OpenAPI document.
+const PATTERN: &str = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?)?$";
 
 const UNSET: NaiveDateTime = NaiveDate::from_ymd_opt(1, 1, 1)
     .expect("the first day of year 1 exists")
@@ -141,7 +144,8 @@ impl PartialSchema for NetDateTime {
     fn schema() -> RefOr<Schema> {
         Object::builder()
             .schema_type(Type::String)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            // `format: date-time` would demand an offset, and clients would cut the seventh digit.
+            .pattern(Some(PATTERN))
             .description(Some(
                 "ISO 8601 with up to 7 fractional digits. Without an offset it is taken as UTC; \
                  `0001-01-01T00:00:00` means that the date was never set.",

@@ -25,14 +25,17 @@ use crate::ingress::accepted::AcceptedBody;
 pub(super) const JSON: &str = "application/json";
 
 /// Refusals of a delivery.
-pub(super) const REFUSALS: [&ProblemKind; 8] = [
+pub(super) const REFUSALS: [&ProblemKind; 11] = [
     &problem::BAD_REQUEST,
     &problem::UNAUTHORIZED,
     &problem::METHOD_NOT_ALLOWED,
     &problem::REQUEST_TIMEOUT,
     &problem::CONTENT_TOO_LARGE,
+    &problem::URI_TOO_LONG,
     &problem::UNSUPPORTED_MEDIA_TYPE,
     &problem::TOO_MANY_REQUESTS,
+    &problem::HEAD_TOO_LARGE,
+    &problem::INTERNAL,
     &problem::UNAVAILABLE,
 ];
 
@@ -271,7 +274,7 @@ fn example(row: &EventRow) -> Value {
 
 /// One response for each kind of refusal, and the one for success.
 pub(super) fn responses() -> BTreeMap<String, RefOr<Response>> {
-    let refusals = REFUSALS.into_iter().chain([&problem::NOT_IMPLEMENTED]);
+    let refusals = REFUSALS.into_iter().chain([&problem::NOT_IMPLEMENTED, &problem::FORBIDDEN]);
     let refusals = refusals.map(|kind| (refusal_name(kind), refusal(kind).into()));
     refusals.chain([("Accepted".to_owned(), accepted().into())]).collect()
 }
@@ -309,7 +312,7 @@ fn accepted() -> Response {
         ])
         .build();
     ResponseBuilder::new()
-        .description("The delivery is stored; it need not be sent again.")
+        .description("The delivery is stored; it need not be sent again. A body that does not fit its model is stored, too, and ends as `dead`.")
         .content(JSON, content)
         .build()
 }
@@ -346,6 +349,15 @@ pub(super) fn bearer(source: &Source) -> SecurityScheme {
     );
     let scheme =
         HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build();
+    SecurityScheme::Http(scheme)
+}
+
+/// The login of the documentation pages and the metrics.
+pub(super) fn login() -> SecurityScheme {
+    let description =
+        "`user` and the password in `[docs]` of the settings; without them on loopback only.";
+    let scheme =
+        HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(description)).build();
     SecurityScheme::Http(scheme)
 }
 

@@ -10,7 +10,8 @@ use utoipa::openapi::path::{
     Callback, HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem,
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::{Content, ContentBuilder, Ref, Required, Response, ResponseBuilder};
+use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::{Content, ContentBuilder, Ref, Required, Response, ResponseBuilder, Type};
 
 use super::components::{self, JSON};
 use super::operations::{first_sentence, requirement};
@@ -18,14 +19,19 @@ use super::operations::{first_sentence, requirement};
 /// Tag of hooks.
 pub(super) const HOOKS: &str = "hooks";
 
+/// Description of that tag.
+pub(super) const ABOUT: &str = "Process Hooks: synchronous calls of the vendor. A handler may call the vendor's own logic back meanwhile; `dev` answers that with the vendor's samples, elsewhere it needs `callback_url` and its key.";
+
 /// Refusals of a call, besides the hook's own failures.
-const REFUSALS: [&ProblemKind; 7] = [
+const REFUSALS: [&ProblemKind; 9] = [
     &problem::BAD_REQUEST,
     &problem::UNAUTHORIZED,
     &problem::METHOD_NOT_ALLOWED,
     &problem::REQUEST_TIMEOUT,
     &problem::CONTENT_TOO_LARGE,
+    &problem::URI_TOO_LONG,
     &problem::UNSUPPORTED_MEDIA_TYPE,
+    &problem::HEAD_TOO_LARGE,
     &problem::UNAVAILABLE,
 ];
 
@@ -114,22 +120,30 @@ fn headers(hook: Option<&str>) -> [ParameterBuilder; 3] {
             .required(if required { Required::True } else { Required::False })
             .description(Some(description))
             .example(Some(example.into()))
-            .schema(Some(components::text()))
+    };
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let something = || text().min_length(Some(1)).build();
+    let name = match hook {
+        Some(hook) => text().enum_values(Some([hook])).build(),
+        None => text().min_length(Some(1)).pattern(Some("^[A-Za-z0-9._-]+$")).build(),
     };
     [
-        header("X-DirectScale-CallbackToken", "Token that permits one callback.", true, "token-1"),
+        header("X-DirectScale-CallbackToken", "Token that permits one callback.", true, "token-1")
+            .schema(Some(something())),
         header(
             "X-DirectScale-RequestName",
             "The hook's id; if the path has one too, the same.",
             hook.is_none(),
             hook.unwrap_or("Autoships.CreateAutoship"),
-        ),
+        )
+        .schema(Some(name)),
         header(
             "X-DirectScale-User",
             "The user on whose behalf the hook is called.",
             false,
             "jsmith",
-        ),
+        )
+        .schema(Some(components::text())),
     ]
 }
 
@@ -140,6 +154,7 @@ fn callback(row: &HookRow, route: &HookRoute) -> Callback {
     let operation = OperationBuilder::new()
         .operation_id(Some(format!("{}_{}_callback", route.source.name, row.id)))
         .summary(Some("The vendor's own logic, when the handler proceeds"))
+        .description(Some("A handler may call it once, with the token of its call. This program proves itself with the bearer key in `callback_key` of the settings, which is no key that a caller enters."))
         .parameter(token)
         .request_body(Some(
             RequestBodyBuilder::new()
@@ -148,6 +163,7 @@ fn callback(row: &HookRow, route: &HookRoute) -> Callback {
                 .build(),
         ))
         .response("200", response("The response.", &row.response, row.example_response))
+        .response("4XX", Response::new("It refused; its body becomes the hook's response."))
         .response("500", Response::new("It failed; its body becomes the hook's response."));
     let item = PathItem::new(HttpMethod::Post, operation);
     Callback::from([(format!("{base}/api/extension/hooks/{}", row.id), item.into())])

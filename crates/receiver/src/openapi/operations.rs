@@ -16,11 +16,23 @@ use super::described_source::{DescribedSource, family};
 /// Tag of paths that accept any event.
 pub(super) const ANY: &str = "any event";
 
+/// Description of that tag.
+pub(super) const ABOUT_ANY: &str = "Paths that accept any event, by its name. Events without a handler, and bodies that do not fit their model, are stored all the same.";
+
 /// Tag of the emitter's requests.
 pub(super) const SENT: &str = "sent by the emitter";
 
+/// Description of that tag.
+pub(super) const ABOUT_SENT: &str = "The requests that the emitter and the bus send to a receiver.";
+
 /// Tag of health checks and metrics.
 pub(super) const HEALTH: &str = "health and metrics";
+
+/// Description of that tag.
+pub(super) const ABOUT_HEALTH: &str = "Probes for orchestrators, and metrics for Prometheus.";
+
+/// Security scheme of the metrics off loopback.
+pub(super) const LOGIN: &str = "login";
 
 /// Operation of one event at its own path.
 pub(super) fn receive(described: &DescribedSource<'_>, row: &EventRow) -> PathItem {
@@ -65,7 +77,8 @@ fn event_name_location(places: &FieldLocators) -> String {
 /// Operation of any event of one version at that version's single URL.
 pub(super) fn receive_any_of(described: &DescribedSource<'_>, version: u16) -> PathItem {
     let operation = versioned(OperationBuilder::new(), described, version, "any")
-        .summary(Some(format!("Any event in version {version}, identified by its name")));
+        .summary(Some(format!("Any event in version {version}, identified by its name")))
+        .description(Some(event_name_location(&described.source.locators)));
     PathItem::new(HttpMethod::Post, operation)
 }
 
@@ -157,12 +170,13 @@ fn path_parameter(name: &str, description: &str) -> ParameterBuilder {
         .description(Some(description))
 }
 
-/// The emitter's request for an event, and its reading of the response.
-pub(super) fn send(row: &EventRow) -> PathItem {
+/// The emitter's request for an event, and its reading of the response; `key` is the security scheme of its receiver.
+pub(super) fn send(row: &EventRow, key: Option<&str>) -> PathItem {
     let description = components::description(row);
     let name = components::name(row);
     let responses = ResponsesBuilder::new()
         .response("200", Response::new("Delivered; it is not sent again."))
+        .response("4XX", Response::new("Not delivered; it is sent again later, after a 410 never."))
         .response("default", Response::new("Not delivered; it is sent again later."))
         .build();
     let (places, id) = (FieldLocators::of(row.dialect), components::short_name(row));
@@ -170,6 +184,8 @@ pub(super) fn send(row: &EventRow) -> PathItem {
         .operation_id(Some(format!("send_{name}")))
         .tag(SENT)
         .summary(Some(first_sentence(&description)))
+        .description(Some(description))
+        .securities(Some(key.map(requirement)))
         .responses(responses);
     PathItem::new(HttpMethod::Post, operation)
 }
@@ -179,31 +195,40 @@ const OPEN_METRICS: &str = "application/openmetrics-text";
 
 /// Operations that belong to no source.
 pub(super) fn of_the_receiver() -> [(&'static str, PathItem); 3] {
-    let unavailable = (problem::UNAVAILABLE.status, components::refusal_ref(&problem::UNAVAILABLE));
-    let login = (problem::UNAUTHORIZED.status, components::refusal_ref(&problem::UNAUTHORIZED));
-    let plain = |id: &str, media: &str, summary: &str, description: &str| {
-        let ok = ResponseBuilder::new()
-            .description(description)
-            .content(media, ContentBuilder::new().schema(Some(components::text())).build());
+    let plain = |id: &str, media: &[&str], summary: &str, description: &str| {
+        let text = || ContentBuilder::new().schema(Some(components::text())).build();
+        let ok = ResponseBuilder::new().description(description);
+        let ok = media.iter().fold(ok, |ok, media| ok.content(*media, text()));
         OperationBuilder::new()
             .operation_id(Some(id))
             .tag(HEALTH)
             .summary(Some(summary))
             .response("200", ok)
     };
+    let refused = |operation: OperationBuilder, kinds: &[&problem::ProblemKind]| {
+        kinds.iter().fold(operation, |operation, kind| {
+            operation.response(kind.status.as_str(), components::refusal_ref(kind))
+        })
+    };
     let get = |operation: OperationBuilder| PathItem::new(HttpMethod::Get, operation);
-    let healthz = plain("healthz", TEXT, "Liveness probe", "The process is alive.");
-    let readyz = plain("readyz", TEXT, "Readiness probe", "Deliveries can be accepted.")
-        .response(unavailable.0.as_str(), unavailable.1);
+    let healthz = plain("healthz", &[TEXT], "Liveness probe", "The process is alive.")
+        .description(Some("Says that the process answers, whatever the state of the inbox."));
+    let readyz = plain("readyz", &[TEXT], "Readiness probe", "Deliveries can be accepted.")
+        .description(Some("Says whether deliveries can be stored now."));
     let metrics = plain(
         "metrics",
-        OPEN_METRICS,
+        &[TEXT, OPEN_METRICS],
         "Counters and timings for Prometheus",
-        "The metrics as text.",
+        "The metrics as text: OpenMetrics for a client that accepts it.",
     )
     .description(Some("Behind the login of these pages, unless the listener is loopback."))
-    .response(login.0.as_str(), login.1);
-    [("/healthz", get(healthz)), ("/readyz", get(readyz)), ("/metrics", get(metrics))]
+    .securities(Some([SecurityRequirement::default(), requirement(LOGIN)]));
+    let metrics_refusals = [&problem::BAD_REQUEST, &problem::UNAUTHORIZED, &problem::FORBIDDEN];
+    [
+        ("/healthz", get(refused(healthz, &[&problem::BAD_REQUEST]))),
+        ("/readyz", get(refused(readyz, &[&problem::BAD_REQUEST, &problem::UNAVAILABLE]))),
+        ("/metrics", get(refused(metrics, &metrics_refusals))),
+    ]
 }
 
 /// First sentence of a description, without its full stop and line breaks.

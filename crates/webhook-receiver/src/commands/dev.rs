@@ -68,7 +68,13 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
     let bus = BusBeside::bind(&mut config).await?;
     config.listen = listener.local_addr()?;
     let table = program.table()?;
-    let stand_in = StandIn::start(&mut config, &table, args.is_on_free_ports()).await;
+    let mut takes_free_port = args.is_on_free_ports();
+    let mut stand_in = StandIn::start(&mut config, &table, takes_free_port).await;
+    // A new folder beside another `dev`: its addresses are nobody's choice yet.
+    if stand_in.is_err() && file.is_new {
+        takes_free_port = true;
+        stand_in = StandIn::start(&mut config, &table, takes_free_port).await;
+    }
     // With the addresses in the file, other commands find the receiver and the bus by the file alone.
     file.keep_addresses(config.listen, config.bus.listen)?;
     // The stand-in outlives the receiver, whose last handlers may still call it.
@@ -79,7 +85,7 @@ pub(crate) async fn run(args: Args, program: Program) -> anyhow::Result<ExitCode
         }
         Err(error) => (None, Err(error)),
     };
-    if let (Some(stand_in), true) = (&stand_in, args.is_on_free_ports()) {
+    if let (Some(stand_in), true) = (&stand_in, takes_free_port) {
         file.keep_callback_url(&stand_in.source, stand_in.vendor.url())?;
     }
     if file.is_new {

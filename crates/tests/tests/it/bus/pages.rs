@@ -293,7 +293,7 @@ async fn every_path_of_the_document_is_served_and_every_route_is_in_it() {
         }
     }
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    for name in ["SubscriptionConfig", "Publication", "Overview", "AttemptDetail"] {
+    for name in ["NewSubscription", "Publication", "Overview", "AttemptDetail"] {
         assert!(schemas.contains_key(name), "{name}");
     }
 }

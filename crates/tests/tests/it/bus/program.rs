@@ -10,6 +10,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::client::Request;
 use crate::harness::deliveries::PATIENCE;
 use crate::harness::disks::{fill, private_mounts};
 use crate::harness::process::{command, printed, run};
@@ -169,6 +170,63 @@ async fn without_a_key_it_is_for_this_machine_and_for_no_other_sites_pages() {
     assert_eq!(post(&[json, ("origin", "https://evil.test")]).await, 403);
     assert_eq!(post(&[json, ("sec-fetch-site", "cross-site")]).await, 403);
     assert_eq!(post(&[json, ("host", "rebound.evil.test")]).await, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_answers_are_those_of_its_document() {
+    let folder = TempDir::new().unwrap();
+    let key = "k3y-of-a-bus-that-is-long-enough";
+    let program = start_with(folder.path(), &format!("api_key = \"{key}\"\n"));
+    let call = async |request: Request| request.bearer(key).send(&program.address).await;
+    let get = async |path: &str| call(Request::get(path)).await;
+    let post = async |path: &str, body: &str| call(Request::post(path, body)).await;
+    let new = r#"{"name":"one","events":"Own","target":"http://127.0.0.1:9/"}"#;
+    assert_eq!(post("/api/subscriptions", new).await.status, 201);
+
+    // Null is no reason, as the document says.
+    let paused = post("/api/subscriptions/one/pause", "null").await;
+    assert_eq!((paused.status, &paused.json()["health"]["standing"]), (200, &json!("paused")));
+    for number in 1..=3 {
+        let event = format!(r#"{{"type":"Own","id":"e-{number}","data":{{}}}}"#);
+        assert_eq!(post("/api/events", &event).await.status, 202);
+    }
+    // A page that is not full is the last one.
+    let full = get("/api/events?limit=2").await.json();
+    assert_eq!(full["items"].as_array().unwrap().len(), 2);
+    let last = get(&format!("/api/events?limit=2&before={}", full["next"])).await.json();
+    assert_eq!((&last["items"][0]["id"], &last["next"]), (&json!("e-1"), &Value::Null));
+    assert_eq!(get("/api/subscriptions").await.json()["next"], Value::Null);
+    assert_eq!(get("/api/subscriptions?limit=1").await.json()["next"], "one");
+
+    for filter in ["limit=0", "limit=1001", "status=99", "outcome=lost", "colour=red"] {
+        assert_eq!(get(&format!("/api/attempts?{filter}")).await.status, 422, "{filter}");
+    }
+    let fraction = r#"{"type":"Own","data":{},"object_id":2.5}"#;
+    assert_eq!(post("/api/events", fraction).await.status, 400);
+    let answer = get("/api/events").await;
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_eq!(answer.header("cache-control"), "no-store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_key_is_a_bearer_key_in_any_case() {
+    let folder = TempDir::new().unwrap();
+    let key = "k3y-of-a-bus-that-is-long-enough";
+    let text =
+        format!("[log]\nformat = \"json\"\n[bus]\nlisten = \"127.0.0.1:0\"\napi_key = \"{key}\"\n");
+    let program = Program::start_as(folder.path(), &text);
+    for (given, status) in [
+        (format!("Bearer {key}"), 200),
+        (format!("bearer {key}"), 200),
+        (format!("BEARER {key}"), 200),
+        (format!("Basic {key}"), 401),
+        (key.to_owned(), 401),
+    ] {
+        let request = Request::get("/api/subscriptions").set("authorization", &given);
+        let answer = request.send(&program.address).await;
+        assert_eq!(answer.status, status, "{given}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{given}");
+    }
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use fixture::{Context, catalog};
 use inbox::State;
+use serde_json::json;
 use server::login::hash;
 
+use crate::harness::process::{Process, command};
 use crate::harness::receiver::{KEY, Receiver, SOURCES};
 use crate::harness::webdriver::Browser;
 
@@ -17,7 +19,7 @@ async fn swagger_sends_an_event_with_the_key_and_shows_the_answer() {
     execute(&browser).await;
     assert_eq!(browser.text(&shown(".response-col_status")).await, "401");
 
-    authorize(&browser).await;
+    authorize(&browser, KEY).await;
     execute(&browser).await;
     browser.wait_for_text(&shown(".response-col_status"), "200").await;
     browser.wait_for_text(&shown(".response-col_description"), "accepted").await;
@@ -46,6 +48,72 @@ async fn behind_a_login_swagger_still_loads_its_document() {
     browser.wait_for_text(OPERATION, "/api/webhooks/OrderEvent").await;
 }
 
+#[tokio::test]
+async fn swagger_tries_out_the_buss_operations_and_hooks_beside_dev() {
+    let Some(browser) = Browser::open().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut dev = Process::start(&mut command(folder.path(), &["dev", "--listen", "127.0.0.1:0"]));
+    let welcome = dev.stdout_until(|line| line.starts_with("  -d '"));
+    let (_, bus) = welcome.split_once("Bus        http://").unwrap();
+    let bus = bus.split("/admin").next().unwrap();
+
+    browser.go(&format!("http://{bus}/swagger/")).await;
+    let shown = tried(&browser, "#operations-events-publishEvents", None, "202").await;
+    assert!(shown.contains("accepted"), "{shown}");
+    let shown = tried(&browser, "#operations-subscriptions-listSubscriptions", None, "200").await;
+    assert!(shown.contains("OrderEvent"), "{shown}");
+    let pause = "#operations-subscriptions-pauseSubscription";
+    let shown = tried(&browser, pause, Some("OrderEvent"), "200").await;
+    assert!(shown.contains("paused"), "{shown}");
+
+    let key = std::fs::read_to_string(folder.path().join("data/dev/token")).unwrap();
+    browser.go(&format!("http://{}/swagger/", dev.address)).await;
+    authorize(&browser, key.trim_end()).await;
+    tried(&browser, "[id^=operations-hooks-][id$=CreateAutoship]", None, "200").await;
+}
+
+/// Executes an operation of an open page with what is filled in, after the name if it has one, and returns its answer.
+async fn tried(browser: &Browser, operation: &str, name: Option<&str>, status: &str) -> String {
+    browser.click(&format!("{operation} .opblock-summary-control")).await;
+    if let Some(name) = name {
+        browser.fill(&format!("{operation} tr[data-param-name=name] input"), name).await;
+    }
+    browser.click(&format!("{operation} .execute")).await;
+    let response = format!("{operation} .live-responses-table .response");
+    browser.wait_for_text(&format!("{response} .response-col_status"), status).await;
+    browser.text(&format!("{response} .response-col_description")).await
+}
+
+#[tokio::test]
+async fn swagger_fits_narrow_screens_and_dark_rooms_finds_operations_and_keeps_no_key() {
+    let Some(browser) = Browser::open().await else { return };
+    let receiver = serve("").await;
+    browser.emulate(390, "dark").await;
+    browser.go(&format!("http://{}/swagger/", receiver.address)).await;
+    browser.click(&format!("{OPERATION} .opblock-summary-control")).await;
+    authorize(&browser, KEY).await;
+    execute(&browser).await;
+    browser.wait_for_text(&shown(".response-col_status"), "200").await;
+    browser.screenshot("narrow-dark", OPERATION).await;
+    let overflow =
+        "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    assert_eq!(browser.run(overflow, json!([])).await, 0);
+    let background =
+        "return getComputedStyle(document.querySelector('.swagger-ui')).backgroundColor";
+    let dark = browser.run(background, json!([])).await;
+    browser.emulate(390, "light").await;
+    assert_ne!(browser.run(background, json!([])).await, dark);
+
+    browser.fill(".operation-filter-input", "StockLevel").await;
+    let found = "return [...document.querySelectorAll('.opblock-tag-section .opblock-summary-path')].map(path => path.dataset.path)";
+    assert_eq!(browser.run(found, json!([])).await, json!(["/api/webhooks/StockLevelEvent"]));
+    assert_eq!(browser.run("return document.title", json!([])).await, "Webhook receiver · API");
+    assert_eq!(
+        browser.run("return localStorage.length + sessionStorage.length", json!([])).await,
+        0
+    );
+}
+
 const OPERATION: &str = "#operations-order-directscale_OrderEvent";
 
 fn shown(selector: &str) -> String {
@@ -56,9 +124,9 @@ async fn execute(browser: &Browser) {
     browser.click(&format!("{OPERATION} .execute")).await;
 }
 
-async fn authorize(browser: &Browser) {
+async fn authorize(browser: &Browser, key: &str) {
     browser.click(".scheme-container .authorize").await;
-    browser.fill(".modal-ux input", KEY).await;
+    browser.fill(".modal-ux input", key).await;
     browser.click(".modal-ux .auth-btn-wrapper .authorize").await;
     browser.screenshot("authorized", ".modal-ux").await;
     browser.click(".modal-ux .btn-done").await;

@@ -233,6 +233,23 @@ async fn beyond_loopback_there_are_no_pages_without_a_password() {
 }
 
 #[tokio::test]
+async fn metrics_are_text_that_a_browser_shows_unless_open_metrics_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::serve(folder.path(), SOURCES);
+    let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    for (accept, kind, ends) in [
+        ("text/html,*/*;q=0.8", "text/plain; version=0.0.4; charset=utf-8", false),
+        ("application/openmetrics-text;version=1.0.0,*/*;q=0.1", open, true),
+    ] {
+        let answer = Request::get("/metrics").set("accept", accept).send(&process.address).await;
+        assert_eq!(answer.header("content-type"), kind);
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(String::from_utf8(answer.body).unwrap().ends_with("# EOF\n"), ends);
+    }
+}
+
+#[tokio::test]
 async fn metrics_count_what_was_received() {
     let folder = tempfile::tempdir().unwrap();
     let mut process = Process::serve(folder.path(), SOURCES);
@@ -374,6 +391,27 @@ async fn dev_prints_lines_for_the_way_in_which_it_was_started() {
         let welcome = dev.stdout_until(|line| line.starts_with("  -d '"));
         assert!(welcome.contains(&expected), "{expected}: {welcome}");
     }
+}
+
+#[tokio::test]
+async fn the_settings_of_a_second_dev_have_its_own_addresses() {
+    // Another one stands in for the vendor already, if nobody else is there.
+    let _other = TcpListener::bind("127.0.0.1:8081");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let listen = free.to_string();
+    let args = ["dev", "--listen", &listen, "--bus-listen", "127.0.0.1:0"];
+    let mut dev = Process::start(&mut command(folder.path(), &args));
+    let welcome = dev.stdout_until(|line| line.starts_with("  -d '"));
+    let settings = std::fs::read_to_string(folder.path().join("data/dev/receiver.toml")).unwrap();
+    assert!(settings.contains(&format!("listen = \"{listen}\"")), "{settings}");
+    let (_, rest) = settings.split_once("callback_url = \"").unwrap();
+    let vendor = rest.split('"').next().unwrap();
+    assert_ne!(vendor, "http://127.0.0.1:8081");
+    assert!(welcome.contains(&format!("Vendor     {vendor}/")), "{welcome}");
+    let (_, bus) = welcome.split_once("Bus        http://").unwrap();
+    let bus = bus.split("/admin").next().unwrap();
+    assert!(settings.contains(&format!("[bus]\nlisten = \"{bus}\"")), "{settings}");
 }
 
 #[test]

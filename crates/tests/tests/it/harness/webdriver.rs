@@ -123,6 +123,19 @@ impl Browser {
         self.post("/execute/sync", json!({"script": script, "args": arguments})).await.unwrap()
     }
 
+    /// Shows pages as on a screen of this width, to a person who prefers this colour scheme.
+    pub(crate) async fn emulate(&self, width: u32, scheme: &str) {
+        let metrics =
+            json!({"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600});
+        let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        for (command, parameters) in
+            [("setDeviceMetricsOverride", metrics), ("setEmulatedMedia", scheme)]
+        {
+            let command = json!({"cmd": format!("Emulation.{command}"), "params": parameters});
+            self.post("/goog/cdp/execute", command).await.unwrap();
+        }
+    }
+
     /// The addresses of all requests to hosts since the last call, those that were blocked included.
     pub(crate) async fn requested(&self) -> Vec<String> {
         let entries = self.log("performance").await;
