@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use server::login::{basic_credential, user_and_password};
 use server::password::{Guesses, Password, Peer};
-use server::problem::{FORBIDDEN, Problem};
+use server::problem::{BAD_REQUEST, FORBIDDEN, Problem};
 use settings::{ConfigError, ConsoleConfig};
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
@@ -33,6 +33,12 @@ const MOST_SESSIONS: usize = 256;
 
 /// The longest name that is recorded.
 const LONGEST_NAME: usize = 64;
+
+/// Time for which an address is suspect after a refused guess.
+const SUSPECT: Duration = Duration::from_secs(60);
+
+/// Digest that identifies a session.
+pub(crate) type SessionKey = [u8; 32];
 
 /// What a person may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,7 +73,9 @@ pub(crate) struct Access {
     operator: Option<Password>,
     guesses: Guesses,
     /// By the digest of the token, which alone the browser knows; or of a Basic credential.
-    sessions: Mutex<HashMap<[u8; 32], Session>>,
+    sessions: Mutex<HashMap<SessionKey, Session>>,
+    /// Addresses whose guesses were refused lately: for them a known Basic credential is checked again, as any guess is.
+    suspects: Mutex<HashMap<IpAddr, Instant>>,
 }
 
 struct Session {
@@ -76,13 +84,31 @@ struct Session {
     used: Instant,
 }
 
+impl Session {
+    fn lasts(&self) -> bool {
+        self.used.elapsed() < IDLE && self.began.elapsed() < LONGEST
+    }
+}
+
+/// A person with a session, if a login is needed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) actor: Actor,
+    pub(crate) session: Option<SessionKey>,
+}
+
 impl Access {
     pub(crate) fn new(settings: &ConsoleConfig) -> Result<Self, ConfigError> {
         let viewer = password(settings.viewer_password_hash.as_ref(), "viewer_password_hash")?;
         let operator =
             password(settings.operator_password_hash.as_ref(), "operator_password_hash")?;
-        let (guesses, sessions) = (Guesses::default(), Mutex::default());
-        Ok(Access { viewer, operator, guesses, sessions })
+        Ok(Access {
+            viewer,
+            operator,
+            guesses: Guesses::default(),
+            sessions: Mutex::default(),
+            suspects: Mutex::default(),
+        })
     }
 
     /// True if there is no password: then the console is for this machine alone, and everyone is an operator.
@@ -103,13 +129,14 @@ impl Access {
             return Err(Problem::new(&server::problem::INTERNAL));
         }
         let token = hex::encode(bytes);
-        self.keep(digest(token.as_bytes()), actor);
+        self.keep(digest("cookie:", token.as_bytes()), actor);
         Ok(Some(token))
     }
 
     /// Ends the session of a request. Returns true if there was one.
     pub(crate) fn log_out(&self, headers: &HeaderMap) -> bool {
-        token(headers).is_some_and(|token| self.lock().remove(&digest(token.as_bytes())).is_some())
+        token(headers)
+            .is_some_and(|token| self.lock().remove(&digest("cookie:", token.as_bytes())).is_some())
     }
 
     async fn identify(
@@ -147,40 +174,67 @@ impl Access {
         Ok(actor)
     }
 
-    /// The person behind a request: of its session, or of its Basic credential.
-    async fn actor(&self, headers: &HeaderMap, from: IpAddr) -> Result<Option<Actor>, Problem> {
+    /// The person behind a request, and its session; none without a login.
+    async fn actor(&self, headers: &HeaderMap, from: IpAddr) -> Result<Option<Known>, Problem> {
         if self.is_open() {
-            return Ok(Some(Actor { name: "local".into(), role: Role::Operator }));
+            let actor = Actor { name: "local".into(), role: Role::Operator };
+            return Ok(Some(Known { actor, session: None }));
         }
-        if let Some(actor) = token(headers).and_then(|token| self.session(digest(token.as_bytes())))
+        if let Some(key) = token(headers).map(|token| digest("cookie:", token.as_bytes()))
+            && let Some(actor) = self.session(key)
         {
-            return Ok(Some(actor));
+            return Ok(Some(Known { actor, session: Some(key) }));
         }
         let Some(credential) = basic_credential(headers) else { return Ok(None) };
-        let key = digest(&[b"Basic ", credential.as_slice()].concat());
-        if let Some(actor) = self.session(key) {
-            return Ok(Some(actor));
+        let key = digest("basic:", &credential);
+        if !self.is_suspect(from)
+            && let Some(actor) = self.session(key)
+        {
+            return Ok(Some(Known { actor, session: Some(key) }));
         }
         let (name, secret) = user_and_password(&credential);
         let (name, secret) = (String::from_utf8_lossy(name).into_owned(), secret.to_vec());
-        let actor = self.identify(&name, secret, from).await?;
-        if let Some(actor) = &actor {
+        let actor = match self.identify(&name, secret, from).await {
+            Ok(actor) => actor,
+            Err(refused) => {
+                self.suspect(from);
+                return Err(refused);
+            }
+        };
+        Ok(actor.map(|actor| {
             self.keep(key, actor.clone());
-        }
-        Ok(actor)
+            Known { actor, session: Some(key) }
+        }))
     }
 
-    fn session(&self, key: [u8; 32]) -> Option<Actor> {
+    fn is_suspect(&self, from: IpAddr) -> bool {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        suspects.retain(|_, since| since.elapsed() < SUSPECT);
+        suspects.contains_key(&from)
+    }
+
+    fn suspect(&self, from: IpAddr) {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        suspects.insert(from, Instant::now());
+    }
+
+    /// True while a session lasts. To ask does not make it last.
+    pub(crate) fn lasts(&self, session: Option<SessionKey>) -> bool {
+        session.is_none_or(|key| {
+            let sessions = self.lock();
+            sessions.get(&key).is_some_and(Session::lasts)
+        })
+    }
+
+    fn session(&self, key: SessionKey) -> Option<Actor> {
         let mut sessions = self.lock();
-        sessions.retain(|_, session| {
-            session.used.elapsed() < IDLE && session.began.elapsed() < LONGEST
-        });
+        sessions.retain(|_, session| session.lasts());
         let session = sessions.get_mut(&key)?;
         session.used = Instant::now();
         Some(session.actor.clone())
     }
 
-    fn keep(&self, key: [u8; 32], actor: Actor) {
+    fn keep(&self, key: SessionKey, actor: Actor) {
         let now = Instant::now();
         let mut sessions = self.lock();
         if sessions.len() >= MOST_SESSIONS {
@@ -191,7 +245,7 @@ impl Access {
         sessions.insert(key, Session { actor, began: now, used: now });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Session>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Session>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -207,8 +261,8 @@ fn password(hash: Option<&SecretString>, setting: &str) -> Result<Option<Passwor
     hash.map(read).transpose()
 }
 
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
+fn digest(sort: &str, secret: &[u8]) -> SessionKey {
+    Sha256::new().chain_update(sort).chain_update(secret).finalize().into()
 }
 
 /// The session's token in the request's cookies.
@@ -225,15 +279,17 @@ pub(crate) async fn admit(
     next: Next,
 ) -> Response {
     let from = Peer::of(&request);
-    let actor = match console.access.actor(request.headers(), from).await {
-        Ok(Some(actor)) => actor,
+    let known = match console.access.actor(request.headers(), from).await {
+        Ok(Some(known)) => known,
         Ok(None) => return login::ask(&request),
         Err(problem) => return problem.into_response(),
     };
-    let may_change = actor.role == Role::Operator;
-    let visit = match Visit::of(&request, actor) {
+    let may_change = known.actor.role == Role::Operator;
+    let visit = match Visit::of(&request, known) {
         Ok(visit) => visit,
-        Err(problem) => return problem.into_response(),
+        Err(error) => {
+            return Problem::new(&BAD_REQUEST).detail(error.to_string()).into_response();
+        }
     };
     if !request.method().is_safe() && !may_change {
         let why = "viewers change nothing; log in as an operator";
@@ -275,9 +331,11 @@ mod tests {
         let access = access();
         for (secret, role) in [("see", Role::Viewer), ("do", Role::Operator)] {
             let token = access.log_in("ann", secret.into(), HERE).await.unwrap().unwrap();
-            let actor = access.actor(&cookie(&token), HERE).await.unwrap().unwrap();
-            assert_eq!(actor, Actor { name: "ann".into(), role });
+            let known = access.actor(&cookie(&token), HERE).await.unwrap().unwrap();
+            assert_eq!(known.actor, Actor { name: "ann".into(), role });
+            assert!(access.lasts(known.session));
             assert!(access.log_out(&cookie(&token)));
+            assert!(!access.lasts(known.session));
             assert_eq!(access.actor(&cookie(&token), HERE).await.unwrap(), None);
         }
         assert_eq!(access.log_in("ann", "guess".into(), HERE).await.unwrap(), None);
@@ -292,6 +350,27 @@ mod tests {
         while access.log_in("eve", "guess".into(), HERE).await.is_ok() {}
         assert!(access.log_in("ann", "do".into(), HERE).await.is_err());
         assert!(access.actor(&cookie(&token), HERE).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_known_credential_does_not_tell_guesses_apart() {
+        use base64::Engine as _;
+        let access = access();
+        let basic = |password: &str| {
+            let credential = base64::prelude::BASE64_STANDARD.encode(format!("bot:{password}"));
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                http::header::AUTHORIZATION,
+                format!("Basic {credential}").parse().unwrap(),
+            );
+            headers
+        };
+        assert!(access.actor(&basic("do"), HERE).await.unwrap().is_some());
+        assert!(access.actor(&cookie("basic:bot:do"), HERE).await.unwrap().is_none());
+        while access.actor(&basic("guess"), HERE).await.is_ok() {}
+        assert!(access.actor(&basic("do"), HERE).await.is_err(), "refused like any guess");
+        let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        assert!(access.actor(&basic("do"), other).await.unwrap().is_some());
     }
 
     #[test]

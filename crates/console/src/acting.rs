@@ -1,7 +1,7 @@
 //! Acts on many deliveries: carried out in the background, in small steps, with progress, a rate, and a way to cancel.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contract::event::DeliveryId;
 use futures_util::FutureExt as _;
@@ -17,6 +17,9 @@ use crate::access::Actor;
 /// Number of ids that are read at once.
 const READ: usize = 10_000;
 
+/// Time between two records of progress while an act waits; longer ones look as if its process had gone.
+const BEAT: Duration = Duration::from_secs(2);
+
 /// Pause after a failed step, and the number of failures in a row after which the act has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 30;
@@ -25,7 +28,7 @@ const TRIES: u32 = 30;
 #[derive(Debug, Clone)]
 pub(crate) enum Subject {
     /// The deliveries that match the filter.
-    Deliveries(Filter),
+    Deliveries(Box<Filter>),
     /// Ended deliveries in a state that ended longer ago than the age.
     Ended(State, Duration),
 }
@@ -140,7 +143,7 @@ impl Acting {
     async fn through(&mut self, filter: &Filter) -> Result<(), Ended> {
         let mut rest = Filter { limit: Some(READ), ..filter.clone() };
         loop {
-            let ids = self.ids(&rest).await?;
+            let ids = self.patiently(|this| this.ids(rest.clone()).boxed()).await?;
             let Some(last) = ids.last() else { return Ok(()) };
             rest.after = Some(*last);
             for ids in ids.chunks(self.step_rows()) {
@@ -151,12 +154,12 @@ impl Acting {
         }
     }
 
-    async fn ids(&self, filter: &Filter) -> Result<Vec<DeliveryId>, Ended> {
+    async fn ids(&self, filter: Filter) -> inbox::Result<Vec<DeliveryId>> {
         let inbox = &self.console.parts.inbox;
         if self.order.kind != ActKind::Discard {
-            return Ok(inbox.replayable(filter.clone()).await?);
+            return inbox.replayable(filter).await;
         }
-        let oldest_first = Filter { order: inbox::Order::OldestFirst, ..filter.clone() };
+        let oldest_first = Filter { order: inbox::Order::OldestFirst, ..filter };
         Ok(inbox.list(oldest_first).await?.iter().map(|entry| entry.id).collect())
     }
 
@@ -172,10 +175,13 @@ impl Acting {
     }
 
     async fn prune(&mut self, state: State, age: Duration) -> Result<(), Ended> {
+        let begun = Instant::now();
         loop {
             let pruned = self
                 .patiently(|this| {
                     let inbox = Arc::clone(&this.console.parts.inbox);
+                    // What ends after the act has begun is not meant.
+                    let age = age.saturating_add(begun.elapsed());
                     async move { throttled_step(|| inbox.prune(state, age, STEP_ROWS)).await }
                         .boxed()
                 })
@@ -187,18 +193,18 @@ impl Acting {
         }
     }
 
-    /// Tries a step until the inbox answers, for some time.
-    async fn patiently<'a>(
+    /// Tries a call until the inbox answers, for some time.
+    async fn patiently<'a, T>(
         &'a self,
-        step: impl Fn(&'a Self) -> BoxFuture<'a, inbox::Result<u64>>,
-    ) -> Result<u64, Ended> {
+        call: impl Fn(&'a Self) -> BoxFuture<'a, inbox::Result<T>>,
+    ) -> Result<T, Ended> {
         let mut tries = 0;
         loop {
             if self.console.parts.stop.is_cancelled() {
                 return Err(Ended::Stopped);
             }
-            match step(self).await {
-                Ok(done) => return Ok(done),
+            match call(self).await {
+                Ok(answer) => return Ok(answer),
                 Err(error) if tries >= TRIES => return Err(error.into()),
                 Err(_) => tries += 1,
             }
@@ -209,15 +215,32 @@ impl Acting {
     /// Records progress, and waits as the rate asks for.
     async fn advance(&mut self, step: u64) -> Result<(), Ended> {
         self.done += step;
-        let progress = ActProgress { done: self.done, state: ActState::Running, error: None };
-        if !self.console.parts.inbox.update_act(self.id, progress).await? {
-            return Err(Ended::Cancelled);
-        }
-        if let Some(rate) = self.order.rate {
-            let pause = Duration::try_from_secs_f64(step as f64 / rate).unwrap_or_default();
-            let _ = tokio::time::timeout(pause, self.console.parts.stop.cancelled()).await;
+        self.beat().await?;
+        let Some(rate) = self.order.rate else { return Ok(()) };
+        let mut left = Duration::try_from_secs_f64(step as f64 / rate).unwrap_or_default();
+        while !left.is_zero() {
+            let pause = left.min(BEAT);
+            if tokio::time::timeout(pause, self.console.parts.stop.cancelled()).await.is_ok() {
+                return Err(Ended::Stopped);
+            }
+            left -= pause;
+            self.beat().await?;
         }
         Ok(())
+    }
+
+    /// Records progress; ends the act if it was cancelled.
+    async fn beat(&self) -> Result<(), Ended> {
+        let progress = ActProgress { done: self.done, state: ActState::Running, error: None };
+        let record = |this: &'_ Self| {
+            let inbox = Arc::clone(&this.console.parts.inbox);
+            let (id, progress) = (this.id, progress.clone());
+            async move { inbox.update_act(id, progress).await }.boxed()
+        };
+        match self.patiently(record).await? {
+            true => Ok(()),
+            false => Err(Ended::Cancelled),
+        }
     }
 
     /// Number of deliveries of a step: no more than those of one second.

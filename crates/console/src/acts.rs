@@ -8,12 +8,14 @@ use axum::body::Bytes;
 use axum::extract::{Path, State as StateOf};
 use axum::response::Response;
 use axum::routing::{get, post};
+use contract::event::DeliveryId;
 use contract::time::Timestamp;
 use inbox::{Act, ActKind, ActState, Filter, State, Summary};
 use maud::{Markup, html};
 use pages::{Column, FormError, FormFields, Table, Tone, ago, button, chip, facts, hidden, text};
 use serde::Serialize;
 use serde_json::json;
+use tracing::info;
 
 use crate::acting::{Order, Subject, begin};
 use crate::deliveries::named;
@@ -26,6 +28,10 @@ const PAGE: usize = 50;
 
 /// The longest that a preview counts.
 const COUNTING: Duration = Duration::from_secs(3);
+
+/// Largest length of a reason, and of the record's subject, in characters.
+const LONGEST_REASON: usize = 500;
+const LONGEST_SUBJECT: usize = 4_000;
 
 /// Time without progress after which a running act counts as interrupted: its process has gone.
 const SILENT: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
@@ -104,7 +110,7 @@ fn selected(fields: &FormFields, now: Timestamp) -> Result<(Filter, FormFields),
     if fields.some("all").is_none() && !selected.is_empty() {
         query.set("number", selected.join(","));
     } else if fields.some("all").is_some() {
-        for name in FIELDS {
+        for name in FIELDS.into_iter().chain(["before"]) {
             if let Some(value) = fields.some(&format!("filter.{name}")) {
                 query.set(name, value);
             }
@@ -116,7 +122,8 @@ fn selected(fields: &FormFields, now: Timestamp) -> Result<(Filter, FormFields),
         )
         .into());
     }
-    Ok((filter::read(&query, now)?, query))
+    let filter = Filter { before: query.number("before")?, ..filter::read(&query, now)? };
+    Ok((filter, query))
 }
 
 /// The preview: how many, of which events, and what will happen.
@@ -125,25 +132,55 @@ async fn preview(StateOf(console): ConsoleState, visit: Visit) -> Response {
         let now = now(&console);
         let kind = kind(&visit.query)?;
         let (filter, mut query) = selected(&visit.query, now)?;
-        // What is accepted from now on is not meant.
-        if filter.until.is_none() {
-            query.set("until", now.to_rfc3339());
+        if filter.body.is_some() && !visit.may_act() {
+            return Err(FormError::new("text", "only operators search bodies").into());
         }
-        if let (Some(_), Some(since)) = (query.some("last"), filter.since) {
-            query.remove("last");
-            query.set("since", since.to_rfc3339());
-        }
-        let filter = filter::read(&query, now)?;
-        let summary = console.parts.inbox.summarize(filter, COUNTING).await?;
+        let newest =
+            console.parts.inbox.list(Filter { limit: Some(1), ..Filter::default() }).await?;
+        freeze(&mut query, &filter, newest.first().map_or(0, |newest| newest.id));
+        let _permit = console.streams.try_acquire().map_err(|_| inbox::InboxError::Busy)?;
+        let summary = eligible(&console, kind, filter).await?;
         let title = format!("{} deliveries?", capitalised(kind));
         let data = json!({ "kind": kind, "filter": query.query(), "matching": summary });
-        let content = || preview_page(kind, &query, &summary);
+        let content = || preview_page(kind, &query, &summary, &console.nonce());
         Ok(visit.show(&console, ("deliveries", &title), &data, content).await)
     };
     answer(&console, &visit, shown).await
 }
 
-fn preview_page(kind: ActKind, query: &FormFields, summary: &Summary) -> Markup {
+/// Fixes what is relative to now: deliveries that are accepted from now on are not meant.
+fn freeze(query: &mut FormFields, filter: &Filter, newest: DeliveryId) {
+    query.remove("last");
+    for (name, time) in [("since", filter.since), ("until", filter.until)] {
+        if let Some(time) = time {
+            query.set(name, time.to_rfc3339());
+        }
+    }
+    query.set("before", newest.saturating_add(1).to_string());
+}
+
+/// Counts the matching deliveries to which the act can be done.
+async fn eligible(console: &Console, kind: ActKind, filter: Filter) -> Result<Summary, Failure> {
+    let states = match kind {
+        ActKind::Discard => [State::Ready, State::Dead, State::Unrouted],
+        _ => [State::Done, State::Dead, State::Unrouted],
+    };
+    let mut all = Summary::default();
+    for state in states {
+        if filter.state.is_some_and(|wanted| wanted != state) {
+            continue;
+        }
+        let filter = Filter { state: Some(state), ..filter.clone() };
+        let found = console.parts.inbox.summarize(filter, COUNTING).await?;
+        all.groups.extend(found.groups);
+        all.entities += found.entities;
+        all.horizon = all.horizon.or(found.horizon);
+        all.horizon_at = all.horizon_at.or(found.horizon_at);
+    }
+    Ok(all)
+}
+
+fn preview_page(kind: ActKind, query: &FormFields, summary: &Summary, nonce: &str) -> Markup {
     let total: u64 = summary.groups.iter().map(|group| group.count).sum();
     let oldest = summary.groups.iter().map(|group| group.oldest).min();
     let newest = summary.groups.iter().map(|group| group.newest).max();
@@ -179,6 +216,7 @@ fn preview_page(kind: ActKind, query: &FormFields, summary: &Summary) -> Markup 
                 (hidden("kind", kind.as_str()))
                 (hidden("all", "1"))
                 (hidden("total", &total.to_string()))
+                (hidden("nonce", nonce))
                 @for (name, value) in query.iter() { (hidden(&format!("filter.{name}"), value)) }
                 fieldset {
                     legend { "Confirm" }
@@ -192,7 +230,7 @@ fn preview_page(kind: ActKind, query: &FormFields, summary: &Summary) -> Markup 
                     }
                 }
                 p.bar {
-                    button.primary type="submit" { (capitalised(kind)) " " (total) @if total == 1 { " delivery" } @else { " deliveries" } }
+                    button.primary type="submit" { (capitalised(kind)) " " (total) @if summary.horizon.is_some() { " or more" } @if total == 1 { " delivery" } @else { " deliveries" } }
                     a.button href={ "deliveries?" (query.query()) } { "Look at them" }
                     a.button href="deliveries" { "Cancel" }
                 }
@@ -240,14 +278,40 @@ async fn confirm(StateOf(console): ConsoleState, visit: Visit, body: Bytes) -> R
             );
         }
         let total = fields.number("total")?.unwrap_or_default();
-        let reason = fields.some("reason");
-        let words = query.query();
-        let subject = Subject::Deliveries(filter);
+        let reason = reason(&fields)?;
+        let words = words(query.query());
+        if let Some(nonce) = fields.some("nonce")
+            && !console.use_nonce(&nonce)
+        {
+            return Err(FormError::new("", "This act was begun already; see the acts.").into());
+        }
+        let subject = Subject::Deliveries(Box::new(filter));
         let id = begin(&console, &visit.actor, Order { kind, subject, words, reason, total, rate })
             .await?;
         Ok(begun(&console, &visit, id).await)
     };
     answer(&console, &visit, shown).await
+}
+
+/// The reason in a form.
+///
+/// # Errors
+/// If it is too long to be kept ten thousand times, and shown on a page.
+pub(crate) fn reason(fields: &FormFields) -> Result<Option<String>, FormError> {
+    match fields.some("reason") {
+        Some(reason) if reason.chars().count() > LONGEST_REASON => {
+            Err(FormError::new("reason", format!("write at most {LONGEST_REASON} characters")))
+        }
+        reason => Ok(reason),
+    }
+}
+
+/// The subject of an act for its record, which names a large selection by its beginning.
+fn words(subject: String) -> String {
+    match subject.char_indices().nth(LONGEST_SUBJECT) {
+        Some((end, _)) => format!("{}…", &subject[..end]),
+        None => subject,
+    }
 }
 
 fn kind_of_confirmation(fields: &FormFields) -> Result<ActKind, FormError> {
@@ -263,10 +327,10 @@ async fn at_once(StateOf(console): ConsoleState, visit: Visit) -> Response {
             return Err(FormError::new("number", "name the deliveries").into());
         }
         let total = ids.len() as u64;
-        let words =
-            format!("number={}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
-        let subject = Subject::Deliveries(Filter { ids, ..Filter::default() });
-        let reason = visit.query.some("reason");
+        let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let words = words(format!("number={}", numbers.join(",")));
+        let subject = Subject::Deliveries(Box::new(Filter { ids, ..Filter::default() }));
+        let reason = reason(&visit.query)?;
         let id = begin(
             &console,
             &visit.actor,
@@ -332,10 +396,10 @@ fn act_page(act: &Act, interrupted: bool, may_act: bool, now: Timestamp) -> Mark
         @if let Some(error) = &act.error { p.alert role="alert" { (error) } }
         @if interrupted { p.alert role="alert" { "There was no progress for a minute: the process that carried it out has gone. What is done is done; begin it again for the rest." } }
         @if act.state == ActState::Done && act.done < act.total {
-            p.hint { (act.total - act.done) " had changed since the preview and were left alone: only ended deliveries are replayed." }
+            p.hint { (act.total - act.done) " had changed since the preview and were left alone." }
         }
         div.bar {
-            @if is_running && may_act { (button(&format!("acts/{}/cancel", act.id), "Cancel", "the act")) }
+            @if act.state == ActState::Running && may_act { (button(&format!("acts/{}/cancel", act.id), "Cancel", "the act")) }
             a.button href="acts" { "All acts" }
             a.button href="deliveries" { "Deliveries" }
         }
@@ -344,7 +408,9 @@ fn act_page(act: &Act, interrupted: bool, may_act: bool, now: Timestamp) -> Mark
 
 async fn cancel(StateOf(console): ConsoleState, visit: Visit, Path(id): Path<i64>) -> Response {
     let shown = async {
-        console.parts.inbox.cancel_act(id).await?;
+        if console.parts.inbox.cancel_act(id).await? {
+            info!(act = id, user = visit.actor.name, "an operator has cancelled an act");
+        }
         Ok(begun(&console, &visit, id).await)
     };
     answer(&console, &visit, shown).await

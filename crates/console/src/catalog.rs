@@ -59,7 +59,7 @@ async fn list(State(console): ConsoleState, visit: Visit) -> Response {
             (event_table(&events))
             h2 { "Hooks" }
             (hook_table(&hooks))
-            p.hint { "Try them in " a href="/swagger/" { "Swagger" } ", or with " code { "webhook-receiver emit" } "." }
+            p.hint { "Try them in Swagger, or with " code { "webhook-receiver emit" } "." }
         }
     };
     let data = json!({ "events": events, "hooks": hooks });
@@ -137,7 +137,7 @@ async fn show(
                     section { h2 { "Sample" } (view(row.example)) }
                     section { h2 { "Schema" } (view(&schema.to_string())) }
                 }
-                p.bar { a.button href={ "deliveries?event=" (pages::encoded(row.name)) } { "Its deliveries" } a.button href="/swagger/" { "Swagger" } }
+                p.bar { a.button href={ "deliveries?event=" (pages::encoded(row.name)) } { "Its deliveries" } }
             }
         };
         Ok(visit.show(&console, ("catalog", row.name), &data, content).await)

@@ -1,5 +1,6 @@
 //! The list of deliveries: filtered by its address, newest first, with a cursor both ways.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ async fn list(StateOf(console): ConsoleState, visit: Visit) -> Response {
 async fn show(console: &Console, visit: &Visit) -> Result<Response, Failure> {
     let now = now(console);
     let query = &visit.query;
-    let filter = match filter::read(query, now) {
+    let filter = match filter::of(visit, now) {
         Ok(filter) => filter,
         Err(error) if visit.is_page() => {
             let content = html! {
@@ -85,10 +86,7 @@ async fn show(console: &Console, visit: &Visit) -> Result<Response, Failure> {
         true => Summary::default(),
         false => console.parts.inbox.summarize(all, COUNTING).await?,
     };
-    let before = (found.page.entries.len() == limit || found.page.horizon.is_some())
-        .then(|| found.page.horizon.or(found.page.entries.last().map(|last| last.id)))
-        .flatten()
-        .filter(|_| found.has_older);
+    let before = found.older;
     let listed = Listed {
         deliveries: &found.page.entries,
         before,
@@ -101,11 +99,13 @@ async fn show(console: &Console, visit: &Visit) -> Result<Response, Failure> {
     Ok(visit.list(console, heads, data, content).await)
 }
 
-/// A page, and its neighbours.
+/// A page, and the cursors of its neighbours.
 struct Listing {
     page: Found,
-    has_older: bool,
-    has_newer: bool,
+    /// The cursor of the page with older deliveries, as `before`.
+    older: Option<DeliveryId>,
+    /// The cursor of the page with newer deliveries, as `after`.
+    newer: Option<DeliveryId>,
 }
 
 /// Finds a page: after the cursor `before`, before the cursor `after`, or the newest.
@@ -121,14 +121,21 @@ async fn page(
     if let (Some(after), None) = (after, before) {
         let filter = Filter { after: Some(after), order: Order::OldestFirst, ..limited };
         let mut page = inbox.search(filter, PATIENCE).await?;
-        let has_newer = page.entries.len() == limit || page.horizon.is_some();
         page.entries.reverse();
-        // The horizon of a search towards the newest is no cursor towards the oldest.
-        (page.horizon, page.horizon_at) = (None, None);
-        return Ok(Listing { page, has_older: true, has_newer });
+        let newest = page.entries.first().map(|first| first.id);
+        let has_newer = page.entries.len() == limit || page.horizon.is_some();
+        let newer = page.horizon.or(newest).filter(|_| has_newer);
+        let older = page.entries.last().map_or(after.saturating_add(1), |last| last.id);
+        // It was looked through from the other end.
+        page.horizon_at = None;
+        return Ok(Listing { page, older: Some(older), newer });
     }
     let page = inbox.search(Filter { before, ..limited }, PATIENCE).await?;
-    Ok(Listing { page, has_older: true, has_newer: before.is_some() })
+    let (first, last) = (page.entries.first(), page.entries.last());
+    let has_older = page.entries.len() == limit || page.horizon.is_some();
+    let older = page.horizon.or(last.map(|last| last.id)).filter(|_| has_older);
+    let newer = before.map(|before| first.map_or(before.saturating_sub(1), |first| first.id));
+    Ok(Listing { page, older, newer })
 }
 
 fn content(
@@ -142,10 +149,10 @@ fn content(
 ) -> Markup {
     let query = &visit.query;
     let own = query.only(&FIELDS);
-    let newest = found.page.entries.first().map(|first| first.id);
+    let newest = found.page.entries.first().map_or(0, |first| first.id);
     let rows: Vec<Vec<Markup>> =
         found.page.entries.iter().map(|entry| cells(entry, now, visit.may_act())).collect();
-    let is_first = !found.has_newer;
+    let is_first = found.newer.is_none();
     html! {
         (note(query))
         nav aria-label="Saved views" { ul.saved {
@@ -155,12 +162,14 @@ fn content(
         p.bar {
             span { (counted(summary, filter)) }
             @if is_first {
-                (live_switch(&format!("deliveries/live?{}", own.query())))
+                (live_switch(&format!("deliveries/live?{}", own.with("from", &newest.to_string()))))
             }
             a href={ "deliveries?" (own.query()) } { "Newest" }
         }
         @if visit.may_act() {
             form method="get" action="acts/new" {
+                // What Enter in a field of the form does.
+                button.unseen type="submit" name="kind" value="replay" tabindex="-1" aria-hidden="true" { "Replay selected…" }
                 @for (name, value) in own.iter() { (hidden(&format!("filter.{name}"), value)) }
                 (table(&rows, found))
                 @if !rows.is_empty() {
@@ -178,8 +187,8 @@ fn content(
         }
         (horizon(found))
         nav aria-label="Pages" { p.bar {
-            @if let (Some(newest), true) = (newest, found.has_newer) {
-                a rel="prev" href={ "deliveries?" (own.with("after", &newest.to_string())) } { "Newer" }
+            @if let Some(newer) = found.newer {
+                a rel="prev" href={ "deliveries?" (own.with("after", &newer.to_string())) } { "Newer" }
             }
             @if let Some(before) = before {
                 a rel="next" href={ "deliveries?" (own.with("before", &before.to_string())) } { @if found.page.entries.is_empty() { "Look further" } @else { "Older" } }
@@ -203,7 +212,7 @@ const TABLE: Table<'static> = Table {
 };
 
 /// The id of a row, by which a live view replaces it.
-fn row_id(id: DeliveryId) -> String {
+pub(crate) fn row_id(id: DeliveryId) -> String {
     format!("d{id}")
 }
 
@@ -219,10 +228,10 @@ fn cells(entry: &Entry, now: Timestamp, may_act: bool) -> Vec<Markup> {
         state_chip(entry.state),
         html! { a href={ "deliveries/" (id) } { (named(&entry.event_type)) } " " span.hint { (id) } },
         html! { (entry.source) @if entry.environment != "live" { " (" (entry.environment) ")" } },
-        html! { span title=(entry.message_id) { (shortened(&entry.message_id, 20)) } (remarks(entry)) },
+        html! { span title=(text::inert(&entry.message_id)) { (shortened(&entry.message_id, 20)) } (remarks(entry)) },
         ago(entry.received_at, now),
         html! { (entry.attempts) @if let (State::Ready, Some(due)) = (entry.state, entry.due_at.filter(|due| *due > now)) { p.why { "next " (ago(due, now)) } } },
-        html! { @if let Some(error) = &entry.last_error { span title=(error) { (shortened(text::first_line(error), 90)) } } },
+        html! { @if let Some(error) = &entry.last_error { span title=(text::inert(error)) { (shortened(text::first_line(error), 90)) } } },
         html! { @if may_act && entry.state.can_be_replayed() {
             button type="submit" formmethod="post" formaction={ "acts/now?kind=replay&number=" (id) } data-key="r" { "Replay" }
         } },
@@ -249,8 +258,8 @@ pub(crate) fn state_chip(state: State) -> Markup {
 }
 
 /// The name of an event.
-pub(crate) fn named(event_type: &str) -> &str {
-    if event_type.is_empty() { "(not named)" } else { event_type }
+pub(crate) fn named(event_type: &str) -> Cow<'_, str> {
+    if event_type.is_empty() { Cow::Borrowed("(not named)") } else { text::inert(event_type) }
 }
 
 /// Text, cut to a number of characters.

@@ -9,25 +9,29 @@ use axum::extract::{Path, State as StateOf};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use contract::catalog::EventRow;
-use contract::event::{DeliveryId, Dialect, without_bom};
+use contract::event::{BodyFormat, DeliveryId, Dialect, without_bom};
 use contract::time::Timestamp;
 use doctor::model_fit;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName};
 use inbox::{ActKind, Detail, Filter, Order, State};
 use maud::{Markup, html};
 use pages::{FormFields, Tone, ago, button, chip, copyable, facts, hidden, json as json_view};
 use serde::Serialize;
 use serde_json::Value;
-use source::{SECRET_MEMBERS, redacted};
+use source::{SECRET_MEMBERS, is_secret_header, redacted};
 use text::{inert, inert_lines, nearest};
 
 use crate::acting::note;
+use crate::acts::reason;
 use crate::deliveries::{named, state_chip};
 use crate::visit::{Failure, Visit, answer, now};
 use crate::{Console, ConsoleState};
 
 /// The longest search for a neighbour, and for what waits behind a delivery.
 const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Largest size of a compressed body that is compared with its model, in bytes after it is decompressed.
+const LARGEST_DECODED: usize = 16 * 1024 * 1024;
 
 /// The most bytes of a raw body that are shown, and of one page of its bytes in hexadecimal.
 const RAW: usize = 256 * 1024;
@@ -61,14 +65,8 @@ async fn reveal(
 ) -> Response {
     let shown = async {
         let fields = FormFields::read(&body)?;
-        note(
-            &console,
-            &visit.actor,
-            ActKind::Reveal,
-            format!("delivery {id}"),
-            fields.some("reason"),
-        )
-        .await?;
+        note(&console, &visit.actor, ActKind::Reveal, format!("delivery {id}"), reason(&fields)?)
+            .await?;
         if fields.get("as") == "download" {
             return download(&console, id).await;
         }
@@ -335,7 +333,7 @@ fn fact_list(
     let at = |time: Option<Timestamp>| html! { @match time { Some(time) => (ago(time, now)), None => "–" } };
     let link = |field: &str, value: &str| html! { a href={ "deliveries?" (field) "=" (pages::encoded(value)) } { (inert(value)) } };
     facts(&[
-        ("Event", html! { (link("event", named(&entry.event_type))) " v" (entry.version) }),
+        ("Event", html! { (link("event", &named(&entry.event_type))) " v" (entry.version) }),
         ("Handler", html! { @match row { Some(row) => code { (row.handler) }, None => "none" } }),
         ("Source", html! { (link("source", &entry.source)) " (" (entry.environment) ")" }),
         (
@@ -387,7 +385,7 @@ fn emit_line(detail: &Detail) -> String {
     format!(
         "webhook-receiver inbox show {} --json | jq -r .bodyBase64 | base64 -d | webhook-receiver emit {} --source {} --message-id {} --raw --data -",
         entry.id,
-        quoted(named(&entry.event_type)),
+        quoted(&named(&entry.event_type)),
         quoted(&entry.source),
         quoted(&entry.message_id)
     )
@@ -549,7 +547,10 @@ struct Fit {
 }
 
 fn fit(row: &EventRow, detail: &Detail) -> Fit {
-    let body = without_bom(&detail.body);
+    let decoded = BodyFormat::from_name(&detail.entry.format)
+        .and_then(|format| format.decoded(&detail.body, LARGEST_DECODED).ok());
+    let body = decoded.as_ref().map_or(detail.body.as_ref(), |(body, _)| body.as_ref());
+    let body = without_bom(body);
     let payload: Value = serde_json::from_slice(body).unwrap_or_default();
     let (notes, diff) = model_fit(row, body, &payload);
     let tone = |verdict| match verdict {
@@ -584,19 +585,12 @@ fn headers(detail: &Detail, is_revealed: bool) -> Vec<(String, String)> {
 }
 
 fn is_harmless(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let parts = [
-        "authorization",
-        "cookie",
-        "token",
-        "key",
-        "secret",
-        "signature",
-        "password",
-        "forwarded",
-        "real-ip",
-    ];
-    !parts.iter().any(|part| name.contains(part))
+    let lower = name.to_ascii_lowercase();
+    let parts = ["cookie", "token", "key", "secret", "signature", "password", "forwarded", "-ip"];
+    let may_be_secret = HeaderName::try_from(name).is_ok_and(|name| is_secret_header(&name));
+    !may_be_secret
+        && !lower.contains("authorization")
+        && !parts.iter().any(|part| lower.contains(part))
 }
 
 fn header_list(headers: &[(String, String)], is_revealed: bool) -> Markup {
@@ -658,8 +652,14 @@ mod tests {
 
     #[test]
     fn headers_that_can_hold_a_secret_are_not_harmless() {
-        for name in ["Authorization", "Cookie", "X-Api-Key", "Stripe-Signature", "X-Forwarded-For"]
-        {
+        for name in [
+            "Authorization",
+            "Cookie",
+            "X-Api-Key",
+            "Stripe-Signature",
+            "X-Forwarded-For",
+            "CF-Connecting-IP",
+        ] {
             assert!(!is_harmless(name), "{name}");
         }
         assert!(is_harmless("content-type") && is_harmless("user-agent"));

@@ -16,6 +16,7 @@ use serde_json::json;
 use text::inert;
 
 use crate::acting::note;
+use crate::acts::reason;
 use crate::deliveries::{named, shortened, state_chip};
 use crate::visit::{Visit, answer, now};
 use crate::{Console, ConsoleState};
@@ -61,7 +62,7 @@ fn content(
     html! {
         @if visit.may_act() { (switch(pause)) }
         (facts(&[
-            ("State", html! { @if pause.is_some() { "paused" } @else { "running" } }),
+            ("State", html! { @if pause.is_some() || settings.paused { "paused" } @else { "running" } }),
             ("This process", html! { @if console.parts.works { "handles deliveries, " (settings.concurrency) " at once" } @else { "receives only; workers handle" } }),
             ("Time limit of an attempt", html! { (pages::length(settings.timeout)) }),
             ("Delays between attempts", html! { (schedule.join(", ")) "; then dead" }),
@@ -143,7 +144,7 @@ fn blocked_table(blocked: &[Blocked], may_act: bool, now: Timestamp) -> Markup {
 async fn pause(StateOf(console): ConsoleState, visit: Visit, body: Bytes) -> Response {
     let shown = async {
         let fields = FormFields::read(&body)?;
-        let reason = fields.some("reason");
+        let reason = reason(&fields)?;
         let by = visit.actor.name.clone();
         console.parts.inbox.pause(NewPause { by, reason: reason.clone() }).await?;
         note(&console, &visit.actor, ActKind::Pause, "dispatch".into(), reason).await?;

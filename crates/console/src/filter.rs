@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use pages::{FormError, FormFields, check, choice, filters, moment, suggested, text};
 
 use crate::Console;
+use crate::visit::Visit;
 
 /// The fields of a filter, in the form and in addresses.
 pub(crate) const FIELDS: [&str; 19] = [
@@ -51,6 +52,18 @@ const RANGES: [(&str, &str); 5] = [
 ];
 
 const ENVIRONMENTS: [Environment; 2] = [Environment::Live, Environment::Stage];
+
+/// The filter of a visit's query. Bodies hold what is redacted, which a search would tell piece by piece: only operators search
+/// them.
+pub(crate) fn of(visit: &Visit, now: Timestamp) -> Result<Filter, FormError> {
+    let filter = read(&visit.query, now)?;
+    match filter.body {
+        Some(_) if !visit.may_act() => {
+            Err(FormError::new("text", "only operators search bodies; they hold what is redacted"))
+        }
+        _ => Ok(filter),
+    }
+}
 
 /// The filter of a query.
 pub(crate) fn read(query: &FormFields, now: Timestamp) -> Result<Filter, FormError> {

@@ -120,7 +120,7 @@ fn content(
     let rows: Vec<Vec<Markup>> = calls.iter().map(|call| cells(call, now)).collect();
     let empty = html! {
         p { "No call matches." }
-        p { "Try one: " code { "webhook-receiver emit --hook Autoships.CreateAutoship" } ", or " a href="/swagger/" { "in Swagger" } "." }
+        p { "Try one: " code { "webhook-receiver emit --hook Autoships.CreateAutoship" } ", or in Swagger." }
     };
     let last = calls.last().filter(|_| calls.len() == PAGE);
     html! {

@@ -22,7 +22,8 @@ mod retention;
 mod sources;
 mod visit;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -55,8 +56,34 @@ static SITE: Site = Site {
 struct Console {
     parts: ConsoleParts,
     access: Access,
-    /// Permits for live views, each of which asks the inbox several times a second.
+    /// Permits for live views, each of which asks the inbox several times a second, and for other long looks.
     streams: Arc<Semaphore>,
+    /// The forms of acts that were sent lately, each of which counts once.
+    nonces: Mutex<VecDeque<String>>,
+}
+
+/// Number of forms that are remembered.
+const NONCES: usize = 256;
+
+impl Console {
+    /// A number for a form that counts once.
+    fn nonce(&self) -> String {
+        let mut bytes = [0; 12];
+        // Without random numbers a form counts as often as it is sent.
+        getrandom::fill(&mut bytes).map_or_else(|_| String::new(), |()| hex::encode(bytes))
+    }
+
+    /// Returns false if a form was sent before.
+    fn use_nonce(&self, nonce: &str) -> bool {
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !nonces.iter().any(|known| known == nonce);
+        if is_new {
+            nonces.push_back(nonce.to_owned());
+            let surplus = nonces.len().saturating_sub(NONCES);
+            nonces.drain(..surplus);
+        }
+        is_new
+    }
 }
 
 /// Handle of the state in the pages' handlers.
@@ -81,7 +108,7 @@ pub fn routes(parts: ConsoleParts) -> anyhow::Result<Option<Router>> {
         return Ok(None);
     }
     let streams = Arc::new(Semaphore::new(live::MOST_STREAMS));
-    let console = Arc::new(Console { parts, access, streams });
+    let console = Arc::new(Console { parts, access, streams, nonces: Mutex::default() });
     let pages = Router::new()
         .merge(overview::routes())
         .merge(deliveries::routes())

@@ -30,8 +30,9 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
 /// The answer to a request without a session: the form for a person, a challenge for a program.
 pub(crate) fn ask(request: &Request) -> Response {
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let is_person =
-        request.method().is_safe() && accept.is_some_and(|accept| accept.contains("text/html"));
+    let is_browser =
+        ["origin", "sec-fetch-mode"].iter().any(|name| request.headers().contains_key(*name));
+    let is_person = is_browser || accept.is_some_and(|accept| accept.contains("text/html"));
     if !is_person {
         return Problem::unauthorized(
             "Basic realm=\"webhook-receiver console\", charset=\"UTF-8\"",
@@ -41,7 +42,12 @@ pub(crate) fn ask(request: &Request) -> Response {
     let path = request.uri().path();
     let below = path.strip_prefix(SITE.path).unwrap_or_default().trim_start_matches('/');
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    page(path, StatusCode::UNAUTHORIZED, &format!("{below}{query}"), "", None)
+    // A form that was sent is not sent again by the login.
+    let next = match request.method().is_safe() {
+        true => format!("{below}{query}"),
+        false => String::new(),
+    };
+    page(path, StatusCode::UNAUTHORIZED, &next, "", None)
 }
 
 async fn form(request: Request) -> Response {

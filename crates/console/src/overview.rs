@@ -155,6 +155,10 @@ async fn needs(
 ) -> Result<Vec<Need>, Failure> {
     let inbox = &console.parts.inbox;
     let mut needs = Vec::new();
+    if console.parts.works && console.parts.config.dispatch.paused {
+        let text = "Dispatch is paused by `paused = true` in [dispatch] of this process".to_owned();
+        needs.push(Need { urgent: true, text, detail: None, href: "dispatch".into() });
+    }
     if let Some(pause) = inbox.paused().await? {
         let text = format!("Dispatch is paused by {} for {}", pause.by, since(now - pause.since));
         needs.push(Need { urgent: true, text, detail: pause.reason, href: "dispatch".into() });

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use contract::time::Timestamp;
-use inbox::{Entry, Filter, Rejection};
+use inbox::{Entry, Filter, InboxError, Rejection};
 use maud::{Markup, html};
 use pages::{Column, FormFields, Table, Tone, ago, chip, choice, filters, text};
 use serde::Serialize;
@@ -18,6 +18,7 @@ use text::inert;
 use tokio::time::Instant;
 
 use crate::deliveries::{named, shortened, state_chip};
+use crate::sources::shown_path;
 use crate::visit::{Failure, Visit, answer, now};
 use crate::{Console, ConsoleState};
 
@@ -48,6 +49,9 @@ struct Reason<'r> {
 async fn list(State(console): ConsoleState, visit: Visit) -> Response {
     let shown = async {
         let mut seen = console.parts.inbox.rejections().await?;
+        for one in &mut seen {
+            one.target = one.target.as_deref().map(shown_path);
+        }
         let kept = seen.len();
         seen.reverse();
         let status = visit.query.number::<u16>("status")?;
@@ -185,7 +189,7 @@ fn requests(seen: &[Rejection], now: Timestamp) -> Markup {
         .map(|one| vec![
             ago(one.at, now),
             status_chip(one.status),
-            html! { (inert(one.source.as_deref().or(one.target.as_deref()).unwrap_or("–"))) },
+            html! { (place(one)) },
             html! { (inert(one.event_type.as_deref().unwrap_or_default())) },
             html! { (shortened(one.message_id.as_deref().unwrap_or_default(), 24)) },
             html! { (inert(why(one))) },
@@ -196,6 +200,15 @@ fn requests(seen: &[Rejection], now: Timestamp) -> Markup {
     html! {
         (Table { name: "Requests", columns: &columns, rows: &rows, empty: Markup::default() }.markup())
         @if seen.len() > MOST { p.hint { "Of " (seen.len()) " the latest " (MOST) " are shown; all of them come as JSON." } }
+    }
+}
+
+/// The source of a request, or its method and path without what may be a secret.
+fn place(one: &Rejection) -> String {
+    match (&one.source, &one.target) {
+        (Some(source), _) => source.clone(),
+        (None, Some(target)) => inert(&shown_path(target)).into_owned(),
+        (None, None) => "–".to_owned(),
     }
 }
 
@@ -230,6 +243,7 @@ async fn listen(State(console): ConsoleState, visit: Visit) -> Response {
 }
 
 async fn next(console: &Console) -> Result<Arrived, Failure> {
+    let _permit = console.streams.try_acquire().map_err(|_| InboxError::Busy)?;
     let inbox = &console.parts.inbox;
     let newest = async || inbox.list(Filter { limit: Some(1), ..Filter::default() }).await;
     let begin = newest().await?.first().map_or(0, |entry| entry.id);
@@ -263,7 +277,7 @@ fn verdict(arrived: &Arrived) -> Markup {
             Arrived::Refused(one) => {
                 p.alert { "It was answered " (one.status) ": " (inert(why(one))) }
                 @if let Some(findings) = &one.findings { p { (inert(findings)) } }
-                p.hint { "Request " code { (one.request_id) } ", " (inert(one.source.as_deref().or(one.target.as_deref()).unwrap_or("–"))) }
+                p.hint { "Request " code { (one.request_id) } ", " (place(one)) }
             }
             Arrived::Nothing { .. } => {
                 p.alert { "Nothing arrived in " (LISTENING.as_secs()) " seconds, and nothing was refused: the sender sends elsewhere, or a proxy stops it." }

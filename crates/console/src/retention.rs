@@ -13,7 +13,7 @@ use maud::{Markup, html};
 use pages::{Column, FormError, FormFields, Table, choice, facts, hidden, text};
 use serde_json::json;
 
-use crate::acts::{PRUNED, prune};
+use crate::acts::{PRUNED, prune, reason};
 use crate::overview::bytes;
 use crate::visit::{Failure, Visit, answer, now};
 use crate::{Console, ConsoleState};
@@ -115,12 +115,7 @@ fn rules(console: &Console, size: &StoreSize, counts: &[(State, u64)]) -> Markup
             "–",
             count(State::Dead),
         ),
-        row(
-            "Waiting and running deliveries",
-            "until they are handled".into(),
-            "–",
-            count(State::Ready),
-        ),
+        row("Waiting deliveries", "until they are handled".into(), "–", count(State::Ready)),
         row(
             "Hook calls",
             pages::length(config.retention.hooks),
@@ -184,7 +179,7 @@ async fn confirm(StateOf(console): ConsoleState, visit: Visit, body: Bytes) -> R
         let fields = FormFields::read(&body)?;
         let wanted = Wanted::of(&fields)?;
         let wanted = wanted.ok_or_else(|| FormError::new("state", "name the state"))?;
-        prune(&console, &visit, wanted.state, wanted.age, fields.some("reason")).await
+        prune(&console, &visit, wanted.state, wanted.age, reason(&fields)?).await
     };
     answer(&console, &visit, shown).await
 }

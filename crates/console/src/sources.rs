@@ -123,7 +123,7 @@ fn key_view(key: &ConfiguredKey, used: &[KeyUse]) -> KeyView {
 }
 
 /// The path without the segments that are secrets.
-fn shown_path(path: &str) -> String {
+pub(crate) fn shown_path(path: &str) -> String {
     let segments = path.split('/').map(|segment| if is_secret(segment) { "…" } else { segment });
     segments.collect::<Vec<_>>().join("/")
 }
@@ -224,7 +224,10 @@ fn source_page(
         }
         (facts(&[
             ("Sender", html! { (source.dialect) ", " (source.environment) }),
-            ("Address", html! { (copyable(&format!("http://{}{}", reachable(console.parts.config.listen), source.path))) p.hint { "As this machine sees it; the sender needs the public address in front of it." } }),
+            ("Address", html! {
+                @if source.path.contains('…') { code { (source.path) } p.hint { "The path is a secret, which stands in the settings." } }
+                @else { (copyable(&format!("http://{}{}", reachable(console.parts.config.listen), source.path))) p.hint { "As this machine sees it; the sender needs the public address in front of it." } }
+            }),
             ("Authentication", html! { (source.auth) }),
             ("Accepted in 24 h", html! { (source.accepted_in_day) }),
             ("Refused in 24 h", html! { (source.refused_in_day) }),
@@ -243,11 +246,12 @@ fn rotation(source: &SourceView, now: Timestamp) -> Markup {
         source.keys.iter().filter(|key| key.sort != KeySort::Retired.as_str()).collect();
     let Some(sort) = accepted.first().map(|key| key.sort) else { return Markup::default() };
     let same: Vec<&&KeyView> = accepted.iter().filter(|key| key.sort == sort).collect();
-    let used =
-        same.iter().filter(|key| key.last_used.is_some_and(|used| now - used < LATELY)).count();
-    let step = match (same.len(), used) {
-        (1, _) => 1,
-        (_, 0 | 1) => 3,
+    let ages = same.iter().filter_map(|key| key.last_used.map(|used| now - used));
+    let (used, left): (Vec<_>, Vec<_>) = ages.partition(|age| *age < LATELY);
+    // A key that was never used is the new one: the sender does not have it yet.
+    let step = match (same.len(), used.len(), left.len()) {
+        (1, _, _) => 1,
+        (_, 1.., 1..) => 3,
         _ => 2,
     };
     let (setting, settings) = match sort {
@@ -258,7 +262,7 @@ fn rotation(source: &SourceView, now: Timestamp) -> Markup {
         h3 { "Replacing a key without losing an event" }
         ol {
             li aria-current=[(step == 1).then_some("step")] { "Make a key with " code { "webhook-receiver secret" } ", write it beside the old one in " code { (setting) } ", and restart the receiver." }
-            li aria-current=[(step == 2).then_some("step")] { "Give the sender the new key, and watch here which of the two it uses." @if step == 2 { " " strong { "Both have been used within 7 days." } } }
+            li aria-current=[(step == 2).then_some("step")] { "Give the sender the new key, and watch here which of the two it uses." }
             li aria-current=[(step == 3).then_some("step")] { "When the old one is no longer used, move it to " code { (settings) } ": a request that still comes with it is refused, and named on the overview." @if step == 3 { " " strong { "One of them has not been used for 7 days." } } }
         }
     }

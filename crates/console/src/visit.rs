@@ -16,7 +16,7 @@ use pages::{FormError, FormFields, Page, alert, button, redirect};
 use serde::Serialize;
 use server::problem::{BAD_REQUEST, INTERNAL, NOT_FOUND, Problem, SOON};
 
-use crate::access::{Actor, Role};
+use crate::access::{Actor, Known, Role, SessionKey};
 use crate::{Console, ConsoleState, SITE};
 
 /// Form of an answer, by the request's `Accept`.
@@ -32,17 +32,19 @@ enum Form {
 pub(crate) struct Visit {
     pub(crate) actor: Actor,
     pub(crate) query: FormFields,
+    /// The session that the request belongs to, if a login is needed.
+    pub(crate) session: Option<SessionKey>,
     path: String,
     form: Form,
 }
 
 impl Visit {
-    pub(crate) fn of(request: &Request, actor: Actor) -> Result<Self, Problem> {
+    pub(crate) fn of(request: &Request, known: Known) -> Result<Self, FormError> {
         let query = request.uri().query().unwrap_or_default();
-        let query = FormFields::read(query.as_bytes())
-            .map_err(|error| Problem::new(&BAD_REQUEST).detail(error.to_string()))?;
+        let query = FormFields::read(query.as_bytes())?;
         Ok(Visit {
-            actor,
+            actor: known.actor,
+            session: known.session,
             query,
             path: request.uri().path().to_owned(),
             form: form(request.headers().get(ACCEPT)),
@@ -124,22 +126,17 @@ impl Visit {
     ) -> Response {
         // The banner is of help; a page is worth showing without it.
         let pause = console.parts.inbox.paused().await.unwrap_or_default();
-        let page = Page {
-            site: &SITE,
-            path: &self.path,
-            tab,
-            title,
-            aside: self.aside(console.access.is_open()),
-        };
+        let page = Page { site: &SITE, path: &self.path, tab, title, aside: self.aside(console) };
         let content =
             html! { (banner(pause.as_ref(), console.parts.config.dispatch.paused)) (content) };
         page.with_status(status, content)
     }
 
-    fn aside(&self, is_open: bool) -> Markup {
+    fn aside(&self, console: &Console) -> Markup {
+        let is_open = console.access.is_open();
         html! {
             div.aside {
-                a href="/swagger/" { "API" }
+                @if console.parts.has_docs { a href="../swagger/" { "API" } }
                 @if !is_open {
                     span { (self.actor.name) " (" (self.actor.role.as_str()) ")" }
                     (button("logout", "Log out", ""))

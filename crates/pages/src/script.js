@@ -52,7 +52,7 @@
     const lines = rows();
     if (!lines.length) return;
     const next = Math.min(Math.max(focused() + step, 0), lines.length - 1);
-    const link = lines[next].querySelector("a[href], button, input");
+    const link = lines[next].querySelector("a[href]") ?? lines[next].querySelector("button, input");
     if (link) link.focus();
   };
   const keys = {
@@ -114,6 +114,7 @@
   const start = () => {
     stream = new EventSource(toggle.dataset.live);
     stream.addEventListener("row", (event) => { waiting.push(event.data); if (waiting.length > 400) waiting.shift(); flush(); });
+    stream.addEventListener("gone", (event) => { waiting = waiting.filter((html) => !html.includes(`id="${event.data}"`)); document.getElementById(event.data)?.remove(); });
     stream.addEventListener("open", () => { status.textContent = "Live"; });
     stream.addEventListener("error", () => { status.textContent = "Live: no answer; trying again"; });
     toggle.setAttribute("aria-pressed", "true");

@@ -37,7 +37,7 @@ pub fn since(length: TimeDelta) -> String {
 pub fn length(length: Duration) -> String {
     let millis = length.as_millis();
     let units = [(86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    let unit = units.iter().find(|(unit, _)| millis > 0 && millis % unit == 0);
+    let unit = units.iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{millis} ms"), |(unit, name)| format!("{} {name}", millis / unit))
 }
 

@@ -75,6 +75,8 @@ pub struct ConsoleParts {
     pub hooks: Vec<Arc<HookRoute>>,
     /// True if this process calls the handlers of events.
     pub works: bool,
+    /// True if the API's documentation is served on the same address.
+    pub has_docs: bool,
     /// Clock.
     pub clock: Clock,
     /// Fires at a stop.
@@ -185,7 +187,8 @@ async fn run(
         None => info!(monitor = address(&monitor)?, inbox = %url, "working"),
     }
     let own = listener.as_ref().or(monitor.as_ref()).map(TcpListener::local_addr).transpose()?;
-    let console = Consoles::make(console, &shared, own, &sources, &hooks, works).await?;
+    let console =
+        Consoles::make(console, &shared, own, &sources, &hooks, works, listener.is_some()).await?;
     let monitoring =
         monitor.map(|listener| monitored(&shared, listener, console.beside.clone())).transpose()?;
     let pages = Pages { own: &pages, console: console.beside };
@@ -390,6 +393,7 @@ impl Consoles {
         sources: &[Arc<Source>],
         hooks: &[Arc<HookRoute>],
         works: bool,
+        has_docs: bool,
     ) -> anyhow::Result<Self> {
         let settings = &shared.config.console;
         let Some(make) = make.filter(|_| settings.enabled) else { return Ok(Self::default()) };
@@ -409,6 +413,7 @@ impl Consoles {
             sources: sources.to_vec(),
             hooks: hooks.to_vec(),
             works,
+            has_docs: listener.is_none() && has_docs,
             clock: Arc::clone(&shared.clock),
             stop: shared.stop.clone(),
         })?;

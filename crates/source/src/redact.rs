@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use text::json::{escape_unpaired_surrogates, without_bom};
 
 /// The default names of redacted members: payment, credentials, and government ids. A leading `*` matches any
-/// beginning.
-pub const SECRET_MEMBERS: [&str; 14] = [
+/// beginning; `_` and `-` in a member's name do not count.
+pub const SECRET_MEMBERS: [&str; 16] = [
     "paymentmethodid",
     "*token",
     "*cardnumber",
@@ -22,6 +22,8 @@ pub const SECRET_MEMBERS: [&str; 14] = [
     "ssn",
     "*socialsecuritynumber",
     "*taxid",
+    "*apikey",
+    "authorization",
 ];
 
 /// The body as JSON text with `"[redacted]"` for the values of the members in `names`: at any depth, in any case, with
@@ -67,13 +69,13 @@ fn is_named(string: &str, names: &[String]) -> bool {
     let Ok(member) = serde_json::from_str::<String>(&escape_unpaired_surrogates(string)) else {
         return false;
     };
-    let member = member.as_bytes();
-    names.iter().any(|name| match name.strip_prefix('*') {
+    let member: Vec<u8> = member.bytes().filter(|byte| !matches!(byte, b'_' | b'-')).collect();
+    names.iter().any(|name| match name.strip_prefix('*').map(|end| end.replace(['_', '-'], "")) {
         Some(end) => member
             .len()
             .checked_sub(end.len())
             .is_some_and(|begin| member[begin..].eq_ignore_ascii_case(end.as_bytes())),
-        None => member.eq_ignore_ascii_case(name.as_bytes()),
+        None => member.eq_ignore_ascii_case(name.replace(['_', '-'], "").as_bytes()),
     })
 }
 
@@ -109,6 +111,10 @@ mod tests {
             ),
             (r#"{"FederalTaxId":-1e3}"#, r#"{"FederalTaxId":"[redacted]"}"#),
             (r#"{"\u0043vv":1}"#, r#"{"\u0043vv":"[redacted]"}"#),
+            (
+                r#"{"card_number":1,"API-Key":2}"#,
+                r#"{"card_number":"[redacted]","API-Key":"[redacted]"}"#,
+            ),
         ] {
             assert_eq!(redact(json), expected);
         }

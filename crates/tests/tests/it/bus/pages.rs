@@ -953,7 +953,7 @@ async fn until(stream: &mut reqwest::Response, text: &str) -> String {
     let mut sent = String::new();
     while !sent.contains(text) {
         let chunk = tokio::time::timeout(PATIENCE, stream.chunk()).await.expect(text).unwrap();
-        sent.push_str(&String::from_utf8(chunk.expect(text).to_vec()).unwrap());
+        sent.push_str(std::str::from_utf8(&chunk.expect(text)).unwrap());
     }
     sent
 }

@@ -26,10 +26,16 @@ async fn all_that_match_are_previewed_and_then_replayed() {
     assert_eq!(preview.status, 200);
     assert!(preview.text.contains("Replay 3 deliveries"), "{}", preview.text);
     assert!(preview.text.contains("the body is not the model"), "the first error");
-    let until = preview.text.split("name=\"filter.until\" value=\"").nth(1).unwrap();
-    let until = pages::encoded(until.split('"').next().unwrap());
-    let form =
-        format!("kind=replay&all=1&total=3&filter.state=dead&filter.until={until}&reason=mended");
+    let field = |name: &str| {
+        let value = preview.text.split(&format!("name=\"{name}\" value=\"")).nth(1).unwrap();
+        value.split('"').next().unwrap().to_owned()
+    };
+    let (before, nonce) = (field("filter.before"), field("nonce"));
+    let form = format!(
+        "kind=replay&all=1&total=3&filter.state=dead&filter.before={before}&nonce={nonce}&reason=mended"
+    );
+    let later = site.deliver("OrderEvent", "later", NO_ORDER).await;
+    site.until(later, "dead").await;
     let ended = site.ended(act(&site.post("/acts", &form).await)).await;
     assert_eq!(
         (&ended["state"], &ended["done"], &ended["total"]),
@@ -39,7 +45,12 @@ async fn all_that_match_are_previewed_and_then_replayed() {
     for id in 1..=3 {
         site.wait(async || site.json(&format!("/deliveries/{id}")).await["attempts"] == 2).await;
     }
-    assert_eq!(site.json(&format!("/deliveries/{unrouted}")).await["replays"], 0);
+    for id in [unrouted, later] {
+        assert_eq!(site.json(&format!("/deliveries/{id}")).await["replays"], 0, "{id}");
+    }
+    let twice = site.post("/acts", &form).await;
+    assert_eq!(twice.status, 400);
+    assert!(twice.text.contains("was begun already"), "{}", twice.text);
 }
 
 #[tokio::test]

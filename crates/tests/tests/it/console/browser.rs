@@ -37,7 +37,7 @@ async fn no_page_is_wider_than_a_small_phone() {
     let id = site.deliver("OrderEvent", &"long-id-".repeat(20), r#"{"OrderId":1}"#).await;
     let paths = PAGES.iter().map(|page| (*page).to_owned()).chain([format!("/deliveries/{id}")]);
     for path in paths {
-        browser.resize(320, 800).await;
+        browser.resize(320).await;
         browser.go(&site.url(&path)).await;
         let width =
             browser.run("return document.documentElement.scrollWidth", serde_json::json!([])).await;

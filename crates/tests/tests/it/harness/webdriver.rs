@@ -110,14 +110,6 @@ impl Browser {
         wait(&format!("{selector}: {expected}"), shown).await;
     }
 
-    /// Shows pages as on a screen of this size, in CSS pixels.
-    pub(crate) async fn resize(&self, width: u32, height: u32) {
-        let metrics =
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": true});
-        let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics});
-        self.post("/goog/cdp/execute", command).await.unwrap();
-    }
-
     /// Runs JavaScript in the page and returns its value.
     pub(crate) async fn run(&self, script: &str, arguments: Value) -> Value {
         self.post("/execute/sync", json!({"script": script, "args": arguments})).await.unwrap()
