@@ -14,11 +14,14 @@
 //! it promises.
 //! `cargo bench -p webhook-receiver-tests -- killed` kills workers a thousand times at each point of a one-effect handler's attempt,
 //! and counts what they have written; `effects` prints what such handlers take.
+//! `cargo bench --profile release -p webhook-receiver-tests -- console` prints what the console's pages take on a large inbox, and
+//! what open live views cost; with `--postgres` on a database.
 //! Load goes to loopback, from a process of its own.
 
 mod baseline;
 mod bus;
 mod chaos;
+mod console;
 mod curve;
 mod effects;
 mod flood;
@@ -100,6 +103,8 @@ enum Role {
     },
     /// Two receivers and two workers on one PostgreSQL, and everything that goes wrong
     Chaos(chaos::Chaos),
+    /// What the console's pages take on a large inbox, and what open live views cost
+    Console(console::Console),
     /// What one-effect handlers take, and what it costs to defer an event
     Effects(effects::Effects),
     /// Workers that are killed in the middle of one-effect handlers
@@ -146,6 +151,7 @@ fn main() -> anyhow::Result<()> {
         Role::Postgres { measured } => postgres::run(measured, cli.rounds, cli.seconds),
         Role::Peer { qhook } => peer::run(&qhook, cli.rounds, length),
         Role::Chaos(chaos) => chaos.run(),
+        Role::Console(args) => args.run(cli.rounds, length),
         Role::Effects(args) => effects::run(&args, cli.rounds),
         Role::Killed(killed) => killed.run(),
         Role::Bus => bus::run(cli.rounds, length),

@@ -150,11 +150,11 @@ fn source() -> Arc<Source> {
     source_named("one")
 }
 
-fn source_named(name: &str) -> Arc<Source> {
+pub(crate) fn source_named(name: &str) -> Arc<Source> {
     Arc::new(Source::new(name, Dialect::DirectScale, "/api/webhooks", Auth::default()))
 }
 
-fn delivery(source: &Arc<Source>) -> anyhow::Result<Verified> {
+pub(crate) fn delivery(source: &Arc<Source>) -> anyhow::Result<Verified> {
     let mut head = Request::new(()).into_parts().0;
     let mut headers = HeaderMap::new();
     headers.insert("x-directscale-message-id", uuid::Uuid::new_v4().to_string().parse()?);

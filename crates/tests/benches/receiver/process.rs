@@ -157,7 +157,7 @@ impl Server {
         let Ok(mut stream) = TcpStream::connect(self.address) else { return false };
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
         let mut answer = String::new();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").is_ok()
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
             && stream.read_to_string(&mut answer).is_ok()
             && answer.starts_with("HTTP/1.1 200")
     }
@@ -236,18 +236,32 @@ impl Server {
         connections: usize,
         more: &[&str],
     ) -> anyhow::Result<Seen> {
-        let output = Command::new(std::env::current_exe()?)
-            .args(["load", "--connections", &connections.to_string(), "--token", TOKEN])
-            .args(["--to", &self.address.to_string()])
-            .args(["--millis", &length.as_millis().to_string()])
-            .args(more)
-            .stderr(Stdio::inherit())
-            .output()?;
-        if !output.status.success() {
-            bail!("the load failed");
-        }
-        Ok(serde_json::from_slice(&output.stdout)?)
+        load_with(self.address, length, connections, more)
     }
+}
+
+/// Loads the server at an address at a fixed rate, from another process.
+pub(crate) fn load(address: SocketAddr, length: Duration, rate: f64) -> anyhow::Result<Seen> {
+    load_with(address, length, 64, &["--rate", &rate.to_string()])
+}
+
+fn load_with(
+    address: SocketAddr,
+    length: Duration,
+    connections: usize,
+    more: &[&str],
+) -> anyhow::Result<Seen> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["load", "--connections", &connections.to_string(), "--token", TOKEN])
+        .args(["--to", &address.to_string()])
+        .args(["--millis", &length.as_millis().to_string()])
+        .args(more)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        bail!("the load failed");
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 impl Drop for Server {

@@ -93,7 +93,7 @@ impl Request {
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes =
-            format!("{} {} HTTP/1.1\r\nHost: x\r\n", self.method, self.path).into_bytes();
+            format!("{} {} HTTP/1.1\r\nHost: localhost\r\n", self.method, self.path).into_bytes();
         for (name, value) in &self.headers {
             bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
         }
@@ -226,7 +226,7 @@ impl Wire {
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> io::Result<Answer> {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")).await?;
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await?;
         self.answer().await
     }
 
@@ -260,7 +260,7 @@ impl Wire {
 /// A delivery's head, but for what says how long its body is.
 pub(crate) fn head(id: &str) -> String {
     format!(
-        "POST /api/webhooks/ClientEvent HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+        "POST /api/webhooks/ClientEvent HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          X-Directscale-Message-Id: {id}\r\n"
     )
 }
