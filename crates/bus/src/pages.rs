@@ -99,6 +99,7 @@ pub fn router(bus: Arc<Bus>) -> Router {
 /// Answers an address that is not served; one with a slash too many leads to the page.
 async fn unknown(request: PageRequest) -> PageResult {
     let here = request.here();
+    let here = here.split('?').next().unwrap_or_default();
     match here.trim_end_matches('/') {
         trimmed if trimmed.len() < here.len() && request.is_read => {
             Ok(request.redirect(&request.with_query(trimmed)))

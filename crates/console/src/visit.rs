@@ -34,6 +34,7 @@ pub(crate) struct Visit {
     pub(crate) query: FormFields,
     /// The session that the request belongs to, if a login is needed.
     pub(crate) session: Option<SessionKey>,
+    /// Path and query.
     path: String,
     form: Form,
 }
@@ -46,7 +47,7 @@ impl Visit {
             actor: known.actor,
             session: known.session,
             query,
-            path: request.uri().path().to_owned(),
+            path: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
             form: form(request.headers().get(ACCEPT)),
         })
     }

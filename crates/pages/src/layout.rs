@@ -31,7 +31,7 @@ pub struct Site {
 pub struct Page<'p> {
     /// The site.
     pub site: &'static Site,
-    /// Path of the request, from which the addresses of the page are relative.
+    /// Path of the request, from which the addresses of the page are relative, and its query, if it has one.
     pub path: &'p str,
     /// Address of the [`Tab`] that the page belongs to.
     pub tab: &'p str,
@@ -69,7 +69,7 @@ impl Page<'_> {
                 }
                 body {
                     // Relative to the page, not to the base.
-                    a.skip href={ (path.rsplit('/').next().map(|last| here(site.path, path, last)).unwrap_or_default()) "#content" } { "Skip to the content" }
+                    a.skip href={ (here(site.path, path)) "#content" } { "Skip to the content" }
                     header {
                         p.brand { (site.brand) }
                         nav aria-label="Main" {
@@ -90,15 +90,33 @@ impl Page<'_> {
 }
 
 /// The address of the page itself, relative to its base.
-fn here(mount: &str, path: &str, last: &str) -> String {
-    let below = path.strip_prefix(mount).unwrap_or_default().trim_start_matches('/');
-    if below.is_empty() && last == mount.rsplit('/').next().unwrap_or_default() {
-        return format!("../{last}");
+fn here(mount: &str, path: &str) -> String {
+    let below = path.strip_prefix(mount).unwrap_or_default();
+    let name = mount.rsplit('/').next().unwrap_or_default();
+    match below.strip_prefix('/') {
+        Some(below) => format!("./{below}"),
+        None => format!("../{name}{below}"),
     }
-    below.to_owned()
 }
 
 /// The address of a link: the site's root is `./`.
 fn address(href: &str) -> &str {
     if href.is_empty() { "./" } else { href }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_page_is_on_the_same_page() {
+        for (path, expected) in [
+            ("/console", "../console"),
+            ("/console?a=1", "../console?a=1"),
+            ("/console/", "./"),
+            ("/console/acts/new?kind=replay&id=2", "./acts/new?kind=replay&id=2"),
+        ] {
+            assert_eq!(here("/console", path), expected, "{path}");
+        }
+    }
 }

@@ -72,6 +72,7 @@ pub fn address_of<'p>(site: &Site, path: &'p str) -> &'p str {
 /// The address of a site's root, relative to the page at `path`, for `<base href>`. `mount` is the site's path, such as
 /// `/console`; a proxy may serve it below another, which the program does not know.
 pub(crate) fn base(mount: &str, path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
     let below = path.strip_prefix(mount).unwrap_or_default();
     let name = mount.rsplit('/').next().unwrap_or_default();
     match below.matches('/').count() {
@@ -93,6 +94,8 @@ mod tests {
             ("/console/deliveries", "./"),
             ("/console/deliveries/42", "../"),
             ("/console/acts/7/cancel", "../../"),
+            ("/console?a=/b/c", "console/"),
+            ("/console/acts?a=/b/c", "./"),
         ] {
             assert_eq!(base("/console", path), expected, "{path}");
         }

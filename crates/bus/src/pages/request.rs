@@ -18,6 +18,7 @@ const NOTE: &str = "note";
 
 /// A request for a page: its path and its query.
 pub(super) struct PageRequest {
+    /// The path, and the query without the note.
     path: String,
     pub(super) query: FormFields,
     /// True if the request only reads.
@@ -70,12 +71,11 @@ impl FromRequestParts<Arc<Admin>> for PageRequest {
         let mut query = fields(parts.uri.query().unwrap_or_default().as_bytes())?;
         let note = query.some(NOTE);
         query.remove(NOTE);
-        Ok(PageRequest {
-            path: parts.uri.path().to_owned(),
-            query,
-            is_read: parts.method.is_safe(),
-            note,
-        })
+        let path = match query.query() {
+            query if query.is_empty() => parts.uri.path().to_owned(),
+            query => format!("{}?{query}", parts.uri.path()),
+        };
+        Ok(PageRequest { path, query, is_read: parts.method.is_safe(), note })
     }
 }
 

@@ -74,7 +74,10 @@ impl Console {
     fn pages(&self, place: &Place) -> anyhow::Result<()> {
         let server = place.serve()?;
         let all = PAGES.len() * self.requests;
-        println!("{} deliveries, {RATE} a second arrive, handlers running: milliseconds of {} requests", self.deliveries, self.requests);
+        println!(
+            "{} deliveries, {RATE} a second arrive, handlers running: milliseconds of {} requests",
+            self.deliveries, self.requests
+        );
         println!("{:>42} {:>8} {:>8} {:>8} {:>8}  bytes", "page", "p50", "p95", "max", "wanted");
         let server_of = server.address;
         let (is_over, arriving) = arrivals(&server)?;
@@ -82,7 +85,10 @@ impl Console {
         is_over.store(1, Ordering::Relaxed);
         let arrived = arriving.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
         let late: Vec<&str> = measured?;
-        println!("{all} pages beside {arrived} deliveries; slower than wanted: {}", if late.is_empty() { "none".to_owned() } else { late.join(", ") });
+        println!(
+            "{all} pages beside {arrived} deliveries; slower than wanted: {}",
+            if late.is_empty() { "none".to_owned() } else { late.join(", ") }
+        );
         latency(server_of)?;
         server.stop()
     }
@@ -127,7 +133,10 @@ impl Place {
         let kept = args.folder.join(format!("{}.db", args.deliveries));
         if !kept.exists() {
             let unfinished = folder.path().join("unfinished.db");
-            fill(&InboxUrl::parse(&format!("sqlite:{}", unfinished.display()).into())?, args.deliveries)?;
+            fill(
+                &InboxUrl::parse(&format!("sqlite:{}", unfinished.display()).into())?,
+                args.deliveries,
+            )?;
             fs::rename(&unfinished, &kept)?;
         }
         fs::copy(&kept, folder.path().join("inbox.db"))?;
@@ -159,7 +168,12 @@ async fn fill(url: &InboxUrl, rows: u64) -> anyhow::Result<()> {
                     return anyhow::Ok(());
                 }
                 let handled = number.unsigned_abs() % RARE != 1;
-                let route = Route { event_type: "OrderEvent".into(), version: 1, handled, ordering_key: None };
+                let route = Route {
+                    event_type: "OrderEvent".into(),
+                    version: 1,
+                    handled,
+                    ordering_key: None,
+                };
                 inbox.accept(delivery(&source)?, route).await?;
             }
         });
@@ -232,7 +246,12 @@ async fn measure(address: SocketAddr, requests: usize) -> anyhow::Result<Vec<&'s
         }
         let millis = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
         let name = if page.is_empty() { "overview" } else { page };
-        println!("{name:>42} {:>8.1} {:>8.1} {:>8.1} {wanted:>8.0}  {bytes}", millis(0.5), millis(0.95), millis(1.0));
+        println!(
+            "{name:>42} {:>8.1} {:>8.1} {:>8.1} {wanted:>8.0}  {bytes}",
+            millis(0.5),
+            millis(0.95),
+            millis(1.0)
+        );
         if millis(0.95) > wanted {
             late.push(name);
         }
@@ -250,8 +269,10 @@ async fn latency(address: SocketAddr) -> anyhow::Result<()> {
         let started = Instant::now();
         let url = format!("http://{address}/api/webhooks/OrderEvent");
         let sent = client.post(url).bearer_auth(TOKEN).header("content-type", "application/json");
-        let sent = sent.header("x-directscale-message-id", format!("live-{}-{number}", uuid::Uuid::new_v4()));
-        let answer: serde_json::Value = serde_json::from_slice(&sent.body(r#"{"OrderId":1}"#).send().await?.bytes().await?)?;
+        let sent = sent
+            .header("x-directscale-message-id", format!("live-{}-{number}", uuid::Uuid::new_v4()));
+        let answer: serde_json::Value =
+            serde_json::from_slice(&sent.body(r#"{"OrderId":1}"#).send().await?.bytes().await?)?;
         let row = format!("id=\"d{}\"", answer["deliveryId"]);
         let mut text = String::new();
         while !text.contains(&row) {
@@ -261,7 +282,11 @@ async fn latency(address: SocketAddr) -> anyhow::Result<()> {
         times.record(u64::try_from(started.elapsed().as_micros())?)?;
     }
     let millis = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
-    println!("from arrival to the live row: p50 {:.0} ms, p95 {:.0} ms (wanted 300)", millis(0.5), millis(0.95));
+    println!(
+        "from arrival to the live row: p50 {:.0} ms, p95 {:.0} ms (wanted 300)",
+        millis(0.5),
+        millis(0.95)
+    );
     Ok(())
 }
 
@@ -272,7 +297,8 @@ struct Views {
 
 impl Views {
     fn open(address: SocketAddr, count: usize) -> anyhow::Result<Views> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let client = client()?;
         for _ in 0..count {
             let stream = client.get(format!("http://{address}/console/deliveries/live"));

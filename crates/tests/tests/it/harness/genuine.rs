@@ -34,14 +34,14 @@ impl<'c> Genuine<'c> {
         Genuine { body: Some(body.into()), ..self }
     }
 
-    /// The request to `http://x`, as [`Request`] sends it.
+    /// The request to `http://localhost`, as [`Request`] sends it.
     pub(crate) fn draft(&self) -> HttpDraft {
         let sends = self.source.sender().sends;
         let method = SigningMethod::of_source(self.name, self.source).unwrap();
         let keys: Vec<_> = self.key.iter().cloned().collect();
         let proof = Proof::new(None, method.map(|method| (method, &keys[..])), None).unwrap();
         let proof = proof.with_public_url(self.source.public_url.clone());
-        let url = format!("http://x{}", self.source.path).parse().unwrap();
+        let url = format!("http://localhost{}", self.source.path).parse().unwrap();
         let places = self.source.field_locators(self.name).unwrap();
         let header = |(name, value): (&String, &String)| -> NamedHeader {
             (name.clone().into(), value.parse().unwrap())
@@ -65,7 +65,7 @@ impl<'c> Genuine<'c> {
     /// The request.
     pub(crate) fn request(&self) -> Request {
         let HttpDraft { url, headers, body } = self.draft();
-        let target = url.as_str().strip_prefix("http://x").unwrap();
+        let target = url.as_str().strip_prefix("http://localhost").unwrap();
         let bare = Request::post(target, body).without("Content-Type");
         headers.iter().fold(bare, |request, (name, value)| {
             request.set(String::leak(name.to_string()), value.as_bytes())

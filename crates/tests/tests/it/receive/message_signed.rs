@@ -33,7 +33,7 @@ fn signed(key: &str, time: Timestamp, covered: &[&str]) -> Request {
     let key = MessageKey::new(&key.into()).unwrap();
     let uri: Uri = PATH.parse().unwrap();
     let mut headers = HeaderMap::new();
-    headers.insert("host", HeaderValue::from_static("x"));
+    headers.insert("host", HeaderValue::from_static("localhost"));
     let message =
         HttpMessage { method: &Method::POST, uri: &uri, headers: &headers, public_url: None };
     let headers = message
