@@ -40,7 +40,7 @@ const SUSPECT: Duration = Duration::from_secs(60);
 /// Digest that identifies a session.
 pub(crate) type SessionKey = [u8; 32];
 
-/// What a person may do.
+/// Rights of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Role {

@@ -24,7 +24,7 @@ const BEAT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 30;
 
-/// What an act is done to.
+/// Subject of an act.
 #[derive(Debug, Clone)]
 pub(crate) enum Subject {
     /// The deliveries that match the filter.

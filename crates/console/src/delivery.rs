@@ -142,7 +142,7 @@ struct Shown<'s> {
     model: Vec<String>,
 }
 
-/// What surrounds a delivery.
+/// Neighbours of a delivery, and the requests and deliveries that depend on it.
 struct Surroundings {
     newer: Option<DeliveryId>,
     older: Option<DeliveryId>,
@@ -276,7 +276,7 @@ fn actions(visit: &Visit, detail: &Detail, around: &Surroundings) -> Markup {
     }
 }
 
-/// Why no handler takes it, and the lines to add.
+/// Reason for which no handler takes a delivery, and the lines to add.
 fn unrouted(console: &Console, detail: &Detail) -> Markup {
     let event = detail.entry.event_type.as_str();
     let dialect = dialect(console, detail);

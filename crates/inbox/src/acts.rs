@@ -99,7 +99,7 @@ pub struct NewAct {
     pub kind: ActKind,
     /// The operator.
     pub actor: String,
-    /// What it is done to, as JSON text (a filter) or in words.
+    /// Its subject: a filter as JSON text or as a query, or words.
     pub subject: String,
     /// The operator's reason, if one was given.
     pub reason: Option<String>,
@@ -134,7 +134,7 @@ pub struct Act {
     pub kind: ActKind,
     /// The operator.
     pub actor: String,
-    /// What it was done to, as JSON text (a filter) or in words.
+    /// Its subject: a filter as JSON text or as a query, or words.
     pub subject: String,
     /// The operator's reason, if one was given.
     pub reason: Option<String>,

@@ -45,7 +45,7 @@ pub struct Follower {
     next_watched: DeliveryId,
 }
 
-/// What is known of an unfinished delivery.
+/// Known progress of an unfinished delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
     /// Number of attempts that have ended.

@@ -99,7 +99,7 @@ pub(crate) struct Mark {
     pub(crate) received_at: Timestamp,
 }
 
-/// What a summary reads of a delivery.
+/// Facts of a delivery that a summary reads.
 pub(crate) struct Brief {
     pub(crate) id: DeliveryId,
     pub(crate) source: String,
@@ -108,7 +108,7 @@ pub(crate) struct Brief {
     pub(crate) ordering_key: Option<String>,
 }
 
-/// What an engine offers to be searched.
+/// Access of a search to an engine.
 #[async_trait]
 pub(crate) trait Searchable: Send + Sync {
     /// Number of rows in the first window: so many that the statements themselves do not cost most of the time.

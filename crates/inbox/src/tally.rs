@@ -11,7 +11,7 @@ const QUARTER: i64 = 15 * 60 * 1000;
 /// Time for which tallies are kept.
 pub(crate) const TALLIES_KEPT: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
-/// What a tally counts.
+/// Kind of the events that a tally counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TallyKind {
@@ -70,7 +70,7 @@ pub struct Tally {
     pub at: Timestamp,
     /// The source; empty for requests that belong to none.
     pub source: String,
-    /// What is counted.
+    /// Kind of the counted events.
     pub kind: TallyKind,
     /// The number.
     pub count: u64,

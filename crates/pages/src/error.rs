@@ -86,7 +86,7 @@ fn accepts_html(headers: &HeaderMap) -> bool {
     accepted.is_some_and(|accepted| accepted.contains("text/html"))
 }
 
-/// What a problem document says.
+/// Detail of a problem document.
 async fn detail(body: Body) -> String {
     #[derive(Deserialize)]
     struct Said {

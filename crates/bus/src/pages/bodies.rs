@@ -42,7 +42,7 @@ pub(super) async fn of_attempt(
     Ok(raw(body, &request, &format!("attempt-{number}-{part}.txt")))
 }
 
-/// Whatever it is, it is shown as text, or saved.
+/// It is shown as text or saved, whatever its type.
 fn raw(body: Vec<u8>, request: &PageRequest, name: &str) -> Response {
     let disposition = if request.query.is_on("download") { "attachment" } else { "inline" };
     let headers = [

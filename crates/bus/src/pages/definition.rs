@@ -510,7 +510,7 @@ pub(super) fn inputs(
     }
 }
 
-/// What is needed to draw a form.
+/// Data of a form to be drawn.
 struct Drawer<'f> {
     form: &'f FormFields,
     view: Option<&'f SubscriptionView>,

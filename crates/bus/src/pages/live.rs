@@ -42,7 +42,7 @@ impl Default for Streams {
 /// A row of a list, newest first.
 pub(super) struct LiveRow {
     pub(super) id: String,
-    /// What the row shows, besides the time: another version is sent again.
+    /// Content of the row, besides the time: another version is sent again.
     pub(super) version: String,
     pub(super) row: Markup,
 }

@@ -43,7 +43,7 @@ pub(super) async fn publish(
     }
 }
 
-/// What became of a publication.
+/// Outcome of a publication.
 fn said(receipt: &PublishReceipt) -> String {
     match (receipt.status, receipt.deliveries) {
         (PublishStatus::Accepted, 0) => {
