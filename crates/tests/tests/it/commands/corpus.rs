@@ -79,9 +79,9 @@ fn request(name: &str, source: &SourceConfig, key: SecretString) -> Vec<u8> {
     let genuine = Genuine { name, source, key: Some(key), body: None, id: "msg_1", time: SIGNED };
     let draft = genuine.draft();
     let own = draft.headers.iter().map(|(name, value)| (name.to_string(), value.clone()));
-    let host = ("Host".to_owned(), HeaderValue::from_static("x"));
+    let host = ("Host".to_owned(), HeaderValue::from_static("localhost"));
     let headers: Vec<_> = std::iter::once(host).chain(own).collect();
-    let target = draft.url.as_str().strip_prefix("http://x").unwrap();
+    let target = draft.url.as_str().strip_prefix("http://localhost").unwrap();
     written(target, &headers, &draft.body)
 }
 
