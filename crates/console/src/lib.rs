@@ -125,5 +125,5 @@ pub fn routes(parts: ConsoleParts) -> anyhow::Result<Option<Router>> {
         .merge(login::routes())
         .merge(pages::assets(SITE.path));
     let pages = pages::protect(pages).with_state(console);
-    Ok(Some(if is_open { pages.layer(from_fn(local_only)) } else { pages }))
+    Ok(Some(if is_open { pages.route_layer(from_fn(local_only)) } else { pages }))
 }

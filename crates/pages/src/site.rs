@@ -38,7 +38,8 @@ pub fn assets<S: Clone + Send + Sync + 'static>(path: &str) -> Router<S> {
 
 /// Adds the security headers to every response of a site, and accepts its forms from its own pages alone.
 pub fn protect<S: Clone + Send + Sync + 'static>(site: Router<S>) -> Router<S> {
-    site.layer(from_fn(own_forms)).layer(map_response(secured))
+    // Of the routes alone: what another site serves, or does not, is its own matter.
+    site.route_layer(from_fn(own_forms)).route_layer(map_response(secured))
 }
 
 async fn own_forms(request: Request, next: Next) -> Response {

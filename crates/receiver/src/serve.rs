@@ -368,7 +368,7 @@ fn pages(
     let login = Login::new(&config.docs)?;
     let is_open = login.is_none();
     let docs = server::docs::router(&document, login)?;
-    Ok(if is_open { docs.layer(from_fn(local_only)) } else { docs }.merge(metrics))
+    Ok(if is_open { docs.route_layer(from_fn(local_only)) } else { docs }.merge(metrics))
 }
 
 /// Pages beside those of the receiver itself.
@@ -440,7 +440,7 @@ fn metrics_page(
     let metrics = ingress::metrics(Arc::clone(metrics));
     Ok(match Login::new(&config.docs)? {
         Some(login) => Some(metrics.layer(from_fn_with_state(login, require_login))),
-        None => is_loopback(address.ip()).then(|| metrics.layer(from_fn(local_only))),
+        None => is_loopback(address.ip()).then(|| metrics.route_layer(from_fn(local_only))),
     })
 }
 
