@@ -118,7 +118,7 @@ impl Access {
 
     /// Checks a password, and begins a session. Returns its token; none if the password is wrong.
     pub(crate) async fn log_in(
-        self: &Access,
+        &self,
         name: &str,
         secret: Vec<u8>,
         from: IpAddr,

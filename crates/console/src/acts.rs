@@ -266,7 +266,7 @@ async fn confirm(StateOf(console): ConsoleState, visit: Visit, body: Bytes) -> R
     let shown = async {
         let fields = FormFields::read(&body)?;
         let now = now(&console);
-        let kind = match kind_of_confirmation(&fields)? {
+        let kind = match kind(&fields)? {
             ActKind::Replay if fields.is_on("unapplied") => ActKind::Resume,
             kind => kind,
         };
@@ -312,10 +312,6 @@ fn words(subject: String) -> String {
         Some((end, _)) => format!("{}…", &subject[..end]),
         None => subject,
     }
-}
-
-fn kind_of_confirmation(fields: &FormFields) -> Result<ActKind, FormError> {
-    kind(&fields.only(&["kind"]))
 }
 
 /// An act on deliveries that the address names, without a preview.
@@ -379,7 +375,10 @@ async fn show(StateOf(console): ConsoleState, visit: Visit, Path(id): Path<i64>)
 
 fn act_page(act: &Act, interrupted: bool, may_act: bool, now: Timestamp) -> Markup {
     let is_running = act.state == ActState::Running && !interrupted;
-    let of_deliveries = matches!(act.kind, ActKind::Replay | ActKind::Resume | ActKind::Discard);
+    // A command records JSON, and a large selection its beginning: neither is a query.
+    let is_query = matches!(act.kind, ActKind::Replay | ActKind::Resume | ActKind::Discard)
+        && !act.subject.starts_with('{')
+        && !act.subject.ends_with('…');
     html! {
         (facts(&[
             ("State", state(act, now)),
@@ -390,7 +389,7 @@ fn act_page(act: &Act, interrupted: bool, may_act: bool, now: Timestamp) -> Mark
             ("By", html! { (act.actor) }),
             ("Begun", ago(act.at, now)),
             ("Last progress", ago(act.updated_at, now)),
-            ("Subject", html! { @if of_deliveries { a href={ "deliveries?" (act.subject) } { (act.subject) } } @else { (act.subject) } }),
+            ("Subject", html! { @if is_query { a href={ "deliveries?" (act.subject) } { (act.subject) } } @else { (act.subject) } }),
             ("Reason", html! { (act.reason.as_deref().unwrap_or("–")) }),
         ]))
         @if let Some(error) = &act.error { p.alert role="alert" { (error) } }

@@ -39,22 +39,16 @@ pub struct Table<'t> {
 impl Table<'_> {
     /// The table as markup.
     pub fn markup(&self) -> Markup {
-        html! {
-            @if self.rows.is_empty() {
-                div.empty { (self.empty) }
-            } @else {
-                div.scroll role="region" aria-label=(self.name) tabindex="0" {
-                    table {
-                        thead { tr { @for column in self.columns { th scope="col" class=[class(*column)] { (column.name) } } } }
-                        tbody { @for row in self.rows { (self.row(row)) } }
-                    }
-                }
-            }
-        }
+        self.with_rows(html! { @for row in self.rows { (self.row(row)) } })
     }
 
     /// The table as markup, each row with its id, by which live rows replace it.
     pub fn markup_with_ids(&self, ids: &[String]) -> Markup {
+        let rows = ids.iter().zip(self.rows);
+        self.with_rows(html! { @for (id, row) in rows { (self.row_with_id(id, row)) } })
+    }
+
+    fn with_rows(&self, rows: Markup) -> Markup {
         html! {
             @if self.rows.is_empty() {
                 div.empty { (self.empty) }
@@ -62,7 +56,7 @@ impl Table<'_> {
                 div.scroll role="region" aria-label=(self.name) tabindex="0" {
                     table {
                         thead { tr { @for column in self.columns { th scope="col" class=[class(*column)] { (column.name) } } } }
-                        tbody { @for (id, row) in ids.iter().zip(self.rows) { (self.row_with_id(id, row)) } }
+                        tbody { (rows) }
                     }
                 }
             }
