@@ -241,11 +241,18 @@ async fn refused_requests_are_counted_by_reason_with_what_would_have_matched() {
 #[tokio::test]
 async fn the_next_request_is_listened_for() {
     let site = Site::open().await;
-    let (next, _) = tokio::join!(site.json("/refused/next"), async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let request = Request::post("/api/webhooks/OrderEvent", "{}").bearer("wrong");
-        site.receiver.send(&request).await;
-    });
+    let mut next = std::pin::pin!(site.json("/refused/next"));
+    // Nothing tells when it begins to listen, so the sender comes again and again.
+    let next = loop {
+        let pause = tokio::time::sleep(std::time::Duration::from_millis(300));
+        tokio::select! {
+            next = &mut next => break next,
+            () = pause => {
+                let request = Request::post("/api/webhooks/OrderEvent", "{}").bearer("wrong");
+                site.receiver.send(&request).await;
+            }
+        }
+    };
     assert_eq!(next["status"], 401, "{next}");
 }
 
