@@ -409,10 +409,7 @@ fn curl_line(console: &Console, detail: &Detail) -> String {
     format!(
         "curl -H \"Authorization: Bearer $KEY\"{headers} --data-binary @delivery-{}.bin {}",
         detail.entry.id,
-        quoted(&format!(
-            "http://{}{path}/{}",
-            console.parts.config.listen, detail.entry.event_type
-        ))
+        quoted(&format!("http://{}{path}/{}", console.receiver(), detail.entry.event_type))
     )
 }
 

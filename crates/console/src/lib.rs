@@ -23,13 +23,14 @@ mod sources;
 mod visit;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use receiver::serve::ConsoleParts;
 use server::origin::local_only;
-use settings::{ConfigError, ConsoleConfig, is_loopback};
+use settings::{ConfigError, ConsoleConfig, is_loopback, reachable};
 use tokio::sync::Semaphore;
 
 use access::Access;
@@ -66,6 +67,11 @@ struct Console {
 const NONCES: usize = 256;
 
 impl Console {
+    /// The address of the receiver, from this machine; of a worker's settings, if it receives nothing itself.
+    fn receiver(&self) -> SocketAddr {
+        reachable(self.parts.receiver.unwrap_or(self.parts.config.listen))
+    }
+
     /// A number for a form that counts once.
     fn nonce(&self) -> String {
         let mut bytes = [0; 12];

@@ -13,7 +13,7 @@ use inbox::{KeyUse, TallyKind};
 use maud::{Markup, html};
 use pages::{Column, Table, Tone, ago, button, chip, copyable, facts};
 use serde::Serialize;
-use settings::{ConfiguredKey, KeySort, reachable};
+use settings::{ConfiguredKey, KeySort};
 use source::is_secret;
 use text::{inert, inert_lines};
 
@@ -226,7 +226,7 @@ fn source_page(
             ("Sender", html! { (source.dialect) ", " (source.environment) }),
             ("Address", html! {
                 @if source.path.contains('…') { code { (source.path) } p.hint { "The path is a secret, which stands in the settings." } }
-                @else { (copyable(&format!("http://{}{}", reachable(console.parts.config.listen), source.path))) p.hint { "As this machine sees it; the sender needs the public address in front of it." } }
+                @else { (copyable(&format!("http://{}{}", console.receiver(), source.path))) p.hint { "As this machine sees it; the sender needs the public address in front of it." } }
             }),
             ("Authentication", html! { (source.auth) }),
             ("Accepted in 24 h", html! { (source.accepted_in_day) }),
@@ -293,7 +293,7 @@ async fn send(console: &Console, name: &str) -> Result<DoctorReport, String> {
     let (config, table) = (console.parts.config.clone(), Arc::clone(&console.parts.table));
     let own = console.parts.sources.iter().find(|source| source.name == name);
     let path = own.map_or_else(String::new, |source| source.path.clone());
-    let url = format!("http://{}{path}/", reachable(config.listen));
+    let url = format!("http://{}{path}/", console.receiver());
     let name = name.to_owned();
     // The examination stays on one thread.
     let examine = move || -> anyhow::Result<DoctorReport> {

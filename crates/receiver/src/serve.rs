@@ -75,6 +75,8 @@ pub struct ConsoleParts {
     pub hooks: Vec<Arc<HookRoute>>,
     /// True if this process calls the handlers of events.
     pub works: bool,
+    /// The address that this process receives on; none for a worker.
+    pub receiver: Option<SocketAddr>,
     /// True if the API's documentation is served on the same address.
     pub has_docs: bool,
     /// Clock.
@@ -186,9 +188,9 @@ async fn run(
         Some(address) => info!(address, inbox = %url, "receiving"),
         None => info!(monitor = address(&monitor)?, inbox = %url, "working"),
     }
-    let own = listener.as_ref().or(monitor.as_ref()).map(TcpListener::local_addr).transpose()?;
-    let console =
-        Consoles::make(console, &shared, own, &sources, &hooks, works, listener.is_some()).await?;
+    let receiver = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let own = receiver.or(monitor.as_ref().map(TcpListener::local_addr).transpose()?);
+    let console = Consoles::make(console, &shared, own, &sources, &hooks, works, receiver).await?;
     let monitoring =
         monitor.map(|listener| monitored(&shared, listener, console.beside.clone())).transpose()?;
     let pages = Pages { own: &pages, console: console.beside };
@@ -393,7 +395,7 @@ impl Consoles {
         sources: &[Arc<Source>],
         hooks: &[Arc<HookRoute>],
         works: bool,
-        has_docs: bool,
+        receiver: Option<SocketAddr>,
     ) -> anyhow::Result<Self> {
         let settings = &shared.config.console;
         let Some(make) = make.filter(|_| settings.enabled) else { return Ok(Self::default()) };
@@ -413,7 +415,8 @@ impl Consoles {
             sources: sources.to_vec(),
             hooks: hooks.to_vec(),
             works,
-            has_docs: listener.is_none() && has_docs,
+            receiver,
+            has_docs: listener.is_none() && receiver.is_some(),
             clock: Arc::clone(&shared.clock),
             stop: shared.stop.clone(),
         })?;

@@ -280,6 +280,9 @@ async fn a_canary_is_sent_by_a_button() {
     let page = site.post("/sources/live/canary", "").await;
     assert_eq!(page.status, 200);
     assert!(page.text.contains("marked requests were sent"), "{}", page.text);
+    assert!(!page.text.contains(">fail<"), "it arrives and is accepted: {}", page.text);
+    let canaries = site.json("/deliveries?state=canary").await;
+    assert!(!canaries["deliveries"].as_array().unwrap().is_empty(), "{canaries}");
 }
 
 #[tokio::test]
