@@ -416,26 +416,40 @@ fn applied(attempt: Option<i32>, at: Option<i64>) -> Option<Applied> {
 
 /// Counts deliveries by state, from the rows that say so: handled ones are too many to count.
 pub(super) async fn count(database: &Database) -> Result<Vec<(State, u64)>> {
-    let query = "SELECT
+    let query = format!(
+        "SELECT
         (SELECT coalesce(sum((SELECT count(*) FROM webhook_inbox.delivery d WHERE d.source_id = s.id AND d.state = 0
             AND d.id > webhook_inbox.claimed_up_to(s.id))), 0) FROM webhook_inbox.source s)::bigint
         + (SELECT count(*) FROM webhook_inbox.waiting w WHERE w.state = 0),
-        (SELECT count(*) FROM webhook_inbox.claimed c
-            JOIN webhook_inbox.delivery d ON d.source_id = c.source_id AND d.state = 0
-                AND d.id > c.after_id AND d.id <= c.last_id
-            WHERE NOT EXISTS (SELECT FROM webhook_inbox.closed x WHERE x.token = c.token AND x.last_id = c.last_id)
-                AND NOT EXISTS (SELECT FROM webhook_inbox.attempt a WHERE a.delivery = d.id)
-                AND NOT EXISTS (SELECT FROM webhook_inbox.waiting w WHERE w.id = d.id))
+        (SELECT count(*) FROM webhook_inbox.{FIRST_ATTEMPTS})
         + (SELECT count(*) FROM webhook_inbox.waiting w WHERE w.state = 1),
-        (SELECT count(*) FROM webhook_inbox.kept k WHERE k.now = 3
-            AND k.id IN (SELECT a.delivery FROM webhook_inbox.attempt a WHERE a.state > 2 AND a.state = 3)),
-        (SELECT count(*) FROM webhook_inbox.kept k WHERE k.now = 4
-            AND k.id IN (SELECT d.id FROM webhook_inbox.delivery d WHERE d.state > 0 AND d.state = 4
-                UNION ALL SELECT a.delivery FROM webhook_inbox.attempt a WHERE a.state > 2 AND a.state = 4))";
-    let rows = database.rows(query, &[]).await?;
+        {}, {}",
+        count_ended(State::Dead),
+        count_ended(State::Unrouted)
+    );
+    let rows = database.rows(&query, &[]).await?;
     let states = [State::Ready, State::Running, State::Dead, State::Unrouted];
     let count = |column| rows.first().map_or(0, |row| row.get::<_, i64>(column).unsigned_abs());
     Ok(states.into_iter().zip((0..).map(count)).collect())
+}
+
+/// The number of deliveries in a state that is rare: those whose last attempt ended in it, and those that were accepted in it. Each
+/// row is looked up by itself, whatever the planner believes of the tables' sizes.
+fn count_ended(state: State) -> String {
+    let state = number(state);
+    let is_last = |id: &str, attempt: &str, ended_at: &str| {
+        format!(
+            "(SELECT l.attempt FROM webhook_inbox.attempt l WHERE l.delivery = {id} AND l.attempt > {attempt} LIMIT 1) IS NULL
+            AND (SELECT w.id FROM webhook_inbox.waiting w WHERE w.id = {id}) IS NULL
+            AND {ended_at} >= (SELECT coalesce(max(p.before), 0) FROM webhook_inbox.pruned p WHERE p.state = {state})"
+        )
+    };
+    format!(
+        "(SELECT count(*) FROM webhook_inbox.attempt a WHERE a.state > 2 AND a.state = {state} AND {})
+        + (SELECT count(*) FROM webhook_inbox.delivery d WHERE d.state > 0 AND d.state = {state} AND {})",
+        is_last("a.delivery", "a.attempt", "a.ended_at"),
+        is_last("d.id", "0", "d.received_at")
+    )
 }
 
 /// Conditions as SQL, with the values of its parameters.

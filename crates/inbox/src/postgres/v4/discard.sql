@@ -34,7 +34,8 @@ BEGIN
         UNION ALL SELECT w.id, w.attempts, w.replays FROM waiting w WHERE w.id = ANY (held)
         UNION ALL SELECT k.id, k.attempts, k.replays FROM kept k WHERE k.id = ANY (ended)
     ) i;
-    UPDATE delivery d SET state = 2 WHERE d.id = ANY (fresh);
+    -- They have had no turn of their entity: an older one of it may be at its first attempt.
+    UPDATE delivery d SET state = 2 WHERE d.id = ANY (fresh) OR d.id = ANY (held);
     DELETE FROM waiting w WHERE w.id = ANY (held);
     IF turns IS NOT NULL THEN
         FOREACH one IN ARRAY turns LOOP

@@ -24,9 +24,9 @@ use crate::inbox::operate::{
 use crate::inbox::searches::{
     a_discard_ends_the_wait_of_what_is_behind_it, a_follower_sees_each_delivery_arrive_and_end,
     a_search_that_ends_early_goes_on_at_its_horizon, a_summary_counts_by_source_and_event,
-    every_new_condition_selects, the_key_that_authenticated_a_delivery_selects_it,
-    the_keys_with_most_waiting_come_first, what_is_discarded_ends_without_its_handler,
-    who_waits_behind_what_is_discarded_has_its_turn,
+    every_new_condition_selects, nobody_passes_who_runs_where_another_was_discarded,
+    the_key_that_authenticated_a_delivery_selects_it, the_keys_with_most_waiting_come_first,
+    what_is_discarded_ends_without_its_handler, who_waits_behind_what_is_discarded_has_its_turn,
 };
 use crate::inbox::waiting::{
     a_claim_that_is_not_awaited_any_more_takes_nothing, a_delivery_given_back_ends_the_wait,
@@ -789,6 +789,7 @@ macro_rules! conformance {
             a_summary_counts_by_source_and_event
             what_is_discarded_ends_without_its_handler
             who_waits_behind_what_is_discarded_has_its_turn
+            nobody_passes_who_runs_where_another_was_discarded
             a_discard_ends_the_wait_of_what_is_behind_it
             the_keys_with_most_waiting_come_first
             a_follower_sees_each_delivery_arrive_and_end

@@ -240,6 +240,24 @@ pub(crate) async fn who_waits_behind_what_is_discarded_has_its_turn(fresh: Fresh
     assert_eq!(end_one(&inbox, Verdict::Done, 3).await, ids[5]);
 }
 
+pub(crate) async fn nobody_passes_who_runs_where_another_was_discarded(fresh: Fresh) {
+    let store = fresh();
+    let inbox = store.open().await;
+    accept_to(&inbox, "running", keyed("k"), 0).await;
+    let lease = claim_one(&inbox, 0).await.lease;
+    let behind = accept_to(&inbox, "behind", keyed("k"), 0).await;
+    assert!(due(&inbox, 0).await.is_empty());
+    assert_eq!(discard(&inbox, &[behind], 1).await, 1);
+    let newest = accept_to(&inbox, "newest", keyed("k"), 1).await;
+    assert!(due(&inbox, 1).await.is_empty());
+    let again = Filter { ids: vec![behind], ..Filter::default() };
+    assert_eq!(inbox.at(1).replay(again).await.unwrap(), 1);
+    assert!(due(&inbox, 1).await.is_empty());
+    assert!(finish(&inbox, &lease, Verdict::Done, 2).await);
+    assert_eq!(end_one(&inbox, Verdict::Done, 2).await, behind);
+    assert_eq!(end_one(&inbox, Verdict::Done, 2).await, newest);
+}
+
 pub(crate) async fn a_discard_ends_the_wait_of_what_is_behind_it(fresh: Fresh) {
     let store = fresh();
     let inbox = store.open().await;
