@@ -59,6 +59,8 @@ struct Console {
     access: Access,
     /// Permits for live views, each of which asks the inbox several times a second, and for other long looks.
     streams: Arc<Semaphore>,
+    /// What live views share.
+    looks: live::Looks,
     /// The forms of acts that were sent lately, each of which counts once.
     nonces: Mutex<VecDeque<String>>,
 }
@@ -114,7 +116,8 @@ pub fn routes(parts: ConsoleParts) -> anyhow::Result<Option<Router>> {
         return Ok(None);
     }
     let streams = Arc::new(Semaphore::new(live::MOST_STREAMS));
-    let console = Arc::new(Console { parts, access, streams, nonces: Mutex::default() });
+    let looks = live::Looks::default();
+    let console = Arc::new(Console { parts, access, streams, looks, nonces: Mutex::default() });
     let pages = Router::new()
         .merge(overview::routes())
         .merge(deliveries::routes())

@@ -169,7 +169,10 @@ async fn needs(
         }
         let summary =
             inbox.summarize(Filter { state: Some(state), ..Filter::default() }, PATIENCE).await?;
-        needs.extend(summary.groups.iter().take(MOST).map(|group| ended(group, word, now)));
+        let is_whole = summary.horizon.is_none();
+        needs.extend(
+            summary.groups.iter().take(MOST).map(|group| ended(group, word, is_whole, now)),
+        );
     }
     needs.extend(overview.sources.iter().filter_map(|source| silent(source, week, now)));
     needs.extend(retired_keys(console, now).await?);
@@ -185,7 +188,7 @@ fn overview_count(overview: &Overview, state: State) -> u64 {
     }
 }
 
-fn ended(group: &Group, word: &str, now: Timestamp) -> Need {
+fn ended(group: &Group, word: &str, is_whole: bool, now: Timestamp) -> Need {
     let name = named(&group.event_type);
     let event = match group.event_type.as_str() {
         "" => String::new(),
@@ -194,10 +197,12 @@ fn ended(group: &Group, word: &str, now: Timestamp) -> Need {
     Need {
         urgent: word == "dead",
         text: format!(
-            "{} {word}: {name} of {}, the oldest for {}",
+            "{}{} {word}: {name} of {}, the oldest for {}{}",
+            if is_whole { "" } else { "at least " },
             group.count,
             group.source,
-            since(now - group.oldest)
+            since(now - group.oldest),
+            if is_whole { "" } else { " or longer" }
         ),
         detail: group.error.as_deref().map(|error| shortened(text::first_line(error), 200)),
         href: format!("deliveries?state={word}&source={}{event}", pages::encoded(&group.source)),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Browse, Entry, Filter, Order, Result, State};
 
-/// Largest number of new deliveries that one call returns.
+/// Largest number of new deliveries that one call returns, and of watched ones that it looks at.
 const BATCH: usize = 500;
 
 /// Time for which missing ids are looked for: longer than the transaction of an accept may take.
@@ -23,14 +23,17 @@ const MOST_MISSING: usize = 2_000;
 /// Largest gap between two ids that is looked for: larger ones are those between parts of ids, or of pruned deliveries.
 const WIDEST_GAP: DeliveryId = 1_000;
 
-/// Largest number of unfinished deliveries that are watched, and of those that are looked at in one call.
-const MOST_WATCHED: usize = 10_000;
-const LOOKED_AT: usize = 500;
+/// Largest number of unfinished deliveries that are watched, as a multiple of a batch.
+const MOST_WATCHED: usize = 20;
 
 /// A follower. Its state changes only with a call that succeeds, so that a failed one loses and repeats nothing.
 #[derive(Debug, Clone)]
 pub struct Follower {
     filter: Filter,
+    /// Largest number of new deliveries of one call.
+    batch: usize,
+    /// True if older ones are left out if more have arrived.
+    newest_only: bool,
     /// The newest delivery that was looked at.
     newest: DeliveryId,
     /// True if the last call has read as many new deliveries as it may.
@@ -72,6 +75,8 @@ impl Follower {
     pub fn new(after: DeliveryId) -> Self {
         Follower {
             filter: Filter::default(),
+            batch: BATCH,
+            newest_only: false,
             newest: after,
             has_more: false,
             has_begun: false,
@@ -93,6 +98,13 @@ impl Follower {
             ..filter
         };
         Follower { filter, ..self }
+    }
+
+    /// Looks at no more than so many of the deliveries that have arrived between two calls, the newest: for a view that somebody
+    /// watches, which must not fall behind.
+    #[must_use]
+    pub fn newest_only(self, batch: usize) -> Self {
+        Follower { batch, newest_only: true, ..self }
     }
 
     /// The delivery after which another follower goes on, without missing any: the newest one up to which none is missing.
@@ -142,15 +154,16 @@ impl Follower {
             found =
                 inbox.list(Filter { ids, order: Order::OldestFirst, ..Filter::default() }).await?;
         }
-        let filter = Filter {
-            after: Some(self.newest),
-            limit: Some(BATCH),
-            order: Order::OldestFirst,
-            ..Filter::default()
+        let order = if self.newest_only { Order::NewestFirst } else { Order::OldestFirst };
+        let (after, limit) = (Some(self.newest), Some(self.batch));
+        let mut new = inbox.list(Filter { after, limit, order, ..Filter::default() }).await?;
+        new.sort_by_key(|entry| entry.id);
+        self.has_more = new.len() == self.batch && !self.newest_only;
+        let before = match new.first() {
+            Some(first) if new.len() == self.batch && self.newest_only => first.id - 1,
+            _ => self.newest,
         };
-        let new = inbox.list(filter).await?;
-        self.has_more = new.len() == BATCH;
-        self.note_missing(self.newest, new.iter().map(|entry| entry.id), now);
+        self.note_missing(before, new.iter().map(|entry| entry.id), now);
         found.extend(new);
         for entry in &found {
             self.missing.remove(&entry.id);
@@ -158,7 +171,7 @@ impl Follower {
                 self.watched.insert(entry.id, Known::of(entry));
             }
         }
-        while self.watched.len() > MOST_WATCHED {
+        while self.watched.len() > MOST_WATCHED * self.batch {
             self.watched.pop_first();
         }
         Ok(found)
@@ -189,7 +202,7 @@ impl Follower {
         let ids: Vec<DeliveryId> = from
             .chain(self.watched.range(..self.next_watched))
             .map(|(id, _)| *id)
-            .take(LOOKED_AT)
+            .take(self.batch)
             .collect();
         let Some(last) = ids.last() else { return Ok(Vec::new()) };
         self.next_watched = last + 1;

@@ -113,7 +113,13 @@
   };
   const start = () => {
     stream = new EventSource(toggle.dataset.live);
-    stream.addEventListener("row", (event) => { waiting.push(event.data); if (waiting.length > 400) waiting.shift(); flush(); });
+    stream.addEventListener("rows", (event) => {
+      const template = document.createElement("template");
+      template.innerHTML = event.data;
+      waiting.push(...[...template.content.querySelectorAll("tr")].map((row) => row.outerHTML));
+      waiting.splice(0, Math.max(0, waiting.length - 400));
+      flush();
+    });
     stream.addEventListener("gone", (event) => { waiting = waiting.filter((html) => !html.includes(`id="${event.data}"`)); document.getElementById(event.data)?.remove(); });
     stream.addEventListener("open", () => { status.textContent = "Live"; });
     stream.addEventListener("error", () => { status.textContent = "Live: no answer; trying again"; });

@@ -141,7 +141,7 @@ impl Follower {
 const ALIVE: &str = ":\n\n";
 
 fn event(row: &str) -> String {
-    let mut text = String::from("event: row\n");
+    let mut text = String::from("event: rows\n");
     for line in row.split(['\n', '\r']) {
         text.push_str("data: ");
         text.push_str(line);
@@ -157,6 +157,6 @@ mod tests {
 
     #[test]
     fn a_row_of_several_lines_is_one_event() {
-        assert_eq!(event("a\nb"), "event: row\ndata: a\ndata: b\n\n");
+        assert_eq!(event("a\nb"), "event: rows\ndata: a\ndata: b\n\n");
     }
 }

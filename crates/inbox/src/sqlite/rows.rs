@@ -534,8 +534,8 @@ pub(super) fn end_leases(db: &Connection) -> rusqlite::Result<usize> {
 pub(super) fn oldest_unended(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     let received = db.query_row(
         "SELECT min(received_at) FROM delivery WHERE id IN (
-             (SELECT min(id) FROM work WHERE due_at IS NOT NULL),
-             (SELECT min(id) FROM work WHERE ordering_key IS NOT NULL AND state < 2))",
+             (SELECT min(id) FROM work INDEXED BY work_due WHERE due_at IS NOT NULL),
+             (SELECT min(id) FROM work INDEXED BY work_order WHERE ordering_key IS NOT NULL AND state < 2))",
         [],
         |row| row.get::<_, Option<i64>>(0),
     )?;

@@ -39,8 +39,14 @@ const RATE: f64 = 2_000.0;
 /// Deliveries that are filled in at once.
 const PRODUCERS: usize = 512;
 
+/// Verdicts that are written at once, at most.
+const FINISHING: usize = 2_048;
+
 /// One of so many is dead, and as many have no handler.
 const RARE: u64 = 200;
+
+/// Requests for each page before those that are measured.
+const WARM: usize = 5;
 
 /// The pages, with the latency that is wanted at 95 %, in milliseconds.
 const PAGES: [(&str, f64); 18] = [
@@ -155,7 +161,7 @@ impl Place {
 #[tokio::main]
 async fn fill(url: &InboxUrl, rows: u64) -> anyhow::Result<()> {
     let started = Instant::now();
-    let inbox = inbox::open(url, Options::receiver(PRODUCERS)).await?;
+    let inbox = inbox::open(url, Options::receiver(PRODUCERS + FINISHING)).await?;
     let left = Arc::new(AtomicI64::new(i64::try_from(rows)?));
     let mut producers = JoinSet::new();
     let source = source_named("bench");
@@ -202,7 +208,7 @@ async fn work(inbox: Arc<dyn Inbox>, left: Arc<AtomicI64>) -> anyhow::Result<()>
             };
             finishing.spawn(async move { inbox.finish(claim.lease, verdict).await });
         }
-        while finishing.len() > 2_048 {
+        while finishing.len() > FINISHING - 256 {
             finishing.join_next().await;
         }
         while finishing.try_join_next().is_some() {}
@@ -237,12 +243,14 @@ async fn measure(address: SocketAddr, requests: usize) -> anyhow::Result<Vec<&'s
         let url = format!("http://{address}/console{page}");
         let mut times = Histogram::<u64>::new(3)?;
         let mut bytes = 0;
-        for _ in 0..requests {
+        for number in 0..requests + WARM {
             let started = Instant::now();
             let answer = client.get(&url).header("accept", "text/html").send().await?;
             ensure!(answer.status() == 200, "{page}: {}", answer.status());
             bytes = answer.bytes().await?.len();
-            times.record(u64::try_from(started.elapsed().as_micros())?)?;
+            if number >= WARM {
+                times.record(u64::try_from(started.elapsed().as_micros())?)?;
+            }
         }
         let millis = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
         let name = if page.is_empty() { "overview" } else { page };

@@ -924,7 +924,7 @@ async fn a_live_list_sends_new_and_changed_rows_and_their_number_is_bounded() {
     site.post("/api/events", json!({"type": "OrderEvent", "id": "live-1"})).await;
     let text = until(&mut attempts, "live%2D1").await;
     assert!(
-        text.contains("event: row\ndata: <tr id=\"attempt-") && !text.contains("live%2D0"),
+        text.contains("event: rows\ndata: <tr id=\"attempt-") && !text.contains("live%2D0"),
         "{text}"
     );
     // The row comes again once its delivery has ended.

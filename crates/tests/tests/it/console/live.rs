@@ -17,7 +17,7 @@ async fn a_delivery_is_sent_when_it_arrives_and_when_it_ends_and_others_are_not(
         let chunk = tokio::time::timeout(Duration::from_secs(10), stream.chunk()).await;
         text += std::str::from_utf8(&chunk.expect("it is sent").unwrap().unwrap()).unwrap();
     }
-    assert!(text.contains("event: row") && text.contains(&format!("id=\"d{id}\"")), "{text}");
+    assert!(text.contains("event: rows") && text.contains(&format!("id=\"d{id}\"")), "{text}");
     assert!(!text.contains("NoSuchEvent"), "{text}");
 }
 
