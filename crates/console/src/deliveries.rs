@@ -26,7 +26,7 @@ const PAGE: usize = 50;
 const MOST: usize = 1_000;
 
 /// The longest that a page looks for its rows, and counts the rest.
-const PATIENCE: Duration = Duration::from_millis(25);
+const PATIENCE: Duration = Duration::from_millis(20);
 const COUNTING: Duration = Duration::from_millis(10);
 
 /// The columns of the list.
@@ -79,13 +79,16 @@ async fn show(console: &Console, visit: &Visit) -> Result<Response, Failure> {
         Err(error) => return Err(error.into()),
     };
     let limit = query.number::<usize>("limit")?.unwrap_or(PAGE).clamp(1, MOST);
-    let found = page(console, &filter, query, limit).await?;
     let all = Filter { limit: None, ..filter.clone() };
-    let summary = match all == Filter::default() {
-        // There are too many of all deliveries to count them for each page.
-        true => Summary::default(),
-        false => console.parts.inbox.summarize(all, COUNTING).await?,
+    let counting = async {
+        match all == Filter::default() {
+            // There are too many of all deliveries to count them for each page.
+            true => Ok(Summary::default()),
+            false => console.parts.inbox.summarize(all, COUNTING).await,
+        }
     };
+    let (found, summary) = tokio::join!(page(console, &filter, query, limit), counting);
+    let (found, summary) = (found?, summary?);
     let before = found.older;
     let listed = Listed {
         deliveries: &found.page.entries,

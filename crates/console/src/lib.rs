@@ -9,6 +9,7 @@ mod access;
 mod acting;
 mod acts;
 mod catalog;
+mod counts;
 mod deliveries;
 mod delivery;
 mod dispatch;
@@ -59,6 +60,7 @@ struct Console {
     access: Access,
     /// Permits for live views, each of which asks the inbox several times a second, and for other long looks.
     streams: Arc<Semaphore>,
+    counts: counts::Counts,
     /// What live views share.
     looks: live::Looks,
     /// The forms of acts that were sent lately, each of which counts once.
@@ -116,8 +118,14 @@ pub fn routes(parts: ConsoleParts) -> anyhow::Result<Option<Router>> {
         return Ok(None);
     }
     let streams = Arc::new(Semaphore::new(live::MOST_STREAMS));
-    let looks = live::Looks::default();
-    let console = Arc::new(Console { parts, access, streams, looks, nonces: Mutex::default() });
+    let console = Arc::new(Console {
+        parts,
+        access,
+        streams,
+        counts: counts::Counts::default(),
+        looks: live::Looks::default(),
+        nonces: Mutex::default(),
+    });
     let pages = Router::new()
         .merge(overview::routes())
         .merge(deliveries::routes())

@@ -16,12 +16,13 @@ use pages::{ago, since, sparkline};
 use serde::Serialize;
 use settings::KeySort;
 
+use crate::counts::{self, Counts};
 use crate::deliveries::{named, shortened};
 use crate::visit::{Failure, Visit, answer, now};
 use crate::{Console, ConsoleState};
 
 /// The longest that a part of the page looks.
-const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Time over which hooks and keys are looked at.
 const LATELY: TimeDelta = TimeDelta::days(1);
@@ -46,10 +47,11 @@ pub(crate) fn routes() -> Router<Arc<Console>> {
 struct Overview {
     day: BTreeMap<&'static str, u64>,
     hour: BTreeMap<&'static str, u64>,
-    waiting: u64,
-    running: u64,
-    dead: u64,
-    unrouted: u64,
+    /// None if counting takes long; so are the next.
+    waiting: Option<u64>,
+    running: Option<u64>,
+    dead: Option<u64>,
+    unrouted: Option<u64>,
     oldest_waiting: Option<Timestamp>,
     size: StoreSize,
     sources: Vec<SourceDay>,
@@ -89,12 +91,16 @@ async fn show(StateOf(console): ConsoleState, visit: Visit) -> Response {
     answer(&console, &visit, shown).await
 }
 
-async fn overview(console: &Console, now: Timestamp) -> Result<Overview, Failure> {
+async fn overview(console: &Arc<Console>, now: Timestamp) -> Result<Overview, Failure> {
     let inbox = &console.parts.inbox;
-    let week = inbox.tallies(now - TimeDelta::days(8)).await?;
-    let counts = inbox.count().await?;
-    let count = |state| counts.iter().find(|(own, _)| *own == state).map_or(0, |(_, count)| *count);
-    let size = inbox.size().await?;
+    let (week, counts, size, oldest_waiting) = tokio::join!(
+        inbox.tallies(now - TimeDelta::days(8)),
+        Counts::get(console),
+        inbox.size(),
+        inbox.oldest_unended(),
+    );
+    let (week, counts, size) = (week?, counts?, size?);
+    let count = |state| counts::of(&counts, state);
     let sources = console.parts.sources.iter().map(|source| source_day(&source.name, &week, now));
     let mut overview = Overview {
         day: totals(&week, now - TimeDelta::days(1)),
@@ -103,7 +109,7 @@ async fn overview(console: &Console, now: Timestamp) -> Result<Overview, Failure
         running: count(State::Running),
         dead: count(State::Dead),
         unrouted: count(State::Unrouted),
-        oldest_waiting: inbox.oldest_unended().await?,
+        oldest_waiting: oldest_waiting?,
         size,
         sources: sources.collect(),
         needs: Vec::new(),
@@ -163,32 +169,38 @@ async fn needs(
         let text = format!("Dispatch is paused by {} for {}", pause.by, since(now - pause.since));
         needs.push(Need { urgent: true, text, detail: pause.reason, href: "dispatch".into() });
     }
-    for (state, word) in [(State::Dead, "dead"), (State::Unrouted, "unrouted")] {
-        if overview_count(overview, state) == 0 {
-            continue;
-        }
-        let summary =
-            inbox.summarize(Filter { state: Some(state), ..Filter::default() }, PATIENCE).await?;
-        let is_whole = summary.horizon.is_none();
-        needs.extend(
-            summary.groups.iter().take(MOST).map(|group| ended(group, word, is_whole, now)),
-        );
-    }
+    let (dead, unrouted, keys, hooks) = tokio::join!(
+        ended(console, (State::Dead, overview.dead), now),
+        ended(console, (State::Unrouted, overview.unrouted), now),
+        retired_keys(console, now),
+        failing_hooks(console, now),
+    );
+    needs.extend(dead?);
+    needs.extend(unrouted?);
     needs.extend(overview.sources.iter().filter_map(|source| silent(source, week, now)));
-    needs.extend(retired_keys(console, now).await?);
-    needs.extend(failing_hooks(console, now).await?);
+    needs.extend(keys?);
+    needs.extend(hooks?);
     needs.extend(disk(&overview.size));
     Ok(needs)
 }
 
-fn overview_count(overview: &Overview, state: State) -> u64 {
-    match state {
-        State::Dead => overview.dead,
-        _ => overview.unrouted,
+/// Deliveries that have ended without being handled, by source and event.
+async fn ended(
+    console: &Console,
+    (state, count): (State, Option<u64>),
+    now: Timestamp,
+) -> Result<Vec<Need>, Failure> {
+    if count == Some(0) {
+        return Ok(Vec::new());
     }
+    let filter = Filter { state: Some(state), ..Filter::default() };
+    let summary = console.parts.inbox.summarize(filter, PATIENCE).await?;
+    let is_whole = summary.horizon.is_none();
+    let need = |group| ended_group(group, state.as_str(), is_whole, now);
+    Ok(summary.groups.iter().take(MOST).map(need).collect())
 }
 
-fn ended(group: &Group, word: &str, is_whole: bool, now: Timestamp) -> Need {
+fn ended_group(group: &Group, word: &str, is_whole: bool, now: Timestamp) -> Need {
     let name = named(&group.event_type);
     let event = match group.event_type.as_str() {
         "" => String::new(),
@@ -327,21 +339,21 @@ pub(crate) fn bytes(number: u64) -> String {
 fn content(overview: &Overview, now: Timestamp) -> Markup {
     let day = |kind: TallyKind| overview.day.get(kind.as_str()).copied().unwrap_or_default();
     let hour = |kind: TallyKind| overview.hour.get(kind.as_str()).copied().unwrap_or_default();
-    let tile = |figure: u64, name: &str, href: &str, hint: Markup| {
-        html! { li { a href=(href) { span.figure { (figure) } (name) } p { (hint) } } }
+    let tile = |figure: Option<u64>, name: &str, href: &str, hint: Markup| {
+        html! { li { a href=(href) { span.figure { @match figure { Some(figure) => (figure), None => "…" } } (name) } p { @if figure.is_some() { (hint) } @else { "is being counted; reload" } } } }
     };
     let last_hour = |kind| html! { (hour(kind)) " in the last hour" };
     html! {
         ul.tiles {
-            (tile(day(TallyKind::Accepted), "accepted in 24 h", "deliveries?last=24h", last_hour(TallyKind::Accepted)))
+            (tile(Some(day(TallyKind::Accepted)), "accepted in 24 h", "deliveries?last=24h", last_hour(TallyKind::Accepted)))
             (tile(overview.waiting, "waiting", "deliveries?state=ready", html! {
-                @match overview.oldest_waiting { Some(oldest) if overview.waiting + overview.running > 0 => { "oldest accepted " (ago(oldest, now)) }, _ => "nothing waits" }
+                @match overview.oldest_waiting { Some(oldest) if overview.waiting.unwrap_or(1) + overview.running.unwrap_or(1) > 0 => { "oldest accepted " (ago(oldest, now)) }, _ => "nothing waits" }
             }))
             (tile(overview.running, "running", "deliveries?state=running", html! { "handlers at work" }))
             (tile(overview.dead, "dead", "deliveries?state=dead", last_hour(TallyKind::Dead)))
             (tile(overview.unrouted, "unrouted", "deliveries?state=unrouted", html! { "no handler takes them" }))
-            (tile(day(TallyKind::Refused), "refused in 24 h", "refused", last_hour(TallyKind::Refused)))
-            (tile(day(TallyKind::Duplicate), "duplicates in 24 h", "refused?status=200", html! { (day(TallyKind::Conflict)) " with other bytes" }))
+            (tile(Some(day(TallyKind::Refused)), "refused in 24 h", "refused", last_hour(TallyKind::Refused)))
+            (tile(Some(day(TallyKind::Duplicate)), "duplicates in 24 h", "refused?status=200", html! { (day(TallyKind::Conflict)) " with other bytes" }))
         }
         h2 { "Needs you" }
         @if overview.needs.is_empty() {

@@ -14,6 +14,7 @@ use pages::{Column, FormError, FormFields, Table, choice, facts, hidden, text};
 use serde_json::json;
 
 use crate::acts::{PRUNED, prune, reason};
+use crate::counts::{self, ByState, Counts};
 use crate::overview::bytes;
 use crate::visit::{Failure, Visit, answer, now};
 use crate::{Console, ConsoleState};
@@ -47,8 +48,8 @@ impl Wanted {
 async fn show(StateOf(console): ConsoleState, visit: Visit) -> Response {
     let shown = async {
         let inbox = &console.parts.inbox;
-        let size = inbox.size().await?;
-        let counts = inbox.count().await?;
+        let (size, counts) = tokio::join!(inbox.size(), Counts::get(&console));
+        let (size, counts) = (size?, counts?);
         let wanted = match Wanted::of(&visit.query) {
             Ok(wanted) => Ok(wanted),
             Err(error) if visit.is_page() => Err(error),
@@ -83,7 +84,7 @@ async fn matching(console: &Console, wanted: &Wanted) -> Result<Summary, Failure
     Ok(console.parts.inbox.summarize(filter, COUNTING).await?)
 }
 
-fn rules(console: &Console, size: &StoreSize, counts: &[(State, u64)]) -> Markup {
+fn rules(console: &Console, size: &StoreSize, counts: &Option<ByState>) -> Markup {
     let config = &console.parts.config;
     let kept = |age: Duration| pages::length(age.max(config.dedup.window));
     let columns = [
@@ -92,7 +93,8 @@ fn rules(console: &Console, size: &StoreSize, counts: &[(State, u64)]) -> Markup
         Column::text("Setting"),
         Column::number("Now"),
     ];
-    let count = |state| html! { @if let Some((_, count)) = counts.iter().find(|(own, _)| *own == state) { (count) } };
+    let count =
+        |state| html! { @match counts::of(counts, state) { Some(count) => (count), None => "…" } };
     let row = |what: &str, kept: String, setting: &str, now: Markup| {
         vec![html! { (what) }, html! { (kept) }, html! { code { (setting) } }, now]
     };

@@ -198,9 +198,9 @@ impl Browse for Postgres {
 
 #[async_trait]
 impl Searchable for Postgres {
-    /// Planning takes longer than reading some hundred rows.
-    fn first_rows(&self) -> usize {
-        8 * search::FIRST
+    /// Planning takes longer than reading some hundred rows that follow one another, but not those that an index finds.
+    fn first_rows(&self, filter: &Filter) -> usize {
+        if filter.state.is_some() { search::FIRST / 2 } else { 2 * search::FIRST }
     }
 
     async fn window(&self, filter: &Filter, rows: usize) -> Result<Window> {

@@ -112,7 +112,7 @@ pub(crate) struct Brief {
 #[async_trait]
 pub(crate) trait Searchable: Send + Sync {
     /// Number of rows in the first window: so many that the statements themselves do not cost most of the time.
-    fn first_rows(&self) -> usize;
+    fn first_rows(&self, filter: &Filter) -> usize;
 
     /// Up to `rows` rows along the index by which the filter is looked up, after its cursor. They need not match.
     async fn window(&self, filter: &Filter, rows: usize) -> Result<Window>;
@@ -219,7 +219,7 @@ struct Walk {
 
 impl Walk {
     fn begin(engine: &dyn Searchable, filter: &Filter, patience: Duration) -> Self {
-        let first = engine.first_rows() / if filter.body.is_some() { BODY } else { 1 };
+        let first = engine.first_rows(filter) / if filter.body.is_some() { BODY } else { 1 };
         Walk {
             rest: filter.clone(),
             rows: first,
@@ -296,7 +296,7 @@ mod tests {
 
     #[async_trait]
     impl Searchable for Slow {
-        fn first_rows(&self) -> usize {
+        fn first_rows(&self, _: &Filter) -> usize {
             FIRST
         }
 

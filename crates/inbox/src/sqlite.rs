@@ -181,7 +181,7 @@ impl Browse for Sqlite {
 
 #[async_trait]
 impl Searchable for Sqlite {
-    fn first_rows(&self) -> usize {
+    fn first_rows(&self, _: &Filter) -> usize {
         search::FIRST
     }
 

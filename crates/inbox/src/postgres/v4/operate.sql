@@ -32,3 +32,4 @@ CREATE INDEX attempt_replayed ON attempt (delivery) WHERE replay > 0;
 
 -- Dead and unrouted deliveries each by themselves: of the rarer state, those of the other need not be read.
 CREATE INDEX attempt_rare_state ON attempt (state, delivery) WHERE state > 2;
+CREATE INDEX delivery_unhandled_state ON delivery (state, id) INCLUDE (received_at) WHERE state > 0;
