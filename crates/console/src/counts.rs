@@ -10,7 +10,7 @@ use crate::Console;
 use crate::visit::Failure;
 
 /// The longest that a page waits for the counts.
-const PATIENCE: Duration = Duration::from_millis(30);
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Age up to which counts are shown as they are, and up to which they are shown while others are being made.
 const FRESH: Duration = Duration::from_secs(1);

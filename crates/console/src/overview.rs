@@ -92,6 +92,21 @@ async fn show(StateOf(console): ConsoleState, visit: Visit) -> Response {
 }
 
 async fn overview(console: &Arc<Console>, now: Timestamp) -> Result<Overview, Failure> {
+    let (figures, needs) = tokio::join!(figures(console, now), needs(console, now));
+    let (mut overview, week) = figures?;
+    let mut needs = needs?;
+    needs.extend(overview.sources.iter().filter_map(|source| silent(source, &week, now)));
+    needs.extend(long_silent(console, &overview.sources, now).await?);
+    needs.extend(disk(&overview.size));
+    overview.needs = needs;
+    Ok(overview)
+}
+
+/// The page without its needs, and the tallies that it was made from.
+async fn figures(
+    console: &Arc<Console>,
+    now: Timestamp,
+) -> Result<(Overview, Vec<Tally>), Failure> {
     let inbox = &console.parts.inbox;
     let (week, counts, size, oldest_waiting) = tokio::join!(
         inbox.tallies(now - TimeDelta::days(8)),
@@ -99,10 +114,10 @@ async fn overview(console: &Arc<Console>, now: Timestamp) -> Result<Overview, Fa
         inbox.size(),
         inbox.oldest_unended(),
     );
-    let (week, counts, size) = (week?, counts?, size?);
+    let (week, counts) = (week?, counts?);
     let count = |state| counts::of(&counts, state);
     let sources = console.parts.sources.iter().map(|source| source_day(&source.name, &week, now));
-    let mut overview = Overview {
+    let overview = Overview {
         day: totals(&week, now - TimeDelta::days(1)),
         hour: totals(&week, now - TimeDelta::hours(1)),
         waiting: count(State::Ready),
@@ -110,12 +125,11 @@ async fn overview(console: &Arc<Console>, now: Timestamp) -> Result<Overview, Fa
         dead: count(State::Dead),
         unrouted: count(State::Unrouted),
         oldest_waiting: oldest_waiting?,
-        size,
+        size: size?,
         sources: sources.collect(),
         needs: Vec::new(),
     };
-    overview.needs = needs(console, &overview, &week, now).await?;
-    Ok(overview)
+    Ok((overview, week))
 }
 
 fn totals(week: &[Tally], since: Timestamp) -> BTreeMap<&'static str, u64> {
@@ -153,46 +167,33 @@ fn source_day(name: &str, week: &[Tally], now: Timestamp) -> SourceDay {
     }
 }
 
-async fn needs(
-    console: &Console,
-    overview: &Overview,
-    week: &[Tally],
-    now: Timestamp,
-) -> Result<Vec<Need>, Failure> {
-    let inbox = &console.parts.inbox;
+/// What the inbox and the settings say needs a person.
+async fn needs(console: &Console, now: Timestamp) -> Result<Vec<Need>, Failure> {
+    let (pause, dead, unrouted, keys, hooks) = tokio::join!(
+        console.parts.inbox.paused(),
+        ended(console, State::Dead, now),
+        ended(console, State::Unrouted, now),
+        retired_keys(console, now),
+        failing_hooks(console, now),
+    );
     let mut needs = Vec::new();
     if console.parts.works && console.parts.config.dispatch.paused {
         let text = "Dispatch is paused by `paused = true` in [dispatch] of this process".to_owned();
         needs.push(Need { urgent: true, text, detail: None, href: "dispatch".into() });
     }
-    if let Some(pause) = inbox.paused().await? {
+    if let Some(pause) = pause? {
         let text = format!("Dispatch is paused by {} for {}", pause.by, since(now - pause.since));
         needs.push(Need { urgent: true, text, detail: pause.reason, href: "dispatch".into() });
     }
-    let (dead, unrouted, keys, hooks) = tokio::join!(
-        ended(console, (State::Dead, overview.dead), now),
-        ended(console, (State::Unrouted, overview.unrouted), now),
-        retired_keys(console, now),
-        failing_hooks(console, now),
-    );
     needs.extend(dead?);
     needs.extend(unrouted?);
-    needs.extend(overview.sources.iter().filter_map(|source| silent(source, week, now)));
     needs.extend(keys?);
     needs.extend(hooks?);
-    needs.extend(disk(&overview.size));
     Ok(needs)
 }
 
 /// Deliveries that have ended without being handled, by source and event.
-async fn ended(
-    console: &Console,
-    (state, count): (State, Option<u64>),
-    now: Timestamp,
-) -> Result<Vec<Need>, Failure> {
-    if count == Some(0) {
-        return Ok(Vec::new());
-    }
+async fn ended(console: &Console, state: State, now: Timestamp) -> Result<Vec<Need>, Failure> {
     let filter = Filter { state: Some(state), ..Filter::default() };
     let summary = console.parts.inbox.summarize(filter, PATIENCE).await?;
     let is_whole = summary.horizon.is_none();
@@ -248,6 +249,30 @@ fn silent(source: &SourceDay, week: &[Tally], now: Timestamp) -> Option<Need> {
         detail: Some("Ask the sender, or look at what was refused.".into()),
         href: format!("refused?source={}", pages::encoded(&source.name)),
     })
+}
+
+/// Sources that have been silent for longer than there are tallies, if a delivery of theirs is found in a short time.
+async fn long_silent(
+    console: &Console,
+    sources: &[SourceDay],
+    now: Timestamp,
+) -> Result<Vec<Need>, Failure> {
+    let mut needs = Vec::new();
+    for source in sources.iter().filter(|source| source.last.is_none()).take(MOST) {
+        let name = Some(source.name.clone());
+        let filter = Filter { source: name, limit: Some(1), ..Filter::default() };
+        let found = console.parts.inbox.search(filter, PATIENCE).await?;
+        let Some(last) = found.entries.first().map(|last| last.received_at) else { continue };
+        if now - last > TimeDelta::days(8) {
+            needs.push(Need {
+                urgent: false,
+                text: format!("{} has been silent for {}", source.name, since(now - last)),
+                detail: Some("Ask the sender, or take the source out of the settings.".into()),
+                href: format!("deliveries?source={}", pages::encoded(&source.name)),
+            });
+        }
+    }
+    Ok(needs)
 }
 
 async fn retired_keys(console: &Console, now: Timestamp) -> Result<Vec<Need>, Failure> {
