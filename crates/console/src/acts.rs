@@ -138,11 +138,11 @@ async fn preview(StateOf(console): ConsoleState, visit: Visit) -> Response {
         let newest =
             console.parts.inbox.list(Filter { limit: Some(1), ..Filter::default() }).await?;
         freeze(&mut query, &filter, newest.first().map_or(0, |newest| newest.id));
-        let _permit = console.streams.try_acquire().map_err(|_| inbox::InboxError::Busy)?;
-        let summary = eligible(&console, kind, filter).await?;
+        let _permit = console.long_looks.try_acquire().map_err(|_| Failure::Crowded)?;
+        let (summary, done) = eligible(&console, kind, filter).await?;
         let title = format!("{} deliveries?", capitalised(kind));
         let data = json!({ "kind": kind, "filter": query.query(), "matching": summary });
-        let content = || preview_page(kind, &query, &summary, &console.nonce());
+        let content = || preview_page(kind, &query, (&summary, done), &console.nonce());
         Ok(visit.show(&console, ("deliveries", &title), &data, content).await)
     };
     answer(&console, &visit, shown).await
@@ -159,28 +159,40 @@ fn freeze(query: &mut FormFields, filter: &Filter, newest: DeliveryId) {
     query.set("before", newest.saturating_add(1).to_string());
 }
 
-/// Counts the matching deliveries to which the act can be done.
-async fn eligible(console: &Console, kind: ActKind, filter: Filter) -> Result<Summary, Failure> {
+/// Counts the matching deliveries to which the act can be done, and those of them that are done already.
+async fn eligible(
+    console: &Console,
+    kind: ActKind,
+    filter: Filter,
+) -> Result<(Summary, u64), Failure> {
     let states = match kind {
         ActKind::Discard => [State::Ready, State::Dead, State::Unrouted],
         _ => [State::Done, State::Dead, State::Unrouted],
     };
-    let mut all = Summary::default();
+    let (mut all, mut done) = (Summary::default(), 0);
     for state in states {
         if filter.state.is_some_and(|wanted| wanted != state) {
             continue;
         }
         let filter = Filter { state: Some(state), ..filter.clone() };
         let found = console.parts.inbox.summarize(filter, COUNTING).await?;
+        if state == State::Done {
+            done = found.groups.iter().map(|group| group.count).sum();
+        }
         all.groups.extend(found.groups);
         all.entities += found.entities;
         all.horizon = all.horizon.or(found.horizon);
         all.horizon_at = all.horizon_at.or(found.horizon_at);
     }
-    Ok(all)
+    Ok((all, done))
 }
 
-fn preview_page(kind: ActKind, query: &FormFields, summary: &Summary, nonce: &str) -> Markup {
+fn preview_page(
+    kind: ActKind,
+    query: &FormFields,
+    (summary, done): (&Summary, u64),
+    nonce: &str,
+) -> Markup {
     let total: u64 = summary.groups.iter().map(|group| group.count).sum();
     let oldest = summary.groups.iter().map(|group| group.oldest).min();
     let newest = summary.groups.iter().map(|group| group.newest).max();
@@ -209,6 +221,9 @@ fn preview_page(kind: ActKind, query: &FormFields, summary: &Summary, nonce: &st
             ("Entities", html! { (summary.entities) " with an order of their own, which is kept" }),
             ("Consequence", html! { (consequence(kind)) }),
         ]))
+        @if done > 0 {
+            p.alert { (done) " of them are done already, and would be handled again. " a href={ "deliveries?" (query.with("state", "dead")) } { "Look at the dead ones alone" } }
+        }
         h2 { "By event" }
         (Table { name: "Matching deliveries by event", columns: &columns, rows: &rows, empty: html! { p { "Nothing matches any more." } } }.markup())
         @if total > 0 {
@@ -232,12 +247,20 @@ fn preview_page(kind: ActKind, query: &FormFields, summary: &Summary, nonce: &st
                 p.bar {
                     button.primary type="submit" { (capitalised(kind)) " " (total) @if summary.horizon.is_some() { " or more" } @if total == 1 { " delivery" } @else { " deliveries" } }
                     a.button href={ "deliveries?" (query.query()) } { "Look at them" }
-                    a.button href="deliveries" { "Cancel" }
+                    a.button href={ "deliveries?" (query.query()) } { "Cancel" }
                 }
             }
         } @else {
             p { a href="deliveries" { "Deliveries" } }
         }
+    }
+}
+
+/// The name of an act's progress: a replay is done when the deliveries are in the queue again.
+fn what_is_done(kind: ActKind) -> &'static str {
+    match kind {
+        ActKind::Replay | ActKind::Resume => "Put back into the queue",
+        _ => "Done",
     }
 }
 
@@ -366,7 +389,7 @@ async fn show(StateOf(console): ConsoleState, visit: Visit, Path(id): Path<i64>)
         let mut response = visit.show(&console, ("acts", &title), &data, content).await;
         if is_running && !interrupted && visit.is_page() {
             // The page follows the act without a script.
-            response.headers_mut().insert("refresh", http::HeaderValue::from_static("1"));
+            response.headers_mut().insert("refresh", http::HeaderValue::from_static("2"));
         }
         Ok(response)
     };
@@ -382,7 +405,7 @@ fn act_page(act: &Act, interrupted: bool, may_act: bool, now: Timestamp) -> Mark
     html! {
         (facts(&[
             ("State", state(act, now)),
-            ("Done", html! {
+            (what_is_done(act.kind), html! {
                 (act.done) @if act.total > 0 { " of " (act.total) }
                 @if is_running && act.total > 0 { progress max=(act.total) value=(act.done) aria-label="Progress" {} }
             }),

@@ -399,10 +399,10 @@ fn curl_line(console: &Console, detail: &Detail) -> String {
         true => "/…",
         false => path,
     };
-    let names = ["content-type"];
-    let headers = headers(detail, false)
-        .into_iter()
-        .filter(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
+    // Without its message id it would be another delivery.
+    let headers = headers(detail, false).into_iter().filter(|(name, value)| {
+        name.eq_ignore_ascii_case("content-type") || *value == detail.entry.message_id
+    });
     let headers: String = headers
         .map(|(name, value)| format!(" -H {}", quoted(&format!("{name}: {value}"))))
         .collect();

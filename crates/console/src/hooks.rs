@@ -74,7 +74,8 @@ fn filter(query: &FormFields, now: Timestamp, limit: usize) -> Result<HookFilter
         source: query.some("source"),
         hook: query.some("hook"),
         outcome: query.some("outcome"),
-        error_id: query.some("error_id"),
+        // As it is read out, in whatever letters.
+        error_id: query.some("error_id").map(|id| id.to_ascii_lowercase()),
         since,
         until: query.time("until", now)?,
         before: query.number("before")?,

@@ -58,14 +58,19 @@ static SITE: Site = Site {
 struct Console {
     parts: ConsoleParts,
     access: Access,
-    /// Permits for live views, each of which asks the inbox several times a second, and for other long looks.
+    /// Permits for live views, each of which asks the inbox several times a second.
     streams: Arc<Semaphore>,
+    /// Permits for other long looks.
+    long_looks: Semaphore,
     counts: counts::Counts,
     /// What live views share.
     looks: live::Looks,
     /// The forms of acts that were sent lately, each of which counts once.
     nonces: Mutex<VecDeque<String>>,
 }
+
+/// The most long looks at once: previews of acts, and those who listen for the next request.
+const MOST_LONG_LOOKS: usize = 16;
 
 /// Number of forms that are remembered.
 const NONCES: usize = 256;
@@ -122,6 +127,7 @@ pub fn routes(parts: ConsoleParts) -> anyhow::Result<Option<Router>> {
         parts,
         access,
         streams,
+        long_looks: Semaphore::new(MOST_LONG_LOOKS),
         counts: counts::Counts::default(),
         looks: live::Looks::default(),
         nonces: Mutex::default(),

@@ -18,6 +18,7 @@ use settings::KeySort;
 
 use crate::counts::{self, Counts};
 use crate::deliveries::{named, shortened};
+use crate::sources::retired_use;
 use crate::visit::{Failure, Visit, answer, now};
 use crate::{Console, ConsoleState};
 
@@ -276,31 +277,22 @@ async fn long_silent(
 }
 
 async fn retired_keys(console: &Console, now: Timestamp) -> Result<Vec<Need>, Failure> {
-    let retired: Vec<(String, String)> = console
-        .parts
-        .config
-        .keys()
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|key| key.sort == KeySort::Retired)
-        .map(|key| (key.source, key.fingerprint.to_string()))
-        .collect();
-    let used = console.parts.inbox.keys().await?;
-    let lately = used.iter().filter(|used| now - used.last_used < LATELY);
-    let still = lately.filter(|used| {
-        retired.iter().any(|(source, key)| *source == used.source && *key == used.key)
-    });
-    Ok(still
-        .map(|used| Need {
+    let keys = console.parts.config.keys().unwrap_or_default();
+    let retired = keys.iter().filter(|key| key.sort == KeySort::Retired);
+    let rejections = console.parts.inbox.rejections().await?;
+    let last_used = |key| Some((key, retired_use(key, &rejections)?));
+    let lately = retired.filter_map(last_used).filter(|(_, used)| now - *used < LATELY);
+    Ok(lately
+        .map(|(key, used)| Need {
             urgent: true,
             text: format!(
                 "The retired key {} of {} was used {} ago",
-                used.key,
-                used.source,
-                since(now - used.last_used)
+                key.fingerprint,
+                key.source,
+                since(now - used)
             ),
             detail: Some("Requests that come with it are refused.".into()),
-            href: "sources".into(),
+            href: format!("refused?source={}", pages::encoded(&key.source)),
         })
         .collect())
 }
@@ -375,7 +367,7 @@ fn content(overview: &Overview, now: Timestamp) -> Markup {
                 @match overview.oldest_waiting { Some(oldest) if overview.waiting.unwrap_or(1) + overview.running.unwrap_or(1) > 0 => { "oldest accepted " (ago(oldest, now)) }, _ => "nothing waits" }
             }))
             (tile(overview.running, "running", "deliveries?state=running", html! { "handlers at work" }))
-            (tile(overview.dead, "dead", "deliveries?state=dead", last_hour(TallyKind::Dead)))
+            (tile(overview.dead, "dead", "deliveries?state=dead", html! { (hour(TallyKind::Dead)) " died in the last hour" }))
             (tile(overview.unrouted, "unrouted", "deliveries?state=unrouted", html! { "no handler takes them" }))
             (tile(Some(day(TallyKind::Refused)), "refused in 24 h", "refused", last_hour(TallyKind::Refused)))
             (tile(Some(day(TallyKind::Duplicate)), "duplicates in 24 h", "refused?status=200", html! { (day(TallyKind::Conflict)) " with other bytes" }))
@@ -402,7 +394,7 @@ fn sources(overview: &Overview, now: Timestamp) -> Markup {
         Column::number("Accepted"),
         Column::number("Duplicates"),
         Column::number("Refused"),
-        Column::text("Last quarter of an hour with any"),
+        Column::text("Last accepted, to a quarter of an hour"),
     ];
     let rows: Vec<Vec<Markup>> = overview
         .sources

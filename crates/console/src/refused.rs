@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use contract::time::Timestamp;
-use inbox::{Entry, Filter, InboxError, Rejection};
+use inbox::{Entry, Filter, Rejection};
 use maud::{Markup, html};
 use pages::{Column, FormFields, Table, Tone, ago, chip, choice, filters, text};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::deliveries::{named, shortened, state_chip};
 use crate::sources::shown_path;
-use crate::visit::{Failure, Visit, answer, now};
+use crate::visit::{Failure, Visit, answer, answer_within, now};
 use crate::{Console, ConsoleState};
 
 /// The longest wait for the next request, and the time between two looks.
@@ -230,6 +230,9 @@ enum Arrived {
     Nothing { nothing: bool },
 }
 
+/// The longest that listening takes, with an inbox that answers late.
+const LONGEST_LISTENING: Duration = Duration::from_secs(60);
+
 /// Waits for the next request, and says what became of it.
 async fn listen(State(console): ConsoleState, visit: Visit) -> Response {
     let shown = async {
@@ -239,11 +242,11 @@ async fn listen(State(console): ConsoleState, visit: Visit) -> Response {
             visit.show(&console, ("refused", "The next request"), &arrived, content).await;
         Ok(response)
     };
-    answer(&console, &visit, shown).await
+    answer_within(LONGEST_LISTENING, &console, &visit, shown).await
 }
 
 async fn next(console: &Console) -> Result<Arrived, Failure> {
-    let _permit = console.streams.try_acquire().map_err(|_| InboxError::Busy)?;
+    let _permit = console.long_looks.try_acquire().map_err(|_| Failure::Crowded)?;
     let inbox = &console.parts.inbox;
     let newest = async || inbox.list(Filter { limit: Some(1), ..Filter::default() }).await;
     let begin = newest().await?.first().map_or(0, |entry| entry.id);

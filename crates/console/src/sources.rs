@@ -1,6 +1,7 @@
 //! Sources and their keys: what to enter at the sender, what arrives, and the steps of a rotation.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -9,15 +10,16 @@ use axum::routing::{get, post};
 use chrono::TimeDelta;
 use contract::time::Timestamp;
 use doctor::{CheckVerdict, DoctorArgs, DoctorReport, SetupGuideArgs};
-use inbox::{KeyUse, TallyKind};
+use inbox::{KeyUse, Rejection, TallyKind};
 use maud::{Markup, html};
 use pages::{Column, Table, Tone, ago, button, chip, copyable, facts};
 use serde::Serialize;
 use settings::{ConfiguredKey, KeySort};
+use source::diagnose::Finding;
 use source::is_secret;
 use text::{inert, inert_lines};
 
-use crate::visit::{Failure, Visit, answer, now};
+use crate::visit::{Failure, Visit, answer, answer_within, now};
 use crate::{Console, ConsoleState};
 
 /// Time without use after which a key counts as unused.
@@ -88,7 +90,7 @@ async fn list(State(console): ConsoleState, visit: Visit) -> Response {
 async fn sources(console: &Console, now: Timestamp) -> Result<Vec<SourceView>, Failure> {
     let inbox = &console.parts.inbox;
     let day = inbox.tallies(now - TimeDelta::days(1)).await?;
-    let used = inbox.keys().await?;
+    let (used, rejections) = (inbox.keys().await?, inbox.rejections().await?);
     let keys = console.parts.config.keys().unwrap_or_default();
     let count = |name: &str, kind| {
         let own = day.iter().filter(|tally| tally.source == name && tally.kind == kind);
@@ -105,21 +107,31 @@ async fn sources(console: &Console, now: Timestamp) -> Result<Vec<SourceView>, F
         keys: keys
             .iter()
             .filter(|key| key.source == source.name)
-            .map(|key| key_view(key, &used))
+            .map(|key| key_view(key, &used, &rejections))
             .collect(),
     };
     Ok(console.parts.sources.iter().map(view).collect())
 }
 
-fn key_view(key: &ConfiguredKey, used: &[KeyUse]) -> KeyView {
+/// The last request, of the rejection log, that came with a retired key.
+pub(crate) fn retired_use(key: &ConfiguredKey, rejections: &[Rejection]) -> Option<Timestamp> {
+    let finding = Finding::Retired(key.fingerprint).to_string();
+    let own = rejections.iter().filter(|seen| {
+        seen.source.as_ref() == Some(&key.source)
+            && seen.findings.as_ref().is_some_and(|findings| findings.contains(&finding))
+    });
+    own.map(|seen| seen.at).max()
+}
+
+fn key_view(key: &ConfiguredKey, used: &[KeyUse], rejections: &[Rejection]) -> KeyView {
     let fingerprint = key.fingerprint.to_string();
     let own = used.iter().find(|used| used.source == key.source && used.key == fingerprint);
-    KeyView {
-        last_used: own.map(|used| used.last_used),
-        key: fingerprint,
-        sort: key.sort.as_str(),
-        setting: key.location.clone(),
-    }
+    let last_used = match key.sort {
+        // What came with it before it was retired is no matter.
+        KeySort::Retired => retired_use(key, rejections),
+        _ => own.map(|used| used.last_used),
+    };
+    KeyView { last_used, key: fingerprint, sort: key.sort.as_str(), setting: key.location.clone() }
 }
 
 /// The path without the segments that are secrets.
@@ -263,10 +275,13 @@ fn rotation(source: &SourceView, now: Timestamp) -> Markup {
         ol {
             li aria-current=[(step == 1).then_some("step")] { "Make a key with " code { "webhook-receiver secret" } ", write it beside the old one in " code { (setting) } ", and restart the receiver." }
             li aria-current=[(step == 2).then_some("step")] { "Give the sender the new key, and watch here which of the two it uses." }
-            li aria-current=[(step == 3).then_some("step")] { "When the old one is no longer used, move it to " code { (settings) } ": a request that still comes with it is refused, and named on the overview." @if step == 3 { " " strong { "One of them has not been used for 7 days." } } }
+            li aria-current=[(step == 3).then_some("step")] { "When the old one is no longer used, move it to " code { (settings) } " and restart the receiver: a request that still comes with it is refused, and named on the overview." @if step == 3 { " " strong { "One of them has not been used for 7 days." } } }
         }
     }
 }
+
+/// The longest that the checks of a canary take.
+const LONGEST_CANARY: Duration = Duration::from_secs(120);
 
 /// Sends marked requests, which no handler ever sees, and reports on them.
 async fn canary(State(console): ConsoleState, visit: Visit, Path(name): Path<String>) -> Response {
@@ -286,7 +301,7 @@ async fn canary(State(console): ConsoleState, visit: Visit, Path(name): Path<Str
         };
         Ok(visit.show(&console, ("sources", &title), &data, content).await)
     };
-    answer(&console, &visit, shown).await
+    answer_within(LONGEST_CANARY, &console, &visit, shown).await
 }
 
 async fn send(console: &Console, name: &str) -> Result<DoctorReport, String> {

@@ -1,6 +1,7 @@
 //! A visit: one request of a person, and the answer in the form that was asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State};
@@ -18,6 +19,10 @@ use server::problem::{BAD_REQUEST, INTERNAL, NOT_FOUND, Problem, SOON};
 
 use crate::access::{Actor, Known, Role, SessionKey};
 use crate::{Console, ConsoleState, SITE};
+
+/// The longest that a page takes, with an inbox that does not answer; and that it waits for its banner.
+const LONGEST: Duration = Duration::from_secs(10);
+const BANNER: Duration = Duration::from_secs(1);
 
 /// Form of an answer, by the request's `Accept`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +130,12 @@ impl Visit {
         (tab, title): (&str, &str),
         content: Markup,
     ) -> Response {
-        // The banner is of help; a page is worth showing without it.
-        let pause = console.parts.inbox.paused().await.unwrap_or_default();
+        // The banner is of help; a page is worth showing without it, and one that says that the inbox is away does not ask it.
+        let pause = match status {
+            StatusCode::SERVICE_UNAVAILABLE => None,
+            _ => tokio::time::timeout(BANNER, console.parts.inbox.paused()).await.ok(),
+        };
+        let pause = pause.and_then(Result::ok).flatten();
         let page = Page { site: &SITE, path: &self.path, tab, title, aside: self.aside(console) };
         let content =
             html! { (banner(pause.as_ref(), console.parts.config.dispatch.paused)) (content) };
@@ -214,6 +223,10 @@ pub(crate) enum Failure {
     Field(FormError),
     /// There is no such thing.
     Missing(String),
+    /// Too many others look for as long.
+    Crowded,
+    /// The inbox has not answered in time.
+    Late,
 }
 
 impl From<InboxError> for Failure {
@@ -235,6 +248,15 @@ impl Failure {
             Failure::Inbox(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             Failure::Field(error) => (StatusCode::BAD_REQUEST, error.to_string()),
             Failure::Missing(what) => (StatusCode::NOT_FOUND, what),
+            Failure::Crowded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many others preview acts or listen at the moment; try again shortly.".into(),
+            ),
+            Failure::Late => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The inbox does not answer. What was asked for may still be done; see the acts."
+                    .into(),
+            ),
         };
         visit.error(console, status, &why).await
     }
@@ -246,7 +268,17 @@ pub(crate) async fn answer(
     visit: &Visit,
     shown: impl Future<Output = Result<Response, Failure>>,
 ) -> Response {
-    match shown.await {
+    answer_within(LONGEST, console, visit, shown).await
+}
+
+/// The same for what takes longer than other pages.
+pub(crate) async fn answer_within(
+    limit: Duration,
+    console: &Console,
+    visit: &Visit,
+    shown: impl Future<Output = Result<Response, Failure>>,
+) -> Response {
+    match tokio::time::timeout(limit, shown).await.unwrap_or(Err(Failure::Late)) {
         Ok(response) => response,
         Err(failure) => failure.show(console, visit).await,
     }

@@ -4,7 +4,7 @@ use axum::response::{Html, IntoResponse as _, Response};
 use http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
 
-use crate::site::base;
+use crate::site::{asset, base};
 
 /// A link in the main navigation.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +64,8 @@ impl Page<'_> {
                     base href=(base(site.path, path));
                     title { (title) " · " (site.brand) }
                     link rel="icon" href="data:,";
-                    link rel="stylesheet" href="style.css";
-                    script src="script.js" defer {}
+                    link rel="stylesheet" href=(asset("style.css"));
+                    script src=(asset("script.js")) defer {}
                 }
                 body {
                     // Relative to the page, not to the base.

@@ -75,6 +75,11 @@
     if (act) { event.preventDefault(); act(); }
   });
 
+  // The field that a login lacks, and the one thing to do while an act runs, whose page comes again and again.
+  const login = one(".login");
+  if (login) (login.elements.name.value ? login.elements.password : login.elements.name).focus();
+  if (one("progress")) one("form[action$='/cancel'] button")?.focus();
+
   // Live rows come as events: a row for each delivery that is new or has changed.
   const toggle = one("[data-live]");
   if (!toggle || !window.EventSource) return;
@@ -135,8 +140,9 @@
   setInterval(() => { if (stream && waiting.length) flush(); }, 500);
   // A page in the background costs nothing.
   let resume = false;
+  const begin = () => { if (document.hidden) resume = true; else start(); };
   document.addEventListener("visibilitychange", () => {
     if (document.hidden && stream) { resume = true; stop(); } else if (!document.hidden && resume) { resume = false; start(); }
   });
-  if (new URLSearchParams(location.search).get("live") === "1") start();
+  if (new URLSearchParams(location.search).get("live") === "1") begin();
 })();

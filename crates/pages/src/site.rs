@@ -1,5 +1,8 @@
 //! The parts of a site that every page shares: its assets, security headers, and addresses.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, map_response};
@@ -7,7 +10,8 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use server::origin::same_origin_only;
+use server::origin::{is_embedded_elsewhere, same_origin_only};
+use server::problem::{FORBIDDEN, Problem};
 use server::security;
 
 use crate::layout::Site;
@@ -18,6 +22,16 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
+
+/// The address of an asset, which changes with its content: a browser keeps it, and asks for the new one after an upgrade.
+pub(crate) fn asset(name: &str) -> String {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let mut hasher = DefaultHasher::new();
+        (STYLE, SCRIPT).hash(&mut hasher);
+        format!("{:x}", hasher.finish())
+    });
+    format!("{name}?{}", *VERSION)
+}
 
 /// The routes of the style sheet and the script, below the path of a site. They hold nothing secret and need no login.
 pub fn assets<S: Clone + Send + Sync + 'static>(path: &str) -> Router<S> {
@@ -43,6 +57,10 @@ pub fn protect<S: Clone + Send + Sync + 'static>(site: Router<S>) -> Router<S> {
 }
 
 async fn own_forms(request: Request, next: Next) -> Response {
+    if is_embedded_elsewhere(request.headers()) {
+        let why = "another site's page has asked for this";
+        return Problem::new(&FORBIDDEN).detail(why).into_response();
+    }
     same_origin_only(request, next).await
 }
 

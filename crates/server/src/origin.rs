@@ -40,6 +40,12 @@ pub fn is_loopback_host(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_loopback)
 }
 
+/// True if a page of another site loads this into itself, according to the browser; a link from there leads here all the same.
+pub fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
+    text(headers, "sec-fetch-site") == Some("cross-site")
+        && text(headers, "sec-fetch-mode") != Some("navigate")
+}
+
 /// True if the server's own page sent the request, according to the browser.
 fn is_own_page(headers: &HeaderMap) -> bool {
     let origin = text(headers, ORIGIN.as_str());

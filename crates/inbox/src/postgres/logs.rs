@@ -4,7 +4,7 @@ use contract::time::Timestamp;
 use text::nul::{read, stored};
 use tokio_postgres::types::Type;
 
-use super::super::rejection_log::KEPT;
+use super::super::rejection_log::{KEPT, KEPT_ALIKE};
 use super::super::{Backlog, KeyUse, Rejection, Result};
 use super::connect::Database;
 use super::{Parameter, millis, timestamp};
@@ -40,7 +40,7 @@ pub(super) async fn note_rejections(database: &Database, rejections: &[Rejection
             &rejections.iter().map(|$one| $value).collect::<Vec<_>>()
         };
     }
-    let parameters: [Parameter<'_>; 11] = [
+    let parameters: [Parameter<'_>; 10] = [
         (column!(|r| stored(&r.request_id)), Type::TEXT_ARRAY),
         (column!(|r| millis(r.at)), Type::INT8_ARRAY),
         (column!(|r| r.source.as_deref().map(stored)), Type::TEXT_ARRAY),
@@ -51,20 +51,25 @@ pub(super) async fn note_rejections(database: &Database, rejections: &[Rejection
         (column!(|r| i32::from(r.status)), Type::INT4_ARRAY),
         (column!(|r| r.reason.as_deref().map(stored)), Type::TEXT_ARRAY),
         (column!(|r| r.findings.as_deref().map(stored)), Type::TEXT_ARRAY),
-        (&i64::try_from(KEPT).unwrap_or(i64::MAX), Type::INT8),
     ];
-    let query = "WITH added AS (
+    let query = "
             INSERT INTO webhook_inbox.rejection (request_id, at, source, target, event_type, message_id, delivery, status,
                 reason, findings)
             SELECT request_id, at, source, target, event_type, message_id, delivery, status, reason, findings
             FROM (SELECT DISTINCT ON (request_id) * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) WITH ORDINALITY
                 r (request_id, at, source, target, event_type, message_id, delivery, status, reason, findings, number)
                 ORDER BY request_id, number DESC) r ORDER BY number
-            ON CONFLICT (request_id) DO UPDATE SET findings = excluded.findings
-            RETURNING id
-        )
-        DELETE FROM webhook_inbox.rejection WHERE id <= (SELECT max(id) FROM added) - $11";
-    database.rows(query, &parameters).await.map(drop)
+            ON CONFLICT (request_id) DO UPDATE SET findings = excluded.findings";
+    database.rows(query, &parameters).await?;
+    let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+    let query = "WITH alike AS (
+            SELECT id, row_number() OVER (PARTITION BY source, status, reason ORDER BY id DESC) AS number
+            FROM webhook_inbox.rejection
+        ), kept AS (SELECT id FROM alike WHERE number <= $1 ORDER BY id DESC LIMIT $2)
+        DELETE FROM webhook_inbox.rejection r WHERE NOT EXISTS (SELECT FROM kept k WHERE k.id = r.id)
+            AND r.id <= (SELECT max(id) FROM alike)";
+    let most = [(&number(KEPT_ALIKE) as _, Type::INT8), (&number(KEPT) as _, Type::INT8)];
+    database.rows(query, &most).await.map(drop)
 }
 
 /// Reads all requests, oldest first.

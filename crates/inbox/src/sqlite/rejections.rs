@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::super::Rejection;
-use super::super::rejection_log::KEPT;
+use super::super::rejection_log::{KEPT, KEPT_ALIKE};
 use super::columns::{millis, timestamp};
 
 /// Adds requests; of a request that exists already, the findings are replaced.
@@ -27,8 +27,18 @@ pub(super) fn note(db: &Connection, rejections: &[Rejection]) -> rusqlite::Resul
             rejection.findings,
         ])?;
     }
-    db.prepare_cached("DELETE FROM sighting WHERE id <= (SELECT max(id) FROM sighting) - ?1")?
-        .execute([i64::try_from(KEPT).unwrap_or(i64::MAX)])?;
+    let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+    db.prepare_cached(
+        "DELETE FROM sighting WHERE id IN (
+            SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY source, status, reason ORDER BY id DESC) AS number
+                FROM sighting)
+            WHERE number > ?1)",
+    )?
+    .execute([number(KEPT_ALIKE)])?;
+    db.prepare_cached(
+        "DELETE FROM sighting WHERE id IN (SELECT id FROM sighting ORDER BY id DESC LIMIT -1 OFFSET ?1)",
+    )?
+    .execute([number(KEPT)])?;
     Ok(())
 }
 

@@ -125,8 +125,11 @@ where
         }
         _ if status.is_client_error() || status.is_server_error() => {
             recorder.metrics.refusal(status.as_u16());
-            let source = known.source.as_deref().unwrap_or_default();
-            recorder.tallies.add(source, TallyKind::Refused);
+            // Those of the rejection log: a page that asks for a login refuses no delivery.
+            let source = known.source.as_deref();
+            if source.is_some() || is_elsewhere(status) {
+                recorder.tallies.add(source.unwrap_or_default(), TallyKind::Refused);
+            }
         }
         _ => {}
     }
@@ -151,6 +154,11 @@ where
     response
 }
 
+/// True for the answer to a request that is for no source and no page.
+fn is_elsewhere(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+}
+
 /// Entry for the rejection log, if the request was refused or known. The path is included only if it belongs to no source
 /// and no page.
 fn rejection(
@@ -162,7 +170,7 @@ fn rejection(
     let is_known = matches!(known.outcome, Some("duplicate" | "conflict"));
     let is_rejection = match known.source {
         Some(_) => known.hook.is_none() && (known.reason.is_some() || is_known),
-        None => matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED),
+        None => is_elsewhere(status),
     };
     if !is_rejection {
         return None;

@@ -9,9 +9,9 @@ use anyhow::{Context as _, ensure};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     webhook-receiver secret > /run/secrets/directscale\n  \
-    webhook-receiver secret --hash          # asks for a password, prints password_hash for [docs]")]
+    webhook-receiver secret --hash          # asks for a password, prints its hash for [docs] or [console]")]
 pub(crate) struct Args {
-    /// Read a password from standard input and print its Argon2 hash, for password_hash in [docs]
+    /// Read a password from standard input and print its Argon2 hash, for [docs] or [console]
     #[arg(long)]
     hash: bool,
 }

@@ -730,9 +730,12 @@ async fn the_latest_sightings_are_kept_and_may_be_added_to(fresh: Fresh) {
     inbox.note_rejections(vec![found.clone()]).await.unwrap();
     let kept = store.open_beside().await.rejections().await.unwrap();
     assert_eq!(kept, [found, sighting(2)], "a command sees them");
-    inbox.note_rejections((3..2000).map(sighting).collect()).await.unwrap();
+    let other = Rejection { reason: Some("the body is no JSON".into()), ..sighting(3) };
+    inbox.note_rejections(vec![other.clone()]).await.unwrap();
+    inbox.note_rejections((4..2000).map(sighting).collect()).await.unwrap();
     let kept = inbox.rejections().await.unwrap();
     assert!((100..=1000).contains(&kept.len()), "{}", kept.len());
+    assert!(kept.contains(&other), "a flood of one kind hides no other");
     assert_eq!(kept.last(), Some(&sighting(1999)));
 }
 
