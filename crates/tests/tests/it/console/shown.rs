@@ -1,9 +1,11 @@
 //! What the console shows: the same data as a page and as JSON, untrusted text as text, and errors as pages.
 
+use fixture::{Context, catalog};
 use serde_json::{Value, json};
 
 use super::{PAGES, Site};
 use crate::harness::client::Request;
+use crate::harness::receiver::{Receiver, SOURCES};
 
 #[tokio::test]
 async fn every_page_is_a_page_and_json() {
@@ -239,6 +241,30 @@ async fn refused_requests_are_counted_by_reason_with_what_would_have_matched() {
 }
 
 #[tokio::test]
+async fn a_request_with_a_retired_key_is_named_on_the_overview_and_the_sources_page() {
+    let settings = SOURCES.replace(
+        "[sources.stage]",
+        "retired_keys = [\"hushFormerKey0123456789\"]\n[sources.stage]",
+    );
+    let site = Site::of(Receiver::start(&settings, catalog(), Context::default()).await);
+    let keys = site.json("/sources/live").await["keys"].clone();
+    let retired = keys.as_array().unwrap().iter().find(|key| key["sort"] == "retired").unwrap();
+    assert_eq!(retired["lastUsed"], json!(null));
+    assert_eq!(site.json("").await["needs"], json!([]));
+    let request =
+        Request::post("/api/webhooks/OrderEvent", "{}").bearer("hushFormerKey0123456789").id("1");
+    assert_eq!(site.receiver.send(&request).await.status, 401);
+    site.wait(async || site.json("").await["needs"] != json!([])).await;
+    let need = site.json("").await["needs"][0]["text"].to_string();
+    assert!(
+        need.contains(&format!("The retired key {} of live", retired["key"].as_str().unwrap())),
+        "{need}"
+    );
+    let page = site.get("/sources/live").await.text;
+    assert!(page.contains("retired, in use"), "{page}");
+}
+
+#[tokio::test]
 async fn the_next_request_is_listened_for() {
     let site = Site::open().await;
     let mut next = std::pin::pin!(site.json("/refused/next"));
@@ -265,6 +291,8 @@ async fn the_overview_counts_and_names_what_needs_a_person() {
     site.until(good, "done").await;
     site.until(bad, "dead").await;
     site.wait(async || site.json("").await["day"]["duplicate"] == 1).await;
+    // A page does not wait long for its counts.
+    site.wait(async || site.json("").await["dead"].is_number()).await;
     let overview = site.json("").await;
     assert_eq!((&overview["day"]["accepted"], &overview["dead"]), (&json!(2), &json!(1)));
     let need = &overview["needs"][0];
