@@ -379,8 +379,8 @@ async fn what_people_enter_is_shown_as_text_and_secrets_not_at_all() {
         "/admin/subscriptions/%3Cscript%3E",
     ] {
         let page = site.call("get", path, None).await.1;
-        let own = "<script src=\"script.js\" defer></script>";
-        let page = page.as_str().unwrap().replacen(own, "", 1);
+        let own = page.as_str().unwrap().split_once("<script src=\"script.js?").unwrap();
+        let page = format!("{}{}", own.0, own.1.split_once("\" defer></script>").unwrap().1);
         assert!(page.contains("<h1>"), "{path}");
         assert!(!page.contains("<script") && !page.contains("k3y"), "{path}: {page}");
     }

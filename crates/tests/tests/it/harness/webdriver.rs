@@ -110,6 +110,12 @@ impl Browser {
         wait(&format!("{selector}: {expected}"), shown).await;
     }
 
+    /// Waits until JavaScript in the page returns another value.
+    pub(crate) async fn wait_for_another(&self, script: &str, value: &Value) {
+        let other = async || (self.run(script, json!([])).await != *value).then_some(());
+        wait(script, other).await;
+    }
+
     /// Runs JavaScript in the page and returns its value.
     pub(crate) async fn run(&self, script: &str, arguments: Value) -> Value {
         self.post("/execute/sync", json!({"script": script, "args": arguments})).await.unwrap()
