@@ -69,6 +69,10 @@ impl Shares {
         let mut hasher = DefaultHasher::new();
         (&one.source, one.status, &one.reason).hash(&mut hasher);
         let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // An inbox that hangs begins no new share for a while.
+        if shares.len() >= QUEUE && !shares.contains_key(&hasher.finish()) {
+            return false;
+        }
         let count = shares.entry(hasher.finish()).or_default();
         *count += 1;
         *count <= ALIKE
@@ -235,5 +239,7 @@ mod tests {
         assert!(shares.take(&refused("other", "another reason")));
         shares.begin();
         assert!(shares.take(&refused("later", "wrong")));
+        let kinds = (0..1_000).filter(|n| shares.take(&refused("", &n.to_string()))).count();
+        assert!(kinds < QUEUE, "{kinds} kinds are remembered");
     }
 }

@@ -116,4 +116,14 @@ mod tests {
             assert!(!is_own_page(&headers(other)), "{other:?}");
         }
     }
+
+    #[test]
+    fn another_sites_page_may_lead_here_and_load_nothing() {
+        let (cross, embedded) = (("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"));
+        assert!(is_embedded_elsewhere(&headers(&[cross, embedded])));
+        assert!(is_embedded_elsewhere(&headers(&[cross])));
+        assert!(!is_embedded_elsewhere(&headers(&[cross, ("sec-fetch-mode", "navigate")])));
+        assert!(!is_embedded_elsewhere(&headers(&[("sec-fetch-site", "same-origin"), embedded])));
+        assert!(!is_embedded_elsewhere(&headers(&[])), "a program");
+    }
 }
